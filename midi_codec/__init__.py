@@ -1,0 +1,1 @@
+"""The language the three jobs share: notes, MIDI bytes, note fields, records, dataset info, storage."""

@@ -1,0 +1,123 @@
+"""What a command owes its supervisor: exit statuses, clear mistakes, a clean stop on a signal.
+
+    0    done; everything promised is whole
+    2    the user's mistake: one sentence a problem on standard error, no traceback; do not retry
+    75   interrupted (SIGTERM, SIGINT) with everything saved; start the same command again
+    1    a fault: a traceback; retry, then look at the log
+
+A command's `main(argv)` raises `UserError` for mistakes and `Interrupted` once it has saved; `run` turns
+both into statuses. Long work polls `StopSignal.requested`, since a handler must not do work of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from types import FrameType
+
+OK = 0
+FAULT = 1
+USER_ERROR = 2
+INTERRUPTED = 75  # EX_TEMPFAIL of sysexits.h
+
+
+class UserError(Exception):
+    """One or more mistakes of the user, each a sentence with its place, the value, and what was wanted."""
+
+    def __init__(self, problems: str | Iterable[str]):
+        self.problems = [problems] if isinstance(problems, str) else list(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class Interrupted(Exception):
+    """The command was asked to stop, and has saved what it promised to save."""
+
+
+class StopSignal:
+    """Notes SIGTERM and SIGINT; a second SIGINT ends the process at once.
+
+    Use as a context manager round long work, and look at `requested` between its steps.
+    """
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._previous: dict[int, object] = {}
+
+    def __enter__(self) -> StopSignal:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._previous[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        if self.requested and number == signal.SIGINT:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        self.requested = True
+
+
+def run(program: str, main: Callable[[Sequence[str]], int], argv: Sequence[str] | None = None) -> int:
+    """Runs `main` and gives the exit status; the last line of a command is `sys.exit(run(...))`."""
+    try:
+        return main(sys.argv[1:] if argv is None else argv)
+    except UserError as error:
+        for problem in error.problems:
+            print(f"{program}: {problem}", file=sys.stderr)
+        return USER_ERROR
+    except (Interrupted, KeyboardInterrupt) as error:
+        print(f"{program}: interrupted; {error or 'start the same command again to go on'}", file=sys.stderr)
+        return INTERRUPTED
+
+
+def exit_process(status: int) -> None:
+    """Ends the process; the one exit path for commands that may have touched `s3://` through TensorFlow.
+
+    tensorflow-io's S3 client aborts the process in its static destructors, which would turn a finished
+    job into a failed pod; leaving without running them keeps the status.
+    """
+    if "tensorflow_io" in sys.modules:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        logging.shutdown()
+        os._exit(status)
+    sys.exit(status)
+
+
+def add_task_flags(parser: argparse.ArgumentParser) -> None:
+    """Adds `--task-index` and `--num-tasks`: which share of the work is this process's."""
+    parser.add_argument("--num-tasks", type=int, help="how many tasks share the work (default: 1)")
+    parser.add_argument("--task-index", type=int, help="which of them this is (default: $JOB_COMPLETION_INDEX)")
+
+
+def task_share(args: argparse.Namespace) -> tuple[int, int]:
+    """`(task_index, num_tasks)` from the flags and the environment.
+
+    Raises:
+      UserError: an index without a number of tasks, or out of range.
+    """
+    index = args.task_index
+    if index is None and os.environ.get("JOB_COMPLETION_INDEX"):
+        text = os.environ["JOB_COMPLETION_INDEX"]
+        if not text.isdecimal():
+            raise UserError(f"JOB_COMPLETION_INDEX is {text!r}, want a whole number from 0")
+        index = int(text)
+    if args.num_tasks is None:
+        if index is not None:
+            raise UserError(f"the task index is {index} but --num-tasks is not given; want both")
+        return 0, 1
+    if args.num_tasks < 1:
+        raise UserError(f"--num-tasks is {args.num_tasks}, want at least 1")
+    if index is None:
+        if args.num_tasks > 1:
+            raise UserError(f"--num-tasks is {args.num_tasks} but there is no --task-index; want both")
+        index = 0
+    if not 0 <= index < args.num_tasks:
+        raise UserError(f"the task index is {index}, want 0 to {args.num_tasks - 1}")
+    return index, args.num_tasks
