@@ -1,0 +1,1 @@
+"""A bundle and a seed list become music: `python -m generation_jobs.generate`, then `.report`."""
