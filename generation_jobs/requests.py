@@ -1,12 +1,19 @@
-"""What the job asks of the decoder, and what it gets back. Plain data: importing this imports no TensorFlow."""
+"""What the job asks of the decoder, and what it gets back. Plain data: importing this imports no TensorFlow.
+
+A person's settings of a piece (`Settings`: flags, and what a seed overrides) are checked by one table, `WANTED`.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeGuard
 
 from midi_codec.notes import Notes
+
+MAX_NOTES = 100_000  # of one generated piece; the decoder holds this many notes a slot
+MAX_SECONDS = 21_600.0  # of one piece, six hours: as long as a MIDI file may be
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,29 +64,46 @@ class Result:
     ended: bool
 
 
-def is_whole(value: object) -> bool:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What a person may choose for a piece: the command's flags, and what a seed overrides of them."""
+
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float | None = None
+    max_notes: int = 300
+    max_seconds: float | None = None
+
+    @property
+    def sampling(self) -> Sampling:
+        return Sampling(temperature=self.temperature, top_k=self.top_k, top_p=self.top_p)
+
+
+def is_whole(value: object) -> TypeGuard[int]:
     """A whole number as JSON and argparse give it; True and 1.0 are none."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def is_number(value: object) -> bool:
-    """A finite number; True is none."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def is_number(value: object) -> TypeGuard[float]:
+    """A finite number; True is none, and neither is an integer beyond the floats."""
+    return is_whole(value) and abs(value) < 2**63 or isinstance(value, float) and math.isfinite(value)
 
 
-def sampling_problems(*, temperature: object, top_k: object, top_p: object) -> Iterator[str]:
-    """Says what is wrong with these values, a sentence each, without a place; the caller puts that in front."""
-    if not is_number(temperature) or temperature < 0:  # type: ignore[operator]
-        yield f"temperature is {temperature!r}, want a number, 0 (greedy) or more"
-    if top_k is not None and (not is_whole(top_k) or top_k < 1):  # type: ignore[operator]
-        yield f"top_k is {top_k!r}, want a whole number, 1 or more"
-    if top_p is not None and (not is_number(top_p) or not 0 < top_p <= 1):  # type: ignore[operator]
-        yield f"top_p is {top_p!r}, want a number above 0, at most 1"
+# What each setting must be, and how to say so.
+WANTED: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "temperature": (lambda value: is_number(value) and value >= 0, "a number, 0 (greedy) or more"),
+    "top_k": (lambda value: value is None or is_whole(value) and value >= 1, "a whole number, 1 or more"),
+    "top_p": (lambda value: value is None or is_number(value) and 0 < value <= 1, "a number above 0, at most 1"),
+    "max_notes": (lambda value: is_whole(value) and 1 <= value <= MAX_NOTES, f"a whole number, 1 to {MAX_NOTES}"),
+    "max_seconds": (
+        lambda value: value is None or is_number(value) and 0 < value <= MAX_SECONDS,
+        f"a number above 0, at most {MAX_SECONDS:g}",
+    ),
+}
 
 
-def length_problems(*, max_notes: object, max_seconds: object) -> Iterator[str]:
-    """Says what is wrong with the limits of a piece, a sentence each, without a place."""
-    if not is_whole(max_notes) or max_notes < 1:  # type: ignore[operator]
-        yield f"max_notes is {max_notes!r}, want a whole number, 1 or more"
-    if max_seconds is not None and (not is_number(max_seconds) or max_seconds <= 0):  # type: ignore[operator]
-        yield f"max_seconds is {max_seconds!r}, want a number above 0"
+def settings_problems(values: Mapping[str, object]) -> Iterator[str]:
+    """Says what is wrong with those of `values` that are settings: `temperature is -1, want ...`."""
+    for name, (is_right, wanted) in WANTED.items():
+        if name in values and not is_right(values[name]):
+            yield f"{name} is {values[name]!r}, want {wanted}"
