@@ -1,0 +1,139 @@
+"""S3 and what speaks its protocol, for `storage`; boto3 takes AWS_ENDPOINT_URL from the environment."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import functools
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import ClientError, NoCredentialsError, PartialCredentialsError
+
+from midi_codec.command import UserError
+from midi_codec.storage import folder_prefix, split_url
+
+_MISSING = {"404", "NoSuchKey", "NotFound"}
+_FORBIDDEN = {"403", "AccessDenied", "Forbidden", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"}
+_TAKEN = {"412", "PreconditionFailed", "409", "ConditionalRequestConflict"}  # 409: another writer is ahead of us
+
+
+@functools.cache
+def _client_of(_pid: int, _endpoint: str | None) -> Any:
+    """One client a process: its connections do not survive a fork."""
+    return boto3.session.Session().client("s3", config=Config(retries={"mode": "standard", "max_attempts": 5}))
+
+
+def _client() -> Any:
+    return _client_of(os.getpid(), os.environ.get("AWS_ENDPOINT_URL"))
+
+
+def _place(path: str) -> dict[str, str]:
+    """The bucket and key as boto3's calls take them."""
+    bucket, name = split_url(path)
+    if not name:
+        raise UserError(f"{path!r} names a bucket, want s3://bucket/name")
+    return {"Bucket": bucket, "Key": name}
+
+
+def _code(error: ClientError) -> str:
+    return error.response.get("Error", {}).get("Code", "")
+
+
+@contextlib.contextmanager
+def _mistakes_named(path: str, action: str) -> Iterator[None]:
+    try:
+        yield
+    except (NoCredentialsError, PartialCredentialsError) as error:
+        raise UserError(
+            "s3:// needs AWS credentials and there are none; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
+            "or run `aws configure`"
+        ) from error
+    except ClientError as error:
+        if _code(error) == "NoSuchBucket":
+            bucket = split_url(path)[0]
+            raise UserError(f"{path!r} cannot be {action}: there is no bucket {bucket!r}") from error
+        if _code(error) in _FORBIDDEN:
+            raise UserError(f"{path!r} cannot be {action}: {error}") from error
+        raise
+
+
+def exists(path: str) -> bool:
+    return size(path) is not None
+
+
+def size(path: str) -> int | None:
+    if not split_url(path)[1]:
+        return None
+    with _mistakes_named(path, "looked at"):
+        try:
+            return _client().head_object(**_place(path))["ContentLength"]
+        except ClientError as error:
+            if _code(error) in _MISSING:
+                return None
+            raise
+
+
+def is_folder(path: str) -> bool:
+    bucket, name = split_url(path)
+    with _mistakes_named(path, "listed"):
+        try:
+            page = _client().list_objects_v2(Bucket=bucket, Prefix=folder_prefix(name), MaxKeys=1)
+        except ClientError as error:
+            if _code(error) == "NoSuchBucket":
+                return False
+            raise
+    return page["KeyCount"] > 0
+
+
+def list_folder(path: str) -> Iterator[tuple[str, int]]:
+    bucket, name = split_url(path)
+    with _mistakes_named(path, "listed"):
+        pages = _client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=folder_prefix(name))
+        for page in pages:
+            for item in page.get("Contents", ()):
+                if not item["Key"].endswith("/"):  # what consoles leave for an empty folder
+                    yield f"s3://{bucket}/{item['Key']}", item["Size"]
+
+
+def read_bytes(path: str) -> bytes:
+    with _mistakes_named(path, "read"):
+        try:
+            return _client().get_object(**_place(path))["Body"].read()
+        except ClientError as error:
+            if _code(error) in _MISSING | {"NoSuchBucket"}:
+                raise FileNotFoundError(errno.ENOENT, "no such object", path) from error
+            if _code(error) in _FORBIDDEN:
+                raise PermissionError(errno.EACCES, str(error), path) from error
+            raise
+
+
+def write_bytes(path: str, data: bytes, only_if_absent: bool) -> bool:
+    condition = {"IfNoneMatch": "*"} if only_if_absent else {}
+    with _mistakes_named(path, "written"):
+        try:
+            _client().put_object(**_place(path), Body=data, **condition)
+        except ClientError as error:
+            if only_if_absent and _code(error) in _TAKEN:
+                return False
+            raise
+    return True
+
+
+def delete(path: str) -> None:
+    with _mistakes_named(path, "deleted"):
+        _client().delete_object(**_place(path))
+
+
+def rename(source: str, target: str) -> None:
+    with _mistakes_named(target, "written"):
+        try:
+            _client().copy(_place(source), **_place(target))
+        except ClientError as error:
+            if _code(error) in _MISSING:
+                raise FileNotFoundError(errno.ENOENT, "no such object", source) from error
+            raise
+    delete(source)
