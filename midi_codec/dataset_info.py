@@ -1,0 +1,168 @@
+"""`dataset_info.json`: what a dataset holds. It is written last, so its presence means "complete".
+
+Everything in it follows from the inputs and the settings alone: the same corpus gives the same bytes
+whatever the machine, the runner and the day. What differs by run stands in `run_info.json`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from midi_codec import storage
+from midi_codec.command import UserError
+from midi_codec.notes import TIME_BASES
+
+FORMAT_VERSION = 1  # of the folder: this file, the examples, the order of notes, the hash in piece_id
+FILE_NAME = "dataset_info.json"
+SPLITS = ("train", "validation", "test")
+COLUMNS = ("step", "pitch", "duration", "velocity", "program")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Histogram:
+    """Exact sparse counts: `counts[i]` notes have the value `values[i]`; values ascend, counts are above 0."""
+
+    values: tuple[int, ...] = ()
+    counts: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.values) != len(self.counts):
+            raise ValueError(f"a histogram has {len(self.values)} values and {len(self.counts)} counts, want as many")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SplitInfo:
+    """One split: sizes, and pieces a shard (empty when the split has no shards)."""
+
+    num_pieces: int = 0
+    num_notes: int = 0
+    seconds: float = 0.0
+    shard_lengths: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if sum(self.shard_lengths) != self.num_pieces:
+            raise ValueError(f"shard lengths add up to {sum(self.shard_lengths)}, num_pieces is {self.num_pieces}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DatasetInfo:
+    """A complete dataset.
+
+    inputs = examples + sum(rejects) + duplicates. `programs` are those of the kept pieces, ascending, 128
+    for drums. `histograms[split][column]` covers every note of that split. `settings` is what fixed the
+    content besides the inputs: the split rule, limits and the like.
+    """
+
+    format_version: int = FORMAT_VERSION
+    time_base: str
+    programs: tuple[int, ...]
+    splits: Mapping[str, SplitInfo]
+    inputs: int
+    other_files: int
+    examples: int
+    rejects: Mapping[str, int]
+    duplicates: int
+    histograms: Mapping[str, Mapping[str, Histogram]]
+    settings: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        if self.format_version != FORMAT_VERSION:
+            raise ValueError(f"format_version is {self.format_version}, this program reads {FORMAT_VERSION}")
+        if self.time_base not in TIME_BASES:
+            raise ValueError(f"time_base is {self.time_base!r}, want one of {', '.join(TIME_BASES)}")
+        for name, given in (("splits", self.splits), ("histograms", self.histograms)):
+            if set(given) != set(SPLITS):
+                raise ValueError(f"{name} has {sorted(given)}, want {', '.join(SPLITS)}")
+        in_splits = sum(split.num_pieces for split in self.splits.values())
+        if in_splits != self.examples:
+            raise ValueError(f"the splits hold {in_splits} pieces, examples is {self.examples}")
+        accounted = self.examples + sum(self.rejects.values()) + self.duplicates
+        if accounted != self.inputs:
+            raise ValueError(f"inputs is {self.inputs}, examples + rejects + duplicates is {accounted}")
+
+    def to_json(self) -> str:
+        """The text of the file: keys sorted, one line a key, lists on one line."""
+        return _pretty(dataclasses.asdict(self)) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> DatasetInfo:
+        """The inverse of `to_json`.
+
+        Raises:
+          ValueError: not JSON, a key too many or too few, another version, or numbers that disagree.
+        """
+        fields = json.loads(text)
+        if not isinstance(fields, dict):
+            raise ValueError(f"want an object, got {type(fields).__name__}")
+        version = fields.get("format_version")
+        if version != FORMAT_VERSION:
+            raise ValueError(f"format_version is {version!r}, this program reads {FORMAT_VERSION}")
+        try:
+            fields["programs"] = tuple(fields["programs"])
+            fields["splits"] = {name: _from_fields(SplitInfo, split) for name, split in fields["splits"].items()}
+            fields["histograms"] = {
+                split: {column: _from_fields(Histogram, histogram) for column, histogram in columns.items()}
+                for split, columns in fields["histograms"].items()
+            }
+            return _from_fields(cls, fields)
+        except (AttributeError, KeyError, TypeError) as error:
+            raise ValueError(f"{type(error).__name__}: {error}") from error
+
+    @functools.cached_property
+    def hash(self) -> str:
+        """32 hex digits that name this dataset; equal for equal content."""
+        text = json.dumps(dataclasses.asdict(self), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _from_fields(cls: type, fields: Mapping[str, Any]) -> Any:
+    """A dataclass from JSON; an unknown key or a missing one is an error, on purpose."""
+    names = {field.name for field in dataclasses.fields(cls)}
+    if set(fields) != names:
+        extra, missing = sorted(set(fields) - names), sorted(names - set(fields))
+        raise ValueError(f"{cls.__name__} has unknown keys {extra} and lacks {missing}")
+    return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
+
+
+def _pretty(value: Any, indent: str = "") -> str:
+    if not isinstance(value, Mapping) or not value:
+        return json.dumps(value)
+    inner = indent + "  "
+    lines = [f"{inner}{json.dumps(key)}: {_pretty(value[key], inner)}" for key in sorted(value)]
+    return "{\n" + ",\n".join(lines) + "\n" + indent + "}"
+
+
+def shard_name(split: str, index: int, num: int) -> str:
+    """For example `train-00000-of-00016.tfrecord`."""
+    return f"{split}-{index:05d}-of-{num:05d}.tfrecord"
+
+
+def shard_paths(root: str, info: DatasetInfo, split: str) -> list[str]:
+    """The shards of one split, in order; none when the split has no pieces planned."""
+    num = len(info.splits[split].shard_lengths)
+    return [storage.join(root, shard_name(split, index, num)) for index in range(num)]
+
+
+def load(root: str) -> DatasetInfo:
+    """Reads the dataset at `root`.
+
+    Raises:
+      UserError: there is no complete dataset, or this program cannot read it.
+    """
+    path = storage.join(root, FILE_NAME)
+    try:
+        return DatasetInfo.from_json(storage.read_text(path))
+    except FileNotFoundError as error:
+        raise UserError(f"{root} is not a complete dataset: no {FILE_NAME}") from error
+    except ValueError as error:
+        raise UserError(f"{path} cannot be read: {error}") from error
+
+
+def save(root: str, info: DatasetInfo) -> None:
+    """Writes `dataset_info.json`; call it when everything else of the dataset is in place."""
+    storage.write_bytes(storage.join(root, FILE_NAME), info.to_json().encode())
