@@ -1,0 +1,108 @@
+"""The outside of a MIDI file: header and chunks, looked at before any library touches the bytes.
+
+    MThd  4 bytes length = 6   format 0 1 2   number of tracks   division
+    MTrk  4 bytes length       events ...                        repeated
+
+Source: Standard MIDI Files 1.0 (RP-001). Nothing here reads an event, so the cost does not depend on
+what a file claims about itself.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import struct
+
+HEADER = struct.Struct(">4sIHHH")
+CHUNK = struct.Struct(">4sI")
+MULTI_SONG_FORMAT = 2
+MAX_DIVISION = 0x7FFF  # above it, the two bytes mean frames a second (SMPTE)
+
+
+class MidiError(ValueError):
+    """A MIDI file we cannot use. `reason` is a fixed slug: it becomes a counter name."""
+
+    def __init__(self, reason: str, message: str):
+        super().__init__(message)
+        self.reason = reason
+
+    def __reduce__(self) -> tuple:  # so that it crosses process borders with its reason
+        return type(self), (self.reason, str(self))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What one file may cost. Far above real music, near enough to bound a hostile file."""
+
+    max_bytes: int = 16 << 20
+    max_tracks: int = 1024
+    max_notes: int = 1_000_000
+    max_seconds: float = 6 * 3600.0
+    max_tempo_changes: int = 100_000
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            if not getattr(self, field.name) > 0:
+                raise ValueError(f"{field.name} is {getattr(self, field.name)}, want more than 0")
+
+
+@dataclasses.dataclass(frozen=True)
+class Header:
+    """What the header says, and where the track chunks really are."""
+
+    format: int
+    num_tracks: int  # as the header claims; chunks may be more or fewer
+    division: int  # ticks a quarter note, 1..0x7fff
+    tracks: list[tuple[int, int]]  # (first, behind last) byte of each MTrk chunk's events
+
+
+def read_header(data: bytes, limits: Limits) -> Header:
+    """Walks over the chunks.
+
+    Raises:
+      MidiError: `empty`, `too_large`, `no_header`, `truncated`, `bad_format`, `multi_song`,
+        `smpte_division`, `zero_division`, `no_tracks`, `too_many_tracks`.
+    """
+    if not data:
+        raise MidiError("empty", "the file is empty")
+    if len(data) > limits.max_bytes:
+        raise MidiError("too_large", f"the file has {len(data):,} bytes, want at most {limits.max_bytes:,}")
+    if data[:4] != b"MThd":
+        raise MidiError("no_header", f"not a MIDI file: it starts with {bytes(data[:4])!r}, want b'MThd'")
+    if len(data) < HEADER.size:
+        raise MidiError("truncated", f"the file ends inside the header, after {len(data)} bytes")
+    _, length, midi_format, num_tracks, division = HEADER.unpack_from(data)
+    if length < HEADER.size - CHUNK.size:
+        raise MidiError("bad_header_length", f"the header says it has {length} bytes, want 6")
+    _check_header(midi_format, division)
+    tracks = _find_tracks(data, CHUNK.size + length, limits)
+    return Header(midi_format, num_tracks, division, tracks)
+
+
+def _check_header(midi_format: int, division: int) -> None:
+    if midi_format == MULTI_SONG_FORMAT:
+        raise MidiError("multi_song", "format 2 holds several songs, not one piece")
+    if midi_format > MULTI_SONG_FORMAT:
+        raise MidiError("bad_format", f"the header says format {midi_format}, want 0 or 1")
+    if division == 0:
+        raise MidiError("zero_division", "the header says 0 ticks a quarter note")
+    if division > MAX_DIVISION:
+        raise MidiError("smpte_division", "the division counts film frames (SMPTE), not quarter notes")
+
+
+def _find_tracks(data: bytes, offset: int, limits: Limits) -> list[tuple[int, int]]:
+    """Chunks of other kinds are stepped over, and so are fewer than 8 bytes behind the last chunk."""
+    tracks: list[tuple[int, int]] = []
+    size = len(data)
+    while offset + CHUNK.size <= size:
+        kind, length = CHUNK.unpack_from(data, offset)
+        offset += CHUNK.size
+        if kind == b"MTrk":
+            if offset + length > size:
+                raise MidiError("truncated", f"track {len(tracks)} says {length:,} bytes, {size - offset:,} are there")
+            tracks.append((offset, offset + length))
+            if len(tracks) > limits.max_tracks:
+                raise MidiError("too_many_tracks", f"more than {limits.max_tracks:,} tracks")
+        offset += length
+    if not tracks:
+        raise MidiError("no_tracks", "the file has no track chunk")
+    return tracks
