@@ -1,11 +1,14 @@
-"""Buckets on this machine for any test: `gs_bucket` and `s3_bucket` give a URL, and set the environment.
+"""What tests share: buckets on this machine, and what Debian provides.
 
-Both servers run in threads of the test process on free ports, so a process the test starts reaches them too.
+`gs_bucket` and `s3_bucket` give a URL and set the environment; both servers run in threads of the test
+process on free ports, so a process the test starts reaches them too.
 """
 
 from __future__ import annotations
 
+import ctypes.util
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 
@@ -60,3 +63,29 @@ def s3_bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
     name = f"bucket-{uuid.uuid4().hex[:8]}"
     boto3.client("s3").create_bucket(Bucket=name)
     return f"s3://{name}"
+
+
+def _need(what: str, is_there: bool, package: str) -> None:
+    """Skips where a system package is missing; fails in CI, where nothing is skipped in silence."""
+    if is_there:
+        return
+    message = f"{what} is not installed; on Debian: apt-get install {package}"
+    if os.environ.get("CI") == "true":
+        pytest.fail(message)
+    pytest.skip(message)
+
+
+@pytest.fixture
+def chromium() -> str:
+    """Path of Debian's Chromium, for Playwright's `executable_path`."""
+    path = shutil.which("chromium")
+    _need("Chromium", path is not None, "chromium")
+    return str(path)
+
+
+@pytest.fixture
+def fluidsynth() -> str:
+    """Name of FluidSynth's library."""
+    name = ctypes.util.find_library("fluidsynth")
+    _need("FluidSynth's library", name is not None, "libfluidsynth3")
+    return str(name)

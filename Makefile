@@ -1,0 +1,65 @@
+# Everything runs from a clean clone: each target sets up what it needs first.
+PYTHON := .venv/bin/python
+ROOMS := midi_codec beam_pipelines trainer generation_jobs demo benchmarks tests
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test test-all lint bench peers lock clean
+
+help:
+	@echo "make run              from real music to new music, in ten minutes; then open run/report.html"
+	@echo "make run CORPUS=...   the same with your own MIDI files: a folder or a glob"
+	@echo "make run QUICK=1      the same path on little music, in two minutes"
+	@echo "make setup            .venv from requirements.lock (the other targets call it)"
+	@echo "make test             all tests but the slow ones"
+	@echo "make test-all         the slow tests: servers, kills, many processes"
+	@echo "make lint             ruff and mypy"
+	@echo "make bench            the benchmarks; with peers to compare with after make peers"
+	@echo "make peers            .venv-peers, what only the benchmarks' peers need"
+	@echo "make lock             resolves requirements.lock anew from setup.py"
+	@echo "make clean            deletes .venv, .venv-peers, caches and run/"
+
+setup: .venv/.installed
+
+.venv/.installed: requirements.lock setup.py scripts/make_venv.sh
+	@bash scripts/make_venv.sh .venv
+
+# CORPUS goes through the environment, so that any character of a path survives.
+run: export DEMO_CORPUS = $(CORPUS)
+run: setup
+	@$(PYTHON) -m demo.run $(if $(filter undefined,$(origin CORPUS)),,--corpus "$$DEMO_CORPUS") $(if $(QUICK),--quick)
+
+test: setup
+	@bash scripts/install_debian.sh
+	$(PYTHON) -m pytest -m "not slow" -n 2 --dist loadfile
+
+test-all: setup
+	@bash scripts/install_debian.sh
+	$(PYTHON) -m pytest -m slow
+
+lint: setup
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m mypy $(ROOMS)
+
+bench: setup
+	$(PYTHON) -m benchmarks.encode
+	$(PYTHON) -m benchmarks.train
+	$(PYTHON) -m benchmarks.generate
+
+peers: .venv-peers/.installed
+
+.venv-peers/.installed: benchmarks/peers.txt .venv/.installed
+	@$(PYTHON) -m venv .venv-peers
+	@.venv-peers/bin/python -m pip install --quiet -r benchmarks/peers.txt
+	@touch $@
+
+# Keeps the versions that still fit; UPGRADE=1 takes the newest of everything. The sed drops what is always true.
+lock: setup
+	@cp requirements.lock .venv/requirements.lock
+	@.venv/bin/uv pip compile setup.py --extra dev --universal --python-version 3.11 --no-annotate --no-header \
+		--quiet $(if $(UPGRADE),--upgrade) --output-file .venv/requirements.lock
+	@(head -n 1 requirements.lock; sed -e "s/python_full_version < '3.13' and //" -e "s/ and sys_platform == 'linux'$$//" \
+		-e "s/ ; sys_platform == 'linux'$$//" -e "s/ and python_full_version < '3.13'//" .venv/requirements.lock) > .venv/lock
+	@mv .venv/lock requirements.lock
+
+clean:
+	rm -rf .venv .venv-peers run build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

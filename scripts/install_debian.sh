@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# What tests need from Debian: FluidSynth's library (it renders the report's audio) and Chromium (it opens it).
+#
+# Installs what is missing where this user may; says what to install where not. With CI=true a missing one
+# is a failure: tests would skip, and a skip nobody sees is a hole.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+find_missing() {
+    missing=()
+    .venv/bin/python -c 'import ctypes.util, sys; sys.exit(not ctypes.util.find_library("fluidsynth"))' ||
+        missing+=(libfluidsynth3)
+    command -v chromium >/dev/null || missing+=(chromium)
+}
+
+find_missing
+[[ ${#missing[@]} -eq 0 ]] && exit 0
+
+as_root=()
+if [[ $EUID -ne 0 ]]; then
+    as_root=(sudo -n)
+fi
+if command -v apt-get >/dev/null && "${as_root[@]}" true 2>/dev/null; then
+    echo "make test: installing from Debian: ${missing[*]}"
+    if ! {
+        "${as_root[@]}" apt-get update -q &&
+            "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+                apt-get install -q -y --no-install-recommends "${missing[@]}"
+    } >apt.log 2>&1; then
+        tail -n 20 apt.log >&2
+    fi
+    rm -f apt.log
+    find_missing
+    [[ ${#missing[@]} -eq 0 ]] && exit 0
+fi
+
+echo "make test: not installed: ${missing[*]}; on Debian: apt-get install ${missing[*]}" >&2
+if [[ "${CI:-}" == true ]]; then
+    exit 1
+fi
+echo "make test: the tests that need them are skipped" >&2

@@ -1,0 +1,55 @@
+"""Packages, and what each job needs of others: `pip install -c requirements.lock ".[train]"`.
+
+Exact versions are pinned only where a neighbour forces them (docs/dependencies.md says which); everything
+else is fixed by requirements.lock, which the Makefile installs from.
+"""
+
+from setuptools import find_packages, setup
+
+TENSORFLOW = [
+    "tensorflow==2.17.1",  # the newest that tensorflow-io loads under
+    "tensorflow-io==0.37.1",
+    "keras>=3.15,<4",
+]
+
+ENCODE = ["apache-beam[gcp]==2.72.0"]  # the newest that TensorFlow 2.17's protobuf allows
+TRAIN = [*TENSORFLOW, "pyyaml>=6"]
+GENERATE = [*TENSORFLOW]
+DEMO = [*ENCODE, *TRAIN, *GENERATE, "music21>=10"]
+DEV = [
+    *DEMO,
+    "gcp-storage-emulator>=2026.7.19",
+    "hypothesis>=6",
+    "mido>=1.3",
+    "moto[server]>=5.2",
+    "mypy>=2",
+    "playwright>=1.65",
+    "pytest>=9",
+    "pytest-xdist>=3",
+    "ruff>=0.15",
+    "scipy>=1.15",
+    "soundfile>=0.14",
+    "types-PyYAML",
+    "types-tqdm",
+    "uv>=0.13",
+]
+
+setup(
+    name="midi-lstm",
+    version="0.1.0",
+    description="From a bucket of MIDI files to a trained LSTM, and from the LSTM to new pieces",
+    license="Apache-2.0",
+    python_requires=">=3.11,<3.13",
+    packages=find_packages(include=["midi_codec*", "beam_pipelines*", "trainer*", "generation_jobs*", "demo*"]),
+    package_data={"": ["*.html", "*.css", "*.js"]},
+    install_requires=[
+        "boto3>=1.40",
+        "google-cloud-storage>=2.19",
+        "google-crc32c>=1.5",
+        "numpy>=1.26,<2",
+        "pretty_midi>=0.2.10",
+        "symusic>=0.6",
+        "tqdm>=4.66",
+    ],
+    extras_require={"encode": ENCODE, "train": TRAIN, "generate": GENERATE, "demo": DEMO, "dev": DEV},
+)
