@@ -14,6 +14,7 @@ from midi_codec.notes import Notes
 
 MAX_NOTES = 100_000  # of one generated piece; the decoder holds this many notes a slot
 MAX_SECONDS = 21_600.0  # of one piece, six hours: as long as a MIDI file may be
+_FLOATS = ("temperature", "top_p", "max_seconds")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -77,6 +78,11 @@ class Settings:
     @property
     def sampling(self) -> Sampling:
         return Sampling(temperature=self.temperature, top_k=self.top_k, top_p=self.top_p)
+
+    def override(self, values: Mapping[str, Any]) -> Settings:
+        """These settings with others for some, which were checked; whole numbers given for floats become floats."""
+        floats = {name: float(values[name]) for name in _FLOATS if values.get(name) is not None}
+        return dataclasses.replace(self, **{**values, **floats})
 
 
 def is_whole(value: object) -> TypeGuard[int]:

@@ -1,0 +1,168 @@
+"""Continue seeds with a trained model: MIDI files, records and a manifest.
+
+    python -m generation_jobs.generate --bundle run/bundle --seeds seeds.jsonl --output music --samples-per-seed 10
+
+Start the same command again after an interruption: what is whole stays. `docs/generate.md` explains seed lists.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from generation_jobs import job, primers, seed_list
+from generation_jobs.requests import Settings, is_whole, settings_problems
+from midi_codec import command, storage
+
+if TYPE_CHECKING:
+    from trainer.bundle import Bundle
+
+MAX_SLOTS = 4096
+DEFAULTS = Settings()
+
+
+class _StopAtOnce(command.StopSignal):
+    """Stops Python code where it stands: every file is written whole or not at all, so nothing is half done.
+
+    Without this a signal during TensorFlow's import or between two pieces of a slow decode would wait too long.
+    """
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        super()._note(number, frame)
+        signal.default_int_handler(number, frame)  # raises KeyboardInterrupt
+
+
+def main(argv: Sequence[str]) -> int:
+    args = _parse_args(argv)
+    with _StopAtOnce() as stop:
+        bundle, this_job = _check(args)
+        summary = job.run(this_job, functools.partial(_make_decoder, bundle, args.num_slots), stop)
+    there = summary.num_samples - summary.num_made
+    print(f"{summary.num_samples:,} pieces in {args.output}: {summary.num_made:,} made, {there:,} were there")
+    if summary.num_made:
+        rate = summary.num_notes / max(summary.seconds, 1e-9)
+        print(f"{summary.num_notes:,} notes generated in {summary.seconds:.1f} s, {rate:,.0f} a second")
+    return command.OK
+
+
+def _parse_args(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m generation_jobs.generate",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--bundle", required=True, help="folder that the trainer wrote: RUN/bundle")
+    add("--seeds", required=True, help="seed list, JSON Lines: what to continue")
+    add("--output", required=True, help="folder for the music; pieces that are there already are kept")
+    add("--samples-per-seed", type=int, default=1, help="pieces a seed, where it says no num_samples (%(default)s)")
+    add("--rng-seed", type=int, default=0, help="other numbers give other music from the same seeds (%(default)s)")
+    for name, kind, text in (
+        ("temperature", float, "divides the logits: less is safer, 0 takes the likeliest every time"),
+        ("top_k", int, "draw each field from its k likeliest values only"),
+        ("top_p", float, "draw each field from the fewest likeliest values that have this probability"),
+        ("max_notes", int, "notes to generate at most, the primer's not counted"),
+        ("max_seconds", float, "no note starts later than this, counted from the first onset of the primer"),
+    ):
+        default = getattr(DEFAULTS, name)
+        shown = "no limit" if default is None else default
+        add(f"--{name.replace('_', '-')}", type=kind, default=default, help=f"{text} ({shown})")
+    add("--num-slots", type=int, default=64, help="pieces decoded at once (%(default)s)")
+    command.add_task_flags(parser)
+    return parser.parse_args(argv)
+
+
+def _check(args: argparse.Namespace) -> tuple[Bundle, job.Job]:
+    """Reads the bundle and the whole seed list.
+
+    Raises:
+      UserError: every mistake in the flags, the bundle and the list, all at once.
+    """
+    problems = list(_flag_problems(args))
+    task_index, num_tasks = 0, 1
+    bundle: Bundle | None = None
+    try:
+        task_index, num_tasks = command.task_share(args)
+    except command.UserError as error:
+        problems += error.problems
+    try:
+        bundle = _load_bundle(args.bundle)
+    except command.UserError as error:
+        problems += error.problems
+    seeds, read_primers, in_list = _read_seeds(args.seeds, bundle)
+    problems += in_list
+    if problems:
+        raise command.UserError(problems)
+    assert bundle is not None and seeds is not None and read_primers is not None
+    return bundle, job.Job(
+        output=args.output,
+        bundle=bundle.hash,
+        dataset=bundle.dataset["hash"],
+        seeds=seeds.seeds,
+        primers=read_primers,
+        seeds_digest=seeds.digest,
+        settings=DEFAULTS.override({name: getattr(args, name) for name in vars(DEFAULTS)}),
+        samples_per_seed=args.samples_per_seed,
+        rng_seed=args.rng_seed,
+        num_tasks=num_tasks,
+        task_index=task_index,
+    )
+
+
+def _flag_problems(args: argparse.Namespace) -> Iterator[str]:
+    for problem in settings_problems(vars(args)):
+        name, _, rest = problem.partition(" ")
+        yield f"--{name.replace('_', '-')} {rest}"
+    for name, low, high in (
+        ("samples_per_seed", 1, seed_list.MAX_SAMPLES),
+        ("rng_seed", 0, 2**63 - 1),
+        ("num_slots", 1, MAX_SLOTS),
+    ):
+        value = getattr(args, name)
+        if not (is_whole(value) and low <= value <= high):
+            yield f"--{name.replace('_', '-')} is {value}, want a whole number, {low} to {high}"
+    try:
+        if storage.exists(args.output):
+            yield f"--output {args.output!r} is a file, want a folder"
+    except command.UserError as error:
+        yield from (f"--output: {problem}" for problem in error.problems)
+
+
+def _read_seeds(
+    path: str, bundle: Bundle | None
+) -> tuple[seed_list.SeedList | None, primers.Primers | None, list[str]]:
+    """The list and its primers; what is wrong with both, in the order of lines."""
+    try:
+        seeds = seed_list.read(path)
+    except FileNotFoundError:
+        return None, None, [f"--seeds {path!r} does not exist, want a seed list"]
+    except (OSError, command.UserError) as error:
+        return None, None, [f"--seeds {path!r} cannot be read: {getattr(error, 'strerror', None) or error}"]
+    problems, read_primers = seeds.problems, None
+    if bundle is not None:  # its grid decides what a primer is
+        read_primers, more = primers.load(seeds.seeds, folder=primers.folder_of(path), table=bundle.fields)
+        problems = sorted([*problems, *more], key=lambda problem: problem[0])
+    return seeds, read_primers, [seed_list.place(path, problem) for problem in problems]
+
+
+def _load_bundle(path: str) -> Bundle:
+    from trainer import bundle
+
+    return bundle.load(path)
+
+
+def _make_decoder(bundle: Bundle, num_slots: int) -> job.Decoder:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # its start-up messages are not about this job
+    from generation_jobs.decoder import Decoder
+
+    return Decoder(bundle, num_slots=num_slots)
+
+
+if __name__ == "__main__":
+    command.exit_process(command.run("python -m generation_jobs.generate", main))
