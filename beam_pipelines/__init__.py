@@ -1,0 +1,1 @@
+"""Corpus to dataset: the encode job, an Apache Beam pipeline."""

@@ -1,0 +1,207 @@
+"""Turn a corpus of MIDI files into a dataset of TFRecord shards, with Apache Beam.
+
+    python -m beam_pipelines.encode_corpus --input corpus/ --output dataset/
+
+Every flag that is not listed here goes to Beam, such as --runner, --direct_num_workers or --project.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import importlib.metadata
+import logging
+import os
+import platform
+import sys
+import time
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+from beam_pipelines import corpus as corpus_lib
+from beam_pipelines import ledger, output_folder, splits
+from beam_pipelines.corpus import Corpus
+from beam_pipelines.settings import Settings, default_num_shards
+from beam_pipelines.splits import SplitRule
+from midi_codec import command, dataset_info, storage
+from midi_codec.command import UserError
+from midi_codec.dataset_info import SPLITS, DatasetInfo
+from midi_codec.midi_header import Limits
+from midi_codec.notes import MILLISECONDS, TIME_BASES
+
+PROGRAM = "python -m beam_pipelines.encode_corpus"
+
+
+def make_parser() -> argparse.ArgumentParser:
+    limits = Limits()
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    add = parser.add_argument
+    add("--input", action="append", metavar="PATH", help="a folder, a glob or a file, local or gs://; may be repeated")
+    add("--output", metavar="FOLDER", help="where the dataset goes; an empty folder, or one of a run to finish")
+    add("--time-base", default=MILLISECONDS, help=f"the grid of times: {' or '.join(TIME_BASES)} (%(default)s)")
+    add("--split-percents", metavar="TRAIN,VALIDATION,TEST", help="shares of the splits (90,5,5)")
+    add("--split-regex", metavar="REGEX", help="read the split from the path instead; its group gives the name")
+    add("--num-shards", metavar="N", help="shards a split (one for each 1,000 inputs)")
+    add("--max-notes", default=str(limits.max_notes), help="reject a file with more notes (%(default)s)")
+    add("--max-seconds", default=f"{limits.max_seconds:g}", help="reject a longer file (%(default)s)")
+    add("--max-bytes", default=str(limits.max_bytes), help="reject a larger file, unread (%(default)s)")
+    return parser
+
+
+def main(argv: Sequence[str]) -> int:
+    args, beam_flags = make_parser().parse_known_args(argv)
+    began = time.monotonic()
+    corpus, settings = _check(args, beam_flags)
+    if info := _already_complete(args.output, corpus, settings):
+        print(f"already complete: {args.output}")
+        _print_summary(info, args.output)
+        return command.OK
+    pipeline = _import_pipeline()
+    run_info = _run_info(argv)
+    with command.StopSignal() as stop:
+        output_folder.prepare(args.output, run_info)
+        pipeline.run(corpus, pipeline.make_options(beam_flags), output=args.output, settings=settings, stop=stop)
+    info = _load_result(args.output)
+    seconds = time.monotonic() - began
+    output_folder.write_run_info(args.output, {**run_info, "finished": _now(), "seconds": round(seconds, 1)})
+    _print_summary(info, args.output)
+    print(f"took {seconds:.1f} s, {info.inputs / seconds:,.0f} files a second")
+    return command.OK
+
+
+def _check(args: argparse.Namespace, beam_flags: Sequence[str]) -> tuple[Corpus, Settings]:
+    """Finds the inputs and the settings, or says everything that is wrong, before any work.
+
+    Raises:
+      UserError: all mistakes in the flags and paths at once.
+    """
+    problems: list[str] = []
+    corpus = _find_corpus(args, problems)
+    rule = _split_rule(args, corpus.sources if corpus else (), problems)
+    limits = _limits(args, problems)
+    num_shards = default_num_shards(len(corpus.sources) if corpus else 0)
+    if args.num_shards is not None:
+        num_shards = _whole_number("--num-shards", args.num_shards, problems)
+        if num_shards > 99_999:
+            problems.append(f"--num-shards is {num_shards}, want at most 99999")
+    if args.time_base not in TIME_BASES:
+        problems.append(f"--time-base is {args.time_base!r}, want {' or '.join(TIME_BASES)}")
+    if beam_flags:  # only then: importing Beam takes seconds
+        problems += _import_pipeline().problems_in_flags(beam_flags)
+    if corpus is None or problems:
+        raise UserError(problems)
+    return corpus, Settings(time_base=args.time_base, split_rule=rule, num_shards=num_shards, limits=limits)
+
+
+def _find_corpus(args: argparse.Namespace, problems: list[str]) -> Corpus | None:
+    if not args.output:
+        problems.append("--output is missing, want a folder for the dataset")
+    if not args.input:
+        problems.append("--input is missing, want a folder, a glob or a file")
+        return None
+    try:
+        return corpus_lib.find(args.input, output=args.output or os.devnull)
+    except UserError as error:
+        problems += error.problems
+        return None
+
+
+def _split_rule(args: argparse.Namespace, sources: Sequence[str], problems: list[str]) -> SplitRule:
+    if args.split_regex is not None and args.split_percents is not None:
+        problems.append("--split-percents and --split-regex are both given, want one of them")
+    if args.split_regex is not None:
+        problems += splits.problems_in_regex(args.split_regex, sources)
+        return SplitRule(regex=args.split_regex)
+    try:
+        percents = splits.DEFAULT_PERCENTS if args.split_percents is None else splits.parse_percents(args.split_percents)
+        return SplitRule(percents=percents)
+    except ValueError as error:
+        problems.append(str(error))
+        return SplitRule(percents=splits.DEFAULT_PERCENTS)
+
+
+def _limits(args: argparse.Namespace, problems: list[str]) -> Limits:
+    return Limits(
+        max_notes=_whole_number("--max-notes", args.max_notes, problems),
+        max_bytes=_whole_number("--max-bytes", args.max_bytes, problems),
+        max_seconds=_positive("--max-seconds", args.max_seconds, problems),
+    )
+
+
+def _whole_number(flag: str, text: str, problems: list[str]) -> int:
+    if text.isdecimal() and int(text) >= 1:
+        return int(text)
+    problems.append(f"{flag} is {text!r}, want a whole number from 1")
+    return 1
+
+
+def _positive(flag: str, text: str, problems: list[str]) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if 0 < value < float("inf"):
+        return value
+    problems.append(f"{flag} is {text!r}, want a number above 0")
+    return 1.0
+
+
+def _already_complete(output: str, corpus: Corpus, settings: Settings) -> DatasetInfo | None:
+    wanted = {"inputs_hash": corpus.hash, **settings.as_dict()}
+    return output_folder.find_dataset(output, time_base=settings.time_base, settings=wanted)
+
+
+def _import_pipeline() -> Any:
+    """Beam, imported once the flags are parsed; what it says about itself while it loads helps nobody."""
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"google\.")
+    logging.getLogger().addFilter(lambda record: "crcmod" not in record.getMessage())
+    from beam_pipelines import pipeline
+
+    return pipeline
+
+
+def _load_result(output: str) -> DatasetInfo:
+    """What the pipeline published.
+
+    Raises:
+      UserError: nothing was kept; names the top reasons.
+    """
+    if storage.exists(storage.join(output, dataset_info.FILE_NAME)):
+        return dataset_info.load(output)
+    raise ledger.nothing_kept(output, ledger.read_rejects(output))
+
+
+def _run_info(argv: Sequence[str]) -> dict[str, Any]:
+    packages = ("apache-beam", "symusic", "numpy")
+    return {
+        "started": _now(),
+        "host": platform.node(),
+        "python": platform.python_version(),
+        "packages": {name: importlib.metadata.version(name) for name in packages},
+        "command": ["python", "-m", "beam_pipelines.encode_corpus", *argv],
+    }
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+
+
+def _print_summary(info: DatasetInfo, output: str) -> None:
+    reasons = ", ".join(f"{reason} {count:,}" for reason, count in info.rejects.items())
+    print(f"{info.inputs:,} inputs, {info.other_files:,} other files")
+    print(f"  {info.examples:,} examples, {info.duplicates:,} duplicates, {sum(info.rejects.values()):,} rejects", end="")
+    print(f" ({reasons})" if reasons else "")
+    for split in SPLITS:
+        part = info.splits[split]
+        print(
+            f"  {split:<10}  {part.num_pieces:>9,} pieces  {part.num_notes:>13,} notes  {part.seconds / 3600:>9,.1f} hours"
+            f"  {len(part.shard_lengths):>5} shards"
+        )
+    print(f"dataset {info.hash} in {output}", file=sys.stdout)
+
+
+if __name__ == "__main__":
+    command.exit_process(command.run(PROGRAM, main))

@@ -1,0 +1,83 @@
+"""The output folder's life: empty, then ours and incomplete, then complete.
+
+`run_info.json` is written first and marks the folder as ours, so what a killed run left may be deleted;
+`dataset_info.json` comes last. `run_info.json` says when, where and how, and is no part of the promise of
+equal bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import posixpath
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from midi_codec import dataset_info, storage
+from midi_codec.command import UserError
+from midi_codec.dataset_info import SPLITS, DatasetInfo
+
+RUN_INFO = "run_info.json"
+WRITER = "beam_pipelines.encode_corpus"
+
+_SHARD = re.compile(rf"(?:{'|'.join(SPLITS)})-\d{{5}}-of-\d{{5}}\.tfrecord")
+_LEDGER = re.compile(r"(?:rejects|duplicates)-\d{5}-of-\d{5}\.jsonl")
+
+
+def find_dataset(output: str, *, time_base: str, settings: Mapping[str, Any]) -> DatasetInfo | None:
+    """The dataset that is already complete in this folder, or None where there is still work to do.
+
+    Raises:
+      UserError: the folder holds another dataset, or files that are not ours.
+    """
+    if storage.exists(output):
+        raise UserError(f"--output {output} is a file, want a folder")
+    if storage.exists(storage.join(output, dataset_info.FILE_NAME)):
+        info = dataset_info.load(output)
+        differences = _differences({"time_base": info.time_base, **info.settings}, {"time_base": time_base, **settings})
+        if differences:
+            raise UserError(f"--output {output} holds another dataset; choose another folder ({'; '.join(differences)})")
+        return info
+    if not _is_ours(output):
+        stranger = next((path for path in _paths_in(output) if not posixpath.basename(path).startswith(".")), None)
+        if stranger:
+            raise UserError(f"--output {output} is neither empty nor a dataset: it holds {stranger}")
+    return None
+
+
+def _differences(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{key} is {there.get(key)!r} there and {wanted.get(key)!r} here"
+        for key in sorted({*there, *wanted})
+        if there.get(key) != wanted.get(key)
+    ]
+
+
+def _is_ours(output: str) -> bool:
+    try:
+        return json.loads(storage.read_text(storage.join(output, RUN_INFO))).get("writer") == WRITER
+    except FileNotFoundError:
+        return False
+    except (ValueError, AttributeError):
+        return False
+
+
+def _paths_in(output: str) -> list[str]:
+    if not storage.is_folder(output):
+        return []
+    return [entry.path for entry in storage.list_files(output)]
+
+
+def prepare(output: str, run_info: Mapping[str, Any]) -> None:
+    """Marks the folder as ours, then deletes what a killed run left."""
+    write_run_info(output, run_info)
+    for path in _paths_in(output):
+        name = path.removeprefix(output.rstrip("/") + "/")
+        if _SHARD.fullmatch(name) or _LEDGER.fullmatch(name):
+            storage.delete(path)
+
+
+def write_run_info(output: str, run_info: Mapping[str, Any]) -> None:
+    """Replaces `run_info.json`."""
+    text = json.dumps({"writer": WRITER, **run_info}, indent=2) + "\n"
+    storage.write_bytes(storage.join(output, RUN_INFO), text.encode())

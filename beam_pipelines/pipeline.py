@@ -1,0 +1,131 @@
+"""The encode pipeline as a whole, and how a command runs it: with progress, and gone soon after a signal.
+
+    chunks of paths -> ParsePieces -> (shard, record) -> WriteShards -> Publish
+                          `-> rejects ------------------------------------^
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions, _BeamArgumentParser
+
+from beam_pipelines.corpus import Corpus
+from beam_pipelines.parse_pieces import ParsePieces
+from beam_pipelines.publish import Publish
+from beam_pipelines.settings import Settings
+from beam_pipelines.write_shards import WriteShards
+from midi_codec.command import Interrupted, StopSignal
+from midi_codec.progress import progress
+
+FILES_A_CHUNK = 50  # enough to make the cost of an element small, few enough to share out evenly
+DEFAULT_RUNNER = "FnApiRunner"  # DirectRunner first tries to download another one
+POLL_SECONDS = 0.2
+
+
+def problems_in_flags(flags: Sequence[str]) -> list[str]:
+    """Sentences on flags that none of Beam's option classes knows; Beam itself only warns."""
+    parser = _BeamArgumentParser(allow_abbrev=False, add_help=False)
+    for options in PipelineOptions.__subclasses__():
+        options._add_argparse_args(parser)
+    _, unknown = parser.parse_known_args(list(flags))
+    named = [flag for flag in unknown if flag.startswith("-")]
+    if named:
+        return [f"unknown flag {flag.split('=')[0]}: neither this command nor Apache Beam has it" for flag in named]
+    return [f"unexpected argument {text!r}" for text in unknown]
+
+
+def make_options(flags: Sequence[str]) -> PipelineOptions:
+    """Beam's options from the flags that are not ours."""
+    options = PipelineOptions(list(flags))
+    standard = options.view_as(StandardOptions)
+    standard.runner = standard.runner or DEFAULT_RUNNER
+    return options
+
+
+def build(
+    pipeline: beam.Pipeline, corpus: Corpus, *, output: str, settings: Settings, progress_path: str | None = None
+) -> None:
+    """Adds every step; running the pipeline then writes the dataset."""
+    splits = settings.split_rule.splits_of(corpus.sources)
+    chunks = pipeline | "Inputs" >> beam.Create(corpus.chunks(FILES_A_CHUNK))
+    parsed = chunks | "ParsePieces" >> ParsePieces(corpus.root, settings, progress_path)
+    shards = parsed.pieces | "WriteShards" >> WriteShards(output, settings, splits)
+    publish = Publish(
+        output,
+        time_base=settings.time_base,
+        num_inputs=len(corpus.sources),
+        other_files=corpus.other_files,
+        settings=dataset_settings(corpus, settings),
+    )
+    _ = (shards, parsed.rejects) | "Publish" >> publish
+
+
+def dataset_settings(corpus: Corpus, settings: Settings) -> dict:
+    """What fixed the content, the inputs included: equal settings mean the same dataset."""
+    return {"inputs_hash": corpus.hash, **settings.as_dict()}
+
+
+def run(corpus: Corpus, options: PipelineOptions, *, output: str, settings: Settings, stop: StopSignal) -> None:
+    """Builds and runs the pipeline to its end.
+
+    Raises:
+      Interrupted: a signal asked to stop. Nothing half written has a final name, and the same command
+        started again begins anew.
+    """
+    with _progress_file() as progress_path:
+        pipeline = beam.Pipeline(options=options)
+        build(pipeline, corpus, output=output, settings=settings, progress_path=progress_path)
+        runner = _Runner(pipeline)
+        with progress(total=len(corpus.sources), unit="files", label="encoding") as bar:
+            while not runner.wait(POLL_SECONDS):
+                bar.update(min(os.path.getsize(progress_path), len(corpus.sources)) - bar.done)
+                if stop.requested:
+                    _end_children()
+                    raise Interrupted("start the same command again to begin anew")
+            bar.update(min(os.path.getsize(progress_path), len(corpus.sources)) - bar.done)
+
+
+class _Runner:
+    """A pipeline in a thread of its own, so that the main thread can watch for signals.
+
+    The thread is a daemon: an interrupted command does not wait for it.
+    """
+
+    def __init__(self, pipeline: beam.Pipeline):
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, args=[pipeline], name="pipeline", daemon=True)
+        self._thread.start()
+
+    def _run(self, pipeline: beam.Pipeline) -> None:
+        try:
+            pipeline.run().wait_until_finish()
+        except BaseException as error:  # handed to the main thread
+            self._error = error
+
+    def wait(self, seconds: float) -> bool:
+        """Whether the pipeline has ended; raises what it raised."""
+        self._thread.join(seconds)
+        if self._error is not None:
+            raise self._error
+        return not self._thread.is_alive()
+
+
+@contextlib.contextmanager
+def _progress_file() -> Iterator[str]:
+    with tempfile.NamedTemporaryFile(prefix="encode-progress-") as file:
+        yield file.name
+
+
+def _end_children() -> None:
+    """Ends the worker processes that Beam started below this one; it keeps no list of them for us."""
+    for task in os.listdir("/proc/self/task"):
+        with contextlib.suppress(OSError), open(f"/proc/self/task/{task}/children", encoding="ascii") as file:
+            for child in file.read().split():
+                os.kill(int(child), signal.SIGTERM)

@@ -1,0 +1,75 @@
+"""The last step of an encode: the ledgers, then `dataset_info.json`, which makes the dataset complete."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import apache_beam as beam
+
+from beam_pipelines import ledger, statistics
+from beam_pipelines.ledger import Reject
+from beam_pipelines.write_shards import ShardResult
+from midi_codec import dataset_info
+from midi_codec.dataset_info import SPLITS, DatasetInfo
+
+
+class Publish(beam.PTransform):
+    """Writes what describes the dataset, once all shards are in place.
+
+    Input: (ShardResults, Rejects), two PCollections. Output: the DatasetInfo, or nothing when no piece
+    was kept: then only the ledgers are written, and the dataset never becomes complete.
+    """
+
+    def __init__(
+        self, output: str, *, time_base: str, num_inputs: int, other_files: int, settings: dict[str, Any]
+    ):
+        super().__init__()
+        self._fn = _PublishFn(output, time_base, num_inputs, other_files, settings)
+
+    def expand(self, results_and_rejects):
+        return (
+            results_and_rejects
+            | beam.Flatten()
+            | "OneKey" >> beam.Map(lambda part: (0, part))
+            | beam.GroupByKey()
+            | "Describe" >> beam.ParDo(self._fn)
+        )
+
+
+class _PublishFn(beam.DoFn):
+    def __init__(self, output: str, time_base: str, num_inputs: int, other_files: int, settings: dict[str, Any]):
+        self._output = output
+        self._time_base = time_base
+        self._num_inputs = num_inputs
+        self._other_files = other_files
+        self._settings = settings
+
+    def process(self, keyed: tuple[int, Iterable[ShardResult | Reject]]) -> Iterable[DatasetInfo]:
+        parts = list(keyed[1])
+        rejects = [part for part in parts if isinstance(part, Reject)]
+        results = sorted((part for part in parts if isinstance(part, ShardResult)), key=lambda result: result.index)
+        ledger.write(self._output, ledger.REJECTS, rejects)
+        ledger.write(self._output, ledger.DUPLICATES, (line for result in results for line in result.duplicates))
+        info = self._describe(results, rejects)
+        if info.examples:
+            dataset_info.save(self._output, info)
+            yield info
+
+    def _describe(self, results: Sequence[ShardResult], rejects: Sequence[Reject]) -> DatasetInfo:
+        splits, histograms = {}, {}
+        for split in SPLITS:
+            shards = [result.statistics[split] for result in results if split in result.statistics]
+            splits[split], histograms[split] = statistics.add_up(shards)
+        return DatasetInfo(
+            time_base=self._time_base,
+            programs=tuple(sorted({value for split in SPLITS for value in histograms[split]["program"].values})),
+            splits=splits,
+            inputs=self._num_inputs,
+            other_files=self._other_files,
+            examples=sum(split.num_pieces for split in splits.values()),
+            rejects=ledger.count_reasons(rejects),
+            duplicates=sum(len(result.duplicates) for result in results),
+            histograms=histograms,
+            settings=self._settings,
+        )

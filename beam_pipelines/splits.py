@@ -1,0 +1,125 @@
+"""Which split a piece belongs to: pure functions, the same for any runner, worker and order.
+
+By percents, a hash of the group id decides, so a group never lies in two splits and a newcomer moves
+nobody. By path, an expression reads the split's name from the source.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from midi_codec.dataset_info import SPLITS
+
+DEFAULT_PERCENTS = (90, 5, 5)
+ALIASES = {"train": "train", "training": "train", "valid": "validation", "val": "validation", "dev": "validation"}
+ALIASES |= {"validation": "validation", "test": "test", "testing": "test"}
+NUM_EXAMPLES = 3  # of paths named in a message
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SplitRule:
+    """Either percents, in the order of SPLITS, or an expression; never both."""
+
+    percents: tuple[int, ...] | None = None
+    regex: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.percents is None) == (self.regex is None):
+            raise ValueError("want either percents or an expression")
+
+    def assign(self, *, group_id: str, source: str) -> str:
+        """The split of a piece."""
+        if self.percents is not None:
+            return split_of_group(group_id, self.percents)
+        assert self.regex is not None
+        split = split_of_source(source, re.compile(self.regex))
+        if split is None:
+            raise ValueError(f"{source}: no split in this path; the command checks that before it starts")
+        return split
+
+    def splits_of(self, sources: Sequence[str]) -> tuple[str, ...]:
+        """The splits that get shards, empty ones included, in the order of SPLITS."""
+        if self.percents is not None:
+            return tuple(split for split, percent in zip(SPLITS, self.percents, strict=True) if percent)
+        seen = {self.assign(group_id="", source=source) for source in sources}
+        return tuple(split for split in SPLITS if split in seen)
+
+    def settings(self) -> dict[str, Any]:
+        """What `dataset_info.json` keeps of the rule."""
+        if self.percents is not None:
+            return {"split_percents": dict(zip(SPLITS, self.percents, strict=True))}
+        return {"split_regex": self.regex}
+
+
+def split_of_group(group_id: str, percents: Sequence[int]) -> str:
+    """The split of a group, from its id alone; percents are of train, validation, test."""
+    digest = hashlib.sha256(group_id.encode()).digest()
+    share = int.from_bytes(digest[:8], "big") % 100
+    for split, percent in zip(SPLITS, percents, strict=True):
+        if share < percent:
+            return split
+        share -= percent
+    raise ValueError(f"split percents must add up to 100, got {tuple(percents)}")
+
+
+def split_of_source(source: str, expression: re.Pattern[str]) -> str | None:
+    """The split an expression finds in a path, by its group `split`, else its first group; None when it does not."""
+    name = _split_name(source, expression)
+    return ALIASES.get(name.lower()) if name else None
+
+
+def _split_name(source: str, expression: re.Pattern[str]) -> str | None:
+    match = expression.search(source)
+    if not match:
+        return None
+    return match.group("split" if "split" in expression.groupindex else 1)
+
+
+def parse_percents(text: str) -> tuple[int, ...]:
+    """`90,5,5` as whole percents of train, validation, test.
+
+    Raises:
+      ValueError: not three whole numbers from 0 that add up to 100; says what was given.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) != len(SPLITS) or not all(part.isdecimal() for part in parts):
+        raise ValueError(f"--split-percents is {text!r}, want three whole numbers: {', '.join(SPLITS)}")
+    percents = tuple(int(part) for part in parts)
+    if sum(percents) != 100:
+        raise ValueError(f"--split-percents is {text!r}, which adds up to {sum(percents)}, want 100")
+    return percents
+
+
+def problems_in_regex(regex: str, sources: Sequence[str]) -> list[str]:
+    """Sentences on what is wrong with `--split-regex` for these paths; none when all is well."""
+    try:
+        expression = re.compile(regex)
+    except re.error as error:
+        return [f"--split-regex is {regex!r}, which is no regular expression: {error}"]
+    if not expression.groups:
+        return [f"--split-regex is {regex!r}, want a group that gives the split, such as '^(train|valid|test)/'"]
+    no_match: list[str] = []
+    unknown: dict[str, list[str]] = {}
+    for source in sources:
+        name = _split_name(source, expression)
+        if name is None:
+            no_match.append(source)
+        elif name.lower() not in ALIASES:
+            unknown.setdefault(name, []).append(source)
+    problems = []
+    if no_match:
+        count = f"{len(no_match)} of {len(sources)}"
+        problems.append(f"--split-regex {regex!r} matches nothing in {count} paths, such as {_paths(no_match)}")
+    for name, where in sorted(unknown.items())[:NUM_EXAMPLES]:
+        problems.append(
+            f"--split-regex {regex!r} reads the split {name!r} from {_paths(where)}; want one of {', '.join(ALIASES)}"
+        )
+    return problems
+
+
+def _paths(sources: Sequence[str]) -> str:
+    return ", ".join(repr(source) for source in sources[:NUM_EXAMPLES])
