@@ -1,0 +1,284 @@
+"""The note fields: what a model predicts of one note, in this order, and how each is binned.
+
+    step       ticks since the previous onset     time bins
+    pitch      0..127, then END                   one bin a value
+    duration   ticks                              time bins
+    velocity   1..127                             one bin a value
+    program    those of the corpus                one bin a value; only when there is more than one
+
+Encoder, model, sampler and evaluation are driven by this table. END (the end of the piece) is value 128 of
+`pitch`; it has no bin here, because its probability does not depend on the step that was drawn before it
+(`trainer.model`), so its other fields need no score.
+
+A time bin spreads its probability evenly over its ticks, which makes likelihoods comparable between binnings.
+Bins come from a histogram of the training split: a beat grid gets a bin a value, rubato gets bins as narrow as
+its notes are many. The order of fields and the meaning of edges are part of the bundle format.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from midi_codec import notes as notes_lib
+
+END_PITCH = 128
+CATEGORY = "category"
+TIME = "time"
+CATEGORICAL = "categorical"
+MSE = "mse"
+TIMING_LOSSES = (CATEGORICAL, MSE)
+WIDTH_MULTIPLE = 16  # every row of a batch computes alike only when its width fills whole vector registers
+MAX_TIME_BINS = 128
+MAX_TICK = 2**31 - 1  # the range of a time field: what an int32 column holds
+NATS_WORTH_MORE_BINS = 0.02  # a note; below this gain a smaller table serves as well
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FieldSpec:
+    """One row of the table.
+
+    Attributes:
+      name: the column.
+      kind: `category` (one bin a value) or `time` (bins of neighbouring ticks).
+      values: of a category field, the value of each bin.
+      edges: of a time field, `num_bins + 1` ascending ticks; bin b holds edges[b] <= tick < edges[b + 1].
+      largest: of a time field, the largest tick seen in training; samplers draw nothing beyond it.
+      loss: `categorical`, or `mse` for a continuous time field.
+      scale: of a time field, ticks that make up one unit of an MSE head's output.
+    """
+
+    name: str
+    kind: str
+    values: tuple[int, ...] = ()
+    edges: tuple[int, ...] = ()
+    largest: int = 0
+    loss: str = CATEGORICAL
+    scale: float = 1.0
+
+    @property
+    def num_bins(self) -> int:
+        return len(self.values) if self.kind == CATEGORY else len(self.edges) - 1
+
+    @property
+    def width(self) -> int:
+        """`num_bins` rounded up to whole vector registers: how many logits a head makes."""
+        return -(-self.num_bins // WIDTH_MULTIPLE) * WIDTH_MULTIPLE
+
+    @functools.cached_property
+    def lows(self) -> np.ndarray:
+        """`[num_bins]` int64, the smallest value of each bin."""
+        return np.array(self.values if self.kind == CATEGORY else self.edges[:-1], np.int64)
+
+    @functools.cached_property
+    def spans(self) -> np.ndarray:
+        """`[num_bins]` int64, how many values each bin holds."""
+        if self.kind == CATEGORY:
+            return np.ones(self.num_bins, np.int64)
+        return np.diff(np.array(self.edges, np.int64))
+
+    @functools.cached_property
+    def log_spans(self) -> np.ndarray:
+        """`[num_bins]` float32, nats that the place within a bin costs."""
+        return np.log(self.spans).astype(np.float32)
+
+    @functools.cached_property
+    def _bin_of_value(self) -> np.ndarray:
+        table = np.full(max(self.values) + 1, -1, np.int32)
+        table[list(self.values)] = np.arange(self.num_bins)
+        return table
+
+    def encode(self, values: np.ndarray) -> np.ndarray:
+        """Values to bins, int32 of the same shape; every value must be one the field knows."""
+        if self.kind == CATEGORY:
+            return self._bin_of_value[values]
+        return (np.searchsorted(np.array(self.edges, np.int64), values, side="right") - 1).astype(np.int32)
+
+    def unknown(self, values: np.ndarray) -> np.ndarray:
+        """The distinct values that the field has no bin for."""
+        distinct = np.unique(values)
+        if self.kind == CATEGORY:
+            return distinct[~np.isin(distinct, self.values)]
+        return distinct[(distinct < self.edges[0]) | (distinct >= self.edges[-1])]
+
+
+@dataclasses.dataclass(frozen=True)
+class FieldTable:
+    """The fields of a corpus in the order in which a note's fields are predicted."""
+
+    fields: tuple[FieldSpec, ...]
+    time_base: str
+
+    def __iter__(self) -> Iterator[FieldSpec]:
+        return iter(self.fields)
+
+    def __len__(self) -> int:
+        return len(self.fields)
+
+    def __getitem__(self, name: str) -> FieldSpec:
+        return next(field for field in self.fields if field.name == name)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(field.name for field in self.fields)
+
+    @property
+    def default_program(self) -> int | None:
+        """The program of every note when the corpus has only one, and so no field for it."""
+        return self._only_program
+
+    _only_program: int | None = None
+
+    def raw(self, notes: notes_lib.Notes) -> np.ndarray:
+        """`[n, num_fields]` int32, the values of the notes in the order of the table."""
+        return np.stack([getattr(notes, name).astype(np.int32) for name in self.names], axis=1)
+
+    def encode(self, raw: np.ndarray) -> np.ndarray:
+        """`[..., num_fields]` values to bins, int32."""
+        return np.stack([field.encode(raw[..., index]) for index, field in enumerate(self.fields)], axis=-1)
+
+    def problems(self, notes: notes_lib.Notes) -> list[str]:
+        """Why a model with this table cannot take these notes; empty when it can."""
+        found = []
+        if notes.time_base != self.time_base:
+            found.append(f"the notes lie on a grid of {notes.time_base}, want {self.time_base}")
+        for field in self.fields:
+            unknown = field.unknown(getattr(notes, field.name))
+            if unknown.size:
+                found.append(f"{field.name} {', '.join(map(str, unknown[:5]))} does not occur in the model's corpus")
+        only = self._only_program
+        if only is not None and (notes.program != only).any():
+            others = np.unique(notes.program[notes.program != only])
+            found.append(f"program {', '.join(map(str, others[:5]))} given, but the model knows only {only}")
+        return found
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "time_base": self.time_base,
+            "only_program": self._only_program,
+            "fields": [dataclasses.asdict(field) for field in self.fields],
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> FieldTable:
+        """The inverse of `to_json`; an unknown key is a TypeError, on purpose."""
+        fields = []
+        for entry in value["fields"]:
+            tuples = {name: tuple(entry[name]) for name in ("values", "edges")}
+            fields.append(FieldSpec(**{**entry, **tuples}))
+        return cls(tuple(fields), value["time_base"], value["only_program"])
+
+
+def build_field_table(
+    histograms: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    *,
+    programs: tuple[int, ...],
+    time_base: str,
+    timing_loss: str = CATEGORICAL,
+) -> FieldTable:
+    """Makes the table of a corpus.
+
+    Args:
+      histograms: of the training split, for `step` and `duration`: distinct ticks, ascending, and their counts.
+      programs: those of the whole corpus, ascending.
+      time_base: the grid of the corpus.
+      timing_loss: the loss of both time fields.
+    """
+
+    def time_field(name: str) -> FieldSpec:
+        values, counts = histograms[name]
+        return FieldSpec(
+            name=name,
+            kind=TIME,
+            edges=tuple(choose_time_edges(values, counts).tolist()),
+            largest=int(values[-1]),
+            loss=timing_loss,
+            scale=_spread(values, counts),
+        )
+
+    fields = [
+        time_field("step"),
+        FieldSpec(name="pitch", kind=CATEGORY, values=tuple(range(128))),
+        time_field("duration"),
+        FieldSpec(name="velocity", kind=CATEGORY, values=tuple(range(1, 128))),
+    ]
+    if len(programs) > 1:
+        fields.append(FieldSpec(name="program", kind=CATEGORY, values=programs))
+        return FieldTable(tuple(fields), time_base)
+    return FieldTable(tuple(fields), time_base, programs[0])
+
+
+def _spread(values: np.ndarray, counts: np.ndarray) -> float:
+    """Standard deviation of a histogram, in ticks; at least one tick."""
+    shares = counts / counts.sum()
+    mean = (shares * values).sum()
+    return max(1.0, float(np.sqrt((shares * (values - mean) ** 2).sum())))
+
+
+def choose_time_edges(values: np.ndarray, counts: np.ndarray, *, max_bins: int = MAX_TIME_BINS) -> np.ndarray:
+    """Edges of the time bins that lose least of where in time notes are.
+
+    What a perfect prediction of the bin still leaves open is log(ticks in the bin). The edges minimise the mean
+    of that over the training notes, exactly over a set of candidates, by dynamic programming: bins of about
+    equal mass where time is smooth, bins of one tick where it is a grid. A thousandth of the mass is spread over
+    log time up to `MAX_TICK`, so that unseen lengths get bins too.
+
+    Args:
+      values: `[n]` ascending distinct ticks of the training split.
+      counts: `[n]` how often each occurs.
+      max_bins: the most bins to make.
+
+    Returns:
+      `[num_bins + 1]` int64, from 0 to `MAX_TICK + 1`; `values[-1] + 1` is always among them.
+
+    Raises:
+      ValueError: the histogram is empty, or a tick lies outside 0..MAX_TICK.
+    """
+    values, counts = np.asarray(values, np.int64), np.asarray(counts, np.float64)
+    if not len(values) or counts.sum() <= 0:
+        raise ValueError("the histogram is empty, want at least one tick with a count")
+    if values[0] < 0 or values[-1] > MAX_TICK:
+        raise ValueError(f"ticks run from {values[0]} to {values[-1]}, want 0 to {MAX_TICK}")
+    edges = _candidate_edges(values, counts)
+    mass = _mass_before(edges, values, counts)
+    boundary = int(np.searchsorted(edges, values[-1] + 1))
+    bin_costs = (mass[None, :] - mass[:, None]) * np.log(np.maximum(edges[None, :] - edges[:, None], 1))
+    index = np.arange(len(edges))
+    crosses = (index[:, None] < boundary) & (index[None, :] > boundary)
+    bin_costs[crosses | (index[None, :] <= index[:, None])] = np.inf
+    costs = [np.where(index == 0, 0.0, np.inf)]  # costs[k][e]: least cost of k bins that end at edge e
+    origins = []
+    for _ in range(max_bins):
+        totals = costs[-1][:, None] + bin_costs
+        origins.append(totals.argmin(axis=0))
+        costs.append(totals.min(axis=0))
+    reached = np.array([cost[-1] for cost in costs])
+    sizes = [size for size in range(WIDTH_MULTIPLE, max_bins + 1, WIDTH_MULTIPLE) if np.isfinite(reached[size])]
+    if not sizes:  # fewer candidates than the smallest table: every one becomes an edge
+        return edges
+    enough = next(size for size in sizes if reached[size] <= reached[sizes[-1]] + NATS_WORTH_MORE_BINS)
+    chosen = [len(edges) - 1]
+    for size in range(enough, 0, -1):
+        chosen.append(int(origins[size - 1][chosen[-1]]))
+    return edges[chosen[::-1]]
+
+
+def _candidate_edges(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Ascending ticks where a bin may begin: round the commonest values, at quantiles, and in even log steps."""
+    common = values[np.sort(np.argsort(-counts, kind="stable")[:192])]
+    shares = np.cumsum(counts) / counts.sum()
+    quantiles = values[np.searchsorted(shares, np.linspace(0, 1, 192, endpoint=False), side="right").clip(max=len(values) - 1)]
+    log_steps = np.floor(np.exp(np.linspace(0, np.log(MAX_TICK), 128))).astype(np.int64)
+    ends = [0, values[-1] + 1, MAX_TICK + 1]
+    return np.unique(np.concatenate([common, common + 1, quantiles, log_steps, ends]))
+
+
+def _mass_before(edges: np.ndarray, values: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Share of all mass at ticks below each edge, with a thousandth spread evenly over log time."""
+    cumulative = np.concatenate([[0.0], np.cumsum(counts)]) / counts.sum()
+    seen = cumulative[np.searchsorted(values, edges, side="left")]
+    return 0.999 * seen + 0.001 * np.log1p(edges) / np.log1p(MAX_TICK + 1)

@@ -1,0 +1,165 @@
+"""Which notes stand in which batch, and the arrays of a batch.
+
+An epoch cuts every piece into windows at an offset drawn anew, so that each event is predicted exactly once an epoch.
+Windows of like length share a batch, which keeps padding small. Everything follows from (`rng_seed`, epoch, step):
+a run can go on at any step, and any worker can make its rows of a batch without the others.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+
+from midi_codec import fields
+from trainer.augmentation import Augmentation, augment
+from trainer.pieces import Pieces
+
+TIME_MULTIPLE = 16  # batches have few different lengths
+SORTED_BATCHES = 32  # windows are sorted by length within so many batches: little padding, much shuffling
+
+
+@dataclasses.dataclass(frozen=True)
+class Windows:
+    """Runs of events: `[n]` arrays of the piece, the first event within it, and how many events."""
+
+    piece: np.ndarray
+    begin: np.ndarray
+    length: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.piece)
+
+    def take(self, index: np.ndarray | slice) -> Windows:
+        return Windows(self.piece[index], self.begin[index], self.length[index])
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """What a step consumes; the first dimension is windows, the second time.
+
+    Attributes:
+      previous: `[rows, time, num_fields]` int32 bins of the event before.
+      bins: the same shape, bins of the events predicted; zeros where there is no note.
+      raw: the same shape, their values.
+      is_note, is_end: `[rows, time]` float32.
+      dropout_keys: `[rows, 2]` uint32.
+      milliseconds_per_tick: `[rows]` float32.
+    """
+
+    previous: np.ndarray
+    bins: np.ndarray
+    raw: np.ndarray
+    is_note: np.ndarray
+    is_end: np.ndarray
+    dropout_keys: np.ndarray
+    milliseconds_per_tick: np.ndarray
+
+    @property
+    def num_events(self) -> int:
+        return int(self.is_note.sum() + self.is_end.sum())
+
+    def rows(self, index: slice) -> Batch:
+        return Batch(*(getattr(self, field.name)[index] for field in dataclasses.fields(self)))
+
+    def as_dict(self) -> dict[str, np.ndarray]:
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+
+def keyed_rng(*key: int) -> np.random.Generator:
+    """A stream from whole numbers, the same on any machine."""
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence(key)))
+
+
+def cut_windows(num_events: np.ndarray, window: int, rng: np.random.Generator) -> Windows:
+    """Cuts every piece at a random offset and then every `window` events; pieces that fit stay whole."""
+    fits = num_events <= window
+    first = np.where(fits, num_events, 1 + np.floor(rng.random(len(num_events)) * window).astype(np.int64))
+    counts = 1 + -(-(num_events - first) // window)
+    piece = np.repeat(np.arange(len(num_events)), counts)
+    order = np.arange(len(piece)) - np.repeat(np.cumsum(counts) - counts, counts)  # 0, 1, ... within a piece
+    begin = np.where(order == 0, 0, first[piece] + (order - 1) * window)
+    size = np.where(order == 0, first[piece], window)
+    return Windows(piece, begin, np.minimum(size, num_events[piece] - begin))
+
+
+def plan_epoch(num_events: np.ndarray, *, window: int, batch_size: int, rng_seed: int, epoch: int) -> list[Windows]:
+    """The batches of an epoch, in order; the last ones may hold fewer than `batch_size` windows."""
+    rng = keyed_rng(rng_seed, epoch)
+    windows = cut_windows(num_events, window, rng)
+    shuffled = windows.take(rng.permutation(len(windows)))
+    batches = []
+    pool_size = batch_size * SORTED_BATCHES
+    for start in range(0, len(shuffled), pool_size):
+        pool = shuffled.take(slice(start, start + pool_size))
+        by_length = pool.take(np.argsort(-pool.length, kind="stable"))
+        batches += [by_length.take(slice(row, row + batch_size)) for row in range(0, len(pool), batch_size)]
+    return [batches[index] for index in rng.permutation(len(batches))]
+
+
+def make_batch(
+    pieces: Pieces,
+    windows: Windows,
+    *,
+    table: fields.FieldTable,
+    batch_size: int,
+    start_bins: np.ndarray,
+    amounts: Augmentation | None = None,
+    rng: np.random.Generator | None = None,
+    time: int | None = None,
+) -> Batch:
+    """Gathers windows into arrays, padded to `batch_size` rows and a multiple of `TIME_MULTIPLE` events.
+
+    Args:
+      pieces: the split.
+      windows: at most `batch_size` of them.
+      table: the fields.
+      start_bins: `[num_fields]`, what stands before a piece's first event.
+      amounts, rng: augmentation and the stream it draws from; None leaves the notes as they are.
+      time: the exact number of time steps, instead of the longest window rounded up.
+    """
+    size = -(-max(int(windows.length.max()), 1) // TIME_MULTIPLE) * TIME_MULTIPLE if time is None else time
+    rows = np.arange(batch_size)
+    piece, begin, length = (np.zeros(batch_size, np.int64) for _ in range(3))
+    piece[: len(windows)], begin[: len(windows)], length[: len(windows)] = windows.piece, windows.begin, windows.length
+    place = begin[:, None] + np.arange(-1, size)  # [rows, 1 + size]; the first column is the event before
+    events = pieces.first_event[piece][:, None] + place
+    inside = (place >= 0) & (place < (begin + length)[:, None])
+    last = place == (pieces.num_events[piece] - 1)[:, None]
+    is_note = inside & ~last
+    events = np.where(is_note, events, 0)
+    raw = np.where(is_note[..., None], pieces.raw[events], 0)
+    drop_keys = np.zeros((batch_size, 2), np.uint32)
+    if rng is not None:
+        drop_keys = rng.integers(0, 2**32, (batch_size, 2), np.uint32)
+        if amounts is not None:
+            is_drum = pieces.is_drum[events] & is_note
+            raw = augment(raw, is_note=is_note, is_drum=is_drum, table=table, amounts=amounts, rng=rng)
+    bins = np.zeros(raw.shape, np.int32)
+    bins[is_note] = table.encode(raw[is_note])
+    at_start = place[:, 1:] == 0
+    return Batch(
+        previous=np.where(at_start[..., None], start_bins, bins[:, :-1]).astype(np.int32),
+        bins=bins[:, 1:],
+        raw=raw[:, 1:].astype(np.int32),
+        is_note=is_note[:, 1:].astype(np.float32),
+        is_end=(inside & last)[:, 1:].astype(np.float32),
+        dropout_keys=drop_keys,
+        milliseconds_per_tick=pieces.milliseconds_per_tick[piece[rows]],
+    )
+
+
+def whole_pieces(num_events: np.ndarray, *, chunk: int, batch_size: int) -> Iterator[list[Windows]]:
+    """Batches of whole pieces of like length, each a list of chunks of `chunk` events in order.
+
+    Row r of every chunk is the same piece, so a state can be carried; a piece that has ended has length 0.
+    """
+    order = np.argsort(-num_events, kind="stable")
+    for start in range(0, len(order), batch_size):
+        piece = order[start : start + batch_size]
+        chunks = []
+        for begin in range(0, int(num_events[piece[0]]), chunk):
+            length = np.clip(num_events[piece] - begin, 0, chunk)
+            chunks.append(Windows(piece, np.minimum(begin, num_events[piece] - 1), length))
+        yield chunks

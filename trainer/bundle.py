@@ -1,0 +1,158 @@
+"""The bundle: what the trainer hands on. A folder; reading it needs NumPy alone.
+
+    bundle.json              written last: format version, model config, field table, dataset, metrics, weights' name
+    weights-<hash>.npz       a float32 array a weight, by the weight's path in the model
+
+The hash of a bundle covers the model config, the field table and every weight: the same hash means the same model.
+A bundle is replaced as a whole: new weights get a new name, and the old ones go after `bundle.json` points away.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from midi_codec import storage
+from midi_codec.command import UserError
+from midi_codec.fields import FieldTable
+
+if TYPE_CHECKING:
+    from trainer.model import NoteModel
+
+FORMAT_VERSION = 1
+FILE_NAME = "bundle.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Bundle:
+    """A trained model and where it comes from.
+
+    Attributes:
+      config: the fields of `trainer.model.ModelConfig`.
+      fields: the field table.
+      dataset: `hash`, `time_base` and sizes of the dataset it was trained on.
+      metrics: validation likelihoods, baselines, accuracy, error; see `trainer.evaluation`.
+      deviations: of an MSE head, the standard deviation of its validation residual in ticks, by field.
+      weights: arrays by path.
+    """
+
+    config: dict[str, Any]
+    fields: FieldTable
+    dataset: dict[str, Any]
+    metrics: dict[str, Any]
+    deviations: dict[str, float]
+    weights: dict[str, np.ndarray]
+
+    @property
+    def hash(self) -> str:
+        """32 hex digits."""
+        return content_hash(self.config, self.fields, self.weights)
+
+    def build_model(self) -> NoteModel:
+        """The Keras model with these weights; imports TensorFlow."""
+        from trainer.model import ModelConfig, NoteModel
+
+        model = NoteModel(ModelConfig(**self.config), self.fields)
+        set_weights(model, self.weights)
+        return model
+
+
+def content_hash(config: Mapping[str, Any], fields: FieldTable, weights: Mapping[str, np.ndarray]) -> str:
+    digest = hashlib.sha256(json.dumps([dict(config), fields.to_json()], sort_keys=True).encode())
+    for name in sorted(weights):
+        array = np.ascontiguousarray(weights[name], np.dtype("<f4"))
+        digest.update(f"{name}{array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()[:32]
+
+
+def get_weights(model: NoteModel) -> dict[str, np.ndarray]:
+    """The model's weights as arrays by path."""
+    return {_path(weight): np.asarray(weight.value) for weight in model.trainable_variables}
+
+
+def set_weights(model: NoteModel, weights: Mapping[str, np.ndarray]) -> None:
+    """Writes arrays into the model.
+
+    Raises:
+      ValueError: a weight is missing, or there is one too many.
+    """
+    variables = {_path(weight): weight for weight in model.trainable_variables}
+    if variables.keys() != weights.keys():
+        raise ValueError(f"weights differ from the model's: {sorted(variables.keys() ^ weights.keys())}")
+    for path, variable in variables.items():
+        variable.assign(weights[path])
+
+
+def _path(variable: Any) -> str:
+    """A weight's path without the model's own name, which Keras numbers anew for every instance."""
+    return variable.path.split("/", 1)[1] if variable.path.startswith("note_model") else variable.path
+
+
+def save(folder: str, bundle: Bundle) -> None:
+    """Writes the bundle, whole or not at all."""
+    name = f"weights-{bundle.hash}.npz"
+    buffer = io.BytesIO()
+    np.savez(buffer, **{path.replace("/", "."): array for path, array in bundle.weights.items()})
+    storage.write_bytes(storage.join(folder, name), buffer.getvalue())
+    described = {
+        "format_version": FORMAT_VERSION,
+        "hash": bundle.hash,
+        "weights": name,
+        "config": bundle.config,
+        "fields": bundle.fields.to_json(),
+        "dataset": bundle.dataset,
+        "metrics": bundle.metrics,
+        "deviations": bundle.deviations,
+    }
+    storage.write_bytes(storage.join(folder, FILE_NAME), (json.dumps(described, indent=1) + "\n").encode())
+    for entry in list(storage.list_files(folder)):
+        other = entry.path.rsplit("/", 1)[-1]
+        if other.startswith("weights-") and other.endswith(".npz") and other != name:
+            storage.delete(entry.path)
+
+
+def load(folder: str) -> Bundle:
+    """Reads a bundle.
+
+    Raises:
+      UserError: there is none, its format is another, or its weights are not those it names.
+    """
+    described = load_description(folder)
+    path = storage.join(folder, described["weights"])
+    try:
+        with np.load(io.BytesIO(storage.read_bytes(path)), allow_pickle=False) as arrays:
+            weights = {name.replace(".", "/"): arrays[name] for name in arrays.files}
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{path}: not readable as the bundle's weights: {error}") from error
+    bundle = Bundle(
+        config=described["config"],
+        fields=FieldTable.from_json(described["fields"]),
+        dataset=described["dataset"],
+        metrics=described["metrics"],
+        deviations=described["deviations"],
+        weights=weights,
+    )
+    if bundle.hash != described["hash"]:
+        raise UserError(f"{folder}: the weights' hash is {bundle.hash}, but {FILE_NAME} names {described['hash']}")
+    return bundle
+
+
+def load_description(folder: str) -> dict[str, Any]:
+    """`bundle.json` alone, checked for its version: fields and metrics without the weights."""
+    path = storage.join(folder, FILE_NAME)
+    try:
+        described = json.loads(storage.read_bytes(path))
+    except FileNotFoundError as error:
+        raise UserError(f"{folder} is not a bundle: no {FILE_NAME}") from error
+    except ValueError as error:
+        raise UserError(f"{path}: not JSON: {error}") from error
+    if described.get("format_version") != FORMAT_VERSION:
+        raise UserError(f"{path}: format version is {described.get('format_version')}, want {FORMAT_VERSION}")
+    return described

@@ -1,0 +1,68 @@
+"""Checkpoints: all that a run needs to go on as if it had not stopped.
+
+    checkpoints/step-00001200.npz    every variable of model and optimizer by order and path, and `state`, JSON text
+
+One file, written whole or not at all, through the same storage as everything else, so that local paths and buckets
+behave alike. A file that cannot be read is passed over, with a warning, for the one before.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import zipfile
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from midi_codec import storage
+
+KEPT = 2  # the newest, and one before it should the newest turn out damaged
+_log = logging.getLogger(__name__)
+
+
+def save(folder: str, step: int, variables: Sequence[Any], state: dict[str, Any]) -> None:
+    """Writes a checkpoint, then deletes all but the newest `KEPT`.
+
+    Args:
+      variables: Keras variables, in an order that the program fixes.
+      state: what else the run must remember; JSON.
+    """
+    arrays = {f"{index:04d}": np.asarray(variable.value) for index, variable in enumerate(variables)}
+    buffer = io.BytesIO()
+    np.savez(buffer, state=np.frombuffer(json.dumps({"step": step, **state}).encode(), np.uint8), **arrays)
+    storage.write_bytes(storage.join(folder, f"step-{step:08d}.npz"), buffer.getvalue())
+    for path in paths(folder)[:-KEPT]:
+        storage.delete(path)
+
+
+def restore_latest(folder: str, variables: Sequence[Any]) -> dict[str, Any] | None:
+    """Assigns the newest whole checkpoint to the variables; its state, or None when there is none."""
+    for path in reversed(paths(folder)):
+        try:
+            with np.load(io.BytesIO(storage.read_bytes(path)), allow_pickle=False) as arrays:
+                values = [arrays[f"{index:04d}"] for index in range(len(variables))]
+                state = json.loads(arrays["state"].tobytes())
+            if len(arrays.files) != len(variables) + 1:
+                raise ValueError(f"holds {len(arrays.files) - 1} variables, want {len(variables)}")
+            for value, variable in zip(values, variables, strict=True):
+                if value.shape != tuple(variable.shape):
+                    raise ValueError(f"{variable.path} is {value.shape}, want {tuple(variable.shape)}")
+        except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+            _log.warning("%s: passed over, not a whole checkpoint of this run: %s", path, error)
+            continue
+        for value, variable in zip(values, variables, strict=True):
+            variable.assign(value)
+        return state
+    return None
+
+
+def paths(folder: str) -> list[str]:
+    """The checkpoints there are, oldest first."""
+    try:
+        found = [entry.path for entry in storage.list_files(folder)]
+    except FileNotFoundError:
+        return []
+    return sorted(path for path in found if path.rsplit("/", 1)[-1].startswith("step-") and path.endswith(".npz"))

@@ -1,0 +1,155 @@
+"""A run's settings: defaults here, then a YAML file, then flags. Every field is a flag of the same name."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from midi_codec import storage
+from midi_codec.command import UserError
+from midi_codec.fields import CATEGORICAL, TIMING_LOSSES
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """What decides the outcome of a run, with the data. Saved beside every run.
+
+    A field's metadata holds its help text.
+    """
+
+    timing_loss: str = dataclasses.field(
+        default=CATEGORICAL, metadata={"help": f"loss of step and duration: {' or '.join(TIMING_LOSSES)}"}
+    )
+    units: int = dataclasses.field(default=256, metadata={"help": "width of each LSTM layer"})
+    layers: int = dataclasses.field(default=2, metadata={"help": "LSTM layers"})
+    head_units: int = dataclasses.field(default=128, metadata={"help": "hidden width of each field's head"})
+    dropout: float = dataclasses.field(default=0.2, metadata={"help": "share of inputs a sequence goes without"})
+    batch_size: int = dataclasses.field(default=64, metadata={"help": "windows a step, over all replicas"})
+    window: int = dataclasses.field(default=128, metadata={"help": "most notes a window"})
+    learning_rate: float = dataclasses.field(default=3e-3, metadata={"help": "Adam's highest rate"})
+    final_rate: float = dataclasses.field(default=0.02, metadata={"help": "share of it left at the end (cosine)"})
+    warmup_steps: int = dataclasses.field(default=50, metadata={"help": "steps of linear warm-up"})
+    clip_norm: float = dataclasses.field(default=1.0, metadata={"help": "largest norm of all gradients together"})
+    epochs: float = dataclasses.field(default=30.0, metadata={"help": "passes over the training split"})
+    max_minutes: float | None = dataclasses.field(
+        default=None, metadata={"help": "end by then, the rate decayed in time; the outcome then depends on the machine"}
+    )
+    evaluate_every: float = dataclasses.field(default=1.0, metadata={"help": "epochs between validations"})
+    patience: int | None = dataclasses.field(
+        default=8, metadata={"help": "validations without a better one before the run stops; 'none' never stops"}
+    )
+    transpose: int = dataclasses.field(default=5, metadata={"help": "augmentation: semitones up or down"})
+    tempo: float = dataclasses.field(default=0.0, metadata={"help": "augmentation: scale times by up to 1 + this"})
+    velocity: int = dataclasses.field(default=0, metadata={"help": "augmentation: velocity steps up or down"})
+    rng_seed: int = dataclasses.field(default=0, metadata={"help": "random number seed of weights and batches"})
+
+    def problems(self) -> list[str]:
+        """Every value that cannot work, a sentence each."""
+        found = []
+        if self.timing_loss not in TIMING_LOSSES:
+            found.append(f"timing_loss is {self.timing_loss!r}, want {' or '.join(TIMING_LOSSES)}")
+        for name in ("units", "head_units"):
+            if getattr(self, name) < 16 or getattr(self, name) % 16:
+                found.append(f"{name} is {getattr(self, name)}, want a multiple of 16 above 0")
+        for name in ("layers", "batch_size", "window"):
+            if getattr(self, name) < 1:
+                found.append(f"{name} is {getattr(self, name)}, want at least 1")
+        for name in ("learning_rate", "clip_norm", "epochs", "evaluate_every"):
+            if not getattr(self, name) > 0:
+                found.append(f"{name} is {getattr(self, name)}, want a number above 0")
+        for name in ("dropout", "tempo"):
+            if not 0 <= getattr(self, name) < 1:
+                found.append(f"{name} is {getattr(self, name)}, want at least 0 and below 1")
+        for name, highest in (("transpose", 24), ("velocity", 64), ("rng_seed", 2**31 - 1), ("warmup_steps", 10**9)):
+            if not 0 <= getattr(self, name) <= highest:
+                found.append(f"{name} is {getattr(self, name)}, want 0 to {highest}")
+        if not 0 < self.final_rate <= 1:
+            found.append(f"final_rate is {self.final_rate}, want above 0 and at most 1")
+        if self.max_minutes is not None and not self.max_minutes > 0:
+            found.append(f"max_minutes is {self.max_minutes}, want a number above 0")
+        if self.patience is not None and self.patience < 1:
+            found.append(f"patience is {self.patience}, want at least 1, or none")
+        return found
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Adds `--config` and a flag for every field; a flag that is not given leaves no trace."""
+    parser.add_argument("--config", help="YAML file with any of the settings below, by the same names")
+    group = parser.add_argument_group("settings (flags win over --config)")
+    for field in dataclasses.fields(TrainConfig):
+        shown = "none" if field.default is None else field.default
+        group.add_argument(
+            f"--{field.name.replace('_', '-')}",
+            dest=field.name,
+            default=argparse.SUPPRESS,
+            metavar=_kind(field.name)[0].__name__.upper(),
+            help=f"{field.metadata['help']} (default: {shown})",
+        )
+
+
+def read(args: argparse.Namespace) -> TrainConfig:
+    """The settings of the file and the flags together.
+
+    Raises:
+      UserError: every unknown key, value of the wrong kind, and value out of range, all at once.
+    """
+    given: dict[str, tuple[Any, str]] = {}
+    if args.config:
+        given.update({key: (value, f"{args.config}: {key}") for key, value in _read_yaml(args.config).items()})
+    names = {field.name for field in dataclasses.fields(TrainConfig)}
+    for name in names & vars(args).keys():
+        given[name] = (getattr(args, name), f"--{name.replace('_', '-')}")
+    values, problems = {}, []
+    for name, (value, place) in given.items():
+        if name not in names:
+            problems.append(f"{place}: no such setting, want one of {', '.join(sorted(names))}")
+            continue
+        try:
+            values[name] = _convert(name, value)
+        except ValueError as error:
+            problems.append(f"{place}: {error}")
+    config = TrainConfig(**values)
+    problems += config.problems()
+    if problems:
+        raise UserError(problems)
+    return config
+
+
+def _read_yaml(path: str) -> Mapping[str, Any]:
+    try:
+        loaded = yaml.safe_load(storage.read_bytes(path))
+    except (OSError, yaml.YAMLError) as error:
+        raise UserError(f"{path}: not readable as YAML: {error}") from error
+    if not isinstance(loaded, dict):
+        raise UserError(f"{path}: holds {type(loaded).__name__}, want settings as `name: value`")
+    return {str(key): value for key, value in loaded.items()}
+
+
+def _kind(name: str) -> tuple[type, bool]:
+    """A field's type, and whether it may be None."""
+    hint = typing.get_type_hints(TrainConfig)[name]
+    if isinstance(hint, types.UnionType):
+        return next(part for part in typing.get_args(hint) if part is not type(None)), True
+    return hint, False
+
+
+def _convert(name: str, value: Any) -> Any:
+    """A flag's text or a YAML value as the field's type; text and YAML follow the same rules."""
+    kind, optional = _kind(name)
+    if optional and (value is None or value == "none"):
+        return None
+    wanted = {int: "a whole number", float: "a number", str: "a word"}[kind]
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError(f"is {value!r}, want {wanted}")
+    try:
+        if kind is int and isinstance(value, float):
+            raise ValueError
+        return kind(value)
+    except ValueError:
+        raise ValueError(f"is {value!r}, want {wanted}{' or none' if optional else ''}") from None

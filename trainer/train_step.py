@@ -1,0 +1,71 @@
+"""One optimizer step under any strategy.
+
+Gradients are summed over replicas, clipped by their common norm, then applied: clipping before the sum would clip each
+replica's own. The loss of a step is the sum over its events divided by their number in the global batch, so a replica
+with fewer notes weighs less.
+"""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+
+from midi_codec.fields import FieldTable
+from trainer.batches import Batch
+from trainer.config import TrainConfig
+from trainer.evaluation import share_out
+from trainer.model import ModelConfig, NoteModel, field_losses
+
+
+class Adam(keras.optimizers.Adam):
+    """Adam whose gradients are already summed over the replicas; Keras would sum them once more."""
+
+    def _all_reduce_sum_gradients(self, grads_and_vars):
+        return grads_and_vars
+
+
+class TrainStep:
+    """Model and optimizer, and the compiled function that applies a global batch."""
+
+    def __init__(self, config: TrainConfig, table: FieldTable, strategy: tf.distribute.Strategy):
+        self._strategy, self._clip_norm = strategy, config.clip_norm
+        keras.utils.set_random_seed(config.rng_seed)  # initial weights alone; all else has streams of its own
+        with strategy.scope():
+            size = ModelConfig(
+                units=config.units, layers=config.layers, head_units=config.head_units, dropout=config.dropout
+            )
+            self.model = NoteModel(size, table)
+            self.optimizer = Adam(learning_rate=config.learning_rate)
+            self.optimizer.build(self.model.trainable_variables)
+        self._compiled = tf.function(self._distributed, reduce_retracing=True)
+
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """All that a checkpoint holds, in an order that the settings fix."""
+        return [*self.model.trainable_variables, *self.optimizer.variables]
+
+    def __call__(self, batch: Batch, learning_rate: float) -> tuple[float, float]:
+        """Applies a batch; the sum of its losses, and the gradients' norm before clipping."""
+        self.optimizer.learning_rate.assign(learning_rate)
+        total, norm = self._compiled(share_out(batch, self._strategy), tf.constant(batch.num_events, tf.float32))
+        return float(total), float(norm)
+
+    def _distributed(self, batch, num_events):
+        totals, norms = self._strategy.run(self._replica_step, args=(batch, num_events))
+        total = self._strategy.reduce(tf.distribute.ReduceOp.SUM, totals, axis=None)
+        return total, self._strategy.reduce(tf.distribute.ReduceOp.MEAN, norms, axis=None)
+
+    def _replica_step(self, batch, num_events):
+        model = self.model
+        variables = [variable.value for variable in model.trainable_variables]
+        with tf.GradientTape() as tape:
+            state = model.zero_state(tf.shape(batch["bins"])[0])
+            outputs, _ = model(batch["previous"], batch["bins"], state, dropout_keys=batch["dropout_keys"])
+            losses = field_losses(model.table, outputs, batch)
+            total = tf.add_n([tf.reduce_sum(loss) for loss in losses.values()])
+            loss = total / num_events
+        gradients = [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, variables)]
+        gradients = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+        clipped, norm = tf.clip_by_global_norm(gradients, self._clip_norm)
+        self.optimizer.apply(clipped, model.trainable_variables)
+        return total, norm
