@@ -43,7 +43,7 @@ class Corpus:
             yield list(zip(self.sources[begin:end], self.sizes[begin:end], strict=True))
 
 
-def find(inputs: Sequence[str], *, output: str) -> Corpus:
+def find(inputs: Sequence[str], *, output: str | None = None) -> Corpus:
     """Lists every input; what lies below `output` is never one of them.
 
     Raises:
@@ -52,13 +52,13 @@ def find(inputs: Sequence[str], *, output: str) -> Corpus:
     found: dict[str, int] = {}
     others: set[str] = set()
     roots, problems = [], []
-    ours = _absolute(output).rstrip("/") + "/"
+    ours = _absolute(output).rstrip("/") + "/" if output else None
     for given in sorted(set(inputs)):
         try:
             root, entries = _list(_absolute(given))
             midi = other = 0
             for entry in entries:
-                if entry.path.startswith(ours):
+                if ours and entry.path.startswith(ours):
                     continue
                 if entry.path.lower().endswith(MIDI_EXTENSIONS):
                     found[entry.path] = entry.size
@@ -111,11 +111,11 @@ def _absolute(path: str) -> str:
 
 
 def _common_folder(roots: Sequence[str]) -> str:
-    """The deepest folder above all roots; the scheme alone when buckets differ."""
-    names = [root.split("/") for root in roots]
-    shared = [group[0] for group in zip(*names, strict=False) if len(set(group)) == 1] if names else []
-    depth = next((place for place, group in enumerate(zip(*names, strict=False)) if len(set(group)) > 1), len(shared))
-    return "/".join(shared[:depth]) or ("/" if roots[0].startswith("/") else "")
+    """The deepest folder above all roots; nothing when they share none, as two buckets do not."""
+    shared = os.path.commonprefix([root.split("/") for root in roots])  # of names: it takes any sequences
+    if "://" in roots[0]:
+        return "/".join(shared) if len(shared) > len(["gs:", ""]) else ""
+    return "/".join(shared) or ("/" if shared else "")
 
 
 def _nothing(given: str, other_files: int) -> str:

@@ -11,9 +11,7 @@ import argparse
 import datetime
 import importlib.metadata
 import logging
-import os
 import platform
-import sys
 import time
 import warnings
 from collections.abc import Sequence
@@ -55,7 +53,7 @@ def main(argv: Sequence[str]) -> int:
     args, beam_flags = make_parser().parse_known_args(argv)
     began = time.monotonic()
     corpus, settings = _check(args, beam_flags)
-    if info := _already_complete(args.output, corpus, settings):
+    if info := output_folder.find_dataset(args.output, settings):
         print(f"already complete: {args.output}")
         _print_summary(info, args.output)
         return command.OK
@@ -93,7 +91,10 @@ def _check(args: argparse.Namespace, beam_flags: Sequence[str]) -> tuple[Corpus,
         problems += _import_pipeline().problems_in_flags(beam_flags)
     if corpus is None or problems:
         raise UserError(problems)
-    return corpus, Settings(time_base=args.time_base, split_rule=rule, num_shards=num_shards, limits=limits)
+    settings = Settings(
+        inputs_hash=corpus.hash, time_base=args.time_base, split_rule=rule, num_shards=num_shards, limits=limits
+    )
+    return corpus, settings
 
 
 def _find_corpus(args: argparse.Namespace, problems: list[str]) -> Corpus | None:
@@ -103,7 +104,7 @@ def _find_corpus(args: argparse.Namespace, problems: list[str]) -> Corpus | None
         problems.append("--input is missing, want a folder, a glob or a file")
         return None
     try:
-        return corpus_lib.find(args.input, output=args.output or os.devnull)
+        return corpus_lib.find(args.input, output=args.output)
     except UserError as error:
         problems += error.problems
         return None
@@ -116,8 +117,8 @@ def _split_rule(args: argparse.Namespace, sources: Sequence[str], problems: list
         problems += splits.problems_in_regex(args.split_regex, sources)
         return SplitRule(regex=args.split_regex)
     try:
-        percents = splits.DEFAULT_PERCENTS if args.split_percents is None else splits.parse_percents(args.split_percents)
-        return SplitRule(percents=percents)
+        given = args.split_percents
+        return SplitRule(percents=splits.DEFAULT_PERCENTS if given is None else splits.parse_percents(given))
     except ValueError as error:
         problems.append(str(error))
         return SplitRule(percents=splits.DEFAULT_PERCENTS)
@@ -147,11 +148,6 @@ def _positive(flag: str, text: str, problems: list[str]) -> float:
         return value
     problems.append(f"{flag} is {text!r}, want a number above 0")
     return 1.0
-
-
-def _already_complete(output: str, corpus: Corpus, settings: Settings) -> DatasetInfo | None:
-    wanted = {"inputs_hash": corpus.hash, **settings.as_dict()}
-    return output_folder.find_dataset(output, time_base=settings.time_base, settings=wanted)
 
 
 def _import_pipeline() -> Any:
@@ -186,21 +182,19 @@ def _run_info(argv: Sequence[str]) -> dict[str, Any]:
 
 
 def _now() -> str:
-    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 def _print_summary(info: DatasetInfo, output: str) -> None:
     reasons = ", ".join(f"{reason} {count:,}" for reason, count in info.rejects.items())
+    rejects = f"{sum(info.rejects.values()):,} rejects" + (f" ({reasons})" if reasons else "")
     print(f"{info.inputs:,} inputs, {info.other_files:,} other files")
-    print(f"  {info.examples:,} examples, {info.duplicates:,} duplicates, {sum(info.rejects.values()):,} rejects", end="")
-    print(f" ({reasons})" if reasons else "")
+    print(f"  {info.examples:,} examples, {info.duplicates:,} duplicates, {rejects}")
     for split in SPLITS:
         part = info.splits[split]
-        print(
-            f"  {split:<10}  {part.num_pieces:>9,} pieces  {part.num_notes:>13,} notes  {part.seconds / 3600:>9,.1f} hours"
-            f"  {len(part.shard_lengths):>5} shards"
-        )
-    print(f"dataset {info.hash} in {output}", file=sys.stdout)
+        counts = f"{part.num_pieces:>9,} pieces  {part.num_notes:>13,} notes  {part.seconds / 3600:>9,.1f} hours"
+        print(f"  {split:<10}  {counts}  {len(part.shard_lengths):>5} shards")
+    print(f"dataset {info.hash} in {output}")
 
 
 if __name__ == "__main__":

@@ -41,7 +41,8 @@ def literal_folder(pattern: str) -> str:
 
 def expand_braces(pattern: str) -> list[str]:
     """`a.{mid,kar}` gives `a.mid` and `a.kar`; braces without a comma stand for themselves."""
-    depth, begin, commas = 0, -1, []
+    depth, begin = 0, -1
+    commas: list[int] = []
     for position, character in enumerate(pattern):
         if character == "{":
             depth += 1

@@ -70,6 +70,7 @@ def nothing_kept(root: str, rejects: Sequence[Reject]) -> UserError:
     counts = count_reasons(rejects)
     first: Mapping[str, Reject] = {reject.reason: reject for reject in reversed(rejects)}
     top = sorted(counts, key=lambda reason: (-counts[reason], reason))[:NUM_REASONS]
-    problems = [f"nothing to keep: all {len(rejects)} inputs were rejected; see {storage.join(root, file_name(REJECTS))}"]
+    path = storage.join(root, file_name(REJECTS))
+    problems = [f"nothing to keep: all {len(rejects)} inputs were rejected; see {path}"]
     problems += [f"{reason}: {counts[reason]}, such as {first[reason].path}: {first[reason].message}" for reason in top]
     return UserError(problems)

@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from beam_pipelines.settings import Settings
 from midi_codec import dataset_info, storage
 from midi_codec.command import UserError
 from midi_codec.dataset_info import SPLITS, DatasetInfo
@@ -24,7 +25,7 @@ _SHARD = re.compile(rf"(?:{'|'.join(SPLITS)})-\d{{5}}-of-\d{{5}}\.tfrecord")
 _LEDGER = re.compile(r"(?:rejects|duplicates)-\d{5}-of-\d{5}\.jsonl")
 
 
-def find_dataset(output: str, *, time_base: str, settings: Mapping[str, Any]) -> DatasetInfo | None:
+def find_dataset(output: str, settings: Settings) -> DatasetInfo | None:
     """The dataset that is already complete in this folder, or None where there is still work to do.
 
     Raises:
@@ -34,9 +35,10 @@ def find_dataset(output: str, *, time_base: str, settings: Mapping[str, Any]) ->
         raise UserError(f"--output {output} is a file, want a folder")
     if storage.exists(storage.join(output, dataset_info.FILE_NAME)):
         info = dataset_info.load(output)
-        differences = _differences({"time_base": info.time_base, **info.settings}, {"time_base": time_base, **settings})
+        there = {"time_base": info.time_base, **info.settings}
+        differences = _differences(there, {"time_base": settings.time_base, **settings.as_dict()})
         if differences:
-            raise UserError(f"--output {output} holds another dataset; choose another folder ({'; '.join(differences)})")
+            raise UserError(f"--output {output} holds another dataset, want another folder: {'; '.join(differences)}")
         return info
     if not _is_ours(output):
         stranger = next((path for path in _paths_in(output) if not posixpath.basename(path).startswith(".")), None)

@@ -22,7 +22,7 @@ from beam_pipelines.publish import Publish
 from beam_pipelines.settings import Settings
 from beam_pipelines.write_shards import WriteShards
 from midi_codec.command import Interrupted, StopSignal
-from midi_codec.progress import progress
+from midi_codec.progress import Progress, progress
 
 FILES_A_CHUNK = 50  # enough to make the cost of an element small, few enough to share out evenly
 DEFAULT_RUNNER = "FnApiRunner"  # DirectRunner first tries to download another one
@@ -57,19 +57,8 @@ def build(
     chunks = pipeline | "Inputs" >> beam.Create(corpus.chunks(FILES_A_CHUNK))
     parsed = chunks | "ParsePieces" >> ParsePieces(corpus.root, settings, progress_path)
     shards = parsed.pieces | "WriteShards" >> WriteShards(output, settings, splits)
-    publish = Publish(
-        output,
-        time_base=settings.time_base,
-        num_inputs=len(corpus.sources),
-        other_files=corpus.other_files,
-        settings=dataset_settings(corpus, settings),
-    )
+    publish = Publish(output, settings, num_inputs=len(corpus.sources), other_files=corpus.other_files)
     _ = (shards, parsed.rejects) | "Publish" >> publish
-
-
-def dataset_settings(corpus: Corpus, settings: Settings) -> dict:
-    """What fixed the content, the inputs included: equal settings mean the same dataset."""
-    return {"inputs_hash": corpus.hash, **settings.as_dict()}
 
 
 def run(corpus: Corpus, options: PipelineOptions, *, output: str, settings: Settings, stop: StopSignal) -> None:
@@ -83,13 +72,16 @@ def run(corpus: Corpus, options: PipelineOptions, *, output: str, settings: Sett
         pipeline = beam.Pipeline(options=options)
         build(pipeline, corpus, output=output, settings=settings, progress_path=progress_path)
         runner = _Runner(pipeline)
-        with progress(total=len(corpus.sources), unit="files", label="encoding") as bar:
-            while not runner.wait(POLL_SECONDS):
-                bar.update(min(os.path.getsize(progress_path), len(corpus.sources)) - bar.done)
-                if stop.requested:
+        total = len(corpus.sources)
+        bar: Progress = progress(total=total, unit="files", label="encoding")
+        with bar:
+            is_done = False
+            while not is_done:
+                is_done = runner.wait(POLL_SECONDS)
+                bar.update(min(os.path.getsize(progress_path), total) - bar.done)  # a retried chunk counts twice
+                if stop.requested and not is_done:
                     _end_children()
                     raise Interrupted("start the same command again to begin anew")
-            bar.update(min(os.path.getsize(progress_path), len(corpus.sources)) - bar.done)
 
 
 class _Runner:

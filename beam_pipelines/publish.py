@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import apache_beam as beam
 
 from beam_pipelines import ledger, statistics
 from beam_pipelines.ledger import Reject
+from beam_pipelines.settings import Settings
 from beam_pipelines.write_shards import ShardResult
 from midi_codec import dataset_info
 from midi_codec.dataset_info import SPLITS, DatasetInfo
@@ -21,11 +21,9 @@ class Publish(beam.PTransform):
     was kept: then only the ledgers are written, and the dataset never becomes complete.
     """
 
-    def __init__(
-        self, output: str, *, time_base: str, num_inputs: int, other_files: int, settings: dict[str, Any]
-    ):
+    def __init__(self, output: str, settings: Settings, *, num_inputs: int, other_files: int):
         super().__init__()
-        self._fn = _PublishFn(output, time_base, num_inputs, other_files, settings)
+        self._fn = _PublishFn(output, settings, num_inputs, other_files)
 
     def expand(self, results_and_rejects):
         return (
@@ -38,12 +36,11 @@ class Publish(beam.PTransform):
 
 
 class _PublishFn(beam.DoFn):
-    def __init__(self, output: str, time_base: str, num_inputs: int, other_files: int, settings: dict[str, Any]):
+    def __init__(self, output: str, settings: Settings, num_inputs: int, other_files: int):
         self._output = output
-        self._time_base = time_base
+        self._settings = settings
         self._num_inputs = num_inputs
         self._other_files = other_files
-        self._settings = settings
 
     def process(self, keyed: tuple[int, Iterable[ShardResult | Reject]]) -> Iterable[DatasetInfo]:
         parts = list(keyed[1])
@@ -62,7 +59,7 @@ class _PublishFn(beam.DoFn):
             shards = [result.statistics[split] for result in results if split in result.statistics]
             splits[split], histograms[split] = statistics.add_up(shards)
         return DatasetInfo(
-            time_base=self._time_base,
+            time_base=self._settings.time_base,
             programs=tuple(sorted({value for split in SPLITS for value in histograms[split]["program"].values})),
             splits=splits,
             inputs=self._num_inputs,
@@ -71,5 +68,5 @@ class _PublishFn(beam.DoFn):
             rejects=ledger.count_reasons(rejects),
             duplicates=sum(len(result.duplicates) for result in results),
             histograms=histograms,
-            settings=self._settings,
+            settings=self._settings.as_dict(),
         )

@@ -13,17 +13,22 @@ INPUTS_A_SHARD = 1000  # records are small: some 20 MB a shard for piano perform
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
-    """`num_shards` is of each split: piece k lies in shard hash(piece_id) % num_shards of its split."""
+    """`inputs_hash` tells corpora apart; a piece lies in shard hash(piece_id) % num_shards of its split."""
 
+    inputs_hash: str
     time_base: str
     split_rule: SplitRule
     num_shards: int
     limits: Limits
 
     def as_dict(self) -> dict[str, Any]:
-        """As `dataset_info.json` keeps them."""
-        limits = dataclasses.asdict(self.limits)
-        return {"num_shards": self.num_shards, "limits": limits, **self.split_rule.settings()}
+        """As `dataset_info.json` keeps them, where the time base stands by itself."""
+        return {
+            "inputs_hash": self.inputs_hash,
+            "num_shards": self.num_shards,
+            "limits": dataclasses.asdict(self.limits),
+            **self.split_rule.settings(),
+        }
 
 
 def default_num_shards(num_inputs: int) -> int:

@@ -55,7 +55,8 @@ class _WriteShardFn(beam.DoFn):
 
     def process(self, shard: tuple[int, Iterable[bytes]]) -> Iterator[ShardResult]:
         index, grouped = shard
-        packed = sorted((_Packed.of(record) for record in grouped if record), key=lambda one: (one.piece_id, one.source))
+        packed = [_Packed.of(record) for record in grouped if record]
+        packed.sort(key=lambda one: (one.piece_id, one.source))
         kept: dict[str, list[_Packed]] = {split: [] for split in self._splits}
         duplicates: list[Duplicate] = []
         survivor, split = None, ""
@@ -93,5 +94,5 @@ class _Packed:
     @classmethod
     def of(cls, record: bytes) -> _Packed:
         features = records.split_features(record)
-        texts = (bytes(features[name]).decode("utf-8", "surrogateescape") for name in records.BYTES_FEATURES)
-        return cls(*texts, record, features)
+        texts = {name: bytes(features[name]).decode("utf-8", "surrogateescape") for name in records.BYTES_FEATURES}
+        return cls(**texts, record=record, features=features)

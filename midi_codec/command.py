@@ -77,12 +77,13 @@ def run(program: str, main: Callable[[Sequence[str]], int], argv: Sequence[str] 
 
 
 def exit_process(status: int) -> None:
-    """Ends the process; the one exit path for commands that may have touched `s3://` through TensorFlow.
+    """Ends the process; the one exit path for commands.
 
     tensorflow-io's S3 client aborts the process in its static destructors, which would turn a finished
-    job into a failed pod; leaving without running them keeps the status.
+    job into a failed pod; leaving without running them keeps the status. An interrupted command leaves
+    the same way: it has saved, and must not wait for threads that still work.
     """
-    if "tensorflow_io" in sys.modules:
+    if status == INTERRUPTED or "tensorflow_io" in sys.modules:
         sys.stdout.flush()
         sys.stderr.flush()
         logging.shutdown()
