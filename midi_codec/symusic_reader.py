@@ -1,0 +1,159 @@
+"""Reading with symusic, in such a way that what it would misread in silence is noticed.
+
+symusic is handed a copy of the tracks, each with a sentinel just before its end-of-track event: a tempo
+of 0, then, a long time later, the end of every key on every channel that might have notes. So
+
+- a sentinel that does not come back means that symusic left the track early or lost its place;
+- a note that ends in the sentinel's time had no end of its own;
+- a real tempo of 0, or a sum of ticks near the limits of int32, shows as well.
+
+What the copy cannot show is looked for in the bytes before. In all these cases `read` gives None, and
+the file goes to `track_reader`. docs/midi.md has the table.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+
+import numpy as np
+from symusic.core import ScoreTick
+
+from midi_codec import track_reader
+from midi_codec.midi_header import CHUNK, HEADER, Header, MidiError
+from midi_codec.midi_ticks import TickNotes
+from midi_codec.notes import DRUM_PROGRAM
+
+END_OF_TRACK = b"\xff\x2f\x00"
+SENTINEL_TEMPO = b"\xff\x51\x03\x00\x00\x00"  # stands behind the delta of the end-of-track event
+SENTINEL_DELTA = b"\xc0\x80\x80\x00"
+SENTINEL_TICKS = 2**27  # the same as a number: a real end that late makes the file slow to read, not wrong
+TICK_LIMIT = 2**31 - 2 * SENTINEL_TICKS
+ESCAPE, UNDEFINED = b"\xf7", b"\xf4"  # as status bytes
+TEMPO_EVENT = b"\xff\x51\x03"
+ANY_TEMPO = re.compile(re.escape(TEMPO_EVENT) + rb"...", re.DOTALL)
+ODD_TEMPO = re.compile(rb"\xff\x51[^\x03]")  # symusic takes three bytes of it, whatever the length
+
+
+def read(data: bytes, header: Header) -> TickNotes | None:
+    """The notes and tempos of a file; None when symusic may not read it as written.
+
+    Raises:
+      MidiError: `malformed`.
+    """
+    if ODD_TEMPO.search(data):
+        return None
+    copy = _with_sentinels(data, header)
+    if copy is None or (ESCAPE in data and _has_escape_event(data, header)):
+        return None
+    try:
+        score = ScoreTick.from_midi(copy)
+    except (RuntimeError, ValueError) as error:
+        raise MidiError("malformed", f"malformed MIDI: {error}") from error
+    tempos = score.tempos.numpy()
+    tempo_ticks, microseconds = tempos["time"], tempos["mspq"]
+    meant = microseconds > 0
+    tempo_ticks, microseconds = tempo_ticks[meant].astype(np.int64), microseconds[meant].astype(np.int64)
+    if len(meant) - len(tempo_ticks) != len(header.tracks) or _may_wrap(data, num_tempos=len(tempo_ticks)):
+        return None
+    again = np.flatnonzero(tempo_ticks[1:] == tempo_ticks[:-1])
+    if again.size and (microseconds[again] != microseconds[again + 1]).any():
+        # symusic's sort does not keep the order of equal ticks
+        tempo_ticks, microseconds = track_reader.read_tempos(data, header)
+    return _columns(score, tempo_ticks, microseconds)
+
+
+def _columns(score: ScoreTick, tempo_ticks: np.ndarray, tempo_microseconds: np.ndarray) -> TickNotes | None:
+    columns, programs, lengths = [], [], []
+    for track in score.tracks:
+        column = track.notes.numpy()
+        num_notes = len(column["time"])
+        if num_notes:
+            columns.append(column)
+            programs.append(DRUM_PROGRAM if track.is_drum else track.program)
+            lengths.append(num_notes)
+    if not columns:
+        empty = np.empty(0, np.int64)
+        columns, lengths, programs = [{name: empty for name in ("time", "duration", "pitch", "velocity")}], [0], [0]
+    start, duration, pitch, velocity = (
+        np.concatenate([column[name] for column in columns]) for name in ("time", "duration", "pitch", "velocity")
+    )
+    start = start.astype(np.int64)
+    end = start + duration
+    if len(start) and (end.max() >= SENTINEL_TICKS or start.min() < 0):
+        return None
+    return TickNotes(
+        start=start,
+        end=end,
+        pitch=pitch,
+        velocity=velocity,
+        program=np.repeat(np.array(programs, np.uint8), lengths),
+        tempo_ticks=tempo_ticks,
+        tempo_microseconds=tempo_microseconds,
+    )
+
+
+def _with_sentinels(data: bytes, header: Header) -> bytes | None:
+    """The header and the tracks alone, sentinels added; None when a track has no end-of-track event."""
+    pieces = [HEADER.pack(b"MThd", HEADER.size - CHUNK.size, 1, len(header.tracks), header.division)]
+    for begin, stop in header.tracks:
+        stop -= len(END_OF_TRACK)
+        if stop < begin or data[stop : stop + len(END_OF_TRACK)] != END_OF_TRACK:
+            return None
+        events = data[begin:stop]
+        sentinel = _sentinel(bytes([status for status in range(0x90, 0xA0) if status in events]))
+        pieces += [CHUNK.pack(b"MTrk", len(events) + len(sentinel)), events, sentinel]
+    return b"".join(pieces)
+
+
+@functools.lru_cache(maxsize=256)
+def _sentinel(note_ons: bytes) -> bytes:
+    """For the channels that these status bytes name; more than are used do no harm."""
+    ends = [bytes([0, status - 0x10, pitch, 0]) for status in note_ons for pitch in range(128)]
+    return SENTINEL_TEMPO + SENTINEL_DELTA + b"".join([*ends, b"\x00"])[1:] + END_OF_TRACK
+
+
+def _has_escape_event(data: bytes, header: Header) -> bool:
+    """Whether F7 stands as a status, for an escape or a continued system exclusive message.
+
+    symusic takes it for an event of one byte and goes on inside it. An undefined status in its place
+    makes symusic stop there; in the payload of a message or in a delta it changes nothing of the structure.
+    """
+    try:
+        ScoreTick.from_midi(_with_sentinels(data.replace(ESCAPE, UNDEFINED), header))
+    except (RuntimeError, ValueError):
+        return True
+    return False
+
+
+def _may_wrap(data: bytes, *, num_tempos: int) -> bool:
+    """Whether deltas could add up to more than symusic's int32 holds: sound, but not exact.
+
+    A cheap bound first: without two bytes above 0x7f in a row, no delta reaches 2^14, and an event has
+    at least two bytes. Then the sum of all that could be a delta, tempo events taken out when there are
+    no more places that look like one than tempo events.
+    """
+    octets = np.frombuffer(data, np.uint8)
+    high = octets > 0x7F
+    pairs = high[1:] & high[:-1]
+    num_pairs = int(np.count_nonzero(pairs))
+    num_triples = int(np.count_nonzero(pairs[1:] & pairs[:-1])) if num_pairs else 0
+    if (len(octets) << 13) + (num_pairs << 21) + (num_triples << 28) < TICK_LIMIT:
+        return False
+    if data.count(TEMPO_EVENT) == num_tempos:
+        data = ANY_TEMPO.sub(TEMPO_EVENT + b"\0\0\0", data)
+    return _sum_of_deltas(data) >= TICK_LIMIT
+
+
+def _sum_of_deltas(data: bytes) -> int:
+    """At least the sum of all deltas: every byte below 0x80 may end one, with up to 3 high ones before it."""
+    octets = np.frombuffer(b"\0\0\0" + data, np.uint8)  # three zeros: the first bytes have none before them
+    high = octets > 0x7F
+    last = np.flatnonzero(high[:-1] & ~high[1:]) + 1
+    longer = np.ones(len(last), bool)
+    total = 127 * len(octets)
+    for back in range(1, 4):
+        before = last - back
+        longer &= high[before]
+        total += int((octets[before[longer]] & 0x7F).astype(np.int64).sum()) << 7 * back
+    return total
