@@ -12,7 +12,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sized
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar, overload
 
 T = TypeVar("T")
 
@@ -95,9 +95,13 @@ class Progress(Generic[T]):
         print(f"{self._label}: {line}", file=sys.stderr, flush=True)
 
 
+@overload
+def progress(iterable: Iterable[T], *, total: int | None = ..., unit: str = ..., label: str = ...) -> Progress[T]: ...
+@overload
+def progress(iterable: None = ..., *, total: int | None = ..., unit: str = ..., label: str = ...) -> Progress[Any]: ...
 def progress(
     iterable: Iterable[T] | None = None, *, total: int | None = None, unit: str = "items", label: str = "progress"
-) -> Progress[T]:
+) -> Progress[Any]:
     """Watches `iterable`, or counts what is told to `update` where there is none.
 
     Args:
