@@ -72,7 +72,7 @@ def run(program: str, main: Callable[[Sequence[str]], int], argv: Sequence[str] 
             print(f"{program}: {problem}", file=sys.stderr)
         return USER_ERROR
     except (Interrupted, KeyboardInterrupt) as error:
-        print(f"{program}: interrupted; {error or 'start the same command again to go on'}", file=sys.stderr)
+        print(f"{program}: interrupted; {str(error) or 'start the same command again to go on'}", file=sys.stderr)
         return INTERRUPTED
 
 
