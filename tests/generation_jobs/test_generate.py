@@ -1,0 +1,211 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from generation_jobs import generate, manifest
+from midi_codec import command
+from tests.generation_jobs.fakes import FakeDecoder, make_bundle
+from trainer import bundle
+
+LIST = '{"id": "a", "num_samples": 3}\n{"id": "b", "top_k": 5}\n'
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder with a bundle and a seed list, and the fake in the decoder's place."""
+    bundle.save(str(tmp_path / "bundle"), make_bundle())
+    (tmp_path / "seeds.jsonl").write_text(LIST)
+    monkeypatch.setattr(generate, "_make_decoder", lambda bundle, num_slots: FakeDecoder())
+    monkeypatch.delenv("JOB_COMPLETION_INDEX", raising=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(*flags: str) -> int:
+    """The status of the command; paths are those of `folder` unless a flag says otherwise."""
+    paths = ["--bundle", "bundle", "--seeds", "seeds.jsonl", "--output", "music"]
+    return command.run("generate", generate.main, [*paths, *flags])
+
+
+def test_a_run_says_what_it_made(folder, capsys):
+    assert run("--samples-per-seed", "2", "--max-notes", "10") == 0
+    lines = manifest.read("music")
+    assert [(line["seed_id"], line["sample"]) for line in lines] == [("a", 0), ("a", 1), ("a", 2), ("b", 0), ("b", 1)]
+    notes = sum(line["checks"]["num_notes_generated"] for line in lines)
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == "5 pieces in music: 5 made, 0 were there"
+    assert second.startswith(f"{notes:,} notes generated in ")
+    assert run("--samples-per-seed", "2", "--max-notes", "10") == 0
+    assert capsys.readouterr().out == "5 pieces in music: 0 made, 5 were there\n"
+
+
+def test_flags_become_settings_and_seeds_override_them(folder):
+    assert run("--temperature", "0.5", "--top-k", "9", "--top-p", "0.75", "--max-seconds", "60", "--rng-seed", "4") == 0
+    a, *_, b = manifest.read("music")
+    assert a["settings"] == {"temperature": 0.5, "top_k": 9, "top_p": 0.75, "max_notes": 300, "max_seconds": 60.0}
+    assert b["settings"] == {**a["settings"], "top_k": 5}
+    assert a["rng_seed"] == 4
+    assert a["bundle"] == make_bundle().hash
+    assert a["dataset"] == "d" * 32
+
+
+def test_tasks_share_the_work(folder, monkeypatch):
+    assert run("--num-tasks", "2", "--task-index", "1") == 0
+    monkeypatch.setenv("JOB_COMPLETION_INDEX", "0")
+    assert run("--num-tasks", "2") == 0
+    assert len(manifest.read("music")) == 4
+
+
+def test_every_mistake_is_said_at_once(folder, capsys):
+    (folder / "seeds.jsonl").write_text('{"id": "a", "midi": "none.mid"}\n{"id": "../b"}\n{"id": "c", "top_k": 0}\n')
+    status = run(
+        *("--temperature", "nan", "--top-k", "0", "--top-p", "2", "--max-notes", "0", "--max-seconds", "-1"),
+        *("--samples-per-seed", "0", "--rng-seed", "-1", "--num-slots", "0", "--num-tasks", "2"),
+    )
+    assert status == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "generate: --temperature is nan, want a number, 0 (greedy) or more",
+        "generate: --top-k is 0, want a whole number, 1 or more",
+        "generate: --top-p is 2.0, want a number above 0, at most 1",
+        "generate: --max-notes is 0, want a whole number, 1 to 100000",
+        "generate: --max-seconds is -1.0, want a number above 0, at most 21600",
+        "generate: --samples-per-seed is 0, want a whole number, 1 to 1000000",
+        f"generate: --rng-seed is -1, want a whole number, 0 to {2**63 - 1}",
+        "generate: --num-slots is 0, want a whole number, 1 to 4096",
+        "generate: --num-tasks is 2 but there is no --task-index; want both",
+        "generate: seeds.jsonl:1: midi 'none.mid' does not exist",
+        "generate: seeds.jsonl:2: id is '../b', want 1 to 100 letters, digits, '-', '_' or '.' of ASCII, "
+        "the first neither '-' nor '.': it names files",
+        "generate: seeds.jsonl:3: top_k is 0, want a whole number, 1 or more",
+    ]
+    assert not (folder / "music").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "want"),
+    [
+        (["--bundle", "nowhere"], "nowhere is not a bundle: no bundle.json"),
+        (["--seeds", "nowhere"], "--seeds 'nowhere' does not exist, want a seed list"),
+        (["--seeds", "bundle"], "--seeds 'bundle' cannot be read: Is a directory"),
+        (["--output", "seeds.jsonl"], "--output 'seeds.jsonl' is a file, want a folder"),
+        (["--output", "seeds.jsonl/music"], "'seeds.jsonl/music/job.json' cannot be written: Not a directory"),
+        (["--output", "ftp://x"], "--output: 'ftp://x' is on ftp://, want a local path, gs://bucket/name or s3://bucket/name"),
+        (["--task-index", "1"], "the task index is 1 but --num-tasks is not given; want both"),
+    ],
+)  # fmt: skip
+def test_each_wrong_path_is_one_sentence(folder, capsys, flags, want):
+    assert run(*flags) == 2
+    assert capsys.readouterr().err == f"generate: {want}\n"
+
+
+def test_mistakes_in_a_list_are_said_even_without_a_bundle(folder, capsys):
+    (folder / "seeds.jsonl").write_text("{}")
+    assert run("--bundle", "nowhere") == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "generate: nowhere is not a bundle: no bundle.json",
+        "generate: seeds.jsonl:1: there is no 'id'; every seed needs one",
+    ]
+
+
+@pytest.mark.parametrize(("flag", "value"), [("--temperature", "hot"), ("--max-notes", "1.5"), ("--temp", "1")])
+def test_a_flag_that_cannot_be_read_is_status_2(folder, capsys, flag, value):
+    with pytest.raises(SystemExit) as error:
+        run(flag, value)
+    assert error.value.code == 2
+    assert flag in capsys.readouterr().err
+
+
+def test_other_settings_on_the_same_output_are_a_mistake(folder, capsys):
+    assert run() == 0
+    capsys.readouterr()
+    (folder / "seeds.jsonl").write_text(LIST + '{"id": "c"}')
+    assert run("--temperature", "0.9") == 2
+    seeds, temperature = capsys.readouterr().err.splitlines()
+    assert seeds.startswith("generate: --output 'music' was begun with seeds '")
+    assert temperature == (
+        "generate: --output 'music' was begun with temperature 1.0, now it is 0.9; want the same, or another --output"
+    )
+
+
+class _Signalled(FakeDecoder):
+    """Gets a signal while it decodes the third piece."""
+
+    number = signal.SIGTERM
+
+    def generate(self, requests):
+        for done, (index, result) in enumerate(super().generate(requests)):
+            if done == 2:
+                signal.raise_signal(self.number)
+            yield index, result
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_with_75_and_the_next_start_goes_on(folder, capsys, monkeypatch, number):
+    decoder = _Signalled()
+    decoder.number = number
+    monkeypatch.setattr(generate, "_make_decoder", lambda bundle, num_slots: decoder)
+    before = signal.getsignal(number)
+    assert run("--samples-per-seed", "4") == 75
+    assert "interrupted; 2 pieces are whole; start the same command again to go on" in capsys.readouterr().err
+    assert signal.getsignal(number) is before
+    monkeypatch.setattr(generate, "_make_decoder", lambda bundle, num_slots: FakeDecoder())
+    assert run("--samples-per-seed", "4") == 0
+    assert capsys.readouterr().out.splitlines()[0] == "7 pieces in music: 5 made, 2 were there"
+
+
+def test_a_signal_while_the_decoder_is_being_made_ends_with_75(folder, capsys, monkeypatch):
+    monkeypatch.setattr(generate, "_make_decoder", lambda bundle, num_slots: signal.raise_signal(signal.SIGTERM))
+    assert run() == 75
+    assert "start the same command again to go on" in capsys.readouterr().err
+
+
+HEAVY = """
+import sys
+from generation_jobs import generate
+from midi_codec import command
+try:
+    status = command.run("generate", generate.main, sys.argv[1:])
+except SystemExit as error:
+    status = error.code
+heavy = [name for name in ("tensorflow", "keras", "apache_beam", "tensorflow_io") if name in sys.modules]
+print(status, heavy)
+"""
+
+
+@pytest.mark.parametrize(
+    ("flags", "want"),
+    [(["--help"], "0 []"), ([], "2 []"), (["--seeds", "bad.jsonl"], "2 []"), (["--top-p", "7"], "2 []")],
+)
+def test_help_and_mistakes_import_nothing_heavy(folder, flags, want):
+    (folder / "bad.jsonl").write_text('{"id": "a", "midi": "none.mid"}')
+    paths = ["--bundle", "bundle", "--seeds", "seeds.jsonl", "--output", "music"] if flags else []
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", HEAVY, *paths, *flags], capture_output=True, text=True, env=environment, check=True
+    )
+    assert done.stdout.splitlines()[-1] == want
+
+
+def test_a_finished_job_imports_nothing_heavy_either(folder):
+    assert run() == 0
+    paths = ["--bundle", "bundle", "--seeds", "seeds.jsonl", "--output", "music"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", HEAVY, *paths], capture_output=True, text=True, env=environment, check=True
+    )
+    assert done.stdout.splitlines() == ["4 pieces in music: 0 made, 4 were there", "0 []"]
+
+
+def test_no_id_leads_out_of_the_output(folder):
+    """The check of ids is what keeps paths inside; every id that passes it gives a plain relative path."""
+    ids = ["..", "/etc/x", "a/../../b", "..\\x", "a/b", "\u2025", ".", "~", "%2e%2e", "a..b", "C:x"]
+    (folder / "seeds.jsonl").write_text("".join(f"{json.dumps({'id': seed_id})}\n" for seed_id in ids))
+    assert run() == 2
+    (folder / "seeds.jsonl").write_text('{"id": "a..b"}\n')
+    assert run() == 0
+    assert (folder / "music/midi/a..b/a..b-00000.mid").is_file()
+    assert {path.name for path in folder.iterdir()} == {"bundle", "seeds.jsonl", "music"}

@@ -1,0 +1,192 @@
+import numpy as np
+import pytest
+
+from generation_jobs import primers, seed_list
+from generation_jobs.inline_notes import InlineNotes
+from generation_jobs.seed_list import Seed
+from midi_codec import midi_file
+from midi_codec.notes import BEATS, Notes
+from tests.generation_jobs.fakes import make_bundle
+
+TABLE = make_bundle(programs=(0, 40)).fields
+BEATS_TABLE = make_bundle(programs=(24,), time_base=BEATS).fields
+
+
+def make_notes(num_notes: int, *, first_tick: int = 250, program: int = 0) -> Notes:
+    """Onsets every 500 ms."""
+    index = np.arange(num_notes)
+    return Notes.from_columns(
+        pitch=60 + index,
+        velocity=np.full(num_notes, 80),
+        start=first_tick + 500 * index,
+        duration=np.full(num_notes, 400),
+        program=np.full(num_notes, program),
+    )
+
+
+def inline(**columns: object) -> InlineNotes:
+    notes, problems = seed_list.inline_notes.parse(columns)
+    assert problems == []
+    assert notes is not None
+    return notes
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "four.mid").write_bytes(midi_file.serialize(make_notes(4)))
+    return str(tmp_path)
+
+
+def load_one(seed: Seed, folder: str, table=TABLE) -> Notes | list[str] | None:
+    loaded, problems = primers.load([seed], folder=folder, table=table)
+    assert len(loaded) == 1
+    return [text for _, text in problems] if problems else loaded[0]
+
+
+@pytest.mark.parametrize(
+    ("seed", "pitches"),
+    [
+        (Seed(id="a", midi="four.mid"), [60, 61, 62, 63]),
+        (Seed(id="a", midi="four.mid", from_note=1, num_notes=2), [61, 62]),
+        (Seed(id="a", midi="four.mid", from_note=3), [63]),
+        (Seed(id="a", midi="four.mid", from_seconds=0.75), [61, 62, 63]),
+        (Seed(id="a", midi="four.mid", to_seconds=0.75), [60]),
+        (Seed(id="a", midi="four.mid", from_seconds=0.751, to_seconds=1.751), [62, 63]),
+    ],
+)
+def test_the_notes_of_a_file_that_a_seed_asks_for_start_at_zero(folder, seed, pitches):
+    notes = load_one(seed, folder)
+    assert notes.pitch.tolist() == pitches
+    assert notes.start.tolist() == [500 * index for index in range(len(pitches))]
+    assert notes.duration.tolist() == [400] * len(pitches)
+
+
+def test_no_primer_is_none(folder):
+    assert load_one(Seed(id="a"), folder) is None
+
+
+def test_primers_keep_to_their_seeds(folder):
+    seeds = [
+        Seed(id="a"),
+        Seed(id="b", midi="four.mid", num_notes=2),
+        Seed(id="c"),
+        Seed(
+            id="d", notes=inline(pitch=[70, 65], velocity=[1, 2], start_seconds=[3, 1.5], duration_seconds=[0, 0.0005])
+        ),
+        Seed(id="e", midi=f"{folder}/four.mid", from_note=3),
+    ]
+    loaded, problems = primers.load(seeds, folder=folder, table=TABLE)
+    assert problems == []
+    assert [None if notes is None else notes.pitch.tolist() for notes in loaded] == [
+        None,
+        [60, 61],
+        None,
+        [65, 70],
+        [63],
+    ]
+    assert loaded[1] == make_notes(2, first_tick=0)
+    assert loaded[3] == Notes.from_columns(
+        pitch=[65, 70], velocity=[2, 1], start=[0, 1500], duration=[1, 0], program=[0, 0]
+    )
+
+
+@pytest.mark.parametrize(
+    ("unit", "tempo", "table", "start", "duration", "want_tempo"),
+    [
+        ("seconds", None, TABLE, [0, 1500], [250, 500], 120.0),
+        ("beats", None, TABLE, [0, 750], [125, 250], 120.0),
+        ("beats", 60.0, TABLE, [0, 1500], [250, 500], 60.0),
+        ("beats", 60.0, BEATS_TABLE, [0, 36], [6, 12], 60.0),
+        ("seconds", None, BEATS_TABLE, [0, 72], [12, 24], 120.0),
+        ("seconds", 60.0, BEATS_TABLE, [0, 36], [6, 12], 60.0),
+    ],
+)
+def test_times_come_onto_the_grid_of_the_bundle(unit, tempo, table, start, duration, want_tempo):
+    times = {f"start_{unit}": [1, 2.5], f"duration_{unit}": [0.25, 0.5]}
+    notes = load_one(Seed(id="a", tempo=tempo, notes=inline(pitch=[1, 2], velocity=[3, 4], **times)), "", table)
+    assert notes.start.tolist() == start
+    assert notes.duration.tolist() == duration
+    assert (notes.tempo, notes.time_base) == (want_tempo, table.time_base)
+
+
+def test_notes_without_a_program_take_the_only_one_of_the_bundle():
+    notes = inline(pitch=[1], velocity=[3], start_beats=[0], duration_beats=[1])
+    assert load_one(Seed(id="a", notes=notes), "", BEATS_TABLE).program.tolist() == [24]
+    assert load_one(Seed(id="a", notes=notes), "", TABLE).program.tolist() == [0]
+
+
+def test_a_program_the_model_does_not_know_is_a_problem_of_that_seed():
+    def seed(line: int, program: int) -> Seed:
+        times = {"start_seconds": [0, 1], "duration_seconds": [1, 1]}
+        return Seed(
+            id=f"s{line}", line=line, notes=inline(pitch=[1, 2], velocity=[3, 3], program=[0, program], **times)
+        )
+
+    _, problems = primers.load([seed(1, 40), seed(4, 41), seed(9, 128)], folder="", table=TABLE)
+    fits = "the primer does not fit the bundle: program"
+    assert problems == [
+        (4, f"{fits} 41 does not occur in the model's corpus"),
+        (9, f"{fits} 128 does not occur in the model's corpus"),
+    ]
+    assert load_one(seed(1, 24), "", BEATS_TABLE) == [f"{fits} 0 given, but the model knows only 24"]
+
+
+@pytest.mark.parametrize(
+    ("seed", "want"),
+    [
+        (Seed(id="a", midi="none.mid"), "midi '{}/none.mid' does not exist"),
+        (Seed(id="a", midi="../none.mid"), "midi '{}/../none.mid' does not exist"),
+        (Seed(id="a", midi="sub"), "midi '{}/sub' cannot be read: Is a directory"),
+        (Seed(id="a", midi="ftp://x/y"), "midi 'ftp://x/y' cannot be read: 'ftp://x/y' is on ftp://, "
+         "want a local path, gs://bucket/name or s3://bucket/name"),
+        (Seed(id="a", midi="four.mid", from_note=4), "from_note is 4, but the file has 4 notes, counted from 0"),
+        (Seed(id="a", midi="four.mid", from_note=2, num_notes=3),
+         "num_notes is 3, but the file has 4 notes, from_note is 2"),
+        (Seed(id="a", midi="four.mid", from_seconds=1.76),
+         "no note starts from 1.76 to inf seconds; the file has notes from 0.250 to 1.750"),
+    ],
+)  # fmt: skip
+def test_a_primer_that_is_not_there_is_a_problem(folder, tmp_path, seed, want):
+    (tmp_path / "sub").mkdir()
+    assert load_one(seed, folder) == [want.format(folder)]
+
+
+def test_a_file_that_is_no_midi_is_a_problem(tmp_path):
+    (tmp_path / "bad.mid").write_bytes(b"RIFF....")
+    (problem,) = load_one(Seed(id="a", midi="bad.mid"), str(tmp_path))
+    assert problem.startswith(f"midi '{tmp_path}/bad.mid' cannot be used: ")
+
+
+def test_a_file_that_many_seeds_use_is_read_once(folder, monkeypatch):
+    reads = []
+    read = primers.storage.read_bytes
+    monkeypatch.setattr(primers.storage, "read_bytes", lambda path: (reads.append(path), read(path))[1])
+    seeds = [Seed(id=f"s{n}", midi="four.mid", from_note=n) for n in range(4)]
+    loaded, problems = primers.load(seeds, folder=folder, table=TABLE)
+    assert (problems, reads) == ([], [f"{folder}/four.mid"])
+    assert [notes.pitch.tolist() for notes in loaded] == [[60, 61, 62, 63], [61, 62, 63], [62, 63], [63]]
+
+
+def test_the_digest_changes_with_any_note(folder):
+    def digest(*seeds: Seed) -> str:
+        return primers.load(seeds, folder=folder, table=TABLE)[0].digest
+
+    first = Seed(id="a", midi="four.mid", num_notes=1)
+    assert digest(first) == digest(Seed(id="b", midi=f"{folder}/four.mid", num_notes=1))
+    others = [digest(), digest(Seed(id="a")), digest(Seed(id="a"), first), digest(first, Seed(id="a"))]
+    others += [digest(Seed(id="a", midi="four.mid", num_notes=2)), digest(first)]
+    assert len(set(others)) == len(others)
+
+
+@pytest.mark.parametrize(
+    ("path", "want"), [("s.jsonl", ""), ("a/s.jsonl", "a"), ("/s.jsonl", "/"), ("gs://b/c/s.jsonl", "gs://b/c")]
+)
+def test_folder_of(path, want):
+    assert primers.folder_of(path) == want
+
+
+def test_midi_path():
+    assert primers.midi_path("a/b.mid", "") == "a/b.mid"
+    assert primers.midi_path("a/b.mid", "gs://bucket/x") == "gs://bucket/x/a/b.mid"
+    assert primers.midi_path("/a/b.mid", "x") == "/a/b.mid"
+    assert primers.midi_path("gs://bucket/b.mid", "x") == "gs://bucket/b.mid"
