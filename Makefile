@@ -26,7 +26,7 @@ setup: .venv/.installed
 # CORPUS goes through the environment, so that any character of a path survives.
 run: export DEMO_CORPUS = $(CORPUS)
 run: setup
-	@$(PYTHON) -m demo.run $(if $(filter undefined,$(origin CORPUS)),,--corpus "$$DEMO_CORPUS") $(if $(QUICK),--quick)
+	@$(PYTHON) -m demo.run $(if $(filter undefined,$(origin CORPUS)),,--corpus "$$DEMO_CORPUS") $(if $(QUICK),--quick) $(if $(TIME_BASE),--time-base "$(TIME_BASE)")
 
 test: setup
 	@bash scripts/install_debian.sh

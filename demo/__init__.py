@@ -1,0 +1,1 @@
+"""The whole way in one command, on music that needs no download; what `make run` calls."""

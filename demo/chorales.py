@@ -1,0 +1,148 @@
+"""Export the Bach chorales that music21 carries to MIDI, four voices each.
+
+    python -m demo.chorales --output run/corpus
+
+The files are for use on this machine: music21 asks that its corpus be not passed on. A file that is there
+already is kept, so the command may be stopped and started again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import concurrent.futures
+import multiprocessing
+import os
+import signal
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from midi_codec import command, midi_file, storage
+from midi_codec.command import Interrupted, StopSignal, UserError
+from midi_codec.notes import BEATS, TICKS_PER_BEAT, Notes, canonical_tempo, tempo_to_microseconds
+from midi_codec.progress import progress
+
+if TYPE_CHECKING:
+    from music21.stream import Part, Score
+
+PROGRAM = "python -m demo.chorales"
+NUM_VOICES = 4  # some chorales carry their orchestra too; its doublings would teach unisons
+QUARTERS_A_MINUTE = 84  # the scores name no tempo, and MIDI's 120 is no pace for a congregation
+VELOCITY = 80
+COMPLETE = "complete.txt"  # in the folder, written last
+
+
+def main(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("--output", required=True, metavar="FOLDER", help="where the MIDI files go")
+    parser.add_argument("--limit", type=int, metavar="N", help="only the first N")
+    args = parser.parse_args(argv)
+    if args.limit is not None and args.limit < 1:
+        raise UserError(f"--limit is {args.limit}, want at least 1")
+    names = chorale_names()[: args.limit]
+    with StopSignal() as stop:
+        written = export_all(names, args.output, stop)
+    storage.write_bytes(storage.join(args.output, COMPLETE), f"{written} of {len(names)} chorales\n".encode())
+    print(f"{written} chorales in {args.output}; {len(names) - written} more have other than {NUM_VOICES} voices")
+    return command.OK
+
+
+def chorale_names() -> list[str]:
+    """What music21 calls them, in Riemenschneider's order."""
+    from music21 import corpus
+
+    return list(dict.fromkeys(corpus.chorales.Iterator(returnType="filename")))
+
+
+def export_all(names: Sequence[str], folder: str, stop: StopSignal) -> int:
+    """Exports in as many processes as there are cores; gives how many of the chorales are in the folder.
+
+    Raises:
+      Interrupted: `stop` was requested; what was exported stays.
+    """
+    written = 0
+    pool = concurrent.futures.ProcessPoolExecutor(
+        max_workers=min(len(os.sched_getaffinity(0)), len(names)),
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_leave_signals_to_the_parent,
+    )
+    with pool, progress(total=len(names), unit="chorales", label="exporting") as bar:
+        for future in concurrent.futures.as_completed([pool.submit(export, name, folder) for name in names]):
+            written += future.result()
+            bar.update(1)
+            if stop.requested:
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise Interrupted
+    return written
+
+
+def _leave_signals_to_the_parent() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def export(name: str, folder: str) -> bool:
+    """Writes one chorale as `folder/bwv….mid`; False for one that has not four voices."""
+    path = storage.join(folder, f"{name.rpartition('/')[2]}.mid")
+    if storage.exists(path):
+        return True
+    from music21 import corpus
+
+    score = corpus.parse(name, forceSource=True)  # else music21 leaves a cache of its own behind
+    if len(score.parts) != NUM_VOICES:
+        return False
+    storage.write_bytes(path, midi_file.serialize(to_notes(score)))
+    return True
+
+
+def to_notes(score: Score) -> Notes:
+    """The notes of a score as written, repeats not played twice, on the beats grid.
+
+    music21's own way to MIDI takes three times as long, most of it in copies of the score, and stops at
+    repeat signs that do not pair.
+    """
+    rows = np.array([row for part in score.parts for row in _voice(part)], dtype=np.int64)
+    start, pitch, duration = rows[np.lexsort((-rows[:, 2], rows[:, 1], rows[:, 0]))].T
+    is_first = np.append(True, (np.diff(start) != 0) | (np.diff(pitch) != 0))  # of a unison, the longest
+    count = int(is_first.sum())
+    return Notes.from_columns(
+        pitch=pitch[is_first],
+        velocity=np.full(count, VELOCITY),
+        start=start[is_first],
+        duration=duration[is_first],
+        program=np.zeros(count, np.int64),
+        tempo=canonical_tempo(tempo_to_microseconds(QUARTERS_A_MINUTE)),
+        time_base=BEATS,
+    )
+
+
+def _voice(part: Part) -> list[list[int]]:
+    """(start, pitch, duration) in ticks of one voice; tied notes are one."""
+    rows: list[list[int]] = []
+    tied: dict[int, int] = {}  # pitch: its row, while a tie is open
+    for measure in part.getElementsByClass("Measure"):
+        for chord in measure.recurse().notes:
+            start = _ticks(measure.offset + chord.getOffsetInHierarchy(measure))
+            duration = _ticks(chord.duration.quarterLength)
+            for note in getattr(chord, "notes", (chord,)) if duration else ():  # grace notes have no length
+                pitch, tie = note.pitch.midi, note.tie.type if note.tie else None
+                if tie in ("continue", "stop") and pitch in tied:
+                    rows[tied[pitch]][2] += duration
+                else:
+                    rows.append([start, pitch, duration])
+                    tied[pitch] = len(rows) - 1
+                if tie not in ("start", "continue"):
+                    tied.pop(pitch, None)
+    return rows
+
+
+def _ticks(quarters: float | Fraction) -> int:
+    return round(quarters * TICKS_PER_BEAT)
+
+
+if __name__ == "__main__":
+    command.exit_process(command.run(PROGRAM, main))

@@ -1,0 +1,145 @@
+"""From music to new music: corpus, dataset, model, pieces, report. `make run` calls this.
+
+    python -m demo.run                            the Bach chorales that music21 carries
+    python -m demo.run --corpus my/midi           your own music: a folder or a glob, local or in a bucket
+    python -m demo.run --quick                    little music and little training: does it work?
+
+Every step prints the command it runs, so that you can run it yourself. Finished steps are not repeated, and
+a stopped one goes on when you start again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import hashlib
+import sys
+from collections.abc import Sequence
+
+from demo import chorales, summary
+from demo.steps import StepFailed, Steps
+from midi_codec import command, storage
+from midi_codec.command import StopSignal, UserError
+from midi_codec.notes import BEATS, MILLISECONDS, TIME_BASES
+
+PROGRAM = "make run"
+NUM_PIECES = 64
+QUICK_CHORALES = 48
+CHORALE_TRAINING = ("--max-minutes", "4.5", "--patience", "none")
+OWN_TRAINING = ("--max-minutes", "5")
+QUICK_TRAINING = ("--max-minutes", "0.5", "--units", "128", "--layers", "1")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What is to be done, and where."""
+
+    folder: str  # of all that is made
+    corpus: str | None  # the user's own; None: the chorales
+    time_base: str
+    split_percents: str
+    training: tuple[str, ...]
+    max_notes: int
+    num_chorales: int | None = None  # None: all
+
+    def path(self, name: str) -> str:
+        return storage.join(self.folder, name)
+
+
+def main(argv: Sequence[str]) -> int:
+    plan = make_plan(_parse_args(argv))
+    with StopSignal() as stop:
+        steps = Steps(plan.folder, 6, stop)
+        try:
+            _run(plan, steps)
+        except StepFailed as error:
+            print(f"{PROGRAM}: {error}", file=sys.stderr)
+            return command.FAULT
+    print(summary.text(plan.folder))
+    return command.OK
+
+
+def _parse_args(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m demo.run",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--corpus", help="your own MIDI files (the Bach chorales of music21)")
+    add("--quick", action="store_true", help="the same path on little music, in two minutes")
+    add("--time-base", help=f"grid of times, {' or '.join(TIME_BASES)} (chorales: beats; your own: milliseconds)")
+    add("--output", default="run", metavar="FOLDER", help="where everything goes (%(default)s)")
+    return parser.parse_args(argv)
+
+
+def make_plan(args: argparse.Namespace) -> Plan:
+    """Different music and different sizes lie in different folders, so that none undoes another's work.
+
+    Raises:
+      UserError: a flag's value cannot work.
+    """
+    problems = []
+    if args.corpus is not None and not args.corpus.strip():
+        problems.append("CORPUS is empty, want a folder or a glob of MIDI files")
+    if args.time_base is not None and args.time_base not in TIME_BASES:
+        problems.append(f"the time base is {args.time_base!r}, want {' or '.join(TIME_BASES)}")
+    if problems:
+        raise UserError(problems)
+    parts = [args.output]
+    if args.corpus is not None:
+        parts.append(f"corpus-{hashlib.sha256(args.corpus.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}")
+    if args.quick:
+        parts.append("quick")
+    own = args.corpus is not None
+    return Plan(
+        folder=storage.join(*parts),
+        corpus=args.corpus,
+        time_base=args.time_base or (MILLISECONDS if own else BEATS),
+        split_percents="80,10,10",
+        training=QUICK_TRAINING if args.quick else OWN_TRAINING if own else CHORALE_TRAINING,
+        max_notes=100 if args.quick else 400,
+        num_chorales=QUICK_CHORALES if args.quick and not own else None,
+    )
+
+
+def _run(plan: Plan, steps: Steps) -> None:
+    corpus, root, given = _corpus(plan, steps)
+    dataset, run, music = plan.path("dataset"), plan.path("training"), plan.path("music")
+    encode = ["--input", corpus, "--output", dataset, "--time-base", plan.time_base]
+    encode += ["--split-percents", plan.split_percents]
+    steps.run("encode", "beam_pipelines.encode_corpus", encode, outputs=[dataset], given=given)
+    steps.run("train", "trainer.task", ["--data", dataset, "--output", run, *plan.training], outputs=[run])
+    seeds = plan.path("seeds.jsonl")
+    openings = ["--data", dataset, "--corpus", root, "--output", seeds, "--num-pieces", str(NUM_PIECES)]
+    steps.run("openings", "demo.openings", openings, outputs=[seeds])
+    generate = ["--bundle", storage.join(run, "bundle"), "--seeds", seeds, "--output", music]
+    generate += ["--max-notes", str(plan.max_notes)]
+    steps.run("generate", "generation_jobs.generate", generate, outputs=[music])
+    report = ["--music", music, "--data", dataset, "--run", run, "--output", plan.path(summary.REPORT)]
+    steps.run("report", "generation_jobs.report", report, outputs=[plan.path(summary.REPORT)])
+
+
+def _corpus(plan: Plan, steps: Steps) -> tuple[str, str, str]:
+    """What to encode, the folder its sources are relative to, and what names its content.
+
+    Raises:
+      UserError: there is no MIDI file.
+    """
+    if plan.corpus is None:
+        folder = plan.path("corpus")
+        flags = ["--output", folder]
+        if plan.num_chorales is not None:
+            flags += ["--limit", str(plan.num_chorales)]
+        steps.run("corpus", "demo.chorales", flags, outputs=[storage.join(folder, chorales.COMPLETE)])
+        return folder, folder, ""
+    from beam_pipelines import corpus
+
+    found = corpus.find([plan.corpus], output=plan.path("dataset"))
+    steps.skip("corpus", f"{len(found.sources):,} MIDI files in {plan.corpus}")
+    return plan.corpus, found.root, found.hash
+
+
+if __name__ == "__main__":
+    command.exit_process(command.run(PROGRAM, main))

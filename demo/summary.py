@@ -1,0 +1,55 @@
+"""The last lines of a run: what was made, how good the model is, where to look."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from midi_codec import dataset_info, storage
+from midi_codec.dataset_info import SPLITS
+
+REPORT = "report.html"
+
+
+def text(folder: str) -> str:
+    """Reads what the steps left in `folder`; plain text for people."""
+    info = dataset_info.load(storage.join(folder, "dataset"))
+    metrics = json.loads(storage.read_text(storage.join(folder, "training/bundle/bundle.json")))["metrics"]
+    pieces = [
+        json.loads(line)
+        for entry in storage.list_files(storage.join(folder, "music"))
+        if entry.path.rpartition("/")[2].startswith("manifest-")
+        for line in storage.read_text(entry.path).splitlines()
+    ]
+    return "\n".join(
+        [
+            "",
+            f"learned from  {_learned_from(info)}",
+            f"the model     {_quality(metrics)}",
+            f"made          {_made(pieces)}",
+            f"              {storage.join(folder, 'music/midi')} holds the MIDI files",
+            f"look at       {storage.join(folder, REPORT)} in a browser: hear the music, see what was learned",
+        ]
+    )
+
+
+def _learned_from(info: dataset_info.DatasetInfo) -> str:
+    train = info.splits[SPLITS[0]]
+    minutes = sum(split.seconds for split in info.splits.values()) / 60
+    held_out = sum(split.num_pieces for split in info.splits.values()) - train.num_pieces
+    unused = f"; {info.inputs - info.examples} files not used" if info.inputs > info.examples else ""
+    return f"{train.num_pieces:,} pieces, {held_out:,} more held out, {minutes:,.0f} minutes in all{unused}"
+
+
+def _quality(metrics: dict[str, Any]) -> str:
+    baselines = metrics["baselines"]
+    return (
+        f"{metrics['validation_nll']:.2f} nats a note on held-out pieces (less is better); "
+        f"bigram {baselines['bigram']['nll']:.2f}, unigram {baselines['unigram']['nll']:.2f}"
+    )
+
+
+def _made(pieces: list[dict[str, Any]]) -> str:
+    minutes = sum(piece["seconds"] for piece in pieces) / 60
+    ended = sum(piece["ended"] for piece in pieces)
+    return f"{len(pieces)} pieces, {minutes:,.0f} minutes; {ended} of them found their own end"
