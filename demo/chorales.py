@@ -31,7 +31,6 @@ PROGRAM = "python -m demo.chorales"
 NUM_VOICES = 4  # some chorales carry their orchestra too; its doublings would teach unisons
 QUARTERS_A_MINUTE = 84  # the scores name no tempo, and MIDI's 120 is no pace for a congregation
 VELOCITY = 80
-COMPLETE = "complete.txt"  # in the folder, written last
 
 
 def main(argv: Sequence[str]) -> int:
@@ -46,7 +45,6 @@ def main(argv: Sequence[str]) -> int:
     names = chorale_names()[: args.limit]
     with StopSignal() as stop:
         written = export_all(names, args.output, stop)
-    storage.write_bytes(storage.join(args.output, COMPLETE), f"{written} of {len(names)} chorales\n".encode())
     print(f"{written} chorales in {args.output}; {len(names) - written} more have other than {NUM_VOICES} voices")
     return command.OK
 

@@ -16,7 +16,7 @@ import hashlib
 import sys
 from collections.abc import Sequence
 
-from demo import chorales, summary
+from demo import summary
 from demo.steps import StepFailed, Steps
 from midi_codec import command, storage
 from midi_codec.command import StopSignal, UserError
@@ -27,7 +27,18 @@ NUM_PIECES = 64
 QUICK_CHORALES = 48
 CHORALE_TRAINING = ("--max-minutes", "4.5", "--patience", "none")
 OWN_TRAINING = ("--max-minutes", "5")
-QUICK_TRAINING = ("--max-minutes", "0.5", "--units", "128", "--layers", "1")
+QUICK_TRAINING = (
+    "--max-minutes",
+    "0.6",
+    "--layers",
+    "1",
+    "--units",
+    "128",
+    "--batch-size",
+    "16",
+    "--warmup-steps",
+    "10",
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -132,7 +143,7 @@ def _corpus(plan: Plan, steps: Steps) -> tuple[str, str, str]:
         flags = ["--output", folder]
         if plan.num_chorales is not None:
             flags += ["--limit", str(plan.num_chorales)]
-        steps.run("corpus", "demo.chorales", flags, outputs=[storage.join(folder, chorales.COMPLETE)])
+        steps.run("corpus", "demo.chorales", flags, outputs=[folder])
         return folder, folder, ""
     from beam_pipelines import corpus
 
