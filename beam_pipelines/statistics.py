@@ -32,7 +32,7 @@ class ShardStatistics:
     counts: Mapping[str, Counts]
 
 
-def of_records(features: Sequence[Mapping[str, memoryview]], *, time_base: str) -> ShardStatistics:
+def of_records(features: Sequence[Mapping[str, bytes]], *, time_base: str) -> ShardStatistics:
     """Counts the notes of a shard, all pieces of a column in one go.
 
     Args:
@@ -63,9 +63,14 @@ def _seconds(columns: Mapping[str, np.ndarray], lengths: list[int], tempos: np.n
 
 def count(values: np.ndarray) -> Counts:
     """Distinct values, ascending, and how often each occurs; values are 0 or more."""
-    dense = np.bincount(values[values < _DENSE_VALUES])
+    if not values.size:
+        return _NO_COUNTS
+    lowest, highest = values.min(), values.max()
+    if lowest == highest:  # a program, as a rule
+        return np.array([lowest]), np.array([values.size])
+    dense = np.bincount(np.minimum(values, _DENSE_VALUES), minlength=_DENSE_VALUES + 1)[:_DENSE_VALUES]
     small = np.flatnonzero(dense)
-    large, large_counts = np.unique(values[values >= _DENSE_VALUES], return_counts=True)
+    large, large_counts = np.unique(values.take(np.flatnonzero(values >= _DENSE_VALUES)), return_counts=True)
     return np.concatenate([small, large]), np.concatenate([dense[small], large_counts])
 
 

@@ -89,10 +89,10 @@ class _Packed:
     group_id: str
     source: str
     record: bytes
-    features: Mapping[str, memoryview]
+    features: Mapping[str, bytes]
 
     @classmethod
     def of(cls, record: bytes) -> _Packed:
         features = records.split_features(record)
-        texts = {name: bytes(features[name]).decode("utf-8", "surrogateescape") for name in records.BYTES_FEATURES}
+        texts = {name: features[name].decode("utf-8", "surrogateescape") for name in records.BYTES_FEATURES}
         return cls(**texts, record=record, features=features)

@@ -38,7 +38,11 @@ FEATURES = tuple(sorted((*BYTES_FEATURES, "tempo", *NOTE_FEATURES)))  # the orde
 _BYTES_LIST, _FLOAT_LIST, _INT64_LIST = 1, 2, 3  # field numbers of Feature
 _KINDS = {name: _BYTES_LIST for name in BYTES_FEATURES} | {name: _INT64_LIST for name in NOTE_FEATURES}
 _KINDS["tempo"] = _FLOAT_LIST
-_LENGTH_DELIMITED = 2  # wire type
+_LENGTH_DELIMITED = 2  # wire type; no other is in this format
+_TAGS = {number: number << 3 | _LENGTH_DELIMITED for number in (1, 2, 3)}
+_FIELD = {number: bytes([tag]) for number, tag in _TAGS.items()}
+_KEYS = {name: _FIELD[1] + bytes([len(name)]) + name.encode() for name in FEATURES}
+_FLOAT = struct.Struct("<f")
 _FRAME_HEAD = struct.Struct("<QI")  # length, masked CRC of the length
 _FRAME_TAIL = struct.Struct("<I")  # masked CRC of the data
 
@@ -68,29 +72,45 @@ def serialize_example(piece: Piece) -> bytes:
     notes = piece.notes
     if len(notes) and notes.start[0] != 0:
         raise ValueError(f"start[0] is {notes.start[0]}, want 0: records begin at the first onset")
-    return serialize_columns(piece.piece_id, piece.group_id, piece.source, notes)
+    return serialize_columns(piece_id=piece.piece_id, group_id=piece.group_id, source=piece.source, notes=notes)
 
 
-def serialize_columns(piece_id: str, group_id: str, source: str, notes: Notes) -> bytes:
-    """`serialize_example` without a Piece: `step` makes the leading silence vanish by itself."""
-    parts = {
-        "piece_id": _delimited(1, piece_id.encode()),
-        "group_id": _delimited(1, group_id.encode()),
-        "source": _delimited(1, source.encode("utf-8", "surrogateescape")),
-        "tempo": _delimited(1, struct.pack("<f", notes.tempo)),
+def serialize_columns(*, piece_id: str, group_id: str, source: str, notes: Notes) -> bytes:
+    """`serialize_example` without a Piece; steps drop the silence before the first onset by themselves."""
+    payloads = {
+        "piece_id": piece_id.encode(),
+        "group_id": group_id.encode(),
+        "source": source.encode("utf-8", "surrogateescape"),
+        "tempo": _FLOAT.pack(notes.tempo),
+        "step": varints.encode(_steps(notes.start)),
+        "pitch": varints.encode(notes.pitch),
+        "duration": varints.encode(notes.duration),
+        "velocity": varints.encode(notes.velocity),
+        "program": varints.encode(notes.program),
     }
-    for name in NOTE_FEATURES:
-        payload = varints.encode(getattr(notes, name))
-        parts[name] = _delimited(1, payload) if payload else b""  # proto3 leaves out empty packed lists
-    entries = []
-    for name in FEATURES:
-        feature = _delimited(_KINDS[name], parts[name])
-        entries.append(_delimited(1, _delimited(1, name.encode()) + _delimited(2, feature)))
-    return _delimited(1, b"".join(entries))
+    features = b"".join([part for name in FEATURES for part in _map_entry(name, payloads[name])])
+    return _FIELD[1] + varints.encode_one(len(features)) + features
 
 
-def _delimited(field: int, payload: bytes) -> bytes:
-    return bytes([field << 3 | _LENGTH_DELIMITED]) + varints.encode_one(len(payload)) + payload
+def _steps(start: np.ndarray) -> np.ndarray:
+    """As `Notes.step`, without its copies."""
+    step = np.zeros_like(start)
+    np.subtract(start[1:], start[:-1], out=step[1:])
+    return step
+
+
+def _map_entry(name: str, payload: bytes) -> tuple[bytes, ...]:
+    """The parts of one feature, outermost first; each part begins with the length of those behind it."""
+    encode_one = varints.encode_one
+    values, length = b"", 0
+    if payload or _KINDS[name] == _BYTES_LIST:  # proto3 leaves out packed lists that are empty
+        values = _FIELD[1] + encode_one(len(payload))
+        length = len(values) + len(payload)
+    kind = _FIELD[_KINDS[name]] + encode_one(length)
+    length += len(kind)
+    feature = _FIELD[2] + encode_one(length)
+    length += len(feature) + len(_KEYS[name])
+    return _FIELD[1], encode_one(length), _KEYS[name], feature, kind, values, payload
 
 
 def deserialize_example(data: bytes, *, time_base: str) -> Piece:
@@ -115,41 +135,58 @@ def deserialize_example(data: bytes, *, time_base: str) -> Piece:
     columns["start"] = start
     if len(payloads["tempo"]) != 4:
         raise ValueError(f"tempo has {len(payloads['tempo'])} bytes, want one float of 4")
-    (tempo,) = struct.unpack("<f", payloads["tempo"])
+    (tempo,) = _FLOAT.unpack(payloads["tempo"])
     columns = {name: columns[name].astype(dtype) for name, dtype in COLUMN_DTYPES.items()}
-    texts = {name: bytes(payloads[name]).decode("utf-8", "surrogateescape") for name in BYTES_FEATURES}
+    texts = {name: payloads[name].decode("utf-8", "surrogateescape") for name in BYTES_FEATURES}
     return Piece(**texts, notes=Notes(**columns, tempo=tempo, time_base=time_base))
 
 
-def split_features(data: bytes) -> dict[str, memoryview]:
+def split_features(data: bytes) -> dict[str, bytes]:
     """The values of each feature as they stand on the wire: text, 4 bytes of float, packed varints.
 
     Raises:
       ValueError: damaged, or not the features of this format.
     """
-    payloads: dict[str, memoryview] = {}
-    for entry in _fields(_only_field(memoryview(data), 1, "Example"), "Features"):
-        if entry[0] != 1:
-            raise ValueError(f"Features has field {entry[0]}, want map entries only")
-        parts = dict(_fields(entry[1], "map entry"))
-        if parts.keys() != {1, 2}:
-            raise ValueError(f"a map entry has fields {sorted(parts)}, want 1 and 2")
-        name = bytes(parts[1]).decode("utf-8", "replace")
+    payloads: dict[str, bytes] = {}
+    position, end = _enter(data, 0, len(data), 1)
+    _check_end(end, len(data))
+    while position < end:
+        begin, entry_end = _enter(data, position, end, 1)
+        begin, key_end = _enter(data, begin, entry_end, 1)
+        name = data[begin:key_end].decode("utf-8", "replace")
         kind = _KINDS.get(name)
         if kind is None:
             raise ValueError(f"unknown feature {name!r}, want {', '.join(FEATURES)}")
-        values = _only_field(parts[2], kind, f"feature {name}")
-        if kind == _INT64_LIST and not values:
-            payloads[name] = values
-        else:
-            payloads[name] = _only_field(values, 1, f"feature {name}")
+        begin, feature_end = _enter(data, key_end, entry_end, 2)
+        begin, list_end = _enter(data, begin, feature_end, kind)
+        if begin < list_end:
+            begin, values_end = _enter(data, begin, list_end, 1)
+            _check_end(values_end, list_end)
+        _check_end(list_end, feature_end)
+        _check_end(feature_end, entry_end)
+        payloads[name] = data[begin:list_end]
+        position = entry_end
     missing = [name for name in FEATURES if name not in payloads]
     if missing:
         raise ValueError(f"no feature {', '.join(missing)}")
     return payloads
 
 
-def decode_column(name: str, payload: bytes | memoryview) -> np.ndarray:
+def _enter(data: bytes, position: int, end: int, field: int) -> tuple[int, int]:
+    """First byte and end of the field at `position`, which has to have this number and to end by `end`."""
+    if position < end and data[position] == _TAGS[field]:
+        length, begin = varints.decode_one(data, position + 1)
+        if begin + length <= end:
+            return begin, begin + length
+    raise ValueError(f"the example is damaged at byte {position} of {len(data)}")
+
+
+def _check_end(position: int, wanted: int) -> None:
+    if position != wanted:
+        raise ValueError(f"the example is damaged at byte {position}: a field ends there, want byte {wanted}")
+
+
+def decode_column(name: str, payload: bytes) -> np.ndarray:
     """`[n]` int64, one note feature from its packed varints; several payloads may be joined.
 
     Raises:
@@ -164,25 +201,6 @@ def decode_column(name: str, payload: bytes | memoryview) -> np.ndarray:
         index = int(np.flatnonzero((values < low) | (values > high))[0])
         raise ValueError(f"{name}[{index}] is {values[index]}, want {low} to {high}")
     return values
-
-
-def _only_field(data: memoryview, number: int, where: str) -> memoryview:
-    fields = list(_fields(data, where))
-    if len(fields) != 1 or fields[0][0] != number:
-        raise ValueError(f"{where} has fields {[field for field, _ in fields]}, want one of number {number}")
-    return fields[0][1]
-
-
-def _fields(data: memoryview, where: str) -> Iterator[tuple[int, memoryview]]:
-    """(field number, payload) of each length-delimited field; no other wire type is in this format."""
-    position = 0
-    while position < len(data):
-        tag = data[position]
-        length, begin = varints.decode_one(data, position + 1)
-        position = begin + length
-        if tag & 7 != _LENGTH_DELIMITED or tag > 0x7F or position > len(data):
-            raise ValueError(f"{where} is damaged at byte {begin} of {len(data)}")
-        yield tag >> 3, data[begin:position]
 
 
 def parse_example(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
