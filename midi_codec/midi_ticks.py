@@ -1,8 +1,8 @@
 """From MIDI ticks to the grid of `Notes`, exactly.
 
 A tick lasts (microseconds a quarter note) / division microseconds, so time multiplied by the division is
-a whole number of microseconds: up to 2^38 ticks of less than 2^24 microseconds it fits int64, and no
-float is needed anywhere. Halves round up.
+a whole number of microseconds. It fits int64 for anything that is not refused as too long, and no float
+is needed anywhere. Halves round up.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from midi_codec.midi_header import Limits, MidiError
 
 DEFAULT_MICROSECONDS = 500_000  # a quarter note until the first tempo event
 MICROSECONDS_PER_GRID_TICK = 1_000_000 // notes.TICKS_PER_SECOND  # of the milliseconds grid
-MAX_TICK = 2**38
+MAX_SCALED = 2**62  # room in int64 for what is added before rounding
 MAX_GRID_TICK = 2**31 - 1
 
 
@@ -75,8 +75,9 @@ def to_notes(ticks: TickNotes, *, division: int, time_base: str, limits: Limits)
         )
     times = np.concatenate([ticks.start, ticks.end])
     last_tick = int(times.max())
-    if last_tick > MAX_TICK:
-        raise MidiError("too_long", f"ends at tick {last_tick:,}, want at most {MAX_TICK:,}")
+    slowest = int(ticks.tempo_microseconds.max(initial=DEFAULT_MICROSECONDS))
+    if last_tick * slowest > MAX_SCALED:
+        raise MidiError("too_long", f"ends at tick {last_tick:,}, which no clock here can count")
     tempo_map = TempoMap(ticks.tempo_ticks, ticks.tempo_microseconds)
     last_seconds = float(tempo_map.scaled_microseconds(np.array([last_tick]))[0]) / division / 1e6
     if last_seconds > limits.max_seconds:

@@ -54,7 +54,7 @@ def _choose_division(time_base: str, tempo_microseconds: int) -> int:
     microseconds_per_grid_tick = 1_000_000 // TICKS_PER_SECOND
     if tempo_microseconds % microseconds_per_grid_tick == 0:
         return tempo_microseconds // microseconds_per_grid_tick
-    # half a tick of error stays far below half a millisecond, even at the largest tempo value
+    # half a tick of error stays well below half a millisecond, even at the largest tempo value
     return min(MAX_DIVISION, 2 * (tempo_microseconds // microseconds_per_grid_tick) + 2)
 
 
@@ -107,26 +107,42 @@ def _note_chunks(notes: Notes, start: np.ndarray, end: np.ndarray) -> list[bytes
 def assign_layers(program: np.ndarray, pitch: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
     """`[n]` int64 from 0: the first layer in which no earlier note of that program and pitch still sounds.
 
-    Only notes that overlap another take the slow way.
+    Notes of a program and pitch fall into clusters, between which nothing sounds. One note is on layer 0,
+    two are on 0 and 1; only larger clusters, which music hardly has, need a loop over notes.
     """
+    num_notes = len(start)
     key = program.astype(np.int64) * 128 + pitch
-    layer = np.zeros(len(key), np.int64)
     order = np.lexsort([end, start, key])
     key, start, end = key[order], start[order], end[order]
-    suspects = np.flatnonzero((key[1:] == key[:-1]) & (start[1:] < end[:-1]))
-    if not suspects.size:
-        return layer
-    crowded = np.flatnonzero(np.isin(key, key[suspects]))
-    columns = zip(crowded.tolist(), key[crowded].tolist(), start[crowded].tolist(), end[crowded].tolist(), strict=True)
-    ends: list[int] = []  # by layer, of the notes of this key
-    last_key = -1
-    for row, row_key, row_start, row_end in columns:
-        if row_key != last_key:
-            ends, last_key = [], row_key
-        free = next((index for index, busy_until in enumerate(ends) if busy_until <= row_start), len(ends))
-        ends[free : free + 1] = [row_end]
-        layer[order[row]] = free
-    return layer
+    offset = key * (int(end.max()) + 1)  # sets the keys apart on one line, so that one running maximum serves all
+    sounding_until = np.maximum.accumulate(end + offset)
+    opens = np.ones(num_notes, bool)  # whether a note begins a cluster
+    opens[1:] = start[1:] + offset[1:] >= sounding_until[:-1]
+    first = np.flatnonzero(opens)
+    sizes = np.diff(first, append=num_notes)
+    layer = np.arange(num_notes) - np.repeat(first, sizes)
+    for begin, size in zip(first[sizes > 2].tolist(), sizes[sizes > 2].tolist(), strict=True):
+        cluster = slice(begin, begin + size)
+        layer[cluster] = _first_free_layers(start[cluster].tolist(), end[cluster].tolist())
+    back = np.empty(num_notes, np.int64)
+    back[order] = layer
+    return back
+
+
+def _first_free_layers(starts: list[int], ends: list[int]) -> list[int]:
+    """The layer of each note of a cluster, notes in the order of their starts."""
+    free_from: list[int] = []  # by layer
+    layers = []
+    for start, end in zip(starts, ends, strict=True):
+        for layer, free in enumerate(free_from):
+            if free <= start:
+                free_from[layer] = end
+                break
+        else:
+            layer = len(free_from)
+            free_from.append(end)
+        layers.append(layer)
+    return layers
 
 
 def _make_events(
@@ -162,7 +178,7 @@ def _fill_long_deltas(
     delta = np.diff(tick, prepend=0)
     first = np.flatnonzero(np.diff(track, prepend=-1))
     delta[first] = tick[first]
-    num_fillers = delta // (LONGEST_DELTA + 1)
+    num_fillers = np.maximum(delta - 1, 0) // LONGEST_DELTA
     if not num_fillers.any():
         return delta, track, message
     rows = np.repeat(np.arange(len(delta)), num_fillers + 1)

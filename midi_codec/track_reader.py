@@ -157,7 +157,7 @@ def pair_notes(events: TrackEvents) -> PairedNotes:
     would shift the ends of all later notes, so there an end stops everything that sounds on the key, as
     on an instrument, and what sounds when the track ends, ends there.
 
-    A note takes the program that its channel has when it ends, 128 on the drum channel.
+    A note takes the program that its channel has when it begins, 128 on the drum channel.
     """
     paired = PairedNotes()
     for key, messages in _by_key(events).items():
@@ -190,10 +190,10 @@ def _first_in_first_out(messages: list[tuple[int, int, int]], paired: PairedNote
     for tick, velocity, program in messages:
         if velocity:
             paired.num_double += bool(sounding)
-            sounding.append((tick, velocity))
+            sounding.append((tick, velocity, program))
         elif sounding:
-            start, start_velocity = sounding.popleft()
-            ended.append((start, tick, start_velocity, program))
+            start, start_velocity, start_program = sounding.popleft()
+            ended.append((start, tick, start_velocity, start_program))
         else:
             paired.num_orphan_ends += 1
     return ended, sounding
@@ -201,11 +201,11 @@ def _first_in_first_out(messages: list[tuple[int, int, int]], paired: PairedNote
 
 def _as_played(messages: list[tuple[int, int, int]], last_tick: int) -> list[tuple[int, int, int, int]]:
     ended, sounding = [], []
-    for tick, velocity, program in [*messages, (last_tick, 0, messages[-1][2])]:
+    for tick, velocity, program in [*messages, (last_tick, 0, 0)]:
         if velocity:
-            sounding.append((tick, velocity))
+            sounding.append((tick, velocity, program))
         else:
-            ended += [(start, tick, start_velocity, program) for start, start_velocity in sounding]
+            ended += [(start, tick, start_velocity, start_program) for start, start_velocity, start_program in sounding]
             sounding = []
     return ended
 
