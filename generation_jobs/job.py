@@ -11,6 +11,7 @@ manifest come last. So a kill at any moment loses only pieces that were not whol
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import time
@@ -18,6 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 from generation_jobs import manifest
+from generation_jobs.background_writes import BackgroundWrites
 from generation_jobs.code_version import code_version
 from generation_jobs.primers import Primers
 from generation_jobs.requests import Request, Result, Settings
@@ -105,6 +107,16 @@ class Job:
         }
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Piece:
+    """What is kept in memory of a piece that is whole, until the task's last files are written."""
+
+    sample: Sample
+    line: str  # of the manifest
+    example: bytes | None  # None: a piece without a note
+    num_generated: int = 0  # notes
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Summary:
     num_samples: int  # of the task's share
@@ -166,12 +178,10 @@ def run(job: Job, make_decoder: Callable[[], Decoder], stop: StopSignal) -> Summ
         summary = _make(job, missing, make_decoder(), whole, stop)
     order = sorted(whole, key=lambda sample: (job.seeds[sample[0]].id, sample[1]))
     records_path = storage.join(job.output, manifest.records_name(job.task_index, job.num_tasks))
-    storage.write_bytes(records_path, records.write_records(example for s in order if (example := whole[s][1])))
-    manifest.write(manifest_path, (whole[sample][0] for sample in order))
+    examples = (whole[sample].example for sample in order)
+    storage.write_bytes(records_path, records.write_records(example for example in examples if example is not None))
+    manifest.write(manifest_path, (whole[sample].line for sample in order))
     return summary
-
-
-Whole = dict[Sample, tuple[str, bytes | None]]  # manifest line, example (None: a piece without a note)
 
 
 def _paths_there(output: str) -> set[str]:
@@ -181,38 +191,43 @@ def _paths_there(output: str) -> set[str]:
         return set()
 
 
-def _read_piece(job: Job, sample: Sample) -> tuple[str, bytes | None]:
+def _read_piece(job: Job, sample: Sample) -> Piece:
     path = job.path(sample)
     try:
         line, notes = manifest.parse_piece(storage.read_bytes(path), time_base=job.primers.time_base)
     except ValueError as error:
         raise UserError(f"{path!r} stands where a piece of this job belongs, but {error}; move it away") from error
-    return manifest.dumps(line), None if notes is None else manifest.serialize_example(line, notes)
+    return Piece(sample, manifest.dumps(line), None if notes is None else manifest.serialize_example(line, notes))
 
 
-def _make(job: Job, missing: list[Sample], decoder: Decoder, whole: Whole, stop: StopSignal) -> Summary:
+def _write_piece(job: Job, sample: Sample, result: Result) -> Piece:
+    line = job.line(sample, result)
+    storage.write_bytes(job.path(sample), manifest.serialize_piece(line, result.notes))
+    example = manifest.serialize_example(line, result.notes) if len(result.notes) else None
+    return Piece(sample, manifest.dumps(line), example, line["checks"]["num_notes_generated"])
+
+
+def _make(job: Job, missing: list[Sample], decoder: Decoder, whole: dict[Sample, Piece], stop: StopSignal) -> Summary:
     """Generates, writes each piece as it is finished, and adds it to `whole`."""
     num_notes = 0
     started = time.monotonic()
     bar: Progress[None] = progress(total=len(missing), unit="pieces", label="generating")
-    with bar:
-        try:
+
+    def done(piece: Piece) -> None:
+        nonlocal num_notes
+        whole[piece.sample] = piece
+        num_notes += piece.num_generated
+        bar.note(f"{num_notes / max(time.monotonic() - started, 1e-9):,.0f} notes a second")
+        bar.update(1)
+
+    try:
+        with bar, BackgroundWrites(done) as writes:
             for index, result in decoder.generate([job.request(sample) for sample in missing]):
-                line = job.line(missing[index], result)
-                whole[missing[index]] = _write_piece(job, missing[index], line, result)
-                num_notes += line["checks"]["num_notes_generated"]
-                bar.note(f"{num_notes / max(time.monotonic() - started, 1e-9):,.0f} notes a second")
-                bar.update(1)
-                if stop.requested and bar.done < len(missing):
+                writes.add(functools.partial(_write_piece, job, missing[index], result))
+                if stop.requested:
                     raise KeyboardInterrupt
-        except KeyboardInterrupt as error:
-            text = f"{len(whole):,} pieces are whole; start the same command again to go on"
-            raise Interrupted(text) from error
+    except KeyboardInterrupt as error:
+        text = f"{len(whole):,} pieces are whole; start the same command again to go on"
+        raise Interrupted(text) from error
     seconds = time.monotonic() - started
     return Summary(num_samples=len(whole), num_made=len(missing), num_notes=num_notes, seconds=seconds)
-
-
-def _write_piece(job: Job, sample: Sample, line: manifest.Line, result: Result) -> tuple[str, bytes | None]:
-    storage.write_bytes(job.path(sample), manifest.serialize_piece(line, result.notes))
-    example = manifest.serialize_example(line, result.notes) if len(result.notes) else None
-    return manifest.dumps(line), example

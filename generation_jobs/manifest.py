@@ -93,7 +93,9 @@ def parse_piece(data: bytes, *, time_base: str) -> tuple[Line, Notes | None]:
 
 def serialize_example(line: Line, notes: Notes) -> bytes:
     """The piece as an example of a dataset; what one seed gave is one group."""
-    return records.serialize_columns(line["piece_id"], line["seed_id"], line["path"], notes)
+    return records.serialize_columns(
+        piece_id=line["piece_id"], group_id=line["seed_id"], source=line["path"], notes=notes
+    )
 
 
 def write(path: str, texts: Iterable[str]) -> None:

@@ -215,14 +215,6 @@ def test_a_request_to_stop_is_heard_between_two_pieces(tmp_path):
     assert run(tmp_path).num_made == 5
 
 
-def test_a_request_to_stop_after_the_last_piece_finishes(tmp_path):
-    stop = StopSignal()
-    stop.requested = True
-    data = b'{"id": "a", "num_samples": 1}'
-    assert job.run(make_job(tmp_path, data=data), FakeDecoder, stop).num_made == 1
-    assert len(manifest.read(str(tmp_path))) == 1
-
-
 def test_a_task_without_a_sample_is_done_at_once(tmp_path):
     data = b'{"id": "a", "num_samples": 1}'
     for index in range(3):

@@ -1,0 +1,45 @@
+"""Writes beside the decoding: waiting for a disk or a bucket costs the decoder nothing."""
+
+from __future__ import annotations
+
+import collections
+import concurrent.futures
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+THREADS = 8
+MAX_PENDING = 64  # results held in memory; beyond that the decoder waits for the writers
+
+
+class BackgroundWrites(Generic[T]):
+    """Runs `write()` calls on threads and hands what they return to `done`, on the caller's thread.
+
+    Leaving the context waits for every write that was begun and reports it to `done`, whatever ended the
+    block, so that the caller knows what is whole. A write that failed raises in `add`, or on leaving.
+    """
+
+    def __init__(self, done: Callable[[T], None]) -> None:
+        self._done = done
+        self._pool = concurrent.futures.ThreadPoolExecutor(THREADS)
+        self._pending: collections.deque[concurrent.futures.Future[T]] = collections.deque()
+
+    def __enter__(self) -> BackgroundWrites[T]:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._pool.shutdown(wait=True)
+        failure: BaseException | None = None
+        while self._pending:
+            future = self._pending.popleft()
+            failure = failure or future.exception()
+            if future.exception() is None:
+                self._done(future.result())
+        if failure is not None and kind is None:
+            raise failure
+
+    def add(self, write: Callable[[], T]) -> None:
+        self._pending.append(self._pool.submit(write))
+        while self._pending and (len(self._pending) > MAX_PENDING or self._pending[0].done()):
+            self._done(self._pending.popleft().result())

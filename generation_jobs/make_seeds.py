@@ -1,0 +1,108 @@
+"""Make a seed list of openings of a dataset's pieces, held out ones by default.
+
+    python -m generation_jobs.make_seeds --data dataset --num-seeds 64 --num-notes 16 --output seeds.jsonl
+
+Pieces are taken in the order of a hash of their `piece_id`: the same dataset gives the same list, and a longer list
+begins with the shorter one. The notes are written into the list, so that it needs neither the dataset nor its files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import heapq
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+
+from generation_jobs import seed_list
+from generation_jobs.inline_notes import InlineNotes
+from generation_jobs.seed_list import Seed
+from midi_codec import command, dataset_info, records
+from midi_codec.records import Piece
+
+_NOT_IN_IDS = re.compile(r"[^A-Za-z0-9_]+")
+
+
+def main(argv: Sequence[str]) -> int:
+    args = _parse_args(argv)
+    problems = [
+        f"--{name.replace('_', '-')} is {value}, want a whole number, 1 or more"
+        for name, value in (("num_seeds", args.num_seeds), ("num_notes", args.num_notes))
+        if value < 1
+    ]
+    info = None
+    try:
+        info = dataset_info.load(args.data)
+    except command.UserError as error:
+        problems += error.problems
+    if problems or info is None:
+        raise command.UserError(problems)
+    seeds = choose(_pieces(args.data, info, args.split), num_seeds=args.num_seeds, num_notes=args.num_notes)
+    if not seeds:
+        raise command.UserError(
+            f"the {args.split} split of {args.data!r} has no piece of {args.num_notes} notes or more"
+        )
+    seed_list.write(args.output, seeds)
+    print(f"{len(seeds):,} seeds of {args.num_notes} notes in {args.output}")
+    if len(seeds) < args.num_seeds:
+        print(
+            f"no more pieces of the {args.split} split have so many notes; asked for {args.num_seeds:,}",
+            file=sys.stderr,
+        )
+    return command.OK
+
+
+def choose(pieces: Iterable[Piece], *, num_seeds: int, num_notes: int) -> list[Seed]:
+    """The openings of the first pieces in the order of their hash; fewer where there are not so many long enough."""
+    openings = (
+        (_place(piece.piece_id), piece.piece_id, piece.source, piece.notes.take(slice(num_notes)))
+        for piece in pieces
+        if len(piece.notes) >= num_notes
+    )
+    chosen = heapq.nsmallest(num_seeds, openings, key=lambda opening: opening[:2])
+    return [
+        Seed(id=_make_id(piece_id, source), notes=InlineNotes.from_notes(notes), tempo=notes.tempo)
+        for _, piece_id, source, notes in chosen
+    ]
+
+
+def _parse_args(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m generation_jobs.make_seeds",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--data", required=True, help="dataset folder, as encode_corpus wrote it")
+    add("--output", required=True, help="seed list to write")
+    add("--split", choices=dataset_info.SPLITS, default="validation", help="which pieces (%(default)s)")
+    add(
+        "--num-seeds", type=int, default=64, help="how many seeds, fewer where the split has fewer pieces (%(default)s)"
+    )
+    add("--num-notes", type=int, default=16, help="notes of each opening; shorter pieces are left out (%(default)s)")
+    return parser.parse_args(argv)
+
+
+def _pieces(data: str, info: dataset_info.DatasetInfo, split: str) -> Iterator[Piece]:
+    for path in dataset_info.shard_paths(data, info, split):
+        try:
+            yield from records.read_pieces(path, time_base=info.time_base)
+        except (OSError, ValueError) as error:
+            raise command.UserError(f"{path!r} cannot be read: {error}") from error
+
+
+def _place(piece_id: str) -> bytes:
+    return hashlib.sha256(f"make_seeds {piece_id}".encode()).digest()
+
+
+def _make_id(piece_id: str, source: str) -> str:
+    """The file's name for people, the piece's hash for certainty."""
+    stem = source.rsplit("/", 1)[-1].rsplit(".", 1)[0]
+    name = _NOT_IN_IDS.sub("-", stem).strip("-")[:60]
+    return f"{name or 'piece'}-{piece_id[:10]}"
+
+
+if __name__ == "__main__":
+    command.exit_process(command.run("python -m generation_jobs.make_seeds", main))

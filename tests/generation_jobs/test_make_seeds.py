@@ -1,0 +1,144 @@
+import numpy as np
+import pytest
+
+from generation_jobs import make_seeds, primers, seed_list
+from midi_codec import command, dataset_info, records
+from midi_codec.notes import BEATS, MILLISECONDS, Notes
+from midi_codec.records import Piece
+from tests.generation_jobs.fakes import make_bundle
+
+
+def make_piece(number: int, num_notes: int, time_base: str = MILLISECONDS) -> Piece:
+    rng = np.random.default_rng(number)
+    start = np.cumsum(rng.integers(0, 400, num_notes))
+    notes = Notes.from_columns(
+        pitch=rng.integers(0, 128, num_notes),
+        velocity=rng.integers(1, 128, num_notes),
+        start=start - start[0],
+        duration=rng.integers(0, 900, num_notes),
+        program=rng.choice([0, 40], num_notes),
+        tempo=75.0,
+        time_base=time_base,
+    )
+    return Piece(notes.piece_id, notes.piece_id, f"folder/Ünïcode piece {number}.mid", notes)
+
+
+PIECES = [make_piece(number, 10 + number) for number in range(12)]
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    """A dataset whose validation split has two shards."""
+    root = tmp_path / "data"
+    root.mkdir()
+    for index, part in enumerate((PIECES[:5], PIECES[5:])):
+        shard = records.write_records(map(records.serialize_example, part))
+        (root / dataset_info.shard_name("validation", index, 2)).write_bytes(shard)
+    empty = dataset_info.SplitInfo()
+    info = dataset_info.DatasetInfo(
+        format_version=dataset_info.FORMAT_VERSION,
+        time_base=MILLISECONDS,
+        programs=(0, 40),
+        splits={
+            "train": empty,
+            "validation": dataset_info.SplitInfo(num_pieces=12, num_notes=1, seconds=1.0, shard_lengths=(5, 7)),
+            "test": empty,
+        },
+        inputs=12,
+        other_files=0,
+        examples=12,
+        rejects={},
+        duplicates=0,
+        histograms={split: {} for split in dataset_info.SPLITS},
+        settings={},
+    )
+    dataset_info.save(str(root), info)
+    return tmp_path
+
+
+def run(folder, *flags: str) -> int:
+    paths = ["--data", f"{folder}/data", "--output", f"{folder}/seeds.jsonl"]
+    return command.run("make_seeds", make_seeds.main, [*paths, *flags])
+
+
+def read(folder) -> list[seed_list.Seed]:
+    seeds = seed_list.read(f"{folder}/seeds.jsonl")
+    assert seeds.problems == []
+    return seeds.seeds
+
+
+def test_a_list_holds_the_openings_exactly(dataset, capsys):
+    assert run(dataset, "--num-seeds", "4", "--num-notes", "15") == 0
+    assert capsys.readouterr().out == f"4 seeds of 15 notes in {dataset}/seeds.jsonl\n"
+    seeds = read(dataset)
+    by_id = {f"n-code-piece-{n}-{piece.piece_id[:10]}": piece for n, piece in enumerate(PIECES)}
+    assert len(seeds) == 4
+    loaded, problems = primers.load(seeds, folder="", table=make_bundle().fields)
+    assert problems == []
+    for index, seed in enumerate(seeds):
+        assert loaded[index] == by_id[seed.id].notes.take(slice(15))
+
+
+def test_a_longer_list_begins_with_the_shorter_one_and_leaves_out_short_pieces(dataset):
+    assert run(dataset, "--num-seeds", "3", "--num-notes", "16") == 0
+    short = read(dataset)
+    assert run(dataset, "--num-seeds", "100", "--num-notes", "16") == 0
+    long = read(dataset)
+    assert [seed.id for seed in long][:3] == [seed.id for seed in short]
+    assert len(long) == 6  # of the pieces of 10 to 21 notes
+
+
+def test_the_order_of_pieces_does_not_matter():
+    forward, backward = (make_seeds.choose(pieces, num_seeds=5, num_notes=3) for pieces in (PIECES, reversed(PIECES)))
+    assert [seed.id for seed in forward] == [seed.id for seed in backward]
+
+
+def test_a_split_with_too_few_pieces_says_so(dataset, capsys):
+    assert run(dataset, "--num-seeds", "3", "--num-notes", "21") == 0
+    assert len(read(dataset)) == 1
+    assert capsys.readouterr().err == "no more pieces of the validation split have so many notes; asked for 3\n"
+
+
+def test_openings_on_the_beats_grid_come_back_exactly():
+    piece = make_piece(3, 40, BEATS)
+    seeds = make_seeds.choose([piece], num_seeds=1, num_notes=30)
+    loaded, problems = primers.load(seeds, folder="", table=make_bundle(time_base=BEATS).fields)
+    assert problems == []
+    assert loaded[0] == piece.notes.take(slice(30))
+
+
+@pytest.mark.parametrize(
+    ("flags", "want"),
+    [
+        (["--num-seeds", "0", "--num-notes", "-1"],
+         ["--num-seeds is 0, want a whole number, 1 or more", "--num-notes is -1, want a whole number, 1 or more"]),
+        (["--num-notes", "22"], ["the validation split of '{}/data' has no piece of 22 notes or more"]),
+        (["--split", "test"], ["the test split of '{}/data' has no piece of 16 notes or more"]),
+        (["--output", "/dev"], ["'/dev' cannot be written: Is a directory"]),
+    ],
+)  # fmt: skip
+def test_each_mistake_is_status_2(dataset, capsys, flags, want):
+    assert run(dataset, *flags) == 2
+    assert capsys.readouterr().err.splitlines() == [f"make_seeds: {line}".format(dataset) for line in want]
+    assert not (dataset / "seeds.jsonl").exists()
+
+
+def test_no_dataset_is_status_2(tmp_path, capsys):
+    assert run(tmp_path, "--num-seeds", "0") == 2
+    assert len(capsys.readouterr().err.splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("source", "want"),
+    [
+        ("a/b/bwv10.7.mid", "bwv10-7-0123456789"),
+        ("-x-.mid", "x-0123456789"),
+        ("...mid", "piece-0123456789"),
+        ("é.mid", "piece-0123456789"),
+        ("x" * 300, "x" * 60 + "-0123456789"),
+    ],
+)
+def test_ids_are_safe_names(source, want):
+    seed_id = make_seeds._make_id("0123456789abcdef", source)
+    assert seed_id == want
+    assert seed_list.parse(f'{{"id": "{seed_id}"}}'.encode())[1] == []
