@@ -18,8 +18,9 @@ from collections.abc import Sequence
 
 from demo import summary
 from demo.steps import StepFailed, Steps
-from midi_codec import command, storage
+from midi_codec import command, dataset_info, storage
 from midi_codec.command import StopSignal, UserError
+from midi_codec.dataset_info import DatasetInfo
 from midi_codec.notes import BEATS, MILLISECONDS, TIME_BASES
 
 PROGRAM = "make run"
@@ -116,24 +117,34 @@ def make_plan(args: argparse.Namespace) -> Plan:
 
 
 def _run(plan: Plan, steps: Steps) -> None:
-    corpus, root, given = _corpus(plan, steps)
+    corpus, given = _corpus(plan, steps)
     dataset, run, music = plan.path("dataset"), plan.path("training"), plan.path("music")
     encode = ["--input", corpus, "--output", dataset, "--time-base", plan.time_base]
     encode += ["--split-percents", plan.split_percents]
     steps.run("encode", "beam_pipelines.encode_corpus", encode, outputs=[dataset], given=given)
     steps.run("train", "trainer.task", ["--data", dataset, "--output", run, *plan.training], outputs=[run])
-    seeds = plan.path("seeds.jsonl")
-    openings = ["--data", dataset, "--corpus", root, "--output", seeds, "--num-pieces", str(NUM_PIECES)]
-    steps.run("openings", "demo.openings", openings, outputs=[seeds])
+    seeds, (split, num_seeds) = plan.path("seeds.jsonl"), choose_openings(dataset_info.load(dataset))
+    openings = ["--data", dataset, "--split", split, "--num-seeds", str(num_seeds), "--output", seeds]
+    steps.run("openings", "generation_jobs.make_seeds", openings, outputs=[seeds])
     generate = ["--bundle", storage.join(run, "bundle"), "--seeds", seeds, "--output", music]
-    generate += ["--max-notes", str(plan.max_notes)]
+    generate += ["--samples-per-seed", str(NUM_PIECES // num_seeds), "--max-notes", str(plan.max_notes)]
     steps.run("generate", "generation_jobs.generate", generate, outputs=[music])
     report = ["--music", music, "--data", dataset, "--run", run, "--output", plan.path(summary.REPORT)]
     steps.run("report", "generation_jobs.report", report, outputs=[plan.path(summary.REPORT)])
 
 
-def _corpus(plan: Plan, steps: Steps) -> tuple[str, str, str]:
-    """What to encode, the folder its sources are relative to, and what names its content.
+def choose_openings(info: DatasetInfo) -> tuple[str, int]:
+    """The held-out split to take openings from, and how many: as many as divide the pieces evenly.
+
+    Half as many openings as pieces at most: two continuations of one opening show how far chance goes.
+    """
+    split = max(("test", "validation"), key=lambda name: info.splits[name].num_pieces)
+    most = max(1, min(info.splits[split].num_pieces, NUM_PIECES // 2))
+    return split, next(count for count in range(most, 0, -1) if NUM_PIECES % count == 0)
+
+
+def _corpus(plan: Plan, steps: Steps) -> tuple[str, str]:
+    """What to encode, and a hash of what it holds.
 
     Raises:
       UserError: there is no MIDI file.
@@ -144,12 +155,12 @@ def _corpus(plan: Plan, steps: Steps) -> tuple[str, str, str]:
         if plan.num_chorales is not None:
             flags += ["--limit", str(plan.num_chorales)]
         steps.run("corpus", "demo.chorales", flags, outputs=[folder])
-        return folder, folder, ""
+        return folder, ""
     from beam_pipelines import corpus
 
     found = corpus.find([plan.corpus], output=plan.path("dataset"))
     steps.skip("corpus", f"{len(found.sources):,} MIDI files in {plan.corpus}")
-    return plan.corpus, found.root, found.hash
+    return plan.corpus, found.hash
 
 
 if __name__ == "__main__":
