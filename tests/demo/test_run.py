@@ -1,0 +1,75 @@
+import argparse
+
+import pytest
+
+from demo import run
+from midi_codec.command import UserError
+from midi_codec.dataset_info import DatasetInfo, SplitInfo
+
+
+def plan(**flags):
+    given = {"corpus": None, "quick": False, "time_base": None, "output": "run", **flags}
+    return run.make_plan(argparse.Namespace(**given))
+
+
+def test_different_music_and_sizes_lie_in_different_folders():
+    folders = [
+        plan().folder,
+        plan(quick=True).folder,
+        plan(corpus="a").folder,
+        plan(corpus="b").folder,
+        plan(corpus="a", quick=True).folder,
+    ]
+    assert folders[:2] == ["run", "run/quick"]
+    assert len(set(folders)) == 5
+
+
+def test_written_music_is_on_beats_and_the_users_own_on_milliseconds():
+    assert plan().time_base == "beats"
+    assert plan(corpus="a").time_base == "milliseconds"
+    assert plan(corpus="a", time_base="beats").time_base == "beats"
+
+
+def test_all_mistakes_are_named_at_once():
+    with pytest.raises(UserError) as error:
+        plan(corpus=" ", time_base="hours")
+    assert error.value.problems == [
+        "CORPUS is empty, want a folder or a glob of MIDI files",
+        "the time base is 'hours', want milliseconds or beats",
+    ]
+
+
+@pytest.mark.parametrize(
+    "validation, test, want",
+    [
+        (33, 33, ("test", 32)),
+        (20, 9, ("validation", 16)),
+        (3, 6, ("test", 4)),
+        (1, 0, ("validation", 1)),
+        (500, 400, ("validation", 32)),
+    ],
+)
+def test_openings_divide_the_pieces_evenly(validation, test, want):
+    sizes = {"train": 1, "validation": validation, "test": test}
+    num = sum(sizes.values())
+    info = DatasetInfo(
+        time_base="beats",
+        programs=(0,),
+        splits={name: SplitInfo(num_pieces=size, shard_lengths=(size,)) for name, size in sizes.items()},
+        inputs=num,
+        other_files=0,
+        examples=num,
+        rejects={},
+        duplicates=0,
+        histograms={name: {} for name in sizes},
+        settings={},
+    )
+    assert run.choose_openings(info) == want
+
+
+def test_a_corpus_without_midi_is_the_users_mistake(tmp_path):
+    (tmp_path / "notes.txt").write_text("no music")
+    with pytest.raises(UserError, match="none of 1 files has a MIDI extension"):
+        run.main(["--corpus", str(tmp_path), "--output", str(tmp_path / "run")])
+    with pytest.raises(UserError, match="no such file or folder"):
+        run.main(["--corpus", str(tmp_path / "nowhere"), "--output", str(tmp_path / "run")])
