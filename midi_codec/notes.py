@@ -136,7 +136,7 @@ class Notes:
         for name, values in columns.items():
             low, high = COLUMN_RANGES[name]
             if values.size and not _within(values, low, high):
-                index = int(np.flatnonzero((values < low) | (values > high))[0])
+                index = int(np.flatnonzero(~((values >= low) & (values <= high)))[0])  # finds NaN too
                 raise ValueError(f"{name}[{index}] is {values[index]}, want {low} to {high}")
         order = _total_order(columns)
         ordered = {name: values.take(order).astype(COLUMN_DTYPES[name], copy=False) for name, values in columns.items()}
