@@ -24,9 +24,10 @@ setup: .venv/.installed
 	@bash scripts/make_venv.sh .venv
 
 # CORPUS goes through the environment, so that any character of a path survives.
-run: export DEMO_CORPUS = $(CORPUS)
+run: export DEMO_CORPUS = $(value CORPUS)
 run: setup
-	@$(PYTHON) -m demo.run $(if $(filter undefined,$(origin CORPUS)),,--corpus "$$DEMO_CORPUS") $(if $(QUICK),--quick) $(if $(TIME_BASE),--time-base "$(TIME_BASE)")
+	@$(PYTHON) -m demo.run $(if $(filter undefined,$(origin CORPUS)),,--corpus "$$DEMO_CORPUS") \
+		$(if $(QUICK),--quick) $(if $(TIME_BASE),--time-base "$(TIME_BASE)")
 
 test: setup
 	@bash scripts/install_debian.sh
