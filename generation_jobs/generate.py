@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from generation_jobs import job, primers, seed_list
 from generation_jobs.requests import Settings, is_whole, settings_problems
 from midi_codec import command, storage
+from midi_codec.fields import WIDTH_MULTIPLE
 
 if TYPE_CHECKING:
     from trainer.bundle import Bundle
@@ -73,7 +74,7 @@ def _parse_args(argv: Sequence[str]) -> argparse.Namespace:
         default = getattr(DEFAULTS, name)
         shown = "no limit" if default is None else default
         add(f"--{name.replace('_', '-')}", type=kind, default=default, help=f"{text} ({shown})")
-    add("--num-slots", type=int, default=64, help="pieces decoded at once (%(default)s)")
+    add("--num-slots", type=int, default=64, help="pieces decoded at once, a multiple of 16 (%(default)s)")
     command.add_task_flags(parser)
     return parser.parse_args(argv)
 
@@ -122,11 +123,12 @@ def _flag_problems(args: argparse.Namespace) -> Iterator[str]:
     for name, low, high in (
         ("samples_per_seed", 1, seed_list.MAX_SAMPLES),
         ("rng_seed", 0, 2**63 - 1),
-        ("num_slots", 1, MAX_SLOTS),
     ):
         value = getattr(args, name)
         if not (is_whole(value) and low <= value <= high):
             yield f"--{name.replace('_', '-')} is {value}, want a whole number, {low} to {high}"
+    if not WIDTH_MULTIPLE <= args.num_slots <= MAX_SLOTS or args.num_slots % WIDTH_MULTIPLE:
+        yield f"--num-slots is {args.num_slots}, want a multiple of {WIDTH_MULTIPLE}, at most {MAX_SLOTS}"
     try:
         if storage.exists(args.output):
             yield f"--output {args.output!r} is a file, want a folder"

@@ -64,7 +64,7 @@ def test_every_mistake_is_said_at_once(folder, capsys):
     (folder / "seeds.jsonl").write_text('{"id": "a", "midi": "none.mid"}\n{"id": "../b"}\n{"id": "c", "top_k": 0}\n')
     status = run(
         *("--temperature", "nan", "--top-k", "0", "--top-p", "2", "--max-notes", "0", "--max-seconds", "-1"),
-        *("--samples-per-seed", "0", "--rng-seed", "-1", "--num-slots", "0", "--num-tasks", "2"),
+        *("--samples-per-seed", "0", "--rng-seed", "-1", "--num-slots", "40", "--num-tasks", "2"),
     )
     assert status == 2
     assert capsys.readouterr().err.splitlines() == [
@@ -75,7 +75,7 @@ def test_every_mistake_is_said_at_once(folder, capsys):
         "generate: --max-seconds is -1.0, want a number above 0, at most 21600",
         "generate: --samples-per-seed is 0, want a whole number, 1 to 1000000",
         f"generate: --rng-seed is -1, want a whole number, 0 to {2**63 - 1}",
-        "generate: --num-slots is 0, want a whole number, 1 to 4096",
+        "generate: --num-slots is 40, want a multiple of 16, at most 4096",
         "generate: --num-tasks is 2 but there is no --task-index; want both",
         "generate: seeds.jsonl:1: midi 'none.mid' does not exist",
         "generate: seeds.jsonl:2: id is '../b', want 1 to 100 letters, digits, '-', '_' or '.' of ASCII, "
