@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -112,6 +112,7 @@ class FieldTable:
 
     fields: tuple[FieldSpec, ...]
     time_base: str
+    only_program: int | None = None  # of every note, when the corpus has one and so no field for it
 
     def __iter__(self) -> Iterator[FieldSpec]:
         return iter(self.fields)
@@ -125,13 +126,6 @@ class FieldTable:
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(field.name for field in self.fields)
-
-    @property
-    def default_program(self) -> int | None:
-        """The program of every note when the corpus has only one, and so no field for it."""
-        return self._only_program
-
-    _only_program: int | None = None
 
     def raw(self, notes: notes_lib.Notes) -> np.ndarray:
         """`[n, num_fields]` int32, the values of the notes in the order of the table."""
@@ -150,7 +144,7 @@ class FieldTable:
             unknown = field.unknown(getattr(notes, field.name))
             if unknown.size:
                 found.append(f"{field.name} {', '.join(map(str, unknown[:5]))} does not occur in the model's corpus")
-        only = self._only_program
+        only = self.only_program
         if only is not None and (notes.program != only).any():
             others = np.unique(notes.program[notes.program != only])
             found.append(f"program {', '.join(map(str, others[:5]))} given, but the model knows only {only}")
@@ -159,7 +153,7 @@ class FieldTable:
     def to_json(self) -> dict[str, Any]:
         return {
             "time_base": self.time_base,
-            "only_program": self._only_program,
+            "only_program": self.only_program,
             "fields": [dataclasses.asdict(field) for field in self.fields],
         }
 
@@ -174,7 +168,7 @@ class FieldTable:
 
 
 def build_field_table(
-    histograms: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    histograms: Mapping[str, tuple[Sequence[int], Sequence[int]]],
     *,
     programs: tuple[int, ...],
     time_base: str,
@@ -190,7 +184,7 @@ def build_field_table(
     """
 
     def time_field(name: str) -> FieldSpec:
-        values, counts = histograms[name]
+        values, counts = (np.asarray(column, np.int64) for column in histograms[name])
         return FieldSpec(
             name=name,
             kind=TIME,

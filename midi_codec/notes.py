@@ -93,6 +93,13 @@ def _total_order(columns: dict[str, np.ndarray]) -> np.ndarray:
     return order
 
 
+def seconds_per_tick(time_base: str, tempo: float) -> float:
+    """How long a tick of a grid is, at `tempo` quarter notes a minute."""
+    if time_base == MILLISECONDS:
+        return 1.0 / TICKS_PER_SECOND
+    return 60.0 / tempo / TICKS_PER_BEAT
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Notes:
     """One piece: equal-length columns in the total order, and what turns ticks into seconds.
@@ -165,9 +172,7 @@ class Notes:
 
     @property
     def seconds_per_tick(self) -> float:
-        if self.time_base == MILLISECONDS:
-            return 1.0 / TICKS_PER_SECOND
-        return 60.0 / self.tempo / TICKS_PER_BEAT
+        return seconds_per_tick(self.time_base, self.tempo)
 
     @property
     def seconds(self) -> float:

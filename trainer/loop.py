@@ -25,6 +25,7 @@ from trainer.config import TrainConfig
 from trainer.evaluation import Evaluation, Evaluator
 from trainer.feed import Position, feed
 from trainer.pieces import Pieces
+from trainer.prior import start_from_unigram
 from trainer.train_step import TrainStep
 
 
@@ -78,6 +79,8 @@ class Run:
         state, config = self.state, self.config
         if state.finished:
             return
+        if state.step == 0:
+            start_from_unigram(self._step.model, train)
         total = round(config.epochs * len(train.raw))
         started = time.monotonic() - state.seconds
         batches = feed(

@@ -73,7 +73,7 @@ class NoteModel(keras.Model):
     def __init__(self, config: ModelConfig, table: fields_lib.FieldTable):
         super().__init__()
         self.config, self.table = config, table
-        normal = keras.initializers.RandomNormal(stddev=config.units**-0.5)
+        normal = keras.initializers.RandomNormal(stddev=len(table) ** -0.5)  # their sum has unit variance
         glorot = keras.initializers.GlorotUniform()
         self.embeddings = [
             self.add_weight(name=f"embedding_{field.name}", shape=(field.num_bins + 1, config.units), initializer=normal)
@@ -113,6 +113,11 @@ class NoteModel(keras.Model):
         """`[num_fields]` int32, the learned start input: the row after the last bin of each embedding."""
         return np.array([field.num_bins for field in self.table], np.int32)
 
+    @property
+    def end_column(self) -> int:
+        """Where END's logit stands in the product with `head_kernel`."""
+        return len(self.table) * self.config.head_units
+
     def zero_state(self, batch_size: int | tf.Tensor) -> list[tuple[tf.Tensor, tf.Tensor]]:
         zeros = tf.zeros([batch_size, self.config.units])
         return [(zeros, zeros) for _ in self.lstm_layers]
@@ -146,7 +151,7 @@ class NoteModel(keras.Model):
                 hidden += tf.gather(self.conditions[field.name, other.name], current[..., other_index])
             raw = tf.tensordot(tf.nn.relu(hidden), self.output_kernels[index], 1) + self.output_biases[index]
             outputs[field.name] = head_output(field, raw)
-        return HeadOutputs(end_logit=parts[..., len(self.table) * size], fields=outputs)
+        return HeadOutputs(end_logit=parts[..., self.end_column], fields=outputs)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,246 @@
+"""Decodes many pieces at once: a fixed number of slots, refilled inside one compiled call.
+
+A step predicts one note in every slot. A slot whose piece ends takes the next request in the same step, so seeds of
+different lengths share a batch and no slot waits. The LSTM's state stays in the slot; a primer's notes go through the
+same step, their values given instead of drawn. A call makes `STEPS_PER_CALL` steps, well under two seconds, so that a
+signal is heard; between notes nothing goes back to Python.
+
+A sample's notes depend on its request alone: its random words come from its own key, counted by the note's place in
+the piece, and every row of a batch computes alike wherever it stands. With another number of slots, or on another
+machine, sums may round differently, and a draw at a boundary may fall to the other side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from generation_jobs import sampling
+from generation_jobs.request_queue import RequestQueue
+from generation_jobs.requests import Request, Result
+from midi_codec import fields
+from trainer import random_streams
+from trainer.bundle import Bundle
+from trainer.model import head_output
+
+STEPS_PER_CALL = 32
+WAITING_PER_SLOT = 2  # requests a call can take up, beside those in its slots
+
+class Decoder:
+    """Generates pieces with one bundle.
+
+    Args:
+      bundle: the model.
+      num_slots: pieces decoded at once; a multiple of 16.
+    """
+
+    def __init__(self, bundle: Bundle, *, num_slots: int = 64):
+        if num_slots < 1 or num_slots % fields.WIDTH_MULTIPLE:
+            raise ValueError(f"num_slots is {num_slots}, want a multiple of {fields.WIDTH_MULTIPLE} above 0")
+        self.bundle, self.num_slots = bundle, num_slots
+        self._table = bundle.fields
+        self._weights = fold_weights(bundle)
+        self._call = tf.function(self._decode, jit_compile=True)
+
+    def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Result]]:
+        """Yields (index into `requests`, result) as pieces end.
+
+        Raises:
+          ValueError: a primer does not fit the model's fields or grid.
+        """
+        for index, request in enumerate(requests):
+            problems = self._table.problems(request.primer) if request.primer is not None else []
+            if problems:
+                raise ValueError(f"request {index}: {'; '.join(problems)}")
+        queue = RequestQueue(requests, self._table, size=self.num_slots * (1 + WAITING_PER_SLOT))
+        slots = self._empty_slots()
+        while True:
+            queue.refresh()
+            if queue.is_empty:
+                return
+            slots["request"] = tf.constant(queue.renumber(slots["request"].numpy()))
+            slots, emitted = self._call(slots, queue.tensors())
+            yield from queue.collect({name: value.numpy() for name, value in emitted.items()})
+
+    def _empty_slots(self) -> dict[str, Any]:
+        size, units = self.num_slots, self.bundle.config["units"]
+        layers = self.bundle.config["layers"]
+        return {
+            "request": tf.fill([size], -1),
+            "place": tf.zeros([size], tf.int32),
+            "ticks": tf.zeros([size], tf.int32),
+            "previous": tf.zeros([size, len(self._table)], tf.int32),
+            "state": tf.zeros([layers, 2, size, units]),
+        }
+
+    def _decode(self, slots, queue):
+        """`STEPS_PER_CALL` steps: the slots after them, and what each step gave each slot."""
+        size = self.num_slots
+        shapes = {"request": [], "place": [], "flags": [], "log_likelihood": [], "values": [len(self._table)]}
+        arrays = {
+            name: tf.TensorArray(
+                tf.float32 if name == "log_likelihood" else tf.int32, STEPS_PER_CALL, element_shape=[size, *shape]
+            )
+            for name, shape in shapes.items()
+        }
+        waiting = tf.reduce_max(tf.concat([slots["request"], [-1]], 0)) + 1  # those with a slot come first
+
+        def body(step, slots, waiting, arrays):
+            slots, waiting = self._refill(slots, waiting, queue)
+            slots, emitted = self._step(slots, queue)
+            return step + 1, slots, waiting, {name: arrays[name].write(step, emitted[name]) for name in arrays}
+
+        _, slots, _, arrays = tf.while_loop(
+            lambda step, *_: step < STEPS_PER_CALL,
+            body,
+            (0, slots, waiting, arrays),
+            parallel_iterations=1,
+            maximum_iterations=STEPS_PER_CALL,
+        )
+        return slots, {name: array.stack() for name, array in arrays.items()}
+
+    def _refill(self, slots, waiting, queue):
+        """Gives every empty slot the next request that waits."""
+        empty = slots["request"] < 0
+        turn = waiting + tf.cumsum(tf.cast(empty, tf.int32), exclusive=True)
+        starts = empty & (turn < queue["count"])
+        start_bins = np.array([field.num_bins for field in self._table], np.int32)
+        refilled = {
+            "request": tf.where(starts, turn, slots["request"]),
+            "place": tf.where(starts, 0, slots["place"]),
+            "ticks": tf.where(starts, 0, slots["ticks"]),
+            "previous": tf.where(starts[:, None], start_bins, slots["previous"]),
+            "state": tf.where(starts[:, None], 0.0, slots["state"]),
+        }
+        return refilled, waiting + tf.reduce_sum(tf.cast(starts, tf.int32))
+
+    def _step(self, slots, queue):
+        """One note in every slot; `flags` is 1 for a note drawn, 2 for END, 4 more where the piece is over."""
+        running = slots["request"] >= 0
+        request = tf.maximum(slots["request"], 0)
+        of = {name: tf.gather(value, request) for name, value in queue.items() if name not in ("count", "primer")}
+        place = slots["place"]
+        is_given = place < of["primer_length"]
+        given = tf.gather_nd(queue["primer"], tf.stack([request, tf.minimum(place, queue["primer"].shape[1] - 1)], 1))
+        h, state = self._lstm(slots["previous"], slots["state"])
+        uniforms = self._uniforms(of["key"], place)
+        settings = sampling.RowSettings(of["temperature"], of["top_k"], of["top_p"])
+        parts = tf.matmul(h, self._weights["head_kernel"]) + self._weights["head_bias"]
+        end_logit = parts[:, len(self._table) * self.bundle.config["head_units"]]
+        end_drawn = tf.where(settings.temperature == 0, end_logit > 0, uniforms[:, 0] < tf.sigmoid(end_logit))
+        is_end = end_drawn & ~is_given
+        bins, values, log_likelihood = self._draw_fields(parts, uniforms, settings, is_given, given)
+        ticks = slots["ticks"] + tf.where(place > 0, values[:, 0], 0)
+        is_late = (ticks > of["max_ticks"]) & ~is_given & ~is_end
+        is_drawn = running & ~is_given & ~is_end & ~is_late
+        is_over = running & (is_end | is_late | (place + 1 >= of["max_events"]))
+        log_likelihood = tf.where(is_end, 0.0, log_likelihood) - tf.nn.softplus(tf.where(is_end, -end_logit, end_logit))
+        emitted = {
+            "request": slots["request"],
+            "place": place,
+            "flags": tf.cast(is_drawn, tf.int32) + 2 * tf.cast(running & is_end, tf.int32) + 4 * tf.cast(is_over, tf.int32),
+            "log_likelihood": tf.where(is_drawn | (running & is_end), log_likelihood, 0.0),
+            "values": values,
+        }
+        after = {
+            "request": tf.where(is_over, -1, slots["request"]),
+            "place": place + 1,
+            "ticks": ticks,
+            "previous": bins,
+            "state": state,
+        }
+        return after, emitted
+
+    def _lstm(self, previous, state):
+        """The top layer's output `[slots, units]` and all layers' state; Keras's gate order i, f, g, o."""
+        inputs = tf.add_n([tf.gather(t, previous[:, i]) for i, t in enumerate(self._weights["tables"])])
+        states = []
+        h_below = None
+        for index, kernel in enumerate(self._weights["lstm_kernels"]):
+            h, c = state[index, 0], state[index, 1]
+            if h_below is None:
+                sums = inputs + tf.matmul(h, kernel)
+            else:
+                sums = tf.matmul(tf.concat([h_below, h], axis=1), kernel) + self._weights["lstm_biases"][index]
+            i, f, g, o = tf.split(sums, 4, axis=1)
+            c = tf.sigmoid(f) * c + tf.sigmoid(i) * tf.tanh(g)
+            h_below = tf.sigmoid(o) * tf.tanh(c)
+            states.append(tf.stack([h_below, c]))
+        return h_below, tf.stack(states)
+
+    def _uniforms(self, key, place):
+        """`[slots, 12]` float32: END's, and two a field, from the sample's stream at this place."""
+        counter = tf.cast(place, tf.uint32)[:, None] + tf.zeros([1, 3], tf.uint32)
+        block = tf.constant([[0, 1, 2]], tf.uint32) + tf.zeros_like(counter)
+        zero = tf.zeros_like(counter)
+        words = random_streams.philox((key[:, :1], key[:, 1:]), (counter, block, zero, zero))
+        return tf.reshape(random_streams.to_uniform(tf.stack(words, axis=2)), [-1, 12])
+
+    def _draw_fields(self, parts, uniforms, settings, is_given, given):
+        """Bins and values `[slots, num_fields]`, and their log-likelihood, each field knowing those before it."""
+        size = self.bundle.config["head_units"]
+        bins, values = [], []
+        total = tf.zeros([self.num_slots])
+        for index, field in enumerate(self._table):
+            hidden = parts[:, index * size : (index + 1) * size]
+            for other, condition in enumerate(self._weights["conditions"][index]):
+                hidden += tf.gather(condition, bins[other])
+            raw = tf.matmul(tf.nn.relu(hidden), self._weights["output_kernels"][index])
+            output = head_output(field, raw + self._weights["output_biases"][index])
+            deviation = self.bundle.deviations.get(field.name, 1.0)
+            first, second = uniforms[:, 1 + 2 * index], uniforms[:, 2 + 2 * index]
+            if field.loss == fields.MSE:
+                value = sampling.draw_ticks(output, deviation, first, settings)
+            else:
+                drawn = sampling.draw_bin(output + sampling.drawable_mask(field), first, settings)
+                value = sampling.draw_within_bin(field, drawn, second)
+            value = tf.where(is_given, given[:, index], value)
+            bin_ = encode_bins(field, value)
+            total += sampling.log_likelihood(field, output, bin_, value, deviation)
+            bins.append(bin_)
+            values.append(value)
+        return tf.stack(bins, axis=1), tf.stack(values, axis=1), total
+
+
+def encode_bins(field: fields.FieldSpec, values: tf.Tensor) -> tf.Tensor:
+    """`[rows]` int32: what `FieldSpec.encode` gives, in TensorFlow."""
+    if field.kind == fields.CATEGORY:
+        lookup = np.zeros(max(field.values) + 1, np.int32)
+        lookup[list(field.values)] = np.arange(field.num_bins)
+        return tf.gather(tf.constant(lookup), values)
+    inner = np.array(field.edges[1:-1], np.int32)
+    return tf.reduce_sum(tf.cast(values[:, None] >= inner, tf.int32), axis=1)
+
+
+def fold_weights(bundle: Bundle) -> dict[str, Any]:
+    """The bundle's weights as a step wants them.
+
+    The first layer's input product is folded into the embedding tables: a row per bin of what it adds to the gates'
+    sums. Of the other layers the input and the recurrent kernel stand above each other, for one product.
+    """
+    weights, table = bundle.weights, bundle.fields
+    kernel, recurrent, bias = zip(*(_lstm_weights(weights, index) for index in range(bundle.config["layers"])), strict=True)
+    tables = [weights[f"embedding_{field.name}"] @ kernel[0] for field in table]
+    tables[0] = tables[0] + bias[0]
+    stacked = [recurrent[0]] + [np.concatenate(pair) for pair in zip(kernel[1:], recurrent[1:], strict=True)]
+    return {
+        "tables": [tf.constant(t) for t in tables],
+        "lstm_kernels": [tf.constant(k) for k in stacked],
+        "lstm_biases": [tf.constant(b) for b in bias],
+        "head_kernel": tf.constant(weights["head_kernel"]),
+        "head_bias": tf.constant(weights["head_bias"]),
+        "conditions": [
+            [tf.constant(weights[f"condition_{field.name}_{other.name}"]) for other in table.fields[:index]]
+            for index, field in enumerate(table)
+        ],
+        "output_kernels": [tf.constant(weights[f"output_kernel_{field.name}"]) for field in table],
+        "output_biases": [tf.constant(weights[f"output_bias_{field.name}"]) for field in table],
+    }
+
+
+def _lstm_weights(weights: dict[str, np.ndarray], layer: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    prefix = f"lstm_{layer}/lstm_cell"
+    return tuple(weights[f"{prefix}/{name}"] for name in ("kernel", "recurrent_kernel", "bias"))  # type: ignore[return-value]

@@ -1,0 +1,156 @@
+"""What stands between a list of requests and the decoder's calls: arrays of one fixed shape, and pieces put together.
+
+A call sees a window of the list: first the requests that have a slot, then the next ones that wait. After a call the
+notes that came out are sorted to their requests, and the window moves on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from generation_jobs.requests import MAX_SECONDS, Request, Result
+from midi_codec import fields
+from midi_codec.notes import DEFAULT_TEMPO, Notes, seconds_per_tick
+
+DRAWN, END, OVER = 1, 2, 4  # bits of a step's `flags`
+PRIMER_MULTIPLE = 16  # primers are padded to few lengths, so that few shapes are compiled
+
+
+@dataclasses.dataclass(eq=False)
+class _Piece:
+    """A request in the window, and what has come out of it so far."""
+
+    index: int
+    request: Request
+    primer: np.ndarray  # [length, num_fields] int32
+    has_slot: bool = False
+    is_over: bool = False
+    ended: bool = False
+    values: list[np.ndarray] = dataclasses.field(default_factory=list)
+    log_likelihoods: list[np.ndarray] = dataclasses.field(default_factory=list)
+
+
+class RequestQueue:
+    """The window over a list of requests.
+
+    Args:
+      size: requests a window holds.
+    """
+
+    def __init__(self, requests: Sequence[Request], table: fields.FieldTable, *, size: int):
+        self._requests, self._table, self._size = requests, table, size
+        self._next = 0
+        self._window: list[_Piece] = []
+        self._numbers: list[int] = []  # of the last window, where each piece of this one stood
+        longest = max((len(request.primer) for request in requests if request.primer is not None), default=0)
+        self._primer_length = max(1, -(-longest // PRIMER_MULTIPLE)) * PRIMER_MULTIPLE
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._window
+
+    def refresh(self) -> None:
+        """Drops the pieces that are over, puts those with a slot first, and fills up with the next requests."""
+        there = [(number, piece) for number, piece in enumerate(self._window) if not piece.is_over]
+        there.sort(key=lambda entry: not entry[1].has_slot)  # stable: the order of the list is kept
+        self._numbers = [number for number, _ in there]
+        self._window = [piece for _, piece in there]
+        while len(self._window) < self._size and self._next < len(self._requests):
+            request = self._requests[self._next]
+            empty = np.zeros((0, len(self._table)), np.int32)
+            primer = empty if request.primer is None else self._table.raw(request.primer)
+            self._window.append(_Piece(self._next, request, primer))
+            self._next += 1
+
+    def renumber(self, slots: np.ndarray) -> np.ndarray:
+        """`[slots]` int32, the requests in the slots by their place in the refreshed window; -1 stays."""
+        moved = np.full(max(self._numbers, default=0) + 2, -1, np.int32)
+        moved[self._numbers] = np.arange(len(self._numbers))
+        return np.where(slots >= 0, moved[np.minimum(slots, len(moved) - 1)], -1).astype(np.int32)
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """The window as arrays, `[size]` or `[size, ...]`; `count` of them are real."""
+        requests = [piece.request for piece in self._window]
+        primer = np.zeros((self._size, self._primer_length, len(self._table)), np.int32)
+        for number, piece in enumerate(self._window):
+            primer[number, : len(piece.primer)] = piece.primer
+        lengths = [len(piece.primer) for piece in self._window]
+        everything = fields.MAX_TICK
+        return {
+            "count": np.int32(len(requests)),
+            "primer": primer,
+            "primer_length": self._column(lengths, np.int32),
+            "key": self._column([request.key for request in requests], np.uint32, 2),
+            "max_events": self._column(
+                [min(length + r.max_notes, fields.MAX_TICK) for length, r in zip(lengths, requests, strict=True)], np.int32
+            ),
+            "max_ticks": self._column([_max_ticks(request, self._table.time_base) for request in requests], np.int32),
+            "temperature": self._column([request.sampling.temperature for request in requests], np.float32),
+            "top_k": self._column([request.sampling.top_k or everything for request in requests], np.int32),
+            "top_p": self._column([request.sampling.top_p or 1.0 for request in requests], np.float32),
+        }
+
+    def _column(self, values: Sequence, dtype: type, *shape: int) -> np.ndarray:
+        column = np.zeros((self._size, *shape), dtype)
+        column[: len(values)] = np.array(values, dtype).reshape(len(values), *shape)
+        return column
+
+    def collect(self, emitted: dict[str, np.ndarray]) -> Iterator[tuple[int, Result]]:
+        """Sorts what a call gave to its pieces; yields those that are over.
+
+        Args:
+          emitted: `request`, `flags` `[steps, slots]` int32, `log_likelihood` float32, `values`
+            `[steps, slots, num_fields]` int32.
+        """
+        request, flags = emitted["request"].ravel(), emitted["flags"].ravel()
+        rows = np.flatnonzero(request >= 0)
+        rows = rows[np.argsort(request[rows], kind="stable")]  # steps of a piece stay in order
+        values = emitted["values"].reshape(-1, len(self._table))
+        log_likelihood = emitted["log_likelihood"].ravel()
+        numbers, firsts = np.unique(request[rows], return_index=True)
+        over = []
+        for number, own in zip(numbers, np.split(rows, firsts[1:]), strict=True):
+            piece = self._window[number]
+            piece.has_slot = True
+            own_flags = flags[own]
+            piece.values.append(values[own[own_flags & DRAWN > 0]])
+            piece.log_likelihoods.append(log_likelihood[own[own_flags & (DRAWN | END) > 0]])
+            piece.ended |= bool((own_flags & END).any())
+            piece.is_over = bool((own_flags & OVER).any())
+            if piece.is_over:
+                over.append(piece)
+        for piece in sorted(over, key=lambda piece: piece.index):
+            yield piece.index, _finish(piece, self._table)
+
+
+def _max_ticks(request: Request, time_base: str) -> int:
+    """The last tick a note may start at, from the first onset on."""
+    seconds = MAX_SECONDS if request.max_seconds is None else request.max_seconds
+    tempo = DEFAULT_TEMPO if request.primer is None else request.primer.tempo
+    return min(fields.MAX_TICK, int(seconds / seconds_per_tick(time_base, tempo)))
+
+
+def _finish(piece: _Piece, table: fields.FieldTable) -> Result:
+    """Puts a piece's notes together: steps become onsets."""
+    raw = np.concatenate([piece.primer, *piece.values])
+    columns = {name: raw[:, index] for index, name in enumerate(table.names)}
+    step = columns.pop("step").astype(np.int64)
+    step[:1] = 0
+    if "program" not in columns:
+        columns["program"] = np.full(len(raw), table.only_program)
+    primer = piece.request.primer
+    notes = Notes.from_columns(
+        start=np.cumsum(step),
+        tempo=DEFAULT_TEMPO if primer is None else primer.tempo,
+        time_base=table.time_base,
+        **columns,
+    )
+    return Result(
+        notes=notes,
+        num_primer_notes=len(piece.primer),
+        log_likelihood=float(np.concatenate(piece.log_likelihoods).astype(np.float64).sum()),
+        ended=piece.ended,
+    )

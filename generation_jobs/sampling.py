@@ -1,0 +1,111 @@
+"""Draws one value a row from a field's head; TensorFlow operations, every row by itself.
+
+Nothing here mixes rows, and a row's result does not depend on whether other rows use `top_k` or `top_p`: a sample must
+come out the same whoever shares its batch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import tensorflow as tf
+
+from midi_codec import fields
+from trainer import likelihoods
+from trainer.model import MASKED_LOGIT
+
+
+@dataclasses.dataclass(frozen=True)
+class RowSettings:
+    """Sampling settings a row.
+
+    Attributes:
+      temperature: `[rows]` float32; 0 takes the likeliest value.
+      top_k: `[rows]` int32; how many of the likeliest values may be drawn, all when as many as there are.
+      top_p: `[rows]` float32; only the fewest likeliest values that reach it; 1 means all.
+    """
+
+    temperature: tf.Tensor
+    top_k: tf.Tensor
+    top_p: tf.Tensor
+
+    @property
+    def restricted(self) -> tf.Tensor:
+        """`[rows]` bool, rows that may not draw every value."""
+        return (self.top_k < fields.MAX_TICK) | (self.top_p < 1.0)
+
+
+def drawable_mask(field: fields.FieldSpec) -> np.ndarray:
+    """`[width]` float32 to add to logits: padding, and time bins beyond all training notes, are never drawn."""
+    allowed = np.zeros(field.width, bool)
+    allowed[: field.num_bins] = True
+    if field.kind == fields.TIME:
+        allowed[: field.num_bins] &= field.lows <= field.largest
+    return np.where(allowed, 0.0, MASKED_LOGIT).astype(np.float32)
+
+
+def draw_bin(logits: tf.Tensor, uniform: tf.Tensor, settings: RowSettings) -> tf.Tensor:
+    """`[rows]` int32, a column a row.
+
+    Args:
+      logits: `[rows, width]`, masked columns far below the rest.
+      uniform: `[rows]` in (0, 1).
+      settings: of each row.
+    """
+    greedy = settings.temperature == 0.0
+    logits -= tf.reduce_max(logits, axis=1, keepdims=True)
+    weights = tf.exp(logits / tf.where(greedy, 1.0, settings.temperature)[:, None])
+    drawn = _invert(weights, uniform)
+    restricted = tf.cond(
+        tf.reduce_any(settings.restricted),
+        lambda: _draw_restricted(weights, uniform, settings),
+        lambda: drawn,
+    )
+    drawn = tf.where(settings.restricted, restricted, drawn)
+    return tf.where(greedy, tf.argmax(logits, axis=1, output_type=tf.int32), drawn)
+
+
+def _invert(weights: tf.Tensor, uniform: tf.Tensor) -> tf.Tensor:
+    """The column at which the running sum of the weights passes `uniform` of the whole."""
+    running = tf.cumsum(weights, axis=1)
+    below = tf.reduce_sum(tf.cast(running <= uniform[:, None] * running[:, -1:], tf.int32), axis=1)
+    last = tf.reduce_max(tf.where(weights > 0, tf.range(weights.shape[1]), 0), axis=1)
+    return tf.minimum(below, last)  # a product rounded up to the whole would pass every column
+
+
+def _draw_restricted(weights: tf.Tensor, uniform: tf.Tensor, settings: RowSettings) -> tf.Tensor:
+    """Draws among the likeliest: the value that crosses `top_p` stays in, so one always does (Holtzman et al. 2020)."""
+    order = tf.argsort(-weights, axis=1, stable=True)
+    ranked = tf.gather(weights, order, axis=1, batch_dims=1)
+    ahead = tf.cumsum(ranked, axis=1, exclusive=True) / tf.reduce_sum(ranked, axis=1, keepdims=True)
+    keep = (ahead < settings.top_p[:, None]) & (tf.range(weights.shape[1]) < settings.top_k[:, None])
+    rank = _invert(tf.where(keep, ranked, 0.0), uniform)
+    return tf.gather(order, rank, axis=1, batch_dims=1)
+
+
+def draw_within_bin(field: fields.FieldSpec, bins: tf.Tensor, uniform: tf.Tensor) -> tf.Tensor:
+    """`[rows]` int32, a value of each row's bin, all alike likely."""
+    lows, spans = np.minimum(field.lows, fields.MAX_TICK), np.minimum(field.spans, fields.MAX_TICK)
+    span = tf.gather(tf.constant(spans, tf.int32), bins)
+    place = tf.cast(tf.floor(uniform * tf.cast(span, tf.float32)), tf.int32)
+    return tf.gather(tf.constant(lows, tf.int32), bins) + tf.minimum(place, span - 1)
+
+
+def draw_ticks(mean: tf.Tensor, deviation: float, uniform: tf.Tensor, settings: RowSettings) -> tf.Tensor:
+    """`[rows]` int32 from an MSE head: its Gaussian, rounded to the tick; what falls below 0 is tick 0.
+
+    Temperature scales the deviation; `top_p` and `top_k` say nothing of a number and are left aside.
+    """
+    normal = tf.math.ndtri(uniform)
+    ticks = tf.floor(mean + normal * np.float32(deviation) * settings.temperature + 0.5)
+    return tf.cast(tf.maximum(ticks, 0.0), tf.int32)
+
+
+def log_likelihood(
+    field: fields.FieldSpec, output: tf.Tensor, bins: tf.Tensor, values: tf.Tensor, deviation: float
+) -> tf.Tensor:
+    """`[rows]` float32, nats of the drawn values under the model itself: temperature 1, nothing left out."""
+    if field.loss == fields.MSE:
+        return tf.cast(-likelihoods.gaussian_tick_nll(values, output, np.float64(deviation)), tf.float32)
+    return -likelihoods.categorical_nll(output, bins, tf.constant(field.log_spans))
