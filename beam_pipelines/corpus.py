@@ -72,7 +72,7 @@ def find(inputs: Sequence[str], *, output: str | None = None) -> Corpus:
         except FileNotFoundError:
             problems.append(f"--input {given}: no such file or folder")
         except ValueError as error:
-            problems.append(f"--input {error}")
+            problems.append(f"--input {given}: {error}")
         except UserError as error:
             problems += [f"--input {given}: {problem}" for problem in error.problems]
     if problems:

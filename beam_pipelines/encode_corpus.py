@@ -113,15 +113,16 @@ def _find_corpus(args: argparse.Namespace, problems: list[str]) -> Corpus | None
 def _split_rule(args: argparse.Namespace, sources: Sequence[str], problems: list[str]) -> SplitRule:
     if args.split_regex is not None and args.split_percents is not None:
         problems.append("--split-percents and --split-regex are both given, want one of them")
-    if args.split_regex is not None:
-        problems += splits.problems_in_regex(args.split_regex, sources)
-        return SplitRule(regex=args.split_regex)
-    try:
-        given = args.split_percents
-        return SplitRule(percents=splits.DEFAULT_PERCENTS if given is None else splits.parse_percents(given))
-    except ValueError as error:
-        problems.append(str(error))
-        return SplitRule(percents=splits.DEFAULT_PERCENTS)
+    percents = splits.DEFAULT_PERCENTS
+    if args.split_percents is not None:
+        try:
+            percents = splits.parse_percents(args.split_percents)
+        except ValueError as error:
+            problems.append(str(error))
+    if args.split_regex is None:
+        return SplitRule(percents=percents)
+    problems += splits.problems_in_regex(args.split_regex, sources)
+    return SplitRule(regex=args.split_regex)
 
 
 def _limits(args: argparse.Namespace, problems: list[str]) -> Limits:

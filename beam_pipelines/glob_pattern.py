@@ -65,12 +65,12 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
     """The expression that whole paths of files match; braces are expanded here.
 
     Raises:
-      ValueError: a `[` range runs backwards; the message names the pattern.
+      ValueError: a `[` range runs backwards; says which.
     """
     try:
         return re.compile("|".join(f"(?:{_expression(each)})" for each in expand_braces(pattern)), re.DOTALL)
     except re.error as error:
-        raise ValueError(f"{pattern!r} is not a glob: {error}") from error
+        raise ValueError(f"not a glob: {error.msg}") from error
 
 
 def _expression(pattern: str) -> str:

@@ -8,6 +8,7 @@ equal bytes.
 from __future__ import annotations
 
 import json
+import os
 import posixpath
 import re
 from collections.abc import Mapping
@@ -77,6 +78,10 @@ def prepare(output: str, run_info: Mapping[str, Any]) -> None:
         name = path.removeprefix(output.rstrip("/") + "/")
         if _SHARD.fullmatch(name) or _LEDGER.fullmatch(name):
             storage.delete(path)
+    if "://" not in output:  # buckets have no unfinished files, and listings show none
+        for name in os.listdir(output):
+            if name.endswith(storage.PARTIAL_SUFFIX):
+                storage.delete(storage.join(output, name))
 
 
 def write_run_info(output: str, run_info: Mapping[str, Any]) -> None:

@@ -1,0 +1,49 @@
+"""Small corpora for tests of the encode job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from midi_codec import midi_file
+from midi_codec.notes import Notes
+
+
+def make_notes(number: int, *, num_notes: int = 8) -> Notes:
+    """A short piece of its own for each number; it begins after some silence."""
+    rng = np.random.default_rng(number)
+    return Notes.from_columns(
+        pitch=rng.integers(0, 128, num_notes),
+        velocity=rng.integers(1, 128, num_notes),
+        start=250 + np.cumsum(rng.integers(0, 600, num_notes)),
+        duration=rng.integers(0, 900, num_notes),
+        program=rng.choice([0, 40, 128], num_notes),
+    )
+
+
+def make_midi(number: int) -> bytes:
+    return midi_file.serialize(make_notes(number))
+
+
+def write_files(folder: Path, files: dict[str, bytes]) -> str:
+    for name, data in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    return str(folder)
+
+
+MIXED = {
+    "a.mid": make_midi(1),
+    "B.MIDI": make_midi(2),
+    "deep/er/c.kar": make_midi(3),
+    "deep/copy-of-a.mid": make_midi(1),
+    "deep/0-copy-of-c.mid": make_midi(3),
+    "empty.mid": b"",
+    "riff.rmi": b"RIFF\x04\x00\x00\x00RMID",
+    "text.mid": b"not music",
+    "notes.txt": b"not an input",
+    "deep/cover.jpg": b"not an input either",
+}
+"""10 files: 8 inputs, of which 3 are examples, 2 duplicates and 3 rejects."""
