@@ -14,6 +14,7 @@ import struct
 
 HEADER = struct.Struct(">4sIHHH")
 CHUNK = struct.Struct(">4sI")
+END_OF_TRACK = b"\xff\x2f\x00"  # the event, behind its delta
 MULTI_SONG_FORMAT = 2
 MAX_DIVISION = 0x7FFF  # above it, the two bytes mean frames a second (SMPTE)
 
@@ -60,7 +61,7 @@ def read_header(data: bytes, limits: Limits) -> Header:
 
     Raises:
       MidiError: `empty`, `too_large`, `no_header`, `truncated`, `bad_format`, `multi_song`,
-        `smpte_division`, `zero_division`, `no_tracks`, `too_many_tracks`.
+        `smpte_division`, `zero_division`, `no_tracks`, `too_many_tracks`, `damaged_chunk`, `bad_header_length`.
     """
     if not data:
         raise MidiError("empty", "the file is empty")
@@ -74,7 +75,7 @@ def read_header(data: bytes, limits: Limits) -> Header:
     if length < HEADER.size - CHUNK.size:
         raise MidiError("bad_header_length", f"the header says it has {length} bytes, want 6")
     _check_header(midi_format, division)
-    tracks = _find_tracks(data, CHUNK.size + length, limits)
+    tracks = _find_tracks(data, CHUNK.size + length, num_tracks, limits)
     return Header(midi_format, num_tracks, division, tracks)
 
 
@@ -89,20 +90,26 @@ def _check_header(midi_format: int, division: int) -> None:
         raise MidiError("smpte_division", "the division counts film frames (SMPTE), not quarter notes")
 
 
-def _find_tracks(data: bytes, offset: int, limits: Limits) -> list[tuple[int, int]]:
-    """Chunks of other kinds are stepped over, and so are fewer than 8 bytes behind the last chunk."""
+def _find_tracks(data: bytes, offset: int, num_claimed: int, limits: Limits) -> list[tuple[int, int]]:
+    """Chunks of other kinds are stepped over, and so is anything behind the tracks when they are whole."""
     tracks: list[tuple[int, int]] = []
     size = len(data)
     while offset + CHUNK.size <= size:
         kind, length = CHUNK.unpack_from(data, offset)
-        offset += CHUNK.size
+        stop = offset + CHUNK.size + length
         if kind == b"MTrk":
-            if offset + length > size:
-                raise MidiError("truncated", f"track {len(tracks)} says {length:,} bytes, {size - offset:,} are there")
-            tracks.append((offset, offset + length))
+            if stop > size:
+                left = size - offset - CHUNK.size
+                raise MidiError("truncated", f"track {len(tracks)} says {length:,} bytes, {left:,} are there")
+            tracks.append((offset + CHUNK.size, stop))
             if len(tracks) > limits.max_tracks:
                 raise MidiError("too_many_tracks", f"more than {limits.max_tracks:,} tracks")
-        offset += length
+        elif stop > size or not kind.isalnum():
+            break
+        offset = stop
+    is_cut = bool(tracks) and not data.endswith(END_OF_TRACK, *tracks[-1])
+    if offset < size and (len(tracks) < num_claimed or is_cut):
+        raise MidiError("damaged_chunk", f"at byte {offset:,} a chunk should begin, and none does")
     if not tracks:
         raise MidiError("no_tracks", "the file has no track chunk")
     return tracks

@@ -107,12 +107,14 @@ def _note_chunks(notes: Notes, start: np.ndarray, end: np.ndarray) -> list[bytes
 def assign_layers(program: np.ndarray, pitch: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
     """`[n]` int64 from 0: the first layer in which no earlier note of that program and pitch still sounds.
 
+    The columns are in the order of `Notes`.
+
     Notes of a program and pitch fall into clusters, between which nothing sounds. One note is on layer 0,
     two are on 0 and 1; only larger clusters, which music hardly has, need a loop over notes.
     """
     num_notes = len(start)
     key = program.astype(np.int64) * 128 + pitch
-    order = np.lexsort([end, start, key])
+    order = np.argsort(key.astype(np.uint16), kind="stable")  # 16 bits are sorted in linear time
     key, start, end = key[order], start[order], end[order]
     offset = key * (int(end.max()) + 1)  # sets the keys apart on one line, so that one running maximum serves all
     sounding_until = np.maximum.accumulate(end + offset)
@@ -150,25 +152,21 @@ def _make_events(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Note-ons and note-offs in the order they are written.
 
-    At one tick of a track, notes that began earlier end first; then come notes without length, each
-    followed by its own end; then the notes that go on.
+    At one tick of a track they stand in the order of the notes, each note's on before its off. The order of
+    `Notes` makes that right: on one key, what began earlier ends first, then come notes without length, then
+    those that go on.
 
     Returns:
       tick `[2n]` int64; track `[2n]`; message `[2n, 3]` uint8.
     """
-    num_notes = len(notes)
-    empty = start == end
-    rank = np.concatenate([np.where(empty, 1, 2), np.where(empty, 1, 0)])
-    tick = np.concatenate([start, end])
-    both = np.concatenate([track, track])
-    note = np.concatenate([np.arange(num_notes), np.arange(num_notes)])
-    is_off = np.repeat([False, True], num_notes)
-    order = np.lexsort([is_off, note, rank, tick, both])
-    message = np.empty((2 * num_notes, 3), np.uint8)
-    message[:num_notes, 0], message[num_notes:, 0] = NOTE_ON | channel, NOTE_OFF | channel
-    message[:num_notes, 1] = message[num_notes:, 1] = notes.pitch
-    message[:num_notes, 2], message[num_notes:, 2] = notes.velocity, 0
-    return tick[order], both[order], message[order]
+    tick = np.stack([start, end], axis=1).ravel()
+    both = np.repeat(track, 2)
+    message = np.empty((len(notes), 2, 3), np.uint8)
+    message[:, 0, 0], message[:, 1, 0] = NOTE_ON | channel, NOTE_OFF | channel
+    message[:, :, 1] = notes.pitch[:, None]
+    message[:, 0, 2], message[:, 1, 2] = notes.velocity, 0
+    order = np.lexsort([tick, both])
+    return tick[order], both[order], message.reshape(-1, 3)[order]
 
 
 def _fill_long_deltas(

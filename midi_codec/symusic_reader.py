@@ -20,11 +20,10 @@ import numpy as np
 from symusic.core import ScoreTick
 
 from midi_codec import track_reader
-from midi_codec.midi_header import CHUNK, HEADER, Header, MidiError
+from midi_codec.midi_header import CHUNK, END_OF_TRACK, HEADER, Header, MidiError
 from midi_codec.midi_ticks import TickNotes
 from midi_codec.notes import DRUM_PROGRAM
 
-END_OF_TRACK = b"\xff\x2f\x00"
 SENTINEL_TEMPO = b"\xff\x51\x03\x00\x00\x00"  # stands behind the delta of the end-of-track event
 SENTINEL_DELTA = b"\xc0\x80\x80\x00"
 SENTINEL_TICKS = 2**27  # the same as a number: a real end that late makes the file slow to read, not wrong
@@ -97,10 +96,9 @@ def _with_sentinels(data: bytes, header: Header) -> bytes | None:
     """The header and the tracks alone, sentinels added; None when a track has no end-of-track event."""
     pieces = [HEADER.pack(b"MThd", HEADER.size - CHUNK.size, 1, len(header.tracks), header.division)]
     for begin, stop in header.tracks:
-        stop -= len(END_OF_TRACK)
-        if stop < begin or data[stop : stop + len(END_OF_TRACK)] != END_OF_TRACK:
+        if not data.endswith(END_OF_TRACK, begin, stop):
             return None
-        events = data[begin:stop]
+        events = data[begin : stop - len(END_OF_TRACK)]
         sentinel = _sentinel(bytes([status for status in range(0x90, 0xA0) if status in events]))
         pieces += [CHUNK.pack(b"MTrk", len(events) + len(sentinel)), events, sentinel]
     return b"".join(pieces)

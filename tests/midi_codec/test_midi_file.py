@@ -186,6 +186,23 @@ def test_end_of_track_bytes_that_are_text_do_not_fool_the_reader():
     assert rows(midi_file.parse(data)) == [(0, 500, 60, 64, 0)]
 
 
+def test_what_stands_between_and_behind_the_tracks():
+    first, second = midi("00 90 3c 40  60 80 3c 00"), midi("00 90 3e 40  60 80 3e 00")
+    chunk, junk = b"XFIH\0\0\0\2ab", b"\0\1\2\3\0\0\0\2ab"
+    two = first[:10] + b"\0\2" + first[12:]
+    assert midi_file.parse(two + chunk + second[14:]).pitch.tolist() == [60, 62]
+    assert midi_file.parse(two).pitch.tolist() == [60]  # the header is wrong, and all bytes are read
+    assert midi_file.parse(first + junk).pitch.tolist() == [60]
+    assert reason_of(two + junk + second[14:]) == "damaged_chunk"
+    assert reason_of(first[:21] + b"\x04" + first[22:]) == "damaged_chunk"  # the track says 4 of its 12 bytes
+
+
+def test_a_longer_header_is_stepped_over():
+    assert rows(midi_file.parse(ONE_NOTE[:7] + b"\x08" + ONE_NOTE[8:14] + b"ab" + ONE_NOTE[14:])) == [
+        (0, 500, 60, 64, 0)
+    ]
+
+
 # What cannot be used.
 
 
@@ -197,6 +214,7 @@ def test_end_of_track_bytes_that_are_text_do_not_fool_the_reader():
         ("no_header", b"MT"),
         ("truncated", ONE_NOTE[:10]),
         ("truncated", ONE_NOTE[:-1]),
+        ("damaged_chunk", ONE_NOTE[:19]),
         ("no_tracks", ONE_NOTE[:14]),
         ("bad_header_length", ONE_NOTE[:7] + b"\x05" + ONE_NOTE[8:]),
         ("multi_song", midi("00 90 3c 40  60 80 3c 00", midi_format=2)),

@@ -119,7 +119,8 @@ def test_a_tempo_that_no_event_can_say_is_refused():
 @pytest.mark.parametrize(
     "starts, ends, want",
     [
-        ([0, 10, 20], [10, 20, 30], [0, 0, 0]),  # one after the other
+        ([0, 10], [10, 20], [0, 0]),  # one after the other
+        ([0, 10, 20], [10, 20, 30], [0, 0, 0]),
         ([0, 5], [10, 15], [0, 1]),
         ([0, 2], [10, 4], [0, 1]),  # one inside the other
         ([0, 8, 12, 22], [10, 15, 20, 30], [0, 1, 0, 0]),  # a chain needs two layers, not three
