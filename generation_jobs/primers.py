@@ -83,7 +83,7 @@ def load(seeds: Sequence[Seed], *, folder: str, table: FieldTable) -> tuple[Prim
       The primers, and what is wrong with them; a seed with a problem has a primer of None.
     """
     time_base = table.time_base
-    program = table.default_program or 0
+    program = table.only_program or 0
     columns: list[Columns | None] = [None] * len(seeds)
     tempos = [DEFAULT_TEMPO if seed.tempo is None else seed.tempo for seed in seeds]
     for index, seed in enumerate(seeds):
@@ -169,7 +169,7 @@ def _cut(notes: Notes, seed: Seed) -> Notes | str:
 
 def _strange(primers: Primers, table: FieldTable) -> list[int]:
     """The seeds whose notes hold a program that the model does not know; it knows every other value."""
-    only = table.default_program
+    only = table.only_program
     programs = primers.distinct("program")
     unknown = programs[programs != only] if only is not None else table["program"].unknown(programs)
     return primers.with_values("program", unknown)
