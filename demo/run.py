@@ -24,7 +24,7 @@ from midi_codec.dataset_info import DatasetInfo
 from midi_codec.notes import BEATS, MILLISECONDS, TIME_BASES
 
 PROGRAM = "make run"
-NUM_PIECES = 64
+NUM_PIECES, QUICK_PIECES = 64, 16
 QUICK_CHORALES = 48
 CHORALE_TRAINING = ("--max-minutes", "4.5", "--patience", "none")
 OWN_TRAINING = ("--max-minutes", "5")
@@ -51,7 +51,8 @@ class Plan:
     time_base: str
     split_percents: str
     training: tuple[str, ...]
-    max_notes: int
+    num_pieces: int  # to generate
+    max_notes: int  # of a piece
     num_chorales: int | None = None  # None: all
 
     def path(self, name: str) -> str:
@@ -111,6 +112,7 @@ def make_plan(args: argparse.Namespace) -> Plan:
         time_base=args.time_base or (MILLISECONDS if own else BEATS),
         split_percents="80,10,10",
         training=QUICK_TRAINING if args.quick else OWN_TRAINING if own else CHORALE_TRAINING,
+        num_pieces=QUICK_PIECES if args.quick else NUM_PIECES,
         max_notes=100 if args.quick else 400,
         num_chorales=QUICK_CHORALES if args.quick and not own else None,
     )
@@ -123,24 +125,24 @@ def _run(plan: Plan, steps: Steps) -> None:
     encode += ["--split-percents", plan.split_percents]
     steps.run("encode", "beam_pipelines.encode_corpus", encode, outputs=[dataset], given=given)
     steps.run("train", "trainer.task", ["--data", dataset, "--output", run, *plan.training], outputs=[run])
-    seeds, (split, num_seeds) = plan.path("seeds.jsonl"), choose_openings(dataset_info.load(dataset))
+    seeds, (split, num_seeds) = plan.path("seeds.jsonl"), choose_openings(dataset_info.load(dataset), plan.num_pieces)
     openings = ["--data", dataset, "--split", split, "--num-seeds", str(num_seeds), "--output", seeds]
     steps.run("openings", "generation_jobs.make_seeds", openings, outputs=[seeds])
     generate = ["--bundle", storage.join(run, "bundle"), "--seeds", seeds, "--output", music]
-    generate += ["--samples-per-seed", str(NUM_PIECES // num_seeds), "--max-notes", str(plan.max_notes)]
+    generate += ["--samples-per-seed", str(plan.num_pieces // num_seeds), "--max-notes", str(plan.max_notes)]
     steps.run("generate", "generation_jobs.generate", generate, outputs=[music])
     report = ["--music", music, "--data", dataset, "--run", run, "--output", plan.path(summary.REPORT)]
     steps.run("report", "generation_jobs.report", report, outputs=[plan.path(summary.REPORT)])
 
 
-def choose_openings(info: DatasetInfo) -> tuple[str, int]:
+def choose_openings(info: DatasetInfo, num_pieces: int) -> tuple[str, int]:
     """The held-out split to take openings from, and how many: as many as divide the pieces evenly.
 
     Half as many openings as pieces at most: two continuations of one opening show how far chance goes.
     """
     split = max(("test", "validation"), key=lambda name: info.splits[name].num_pieces)
-    most = max(1, min(info.splits[split].num_pieces, NUM_PIECES // 2))
-    return split, next(count for count in range(most, 0, -1) if NUM_PIECES % count == 0)
+    most = max(1, min(info.splits[split].num_pieces, num_pieces // 2))
+    return split, next(count for count in range(most, 0, -1) if num_pieces % count == 0)
 
 
 def _corpus(plan: Plan, steps: Steps) -> tuple[str, str]:
@@ -158,7 +160,10 @@ def _corpus(plan: Plan, steps: Steps) -> tuple[str, str]:
         return folder, ""
     from beam_pipelines import corpus
 
-    found = corpus.find([plan.corpus], output=plan.path("dataset"))
+    try:
+        found = corpus.find([plan.corpus], output=plan.path("dataset"))
+    except UserError as error:  # in the words the user used
+        raise UserError(problem.replace("--input", "CORPUS", 1) for problem in error.problems) from error
     steps.skip("corpus", f"{len(found.sources):,} MIDI files in {plan.corpus}")
     return plan.corpus, found.hash
 

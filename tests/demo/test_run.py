@@ -64,7 +64,7 @@ def test_openings_divide_the_pieces_evenly(validation, test, want):
         histograms={name: {} for name in sizes},
         settings={},
     )
-    assert run.choose_openings(info) == want
+    assert run.choose_openings(info, 64) == want
 
 
 def test_a_corpus_without_midi_is_the_users_mistake(tmp_path):
