@@ -29,6 +29,7 @@ from trainer.model import head_output
 STEPS_PER_CALL = 32
 WAITING_PER_SLOT = 2  # requests a call can take up, beside those in its slots
 
+
 class Decoder:
     """Generates pieces with one bundle.
 
@@ -141,7 +142,9 @@ class Decoder:
         emitted = {
             "request": slots["request"],
             "place": place,
-            "flags": tf.cast(is_drawn, tf.int32) + 2 * tf.cast(running & is_end, tf.int32) + 4 * tf.cast(is_over, tf.int32),
+            "flags": tf.cast(is_drawn, tf.int32)
+            + 2 * tf.cast(running & is_end, tf.int32)
+            + 4 * tf.cast(is_over, tf.int32),
             "log_likelihood": tf.where(is_drawn | (running & is_end), log_likelihood, 0.0),
             "values": values,
         }
@@ -182,7 +185,8 @@ class Decoder:
     def _draw_fields(self, parts, uniforms, settings, is_given, given):
         """Bins and values `[slots, num_fields]`, and their log-likelihood, each field knowing those before it."""
         size = self.bundle.config["head_units"]
-        bins, values = [], []
+        bins: list[tf.Tensor] = []
+        values: list[tf.Tensor] = []
         total = tf.zeros([self.num_slots])
         for index, field in enumerate(self._table):
             hidden = parts[:, index * size : (index + 1) * size]
@@ -222,7 +226,9 @@ def fold_weights(bundle: Bundle) -> dict[str, Any]:
     sums. Of the other layers the input and the recurrent kernel stand above each other, for one product.
     """
     weights, table = bundle.weights, bundle.fields
-    kernel, recurrent, bias = zip(*(_lstm_weights(weights, index) for index in range(bundle.config["layers"])), strict=True)
+    kernel, recurrent, bias = zip(
+        *(_lstm_weights(weights, index) for index in range(bundle.config["layers"])), strict=True
+    )
     tables = [weights[f"embedding_{field.name}"] @ kernel[0] for field in table]
     tables[0] = tables[0] + bias[0]
     stacked = [recurrent[0]] + [np.concatenate(pair) for pair in zip(kernel[1:], recurrent[1:], strict=True)]

@@ -80,12 +80,13 @@ class RequestQueue:
         lengths = [len(piece.primer) for piece in self._window]
         everything = fields.MAX_TICK
         return {
-            "count": np.int32(len(requests)),
+            "count": np.array(len(requests), np.int32),
             "primer": primer,
             "primer_length": self._column(lengths, np.int32),
             "key": self._column([request.key for request in requests], np.uint32, 2),
             "max_events": self._column(
-                [min(length + r.max_notes, fields.MAX_TICK) for length, r in zip(lengths, requests, strict=True)], np.int32
+                [min(length + r.max_notes, fields.MAX_TICK) for length, r in zip(lengths, requests, strict=True)],
+                np.int32,
             ),
             "max_ticks": self._column([_max_ticks(request, self._table.time_base) for request in requests], np.int32),
             "temperature": self._column([request.sampling.temperature for request in requests], np.float32),
@@ -94,7 +95,7 @@ class RequestQueue:
         }
 
     def _column(self, values: Sequence, dtype: type, *shape: int) -> np.ndarray:
-        column = np.zeros((self._size, *shape), dtype)
+        column: np.ndarray = np.zeros((self._size, *shape), dtype)
         column[: len(values)] = np.array(values, dtype).reshape(len(values), *shape)
         return column
 

@@ -265,7 +265,9 @@ def _candidate_edges(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Ascending ticks where a bin may begin: round the commonest values, at quantiles, and in even log steps."""
     common = values[np.sort(np.argsort(-counts, kind="stable")[:192])]
     shares = np.cumsum(counts) / counts.sum()
-    quantiles = values[np.searchsorted(shares, np.linspace(0, 1, 192, endpoint=False), side="right").clip(max=len(values) - 1)]
+    quantiles = values[
+        np.searchsorted(shares, np.linspace(0, 1, 192, endpoint=False), side="right").clip(max=len(values) - 1)
+    ]
     log_steps = np.floor(np.exp(np.linspace(0, np.log(MAX_TICK), 128))).astype(np.int64)
     ends = [0, values[-1] + 1, MAX_TICK + 1]
     return np.unique(np.concatenate([common, common + 1, quantiles, log_steps, ends]))

@@ -38,7 +38,8 @@ class TrainConfig:
     clip_norm: float = dataclasses.field(default=1.0, metadata={"help": "largest norm of all gradients together"})
     epochs: float = dataclasses.field(default=30.0, metadata={"help": "passes over the training split"})
     max_minutes: float | None = dataclasses.field(
-        default=None, metadata={"help": "end by then, the rate decayed in time; the outcome then depends on the machine"}
+        default=None,
+        metadata={"help": "end by then, the rate decayed in time; the outcome then depends on the machine"},
     )
     evaluate_every: float = dataclasses.field(default=1.0, metadata={"help": "epochs between validations"})
     patience: int | None = dataclasses.field(

@@ -68,6 +68,10 @@ def _plans(pieces: Pieces, config: TrainConfig, position: Position) -> Iterator[
         )
         for index in range(first, len(plan)):
             is_last = index + 1 == len(plan)
-            after = Position(epoch + 1, 0, epoch + 1.0) if is_last else Position(epoch, index + 1, epoch + (index + 1) / len(plan))
+            after = (
+                Position(epoch + 1, 0, epoch + 1.0)
+                if is_last
+                else Position(epoch, index + 1, epoch + (index + 1) / len(plan))
+            )
             yield epoch, index, plan[index], after
         epoch, first = epoch + 1, 0

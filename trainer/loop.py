@@ -1,10 +1,10 @@
 """A run: steps, validations, checkpoints, the best bundle, until epochs, minutes or patience end.
 
-    RUN/run.json                 settings, dataset hash and code version; written first
-    RUN/checkpoints/             to go on from
-    RUN/metrics.jsonl            a line a validation
-    RUN/tensorboard/             the same for TensorBoard
-    RUN/bundle/                  the best model so far
+RUN/run.json                 settings, dataset hash and code version; written first
+RUN/checkpoints/             to go on from
+RUN/metrics.jsonl            a line a validation
+RUN/tensorboard/             the same for TensorBoard
+RUN/bundle/                  the best model so far
 """
 
 from __future__ import annotations

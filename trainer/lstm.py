@@ -123,7 +123,5 @@ def _backward_loop(d_outputs, d_h, d_c, cells, previous_cells, gates, recurrent_
         return t - 1, tf.matmul(d_sum, recurrent_kernel_t), dc * f[t], sums.write(t, d_sum)
 
     state = (steps - 1, d_h, d_c, _array(steps, recurrent_kernel_t.shape[0]))
-    _, dh, dc, sums = tf.while_loop(
-        lambda t, *_: t >= 0, body, state, parallel_iterations=1, maximum_iterations=steps
-    )
+    _, dh, dc, sums = tf.while_loop(lambda t, *_: t >= 0, body, state, parallel_iterations=1, maximum_iterations=steps)
     return sums.stack(), dh, dc

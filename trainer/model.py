@@ -15,6 +15,7 @@ negative. Everything that has a width is padded to `fields.WIDTH_MULTIPLE`.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -76,7 +77,9 @@ class NoteModel(keras.Model):
         normal = keras.initializers.RandomNormal(stddev=len(table) ** -0.5)  # their sum has unit variance
         glorot = keras.initializers.GlorotUniform()
         self.embeddings = [
-            self.add_weight(name=f"embedding_{field.name}", shape=(field.num_bins + 1, config.units), initializer=normal)
+            self.add_weight(
+                name=f"embedding_{field.name}", shape=(field.num_bins + 1, config.units), initializer=normal
+            )
             for field in table
         ]
         self.lstm_layers = [lstm.LSTM(config.units, name=f"lstm_{index}") for index in range(config.layers)]
@@ -103,9 +106,13 @@ class NoteModel(keras.Model):
         for field in table:
             width = output_width(field)
             self.output_kernels.append(
-                self.add_weight(name=f"output_kernel_{field.name}", shape=(config.head_units, width), initializer=glorot)
+                self.add_weight(
+                    name=f"output_kernel_{field.name}", shape=(config.head_units, width), initializer=glorot
+                )
             )
-            self.output_biases.append(self.add_weight(name=f"output_bias_{field.name}", shape=(width,), initializer="zeros"))
+            self.output_biases.append(
+                self.add_weight(name=f"output_bias_{field.name}", shape=(width,), initializer="zeros")
+            )
         self.built = True
 
     @property
@@ -187,7 +194,7 @@ def head_output(field: fields_lib.FieldSpec, raw: tf.Tensor) -> tf.Tensor:
 def field_losses(
     table: fields_lib.FieldTable,
     outputs: HeadOutputs,
-    targets: dict[str, Any],
+    targets: Mapping[str, Any],
 ) -> dict[str, tf.Tensor]:
     """What each position costs, a field: nats for categorical heads, half the scaled squared error for MSE heads.
 

@@ -15,7 +15,7 @@ import tensorflow as tf
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 _KEY_STEPS = (0x9E3779B9, 0xBB67AE85)
 _ROUNDS = 10
-_LOW_BITS = tf.constant(0xFFFFFFFF, tf.uint64)
+_LOW_BITS = 0xFFFFFFFF
 
 
 def key_of(*parts: str | int) -> tuple[int, int]:
@@ -28,7 +28,7 @@ def _product(word: tf.Tensor, multiplier: int) -> tuple[tf.Tensor, tf.Tensor]:
     """High and low 32 bits of a 64-bit product."""
     wide = tf.cast(word, tf.uint64) * tf.constant(multiplier, tf.uint64)
     high = tf.cast(tf.bitwise.right_shift(wide, tf.constant(32, tf.uint64)), tf.uint32)
-    return high, tf.cast(tf.bitwise.bitwise_and(wide, _LOW_BITS), tf.uint32)
+    return high, tf.cast(tf.bitwise.bitwise_and(wide, tf.constant(_LOW_BITS, tf.uint64)), tf.uint32)
 
 
 def philox(key: tuple[tf.Tensor, tf.Tensor], counter: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:

@@ -50,7 +50,9 @@ def set_tf_config(num_workers: int | None, host_pattern: str | None) -> None:
     assert host_pattern is not None
     pattern = host_pattern if ":" in host_pattern else f"{host_pattern}:{DEFAULT_PORT}"
     workers = [pattern.replace("{index}", str(worker)) for worker in range(num_workers)]
-    os.environ["TF_CONFIG"] = json.dumps({"cluster": {"worker": workers}, "task": {"type": "worker", "index": int(index)}})
+    os.environ["TF_CONFIG"] = json.dumps(
+        {"cluster": {"worker": workers}, "task": {"type": "worker", "index": int(index)}}
+    )
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:

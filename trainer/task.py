@@ -137,7 +137,9 @@ def print_summary(folder: str) -> None:
         print(f"{name:10}{row['nll']:9.3f}" + "".join(f"{row['by_field'][field]:10.3f}" for field in names))
     for title, key, unit in (("right", "accuracy", 100), ("error, ms", "error_milliseconds", 1)):
         if metrics[key]:
-            shown = ", ".join(f"{name} {unit * value:.1f}{'%' if unit == 100 else ''}" for name, value in metrics[key].items())
+            shown = ", ".join(
+                f"{name} {unit * value:.1f}{'%' if unit == 100 else ''}" for name, value in metrics[key].items()
+            )
             print(f"{title}: {shown}")
     print(f"bundle: {storage.join(folder, 'bundle')} ({described['hash']})")
 
