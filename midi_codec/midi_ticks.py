@@ -93,8 +93,8 @@ def to_notes(ticks: TickNotes, *, division: int, time_base: str, limits: Limits)
     return notes.Notes.from_columns(
         pitch=ticks.pitch,
         velocity=ticks.velocity,
-        start=start,
-        duration=end - start,
+        start=start.astype(np.int32),
+        duration=(end - start).astype(np.int32),
         program=ticks.program,
         tempo=tempo_map.tempo_at(int(ticks.start.min())),
         time_base=time_base,

@@ -47,6 +47,11 @@ COLUMN_RANGES = {
     "program": (0, DRUM_PROGRAM),
 }
 
+_INTEGER_RANGES = {
+    np.dtype(kind): (np.iinfo(kind).min, np.iinfo(kind).max)
+    for kind in (np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64)
+}
+
 
 def canonical_tempo(microseconds_per_quarter: int) -> float:
     """Quarter notes a minute as a float32 value: what a record keeps, and a MIDI file gives back."""
@@ -69,10 +74,8 @@ def tempo_to_microseconds(tempo: float) -> int:
 
 def _within(values: np.ndarray, low: int, high: int) -> bool:
     """Whether all values lie in the range; looks only at the sides that the dtype leaves open."""
-    if values.dtype.kind not in "iu":
-        return bool(values.min() >= low and values.max() <= high)
-    info = np.iinfo(values.dtype)
-    return bool((info.min >= low or values.min() >= low) and (info.max <= high or values.max() <= high))
+    lowest, highest = _INTEGER_RANGES.get(values.dtype, (-np.inf, np.inf))
+    return bool((lowest >= low or values.min() >= low) and (highest <= high or values.max() <= high))
 
 
 def _total_order(columns: dict[str, np.ndarray]) -> np.ndarray:
@@ -81,13 +84,14 @@ def _total_order(columns: dict[str, np.ndarray]) -> np.ndarray:
     The first three fit one integer, and files come as a few sorted runs, which a stable sort merges; only
     notes that are equal in the three are sorted by the rest.
     """
-    start, pitch, program = (columns[name].astype(np.int64) for name in ("start", "pitch", "program"))
-    key = start << 15 | pitch << 8 | program
-    order = np.argsort(key, kind="stable")
+    key = columns["start"].astype(np.int64)
+    key <<= 15
+    key |= columns["pitch"].astype(np.int16) << 8 | columns["program"].astype(np.int16)
+    order = key.argsort(kind="stable")
     key = key.take(order)
     same = key[1:] == key[:-1]
-    if same.any():
-        tied = np.flatnonzero(np.append(same, False) | np.append(False, same))
+    if np.count_nonzero(same):
+        tied = (np.append(same, False) | np.append(False, same)).nonzero()[0]
         rows = order[tied]
         order[tied] = rows[np.lexsort([columns["velocity"][rows], columns["duration"][rows], key[tied]])]
     return order

@@ -31,7 +31,6 @@ TICK_LIMIT = 2**31 - 2 * SENTINEL_TICKS
 ESCAPE, UNDEFINED = b"\xf7", b"\xf4"  # as status bytes
 TEMPO_EVENT = b"\xff\x51\x03"
 ANY_TEMPO = re.compile(re.escape(TEMPO_EVENT) + rb"...", re.DOTALL)
-ODD_TEMPO = re.compile(rb"\xff\x51[^\x03]")  # symusic takes three bytes of it, whatever the length
 
 
 def read(data: bytes, header: Header) -> TickNotes | None:
@@ -40,8 +39,9 @@ def read(data: bytes, header: Header) -> TickNotes | None:
     Raises:
       MidiError: `malformed`.
     """
-    if ODD_TEMPO.search(data):
-        return None
+    num_like_tempos = data.count(TEMPO_EVENT)
+    if data.count(TEMPO_EVENT[:2]) != num_like_tempos:
+        return None  # symusic takes three bytes of a tempo, whatever its length
     copy = _with_sentinels(data, header)
     if copy is None or (ESCAPE in data and _has_escape_event(data, header)):
         return None
@@ -53,13 +53,18 @@ def read(data: bytes, header: Header) -> TickNotes | None:
     tempo_ticks, microseconds = tempos["time"], tempos["mspq"]
     meant = microseconds > 0
     tempo_ticks, microseconds = tempo_ticks[meant].astype(np.int64), microseconds[meant].astype(np.int64)
-    if len(meant) - len(tempo_ticks) != len(header.tracks) or _may_wrap(data, num_tempos=len(tempo_ticks)):
+    num_tempos = len(tempo_ticks)
+    if len(meant) - num_tempos != len(header.tracks) or _may_wrap(data, only_tempos=num_like_tempos == num_tempos):
         return None
-    again = np.flatnonzero(tempo_ticks[1:] == tempo_ticks[:-1])
-    if again.size and (microseconds[again] != microseconds[again + 1]).any():
-        # symusic's sort does not keep the order of equal ticks
+    if num_tempos > 1 and _contradict(tempo_ticks, microseconds):
         tempo_ticks, microseconds = track_reader.read_tempos(data, header)
     return _columns(score, tempo_ticks, microseconds)
+
+
+def _contradict(tempo_ticks: np.ndarray, microseconds: np.ndarray) -> bool:
+    """Whether two tempos stand at one tick: symusic's sort does not keep the order of equal ticks."""
+    again = np.flatnonzero(tempo_ticks[1:] == tempo_ticks[:-1])
+    return bool(again.size and (microseconds[again] != microseconds[again + 1]).any())
 
 
 def _columns(score: ScoreTick, tempo_ticks: np.ndarray, tempo_microseconds: np.ndarray) -> TickNotes | None:
@@ -124,12 +129,12 @@ def _has_escape_event(data: bytes, header: Header) -> bool:
     return False
 
 
-def _may_wrap(data: bytes, *, num_tempos: int) -> bool:
+def _may_wrap(data: bytes, *, only_tempos: bool) -> bool:
     """Whether deltas could add up to more than symusic's int32 holds: sound, but not exact.
 
     A cheap bound first: without two bytes above 0x7f in a row, no delta reaches 2^14, and an event has
-    at least two bytes. Then the sum of all that could be a delta, tempo events taken out when there are
-    no more places that look like one than tempo events.
+    at least two bytes. Then the sum of all that could be a delta, tempo events taken out where `only_tempos`
+    says that what looks like one is one.
     """
     octets = np.frombuffer(data, np.uint8)
     high = octets > 0x7F
@@ -138,7 +143,7 @@ def _may_wrap(data: bytes, *, num_tempos: int) -> bool:
     num_triples = int(np.count_nonzero(pairs[1:] & pairs[:-1])) if num_pairs else 0
     if (len(octets) << 13) + (num_pairs << 21) + (num_triples << 28) < TICK_LIMIT:
         return False
-    if data.count(TEMPO_EVENT) == num_tempos:
+    if only_tempos:
         data = ANY_TEMPO.sub(TEMPO_EVENT + b"\0\0\0", data)
     return _sum_of_deltas(data) >= TICK_LIMIT
 
