@@ -14,7 +14,7 @@ TENSORFLOW = [
 
 ENCODE = ["apache-beam[gcp]==2.72.0"]  # the newest that TensorFlow 2.17's protobuf allows
 TRAIN = [*TENSORFLOW, "pyyaml>=6"]
-GENERATE = [*TENSORFLOW]
+GENERATE = [*TENSORFLOW, "jinja2>=3.1"]
 DEMO = [*ENCODE, *TRAIN, *GENERATE, "music21>=10"]
 DEV = [
     *DEMO,
@@ -41,7 +41,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11,<3.13",
     packages=find_packages(include=["midi_codec*", "beam_pipelines*", "trainer*", "generation_jobs*", "demo*"]),
-    package_data={"": ["*.html", "*.css", "*.js"]},
+    package_data={"": ["*.css", "*.j2", "*.js"]},
     install_requires=[
         "boto3>=1.40",
         "google-cloud-storage>=2.19",

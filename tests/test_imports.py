@@ -35,7 +35,7 @@ ROOMS = {
     "midi_codec": Room(rooms=set(), packages=BASE | {"tensorflow"}),
     "beam_pipelines": Room(rooms={"midi_codec"}, packages=BASE | {"apache_beam"}),
     "trainer": Room(rooms={"midi_codec"}, packages=BASE | TENSORFLOW | {"yaml"}),
-    "generation_jobs": Room(rooms={"midi_codec", "trainer"}, packages=BASE | TENSORFLOW),
+    "generation_jobs": Room(rooms={"midi_codec", "trainer"}, packages=BASE | TENSORFLOW | {"jinja2"}),
     "demo": Room(
         rooms={"midi_codec", "beam_pipelines", "trainer", "generation_jobs"},
         packages=BASE | TENSORFLOW | {"apache_beam", "music21", "yaml"},
