@@ -162,6 +162,22 @@ def test_sums_of_deltas_beyond_int32_do_not_wrap():
     assert reason_of(midi(track)) == "too_long"
 
 
+def test_tempo_events_are_not_taken_for_long_deltas():
+    tempos = 40 * "9e 00 ff 51 03 06 ef 91 "  # the last byte of a tempo, then a delta of 3,840: EF 91 9E 00
+    data = midi(tempos + "00 90 3c 40  60 80 3c 00", division=480)
+    assert not goes_to_track_reader(data)
+    assert len(midi_file.parse(data)) == 1
+
+
+def test_times_that_no_integer_holds_are_too_long():
+    silence = 4096 * "ff ff ff 7f ff 01 00" + "00 90 3c 40  60 80 3c 00"
+    assert reason_of(midi("00 ff 51 03 ff ff ff" + silence), max_seconds=1e30) == "too_long"
+    fast = midi("00 ff 51 03 00 00 01" + 20 * "ff ff ff 7f ff 01 00" + "00 90 3c 40  01 80 3c 00", division=1)
+    assert len(midi_file.parse(fast)) == 1
+    with pytest.raises(midi_file.MidiError, match=r"ends at tick [\d,]+ of the grid, want at most 2,147,483,647"):
+        midi_file.parse(fast, time_base=BEATS)
+
+
 def test_of_many_tempos_at_one_tick_the_last_counts():
     tempos = "".join(f"00 ff 51 03 {500_000 + change:06x}" for change in range(100))
     notes = midi_file.parse(midi(tempos, "00 ff 51 03 03 d0 90  00 90 3c 40  60 80 3c 00"))
