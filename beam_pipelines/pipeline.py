@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import signal
 import tempfile
@@ -80,7 +81,7 @@ def run(corpus: Corpus, options: PipelineOptions, *, output: str, settings: Sett
                 is_done = runner.wait(POLL_SECONDS)
                 bar.update(min(os.path.getsize(progress_path), total) - bar.done)  # a retried chunk counts twice
                 if stop.requested and not is_done:
-                    _end_children()
+                    _end_workers()
                     raise Interrupted("start the same command again to begin anew")
 
 
@@ -115,9 +116,10 @@ def _progress_file() -> Iterator[str]:
         yield file.name
 
 
-def _end_children() -> None:
-    """Ends the worker processes that Beam started below this one; it keeps no list of them for us."""
-    for task in os.listdir("/proc/self/task"):
-        with contextlib.suppress(OSError), open(f"/proc/self/task/{task}/children", encoding="ascii") as file:
+def _end_workers(parent: str = "self") -> None:
+    """Ends every process below this one: Beam keeps no list of the workers it starts, each through a shell."""
+    for tasks in glob.glob(f"/proc/{parent}/task/*/children"):
+        with contextlib.suppress(OSError), open(tasks, encoding="ascii") as file:
             for child in file.read().split():
-                os.kill(int(child), signal.SIGTERM)
+                _end_workers(child)
+                os.kill(int(child), signal.SIGKILL)  # nothing that is half written has its final name
