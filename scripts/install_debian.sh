@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 
 find_missing() {
     missing=()
-    .venv/bin/python -c 'import ctypes.util, sys; sys.exit(not ctypes.util.find_library("fluidsynth"))' ||
+    "${PYTHON:-.venv/bin/python}" -c 'import ctypes.util, sys; sys.exit(not ctypes.util.find_library("fluidsynth"))' ||
         missing+=(libfluidsynth3)
     command -v chromium >/dev/null || missing+=(chromium)
 }
