@@ -14,7 +14,7 @@ from typing import Any
 
 from midi_codec.dataset_info import SPLITS
 
-DEFAULT_PERCENTS = (90, 5, 5)
+DEFAULT_PERCENTS: tuple[int, ...] = (90, 5, 5)
 ALIASES = {"train": "train", "training": "train", "valid": "validation", "val": "validation", "dev": "validation"}
 ALIASES |= {"validation": "validation", "test": "test", "testing": "test"}
 NUM_EXAMPLES = 3  # of paths named in a message

@@ -37,8 +37,8 @@ def undisturbed(music, tmp_path_factory) -> dict[str, bytes]:
 
 def start(music: str, output: Path, *flags: str) -> subprocess.Popen[str]:
     line = [sys.executable, "-m", "beam_pipelines.encode_corpus", "--input", music, "--output", str(output)]
-    output_of = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    return subprocess.Popen([*line, *FLAGS, *flags], cwd=ROOT, **output_of)
+    pipes = subprocess.PIPE, subprocess.STDOUT
+    return subprocess.Popen([*line, *FLAGS, *flags], cwd=ROOT, stdout=pipes[0], stderr=pipes[1], text=True)
 
 
 def files_of(output: Path) -> dict[str, bytes]:
