@@ -197,6 +197,12 @@ def test_a_finished_task_does_nothing(tmp_path):
     assert files_of(tmp_path) == want
 
 
+def test_a_finished_task_does_not_read_its_pieces_again(tmp_path):
+    run(tmp_path)
+    (tmp_path / "midi/a/a-00000.mid").write_bytes(b"")  # would be refused if it were read
+    assert run(tmp_path).num_made == 0
+
+
 def test_a_half_written_piece_is_not_taken_for_whole(tmp_path):
     run(tmp_path / "straight")
     (tmp_path / "killed/midi/a").mkdir(parents=True)

@@ -175,6 +175,8 @@ def test_the_digest_changes_with_any_note(folder):
     assert digest(first) == digest(Seed(id="b", midi=f"{folder}/four.mid", num_notes=1))
     others = [digest(), digest(Seed(id="a")), digest(Seed(id="a"), first), digest(first, Seed(id="a"))]
     others += [digest(Seed(id="a", midi="four.mid", num_notes=2)), digest(first)]
+    notes = inline(pitch=[1], velocity=[2], start_seconds=[0], duration_seconds=[1])
+    others += [digest(Seed(id="a", notes=notes, tempo=tempo)) for tempo in (60.0, 75.0)]
     assert len(set(others)) == len(others)
 
 

@@ -201,6 +201,11 @@ def test_byte_order_mark_and_windows_line_ends_are_read():
     assert [(seed.id, seed.line) for seed in seeds] == [("a", 1), ("b", 3)]
 
 
+def test_a_line_separator_inside_a_string_ends_no_line():
+    seeds, problems = seed_list.parse('{"id": "a", "midi": "x\u2028y.mid"}\n'.encode())
+    assert (problems, [seed.midi for seed in seeds]) == ([], ["x\u2028y.mid"])
+
+
 @pytest.mark.parametrize("data", [b"", b"\n \n"])
 def test_an_empty_list_is_a_problem(data):
     assert seed_list.parse(data) == ([], [(0, "the list is empty, want at least one seed")])
