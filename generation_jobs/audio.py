@@ -16,7 +16,7 @@ from midi_codec.notes import DRUM_PROGRAM, Notes
 
 SAMPLE_RATE = 24_000  # a second; plenty for the SoundFont's instruments, and half the bytes of 48,000
 TAIL_SECONDS = 1.5  # after the last note, for its release and the room
-MAX_SECONDS = 600.0  # of one piece; a longer one is faded out there
+MAX_SECONDS = 300.0  # of one piece; a longer one is faded out there
 FADE_SECONDS = 2.0
 MIN_STROKE_SECONDS = 0.03  # a note of no length is heard all the same
 PEAK = 0.9  # the loudest sample of every piece, so that none has to be turned up

@@ -13,6 +13,7 @@ import ctypes.util
 import importlib.util
 import pathlib
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +28,7 @@ _CHANNEL_MELODIC, _CHANNEL_DRUM = 0, 1
 _QUIET_LEVELS = (2, 3, 4)  # warnings, information, debugging
 _FAILED = -1
 
-_SIGNATURES: dict[str, tuple[type | None, list[type]]] = {
+_SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "new_fluid_settings": (ctypes.c_void_p, []),
     "delete_fluid_settings": (None, [ctypes.c_void_p]),
     "fluid_settings_setnum": (ctypes.c_int, [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_double]),

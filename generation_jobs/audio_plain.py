@@ -14,6 +14,7 @@ HARMONIC_SHARES = (1.0, 0.5, 0.28, 0.16, 0.09, 0.05)  # loudness of the 1st, 2nd
 ATTACK_SECONDS = 0.006
 RELEASE_SECONDS = 0.12
 DRUM_SECONDS = 0.25
+_DRUM_KEYS = 128  # drums stand above the 128 pitches
 _A4_PITCH, _A4_HERTZ = 69, 440.0
 
 
@@ -24,21 +25,27 @@ class PlainSynthesis:
     def play(self, strokes: Strokes) -> np.ndarray:
         """`[num_frames]` float32."""
         release = round(RELEASE_SECONDS * SAMPLE_RATE)
-        fade = np.cos(np.linspace(0, np.pi / 2, release, dtype=np.float32))
         out = np.zeros(strokes.num_frames, np.float32)
-        keys = strokes.pitch.astype(np.int64) + 128 * strokes.is_drum
+        keys = strokes.pitch.astype(np.int64) + _DRUM_KEYS * strokes.is_drum
         for key in np.unique(keys).tolist():
             rows = np.flatnonzero(keys == key)
-            lengths = strokes.end_frame[rows] - strokes.start_frame[rows]
-            tone = _drum(key - 128) if key >= 128 else _tone(key, int(lengths.max()) + release)
-            loudness = (strokes.velocity[rows] / 127.0) ** 1.5
-            for start, length, gain in zip(strokes.start_frame[rows].tolist(), lengths.tolist(), loudness, strict=True):
-                stroke = tone if key >= 128 else tone[: length + release] * np.float32(1)
-                if key < 128:
-                    stroke[length:] *= fade[: len(stroke) - length]
-                end = min(start + len(stroke), len(out))
-                out[start:end] += stroke[: end - start] * np.float32(gain)
+            starts, ends = strokes.start_frame[rows].tolist(), strokes.end_frame[rows].tolist()
+            gains = ((strokes.velocity[rows] / 127.0) ** 1.5).tolist()
+            longest = int((strokes.end_frame[rows] - strokes.start_frame[rows]).max())
+            sound = _drum(key - _DRUM_KEYS) if key >= _DRUM_KEYS else _tone(key, longest + release)
+            for start, end, gain in zip(starts, ends, gains, strict=True):
+                stroke = gain * (sound if key >= _DRUM_KEYS else _released(sound, end - start))
+                room = out[start : start + len(stroke)]
+                room += stroke[: len(room)]
         return out
+
+
+def _released(tone: np.ndarray, num_frames: int) -> np.ndarray:
+    """The beginning of a tone, let go after `num_frames`."""
+    release = round(RELEASE_SECONDS * SAMPLE_RATE)
+    stroke = tone[: num_frames + release].copy()
+    stroke[num_frames:] *= np.cos(np.linspace(0, np.pi / 2, release, dtype=np.float32))
+    return stroke
 
 
 def _tone(pitch: int, num_frames: int) -> np.ndarray:

@@ -30,6 +30,11 @@ _NOMINAL_BITRATE = slice(_PACKET + 20, _PACKET + 24)
 _FIRST_PAGE = slice(0, _PACKET + 30)
 
 
+def load() -> None:
+    """Imports the encoder, some seconds; else the first `encode` does. Not to be done by two threads at once."""
+    import tensorflow_io  # noqa: F401
+
+
 def encode(samples: np.ndarray, sample_rate: int) -> bytes:
     """An Ogg Vorbis file of one channel.
 

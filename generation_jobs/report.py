@@ -1,0 +1,173 @@
+"""Makes one HTML page of generated music: piano rolls, players, a comparison with the corpus, training curves.
+
+The page needs no server and no network. Some twenty highlights carry their sound inside it; the sound of the others
+lies beside it in <report>_audio/ and is loaded when played. docs/report.md says more.
+
+    python -m generation_jobs.report --music run/music --data run/dataset --run run/training --output run/report.html
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import itertools
+import os
+import time
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from midi_codec import command
+
+if TYPE_CHECKING:
+    from generation_jobs.corpus_comparison import Comparison, Part
+    from generation_jobs.report_music import GeneratedPiece
+    from generation_jobs.report_run import Run
+    from midi_codec.dataset_info import DatasetInfo
+
+PAGE_SUFFIXES = (".html", ".htm")
+MAX_CORPUS_PIECES = 2000  # of a split; shards are ordered by hash, so the first ones are a fair sample
+
+
+def main(argv: Sequence[str]) -> int:
+    args = _parse_args(argv)
+    started = time.monotonic()
+    run, info = _check(args)
+
+    from generation_jobs import audio, report_content, report_music, report_page, report_sounds
+    from midi_codec import storage
+
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # the encoder's start-up messages are not about the report
+    time_base = info.time_base if info else run.time_base if run else "milliseconds"
+    pieces = report_music.read(args.music, time_base=time_base)
+    comparisons, comparison_note = _compare(pieces, args.data, info) if info else ([], None)
+    highlights = report_music.choose_highlights(pieces)
+    synthesizer = audio.best_synthesizer()
+    folder = sound_folder(args.output)
+    with command.StopSignal() as stop:
+        sounds = report_sounds.make_sounds(
+            pieces, highlights=highlights, synthesizer=synthesizer, folder=folder, stop=stop
+        )
+    given = (("Music", args.music), ("Corpus", args.data), ("Training run", args.run), ("Sound", synthesizer.name))
+    content = report_content.make_content(
+        pieces,
+        highlights=highlights,
+        sounds=sounds.inside,
+        sound_links=sounds.links,
+        sound_folder=folder.rsplit("/", 1)[-1],
+        synthesizer=synthesizer,
+        midi_links=report_content.midi_links(pieces, args.music, args.output),
+        run=run,
+        info=info,
+        comparisons=comparisons,
+        comparison_note=comparison_note,
+        facts=[(label, value) for label, value in given if value],
+    )
+    page = report_page.render(content)
+    storage.write_bytes(args.output, page)
+    inside, beside = len(sounds.inside), len(sounds.links)
+    print(
+        f"{args.output}: {len(pieces):,} pieces, {len(page) / 1e6:.1f} MB with the sound of {inside}; "
+        f"{beside:,} sounds beside it in {folder}; {synthesizer.name}, {time.monotonic() - started:.0f} s"
+    )
+    return command.OK
+
+
+def _parse_args(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m generation_jobs.report",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--music", required=True, help="output folder of generation_jobs.generate")
+    parser.add_argument("--data", help="dataset to compare with, as encode_corpus wrote it (default: no comparison)")
+    parser.add_argument("--run", help="run folder of trainer.task, for curves and scores (default: none)")
+    parser.add_argument("--output", required=True, help="the page to write, a name that ends in .html")
+    return parser.parse_args(argv)
+
+
+def sound_folder(output: str) -> str:
+    """`a/report.html` gives `a/report_audio`."""
+    stem = output.rsplit(".", 1)[0]
+    return f"{stem}_audio"
+
+
+def _check(args: argparse.Namespace) -> tuple[Run | None, DatasetInfo | None]:
+    """Reads what the flags name, but for the music itself.
+
+    Raises:
+      UserError: every mistake at once.
+    """
+    from generation_jobs import manifest, report_run
+    from midi_codec import dataset_info, storage
+
+    problems: list[str] = []
+    run, info = None, None
+    if not args.output.lower().endswith(PAGE_SUFFIXES):
+        problems.append(f"--output is {args.output!r}, want a name that ends in .html")
+    with _collect(problems):
+        if storage.is_folder(args.output):
+            problems.append(f"--output {args.output!r} is a folder, want a name for the page")
+    with _collect(problems):
+        manifest.read(args.music)
+    with _collect(problems):
+        run = report_run.Run(args.run) if args.run else None
+    with _collect(problems):
+        info = dataset_info.load(args.data) if args.data else None
+        if info and not info.splits["train"].num_pieces:
+            problems.append(f"--data {args.data!r} has no piece in its train split, want some to compare with")
+    if problems:
+        raise command.UserError(problems)
+    return run, info
+
+
+@contextlib.contextmanager
+def _collect(problems: list[str]) -> Iterator[None]:
+    try:
+        yield
+    except command.UserError as error:
+        problems += error.problems
+    except OSError as error:
+        problems.append(str(error))
+
+
+def _compare(pieces: Sequence[GeneratedPiece], root: str, info: DatasetInfo) -> tuple[list[Comparison], str]:
+    """Generated notes beside the train split, with the validation split for the ceiling; and what to say of it."""
+    from generation_jobs import corpus_comparison
+    from generation_jobs.corpus_comparison import Part
+
+    generated = [Part(piece.notes, piece.num_given) for piece in pieces]
+    comparisons = corpus_comparison.compare(
+        generated, _parts(root, info, "train"), _parts(root, info, "validation"), time_base=info.time_base
+    )
+    counts = [info.splits[split].num_pieces for split in ("train", "validation")]
+    shown = [
+        f"{min(count, MAX_CORPUS_PIECES):,} of {count:,} {name}"
+        for count, name in zip(counts, ("training pieces", "validation pieces"), strict=True)
+    ]
+    note = (
+        f"Generated notes, without those of primers, beside {shown[0]}. The number is the overlapping area of the two "
+        "histograms: 1 means alike."
+    )
+    if counts[1]:
+        note += f" Beside it, what the corpus reaches with itself: {shown[1]} beside the training pieces."
+    return comparisons, note
+
+
+def _parts(root: str, info: DatasetInfo, split: str) -> Iterator[Part]:
+    from generation_jobs.corpus_comparison import Part
+    from midi_codec import dataset_info, records
+    from midi_codec.progress import progress
+
+    total = min(info.splits[split].num_pieces, MAX_CORPUS_PIECES)
+    paths = dataset_info.shard_paths(root, info, split)
+    found = (piece for path in paths for piece in records.read_pieces(path, time_base=info.time_base))
+    try:
+        for piece in progress(itertools.islice(found, total), total=total, unit=f"{split} pieces", label="comparing"):
+            yield Part(piece.notes)
+    except (OSError, ValueError) as error:
+        raise command.UserError(f"--data {root!r} cannot be read: {error}") from error
+
+
+if __name__ == "__main__":
+    command.exit_process(command.run("python -m generation_jobs.report", main))

@@ -1,0 +1,95 @@
+"""Generated pieces as the report takes them: the manifest's lines with the notes of their `.mid` files."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from generation_jobs import manifest
+from midi_codec import midi_file, storage
+from midi_codec.command import UserError
+from midi_codec.midi_file import MidiError
+from midi_codec.notes import Notes
+from midi_codec.progress import progress
+
+NUM_READERS = 8  # files read at once: in a bucket a read is mostly waiting
+MAX_PROBLEMS = 10  # shown of files that cannot be read
+NUM_HIGHLIGHTS = 20
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class GeneratedPiece:
+    line: Mapping[str, Any]  # of the manifest
+    notes: Notes
+
+    @property
+    def num_generated(self) -> int:
+        return len(self.notes) - self.num_given
+
+    @property
+    def num_given(self) -> int:
+        return self.line["num_primer_notes"]
+
+    @property
+    def log_likelihood_per_note(self) -> float | None:
+        """Nats; None where nothing was generated, or the number is not finite."""
+        if not self.num_generated:
+            return None
+        value = self.line["log_likelihood"] / self.num_generated
+        return value if math.isfinite(value) else None
+
+
+def read(root: str, *, time_base: str) -> list[GeneratedPiece]:
+    """All pieces of a finished job, in the order of the manifest.
+
+    Raises:
+      UserError: there is no finished job at `root`, it has no piece, or a `.mid` file is missing or damaged.
+    """
+    lines = manifest.read(root)
+    if not lines:
+        raise UserError(f"{root!r} holds a job without pieces, want at least one")
+    with concurrent.futures.ThreadPoolExecutor(NUM_READERS) as pool:
+        found = pool.map(lambda line: _read_notes(storage.join(root, line["path"]), time_base), lines)
+        results = list(progress(found, total=len(lines), unit="pieces", label="reading"))
+    problems = [result for result in results if isinstance(result, str)]
+    if problems:
+        left_out = len(problems) - MAX_PROBLEMS
+        raise UserError(problems[:MAX_PROBLEMS] + ([f"and {left_out} more files like these"] if left_out > 0 else []))
+    pieces = zip(lines, results, strict=True)
+    return [GeneratedPiece(line, notes) for line, notes in pieces if isinstance(notes, Notes)]
+
+
+def _read_notes(path: str, time_base: str) -> Notes | str:
+    """The notes from the first onset on, as they were generated; or what is wrong with the file."""
+    try:
+        return midi_file.parse(storage.read_bytes(path), time_base=time_base).from_first_onset()
+    except FileNotFoundError:
+        return f"{path!r} does not exist, but the manifest names it"
+    except MidiError as error:
+        if error.reason == "no_notes":
+            nothing = np.zeros(0, np.int64)
+            return Notes.from_columns(
+                pitch=nothing, velocity=nothing, start=nothing, duration=nothing, program=nothing, time_base=time_base
+            )
+        return f"{path!r} cannot be read: {error}"
+    except OSError as error:
+        return f"{path!r} cannot be read: {error}"
+
+
+def choose_highlights(pieces: Sequence[GeneratedPiece], num: int = NUM_HIGHLIGHTS) -> list[int]:
+    """Indexes of `num` pieces (all, where there are fewer), spread evenly over the log-likelihood a note.
+
+    The least and the most likely are among them; the others stand at equal distances in that order. Pieces
+    without generated notes are none. Ascending.
+    """
+    scores = [(piece.log_likelihood_per_note, index) for index, piece in enumerate(pieces)]
+    ranked = sorted((score, index) for score, index in scores if score is not None)
+    if not ranked:
+        return []
+    places = np.rint(np.linspace(0, len(ranked) - 1, min(num, len(ranked)))).astype(int)
+    return sorted(ranked[place][1] for place in places)

@@ -1,0 +1,138 @@
+"""Folders as the report reads them: a finished generation job, a dataset, a training run. Small, made by hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from generation_jobs import manifest
+from generation_jobs.requests import Result
+from midi_codec import dataset_info, records
+from midi_codec.dataset_info import SPLITS, DatasetInfo, Histogram, SplitInfo
+from midi_codec.notes import MILLISECONDS, Notes
+from midi_codec.records import Piece
+
+BUNDLE_HASH = "b" * 32
+SETTINGS = {"temperature": 0.9, "top_k": None, "top_p": 0.95, "max_notes": 300, "max_seconds": None}
+
+
+def make_notes(num_notes: int = 40, *, rng_seed: int = 0, time_base: str = MILLISECONDS) -> Notes:
+    """A wandering melody over two programs and drums; at least one note."""
+    rng = np.random.default_rng(rng_seed)
+    step = rng.choice([0, 120, 240, 480], num_notes)
+    step[0] = 0
+    return Notes.from_columns(
+        pitch=np.clip(60 + np.cumsum(rng.integers(-4, 5, num_notes)), 30, 90),
+        velocity=rng.integers(40, 120, num_notes),
+        start=np.cumsum(step),
+        duration=rng.choice([110, 230, 470, 900], num_notes),
+        program=rng.choice([0, 40, 128], num_notes, p=[0.6, 0.3, 0.1]),
+        time_base=time_base,
+    )
+
+
+def make_music(
+    root: Path,
+    pieces: Sequence[tuple[str, int, Notes]],
+    *,
+    num_primer_notes: int = 8,
+    num_tasks: int = 1,
+    dataset: str = "d" * 32,
+    log_likelihoods: Mapping[tuple[str, int], float] | None = None,
+) -> None:
+    """A finished job of (seed id, sample, notes); the likelihood a note goes down with the place in the list."""
+    origin = {"rng_seed": 0, "bundle": BUNDLE_HASH, "dataset": dataset, "settings": SETTINGS, "code_version": "c0de"}
+    lines = []
+    for index, (seed_id, sample, notes) in enumerate(pieces):
+        num_given = min(num_primer_notes, len(notes))
+        likelihood = -(5.0 + 0.05 * index) * (len(notes) - num_given)
+        if log_likelihoods:
+            likelihood = log_likelihoods[seed_id, sample]
+        result = Result(notes, num_given, likelihood, index % 2 == 0)
+        line = manifest.make_line(seed_id=seed_id, sample=sample, result=result, origin=origin)
+        path = root / line["path"]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(manifest.serialize_piece(line, notes))
+        lines.append(line)
+    (root / manifest.JOB_FILE).write_text(json.dumps({"num_tasks": num_tasks}))
+    for task in range(num_tasks):
+        mine = sorted(lines[task::num_tasks], key=lambda line: (line["seed_id"], line["sample"]))
+        manifest.write(str(root / manifest.manifest_name(task, num_tasks)), map(manifest.dumps, mine))
+
+
+def make_dataset(root: Path, pieces: Mapping[str, Sequence[Notes]], *, time_base: str = MILLISECONDS) -> DatasetInfo:
+    """A dataset of one shard a split; splits that are not named are empty."""
+    root.mkdir(parents=True, exist_ok=True)
+    splits, histograms = {}, {}
+    for split in SPLITS:
+        notes = list(pieces.get(split, []))
+        examples = [records.serialize_example(Piece(n.piece_id, n.piece_id, f"{n.piece_id}.mid", n)) for n in notes]
+        splits[split] = SplitInfo(
+            num_pieces=len(notes),
+            num_notes=sum(map(len, notes)),
+            seconds=sum(n.seconds for n in notes),
+            shard_lengths=(len(notes),) if notes else (),
+        )
+        histograms[split] = {column: Histogram() for column in dataset_info.COLUMNS}
+        if notes:
+            (root / dataset_info.shard_name(split, 0, 1)).write_bytes(records.write_records(examples))
+    total = sum(split.num_pieces for split in splits.values())
+    info = DatasetInfo(
+        time_base=time_base,
+        programs=(0, 40, 128),
+        splits=splits,
+        inputs=total,
+        other_files=0,
+        examples=total,
+        rejects={},
+        duplicates=0,
+        histograms=histograms,
+        settings={},
+    )
+    dataset_info.save(str(root), info)
+    return info
+
+
+def make_run(
+    root: Path, *, num_points: int = 12, bundle_hash: str = BUNDLE_HASH, time_base: str = MILLISECONDS
+) -> None:
+    """A run whose validation goes from 9 to 6 nats a note."""
+    fields = {"step": 2.0, "pitch": 2.4, "duration": 1.0, "velocity": 0.6}
+    points: list[dict[str, Any]] = []
+    for index in range(num_points):
+        rest = 3.0 * float(np.exp(-4 * index / num_points))
+        by_field = {f"validation_nll_{name}": nll * (1 + rest / 6) for name, nll in fields.items()}
+        points.append(
+            {"step": 200 * (index + 1), "epoch": index / 2, "seconds": 10.0 * index, "train_loss": 3.1 + rest}
+            | {"validation_nll": 6.0 + rest, "learning_rate": 1e-3}
+            | by_field
+        )
+    (root / "bundle").mkdir(parents=True)
+    (root / "metrics.jsonl").write_text("".join(f"{json.dumps(point)}\n" for point in points))
+    baselines = {
+        "unigram": {"nll": 9.1, "by_field": {name: nll + 0.8 for name, nll in fields.items()}},
+        "bigram": {"nll": 7.4, "by_field": {name: nll + 0.3 for name, nll in fields.items()}},
+    }
+    metrics = {
+        "validation_nll": 6.055,
+        "validation_nll_by_field": fields,
+        "accuracy": {"pitch": 0.412, "velocity": 0.35},
+        "error_milliseconds": {"step": 41.0, "duration": 120.4},
+        "step": 200 * num_points,
+        "baselines": baselines,
+    }
+    described = {
+        "format_version": 1,
+        "hash": bundle_hash,
+        "weights": "weights.npz",
+        "config": {},
+        "fields": {"fields": []},
+        "dataset": {"hash": "d" * 32, "time_base": time_base},
+        "metrics": metrics,
+        "deviations": {},
+    }
+    (root / "bundle" / "bundle.json").write_text(json.dumps(described))
