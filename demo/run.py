@@ -26,19 +26,20 @@ from midi_codec.notes import BEATS, MILLISECONDS, TIME_BASES
 PROGRAM = "make run"
 NUM_PIECES, QUICK_PIECES = 64, 16
 QUICK_CHORALES = 48
-CHORALE_TRAINING = ("--max-minutes", "4.5", "--patience", "none")
-OWN_TRAINING = ("--max-minutes", "5")
+# Minutes end a training on a slow machine, passes over the music on a fast one.
+CHORALE_TRAINING = ("--max-minutes", "4.5", "--epochs", "40", "--batch-size", "32", "--patience", "none")
+OWN_TRAINING = ("--max-minutes", "4.5", "--epochs", "200", "--batch-size", "32")
 QUICK_TRAINING = (
     "--max-minutes",
     "0.6",
-    "--layers",
-    "1",
-    "--units",
-    "128",
     "--batch-size",
     "16",
     "--warmup-steps",
     "10",
+    "--layers",
+    "1",
+    "--units",
+    "128",
 )
 
 
