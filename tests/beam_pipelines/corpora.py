@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from beam_pipelines.settings import Settings
+from beam_pipelines.splits import SplitRule
 from midi_codec import midi_file
+from midi_codec.midi_header import Limits
 from midi_codec.notes import Notes
 
 
@@ -32,6 +36,17 @@ def write_files(folder: Path, files: dict[str, bytes]) -> str:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
     return str(folder)
+
+
+def make_settings(**changes) -> Settings:
+    fields: dict[str, Any] = {
+        "inputs_hash": "0" * 32,
+        "time_base": "milliseconds",
+        "split_rule": SplitRule(percents=(90, 5, 5)),
+        "num_shards": 1,
+        "limits": Limits(),
+    }
+    return Settings(**{**fields, **changes})
 
 
 MIXED = {

@@ -1,20 +1,26 @@
 """The command as a whole, on small corpora, in one process."""
 
+import dataclasses
 import json
 import os
 import random
 import shutil
 
+import apache_beam as beam
 import pytest
 
-from beam_pipelines import encode_corpus
+from beam_pipelines import corpus, encode_corpus
+from beam_pipelines import pipeline as pipeline_lib
+from beam_pipelines.corpus import Corpus
 from beam_pipelines.parse_pieces import shard_of
+from beam_pipelines.settings import Settings
+from beam_pipelines.splits import SplitRule
 from midi_codec import dataset_info, midi_file, records
 from midi_codec.command import UserError
 from midi_codec.dataset_info import COLUMNS, Histogram, SplitInfo
 from midi_codec.notes import BEATS, MILLISECONDS
 from midi_codec.records import Piece
-from tests.beam_pipelines.corpora import MIXED, make_midi, make_notes, write_files
+from tests.beam_pipelines.corpora import MIXED, make_midi, make_notes, make_settings, write_files
 
 MANY = {f"{'abc'[number % 3]}/{number:03d}.mid": make_midi(number % 110) for number in range(130)}
 """110 different pieces and 20 copies, which the larger numbers are."""
@@ -294,19 +300,31 @@ def test_an_output_inside_the_input_is_no_input(tmp_path):
     assert dataset_info.load(f"{music}/dataset").other_files == 2
 
 
-def test_counters_agree_with_the_dataset(tmp_path):
-    import apache_beam as beam
-
-    from beam_pipelines import corpus as corpus_lib
-    from beam_pipelines import pipeline as pipeline_lib
-    from tests.beam_pipelines.test_output_folder import make_settings
-
-    corpus = corpus_lib.find([write_files(tmp_path / "music", MIXED)])
+def run_pipeline(found: Corpus, output, settings: Settings) -> dict[str, int]:
+    """Runs the pipeline without the command; gives our counters."""
     pipeline = beam.Pipeline(options=pipeline_lib.make_options([]))
-    pipeline_lib.build(pipeline, corpus, output=str(tmp_path / "d"), settings=make_settings())
-    result = pipeline.run()
-    counters = result.metrics().query()["counters"]
-    counts = {c.key.metric.name: c.committed for c in counters if c.key.metric.namespace == "encode_corpus"}
+    pipeline_lib.build(pipeline, found, output=str(output), settings=settings)
+    counters = pipeline.run().metrics().query()["counters"]
+    return {c.key.metric.name: c.committed for c in counters if c.key.metric.namespace == "encode_corpus"}
+
+
+def test_the_same_bytes_in_whatever_order_files_are_read(many, tmp_path):
+    found = corpus.find([str(many.parent / "music")])
+    settings = make_settings(
+        inputs_hash=found.hash, num_shards=3, split_rule=SplitRule(percents=(60, 20, 20))
+    )
+    order = list(range(len(found.sources)))
+    random.Random(1).shuffle(order)
+    for indices in (order, order[::-1]):
+        sources, sizes = zip(*((found.sources[i], found.sizes[i]) for i in indices), strict=True)
+        output = tmp_path / str(indices[0])
+        run_pipeline(dataclasses.replace(found, sources=sources, sizes=sizes), output, settings)
+        assert files_of(output) == files_of(many)
+
+
+def test_counters_agree_with_the_dataset(tmp_path):
+    found = corpus.find([write_files(tmp_path / "music", MIXED)])
+    counts = run_pipeline(found, tmp_path / "d", make_settings())
     assert {name: count for name, count in counts.items() if not name.startswith("examples_")} == {
         "inputs": 8,
         "parsed": 5,

@@ -9,17 +9,7 @@ from midi_codec import dataset_info
 from midi_codec.command import UserError
 from midi_codec.dataset_info import COLUMNS, SPLITS, DatasetInfo, Histogram, SplitInfo
 from midi_codec.midi_header import Limits
-
-
-def make_settings(**changes) -> Settings:
-    fields = {
-        "inputs_hash": "0" * 32,
-        "time_base": "milliseconds",
-        "split_rule": SplitRule(percents=(90, 5, 5)),
-        "num_shards": 1,
-        "limits": Limits(),
-    }
-    return Settings(**{**fields, **changes})
+from tests.beam_pipelines.corpora import make_settings
 
 
 def save_dataset(folder, settings: Settings) -> DatasetInfo:
