@@ -1,4 +1,4 @@
-"""The command in processes of its own: worker processes, signals, kills. All of it is slow."""
+"""The command in processes of its own, and on buckets: worker processes, signals, kills. All of it is slow."""
 
 import json
 import os
@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from midi_codec import dataset_info
+from beam_pipelines import encode_corpus
+from midi_codec import dataset_info, storage
+from midi_codec.command import UserError
 from tests.beam_pipelines.corpora import make_midi, write_files
 
 pytestmark = pytest.mark.slow
@@ -125,3 +127,18 @@ def test_a_mistake_has_status_2(music, tmp_path):
         "python -m beam_pipelines.encode_corpus: unknown flag --flying: neither this command nor Apache Beam has it"
     )
     assert not os.path.exists(tmp_path / "d")
+
+
+def test_from_bucket_to_bucket(music, undisturbed, gs_bucket, tmp_path):
+    for path in Path(music).rglob("*.*"):
+        storage.write_bytes(f"{gs_bucket}/midi/{path.relative_to(music)}", path.read_bytes())
+    flags = ["--input", f"{gs_bucket}/midi", "--output", f"{gs_bucket}/dataset", *FLAGS]
+    assert encode_corpus.main(flags) == 0
+    for entry in storage.list_files(f"{gs_bucket}/dataset"):
+        (tmp_path / entry.path.rpartition("/")[2]).write_bytes(storage.read_bytes(entry.path))
+    assert files_of(tmp_path) == undisturbed
+    assert encode_corpus.main(flags) == 0  # and finds the work done
+    with pytest.raises(UserError, match="holds another dataset"):
+        encode_corpus.main([*flags, "--time-base", "beats"])
+    with pytest.raises(UserError, match="matches no file"):
+        encode_corpus.main(["--input", f"{gs_bucket}/nothing", "--output", str(tmp_path / "other")])
