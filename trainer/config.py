@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -62,7 +63,7 @@ class TrainConfig:
             if getattr(self, name) < 1:
                 found.append(f"{name} is {getattr(self, name)}, want at least 1")
         for name in ("learning_rate", "clip_norm", "epochs", "evaluate_every"):
-            if not getattr(self, name) > 0:
+            if not 0 < getattr(self, name) < math.inf:  # written so that NaN fails too
                 found.append(f"{name} is {getattr(self, name)}, want a number above 0")
         for name in ("dropout", "tempo"):
             if not 0 <= getattr(self, name) < 1:
@@ -72,7 +73,7 @@ class TrainConfig:
                 found.append(f"{name} is {getattr(self, name)}, want 0 to {highest}")
         if not 0 < self.final_rate <= 1:
             found.append(f"final_rate is {self.final_rate}, want above 0 and at most 1")
-        if self.max_minutes is not None and not self.max_minutes > 0:
+        if self.max_minutes is not None and not 0 < self.max_minutes < math.inf:
             found.append(f"max_minutes is {self.max_minutes}, want a number above 0")
         if self.patience is not None and self.patience < 1:
             found.append(f"patience is {self.patience}, want at least 1, or none")

@@ -1,0 +1,85 @@
+"""Small field tables, pieces and datasets for tests of the trainer and the decoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from midi_codec import dataset_info, records, storage
+from midi_codec.dataset_info import COLUMNS, SPLITS, DatasetInfo, Histogram, SplitInfo
+from midi_codec.fields import CATEGORICAL, CATEGORY, MAX_TICK, TIME, FieldSpec, FieldTable
+from midi_codec.notes import MILLISECONDS, Notes
+
+STEP_EDGES = (0, 1, 5, 20, MAX_TICK + 1)
+DURATION_EDGES = (0, 10, 40, MAX_TICK + 1)
+
+
+def make_table(*, timing_loss: str = CATEGORICAL, programs: tuple[int, ...] = ()) -> FieldTable:
+    """Four step bins, three pitches, three duration bins, two velocities, and a program where there are any."""
+    fields = [
+        FieldSpec(name="step", kind=TIME, edges=STEP_EDGES, largest=30, loss=timing_loss, scale=8.0),
+        FieldSpec(name="pitch", kind=CATEGORY, values=(60, 62, 65)),
+        FieldSpec(name="duration", kind=TIME, edges=DURATION_EDGES, largest=60, loss=timing_loss, scale=20.0),
+        FieldSpec(name="velocity", kind=CATEGORY, values=(40, 90)),
+    ]
+    if programs:
+        fields.append(FieldSpec(name="program", kind=CATEGORY, values=programs))
+    return FieldTable(tuple(fields), MILLISECONDS, None if programs else 0)
+
+
+def make_notes(number: int, *, num_notes: int) -> Notes:
+    """A piece that fits `make_table()`, another for each number; a melody, so that there is something to learn."""
+    rng = np.random.default_rng(number)
+    steps = rng.choice([3, 8, 8, 25], num_notes)
+    return Notes.from_columns(
+        pitch=np.array([60, 62, 65, 62])[(np.arange(num_notes) + number) % 4],
+        velocity=rng.choice([40, 90], num_notes),
+        start=np.cumsum(steps) - steps[:1].sum(),
+        duration=rng.choice([5, 20, 55], num_notes),
+        program=np.zeros(num_notes, np.int64),
+    )
+
+
+def make_many(lengths: Sequence[int]) -> list[Notes]:
+    return [make_notes(number, num_notes=length) for number, length in enumerate(lengths)]
+
+
+def _histogram(pieces: Sequence[Notes], column: str) -> Histogram:
+    values = np.concatenate([getattr(notes, column) for notes in pieces] or [np.zeros(0, np.int64)])
+    distinct, counts = np.unique(values, return_counts=True)
+    return Histogram(values=tuple(distinct.tolist()), counts=tuple(counts.tolist()))
+
+
+def write_dataset(root: str, splits: dict[str, list[Notes]], *, time_base: str = MILLISECONDS) -> DatasetInfo:
+    """A dataset folder of one shard a split, as the encode job leaves it."""
+    pieces = {split: splits.get(split, []) for split in SPLITS}
+    info = DatasetInfo(
+        time_base=time_base,
+        programs=(0,),
+        splits={
+            split: SplitInfo(
+                num_pieces=len(notes),
+                num_notes=sum(map(len, notes)),
+                seconds=sum(piece.seconds for piece in notes),
+                shard_lengths=(len(notes),) if notes else (),
+            )
+            for split, notes in pieces.items()
+        },
+        inputs=sum(map(len, pieces.values())),
+        other_files=0,
+        examples=sum(map(len, pieces.values())),
+        rejects={},
+        duplicates=0,
+        histograms={split: {c: _histogram(notes, c) for c in COLUMNS} for split, notes in pieces.items()},
+        settings={},
+    )
+    for split, notes in pieces.items():
+        examples = [
+            records.serialize_example(records.Piece(piece.piece_id, piece.piece_id, f"{split}-{index}.mid", piece))
+            for index, piece in enumerate(notes)
+        ]
+        if notes:
+            storage.write_bytes(dataset_info.shard_paths(root, info, split)[0], records.write_records(examples))
+    dataset_info.save(root, info)
+    return info
