@@ -28,5 +28,5 @@ def parse(data: bytes, *, time_base: str = MILLISECONDS, limits: Limits = DEFAUL
     if time_base not in TIME_BASES:
         raise ValueError(f"time_base is {time_base!r}, want one of {', '.join(TIME_BASES)}")
     header = read_header(data, limits)
-    ticks = symusic_reader.read(data, header) or track_reader.read(data, header)
+    ticks = symusic_reader.read(data, header, limits) or track_reader.read(data, header, limits)
     return midi_ticks.to_notes(ticks, division=header.division, time_base=time_base, limits=limits)

@@ -20,7 +20,7 @@ import numpy as np
 from symusic.core import ScoreTick
 
 from midi_codec import track_reader
-from midi_codec.midi_header import CHUNK, END_OF_TRACK, HEADER, Header, MidiError
+from midi_codec.midi_header import CHUNK, END_OF_TRACK, HEADER, Header, Limits, MidiError
 from midi_codec.midi_ticks import TickNotes
 from midi_codec.notes import DRUM_PROGRAM
 
@@ -33,18 +33,20 @@ TEMPO_EVENT = b"\xff\x51\x03"
 ANY_TEMPO = re.compile(re.escape(TEMPO_EVENT) + rb"...", re.DOTALL)
 
 
-def read(data: bytes, header: Header) -> TickNotes | None:
+def read(data: bytes, header: Header, limits: Limits) -> TickNotes | None:
     """The notes and tempos of a file; None when symusic may not read it as written.
 
     Raises:
-      MidiError: `malformed`.
+      MidiError: `malformed`; `too_costly`, from the track reader.
     """
     num_like_tempos = data.count(TEMPO_EVENT)
     if data.count(TEMPO_EVENT[:2]) != num_like_tempos:
         return None  # symusic takes three bytes of a tempo, whatever its length
-    copy = _with_sentinels(data, header)
-    if copy is None or (ESCAPE in data and _has_escape_event(data, header)):
+    if not all(data.endswith(END_OF_TRACK, *bounds) for bounds in header.tracks):
         return None
+    if ESCAPE in data and _has_escape_event(data, header):
+        return None
+    copy = _with_sentinels(data, header)
     try:
         score = ScoreTick.from_midi(copy)
     except (RuntimeError, ValueError) as error:
@@ -57,7 +59,7 @@ def read(data: bytes, header: Header) -> TickNotes | None:
     if len(meant) - num_tempos != len(header.tracks) or _may_wrap(data, only_tempos=num_like_tempos == num_tempos):
         return None
     if num_tempos > 1 and _contradict(tempo_ticks, microseconds):
-        tempo_ticks, microseconds = track_reader.read_tempos(data, header)
+        tempo_ticks, microseconds = track_reader.read_tempos(data, header, limits)
     return _columns(score, tempo_ticks, microseconds)
 
 
@@ -97,12 +99,10 @@ def _columns(score: ScoreTick, tempo_ticks: np.ndarray, tempo_microseconds: np.n
     )
 
 
-def _with_sentinels(data: bytes, header: Header) -> bytes | None:
-    """The header and the tracks alone, sentinels added; None when a track has no end-of-track event."""
+def _with_sentinels(data: bytes, header: Header) -> bytes:
+    """The header and the tracks alone, sentinels added; every track ends in an end-of-track event."""
     pieces = [HEADER.pack(b"MThd", HEADER.size - CHUNK.size, 1, len(header.tracks), header.division)]
     for begin, stop in header.tracks:
-        if not data.endswith(END_OF_TRACK, begin, stop):
-            return None
         events = data[begin : stop - len(END_OF_TRACK)]
         sentinel = _sentinel(bytes([status for status in range(0x90, 0xA0) if status in events]))
         pieces += [CHUNK.pack(b"MTrk", len(events) + len(sentinel)), events, sentinel]
@@ -152,11 +152,11 @@ def _sum_of_deltas(data: bytes) -> int:
     """At least the sum of all deltas: every byte below 0x80 may end one, with up to 3 high ones before it."""
     octets = np.frombuffer(b"\0\0\0" + data, np.uint8)  # three zeros: the first bytes have none before them
     high = octets > 0x7F
+    total = int(np.sum(octets, where=~high, dtype=np.int64))
     last = np.flatnonzero(high[:-1] & ~high[1:]) + 1
     longer = np.ones(len(last), bool)
-    total = 127 * len(octets)
     for back in range(1, 4):
         before = last - back
         longer &= high[before]
-        total += int((octets[before[longer]] & 0x7F).astype(np.int64).sum()) << 7 * back
+        total += int((octets[before[longer]] & 0x7F).sum(dtype=np.int64)) << 7 * back
     return total

@@ -20,7 +20,7 @@ from array import array
 
 import numpy as np
 
-from midi_codec.midi_header import Header, MidiError
+from midi_codec.midi_header import Header, Limits, MidiError
 from midi_codec.midi_ticks import TickNotes
 from midi_codec.notes import DRUM_PROGRAM
 
@@ -186,7 +186,8 @@ def _by_key(events: TrackEvents) -> dict[int, list[tuple[int, int, int]]]:
 
 
 def _first_in_first_out(messages: list[tuple[int, int, int]], paired: PairedNotes) -> tuple[list, collections.deque]:
-    ended, sounding = [], collections.deque()
+    ended: list[tuple[int, int, int, int]] = []
+    sounding: collections.deque[tuple[int, int, int]] = collections.deque()
     for tick, velocity, program in messages:
         if velocity:
             paired.num_double += bool(sounding)
@@ -200,7 +201,8 @@ def _first_in_first_out(messages: list[tuple[int, int, int]], paired: PairedNote
 
 
 def _as_played(messages: list[tuple[int, int, int]], last_tick: int) -> list[tuple[int, int, int, int]]:
-    ended, sounding = [], []
+    ended: list[tuple[int, int, int, int]] = []
+    sounding: list[tuple[int, int, int]] = []
     for tick, velocity, program in [*messages, (last_tick, 0, 0)]:
         if velocity:
             sounding.append((tick, velocity, program))
@@ -210,13 +212,14 @@ def _as_played(messages: list[tuple[int, int, int]], last_tick: int) -> list[tup
     return ended
 
 
-def read(data: bytes, header: Header) -> TickNotes:
+def read(data: bytes, header: Header, limits: Limits) -> TickNotes:
     """All tracks' notes and tempos.
 
     Raises:
-      MidiError: `malformed`, when the events of a track end or stop making sense before it does.
+      MidiError: `malformed`, when the events of a track end or stop making sense before it does;
+        `too_costly`, when there is more to read than `limits.max_slow_bytes`.
     """
-    tracks = [_read_sound(data, index, *bounds) for index, bounds in enumerate(header.tracks)]
+    tracks = _read_tracks(data, list(enumerate(header.tracks)), limits)
     start, end, pitch, velocity, program = np.concatenate([pair_notes(events).table() for events in tracks]).T
     tempo_ticks, tempo_microseconds = _merge_tempos(tracks)
     return TickNotes(
@@ -230,22 +233,31 @@ def read(data: bytes, header: Header) -> TickNotes:
     )
 
 
-def read_tempos(data: bytes, header: Header) -> tuple[np.ndarray, np.ndarray]:
-    """`[m]` ticks and `[m]` microseconds a quarter note, as in `TickNotes`; reads only tracks that may have some."""
+def read_tempos(data: bytes, header: Header, limits: Limits) -> tuple[np.ndarray, np.ndarray]:
+    """`[m]` ticks and `[m]` microseconds a quarter note, as in `TickNotes`; reads only tracks that may have some.
+
+    Raises:
+      MidiError: as `read`.
+    """
     tempo_event = bytes([META, TEMPO])
-    tracks = [
-        _read_sound(data, index, begin, stop)
-        for index, (begin, stop) in enumerate(header.tracks)
-        if data.find(tempo_event, begin, stop) >= 0
-    ]
-    return _merge_tempos(tracks)
+    tracks = [(index, bounds) for index, bounds in enumerate(header.tracks) if data.find(tempo_event, *bounds) >= 0]
+    return _merge_tempos(_read_tracks(data, tracks, limits))
 
 
-def _read_sound(data: bytes, index: int, begin: int, stop: int) -> TrackEvents:
-    events = read_events(data, begin, stop)
-    if events.damage:
-        raise MidiError("malformed", f"malformed MIDI: track {index}, {events.damage}")
-    return events
+def _read_tracks(data: bytes, tracks: list[tuple[int, tuple[int, int]]], limits: Limits) -> list[TrackEvents]:
+    """The events of (index, bounds) of each track."""
+    num_bytes = sum(stop - begin for _, (begin, stop) in tracks)
+    if num_bytes > limits.max_slow_bytes:
+        raise MidiError(
+            "too_costly", f"{num_bytes:,} bytes that only the slow reader reads, want at most {limits.max_slow_bytes:,}"
+        )
+    all_events = []
+    for index, bounds in tracks:
+        events = read_events(data, *bounds)
+        if events.damage:
+            raise MidiError("malformed", f"malformed MIDI: track {index}, {events.damage}")
+        all_events.append(events)
+    return all_events
 
 
 def _merge_tempos(tracks: list[TrackEvents]) -> tuple[np.ndarray, np.ndarray]:

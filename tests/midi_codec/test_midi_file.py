@@ -1,4 +1,5 @@
 import pickle
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +26,8 @@ def reason_of(data: bytes, **limits) -> str:
 
 
 def goes_to_track_reader(data: bytes) -> bool:
-    return symusic_reader.read(data, read_header(data, midi_file.DEFAULT_LIMITS)) is None
+    header = read_header(data, midi_file.DEFAULT_LIMITS)
+    return symusic_reader.read(data, header, midi_file.DEFAULT_LIMITS) is None
 
 
 # What a sound file says.
@@ -152,14 +154,27 @@ def test_bytes_f7_that_are_no_status_stay_with_symusic():
 
 
 def test_sums_of_deltas_beyond_int32_do_not_wrap():
-    track = "00 90 3c 40  60 80 3c 00" + 20 * "ff ff ff 7f ff 01 00" + "00 90 3e 40  60 80 3e 00"
-    data = hexdump("00 ff 51 03 00 00 01")  # a microsecond a quarter note keeps it within six hours
-    data = midi(data.hex() + track, division=32767)
+    # 16 of the longest deltas are 2^32 - 16: in int32, the note would begin at tick 80
+    silence = 16 * "ff ff ff 7f ff 01 00"
+    track = silence + "60 90 3c 40  81 48 80 3c 00"
+    data = midi("00 ff 51 03 00 00 01" + track, division=1)  # 1 us a tick
     assert goes_to_track_reader(data)
-    notes = midi_file.parse(data)
-    assert notes.pitch.tolist() == [60, 62]
-    assert notes.start.tolist() == [0, (20 * (2**28 - 1) + 96 + 16383 * 1000) // 32767 // 1000]
+    assert rows(midi_file.parse(data)) == [(4294967, 4294968, 60, 64, 0)]  # 4,294,967.376 and .576 ms
     assert reason_of(midi(track)) == "too_long"
+    assert goes_to_track_reader(midi("00 90 3c 40" + 8 * "ff ff ff 7f 3c 40" + "00 3c 00"))  # wraps below zero
+
+
+def test_what_only_the_slow_reader_can_read_is_bounded():
+    data = midi("00 90 3c 40  60 90 3c 40  60 80 3c 00")  # the one without an end
+    with pytest.raises(
+        midi_file.MidiError, match="16 bytes that only the slow reader reads, want at most 15"
+    ) as caught:
+        midi_file.parse(data, limits=midi_file.Limits(max_slow_bytes=15))
+    assert caught.value.reason == "too_costly"
+    assert len(midi_file.parse(data, limits=midi_file.Limits(max_slow_bytes=16))) == 2
+    tempos = midi("00 ff 51 03 03 d0 90  00 ff 51 03 03 d0 91", "00 90 3c 40  60 80 3c 00")
+    assert reason_of(tempos, max_slow_bytes=17) == "too_costly"
+    assert len(midi_file.parse(tempos, limits=midi_file.Limits(max_slow_bytes=18))) == 1
 
 
 def test_tempo_events_are_not_taken_for_long_deltas():
@@ -252,7 +267,7 @@ def test_reasons(reason, data):
 
 def test_limits_hold_to_the_unit():
     two = midi("00 90 3c 40  60 80 3c 00  00 90 3e 40  60 80 3e 00", "00 ff 51 03 07 a1 20  60 ff 51 03 07 a1 21")
-    exact = dict(max_bytes=len(two), max_tracks=2, max_notes=2, max_seconds=1.1, max_tempo_changes=2)
+    exact: dict[str, Any] = dict(max_bytes=len(two), max_tracks=2, max_notes=2, max_seconds=1.1, max_tempo_changes=2)
     assert len(midi_file.parse(two, limits=midi_file.Limits(**exact))) == 2
     reasons = {name: reason_of(two, **exact | {name: limit * 0.9}) for name, limit in exact.items()}
     assert reasons == {
@@ -289,7 +304,10 @@ def random_notes(generator: np.random.Generator, num_notes: int) -> Notes:
 def test_readers_agree(key):
     data = midi_file.serialize(random_notes(np.random.default_rng(key), 60))
     header = read_header(data, midi_file.DEFAULT_LIMITS)
-    fast, exact = symusic_reader.read(data, header), track_reader.read(data, header)
+    fast, exact = (
+        symusic_reader.read(data, header, midi_file.DEFAULT_LIMITS),
+        track_reader.read(data, header, midi_file.DEFAULT_LIMITS),
+    )
     assert fast is not None
     for name in ("start", "end", "pitch", "velocity", "program"):
         assert sorted(getattr(fast, name).tolist()) == sorted(getattr(exact, name).tolist())

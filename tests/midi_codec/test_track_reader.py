@@ -9,6 +9,8 @@ from midi_codec.midi_header import MidiError, read_header
 from midi_codec.notes import Notes
 from tests.midi_codec.midi_bytes import hexdump, midi
 
+LIMITS = midi_file.DEFAULT_LIMITS
+
 
 def events_of(track: str) -> track_reader.TrackEvents:
     data = hexdump(track)
@@ -89,7 +91,7 @@ def test_damage_is_named_and_what_came_before_is_kept(track, num_messages, damag
     data = midi(track)
     data = data[:18] + (len(data) - 26).to_bytes(4, "big") + data[22:-4]  # without the end of track
     with pytest.raises(MidiError, match=r"malformed MIDI: track 0, at byte \d+: ") as caught:
-        track_reader.read(data, read_header(data, midi_file.DEFAULT_LIMITS))
+        track_reader.read(data, read_header(data, LIMITS), LIMITS)
     assert caught.value.reason == "malformed"
 
 
@@ -119,7 +121,7 @@ def test_tempos_merge_by_tick_then_track():
     data = midi(
         "05 ff 51 03 00 00 01  00 ff 51 03 00 00 00", "05 ff 51 03 00 00 02  05 ff 51 03 00 00 03", "00 90 3c 40"
     )
-    ticks, microseconds = track_reader.read_tempos(data, read_header(data, midi_file.DEFAULT_LIMITS))
+    ticks, microseconds = track_reader.read_tempos(data, read_header(data, LIMITS), LIMITS)
     assert (ticks.tolist(), microseconds.tolist()) == ([5, 5, 10], [1, 2, 3])
 
 
@@ -134,7 +136,7 @@ def test_mido_reads_the_same_events(key):
         program=generator.integers(0, 129, 50),
     )
     data = midi_file.serialize(notes, texts=["text"])
-    header = read_header(data, midi_file.DEFAULT_LIMITS)
+    header = read_header(data, LIMITS)
     tracks = mido.MidiFile(file=io.BytesIO(data)).tracks
     assert len(tracks) == len(header.tracks)
     for track, bounds in zip(tracks, header.tracks, strict=True):
