@@ -1,4 +1,5 @@
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +14,8 @@ COLUMNS = ("pitch", "velocity", "start", "duration", "program")
 TWO = {"pitch": [64, 60], "velocity": [70, 80], "start": [500, 0], "duration": [250, 500], "program": [DRUM_PROGRAM, 5]}
 
 
-def make(changes=None, **settings_of_notes) -> Notes:
-    columns = {name: np.array(values) for name, values in (TWO | (changes or {})).items()}
+def make(changes=None, **settings_of_notes: Any) -> Notes:
+    columns: dict[str, Any] = {name: np.array(values) for name, values in (TWO | (changes or {})).items()}
     return Notes.from_columns(**columns, **settings_of_notes)
 
 
@@ -114,9 +115,9 @@ def test_beats_take_their_seconds_from_the_tempo():
 def test_every_tempo_event_survives_canonical_tempo():
     """Neighbours at the slow end share a float32; the value that comes back must name the same tempo."""
     microseconds = np.arange(1, MAX_TEMPO_MICROSECONDS + 1)
-    tempos = np.float32(60e6 / microseconds).astype(np.float64)
+    tempos = (60e6 / microseconds).astype(np.float32).astype(np.float64)
     again = np.round(60e6 / tempos)
-    assert (np.float32(60e6 / again).astype(np.float64) == tempos).all()
+    assert ((60e6 / again).astype(np.float32) == tempos).all()
     assert again.min() == 1 and again.max() == MAX_TEMPO_MICROSECONDS
     for value in (1, 500_000, 999_999, MAX_TEMPO_MICROSECONDS):  # and the functions are this formula
         assert canonical_tempo(value) == tempos[value - 1]
