@@ -12,7 +12,7 @@ help:
 	@echo "make setup            .venv from requirements.lock (the other targets call it)"
 	@echo "make test             all tests but the slow ones"
 	@echo "make test-all         the slow tests: servers, kills, many processes"
-	@echo "make lint             ruff and mypy"
+	@echo "make lint             ruff (rules and format) and mypy"
 	@echo "make bench            the benchmarks; with peers to compare with after make peers"
 	@echo "make peers            .venv-peers, what only the benchmarks' peers need"
 	@echo "make lock             resolves requirements.lock anew from setup.py"
@@ -39,6 +39,7 @@ test-all: setup
 
 lint: setup
 	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy $(ROOMS)
 
 bench: setup
