@@ -10,13 +10,12 @@ from __future__ import annotations
 import argparse
 import functools
 import os
-import signal
 from collections.abc import Iterator, Sequence
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from generation_jobs import job, primers, seed_list
 from generation_jobs.requests import Settings, is_whole, settings_problems
+from generation_jobs.stop_at_once import StopAtOnce
 from midi_codec import command, storage
 from midi_codec.fields import WIDTH_MULTIPLE
 
@@ -27,20 +26,9 @@ MAX_SLOTS = 4096
 DEFAULTS = Settings()
 
 
-class _StopAtOnce(command.StopSignal):
-    """Stops Python code where it stands: every file is written whole or not at all, so nothing is half done.
-
-    Without this a signal during TensorFlow's import or between two pieces of a slow decode would wait too long.
-    """
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        super()._note(number, frame)
-        signal.default_int_handler(number, frame)  # raises KeyboardInterrupt
-
-
 def main(argv: Sequence[str]) -> int:
     args = _parse_args(argv)
-    with _StopAtOnce() as stop:
+    with StopAtOnce() as stop:
         bundle, this_job = _check(args)
         summary = job.run(this_job, functools.partial(_make_decoder, bundle, args.num_slots), stop)
     there = summary.num_samples - summary.num_made
@@ -160,7 +148,7 @@ def _load_bundle(path: str) -> Bundle:
 
 
 def _make_decoder(bundle: Bundle, num_slots: int) -> job.Decoder:
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # its start-up messages are not about this job
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # its start-up messages are not about this job
     from generation_jobs.decoder import Decoder
 
     return Decoder(bundle, num_slots=num_slots)
