@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import io
 import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ import numpy as np
 from midi_codec import storage
 from midi_codec.command import UserError
 from midi_codec.fields import FieldTable
+from trainer import array_file
 
 if TYPE_CHECKING:
     from trainer.model import NoteModel
@@ -98,9 +98,8 @@ def _path(variable: Any) -> str:
 def save(folder: str, bundle: Bundle) -> None:
     """Writes the bundle, whole or not at all."""
     name = f"weights-{bundle.hash}.npz"
-    buffer = io.BytesIO()
-    np.savez(buffer, **{path.replace("/", "."): array for path, array in bundle.weights.items()})
-    storage.write_bytes(storage.join(folder, name), buffer.getvalue())
+    arrays = {path.replace("/", "."): array for path, array in bundle.weights.items()}
+    array_file.write(storage.join(folder, name), arrays)
     described = {
         "format_version": FORMAT_VERSION,
         "hash": bundle.hash,
@@ -127,9 +126,8 @@ def load(folder: str) -> Bundle:
     described = load_description(folder)
     path = storage.join(folder, described["weights"])
     try:
-        with np.load(io.BytesIO(storage.read_bytes(path)), allow_pickle=False) as arrays:
-            weights = {name.replace(".", "/"): arrays[name] for name in arrays.files}
-    except (OSError, ValueError, KeyError) as error:
+        weights = {name.replace(".", "/"): array for name, array in array_file.read(path).items()}
+    except (OSError, ValueError) as error:
         raise UserError(f"{path}: not readable as the bundle's weights: {error}") from error
     bundle = Bundle(
         config=described["config"],

@@ -8,16 +8,15 @@ behave alike. A file that cannot be read is passed over, with a warning, for the
 
 from __future__ import annotations
 
-import io
 import json
 import logging
-import zipfile
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from midi_codec import storage
+from trainer import array_file
 
 KEPT = 2  # the newest, and one before it should the newest turn out damaged
 _log = logging.getLogger(__name__)
@@ -31,9 +30,8 @@ def save(folder: str, step: int, variables: Sequence[Any], state: dict[str, Any]
       state: what else the run must remember; JSON.
     """
     arrays = {f"{index:04d}": np.asarray(variable.value) for index, variable in enumerate(variables)}
-    buffer = io.BytesIO()
-    np.savez(buffer, state=np.frombuffer(json.dumps({"step": step, **state}).encode(), np.uint8), **arrays)
-    storage.write_bytes(storage.join(folder, f"step-{step:08d}.npz"), buffer.getvalue())
+    arrays["state"] = np.frombuffer(json.dumps({"step": step, **state}).encode(), np.uint8)
+    array_file.write(storage.join(folder, f"step-{step:08d}.npz"), arrays)
     for path in paths(folder)[:-KEPT]:
         storage.delete(path)
 
@@ -42,15 +40,15 @@ def restore_latest(folder: str, variables: Sequence[Any]) -> dict[str, Any] | No
     """Assigns the newest whole checkpoint to the variables; its state, or None when there is none."""
     for path in reversed(paths(folder)):
         try:
-            with np.load(io.BytesIO(storage.read_bytes(path)), allow_pickle=False) as arrays:
-                values = [arrays[f"{index:04d}"] for index in range(len(variables))]
-                state = json.loads(arrays["state"].tobytes())
-            if len(arrays.files) != len(variables) + 1:
-                raise ValueError(f"holds {len(arrays.files) - 1} variables, want {len(variables)}")
+            arrays = array_file.read(path)
+            if len(arrays) != len(variables) + 1:
+                raise ValueError(f"holds {len(arrays) - 1} variables, want {len(variables)}")
+            values = [arrays[f"{index:04d}"] for index in range(len(variables))]
+            state = json.loads(arrays["state"].tobytes())
             for value, variable in zip(values, variables, strict=True):
                 if value.shape != tuple(variable.shape):
                     raise ValueError(f"{variable.path} is {value.shape}, want {tuple(variable.shape)}")
-        except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+        except (ValueError, KeyError, OSError) as error:
             _log.warning("%s: passed over, not a whole checkpoint of this run: %s", path, error)
             continue
         for value, variable in zip(values, variables, strict=True):
