@@ -1,9 +1,11 @@
 """Which files an encode reads: lists folders, prefixes and globs, and names each file.
 
 An input is a file with a MIDI extension, in any case; other files are only counted. A file's `source` is its
-path below the root, the deepest folder that holds every `--input`: for one folder that folder itself, for
-`corpus/pop909` and `corpus/asap` the folder `corpus`. So a source does not depend on the order of the
-inputs, no two files share one, and a file that two inputs name is taken once.
+path below the input root: the folder given, or the folder a glob starts from, or a file's own folder. Where
+several roots are given, a source begins with its root's name: `--input corpora/pop909 --input asap` gives
+`pop909/001/001.mid` and `asap/Bach/…`; with as many folders above it as it takes to tell the roots apart.
+A root inside another one counts as that one. So a source depends neither on the order of the inputs nor on
+where the corpora lie, no two files share one, and a file that two inputs name is taken once.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from beam_pipelines import glob_pattern
 from beam_pipelines.glob_pattern import MIDI_EXTENSIONS
@@ -21,9 +23,9 @@ from midi_codec.command import UserError
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Corpus:
-    """What was found, sorted by source; `storage.join(root, sources[i])` has `sizes[i]` bytes."""
+    """What was found, sorted by source: `sources[i]` has `sizes[i]` bytes and lies at `path_of(sources[i], roots)`."""
 
-    root: str
+    roots: Mapping[str, str]
     sources: tuple[str, ...]
     sizes: tuple[int, ...]
     other_files: int
@@ -43,6 +45,17 @@ class Corpus:
             yield list(zip(self.sources[begin:end], self.sizes[begin:end], strict=True))
 
 
+def path_of(source: str, roots: Mapping[str, str]) -> str:
+    """Where the file lies: `roots` gives for the beginning of a source the folder it stands for."""
+    cut = -1
+    if "" in roots:
+        return storage.join(roots[""], source)
+    while (cut := source.find("/", cut + 1)) >= 0:
+        if source[:cut] in roots:
+            return storage.join(roots[source[:cut]], source[cut + 1 :])
+    raise KeyError(f"{source} lies below none of {', '.join(roots)}")
+
+
 def find(inputs: Sequence[str], *, output: str | None = None) -> Corpus:
     """Lists every input; what lies below `output` is never one of them.
 
@@ -52,22 +65,19 @@ def find(inputs: Sequence[str], *, output: str | None = None) -> Corpus:
     found: dict[str, int] = {}
     others: set[str] = set()
     roots, problems = [], []
-    ours = _absolute(output).rstrip("/") + "/" if output else None
     for given in sorted(set(inputs)):
         try:
-            root, entries = _list(_absolute(given))
-            midi = other = 0
+            root, entries = _list(_absolute(given), _absolute(output) if output else None)
+            num_before = len(others)
+            is_empty = True
             for entry in entries:
-                if ours and entry.path.startswith(ours):
-                    continue
                 if entry.path.lower().endswith(MIDI_EXTENSIONS):
                     found[entry.path] = entry.size
-                    midi += 1
+                    is_empty = False
                 else:
                     others.add(entry.path)
-                    other += 1
-            if not midi:
-                problems.append(_nothing(given, other))
+            if is_empty:
+                problems.append(_nothing(given, len(others) - num_before))
             roots.append(root)
         except FileNotFoundError:
             problems.append(f"--input {given}: no such file or folder")
@@ -77,30 +87,23 @@ def find(inputs: Sequence[str], *, output: str | None = None) -> Corpus:
             problems += [f"--input {given}: {problem}" for problem in error.problems]
     if problems:
         raise UserError(problems)
-    return _corpus(_common_folder(roots), found, len(others))
+    return _name(found, name_roots(roots), len(others))
 
 
-def _corpus(root: str, found: dict[str, int], other_files: int) -> Corpus:
-    begin = len(root.rstrip("/")) + 1 if root else 0
-    named = sorted((path[begin:], size) for path, size in found.items())
-    return Corpus(
-        root=root,
-        sources=tuple(source for source, _ in named),
-        sizes=tuple(size for _, size in named),
-        other_files=other_files,
-    )
-
-
-def _list(path: str) -> tuple[str, Iterator[storage.Entry]]:
-    """The root of one input, and its files."""
+def _list(path: str, output: str | None) -> tuple[str, Iterator[storage.Entry]]:
+    """The root of one input, and its files but those below the output."""
     if storage.exists(path):
-        return path.rpartition("/")[0] or "/", storage.list_files(path)
-    if glob_pattern.is_pattern(path) and not storage.is_folder(path):
+        root, entries = path.rpartition("/")[0] or "/", storage.list_files(path)
+    elif glob_pattern.is_pattern(path) and not storage.is_folder(path):
         expression = glob_pattern.compile_pattern(path)
-        folder = glob_pattern.literal_folder(path)
-        entries = storage.list_files(folder)
-        return folder, (entry for entry in entries if expression.fullmatch(entry.path))
-    return path.rstrip("/") or "/", storage.list_files(path)
+        root = glob_pattern.literal_folder(path)
+        entries = (entry for entry in storage.list_files(root) if expression.fullmatch(entry.path))
+    else:
+        root, entries = path.rstrip("/") or "/", storage.list_files(path)
+    if output is None:
+        return root, entries
+    ours = output.rstrip("/") + "/"
+    return root, (entry for entry in entries if not entry.path.startswith(ours))
 
 
 def _absolute(path: str) -> str:
@@ -110,12 +113,48 @@ def _absolute(path: str) -> str:
     return os.path.abspath(path) + ("/" if path.endswith("/") and path.strip("/") else "")
 
 
-def _common_folder(roots: Sequence[str]) -> str:
-    """The deepest folder above all roots; nothing when they share none, as two buckets do not."""
-    shared = os.path.commonprefix([root.split("/") for root in roots])  # of names: it takes any sequences
-    if "://" in roots[0]:
-        return "/".join(shared) if len(shared) > len(["gs:", ""]) else ""
-    return "/".join(shared) or ("/" if shared else "")
+def name_roots(folders: Sequence[str]) -> dict[str, str]:
+    """What sources begin with, and the folder it stands for; `{"": folder}` where there is one.
+
+    No name is the beginning of another, so sources cannot clash.
+    """
+    outer = _outermost(folders)
+    if len(outer) == 1:
+        return {"": outer[0]}
+    below_scheme = [folder.partition("://")[2] or folder for folder in outer]
+    parts = [[part for part in folder.split("/") if part] for folder in below_scheme]
+    for depth in range(1, max(map(len, parts)) + 1):
+        names = ["/".join(each[-depth:]) for each in parts]
+        if len(_outermost(names)) == len(outer):
+            return dict(zip(names, outer, strict=True))
+    return {folder: folder for folder in outer}  # the same path in two kinds of storage
+
+
+def _outermost(folders: Sequence[str]) -> list[str]:
+    """The folders that lie in no other one, once each, sorted."""
+    kept: list[str] = []
+    for folder in sorted(set(folders), key=lambda folder: folder.rstrip("/") + "/"):  # one below follows its parent
+        if not kept or not (folder.rstrip("/") + "/").startswith(kept[-1].rstrip("/") + "/"):
+            kept.append(folder)
+    return kept
+
+
+def _name(found: Mapping[str, int], roots: Mapping[str, str], other_files: int) -> Corpus:
+    named = []
+    folders = {folder: name for name, folder in roots.items()}
+    for path, size in found.items():
+        folder = path.rpartition("/")[0] or "/"
+        while folder not in folders:
+            folder = folder.rpartition("/")[0] or "/"
+        below = path[len(folder.rstrip("/")) + 1 :]
+        named.append((storage.join(folders[folder], below) if folders[folder] else below, size))
+    named.sort()
+    return Corpus(
+        roots=roots,
+        sources=tuple(source for source, _ in named),
+        sizes=tuple(size for _, size in named),
+        other_files=other_files,
+    )
 
 
 def _nothing(given: str, other_files: int) -> str:

@@ -37,7 +37,7 @@ def make_parser() -> argparse.ArgumentParser:
         prog=PROGRAM, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     add = parser.add_argument
-    add("--input", action="append", metavar="PATH", help="a folder, a glob or a file, local or gs://; may be repeated")
+    add("--input", nargs="+", action="extend", metavar="PATH", help="folders, globs or files, local or gs://")
     add("--output", metavar="FOLDER", help="where the dataset goes; an empty folder, or one of a run to finish")
     add("--time-base", default=MILLISECONDS, help=f"the grid of times: {' or '.join(TIME_BASES)} (%(default)s)")
     add("--split-percents", metavar="TRAIN,VALIDATION,TEST", help="shares of the splits (90,5,5)")

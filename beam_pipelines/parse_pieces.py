@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
+from beam_pipelines.corpus import path_of
 from beam_pipelines.ledger import Reject
 from beam_pipelines.settings import Settings
 from midi_codec import midi_file, records, storage
@@ -25,17 +26,17 @@ class ParsePieces(beam.PTransform):
     `inputs`, `parsed`, `notes`, `rejected`, `rejected_<reason>`.
     """
 
-    def __init__(self, root: str, settings: Settings, progress_path: str | None = None):
+    def __init__(self, roots: Mapping[str, str], settings: Settings, progress_path: str | None = None):
         super().__init__()
-        self._fn = _ParsePiecesFn(root, settings, progress_path)
+        self._fn = _ParsePiecesFn(roots, settings, progress_path)
 
     def expand(self, chunks):
         return chunks | "Parse" >> beam.ParDo(self._fn).with_outputs("rejects", main="pieces")
 
 
 class _ParsePiecesFn(beam.DoFn):
-    def __init__(self, root: str, settings: Settings, progress_path: str | None):
-        self._root = root
+    def __init__(self, roots: Mapping[str, str], settings: Settings, progress_path: str | None):
+        self._roots = roots
         self._settings = settings
         self._progress_path = progress_path
 
@@ -67,7 +68,7 @@ class _ParsePiecesFn(beam.DoFn):
             message = f"the file has {size:,} bytes, want at most {limit:,}"
             raise _RejectedError(Reject(source, None, "read", "too_large", message))
         try:
-            return storage.read_bytes(storage.join(self._root, source))
+            return storage.read_bytes(path_of(source, self._roots))
         except (FileNotFoundError, PermissionError) as error:
             message = f"the file cannot be read: {error.strerror}"
             raise _RejectedError(Reject(source, None, "read", "unreadable", message)) from error
@@ -79,7 +80,7 @@ class _ParsePiecesFn(beam.DoFn):
             reject = Reject(source, hashlib.sha256(data).hexdigest(), "parse", error.reason, str(error))
             raise _RejectedError(reject) from error
         except Exception as error:  # our bug; say which file shows it
-            raise RuntimeError(f"parsing {storage.join(self._root, source)} failed: {error}") from error
+            raise RuntimeError(f"parsing {path_of(source, self._roots)} failed: {error}") from error
 
 
 class _RejectedError(Exception):

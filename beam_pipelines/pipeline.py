@@ -56,7 +56,7 @@ def build(
     """Adds every step; running the pipeline then writes the dataset."""
     splits = settings.split_rule.splits_of(corpus.sources)
     chunks = pipeline | "Inputs" >> beam.Create(corpus.chunks(FILES_A_CHUNK))
-    parsed = chunks | "ParsePieces" >> ParsePieces(corpus.root, settings, progress_path)
+    parsed = chunks | "ParsePieces" >> ParsePieces(corpus.roots, settings, progress_path)
     shards = parsed.pieces | "WriteShards" >> WriteShards(output, settings, splits)
     publish = Publish(output, settings, num_inputs=len(corpus.sources), other_files=corpus.other_files)
     _ = (shards, parsed.rejects) | "Publish" >> publish

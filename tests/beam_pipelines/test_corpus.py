@@ -25,7 +25,7 @@ def folder(tmp_path):
 
 def test_a_folder_means_everything_below_it(folder):
     found = corpus.find([folder])
-    assert found.root == folder
+    assert found.roots == {"": folder}
     assert found.sources == INPUTS
     assert found.sizes == tuple(len(MIXED[source]) for source in INPUTS)
     assert found.other_files == 2
@@ -38,7 +38,7 @@ def test_spelling_of_a_folder_does_not_matter(folder, monkeypatch):
 
 def test_a_glob_takes_what_it_matches_and_counts_only_that(folder):
     found = corpus.find([f"{folder}/deep/*"])
-    assert found.root == f"{folder}/deep"
+    assert found.roots == {"": f"{folder}/deep"}
     assert found.sources == ("0-copy-of-c.mid", "copy-of-a.mid", "er/c.kar")
     assert found.other_files == 1
     assert corpus.find([f"{folder}/**/*.mid*"]).other_files == 0
@@ -46,7 +46,7 @@ def test_a_glob_takes_what_it_matches_and_counts_only_that(folder):
 
 def test_a_single_file(folder):
     found = corpus.find([f"{folder}/deep/er/c.kar"])
-    assert (found.root, found.sources) == (f"{folder}/deep/er", ("c.kar",))
+    assert (found.roots, found.sources) == ({"": f"{folder}/deep/er"}, ("c.kar",))
 
 
 def test_a_name_with_wildcards_in_it_is_taken_as_it_stands(tmp_path):
@@ -55,23 +55,49 @@ def test_a_name_with_wildcards_in_it_is_taken_as_it_stands(tmp_path):
     assert corpus.find([f"{tmp_path}/f[1]"]).sources == ("a.mid",)
 
 
-def test_sources_of_several_inputs_are_below_their_common_folder(folder):
-    inputs = [f"{folder}/deep/er", f"{folder}/deep/copy*", f"{folder}/a.mid"]
-    want = ("a.mid", "deep/copy-of-a.mid", "deep/er/c.kar")
+def test_sources_of_several_inputs_begin_with_the_names_of_their_roots(folder, tmp_path):
+    other = write_files(tmp_path / "elsewhere" / "others", {"x.mid": b"x", "a.mid": b"aa", "y.txt": b""})
+    inputs = [f"{folder}/deep", other, f"{other}/../others/*.mid"]
+    want = ("deep/0-copy-of-c.mid", "deep/copy-of-a.mid", "deep/er/c.kar", "others/a.mid", "others/x.mid")
     for order in (inputs, inputs[::-1], inputs * 2):
         found = corpus.find(order)
-        assert (found.root, found.sources, found.other_files) == (folder, want, 0)
+        assert (found.sources, found.other_files) == (want, 2)
+        assert found.sizes[3] == 2
+        assert corpus.path_of("others/a.mid", found.roots) == f"{other}/a.mid"
+        assert corpus.path_of("deep/er/c.kar", found.roots) == f"{folder}/deep/er/c.kar"
+
+
+def test_a_root_inside_another_counts_as_that_one(folder):
+    inputs = [f"{folder}/deep/er", f"{folder}/deep/copy*", f"{folder}/a.mid"]
+    found = corpus.find(inputs)
+    assert (found.roots, found.sources) == ({"": folder}, ("a.mid", "deep/copy-of-a.mid", "deep/er/c.kar"))
 
 
 def test_inputs_that_overlap_give_a_file_once(folder):
     assert corpus.find([f"{folder}/deep", folder, f"{folder}/**/*.kar"]) == corpus.find([folder])
 
 
-def test_roots_without_anything_in_common():
-    assert corpus._common_folder(["gs://a/x", "gs://b/x"]) == ""
-    assert corpus._common_folder(["gs://a/x", "gs://a/y/z"]) == "gs://a"
-    assert corpus._common_folder(["/a", "gs://a"]) == ""
-    assert corpus._common_folder(["/a", "/b"]) == "/"
+@pytest.mark.parametrize(
+    ("folders", "names"),
+    [
+        (["/m"], [""]),
+        (["/"], [""]),
+        (["/m", "/m/deep", "/m"], [""]),
+        (["/m", "/m2"], ["m", "m2"]),
+        (["/m/a", "/m/b/c"], ["a", "c"]),
+        (["/x/midi", "/y/midi", "/y/other"], ["x/midi", "y/midi", "y/other"]),
+        (["gs://b/midi", "gs://c/midi"], ["b/midi", "c/midi"]),
+        (["gs://b", "/b/b"], ["/b/b", "gs://b"]),
+        (["/a/x", "gs://a/x"], ["/a/x", "gs://a/x"]),
+        (["/a", "/q/a", "/w/a/b"], ["a", "q/a", "w/a/b"]),  # with two names, a/b could mean two places
+    ],
+)
+def test_names_of_roots(folders, names):
+    named = corpus.name_roots(folders)
+    assert list(named) == names
+    for name, folder in named.items():
+        source = f"{name}/b/x.mid" if name else "b/x.mid"
+        assert corpus.path_of(source, named) == f"{folder.rstrip('/')}/b/x.mid"
 
 
 def test_the_output_below_an_input_is_no_part_of_it(folder):
