@@ -121,7 +121,7 @@ function lineLegend(chart) {
   return html("p", { class: "legend" }, ...chart.lines.flatMap((line) => {
     const key = html("span", { class: "key" });
     key.style.background = `var(${line.color})`;
-    return [key, ` ${line.name} `];
+    return [html("span", {}, key, line.name), " "];
   }));
 }
 

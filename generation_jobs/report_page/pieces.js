@@ -8,7 +8,7 @@ const COLUMNS = [
   { key: "seconds", title: "Length", value: (piece) => piece.seconds, show: (piece) => clock(piece.seconds) },
   { key: "notes", title: "Notes", value: (piece) => piece.num_notes, show: (piece) => whole(piece.num_notes) },
   {
-    key: "likelihood", title: "Log-likelihood a note", value: (piece) => piece.log_likelihood_per_note,
+    key: "likelihood", title: "Log\u2011likelihood a note", value: (piece) => piece.log_likelihood_per_note,
     show: (piece) => decimal(piece.log_likelihood_per_note),
   },
   ...CHECKS.map((name) => ({
@@ -143,7 +143,7 @@ class PieceList {
       html("td", { class: "play" }, play),
       html("td", { class: "picture" }, look),
       html("td", { class: "text name" }, piece.seed_id, " ",
-        html("span", { class: "sample" }, `sample ${piece.sample}${piece.is_highlight ? " · highlight" : ""}`),
+        html("span", { class: "sample" }, `sample ${piece.sample}${piece.is_highlight && !this.highlightsOnly ? " · highlight" : ""}`),
         html("span", { class: "summary" }, summary)),
       ...COLUMNS.slice(1).map((column) => html("td", { class: "number" }, column.show(piece))));
   }
