@@ -5,8 +5,7 @@
 (Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al. 2000.) On a GPU Keras takes cuDNN's kernels
 when the arguments are the defaults, so this layer leaves the call to Keras there. On a CPU Keras multiplies the
 inputs step by step and lets autodiff unroll the loop; here the input product of all steps is one large product, and
-the gradient is written out: the loop back keeps only what depends on the next step, and the weights' gradients are
-one large product each.
+the gradient is written out: the weights' gradients are one large product each.
 """
 
 from __future__ import annotations
@@ -107,20 +106,24 @@ def _forward_loop(inputs, h0, c0, recurrent_kernel):
 def _backward_loop(d_outputs, d_h, d_c, cells, previous_cells, gates, recurrent_kernel_t):
     """Gradients of the gates' sums `[time, batch, 4 units]`, of h0 and of c0.
 
-    Every factor that no later step decides is made for all steps at once, before the loop.
+    The gates' derivatives are made step by step, though none depends on the next: a step's arrays stay in the cache,
+    those of all steps would go through memory once an operation.
     """
     steps = tf.shape(cells)[0]
-    i, f, g, o = tf.split(gates, 4, axis=2)
-    tanh_cells = tf.tanh(cells)
-    h_to_cell = o * (1 - tanh_cells * tanh_cells)
-    h_to_o = tanh_cells * o * (1 - o)
-    cell_to_gates = tf.concat([g * i * (1 - i), previous_cells * f * (1 - f), i * (1 - g * g)], axis=2)
 
     def body(t, dh, dc, sums):
+        i, f, g, o = tf.split(gates[t], 4, axis=1)
+        tanh_c = tf.tanh(cells[t])
         dh = dh + d_outputs[t]
-        dc = dc + dh * h_to_cell[t]
-        d_sum = tf.concat([tf.tile(dc, [1, 3]) * cell_to_gates[t], dh * h_to_o[t]], axis=1)
-        return t - 1, tf.matmul(d_sum, recurrent_kernel_t), dc * f[t], sums.write(t, d_sum)
+        dc = dc + dh * o * (1 - tanh_c * tanh_c)
+        d_gates = [
+            dc * g * i * (1 - i),
+            dc * previous_cells[t] * f * (1 - f),
+            dc * i * (1 - g * g),
+            dh * tanh_c * o * (1 - o),
+        ]
+        d_sum = tf.concat(d_gates, axis=1)
+        return t - 1, tf.matmul(d_sum, recurrent_kernel_t), dc * f, sums.write(t, d_sum)
 
     state = (steps - 1, d_h, d_c, _array(steps, recurrent_kernel_t.shape[0]))
     _, dh, dc, sums = tf.while_loop(lambda t, *_: t >= 0, body, state, parallel_iterations=1, maximum_iterations=steps)
