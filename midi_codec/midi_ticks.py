@@ -16,6 +16,7 @@ from midi_codec.midi_header import Limits, MidiError
 
 DEFAULT_MICROSECONDS = 500_000  # a quarter note until the first tempo event
 MICROSECONDS_PER_GRID_TICK = 1_000_000 // notes.TICKS_PER_SECOND  # of the milliseconds grid
+MAX_ADDED_CHANGES = 12  # up to here it is faster to add up changes than to look up each tick's
 MAX_SCALED = 2**62  # room in int64 for what is added before rounding
 MAX_GRID_TICK = 2**31 - 1
 
@@ -37,24 +38,34 @@ class TempoMap:
     """Tempo over time, from a `TickNotes`' tempo columns."""
 
     def __init__(self, ticks: np.ndarray, microseconds: np.ndarray):
-        self._ticks = np.concatenate([np.zeros(1, np.int64), ticks])
-        self._microseconds = np.concatenate([np.full(1, DEFAULT_MICROSECONDS), microseconds])
-        self._is_constant = bool(self._ticks[-1] == 0)  # one tempo, or none: most files
-        if not self._is_constant:
-            self._starts = np.zeros(len(self._ticks), np.int64)  # scaled microseconds at each change
-            np.cumsum(np.diff(self._ticks) * self._microseconds[:-1], out=self._starts[1:])
+        changes = np.diff(microseconds, prepend=DEFAULT_MICROSECONDS)
+        kept = changes.nonzero()[0]  # programs repeat a tempo at every bar
+        self._ticks, self._microseconds, self._changes = ticks[kept], microseconds[kept], changes[kept]
 
     def tempo_at(self, tick: int) -> float:
         """Quarter notes a minute in force at the tick, a change at that very tick included."""
-        change = int(self._ticks.searchsorted(tick, side="right")) - 1
-        return notes.canonical_tempo(int(self._microseconds[change]))
+        num_before = int(self._ticks.searchsorted(tick, side="right"))
+        microseconds = int(self._microseconds[num_before - 1]) if num_before else DEFAULT_MICROSECONDS
+        return notes.canonical_tempo(microseconds)
 
     def scaled_microseconds(self, ticks: np.ndarray) -> np.ndarray:
         """`[n]` int64, microseconds times the division since tick 0, from `[n]` int64 ticks."""
-        if self._is_constant:
-            return ticks * self._microseconds[-1]
-        change = self._ticks.searchsorted(ticks, side="right") - 1
-        return self._starts[change] + (ticks - self._ticks[change]) * self._microseconds[change]
+        if len(self._ticks) > MAX_ADDED_CHANGES:
+            return self._look_up(ticks)
+        initial = DEFAULT_MICROSECONDS + int(self._changes[self._ticks == 0].sum())
+        scaled = ticks * initial
+        for tick, change in zip(self._ticks.tolist(), self._changes.tolist(), strict=True):
+            if tick:
+                scaled += np.maximum(ticks - tick, 0) * change
+        return scaled
+
+    def _look_up(self, ticks: np.ndarray) -> np.ndarray:
+        """As `scaled_microseconds`; its time does not grow with the number of changes."""
+        begins = np.concatenate([np.zeros(1, np.int64), self._ticks])
+        microseconds = np.concatenate([np.full(1, DEFAULT_MICROSECONDS), self._microseconds])
+        scaled = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.diff(begins) * microseconds[:-1])])
+        change = begins.searchsorted(ticks, side="right") - 1
+        return scaled[change] + (ticks - begins[change]) * microseconds[change]
 
 
 def to_notes(ticks: TickNotes, *, division: int, time_base: str, limits: Limits) -> notes.Notes:

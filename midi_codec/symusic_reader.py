@@ -28,7 +28,7 @@ SENTINEL_TEMPO = b"\xff\x51\x03\x00\x00\x00"  # stands behind the delta of the e
 SENTINEL_DELTA = b"\xc0\x80\x80\x00"
 SENTINEL_TICKS = 2**27  # the same as a number: a real end that late makes the file slow to read, not wrong
 TICK_LIMIT = 2**31 - 2 * SENTINEL_TICKS
-ESCAPE, UNDEFINED = b"\xf7", b"\xf4"  # as status bytes
+SYSEX, ESCAPE, UNDEFINED = b"\xf0", b"\xf7", b"\xf4"  # as status bytes
 TEMPO_EVENT = b"\xff\x51\x03"
 ANY_TEMPO = re.compile(re.escape(TEMPO_EVENT) + rb"...", re.DOTALL)
 
@@ -39,9 +39,8 @@ def read(data: bytes, header: Header, limits: Limits) -> TickNotes | None:
     Raises:
       MidiError: `malformed`; `too_costly`, from the track reader.
     """
-    num_like_tempos = data.count(TEMPO_EVENT)
-    if data.count(TEMPO_EVENT[:2]) != num_like_tempos:
-        return None  # symusic takes three bytes of a tempo, whatever its length
+    if _has_odd_tempo(np.frombuffer(data, np.uint8)):
+        return None
     if not all(data.endswith(END_OF_TRACK, *bounds) for bounds in header.tracks):
         return None
     if ESCAPE in data and _has_escape_event(data, header):
@@ -56,7 +55,7 @@ def read(data: bytes, header: Header, limits: Limits) -> TickNotes | None:
     meant = microseconds > 0
     tempo_ticks, microseconds = tempo_ticks[meant].astype(np.int64), microseconds[meant].astype(np.int64)
     num_tempos = len(tempo_ticks)
-    if len(meant) - num_tempos != len(header.tracks) or _may_wrap(data, only_tempos=num_like_tempos == num_tempos):
+    if len(meant) - num_tempos != len(header.tracks) or _may_wrap(data, num_tempos=num_tempos):
         return None
     if num_tempos > 1 and _contradict(tempo_ticks, microseconds):
         tempo_ticks, microseconds = track_reader.read_tempos(data, header, limits)
@@ -116,12 +115,24 @@ def _sentinel(note_ons: bytes) -> bytes:
     return SENTINEL_TEMPO + SENTINEL_DELTA + b"".join([*ends, b"\x00"])[1:] + END_OF_TRACK
 
 
+def _has_odd_tempo(octets: np.ndarray) -> bool:
+    """Whether FF 51 is followed by another length than 3; symusic takes three bytes of a tempo in any case."""
+    meta = (octets[:-2] == TEMPO_EVENT[0]).nonzero()[0]
+    tempo = meta[octets[meta + 1] == TEMPO_EVENT[1]]
+    return bool((octets[tempo + 2] != TEMPO_EVENT[2]).any())
+
+
 def _has_escape_event(data: bytes, header: Header) -> bool:
     """Whether F7 stands as a status, for an escape or a continued system exclusive message.
 
-    symusic takes it for an event of one byte and goes on inside it. An undefined status in its place
-    makes symusic stop there; in the payload of a message or in a delta it changes nothing of the structure.
+    symusic takes it for an event of one byte and goes on inside it. An undefined status in its place makes
+    symusic stop there; in the payload of a message or in a delta it changes nothing of the structure.
     """
+    position = data.find(ESCAPE)
+    while position >= 0 and _is_payload(data, position):
+        position = data.find(ESCAPE, position + 1)
+    if position < 0:
+        return False
     try:
         ScoreTick.from_midi(_with_sentinels(data.replace(ESCAPE, UNDEFINED), header))
     except (RuntimeError, ValueError):
@@ -129,12 +140,20 @@ def _has_escape_event(data: bytes, header: Header) -> bool:
     return False
 
 
-def _may_wrap(data: bytes, *, only_tempos: bool) -> bool:
+def _is_payload(data: bytes, position: int) -> bool:
+    """Whether the byte belongs to a tempo, or ends a system exclusive message of less than 128 bytes."""
+    if data.find(TEMPO_EVENT, max(0, position - 5), position) >= 0:
+        return True
+    begin = data.rfind(SYSEX, max(0, position - 129), position)
+    return begin >= 0 and data[begin + 1] == position - begin - 1 and data[begin + 2 : position].isascii()
+
+
+def _may_wrap(data: bytes, *, num_tempos: int) -> bool:
     """Whether deltas could add up to more than symusic's int32 holds: sound, but not exact.
 
     A cheap bound first: without two bytes above 0x7f in a row, no delta reaches 2^14, and an event has
-    at least two bytes. Then the sum of all that could be a delta, tempo events taken out where `only_tempos`
-    says that what looks like one is one.
+    at least two bytes. Then the sum of all that could be a delta, tempo events taken out when there are
+    no more places that look like one than tempo events.
     """
     octets = np.frombuffer(data, np.uint8)
     high = octets > 0x7F
@@ -143,7 +162,7 @@ def _may_wrap(data: bytes, *, only_tempos: bool) -> bool:
     num_triples = int(np.count_nonzero(pairs[1:] & pairs[:-1])) if num_pairs else 0
     if (len(octets) << 13) + (num_pairs << 21) + (num_triples << 28) < TICK_LIMIT:
         return False
-    if only_tempos:
+    if data.count(TEMPO_EVENT) == num_tempos:
         data = ANY_TEMPO.sub(TEMPO_EVENT + b"\0\0\0", data)
     return _sum_of_deltas(data) >= TICK_LIMIT
 
