@@ -1,6 +1,6 @@
 """Checks `midi_file.parse` against pretty_midi on whole folders of MIDI files.
 
-    python benchmarks/check_codec.py FOLDER [FOLDER ...] [--num-processes 2]
+    python -m benchmarks.check_codec FOLDER [FOLDER ...] [--num-processes 2]
 
 Every file is read by both. Where the notes agree (pitch, velocity, program; onset and end within 1 ms) it
 counts as `agree`. Where they do not, the events as mido reads them are paired twice, by our rules and
