@@ -48,8 +48,11 @@ def test_a_finished_step_is_not_repeated(folder, capfd):
 
 def test_a_changed_step_is_done_again_with_all_that_follow(folder):
     do(folder, (0, "x"), (0, "y"), (0, "z"))
+    for name in "abc":
+        (folder / name / "left").write_text("of the first time")
     do(folder, (0, "x"), (0, "new"), (0, "z"))
     assert made(folder) == {"a": "x", "b": "new", "c": "z"}
+    assert [path.parent.name for path in folder.glob("*/left")] == ["a"]
 
 
 def test_a_changed_input_starts_over(folder):
