@@ -37,28 +37,27 @@ def make_parser() -> argparse.ArgumentParser:
         prog=PROGRAM, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     add = parser.add_argument
-    add("--input", nargs="+", action="extend", metavar="PATH", help="folders, globs or files, local or gs://")
+    add("--input", nargs="+", action="extend", metavar="PATH", help="folders, globs or files, local, gs:// or s3://")
     add("--output", metavar="FOLDER", help="where the dataset goes; an empty folder, or one of a run to finish")
-    add("--time-base", default=MILLISECONDS, help=f"the grid of times: {' or '.join(TIME_BASES)} (%(default)s)")
+    add("--time-base", metavar="GRID", default=MILLISECONDS, help=f"{' or '.join(TIME_BASES)} (%(default)s)")
     add("--split-percents", metavar="TRAIN,VALIDATION,TEST", help="shares of the splits (90,5,5)")
     add("--split-regex", metavar="REGEX", help="read the split from the path instead; its group gives the name")
     add("--num-shards", metavar="N", help="shards a split (one for each 1,000 inputs)")
-    add("--max-notes", default=str(limits.max_notes), help="reject a file with more notes (%(default)s)")
-    add("--max-seconds", default=f"{limits.max_seconds:g}", help="reject a longer file (%(default)s)")
-    add("--max-bytes", default=str(limits.max_bytes), help="reject a larger file, unread (%(default)s)")
+    add("--max-notes", metavar="N", default=str(limits.max_notes), help="reject a file with more notes (%(default)s)")
+    add("--max-seconds", metavar="SECONDS", default=f"{limits.max_seconds:g}", help="reject a longer file (%(default)s)")
+    add("--max-bytes", metavar="N", default=str(limits.max_bytes), help="reject a larger file, unread (%(default)s)")
     return parser
 
 
 def main(argv: Sequence[str]) -> int:
     args, beam_flags = make_parser().parse_known_args(argv)
-    began = time.monotonic()
+    began, run_info = time.monotonic(), _run_info(argv)
     corpus, settings = _check(args, beam_flags)
     if info := output_folder.find_dataset(args.output, settings):
         print(f"already complete: {args.output}")
         _print_summary(info, args.output)
         return command.OK
     pipeline = _import_pipeline()
-    run_info = _run_info(argv)
     with command.StopSignal() as stop:
         output_folder.prepare(args.output, run_info)
         pipeline.run(corpus, pipeline.make_options(beam_flags), output=args.output, settings=settings, stop=stop)

@@ -41,7 +41,7 @@ class _ParsePiecesFn(beam.DoFn):
         self._progress_path = progress_path
 
     def process(self, chunk: Iterable[tuple[str, int]]) -> Iterator:
-        num_files = num_notes = 0
+        num_files = num_parsed = num_notes = 0
         for source, size in chunk:
             num_files += 1
             try:
@@ -52,12 +52,13 @@ class _ParsePiecesFn(beam.DoFn):
                 Metrics.counter(METRICS, f"rejected_{rejected.reject.reason}").inc()
                 yield beam.pvalue.TaggedOutput("rejects", rejected.reject)
                 continue
+            num_parsed += 1
             num_notes += len(notes)
             piece_id = notes.piece_id
             record = records.serialize_columns(piece_id=piece_id, group_id=piece_id, source=source, notes=notes)
             yield shard_of(piece_id, self._settings.num_shards), record
-            Metrics.counter(METRICS, "parsed").inc()
         Metrics.counter(METRICS, "inputs").inc(num_files)
+        Metrics.counter(METRICS, "parsed").inc(num_parsed)
         Metrics.counter(METRICS, "notes").inc(num_notes)
         if self._progress_path:
             note_progress(self._progress_path, num_files)
