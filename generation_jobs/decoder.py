@@ -200,7 +200,8 @@ class Decoder:
                 value = sampling.draw_ticks(output, deviation, first, settings)
             else:
                 drawn = sampling.draw_bin(output + sampling.drawable_mask(field), first, settings)
-                value = sampling.draw_within_bin(field, drawn, second)
+                within = tf.where(settings.temperature == 0, 0.5, second)  # greedy: the middle of a bin, every time
+                value = sampling.draw_within_bin(field, drawn, within)
             value = tf.where(is_given, given[:, index], value)
             bin_ = encode_bins(field, value)
             total += sampling.log_likelihood(field, output, bin_, value, deviation)
