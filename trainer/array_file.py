@@ -12,7 +12,7 @@ import numpy as np
 
 from midi_codec import storage
 
-# What zipfile and NumPy raise for bytes that are no whole archive; a flag or a method they do not know is a RuntimeError.
+# What zipfile and NumPy raise for bytes that are no whole archive; RuntimeError is for flags and methods they lack.
 _DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, KeyError, RuntimeError, ValueError)
 
 

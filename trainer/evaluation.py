@@ -12,7 +12,7 @@ that variance takes a pass of its own.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -48,17 +48,24 @@ class Evaluator:
         self._model, self._strategy, self._batch_size = model, strategy, batch_size
         self._step = tf.function(self._distributed_step, reduce_retracing=True)
 
-    def evaluate(self, pieces: Pieces) -> Evaluation:
-        """Raises ValueError when the split has no note."""
+    def evaluate(self, pieces: Pieces, *, between_chunks: Callable[[], None] = lambda: None) -> Evaluation:
+        """Measures the model on a split.
+
+        Args:
+          between_chunks: called between compiled calls; what it raises ends the evaluation.
+
+        Raises:
+          ValueError: the split has no note.
+        """
         if not pieces.num_notes:
             raise ValueError("the split holds no note, want at least one")
         table = self._model.table
         continuous = [field.name for field in table if field.loss == fields.MSE]
         deviations = dict.fromkeys(continuous, 1.0)
         if continuous:
-            sums = self._pass(pieces, deviations)
+            sums = self._pass(pieces, deviations, between_chunks)
             deviations = {name: max((sums[f"square_{name}"] / pieces.num_notes) ** 0.5, 0.1) for name in continuous}
-        sums = self._pass(pieces, deviations)
+        sums = self._pass(pieces, deviations, between_chunks)
         per_note = {name: total / pieces.num_notes for name, total in sums.items()}
         by_field = {field.name: per_note[f"nll_{field.name}"] for field in table}
         return Evaluation(
@@ -70,7 +77,9 @@ class Evaluator:
             num_notes=pieces.num_notes,
         )
 
-    def _pass(self, pieces: Pieces, deviations: Mapping[str, float]) -> dict[str, float]:
+    def _pass(
+        self, pieces: Pieces, deviations: Mapping[str, float], between_chunks: Callable[[], None]
+    ) -> dict[str, float]:
         model, strategy = self._model, self._strategy
         rows = self._batch_size // strategy.num_replicas_in_sync
         spread = {name: tf.constant(value, tf.float64) for name, value in deviations.items()}
@@ -84,6 +93,7 @@ class Evaluator:
                 sums, state = self._step(share_out(batch, strategy), state, spread)
                 for name, value in sums.items():
                     totals[name] = totals.get(name, 0.0) + float(value)
+                between_chunks()
         return totals
 
     def _distributed_step(self, batch, state, deviations):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -30,7 +30,7 @@ class Position:
 
 def feed(
     pieces: Pieces, table: FieldTable, config: TrainConfig, *, start_bins: np.ndarray, position: Position
-) -> Iterator[tuple[Batch, Position]]:
+) -> Generator[tuple[Batch, Position], None, None]:
     """Yields batches without end, each with the position after it; the same from the same position, always."""
     amounts = Augmentation(transpose=config.transpose, tempo=config.tempo, velocity=config.velocity)
 

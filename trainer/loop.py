@@ -1,6 +1,6 @@
 """A run: steps, validations, checkpoints, the best bundle, until epochs, minutes or patience end.
 
-RUN/run.json                 settings, dataset hash and code version; written first
+RUN/run.json                 settings and dataset hash; written first
 RUN/checkpoints/             to go on from
 RUN/metrics.jsonl            a line a validation
 RUN/tensorboard/             the same for TensorBoard
@@ -9,11 +9,12 @@ RUN/bundle/                  the best model so far
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
 import time
-from typing import Any
+from typing import Any, NoReturn
 
 import tensorflow as tf
 
@@ -21,11 +22,13 @@ from midi_codec import command, storage
 from midi_codec.progress import progress
 from trainer import bundle as bundle_lib
 from trainer import checkpoint
+from trainer.batches import Batch
 from trainer.config import TrainConfig
 from trainer.evaluation import Evaluation, Evaluator
 from trainer.feed import Position, feed
 from trainer.pieces import Pieces
 from trainer.prior import start_from_unigram
+from trainer.strategy import make_agreement
 from trainer.train_step import TrainStep
 
 
@@ -38,6 +41,7 @@ class RunState:
     seconds: float = 0.0
     loss_sum: float = 0.0  # since the last validation
     loss_events: int = 0
+    validation_due: bool = False  # the steps before it are done, and it is not
     best_nll: float = math.inf
     best_step: int = 0
     validations_since_best: int = 0
@@ -59,6 +63,7 @@ class Run:
         self, config: TrainConfig, step: TrainStep, strategy: tf.distribute.Strategy, *, folder: str, is_chief: bool
     ):
         self.config, self._step, self._folder, self._is_chief = config, step, folder, is_chief
+        self._agree = make_agreement(strategy)
         self._evaluator = Evaluator(step.model, strategy, batch_size=config.batch_size)
         restored = checkpoint.restore_latest(storage.join(folder, "checkpoints"), step.variables)
         self.state = RunState() if restored is None else RunState.from_json(restored)
@@ -73,44 +78,52 @@ class Run:
           origin: `dataset` and `baselines`, kept in the bundle.
 
         Raises:
-          command.Interrupted: a signal came; a checkpoint is saved.
-          RuntimeError: the loss is not a finite number.
+          command.Interrupted: a signal came, to this worker or another; a checkpoint is saved.
+          RuntimeError: a loss is not a finite number.
         """
-        state, config = self.state, self.config
+        state, model = self.state, self._step.model
         if state.finished:
             return
         if state.step == 0:
-            start_from_unigram(self._step.model, train)
-        total = round(config.epochs * len(train.raw))
+            start_from_unigram(model, train)
         started = time.monotonic() - state.seconds
-        batches = feed(
-            train, self._step.model.table, config, start_bins=self._step.model.start_bins, position=state.position
-        )
-        with progress(total=total, unit="notes", label="training") as bar:
+        batches = feed(train, model.table, self.config, start_bins=model.start_bins, position=state.position)
+        total = round(self.config.epochs * len(train.raw))
+        with contextlib.closing(batches), progress(total=total, unit="notes", label="training") as bar:
             bar.update(round(state.position.epochs_done * len(train.raw)))
-            for batch, after in batches:
-                loss, norm = self._step(batch, self.learning_rate())
-                if not (math.isfinite(loss) and math.isfinite(norm)):
-                    raise RuntimeError(
-                        f"the loss is {loss} and the gradients' norm {norm} at step {state.step} (before {after});"
-                        " a lower --learning-rate or --clip-norm may help"
-                    )
-                before, state.position = state.position, after
-                state.step += 1
-                state.seconds = time.monotonic() - started
-                state.loss_sum += loss
-                state.loss_events += batch.num_events
+            while True:
+                if state.validation_due:
+                    self._validate(validation, origin, stop)
+                if state.finished:
+                    return
+                batch, after = next(batches)
+                loss = self._apply(batch, after)
                 bar.note(f"loss {loss / batch.num_events:.3f}, best validation {state.best_nll:.3f} nats a note")
                 bar.update(batch.num_events)
-                done = self._share_done() >= 1
-                if done or self._validations_due(after) > self._validations_due(before):
-                    self._validate(validation, origin, is_last=done)
-                if state.finished:
-                    break
-                if stop.requested:
-                    self._save_checkpoint()
-                    raise command.Interrupted(f"step {state.step} is saved; the same command goes on from there")
-        batches.close()
+                stopping, state.seconds = self._agree(stop.requested, time.monotonic() - started)
+                state.validation_due |= self._share_done() >= 1
+                if stopping:
+                    self._interrupt()
+
+    def _apply(self, batch: Batch, after: Position) -> float:
+        """One step; the sum of its losses."""
+        state = self.state
+        loss, norm = self._step(batch, self.learning_rate())
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            raise RuntimeError(
+                f"the loss is {loss} and the gradients' norm {norm} at step {state.step} (before {after});"
+                " a lower --learning-rate or --clip-norm may help"
+            )
+        state.validation_due = self._validations_by(after) > self._validations_by(state.position)
+        state.position = after
+        state.step += 1
+        state.loss_sum += loss
+        state.loss_events += batch.num_events
+        return loss
+
+    def _interrupt(self) -> NoReturn:
+        self._save_checkpoint()
+        raise command.Interrupted(f"step {self.state.step} is saved; the same command goes on from there")
 
     def learning_rate(self) -> float:
         """Of the next step: linear warm-up, then a cosine down to `final_rate` of the highest."""
@@ -125,19 +138,27 @@ class Run:
             share = max(share, self.state.seconds / (60 * self.config.max_minutes))
         return share
 
-    def _validations_due(self, position: Position) -> int:
+    def _validations_by(self, position: Position) -> int:
         return math.floor(position.epochs_done / self.config.evaluate_every)
 
-    def _validate(self, validation: Pieces, origin: dict[str, Any], *, is_last: bool) -> None:
+    def _validate(self, validation: Pieces, origin: dict[str, Any], stop: command.StopSignal) -> None:
         state = self.state
-        evaluation = self._evaluator.evaluate(validation)
+
+        def between_chunks() -> None:
+            if self._agree(stop.requested, 0.0)[0]:
+                self._interrupt()  # with `validation_due`, so that the run goes on with this validation
+
+        evaluation = self._evaluator.evaluate(validation, between_chunks=between_chunks)
+        if not math.isfinite(evaluation.nll):
+            raise RuntimeError(f"the validation NLL is {evaluation.nll} after step {state.step}")
+        state.validation_due = False
         if evaluation.nll < state.best_nll:
             state.best_nll, state.best_step, state.validations_since_best = evaluation.nll, state.step, 0
             self._save_bundle(evaluation, origin)
         else:
             state.validations_since_best += 1
         patience = self.config.patience
-        state.finished = is_last or (patience is not None and state.validations_since_best >= patience)
+        state.finished = self._share_done() >= 1 or (patience is not None and state.validations_since_best >= patience)
         entry = {
             "step": state.step,
             "epoch": round(state.position.epochs_done, 4),
@@ -153,7 +174,7 @@ class Run:
         self._save_checkpoint()
 
     def _write_metrics(self, entry: dict[str, Any]) -> None:
-        if not self._is_chief:
+        if self._summary is None:
             return
         lines = "".join(json.dumps(line) + "\n" for line in self.state.metrics)
         storage.write_bytes(storage.join(self._folder, "metrics.jsonl"), lines.encode())

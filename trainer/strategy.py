@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -13,14 +14,28 @@ DEFAULT_PORT = 2222
 
 
 def make_strategy() -> tf.distribute.Strategy:
-    """`TF_CONFIG` gives MultiWorkerMirroredStrategy, several GPUs MirroredStrategy, else the one device."""
-    config = os.environ.get("TF_CONFIG")
-    if config and len(json.loads(config).get("cluster", {}).get("worker", [])) > 1:
+    """`TF_CONFIG` gives MultiWorkerMirroredStrategy, several GPUs MirroredStrategy, else the one device.
+
+    Raises:
+      UserError: `TF_CONFIG` is not what TensorFlow documents.
+    """
+    if _num_workers(os.environ.get("TF_CONFIG")) > 1:
         return tf.distribute.MultiWorkerMirroredStrategy()
     gpus = tf.config.list_logical_devices("GPU")
     if len(gpus) > 1:
         return tf.distribute.MirroredStrategy()
     return tf.distribute.OneDeviceStrategy(gpus[0].name if gpus else "/cpu:0")
+
+
+def _num_workers(tf_config: str | None) -> int:
+    if not tf_config:
+        return 1
+    try:
+        cluster = json.loads(tf_config).get("cluster", {})
+        return len(cluster.get("chief", [])) + len(cluster.get("worker", []))
+    except (AttributeError, TypeError, ValueError) as error:
+        wanted = '{"cluster": {"worker": [host:port, ...]}, "task": {"type": "worker", "index": 0}}'
+        raise UserError(f"TF_CONFIG is {tf_config!r}, want JSON such as {wanted}") from error
 
 
 def set_tf_config(num_workers: int | None, host_pattern: str | None) -> None:
@@ -37,9 +52,9 @@ def set_tf_config(num_workers: int | None, host_pattern: str | None) -> None:
     """
     if num_workers is None or num_workers == 1 or os.environ.get("TF_CONFIG"):
         return
-    problems = []
     if num_workers < 1:
-        problems.append(f"--num-workers is {num_workers}, want at least 1")
+        raise UserError(f"--num-workers is {num_workers}, want at least 1")
+    problems = []
     if not host_pattern or "{index}" not in host_pattern:
         problems.append(f"--worker-host-pattern is {host_pattern!r}, want a host name with {{index}} in it")
     index = os.environ.get("JOB_COMPLETION_INDEX", "")
@@ -56,6 +71,29 @@ def set_tf_config(num_workers: int | None, host_pattern: str | None) -> None:
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
-    """Whether this process writes: the first worker, or the only process."""
+    """Whether this process writes: the chief if the cluster names one, else the first worker, or the only process."""
     resolver = strategy.cluster_resolver
-    return resolver is None or not resolver.task_type or (resolver.task_type == "worker" and resolver.task_id == 0)
+    if resolver is None or not resolver.task_type:
+        return True
+    has_chief = "chief" in resolver.cluster_spec().jobs
+    return resolver.task_type == "chief" or (not has_chief and resolver.task_type == "worker" and resolver.task_id == 0)
+
+
+def make_agreement(strategy: tf.distribute.Strategy) -> Callable[[bool, float], tuple[bool, float]]:
+    """A function of (stop requested, seconds) whose result all workers share: any worker's request, their mean time.
+
+    Workers that decided by a signal or a clock of their own would wait for each other for ever. All of them have to
+    call it alike.
+    """
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return lambda stop, seconds: (stop, seconds)
+
+    @tf.function
+    def mean(values):
+        return strategy.reduce(tf.distribute.ReduceOp.MEAN, strategy.run(lambda v: v, args=(values,)), axis=None)
+
+    def agree(stop: bool, seconds: float) -> tuple[bool, float]:
+        share, agreed = mean(tf.constant([float(stop), seconds], tf.float64)).numpy()
+        return bool(share > 0), float(agreed)
+
+    return agree

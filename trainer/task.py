@@ -18,7 +18,10 @@ from typing import Any
 
 from midi_codec import command, dataset_info, fields, storage
 from midi_codec.command import UserError
+from midi_codec.notes import BEATS
 from trainer import config as config_lib
+
+RUN_FILE = "run.json"
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -40,43 +43,61 @@ def main(argv: Sequence[str]) -> int:
     args = make_parser().parse_args(argv)
     config = config_lib.read(args)
     info = dataset_info.load(args.data)
-    table = make_field_table(info, config.timing_loss, args.data)
+    table = make_field_table(info, config, args.data)
     check_folder(args.output, config, info)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up notices are not news here
     with command.StopSignal() as stop:
         return train(args, config, info, table, stop)
 
 
-def make_field_table(info: dataset_info.DatasetInfo, timing_loss: str, place: str) -> fields.FieldTable:
+def make_field_table(info: dataset_info.DatasetInfo, config: config_lib.TrainConfig, place: str) -> fields.FieldTable:
     """The field table of the training split.
 
     Raises:
-      UserError: a split that training needs is empty.
+      UserError: a split that training needs is empty, or a setting does not fit the grid.
     """
-    empty = [split for split in ("train", "validation") if not info.splits[split].num_notes]
-    if empty:
-        raise UserError(f"{place}: the {split} split holds no piece, want at least one" for split in empty)
+    problems = [
+        f"{place}: the {split} split holds no piece, want at least one"
+        for split in ("train", "validation")
+        if not info.splits[split].num_notes
+    ]
+    if config.tempo and info.time_base == BEATS:
+        problems.append(f"tempo is {config.tempo} but {place} lies on a grid of {BEATS}, which has no tempo; want 0")
+    if problems:
+        raise UserError(problems)
     histograms = info.histograms["train"]
     return fields.build_field_table(
         {name: (histograms[name].values, histograms[name].counts) for name in ("step", "duration")},
         programs=info.programs,
         time_base=info.time_base,
-        timing_loss=timing_loss,
+        timing_loss=config.timing_loss,
     )
 
 
+def claim_folder(folder: str, config: config_lib.TrainConfig, info: dataset_info.DatasetInfo) -> None:
+    """Writes `run.json`, or compares it with the one that is there, as `check_folder` does."""
+    text = json.dumps(_described(config, info), indent=1) + "\n"
+    if not storage.write_bytes(storage.join(folder, RUN_FILE), text.encode(), only_if_absent=True):
+        check_folder(folder, config, info)
+
+
+def _described(config: config_lib.TrainConfig, info: dataset_info.DatasetInfo) -> dict[str, Any]:
+    return {**dataclasses.asdict(config), "dataset": info.hash}
+
+
 def check_folder(folder: str, config: config_lib.TrainConfig, info: dataset_info.DatasetInfo) -> None:
-    """Writes `run.json`, or compares it with the one that is there.
+    """Compares the run with the one that is in the folder, if there is one.
 
     Raises:
       UserError: the folder holds a run with other settings or another dataset; every difference at once.
     """
-    wanted: dict[str, Any] = {**dataclasses.asdict(config), "dataset": info.hash}
-    path = storage.join(folder, "run.json")
-    text = json.dumps(wanted, indent=1) + "\n"
-    if storage.write_bytes(path, text.encode(), only_if_absent=True):
+    wanted, path = _described(config, info), storage.join(folder, RUN_FILE)
+    try:
+        there = json.loads(storage.read_bytes(path))
+    except FileNotFoundError:
         return
-    there = json.loads(storage.read_text(path))
+    except ValueError as error:
+        raise UserError(f"{path}: not JSON: {error}") from error
     names = sorted(wanted.keys() | there.keys())
     raise_for = [
         f"{path}: {name} is {there.get(name)!r} there and {wanted.get(name)!r} here; want the same, or another --output"
@@ -102,6 +123,9 @@ def train(
     replicas = devices.num_replicas_in_sync
     if config.batch_size % replicas:
         raise UserError(f"--batch-size is {config.batch_size}, want a multiple of the {replicas} replicas")
+    is_chief = strategy.is_chief(devices)
+    if is_chief:
+        claim_folder(args.output, config, info)
     from trainer.loop import Run
     from trainer.train_step import TrainStep
 
@@ -113,11 +137,11 @@ def train(
         "baselines": {name: dataclasses.asdict(score) for name, score in scores.items()},
     }
     step = TrainStep(config, table, devices)
-    run = Run(config, step, devices, folder=args.output, is_chief=strategy.is_chief(devices))
+    run = Run(config, step, devices, folder=args.output, is_chief=is_chief)
     if run.state.finished:
         print(f"{args.output} is finished already")
     run.train(splits["train"], splits["validation"], stop=stop, origin=origin)
-    if strategy.is_chief(devices):
+    if is_chief:
         print_summary(args.output)
     return command.OK
 

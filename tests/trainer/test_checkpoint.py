@@ -46,7 +46,9 @@ def flip(data: bytes, place: int) -> bytes:
     return data[:place] + bytes([data[place] ^ 0xFF]) + data[place + 1 :]
 
 
-@pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: b"", lambda data: b"x" * len(data)])
+@pytest.mark.parametrize(
+    "damage", [lambda data: data[: len(data) // 2], lambda data: b"", lambda data: b"x" * len(data)]
+)
 def test_a_damaged_one_is_passed_over_with_a_warning(tmp_path, caplog, damage):
     save(tmp_path, 1)
     save(tmp_path, 2)

@@ -1,0 +1,216 @@
+"""The command in this process: a run, a stop, and what it refuses. Kills and workers are in test_task_slow."""
+
+import json
+import signal
+
+import numpy as np
+import pytest
+
+from midi_codec import command
+from midi_codec.notes import BEATS, Notes
+from tests.trainer.tiny import make_many, write_dataset
+from trainer import array_file, bundle, checkpoint, task, train_step
+
+SETTINGS = {
+    "units": "16",
+    "layers": "1",
+    "head_units": "16",
+    "dropout": "0.3",
+    "batch_size": "4",
+    "window": "16",
+    "epochs": "4",
+    "evaluate_every": "1",
+    "learning_rate": "0.01",
+    "warmup_steps": "3",
+    "transpose": "2",
+}
+SPLITS = {"train": make_many([20, 9, 30, 14, 25]), "validation": make_many([12, 20])}
+
+
+def flags(**changes: str) -> list[str]:
+    given = {**SETTINGS, **changes}
+    return [part for name, value in given.items() for part in (f"--{name.replace('_', '-')}", value)]
+
+
+def run(data, output, *more: str, **changes: str) -> int:
+    argv = ["--data", str(data), "--output", str(output), *flags(**changes), *more]
+    return command.run("python -m trainer.task", task.main, argv)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> str:
+    root = str(tmp_path_factory.mktemp("data"))
+    write_dataset(root, SPLITS)
+    return root
+
+
+@pytest.fixture(scope="module")
+def finished(data, tmp_path_factory):
+    """A run folder after one undisturbed run."""
+    folder = tmp_path_factory.mktemp("run")
+    assert run(data, folder) == command.OK
+    return folder
+
+
+def last_checkpoint(folder) -> dict[str, np.ndarray]:
+    return array_file.read(checkpoint.paths(str(folder / "checkpoints"))[-1])
+
+
+def files(folder) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_run_leaves_what_it_promises(finished):
+    described = json.loads((finished / "run.json").read_text())
+    assert described["units"] == 16 and described["dropout"] == 0.3 and len(described["dataset"]) == 32
+    lines = [json.loads(line) for line in (finished / "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1.0, 2.0, 3.0, 4.0]
+    assert {"step", "seconds", "train_loss", "validation_nll", "learning_rate", "validation_nll_step"} <= lines[
+        0
+    ].keys()
+    assert lines[-1]["train_loss"] < lines[0]["train_loss"]
+    assert list((finished / "tensorboard").iterdir())
+    loaded = bundle.load(str(finished / "bundle"))
+    best = min(lines, key=lambda line: line["validation_nll"])
+    assert loaded.metrics["step"] == best["step"] and loaded.metrics["validation_nll"] == best["validation_nll"]
+    assert loaded.metrics["num_notes"] == 32
+    assert set(loaded.metrics["baselines"]) == {"unigram", "bigram"}
+    assert set(loaded.metrics["accuracy"]) == {"step", "pitch", "duration", "velocity"}
+    assert set(loaded.metrics["error_milliseconds"]) == {"step", "duration"}
+
+
+def test_the_summary_shows_model_and_baselines(data, finished, capsys):
+    assert run(data, finished) == command.OK
+    printed = capsys.readouterr().out
+    assert f"{finished} is finished already" in printed
+    metrics = bundle.load(str(finished / "bundle")).metrics
+    rows = {line.split()[0]: line.split()[1:] for line in printed.splitlines() if line[:1].isalpha()}
+    assert float(rows["model"][0]) == pytest.approx(metrics["validation_nll"], abs=6e-4)
+    for name in ("unigram", "bigram"):
+        assert float(rows[name][0]) == pytest.approx(metrics["baselines"][name]["nll"], abs=6e-4)
+
+
+def test_a_second_run_changes_nothing(data, finished):
+    before = files(finished)
+    assert run(data, finished) == command.OK
+    after = files(finished)
+    assert {name: data for name, data in after.items() if "tensorboard" not in name} == {
+        name: data for name, data in before.items() if "tensorboard" not in name
+    }
+
+
+def test_other_settings_in_the_same_folder(data, finished, capsys):
+    before = files(finished)
+    assert run(data, finished, units="32", dropout="0.1") == command.USER_ERROR
+    printed = capsys.readouterr().err.splitlines()
+    place = f"python -m trainer.task: {finished}/run.json"
+    assert printed == [
+        f"{place}: dropout is 0.3 there and 0.1 here; want the same, or another --output",
+        f"{place}: units is 16 there and 32 here; want the same, or another --output",
+    ]
+    assert files(finished) == before
+
+
+def test_another_dataset_in_the_same_folder(finished, tmp_path, capsys):
+    write_dataset(str(tmp_path), {**SPLITS, "validation": make_many([5])})
+    assert run(tmp_path, finished) == command.USER_ERROR
+    assert "run.json: dataset is '" in capsys.readouterr().err
+
+
+class StopAt:
+    """Raises SIGTERM in the middle of the numbered calls of a method, counted over all runs."""
+
+    def __init__(self, monkeypatch, owner: type, name: str, *, at: int):
+        self.calls, self._at, self._method = 0, at, getattr(owner, name)
+        monkeypatch.setattr(owner, name, lambda *a, **k: self(*a, **k))
+
+    def __call__(self, *args, **kwargs):
+        self.calls += 1
+        if self.calls == self._at:
+            signal.raise_signal(signal.SIGTERM)
+        return self._method(*args, **kwargs)
+
+
+def assert_same_run(folder, finished):
+    want, got = last_checkpoint(finished), last_checkpoint(folder)
+    assert got.keys() == want.keys()
+    for name in want.keys() - {"state"}:
+        assert (got[name] == want[name]).all(), name
+    states = [json.loads(arrays["state"].tobytes()) for arrays in (got, want)]
+    for state in states:
+        del state["seconds"]
+        for line in state["metrics"]:
+            del line["seconds"]
+    assert states[0] == states[1]
+    assert bundle.load(str(folder / "bundle")).hash == bundle.load(str(finished / "bundle")).hash
+
+
+def test_a_stopped_run_goes_on_to_the_same_weights(data, finished, tmp_path, monkeypatch, capsys):
+    StopAt(monkeypatch, train_step.TrainStep, "__call__", at=5)
+    assert run(data, tmp_path) == command.INTERRUPTED
+    assert "interrupted; step 5 is saved" in capsys.readouterr().err
+    assert run(data, tmp_path) == command.OK
+    assert_same_run(tmp_path, finished)
+
+
+def test_a_stop_within_a_validation_is_heard(data, finished, tmp_path, monkeypatch):
+    from trainer import evaluation, loop
+
+    saved = []
+    StopAt(monkeypatch, evaluation, "share_out", at=1)
+    monkeypatch.setattr(loop.Run, "_save_bundle", lambda *a, f=loop.Run._save_bundle: (saved.append(1), f(*a))[1])
+    assert run(data, tmp_path) == command.INTERRUPTED
+    assert not saved and not (tmp_path / "metrics.jsonl").exists()
+    state = json.loads(last_checkpoint(tmp_path)["state"].tobytes())
+    assert state["validation_due"] and state["position"]["epochs_done"] == 1.0
+    assert run(data, tmp_path) == command.OK
+    assert_same_run(tmp_path, finished)
+
+
+def test_patience_ends_a_run(data, tmp_path):
+    # A rate this small makes nothing better that float32 could show.
+    assert run(data, tmp_path, learning_rate="1e-30", patience="1", epochs="50") == command.OK
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert len(lines) == 2 and bundle.load(str(tmp_path / "bundle")).metrics["step"] == json.loads(lines[0])["step"]
+
+
+def test_a_loss_that_is_not_finite_is_a_fault(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(train_step.TrainStep, "__call__", lambda *_: (float("nan"), 1.0))
+    with pytest.raises(RuntimeError, match="the loss is nan and the gradients' norm 1.0 at step 0"):
+        run(data, tmp_path)
+
+
+def test_an_empty_split(tmp_path, capsys):
+    write_dataset(str(tmp_path / "data"), {"train": SPLITS["train"]})
+    assert run(tmp_path / "data", tmp_path / "run") == command.USER_ERROR
+    want = f"python -m trainer.task: {tmp_path}/data: the validation split holds no piece, want at least one\n"
+    assert capsys.readouterr().err == want
+    assert not (tmp_path / "run").exists()
+
+
+def test_tempo_augmentation_would_leave_a_beat_grid(tmp_path, capsys):
+    columns = {
+        name: getattr(SPLITS["train"][0], name) for name in ("pitch", "velocity", "start", "duration", "program")
+    }
+    piece = Notes.from_columns(**columns, time_base=BEATS)
+    write_dataset(str(tmp_path / "data"), {"train": [piece], "validation": [piece]}, time_base=BEATS)
+    assert run(tmp_path / "data", tmp_path / "run", tempo="0.1") == command.USER_ERROR
+    assert "tempo is 0.1 but " in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_mistake_that_the_devices_show_does_not_claim_the_folder(data, tmp_path, monkeypatch, capsys):
+    import tensorflow as tf
+
+    from trainer import strategy
+
+    two = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    monkeypatch.setattr(strategy, "make_strategy", lambda: two)
+    assert run(data, tmp_path / "run", batch_size="5") == command.USER_ERROR
+    assert "--batch-size is 5, want a multiple of the 2 replicas" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_data_that_is_no_dataset(tmp_path, capsys):
+    assert run(tmp_path, tmp_path / "run") == command.USER_ERROR
+    assert f"{tmp_path} is not a complete dataset" in capsys.readouterr().err
