@@ -44,7 +44,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--split-regex", metavar="REGEX", help="read the split from the path instead; its group gives the name")
     add("--num-shards", metavar="N", help="shards a split (one for each 1,000 inputs)")
     add("--max-notes", metavar="N", default=str(limits.max_notes), help="reject a file with more notes (%(default)s)")
-    add("--max-seconds", metavar="SECONDS", default=f"{limits.max_seconds:g}", help="reject a longer file (%(default)s)")
+    add("--max-seconds", metavar="X", default=f"{limits.max_seconds:g}", help="reject a longer file (%(default)s)")
     add("--max-bytes", metavar="N", default=str(limits.max_bytes), help="reject a larger file, unread (%(default)s)")
     return parser
 
@@ -59,7 +59,7 @@ def main(argv: Sequence[str]) -> int:
         return command.OK
     pipeline = _import_pipeline()
     with command.StopSignal() as stop:
-        output_folder.prepare(args.output, run_info)
+        output_folder.prepare(args.output, run_info, will_write=pipeline.file_names(corpus, settings))
         pipeline.run(corpus, pipeline.make_options(beam_flags), output=args.output, settings=settings, stop=stop)
     info = _load_result(args.output)
     seconds = time.monotonic() - began
@@ -167,7 +167,11 @@ def _load_result(output: str) -> DatasetInfo:
     """
     if storage.exists(storage.join(output, dataset_info.FILE_NAME)):
         return dataset_info.load(output)
-    raise ledger.nothing_kept(output, ledger.read_rejects(output))
+    try:
+        rejects = ledger.read_rejects(output)
+    except FileNotFoundError as error:
+        raise RuntimeError(f"the pipeline ended and left no dataset in {output}; see the runner's log") from error
+    raise ledger.nothing_kept(output, rejects)
 
 
 def _run_info(argv: Sequence[str]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import json
 import os
 import posixpath
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from beam_pipelines.settings import Settings
@@ -71,12 +71,15 @@ def _paths_in(output: str) -> list[str]:
     return [entry.path for entry in storage.list_files(output)]
 
 
-def prepare(output: str, run_info: Mapping[str, Any]) -> None:
-    """Marks the folder as ours, then deletes what a killed run left."""
+def prepare(output: str, run_info: Mapping[str, Any], *, will_write: Collection[str] = ()) -> None:
+    """Marks the folder as ours, then deletes what a killed run left and this one will not overwrite.
+
+    Overwriting rather than deleting keeps a stray twin of this run harmless: it writes the same bytes.
+    """
     write_run_info(output, run_info)
     for path in _paths_in(output):
         name = path.removeprefix(output.rstrip("/") + "/")
-        if _SHARD.fullmatch(name) or _LEDGER.fullmatch(name):
+        if name not in will_write and (_SHARD.fullmatch(name) or _LEDGER.fullmatch(name)):
             storage.delete(path)
     if "://" not in output:  # buckets have no unfinished files, and listings show none
         for name in os.listdir(output):

@@ -1,7 +1,7 @@
 """The encode pipeline as a whole, and how a command runs it: with progress, and gone soon after a signal.
 
-    chunks of paths -> ParsePieces -> (shard, record) -> WriteShards -> Publish
-                          `-> rejects ------------------------------------^
+chunks of paths -> ParsePieces -> (shard, record) -> WriteShards -> results -> Publish
+                   ParsePieces -> rejects -------------------------------------> Publish
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ from collections.abc import Iterator, Sequence
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions, _BeamArgumentParser
 
+from beam_pipelines import ledger
 from beam_pipelines.corpus import Corpus
 from beam_pipelines.parse_pieces import ParsePieces
 from beam_pipelines.publish import Publish
 from beam_pipelines.settings import Settings
 from beam_pipelines.write_shards import WriteShards
 from midi_codec.command import Interrupted, StopSignal
+from midi_codec.dataset_info import shard_name
 from midi_codec.progress import Progress, progress
 
 FILES_A_CHUNK = 50  # enough to make the cost of an element small, few enough to share out evenly
@@ -60,6 +62,13 @@ def build(
     shards = parsed.pieces | "WriteShards" >> WriteShards(output, settings, splits)
     publish = Publish(output, settings, num_inputs=len(corpus.sources), other_files=corpus.other_files)
     _ = (shards, parsed.rejects) | "Publish" >> publish
+
+
+def file_names(corpus: Corpus, settings: Settings) -> set[str]:
+    """What the pipeline will write, but for `dataset_info.json`."""
+    splits = settings.split_rule.splits_of(corpus.sources)
+    shards = {shard_name(split, index, settings.num_shards) for split in splits for index in range(settings.num_shards)}
+    return shards | {ledger.file_name(ledger.REJECTS), ledger.file_name(ledger.DUPLICATES)}
 
 
 def run(corpus: Corpus, options: PipelineOptions, *, output: str, settings: Settings, stop: StopSignal) -> None:

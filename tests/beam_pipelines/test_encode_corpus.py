@@ -32,9 +32,7 @@ def encode(*flags: str) -> int:
 
 def files_of(folder) -> dict[str, bytes]:
     """Everything that the promise of equal bytes covers."""
-    return {
-        path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.name != "run_info.json"
-    }
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.name != "run_info.json"}
 
 
 def pieces_of(folder, split: str) -> list[Piece]:
@@ -310,9 +308,7 @@ def run_pipeline(found: Corpus, output, settings: Settings) -> dict[str, int]:
 
 def test_the_same_bytes_in_whatever_order_files_are_read(many, tmp_path):
     found = corpus.find([str(many.parent / "music")])
-    settings = make_settings(
-        inputs_hash=found.hash, num_shards=3, split_rule=SplitRule(percents=(60, 20, 20))
-    )
+    settings = make_settings(inputs_hash=found.hash, num_shards=3, split_rule=SplitRule(percents=(60, 20, 20)))
     order = list(range(len(found.sources)))
     random.Random(1).shuffle(order)
     for indices in (order, order[::-1]):

@@ -84,12 +84,19 @@ def test_a_file_is_no_folder(tmp_path):
 def test_prepare_deletes_what_a_killed_run_left_and_nothing_else(tmp_path):
     output_folder.write_run_info(str(tmp_path), {"started": "before"})
     left = ["train-00001-of-00007.tfrecord", "rejects-00000-of-00001.jsonl", ".0123.partial"]
-    strangers = ["notes.txt", "train-1-of-7.tfrecord", "deep/train-00001-of-00007.tfrecord", "dataset.json"]
+    to_be_written = "train-00001-of-00008.tfrecord"
+    strangers = [
+        to_be_written,
+        "notes.txt",
+        "train-1-of-7.tfrecord",
+        "deep/train-00001-of-00007.tfrecord",
+        "dataset.json",
+    ]
     for name in left + strangers:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     assert output_folder.find_dataset(str(tmp_path), make_settings()) is None
-    output_folder.prepare(str(tmp_path), {"started": "now"})
+    output_folder.prepare(str(tmp_path), {"started": "now"}, will_write={to_be_written})
     there = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file())
     assert there == sorted([*strangers, "run_info.json"])
     assert json.loads((tmp_path / "run_info.json").read_text()) == {

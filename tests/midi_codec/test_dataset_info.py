@@ -56,7 +56,6 @@ def test_the_hash_follows_the_content_and_not_the_order_of_keys():
     assert make_info(other_files=2).hash != info.hash
 
 
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
