@@ -197,7 +197,7 @@ class Decoder:
             deviation = self.bundle.deviations.get(field.name, 1.0)
             first, second = uniforms[:, 1 + 2 * index], uniforms[:, 2 + 2 * index]
             if field.loss == fields.MSE:
-                value = sampling.draw_ticks(output, deviation, first, settings)
+                value = sampling.draw_ticks(field, output, deviation, first, settings)
             else:
                 drawn = sampling.draw_bin(output + sampling.drawable_mask(field), first, settings)
                 within = tf.where(settings.temperature == 0, 0.5, second)  # greedy: the middle of a bin, every time

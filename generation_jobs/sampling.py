@@ -15,6 +15,8 @@ from midi_codec import fields
 from trainer import likelihoods
 from trainer.model import MASKED_LOGIT
 
+MAX_FLOAT_TICK = 2**31 - 128  # the largest float32 that int32 holds
+
 
 @dataclasses.dataclass(frozen=True)
 class RowSettings:
@@ -92,14 +94,17 @@ def draw_within_bin(field: fields.FieldSpec, bins: tf.Tensor, uniform: tf.Tensor
     return tf.gather(tf.constant(lows, tf.int32), bins) + tf.minimum(place, span - 1)
 
 
-def draw_ticks(mean: tf.Tensor, deviation: float, uniform: tf.Tensor, settings: RowSettings) -> tf.Tensor:
-    """`[rows]` int32 from an MSE head: its Gaussian, rounded to the tick; what falls below 0 is tick 0.
+def draw_ticks(
+    field: fields.FieldSpec, mean: tf.Tensor, deviation: float, uniform: tf.Tensor, settings: RowSettings
+) -> tf.Tensor:
+    """`[rows]` int32 from an MSE head: its Gaussian, rounded to the tick, held within 0 and the corpus's largest.
 
     Temperature scales the deviation; `top_p` and `top_k` say nothing of a number and are left aside.
     """
     normal = tf.math.ndtri(uniform)
     ticks = tf.floor(mean + normal * np.float32(deviation) * settings.temperature + 0.5)
-    return tf.cast(tf.maximum(ticks, 0.0), tf.int32)
+    largest = np.float32(min(field.largest, MAX_FLOAT_TICK))
+    return tf.cast(tf.clip_by_value(ticks, 0.0, largest), tf.int32)
 
 
 def log_likelihood(

@@ -10,6 +10,7 @@ from trainer import bundle as bundle_lib
 from trainer.bundle import Bundle
 from trainer.model import ModelConfig, NoteModel
 
+CELL_WEIGHTS = ("kernel", "recurrent_kernel", "bias")
 CONFIG = {"units": 16, "layers": 2, "head_units": 16, "dropout": 0.1}
 
 
@@ -47,9 +48,7 @@ def test_names_of_weights_are_the_same_in_every_instance(bundle):
     again = bundle_lib.get_weights(NoteModel(ModelConfig(**CONFIG), make_table()))
     assert again.keys() == bundle.weights.keys()
     assert {"head_kernel", "embedding_pitch", "condition_velocity_step"} <= again.keys()
-    assert {
-        f"lstm_{layer}/lstm_cell/{name}" for layer in (0, 1) for name in ("kernel", "recurrent_kernel", "bias")
-    } <= (again.keys())
+    assert {f"lstm_{layer}/lstm_cell/{name}" for layer in (0, 1) for name in CELL_WEIGHTS} <= (again.keys())
 
 
 def test_the_model_of_a_bundle_has_its_weights(bundle):
