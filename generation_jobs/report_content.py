@@ -66,7 +66,7 @@ def make_content(
         warnings=list(_warnings(pieces, run, info, synthesizer)),
         figures=_figures(pieces, run),
         facts=[{"label": label, "value": value} for label, value in [*facts, *_origin(pieces)]],
-        highlights_note=_highlights_note(len(highlights)),
+        highlights_note=_highlights_note(len(highlights), len(sounds), len(sound_links), sound_folder),
         comparison_note=comparison_note,
         training=run.section() if run else None,
         data=data,
@@ -175,11 +175,12 @@ def _length(seconds: float) -> tuple[str, str]:
     return (f"{seconds / 60:.1f}", "minutes") if seconds >= 60 else (f"{seconds:.0f}", "seconds")
 
 
-def _highlights_note(num: int) -> str:
+def _highlights_note(num: int, num_inside: int, num_beside: int, sound_folder: str) -> str:
+    beside = f", that of {num_beside:,} beside it in {sound_folder}" if num_beside else ""
     return (
         f"The {num} highlights are spread evenly over the log-likelihood a note: the piece that the model finds least "
-        "likely, the most likely one, and those at equal distances between. Their sound is inside this page; that of "
-        "the others lies beside it."
+        "likely, the most likely one, and those at equal distances between. "
+        f"The sound of {num_inside} pieces is inside this page{beside}."
     )
 
 

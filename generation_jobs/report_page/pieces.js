@@ -12,7 +12,7 @@ const COLUMNS = [
     show: (piece) => decimal(piece.log_likelihood_per_note),
   },
   ...CHECKS.map((name) => ({
-    key: `check-${name}`, title: checkTitle(name), value: (piece) => piece.checks[name],
+    key: name, isCheck: true, title: checkTitle(name), value: (piece) => piece.checks[name],
     show: (piece) => checkText(name, piece.checks[name]),
   })),
 ];
@@ -43,7 +43,7 @@ class PieceList {
       html("th", { scope: "col" }, html("span", { class: "hidden" }, "Play")),
       html("th", { scope: "col" }, html("span", { class: "hidden" }, "Piano roll")),
       ...COLUMNS.map((column) => {
-        column.head = html("th", { scope: "col", class: column.text ? "text" : null },
+        column.head = html("th", { scope: "col", class: column.text ? "text" : column.isCheck ? "check" : null },
           html("button", { type: "button", onclick: () => this.sortBy(column) }, column.title));
         return column.head;
       }));
@@ -145,7 +145,7 @@ class PieceList {
       html("td", { class: "text name" }, piece.seed_id, " ",
         html("span", { class: "sample" }, `sample ${piece.sample}${piece.is_highlight && !this.highlightsOnly ? " · highlight" : ""}`),
         html("span", { class: "summary" }, summary)),
-      ...COLUMNS.slice(1).map((column) => html("td", { class: "number" }, column.show(piece))));
+      ...COLUMNS.slice(1).map((column) => html("td", { class: column.isCheck ? "number check" : "number" }, column.show(piece))));
   }
 
   // Draws what comes near the window, and frees what leaves it: a thousand canvases would fill the memory.

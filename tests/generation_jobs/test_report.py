@@ -16,7 +16,7 @@ import pytest
 
 from generation_jobs import audio_plain, audio_vorbis, report, report_content, report_music, report_sounds
 from generation_jobs.corpus_comparison import Part, compare
-from midi_codec import command
+from midi_codec import command, storage
 from midi_codec.notes import BEATS, MILLISECONDS, Notes
 from tests.generation_jobs.report_fakes import BUNDLE_HASH, make_dataset, make_music, make_notes, make_run
 
@@ -312,3 +312,18 @@ def test_help_imports_nothing_slow():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=True)
     assert done.stderr.strip() == "[]"
     assert "--music" in done.stdout
+
+
+@pytest.mark.slow
+def test_music_data_and_page_may_lie_in_a_bucket(folders, gs_bucket, monkeypatch):
+    monkeypatch.setattr(report_music, "choose_highlights", lambda pieces: [0])
+    for path in folders.rglob("*"):
+        if path.is_file():
+            storage.write_bytes(f"{gs_bucket}/{path.relative_to(folders)}", path.read_bytes())
+    output = f"{gs_bucket}/pages/report.html"
+    flags = ["--music", f"{gs_bucket}/music", "--data", f"{gs_bucket}/data", "--run", f"{gs_bucket}/run"]
+    assert report.main([*flags, "--output", output]) == command.OK
+    pieces = data_of(storage.read_text(output))["pieces"]
+    assert len(pieces) == 6 and pieces[0]["sound"] == "inside" and pieces[0]["link"] is None
+    for piece in pieces[1:]:
+        assert storage.read_bytes(storage.join(f"{gs_bucket}/pages", piece["sound"][2:])).startswith(b"OggS")

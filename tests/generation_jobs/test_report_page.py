@@ -404,3 +404,9 @@ def test_a_thousand_pieces(visit, tmp_path):
     page.locator("tr.piece").nth(99).scroll_into_view_if_needed()
     visited.wait("document.querySelectorAll('.thumb canvas')[99].dataset.view")
     visited.wait("document.querySelectorAll('.thumb canvas')[0].width === 0")  # freed again
+
+
+@pytest.mark.parametrize("width", [600, 790, 1030])
+def test_no_width_needs_scrolling_sideways(visit, report_path, width):
+    page = visit(report_path, viewport={"width": width, "height": 700}).page
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
