@@ -151,16 +151,17 @@ def _is_payload(data: bytes, position: int) -> bool:
 def _may_wrap(data: bytes, *, num_tempos: int) -> bool:
     """Whether deltas could add up to more than symusic's int32 holds: sound, but not exact.
 
-    A cheap bound first: without two bytes above 0x7f in a row, no delta reaches 2^14, and an event has
-    at least two bytes. Then the sum of all that could be a delta, tempo events taken out when there are
-    no more places that look like one than tempo events.
+    A cheap bound first: a delta needs one byte above 0x7f to reach 2^7, two in a row for 2^14, three for
+    2^21. Then the sum of all that could be a delta, tempo events taken out when there are no more places
+    that look like one than tempo events.
     """
     octets = np.frombuffer(data, np.uint8)
     high = octets > 0x7F
     pairs = high[1:] & high[:-1]
     num_pairs = int(np.count_nonzero(pairs))
     num_triples = int(np.count_nonzero(pairs[1:] & pairs[:-1])) if num_pairs else 0
-    if (len(octets) << 13) + (num_pairs << 21) + (num_triples << 28) < TICK_LIMIT:
+    num_high = int(np.count_nonzero(high))
+    if (len(octets) << 7) + (num_high << 14) + (num_pairs << 21) + (num_triples << 28) < TICK_LIMIT:
         return False
     if data.count(TEMPO_EVENT) == num_tempos:
         data = ANY_TEMPO.sub(TEMPO_EVENT + b"\0\0\0", data)
@@ -171,7 +172,7 @@ def _sum_of_deltas(data: bytes) -> int:
     """At least the sum of all deltas: every byte below 0x80 may end one, with up to 3 high ones before it."""
     octets = np.frombuffer(b"\0\0\0" + data, np.uint8)  # three zeros: the first bytes have none before them
     high = octets > 0x7F
-    total = int(np.sum(octets, where=~high, dtype=np.int64))
+    total = len(octets) << 7
     last = np.flatnonzero(high[:-1] & ~high[1:]) + 1
     longer = np.ones(len(last), bool)
     for back in range(1, 4):

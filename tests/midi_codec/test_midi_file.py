@@ -340,3 +340,16 @@ def test_damaged_files_are_notes_or_midi_errors(key):
         else:
             assert len(notes) > 0
             assert midi_file.parse(midi_file.serialize(notes), time_base=time_base) == notes
+
+
+def test_a_byte_f7_is_explained_by_its_surroundings_only_when_they_fit():
+    def explained(text: str) -> bool:
+        data = hexdump(text)
+        return symusic_reader._is_payload(data, data.rindex(0xF7))
+
+    assert explained("00 f0 05 7e 7f 09 01 f7")  # the end of a message of five bytes
+    assert not explained("00 f0 04 7e 7f 09 01 f7")  # behind one of four
+    assert not explained("00 f0 05 7e 7f 89 01 f7")  # its payload has a status in it
+    assert explained("00 ff 51 03 0a 85 f7")  # the last byte of a tempo
+    assert not explained("00 ff 51 03 0a 85 00 f7")
+    assert not explained("f7")
