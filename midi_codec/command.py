@@ -64,7 +64,11 @@ class StopSignal:
 
 
 def run(program: str, main: Callable[[Sequence[str]], int], argv: Sequence[str] | None = None) -> int:
-    """Runs `main` and gives the exit status; the last line of a command is `sys.exit(run(...))`."""
+    """Runs `main` and gives the exit status; the last line of a command is `exit_process(run(...))`.
+
+    Outside a StopSignal, where there is nothing to save, SIGTERM ends the command like SIGINT does.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return main(sys.argv[1:] if argv is None else argv)
     except UserError as error:

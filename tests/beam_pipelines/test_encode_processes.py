@@ -76,6 +76,15 @@ def test_a_signal_ends_it_with_status_75(music, undisturbed, tmp_path, number):
     assert files_of(output) == undisturbed
 
 
+def test_a_signal_before_the_work_begins(music, tmp_path):
+    process = start(music, tmp_path / "d")
+    wait_for(lambda: "apache_beam" in Path(f"/proc/{process.pid}/maps").read_text(), process)
+    process.terminate()
+    text, _ = process.communicate(timeout=10)
+    assert process.returncode == 75, text
+    assert "Traceback" not in text
+
+
 def test_a_signal_ends_the_worker_processes_too(music, tmp_path):
     output = tmp_path / "d"
     process = start(music, output, *WORKERS)
