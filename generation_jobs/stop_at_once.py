@@ -27,13 +27,15 @@ class StopAtOnce(command.StopSignal):
         self._pipe = os.pipe()  # the interpreter's own handler, in C, writes the signal's number into it
         os.set_blocking(self._pipe[1], False)
         self._wakeup_before = signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)
-        threading.Thread(target=self._watch, daemon=True).start()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
         return self
 
     def __exit__(self, *details: object) -> None:
         self._has_left.set()
         signal.set_wakeup_fd(self._wakeup_before)
         os.close(self._pipe[1])  # ends the thread
+        self._thread.join()
         super().__exit__(*details)
 
     def _note(self, number: int, frame: FrameType | None) -> None:

@@ -39,6 +39,7 @@ def test_leaving_puts_everything_back():
     wakeup = signal.set_wakeup_fd(-1)
     with StopAtOnce() as stop:
         assert threading.active_count() == threads + 1
+    assert threading.active_count() == threads
     assert not stop.requested
     assert signal.set_wakeup_fd(wakeup) == -1
 
