@@ -40,7 +40,7 @@ def test_pitch_by_hand():
 def test_step_by_hand():
     scores = score_baselines(TRAIN, HELD_OUT, TABLE)
     # Bins of 0, 3, 3 | 0, 8 are 0, 1, 1 | 0, 2; the bins hold 1, 4, 15 ticks. Held out: 0, 8 are bins 0, 2.
-    unigram = np.array([3, 3, 2, 1]) / 9
+    unigram = np.array([3, 3, 2, 1, 1]) / 10
     want = -np.log(unigram[0] * unigram[2] / 15)
     assert scores["unigram"].by_field["step"] == pytest.approx(want / 2, rel=1e-6)
     # After the start: 0 twice. After bin 0: bins 1 and 2, once each.

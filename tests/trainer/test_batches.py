@@ -10,7 +10,7 @@ from trainer.batches import Windows, cut_windows, keyed_rng, make_batch, plan_ep
 from trainer.pieces import stack_pieces
 
 TABLE = make_table()
-START = np.array([4, 3, 3, 2])  # the row after each field's last bin
+START = np.array([5, 3, 4, 2])  # the row after each field's last bin
 
 
 def events_of(windows: Windows) -> list[tuple[int, int]]:

@@ -8,7 +8,7 @@ from trainer.pieces import stack_pieces
 TABLE = make_table()
 CONFIG = TrainConfig(batch_size=2, window=16, transpose=0, velocity=0, tempo=0.2)
 PIECES = stack_pieces(make_many([30, 9, 12]), TABLE)
-START = np.array([4, 3, 3, 2], np.int32)
+START = np.array([5, 3, 4, 2], np.int32)
 
 
 def take(count: int, position: Position):

@@ -37,7 +37,7 @@ def random_bins(model: NoteModel, *shape: int, seed: int = 0) -> tf.Tensor:
 def test_all_outcomes_of_a_note_have_probability_one(model):
     table = model.table
     outcomes = np.array(list(itertools.product(*(range(field.num_bins) for field in table))), np.int32)
-    assert len(outcomes) == 4 * 3 * 3 * 2 * 2
+    assert len(outcomes) == 5 * 3 * 4 * 2 * 2
     rows = len(outcomes) + 1  # the last is END, which has no other field
     before = np.concatenate(
         [np.tile(model.start_bins, (rows, 1, 1)), np.tile(random_bins(model, 1, 4), (rows, 1, 1))], 1
@@ -211,4 +211,4 @@ def test_a_size_that_cannot_be():
 
 def test_the_longest_time_has_a_loss(model):
     table = model.table
-    assert table["step"].encode(np.array([MAX_TICK])).tolist() == [3]
+    assert table["step"].encode(np.array([MAX_TICK])).tolist() == [4]

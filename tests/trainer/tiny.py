@@ -11,12 +11,15 @@ from midi_codec.dataset_info import COLUMNS, SPLITS, DatasetInfo, Histogram, Spl
 from midi_codec.fields import CATEGORICAL, CATEGORY, MAX_TICK, TIME, FieldSpec, FieldTable
 from midi_codec.notes import MILLISECONDS, Notes
 
-STEP_EDGES = (0, 1, 5, 20, MAX_TICK + 1)
-DURATION_EDGES = (0, 10, 40, MAX_TICK + 1)
+STEP_EDGES = (0, 1, 5, 20, 31, MAX_TICK + 1)
+DURATION_EDGES = (0, 10, 40, 61, MAX_TICK + 1)
 
 
 def make_table(*, timing_loss: str = CATEGORICAL, programs: tuple[int, ...] = ()) -> FieldTable:
-    """Four step bins, three pitches, three duration bins, two velocities, and a program where there are any."""
+    """Five step bins, three pitches, four duration bins, two velocities, and a program where there are any.
+
+    The last bin of each time holds what no training note has.
+    """
     fields = [
         FieldSpec(name="step", kind=TIME, edges=STEP_EDGES, largest=30, loss=timing_loss, scale=8.0),
         FieldSpec(name="pitch", kind=CATEGORY, values=(60, 62, 65)),
