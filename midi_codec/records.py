@@ -11,25 +11,27 @@ map entries stand in the order of their keys, int64 lists are packed varints. La
     map entry 1: key, 2: Feature                Feature   1: BytesList, 2: FloatList, 3: Int64List
     each list 1: its values, packed where they are numbers
 
-Sources: protobuf's encoding guide, tensorflow/core/example/feature.proto, and the TFRecord framing
-described in tensorflow/core/lib/io/record_writer.h.
+Sources: protobuf's encoding guide and tensorflow/core/example/feature.proto.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-import google_crc32c
 import numpy as np
 
 from midi_codec import storage, varints
 from midi_codec.notes import COLUMN_DTYPES, COLUMN_RANGES, Notes
+from midi_codec.tfrecord_framing import read_records, write_records
 
 if TYPE_CHECKING:
     import tensorflow as tf
+
+__all__ = ["Piece", "deserialize_example", "parse_example", "read_pieces", "read_records", "serialize_example"]
+__all__ += ["decode_column", "serialize_columns", "split_features", "write_records"]
 
 BYTES_FEATURES = ("piece_id", "group_id", "source")
 NOTE_FEATURES = ("step", "pitch", "duration", "velocity", "program")
@@ -43,8 +45,6 @@ _TAGS = {number: number << 3 | _LENGTH_DELIMITED for number in (1, 2, 3)}
 _FIELD = {number: bytes([tag]) for number, tag in _TAGS.items()}
 _KEYS = {name: _FIELD[1] + bytes([len(name)]) + name.encode() for name in FEATURES}
 _FLOAT = struct.Struct("<f")
-_FRAME_HEAD = struct.Struct("<QI")  # length, masked CRC of the length
-_FRAME_TAIL = struct.Struct("<I")  # masked CRC of the data
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -58,9 +58,6 @@ class Piece:
     group_id: str
     source: str
     notes: Notes
-
-
-# ---------------------------------------------------------------------------------------------- examples
 
 
 def serialize_example(piece: Piece) -> bytes:
@@ -220,48 +217,6 @@ def parse_example(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
     for name in NOTE_FEATURES:
         spec[name] = tf.io.FixedLenSequenceFeature([], tf.int64, allow_missing=True)
     return tf.io.parse_single_example(serialized, spec)
-
-
-# --------------------------------------------------------------------------------------- TFRecord framing
-
-
-def write_records(records: Iterable[bytes]) -> bytes:
-    """The bytes of a TFRecord file: each record with its length and the masked CRC-32C of both."""
-    parts: list[bytes] = []
-    for record in records:
-        length = len(record).to_bytes(8, "little")
-        parts += (length, _masked_crc(length), record, _masked_crc(record))
-    return b"".join(parts)
-
-
-def read_records(data: bytes) -> Iterator[bytes]:
-    """The records of a TFRecord file, each checked.
-
-    Raises:
-      ValueError: truncated or damaged; names the offset of the record.
-    """
-    position = 0
-    while position < len(data):
-        head = data[position : position + _FRAME_HEAD.size]
-        if len(head) < _FRAME_HEAD.size:
-            raise ValueError(f"the record at byte {position} is cut off: the file ends at byte {len(data)}")
-        length, _ = _FRAME_HEAD.unpack(head)
-        if head[8:] != _masked_crc(head[:8]):
-            raise ValueError(f"the record at byte {position} is damaged: its length has a wrong checksum")
-        begin = position + _FRAME_HEAD.size
-        end = begin + length
-        record, tail = data[begin:end], data[end : end + _FRAME_TAIL.size]
-        if len(tail) < _FRAME_TAIL.size:
-            raise ValueError(f"the record at byte {position} is cut off: the file ends at byte {len(data)}")
-        if tail != _masked_crc(record):
-            raise ValueError(f"the record at byte {position} is damaged: its data have a wrong checksum")
-        yield record
-        position = end + _FRAME_TAIL.size
-
-
-def _masked_crc(data: bytes) -> bytes:
-    crc = google_crc32c.value(data)
-    return _FRAME_TAIL.pack(((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
 
 
 def read_pieces(path: str, *, time_base: str) -> Iterator[Piece]:
