@@ -1,0 +1,164 @@
+"""The command as processes: a signal from outside, and two workers that train as one."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from midi_codec import command
+from tests.trainer.test_task import SPLITS, flags
+from tests.trainer.tiny import write_dataset
+from trainer import array_file, bundle, checkpoint
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[2]
+EPOCHS = "60"
+WAIT_SECONDS = 240
+TF_CONFIG_NAMES = ("TF_CONFIG", "JOB_COMPLETION_INDEX")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> str:
+    root = str(tmp_path_factory.mktemp("data"))
+    write_dataset(root, SPLITS)
+    return root
+
+
+@pytest.fixture
+def start(data):
+    """Starts a process of the command; those that are left at the end are killed."""
+    running = []
+
+    def start_one(output: Path, *more: str, **environment: str) -> subprocess.Popen:
+        inherited = {name: value for name, value in os.environ.items() if name not in TF_CONFIG_NAMES}
+        argv = ["--data", data, "--output", str(output), *flags(epochs=EPOCHS, patience="none"), *more]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "trainer.task", *argv],
+            cwd=ROOT,
+            env={**inherited, "CUDA_VISIBLE_DEVICES": "", **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        running.append(process)
+        return process
+
+    yield start_one
+    for process in running:
+        process.kill()
+        process.communicate()
+
+
+def finish(process: subprocess.Popen, want: int) -> str:
+    output, _ = process.communicate(timeout=WAIT_SECONDS)
+    assert process.returncode == want, output[-4000:]
+    return output
+
+
+def wait_for(path: Path, *processes: subprocess.Popen) -> None:
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not path.exists():
+        assert time.monotonic() < deadline
+        for process in processes:
+            assert process.poll() is None, process.communicate()[0][-4000:]
+        time.sleep(0.02)
+
+
+def weights_of(folder: Path) -> dict[str, np.ndarray]:
+    arrays = array_file.read(checkpoint.paths(str(folder / "checkpoints"))[-1])
+    return {name: array for name, array in arrays.items() if name != "state"}
+
+
+def assert_equal(got: dict[str, np.ndarray], want: dict[str, np.ndarray], **tolerance: float) -> None:
+    assert got.keys() == want.keys()
+    for name, array in want.items():
+        np.testing.assert_allclose(got[name], array, err_msg=name, **tolerance)
+
+
+def test_sigterm_and_the_same_command_again(start, tmp_path):
+    undisturbed, stopped = tmp_path / "undisturbed", tmp_path / "stopped"
+    finish(start(undisturbed), command.OK)
+    process = start(stopped)
+    wait_for(stopped / "metrics.jsonl", process)
+    process.send_signal(signal.SIGTERM)
+    assert "is saved; the same command goes on from there" in finish(process, command.INTERRUPTED)
+    assert len((stopped / "metrics.jsonl").read_text().splitlines()) < int(EPOCHS)
+    finish(start(stopped), command.OK)
+    assert_equal(weights_of(stopped), weights_of(undisturbed), rtol=0, atol=0)
+    assert bundle.load(str(stopped / "bundle")).hash == bundle.load(str(undisturbed / "bundle")).hash
+
+
+def test_a_kill_at_any_moment_costs_no_bit(start, tmp_path):
+    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+    finish(start(undisturbed), command.OK)
+    process = start(killed)
+    wait_for(killed / "metrics.jsonl", process)
+    process.kill()
+    process.communicate()
+    finish(start(killed), command.OK)
+    assert_equal(weights_of(killed), weights_of(undisturbed), rtol=0, atol=0)
+
+
+def host_pattern() -> str:
+    """Two free ports that differ in their last digit, as flags name them."""
+    for tens in range(2600, 3200):
+        with socket.socket() as first, socket.socket() as second:
+            try:
+                first.bind(("127.0.0.1", 10 * tens))
+                second.bind(("127.0.0.1", 10 * tens + 1))
+            except OSError:
+                continue
+            return f"127.0.0.1:{tens}{{index}}"
+    raise AssertionError("no two free ports")
+
+
+def start_workers(start, folders: list[Path]) -> list[subprocess.Popen]:
+    pattern = host_pattern()
+    return [
+        start(folder, "--num-workers", "2", "--worker-host-pattern", pattern, JOB_COMPLETION_INDEX=str(index))
+        for index, folder in enumerate(folders)
+    ]
+
+
+def test_two_workers_train_as_one_and_only_the_chief_writes(start, tmp_path):
+    alone, chief, other = (tmp_path / name for name in ("alone", "chief", "other"))
+    finish(start(alone), command.OK)
+    workers = start_workers(start, [chief, other])
+    outputs = [finish(worker, command.OK) for worker in workers]
+    assert all("training on 2 replica(s) with MultiWorkerMirroredStrategy" in output for output in outputs)
+    assert not other.exists()
+    # Sums in another order differ in their last bits, and hundreds of steps of Adam carry that on.
+    got, want = (bundle.load(str(folder / "bundle")) for folder in (chief, alone))
+    assert got.metrics["num_notes"] == want.metrics["num_notes"]
+    assert got.metrics["validation_nll"] == pytest.approx(want.metrics["validation_nll"], rel=1e-3)
+    first = [(folder / "metrics.jsonl").read_text().splitlines()[0] for folder in (chief, alone)]
+    assert_first_epoch_agrees(*first)
+
+
+def assert_first_epoch_agrees(got: str, want: str) -> None:
+    import json
+
+    names = ("train_loss", "validation_nll", "validation_nll_pitch", "learning_rate", "step")
+    got_line, want_line = json.loads(got), json.loads(want)
+    for name in names:
+        assert got_line[name] == pytest.approx(want_line[name], rel=1e-5), name
+
+
+def test_a_signal_to_one_worker_stops_both_and_both_go_on(start, tmp_path):
+    undisturbed, stopped = tmp_path / "undisturbed", tmp_path / "stopped"
+    for worker in start_workers(start, [undisturbed, undisturbed]):
+        finish(worker, command.OK)
+    workers = start_workers(start, [stopped, stopped])
+    wait_for(stopped / "metrics.jsonl", *workers)
+    workers[1].send_signal(signal.SIGTERM)
+    for worker in workers:
+        finish(worker, command.INTERRUPTED)
+    for worker in start_workers(start, [stopped, stopped]):
+        finish(worker, command.OK)
+    assert_equal(weights_of(stopped), weights_of(undisturbed), rtol=1e-6, atol=1e-7)
