@@ -48,7 +48,7 @@ def make_bundle(timing_loss: str, programs: tuple[int, ...]) -> Bundle:
 CASES = {"categorical": (CATEGORICAL, (0, 128)), "mse": (MSE, ())}
 
 
-@pytest.fixture(scope="module", params=CASES.values(), ids=CASES)
+@pytest.fixture(scope="module", params=list(CASES.values()), ids=list(CASES))
 def decoder(request) -> Decoder:
     return Decoder(make_bundle(*request.param), num_slots=SLOTS)
 
@@ -191,7 +191,7 @@ def greedy_by_hand(bundle: Bundle, max_notes: int) -> list[list[int]]:
     """The likeliest value of every field, note after note, asked of the Keras model."""
     model, table = bundle.build_model(), bundle.fields
     previous, state = model.start_bins[None, None], model.zero_state(1)
-    notes = []
+    notes: list[list[int]] = []
     while len(notes) < max_notes:
         bins, values = np.zeros((1, 1, len(table)), np.int32), []
         for index, field in enumerate(table):

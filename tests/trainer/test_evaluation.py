@@ -48,8 +48,8 @@ def by_hand(model: NoteModel, many: list[Notes]) -> dict[str, dict[str, float]]:
     """The figures of an Evaluation, piece by piece, in NumPy and SciPy."""
     table, num_notes = model.table, sum(map(len, many))
     found = {name: dict.fromkeys(table.names, 0.0) for name in ("nll", "hits", "error", "square")}
-    guesses = {name: [] for name in table.names}
-    raws = {name: [] for name in table.names}
+    guesses: dict[str, list[np.ndarray]] = {name: [] for name in table.names}
+    raws: dict[str, list[np.ndarray]] = {name: [] for name in table.names}
     for notes in many:
         batch, outputs = outputs_of(model, notes)
         end = outputs.end_logit.numpy()[0].astype(np.float64)

@@ -1,5 +1,6 @@
 """The command as processes: a signal from outside, and two workers that train as one."""
 
+import json
 import os
 import signal
 import socket
@@ -75,10 +76,10 @@ def weights_of(folder: Path) -> dict[str, np.ndarray]:
     return {name: array for name, array in arrays.items() if name != "state"}
 
 
-def assert_equal(got: dict[str, np.ndarray], want: dict[str, np.ndarray], **tolerance: float) -> None:
+def assert_equal(got: dict[str, np.ndarray], want: dict[str, np.ndarray], *, rtol: float = 0, atol: float = 0) -> None:
     assert got.keys() == want.keys()
     for name, array in want.items():
-        np.testing.assert_allclose(got[name], array, err_msg=name, **tolerance)
+        np.testing.assert_allclose(got[name], array, rtol=rtol, atol=atol, err_msg=name)
 
 
 def test_sigterm_and_the_same_command_again(start, tmp_path):
@@ -90,7 +91,7 @@ def test_sigterm_and_the_same_command_again(start, tmp_path):
     assert "is saved; the same command goes on from there" in finish(process, command.INTERRUPTED)
     assert len((stopped / "metrics.jsonl").read_text().splitlines()) < int(EPOCHS)
     finish(start(stopped), command.OK)
-    assert_equal(weights_of(stopped), weights_of(undisturbed), rtol=0, atol=0)
+    assert_equal(weights_of(stopped), weights_of(undisturbed))
     assert bundle.load(str(stopped / "bundle")).hash == bundle.load(str(undisturbed / "bundle")).hash
 
 
@@ -102,7 +103,7 @@ def test_a_kill_at_any_moment_costs_no_bit(start, tmp_path):
     process.kill()
     process.communicate()
     finish(start(killed), command.OK)
-    assert_equal(weights_of(killed), weights_of(undisturbed), rtol=0, atol=0)
+    assert_equal(weights_of(killed), weights_of(undisturbed))
 
 
 def host_pattern() -> str:
@@ -138,15 +139,8 @@ def test_two_workers_train_as_one_and_only_the_chief_writes(start, tmp_path):
     assert got.metrics["num_notes"] == want.metrics["num_notes"]
     assert got.metrics["validation_nll"] == pytest.approx(want.metrics["validation_nll"], rel=1e-3)
     first = [(folder / "metrics.jsonl").read_text().splitlines()[0] for folder in (chief, alone)]
-    assert_first_epoch_agrees(*first)
-
-
-def assert_first_epoch_agrees(got: str, want: str) -> None:
-    import json
-
-    names = ("train_loss", "validation_nll", "validation_nll_pitch", "learning_rate", "step")
-    got_line, want_line = json.loads(got), json.loads(want)
-    for name in names:
+    got_line, want_line = map(json.loads, first)
+    for name in ("train_loss", "validation_nll", "validation_nll_pitch", "learning_rate", "step"):
         assert got_line[name] == pytest.approx(want_line[name], rel=1e-5), name
 
 
