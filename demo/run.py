@@ -27,8 +27,8 @@ PROGRAM = "make run"
 NUM_PIECES, QUICK_PIECES = 64, 16
 QUICK_CHORALES = 48
 # Minutes end a training on a slow machine, passes over the music on a fast one.
-CHORALE_TRAINING = ("--max-minutes", "4", "--epochs", "40", "--batch-size", "32", "--patience", "none")
-OWN_TRAINING = ("--max-minutes", "4", "--epochs", "200", "--batch-size", "32")
+CHORALE_TRAINING = ("--max-minutes", "4", "--epochs", "40", "--patience", "none")
+OWN_TRAINING = ("--max-minutes", "4", "--epochs", "200")
 QUICK_TRAINING = (
     "--max-minutes",
     "0.6",

@@ -31,7 +31,7 @@ class TrainConfig:
     layers: int = dataclasses.field(default=2, metadata={"help": "LSTM layers"})
     head_units: int = dataclasses.field(default=128, metadata={"help": "hidden width of each field's head"})
     dropout: float = dataclasses.field(default=0.2, metadata={"help": "share of inputs a sequence goes without"})
-    batch_size: int = dataclasses.field(default=64, metadata={"help": "windows a step, over all replicas"})
+    batch_size: int = dataclasses.field(default=32, metadata={"help": "windows a step, over all replicas"})
     window: int = dataclasses.field(default=128, metadata={"help": "most notes a window"})
     learning_rate: float = dataclasses.field(default=3e-3, metadata={"help": "Adam's highest rate"})
     final_rate: float = dataclasses.field(default=0.02, metadata={"help": "share of it left at the end (cosine)"})
