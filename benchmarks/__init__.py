@@ -1,0 +1,1 @@
+"""Measured by hand; see docs/benchmarks.md."""

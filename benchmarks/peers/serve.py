@@ -1,0 +1,44 @@
+"""A peer's side of a benchmark: stays warm, and runs a case each time it is asked.
+
+One JSON line in, `{"case": name, ...}`; one JSON line out, `{"seconds": s, ...}`. The first line out is the versions.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+GEMM_SIZE = 2048  # the same as the benchmark's own
+
+
+def serve(cases: Mapping[str, Callable[[], Any]], packages: Sequence[str]) -> None:
+    """Answers until standard input ends; a case may return a dictionary to add to its answer."""
+    out = sys.stdout
+    sys.stdout = sys.stderr  # what a library prints must not look like an answer
+    print(json.dumps({name: importlib.metadata.version(name) for name in packages}), file=out, flush=True)
+    for line in sys.stdin:
+        run = cases[json.loads(line)["case"]]
+        begun = time.perf_counter()
+        extra = run()
+        seconds = time.perf_counter() - begun
+        print(json.dumps({"seconds": seconds, **(extra if isinstance(extra, dict) else {})}), file=out, flush=True)
+
+
+def numpy_gemm() -> Callable[[], Any]:
+    """One product of large square float32 matrices, by NumPy's own library."""
+    matrix = np.random.default_rng(0).standard_normal((GEMM_SIZE, GEMM_SIZE), np.float32)
+    return lambda: matrix @ matrix
+
+
+def torch_gemm(dtype: Any) -> Callable[[], Any]:
+    """The same product by PyTorch, in any precision."""
+    import torch
+
+    matrix = torch.randn(GEMM_SIZE, GEMM_SIZE).to(dtype)
+    return lambda: matrix @ matrix

@@ -1,0 +1,131 @@
+"""Runs cases in turns, so that a noisy minute hits all alike, and reports medians.
+
+Every case runs once cold, apart; then in each round every case runs once, and each round begins with another case.
+The last line of a benchmark is JSON:
+
+    benchmark, rates (per second), ranges (lowest and highest of the rounds), cold_seconds, ratios, of_limit, machine
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import statistics
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+PAUSE_SECONDS = 0.25  # between cases: idle threads of the one before spin for a while
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """One thing that is timed.
+
+    Attributes:
+      name: its key in the last line.
+      run: does it once and gives the seconds it took.
+      amount: how many `unit` a run makes.
+      unit: for people.
+    """
+
+    name: str
+    run: Callable[[], float]
+    amount: float
+    unit: str
+
+    def of_peer(self, name: str, seconds: Callable[[str], float]) -> Case:
+        """The same amount of the same unit, done by a peer that is asked by name."""
+        return Case(name, lambda: seconds(name), self.amount, self.unit)
+
+
+@dataclasses.dataclass(frozen=True)
+class Rate:
+    """Of one case, per second."""
+
+    median: float
+    lowest: float
+    highest: float
+    cold_seconds: float
+
+
+def timed(function: Callable[[], Any]) -> Callable[[], float]:
+    """Makes a case's `run` of a function that returns when its work is done."""
+
+    def run() -> float:
+        begun = time.perf_counter()
+        function()
+        return time.perf_counter() - begun
+
+    return run
+
+
+def measure(cases: Sequence[Case], *, num_rounds: int) -> dict[str, Rate]:
+    """Runs all cases, and prints a line a case."""
+    cold: dict[str, float] = {}
+    seconds: dict[str, list[float]] = {case.name: [] for case in cases}
+    for case in cases:
+        print(f"warming up {case.name}", flush=True)
+        cold[case.name] = case.run()
+    for number in range(num_rounds):
+        first = number % len(cases)
+        for case in [*cases[first:], *cases[:first]]:
+            time.sleep(PAUSE_SECONDS)
+            seconds[case.name].append(case.run())
+        print(f"round {number + 1} of {num_rounds} done", flush=True)
+    rates = {}
+    for case in cases:
+        values = seconds[case.name]
+        rates[case.name] = rate = Rate(
+            case.amount / statistics.median(values),
+            case.amount / max(values),
+            case.amount / min(values),
+            cold[case.name],
+        )
+        print(
+            f"{case.name:28} {rate.median:14,.1f} {case.unit} a second "
+            f"({rate.lowest:,.1f} to {rate.highest:,.1f}); first run {rate.cold_seconds:.2f} s"
+        )
+    return rates
+
+
+def ratios(rates: Mapping[str, Rate], pairs: Iterable[tuple[str, str]]) -> dict[str, float]:
+    """`ours/theirs` for those pairs of which both were measured; a common `@...` stands once, at the end."""
+    found = {}
+    for ours, theirs in pairs:
+        if ours in rates and theirs in rates:
+            name, at, place = ours.partition("@")
+            other, _, other_place = theirs.partition("@")
+            key = f"{name}/{other}{at}{place}" if place == other_place else f"{ours}/{theirs}"
+            found[key] = rates[ours].median / rates[theirs].median
+    return found
+
+
+def print_report(
+    benchmark: str,
+    rates: Mapping[str, Rate],
+    *,
+    pairs: Iterable[tuple[str, str]],
+    of_limit: Mapping[str, float],
+    machine: Mapping[str, Any],
+) -> None:
+    """Ratios and shares for people, and the JSON line, which comes last."""
+    compared = ratios(rates, pairs)
+    for key, value in compared.items():
+        print(f"{key:44} {value:8.2f}")
+    for key, value in of_limit.items():
+        print(f"{key:44} {value:8.2f} of the machine's GEMM rate")
+    line = {
+        "benchmark": benchmark,
+        "rates": {name: _digits(rate.median) for name, rate in rates.items()},
+        "ranges": {name: [_digits(rate.lowest), _digits(rate.highest)] for name, rate in rates.items()},
+        "cold_seconds": {name: round(rate.cold_seconds, 3) for name, rate in rates.items()},
+        "ratios": {key: round(value, 3) for key, value in compared.items()},
+        "of_limit": {key: round(value, 3) for key, value in of_limit.items()},
+        "machine": machine,
+    }
+    print(json.dumps(line), flush=True)
+
+
+def _digits(value: float) -> float:
+    return float(f"{value:.5g}")

@@ -1,0 +1,92 @@
+"""Each benchmark runs, and its last line has the promised keys."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from benchmarks import encode, generate, peer_process, train
+from benchmarks.machine import ROOT
+from midi_codec.command import UserError
+
+HAS_PEERS = (peer_process.PYTHON.parent.parent / ".installed").exists()
+GEMM_OF_PEERS = {"gemm_pytorch_float32", "gemm_numpy_float32"}
+
+
+def run_quick(script: str, *arguments: str) -> dict:
+    command = [sys.executable, str(ROOT / "benchmarks" / script), "--quick", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    assert ("make peers" in done.stdout) == (not HAS_PEERS)
+    report = json.loads(done.stdout.splitlines()[-1])
+    assert report["benchmark"] == script.removesuffix(".py")
+    assert all(value > 0 for value in report["rates"].values())
+    assert {"cpu", "cores", "python", "versions", "peers", "commit"} <= report["machine"].keys()
+    assert set(report["machine"]["versions"]) and bool(report["machine"]["peers"]) == HAS_PEERS
+    return report
+
+
+def check(report: dict, *, rates: set[str], peers: set[str], ratios: set[str], peer_ratios: set[str]) -> None:
+    assert report["rates"].keys() == rates | (peers if HAS_PEERS else set())
+    assert report["ratios"].keys() == ratios | (peer_ratios if HAS_PEERS else set())
+
+
+@pytest.mark.slow
+def test_encode():
+    report = run_quick("encode.py")
+    others = {"pretty_midi", "miditok", "symusic_loop"}
+    ratios = {f"ours/{name}" for name in others} | {"ours_parse/symusic_loop"}
+    check(report, rates={"ours", "ours_parse"}, peers=others, ratios=set(), peer_ratios=ratios)
+    assert report["of_limit"] == {}
+
+
+@pytest.mark.slow
+def test_train():
+    report = run_quick("train.py")
+    ours = {"ours_float32", "ours_float32_adam", "keras", "keras_adam", "product_float32", "gemm_tensorflow_float32"}
+    check(
+        report,
+        rates=ours,
+        peers={"pytorch_float32", "pytorch_float32_adam"} | GEMM_OF_PEERS,
+        ratios={"ours_float32/keras", "ours_float32_adam/keras_adam"},
+        peer_ratios={
+            "ours_float32/pytorch_float32",
+            "ours_float32_adam/pytorch_float32_adam",
+            "product_float32/pytorch_float32_adam",
+        },
+    )
+    assert report["of_limit"].keys() == {"ours_float32", "keras"} | ({"pytorch_float32"} if HAS_PEERS else set())
+
+
+@pytest.mark.slow
+def test_generate():
+    report = run_quick("generate.py")
+    ours = {"ours_float32@b1", "ours_float32@b16"}
+    check(
+        report,
+        rates=ours | {"ours", "predict_loop", "gemm_tensorflow_float32"},
+        peers={"pytorch_float32@b1", "pytorch_float32@b16"} | GEMM_OF_PEERS,
+        ratios={"ours/predict_loop"},
+        peer_ratios={"ours_float32/pytorch_float32@b1", "ours_float32/pytorch_float32@b16"},
+    )
+    assert report["of_limit"].keys() == ours
+
+
+@pytest.mark.parametrize("benchmark_main", [encode.main, train.main, generate.main])
+def test_without_peers_a_real_run_says_how_to_get_them(benchmark_main, monkeypatch, tmp_path):
+    monkeypatch.setattr(peer_process, "PYTHON", tmp_path / "bin" / "python")
+    with pytest.raises(UserError, match="make peers"):
+        benchmark_main([])
+
+
+def test_encode_names_a_folder_without_midi(tmp_path):
+    with pytest.raises(UserError, match="holds no MIDI file"):
+        encode.list_files([tmp_path])
+
+
+def test_flops_of_a_note_of_the_train_stack():
+    # two products of [512] by [512, 2048] a layer, two FLOPs a weight, three times for forward and backward
+    assert train.flops_of_a_note({"units": 512, "layers": 2}) == 3 * 2 * 2 * 2 * 512 * 2048
