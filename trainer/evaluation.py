@@ -47,6 +47,8 @@ class Evaluator:
     def __init__(self, model: NoteModel, strategy: tf.distribute.Strategy, *, batch_size: int):
         self._model, self._strategy, self._batch_size = model, strategy, batch_size
         self._step = tf.function(self._distributed_step, reduce_retracing=True)
+        rows = batch_size // strategy.num_replicas_in_sync
+        self._zero_state = tf.function(lambda: strategy.run(lambda: model.zero_state(rows)))
 
     def evaluate(self, pieces: Pieces, *, between_chunks: Callable[[], None] = lambda: None) -> Evaluation:
         """Measures the model on a split.
@@ -81,11 +83,10 @@ class Evaluator:
         self, pieces: Pieces, deviations: Mapping[str, float], between_chunks: Callable[[], None]
     ) -> dict[str, float]:
         model, strategy = self._model, self._strategy
-        rows = self._batch_size // strategy.num_replicas_in_sync
         spread = {name: tf.constant(value, tf.float64) for name, value in deviations.items()}
         totals: dict[str, float] = {}
         for chunks in whole_pieces(pieces.num_events, chunk=CHUNK, batch_size=self._batch_size):
-            state = strategy.run(lambda: model.zero_state(rows))
+            state = self._zero_state()
             for windows in chunks:
                 batch = make_batch(
                     pieces, windows, table=model.table, batch_size=self._batch_size, start_bins=model.start_bins

@@ -79,6 +79,13 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
     return resolver.task_type == "chief" or (not has_chief and resolver.task_type == "worker" and resolver.task_id == 0)
 
 
+def name_of(strategy: tf.distribute.Strategy) -> str:
+    """The public name of a strategy's class; several workers' is a subclass with a historic one."""
+    if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return "MultiWorkerMirroredStrategy"
+    return type(strategy).__name__
+
+
 def make_agreement(strategy: tf.distribute.Strategy) -> Callable[[bool, float], tuple[bool, float]]:
     """A function of (stop requested, seconds) whose result all workers share: any worker's request, their mean time.
 

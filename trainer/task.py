@@ -120,6 +120,7 @@ def train(
 
     strategy.set_tf_config(args.num_workers, args.worker_host_pattern)
     devices = strategy.make_strategy()
+    stop.listen()  # with several workers TensorFlow puts a handler of its own on SIGTERM
     replicas = devices.num_replicas_in_sync
     if config.batch_size % replicas:
         raise UserError(f"--batch-size is {config.batch_size}, want a multiple of the {replicas} replicas")
@@ -129,7 +130,7 @@ def train(
     from trainer.loop import Run
     from trainer.train_step import TrainStep
 
-    print(f"training on {replicas} replica(s) with {type(devices).__name__}", flush=True)
+    print(f"training on {replicas} replica(s) with {strategy.name_of(devices)}", flush=True)
     splits = {name: pieces.load_split(args.data, info, name, table) for name in ("train", "validation")}
     scores = baselines.score_baselines(splits["train"], splits["validation"], table)
     origin = {

@@ -99,6 +99,10 @@ def test_flags_that_cannot_be(monkeypatch, workers, pattern, index, want):
     assert "TF_CONFIG" not in os.environ
 
 
+def test_names_are_the_public_ones():
+    assert strategy.name_of(tf.distribute.OneDeviceStrategy("/cpu:0")) == "OneDeviceStrategy"
+
+
 def test_alone_there_is_nothing_to_agree_on():
     agree = strategy.make_agreement(tf.distribute.OneDeviceStrategy("/cpu:0"))
     assert agree(True, 1.5) == (True, 1.5) and agree(False, 0.0) == (False, 0.0)

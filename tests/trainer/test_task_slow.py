@@ -53,7 +53,7 @@ def start(data):
     yield start_one
     for process in running:
         process.kill()
-        process.communicate()
+        process.wait()
 
 
 def finish(process: subprocess.Popen, want: int) -> str:
