@@ -37,7 +37,8 @@ def _learned_from(info: dataset_info.DatasetInfo) -> str:
     train = info.splits[SPLITS[0]]
     minutes = sum(split.seconds for split in info.splits.values()) / 60
     held_out = sum(split.num_pieces for split in info.splits.values()) - train.num_pieces
-    unused = f"; {info.inputs - info.examples} files not used" if info.inputs > info.examples else ""
+    num_unused = info.inputs - info.examples
+    unused = f"; {num_unused:,} {'file' if num_unused == 1 else 'files'} not used" if num_unused else ""
     return f"{train.num_pieces:,} pieces, {held_out:,} more held out, {minutes:,.0f} minutes in all{unused}"
 
 
