@@ -19,7 +19,7 @@ from trainer import array_file, bundle, checkpoint
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
-EPOCHS = "60"
+EPOCHS = "30"
 WAIT_SECONDS = 240
 TF_CONFIG_NAMES = ("TF_CONFIG", "JOB_COMPLETION_INDEX")
 
@@ -31,7 +31,7 @@ def data(tmp_path_factory) -> str:
     return root
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def start(data):
     """Starts a process of the command; those that are left at the end are killed."""
     running = []
@@ -82,9 +82,24 @@ def assert_equal(got: dict[str, np.ndarray], want: dict[str, np.ndarray], *, rto
         np.testing.assert_allclose(got[name], array, rtol=rtol, atol=atol, err_msg=name)
 
 
-def test_sigterm_and_the_same_command_again(start, tmp_path):
-    undisturbed, stopped = tmp_path / "undisturbed", tmp_path / "stopped"
-    finish(start(undisturbed), command.OK)
+@pytest.fixture(scope="module")
+def undisturbed(start, tmp_path_factory) -> Path:
+    """The run folder of one process."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    finish(start(folder), command.OK)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def workers_outputs(start, tmp_path_factory) -> tuple[Path, list[str]]:
+    """Two workers, each with a run folder of its own, `0` and `1`, and what they print."""
+    root = tmp_path_factory.mktemp("workers")
+    workers = start_workers(start, [root / "0", root / "1"])
+    return root, [finish(worker, command.OK) for worker in workers]
+
+
+def test_sigterm_and_the_same_command_again(start, undisturbed, tmp_path):
+    stopped = tmp_path / "stopped"
     process = start(stopped)
     wait_for(stopped / "metrics.jsonl", process)
     process.send_signal(signal.SIGTERM)
@@ -95,9 +110,8 @@ def test_sigterm_and_the_same_command_again(start, tmp_path):
     assert bundle.load(str(stopped / "bundle")).hash == bundle.load(str(undisturbed / "bundle")).hash
 
 
-def test_a_kill_at_any_moment_costs_no_bit(start, tmp_path):
-    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
-    finish(start(undisturbed), command.OK)
+def test_a_kill_at_any_moment_costs_no_bit(start, undisturbed, tmp_path):
+    killed = tmp_path / "killed"
     process = start(killed)
     wait_for(killed / "metrics.jsonl", process)
     process.kill()
@@ -127,27 +141,23 @@ def start_workers(start, folders: list[Path]) -> list[subprocess.Popen]:
     ]
 
 
-def test_two_workers_train_as_one_and_only_the_chief_writes(start, tmp_path):
-    alone, chief, other = (tmp_path / name for name in ("alone", "chief", "other"))
-    finish(start(alone), command.OK)
-    workers = start_workers(start, [chief, other])
-    outputs = [finish(worker, command.OK) for worker in workers]
+def test_two_workers_train_as_one_and_only_the_chief_writes(undisturbed, workers_outputs):
+    root, outputs = workers_outputs
+    chief, other = root / "0", root / "1"
     assert all("training on 2 replica(s) with MultiWorkerMirroredStrategy" in output for output in outputs)
     assert not other.exists()
     # Sums in another order differ in their last bits, and hundreds of steps of Adam carry that on.
-    got, want = (bundle.load(str(folder / "bundle")) for folder in (chief, alone))
+    got, want = (bundle.load(str(folder / "bundle")) for folder in (chief, undisturbed))
     assert got.metrics["num_notes"] == want.metrics["num_notes"]
     assert got.metrics["validation_nll"] == pytest.approx(want.metrics["validation_nll"], rel=1e-3)
-    first = [(folder / "metrics.jsonl").read_text().splitlines()[0] for folder in (chief, alone)]
+    first = [(folder / "metrics.jsonl").read_text().splitlines()[0] for folder in (chief, undisturbed)]
     got_line, want_line = map(json.loads, first)
     for name in ("train_loss", "validation_nll", "validation_nll_pitch", "learning_rate", "step"):
         assert got_line[name] == pytest.approx(want_line[name], rel=1e-5), name
 
 
-def test_a_signal_to_one_worker_stops_both_and_both_go_on(start, tmp_path):
-    undisturbed, stopped = tmp_path / "undisturbed", tmp_path / "stopped"
-    for worker in start_workers(start, [undisturbed, undisturbed]):
-        finish(worker, command.OK)
+def test_a_signal_to_one_worker_stops_both_and_both_go_on(start, workers_outputs, tmp_path):
+    stopped = tmp_path / "stopped"
     workers = start_workers(start, [stopped, stopped])
     wait_for(stopped / "metrics.jsonl", *workers)
     workers[1].send_signal(signal.SIGTERM)
@@ -155,4 +165,4 @@ def test_a_signal_to_one_worker_stops_both_and_both_go_on(start, tmp_path):
         finish(worker, command.INTERRUPTED)
     for worker in start_workers(start, [stopped, stopped]):
         finish(worker, command.OK)
-    assert_equal(weights_of(stopped), weights_of(undisturbed), rtol=1e-6, atol=1e-7)
+    assert_equal(weights_of(stopped), weights_of(workers_outputs[0] / "0"), rtol=1e-6, atol=1e-7)
