@@ -47,8 +47,7 @@ class Evaluator:
     def __init__(self, model: NoteModel, strategy: tf.distribute.Strategy, *, batch_size: int):
         self._model, self._strategy, self._batch_size = model, strategy, batch_size
         self._step = tf.function(self._distributed_step, reduce_retracing=True)
-        rows = batch_size // strategy.num_replicas_in_sync
-        self._zero_state = tf.function(lambda: strategy.run(lambda: model.zero_state(rows)))
+        self._zero_state = tf.function(self._distributed_zero_state)
 
     def evaluate(self, pieces: Pieces, *, between_chunks: Callable[[], None] = lambda: None) -> Evaluation:
         """Measures the model on a split.
@@ -96,6 +95,10 @@ class Evaluator:
                     totals[name] = totals.get(name, 0.0) + float(value)
                 between_chunks()
         return totals
+
+    def _distributed_zero_state(self):
+        rows = self._batch_size // self._strategy.num_replicas_in_sync
+        return self._strategy.run(self._model.zero_state, args=(rows,))
 
     def _distributed_step(self, batch, state, deviations):
         sums, state = self._strategy.run(self._replica_step, args=(batch, state, deviations))

@@ -98,7 +98,8 @@ class Run:
                     return
                 batch, after = next(batches)
                 loss = self._apply(batch, after)
-                bar.note(f"loss {loss / batch.num_events:.3f}, best validation {state.best_nll:.3f} nats a note")
+                best = f", best validation {state.best_nll:.3f} nats a note" if math.isfinite(state.best_nll) else ""
+                bar.note(f"loss {loss / batch.num_events:.3f}{best}")
                 bar.update(batch.num_events)
                 stopping, state.seconds = self._agree(stop.requested, time.monotonic() - started)
                 state.validation_due |= self._share_done() >= 1
