@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -62,6 +63,9 @@ def timed(function: Callable[[], Any]) -> Callable[[], float]:
 
 def measure(cases: Sequence[Case], *, num_rounds: int) -> dict[str, Rate]:
     """Runs all cases, and prints a line a case."""
+    load, cores = os.getloadavg()[0], len(os.sched_getaffinity(0))
+    if load > cores / 2:
+        print(f"the machine is busy (load {load:.1f} on {cores} cores): ratios to peers mean little")
     cold: dict[str, float] = {}
     seconds: dict[str, list[float]] = {case.name: [] for case in cases}
     for case in cases:
