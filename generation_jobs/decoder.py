@@ -133,7 +133,7 @@ class Decoder:
         end_logit = parts[:, len(self._table) * self.bundle.config["head_units"]]
         end_drawn = tf.where(settings.temperature == 0, end_logit > 0, uniforms[:, 0] < tf.sigmoid(end_logit))
         is_end = end_drawn & ~is_given
-        bins, values, log_likelihood = self._draw_fields(parts, uniforms, settings, place, is_given, given)
+        bins, values, log_likelihood = self._draw_fields(parts, uniforms, settings, slots, is_given, given)
         ticks = slots["ticks"] + tf.where(place > 0, values[:, 0], 0)
         is_late = (ticks > of["max_ticks"]) & ~is_given & ~is_end
         is_drawn = running & ~is_given & ~is_end & ~is_late
@@ -182,7 +182,7 @@ class Decoder:
         words = random_streams.philox((key[:, :1], key[:, 1:]), (counter, block, zero, zero))
         return tf.reshape(random_streams.to_uniform(tf.stack(words, axis=2)), [-1, 12])
 
-    def _draw_fields(self, parts, uniforms, settings, place, is_given, given):
+    def _draw_fields(self, parts, uniforms, settings, slots, is_given, given):
         """Bins and values `[slots, num_fields]`, and their log-likelihood, each field knowing those before it."""
         size = self.bundle.config["head_units"]
         bins: list[tf.Tensor] = []
@@ -199,11 +199,17 @@ class Decoder:
             if field.loss == fields.MSE:
                 value = sampling.draw_ticks(field, output, deviation, first, settings)
             else:
-                drawn = sampling.draw_bin(output + sampling.drawable_mask(field), first, settings)
+                logits = output + sampling.drawable_mask(field)
+                if field.name == "pitch":
+                    same_onset = (slots["place"] > 0) & (values[self._table.names.index("step")] == 0)
+                    logits += sampling.ascending_mask(field, slots["previous"][:, index], same_onset)
+                drawn = sampling.draw_bin(logits, first, settings)
                 within = tf.where(settings.temperature == 0, 0.5, second)  # greedy: the middle of a bin, every time
                 value = sampling.draw_within_bin(field, drawn, within)
             if field.name == "step":
-                value = tf.where(place == 0, 0, value)  # a piece begins with its first onset, as those of a dataset do
+                value = tf.where(
+                    slots["place"] == 0, 0, value
+                )  # a piece begins with its first onset, as those of a dataset do
             value = tf.where(is_given, given[:, index], value)
             bin_ = encode_bins(field, value)
             total += sampling.log_likelihood(field, output, bin_, value, deviation)

@@ -47,6 +47,20 @@ def drawable_mask(field: fields.FieldSpec) -> np.ndarray:
     return np.where(allowed, 0.0, MASKED_LOGIT).astype(np.float32)
 
 
+def ascending_mask(field: fields.FieldSpec, previous: tf.Tensor, same_onset: tf.Tensor) -> tf.Tensor:
+    """`[rows, width]` float32 to add to the pitch's logits: notes of one onset stand in ascending order.
+
+    That is the order of every dataset. Without it a note drawn below the one before it, at its onset, would be sorted in
+    front of it: in front of a primer's last note, too.
+
+    Args:
+      previous: `[rows]` int32, the bin of the pitch before.
+      same_onset: `[rows]` bool, whether the note begins with the one before it.
+    """
+    lowest = tf.where(same_onset, previous, 0)
+    return tf.where(tf.range(field.width) < lowest[:, None], MASKED_LOGIT, 0.0)
+
+
 def draw_bin(logits: tf.Tensor, uniform: tf.Tensor, settings: RowSettings) -> tf.Tensor:
     """`[rows]` int32, a column a row.
 
