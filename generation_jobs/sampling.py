@@ -50,8 +50,8 @@ def drawable_mask(field: fields.FieldSpec) -> np.ndarray:
 def ascending_mask(field: fields.FieldSpec, previous: tf.Tensor, same_onset: tf.Tensor) -> tf.Tensor:
     """`[rows, width]` float32 to add to the pitch's logits: notes of one onset stand in ascending order.
 
-    That is the order of every dataset. Without it a note drawn below the one before it, at its onset, would be sorted in
-    front of it: in front of a primer's last note, too.
+    That is the order of every dataset. Without it a note drawn below the one before it, at its onset, would be sorted
+    in front of it: in front of a primer's last note, too.
 
     Args:
       previous: `[rows]` int32, the bin of the pitch before.
