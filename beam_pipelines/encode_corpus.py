@@ -33,9 +33,7 @@ PROGRAM = "python -m beam_pipelines.encode_corpus"
 
 def make_parser() -> argparse.ArgumentParser:
     limits = Limits()
-    parser = argparse.ArgumentParser(
-        prog=PROGRAM, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser = command.make_parser(PROGRAM, __doc__)
     add = parser.add_argument
     add("--input", nargs="+", action="extend", metavar="PATH", help="folders, globs or files, local, gs:// or s3://")
     add("--output", metavar="FOLDER", help="where the dataset goes; an empty folder, or one of a run to finish")

@@ -8,7 +8,6 @@ already is kept, so the command may be stopped and started again.
 
 from __future__ import annotations
 
-import argparse
 import concurrent.futures
 import multiprocessing
 import os
@@ -34,9 +33,7 @@ VELOCITY = 80
 
 
 def main(argv: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog=PROGRAM, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser = command.make_parser(PROGRAM, __doc__)
     parser.add_argument("--output", required=True, metavar="FOLDER", help="where the MIDI files go")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N")
     args = parser.parse_args(argv)

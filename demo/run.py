@@ -74,12 +74,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _parse_args(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m demo.run",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = command.make_parser("python -m demo.run", __doc__)
     add = parser.add_argument
     add("--corpus", help="your own MIDI files (the Bach chorales of music21)")
     add("--quick", action="store_true", help="the same path on little music, in two minutes")

@@ -40,12 +40,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _parse_args(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m generation_jobs.generate",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = command.make_parser("python -m generation_jobs.generate", __doc__)
     add = parser.add_argument
     add("--bundle", required=True, help="folder that the trainer wrote: RUN/bundle")
     add("--seeds", required=True, help="seed list, JSON Lines: what to continue")

@@ -68,12 +68,7 @@ def choose(pieces: Iterable[Piece], *, num_seeds: int, num_notes: int) -> list[S
 
 
 def _parse_args(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m generation_jobs.make_seeds",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = command.make_parser("python -m generation_jobs.make_seeds", __doc__)
     add = parser.add_argument
     add("--data", required=True, help="dataset folder, as encode_corpus wrote it")
     add("--output", required=True, help="seed list to write")

@@ -73,12 +73,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _parse_args(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m generation_jobs.report",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = command.make_parser("python -m generation_jobs.report", __doc__)
     parser.add_argument("--music", required=True, help="output folder of generation_jobs.generate")
     parser.add_argument("--data", help="dataset to compare with, as encode_corpus wrote it (default: no comparison)")
     parser.add_argument("--run", help="run folder of trainer.task, for curves and scores (default: none)")

@@ -100,6 +100,16 @@ def exit_process(status: int) -> None:
     sys.exit(status)
 
 
+def make_parser(program: str, description: str | None) -> argparse.ArgumentParser:
+    """The parser of a command: its module's docstring is the help, and no flag is guessed from its first letters."""
+    return argparse.ArgumentParser(
+        prog=program,
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+
+
 def add_task_flags(parser: argparse.ArgumentParser) -> None:
     """Adds `--task-index` and `--num-tasks`: which share of the work is this process's."""
     parser.add_argument("--num-tasks", type=int, help="how many tasks share the work (default: 1)")

@@ -25,12 +25,7 @@ RUN_FILE = "run.json"
 
 
 def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m trainer.task",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = command.make_parser("python -m trainer.task", __doc__)
     parser.add_argument("--data", required=True, help="dataset folder, as encode_corpus writes it")
     parser.add_argument("--output", required=True, help="run folder: checkpoints, metrics, bundle")
     parser.add_argument("--num-workers", type=int, help="processes that train together (default: what TF_CONFIG says)")
