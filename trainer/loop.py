@@ -56,6 +56,14 @@ class RunState:
         return cls(**{**value, "position": Position(**value["position"])})
 
 
+def _open_summary(folder: str) -> tf.summary.SummaryWriter:
+    """TensorBoard's event file; the one thing of a run that TensorFlow itself writes."""
+    if folder.startswith("s3://"):
+        import tensorflow_io  # noqa: F401  # gives TensorFlow its s3://
+
+    return tf.summary.create_file_writer(folder)
+
+
 class Run:
     """One training run in one folder. Only the chief of several workers writes."""
 
@@ -67,7 +75,7 @@ class Run:
         self._evaluator = Evaluator(step.model, strategy, batch_size=config.batch_size)
         restored = checkpoint.restore_latest(storage.join(folder, "checkpoints"), step.variables)
         self.state = RunState() if restored is None else RunState.from_json(restored)
-        self._summary = tf.summary.create_file_writer(storage.join(folder, "tensorboard")) if is_chief else None
+        self._summary = _open_summary(storage.join(folder, "tensorboard")) if is_chief else None
 
     def train(self, train: Pieces, validation: Pieces, *, stop: command.StopSignal, origin: dict[str, Any]) -> None:
         """Goes on from where the run stands until it is finished.

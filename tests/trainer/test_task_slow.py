@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from midi_codec import command
+from midi_codec import command, storage
 from tests.trainer.test_task import SPLITS, flags
 from tests.trainer.tiny import write_dataset
 from trainer import array_file, bundle, checkpoint
@@ -36,7 +36,7 @@ def start(data):
     """Starts a process of the command; those that are left at the end are killed."""
     running = []
 
-    def start_one(output: Path, *more: str, **environment: str) -> subprocess.Popen:
+    def start_one(output: Path | str, *more: str, **environment: str) -> subprocess.Popen:
         inherited = {name: value for name, value in os.environ.items() if name not in TF_CONFIG_NAMES}
         argv = ["--data", data, "--output", str(output), *flags(epochs=EPOCHS, patience="none"), *more]
         process = subprocess.Popen(
@@ -166,3 +166,18 @@ def test_a_signal_to_one_worker_stops_both_and_both_go_on(start, workers_outputs
     for worker in start_workers(start, [stopped, stopped]):
         finish(worker, command.OK)
     assert_equal(weights_of(stopped), weights_of(workers_outputs[0] / "0"), rtol=1e-6, atol=1e-7)
+
+
+def test_a_run_in_an_s3_bucket(start, s3_bucket, s3_server):
+    environment = {  # what TensorFlow's own s3:// listens to; TensorBoard's file goes through it
+        "S3_ENDPOINT": s3_server,
+        "S3_USE_HTTPS": "0",
+        "S3_VERIFY_SSL": "0",
+        "AWS_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    run = f"{s3_bucket}/run"
+    finish(start(run, "--epochs", "1", **environment), want=command.OK)  # and not 134, as tensorflow-io would have it
+    names = {entry.path.removeprefix(f"{run}/").split("/")[0] for entry in storage.list_files(run)}
+    assert names == {"bundle", "checkpoints", "metrics.jsonl", "run.json", "tensorboard"}
+    assert bundle.load(f"{run}/bundle").metrics["num_notes"] > 0
