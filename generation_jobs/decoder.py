@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from generation_jobs import sampling
-from generation_jobs.request_queue import RequestQueue
+from generation_jobs.request_queue import DRAWN, END, OVER, RequestQueue
 from generation_jobs.requests import Request, Result
 from midi_codec import fields
 from trainer import random_streams
@@ -108,18 +108,17 @@ class Decoder:
         empty = slots["request"] < 0
         turn = waiting + tf.cumsum(tf.cast(empty, tf.int32), exclusive=True)
         starts = empty & (turn < queue["count"])
-        start_bins = np.array([field.num_bins for field in self._table], np.int32)
         refilled = {
             "request": tf.where(starts, turn, slots["request"]),
             "place": tf.where(starts, 0, slots["place"]),
             "ticks": tf.where(starts, 0, slots["ticks"]),
-            "previous": tf.where(starts[:, None], start_bins, slots["previous"]),
+            "previous": tf.where(starts[:, None], self._table.start_bins, slots["previous"]),
             "state": tf.where(starts[:, None], 0.0, slots["state"]),
         }
         return refilled, waiting + tf.reduce_sum(tf.cast(starts, tf.int32))
 
     def _step(self, slots, queue):
-        """One note in every slot; `flags` is 1 for a note drawn, 2 for END, 4 more where the piece is over."""
+        """One note in every slot; `flags` has the bits of `request_queue`: a note drawn, END, the piece is over."""
         running = slots["request"] >= 0
         request = tf.maximum(slots["request"], 0)
         of = {name: tf.gather(value, request) for name, value in queue.items() if name not in ("count", "primer")}
@@ -142,9 +141,9 @@ class Decoder:
         emitted = {
             "request": slots["request"],
             "place": place,
-            "flags": tf.cast(is_drawn, tf.int32)
-            + 2 * tf.cast(running & is_end, tf.int32)
-            + 4 * tf.cast(is_over, tf.int32),
+            "flags": DRAWN * tf.cast(is_drawn, tf.int32)
+            + END * tf.cast(running & is_end, tf.int32)
+            + OVER * tf.cast(is_over, tf.int32),
             "log_likelihood": tf.where(is_drawn | (running & is_end), log_likelihood, 0.0),
             "values": values,
         }

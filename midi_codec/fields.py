@@ -127,6 +127,11 @@ class FieldTable:
     def names(self) -> tuple[str, ...]:
         return tuple(field.name for field in self.fields)
 
+    @property
+    def start_bins(self) -> np.ndarray:
+        """`[num_fields]` int32, what stands before a piece's first note: the number after each field's last bin."""
+        return np.array([field.num_bins for field in self.fields], np.int32)
+
     def raw(self, notes: notes_lib.Notes) -> np.ndarray:
         """`[n, num_fields]` int32, the values of the notes in the order of the table."""
         return np.stack([getattr(notes, name).astype(np.int32) for name in self.names], axis=1)

@@ -118,7 +118,7 @@ class NoteModel(keras.Model):
     @property
     def start_bins(self) -> np.ndarray:
         """`[num_fields]` int32, the learned start input: the row after the last bin of each embedding."""
-        return np.array([field.num_bins for field in self.table], np.int32)
+        return self.table.start_bins
 
     @property
     def end_column(self) -> int:
