@@ -191,7 +191,7 @@ def _print_summary(info: DatasetInfo, output: str) -> None:
     reasons = ", ".join(f"{reason} {count:,}" for reason, count in info.rejects.items())
     rejects = f"{sum(info.rejects.values()):,} rejects" + (f" ({reasons})" if reasons else "")
     print(f"{info.inputs:,} inputs, {info.other_files:,} other files")
-    print(f"  {info.examples:,} examples, {info.duplicates:,} duplicates, {rejects}")
+    print(f"  {info.examples:,} examples, {sum(info.duplicates.values()):,} duplicates, {rejects}")
     for split in SPLITS:
         part = info.splits[split]
         counts = f"{part.num_pieces:>9,} pieces  {part.num_notes:>13,} notes  {part.seconds / 3600:>9,.1f} hours"

@@ -66,7 +66,9 @@ class _PublishFn(beam.DoFn):
             other_files=self._other_files,
             examples=sum(split.num_pieces for split in splits.values()),
             rejects=ledger.count_reasons(rejects),
-            duplicates=sum(len(result.duplicates) for result in results),
+            duplicates={**dataset_info.NO_DUPLICATES, "exact": sum(len(result.duplicates) for result in results)},
+            salvaged={},
+            groups=dataset_info.NO_GROUPS,
             histograms=histograms,
             settings=self._settings.as_dict(),
         )

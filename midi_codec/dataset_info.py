@@ -17,9 +17,13 @@ from midi_codec import storage
 from midi_codec.command import UserError
 from midi_codec.notes import TIME_BASES
 
-FORMAT_VERSION = 1  # of the folder: this file, the examples, the order of notes, the hash in piece_id
+FORMAT_VERSION = 2  # of the folder: this file, the examples, the order of notes, the hash in piece_id
 FILE_NAME = "dataset_info.json"
 SPLITS = ("train", "validation", "test")
+DUPLICATE_KINDS = ("exact", "near")
+GROUP_COUNTS = ("groups", "pieces", "largest", "in_several_splits")
+NO_DUPLICATES = dict.fromkeys(DUPLICATE_KINDS, 0)
+NO_GROUPS = dict.fromkeys(GROUP_COUNTS, 0)
 COLUMNS = ("step", "pitch", "duration", "velocity", "program")
 
 
@@ -53,9 +57,12 @@ class SplitInfo:
 class DatasetInfo:
     """A complete dataset.
 
-    inputs = examples + sum(rejects) + duplicates. `programs` are those of the kept pieces, ascending, 128
-    for drums. `histograms[split][column]` covers every note of that split. `settings` is what fixed the
-    content besides the inputs: the split rule, limits and the like.
+    inputs = examples + sum(rejects) + sum(duplicates). `rejects` counts by reason, `duplicates` by kind,
+    `salvaged` the examples' and duplicates' files that only a lenient rung could read, by rung. `groups` says
+    how many groups of two pieces or more were kept, the pieces in them, the largest, and how many of them lie in
+    more than one split (which only `--split-regex` can bring about). `programs` are those of the kept pieces,
+    ascending, 128 for drums. `histograms[split][column]` covers every note of that split. `settings` is what
+    fixed the content besides the inputs: the split rule, limits and the like.
     """
 
     format_version: int = FORMAT_VERSION
@@ -66,7 +73,9 @@ class DatasetInfo:
     other_files: int
     examples: int
     rejects: Mapping[str, int]
-    duplicates: int
+    duplicates: Mapping[str, int]
+    salvaged: Mapping[str, int]
+    groups: Mapping[str, int]
     histograms: Mapping[str, Mapping[str, Histogram]]
     settings: Mapping[str, Any]
 
@@ -75,13 +84,15 @@ class DatasetInfo:
             raise ValueError(f"format_version is {self.format_version}, this program reads {FORMAT_VERSION}")
         if self.time_base not in TIME_BASES:
             raise ValueError(f"time_base is {self.time_base!r}, want one of {', '.join(TIME_BASES)}")
-        for name, given in (("splits", self.splits), ("histograms", self.histograms)):
-            if set(given) != set(SPLITS):
-                raise ValueError(f"{name} has {sorted(given)}, want {', '.join(SPLITS)}")
+        wanted = {"splits": SPLITS, "histograms": SPLITS, "duplicates": DUPLICATE_KINDS, "groups": GROUP_COUNTS}
+        for name, keys in wanted.items():
+            given = getattr(self, name)
+            if set(given) != set(keys):
+                raise ValueError(f"{name} has {sorted(given)}, want {', '.join(keys)}")
         in_splits = sum(split.num_pieces for split in self.splits.values())
         if in_splits != self.examples:
             raise ValueError(f"the splits hold {in_splits} pieces, examples is {self.examples}")
-        accounted = self.examples + sum(self.rejects.values()) + self.duplicates
+        accounted = self.examples + sum(self.rejects.values()) + sum(self.duplicates.values())
         if accounted != self.inputs:
             raise ValueError(f"inputs is {self.inputs}, examples + rejects + duplicates is {accounted}")
 

@@ -7,7 +7,7 @@ from beam_pipelines.settings import Settings, default_num_shards
 from beam_pipelines.splits import SplitRule
 from midi_codec import dataset_info
 from midi_codec.command import UserError
-from midi_codec.dataset_info import COLUMNS, SPLITS, DatasetInfo, Histogram, SplitInfo
+from midi_codec.dataset_info import COLUMNS, NO_DUPLICATES, NO_GROUPS, SPLITS, DatasetInfo, Histogram, SplitInfo
 from midi_codec.midi_header import Limits
 from tests.beam_pipelines.corpora import make_settings
 
@@ -21,7 +21,9 @@ def save_dataset(folder, settings: Settings) -> DatasetInfo:
         other_files=0,
         examples=0,
         rejects={},
-        duplicates=0,
+        duplicates=NO_DUPLICATES,
+        salvaged={},
+        groups=NO_GROUPS,
         histograms={split: {column: Histogram() for column in COLUMNS} for split in SPLITS},
         settings=settings.as_dict(),
     )

@@ -4,7 +4,7 @@ import pytest
 
 from demo import run
 from midi_codec.command import UserError
-from midi_codec.dataset_info import DatasetInfo, SplitInfo
+from midi_codec.dataset_info import NO_DUPLICATES, NO_GROUPS, DatasetInfo, SplitInfo
 
 
 def plan(**flags):
@@ -60,7 +60,9 @@ def test_openings_divide_the_pieces_evenly(validation, test, want):
         other_files=0,
         examples=num,
         rejects={},
-        duplicates=0,
+        duplicates=NO_DUPLICATES,
+        salvaged={},
+        groups=NO_GROUPS,
         histograms={name: {} for name in sizes},
         settings={},
     )

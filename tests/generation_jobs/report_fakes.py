@@ -12,7 +12,7 @@ import numpy as np
 from generation_jobs import manifest
 from generation_jobs.requests import Result
 from midi_codec import dataset_info, records
-from midi_codec.dataset_info import SPLITS, DatasetInfo, Histogram, SplitInfo
+from midi_codec.dataset_info import NO_DUPLICATES, NO_GROUPS, SPLITS, DatasetInfo, Histogram, SplitInfo
 from midi_codec.notes import MILLISECONDS, Notes
 from midi_codec.records import Piece
 
@@ -89,7 +89,9 @@ def make_dataset(root: Path, pieces: Mapping[str, Sequence[Notes]], *, time_base
         other_files=0,
         examples=total,
         rejects={},
-        duplicates=0,
+        duplicates=NO_DUPLICATES,
+        salvaged={},
+        groups=NO_GROUPS,
         histograms=histograms,
         settings={},
     )

@@ -48,7 +48,9 @@ def dataset(tmp_path):
         other_files=0,
         examples=12,
         rejects={},
-        duplicates=0,
+        duplicates=dataset_info.NO_DUPLICATES,
+        salvaged={},
+        groups=dataset_info.NO_GROUPS,
         histograms={split: {} for split in dataset_info.SPLITS},
         settings={},
     )

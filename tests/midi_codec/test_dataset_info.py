@@ -22,7 +22,9 @@ def make_info(**changes) -> DatasetInfo:
         "other_files": 1,
         "examples": 3,
         "rejects": {"no_header": 2},
-        "duplicates": 1,
+        "duplicates": {"exact": 1, "near": 0},
+        "salvaged": {"clamped": 1},
+        "groups": {"groups": 1, "pieces": 2, "largest": 2, "in_several_splits": 0},
         "histograms": {
             "train": {**empty, "pitch": Histogram(values=(60, 64), counts=(4, 3))},
             "validation": empty,
@@ -40,7 +42,7 @@ def test_json_comes_back():
 
 def test_json_is_for_people_too():
     lines = make_info().to_json().splitlines()
-    assert lines[:4] == ["{", '  "duplicates": 1,', '  "examples": 3,', '  "format_version": 1,']
+    assert lines[:4] == ["{", '  "duplicates": {', '    "exact": 1,', '    "near": 0']
     assert '        "values": [60, 64]' in lines
     assert make_info().to_json().endswith("}\n")
 
@@ -59,13 +61,14 @@ def test_the_hash_follows_the_content_and_not_the_order_of_keys():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format_version": 2}, "format_version is 2, this program reads 1"),
+        ({"format_version": 1}, "format_version is 1, this program reads 2"),
         ({"extra": 1}, r"DatasetInfo has unknown keys \['extra'\]"),
         ({"time_base": "frames"}, "time_base is 'frames'"),
         ({"inputs": 7}, "inputs is 7, examples . rejects . duplicates is 6"),
         ({"examples": 4}, "the splits hold 3 pieces, examples is 4"),
         ({"splits": {}}, "splits has"),
         ({"splits": {name: {} for name in SPLITS}}, "SplitInfo has unknown keys"),
+        ({"duplicates": {"exact": 1}}, r"duplicates has \['exact'\], want exact, near"),
         ({"splits": 5}, "AttributeError"),
         ({"histograms": {"train": {"pitch": {"values": [1], "counts": []}}}}, "1 values and 0 counts"),
     ],
@@ -116,7 +119,7 @@ def test_load_names_what_is_missing_or_damaged(tmp_path):
         dataset_info.load(str(tmp_path))
     path = tmp_path / "dataset_info.json"
     path.write_text(json.dumps({**dataclasses.asdict(make_info()), "format_version": 9}))
-    with pytest.raises(UserError, match="dataset_info.json cannot be read: format_version is 9, this program reads 1"):
+    with pytest.raises(UserError, match="dataset_info.json cannot be read: format_version is 9, this program reads 2"):
         dataset_info.load(str(tmp_path))
     path.write_bytes(b"\xff")
     with pytest.raises(UserError, match="cannot be read"):

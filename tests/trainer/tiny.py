@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from midi_codec import dataset_info, records, storage
-from midi_codec.dataset_info import COLUMNS, SPLITS, DatasetInfo, Histogram, SplitInfo
+from midi_codec.dataset_info import COLUMNS, NO_DUPLICATES, NO_GROUPS, SPLITS, DatasetInfo, Histogram, SplitInfo
 from midi_codec.fields import CATEGORICAL, CATEGORY, MAX_TICK, TIME, FieldSpec, FieldTable
 from midi_codec.notes import MILLISECONDS, Notes
 
@@ -73,7 +73,9 @@ def write_dataset(root: str, splits: dict[str, list[Notes]], *, time_base: str =
         other_files=0,
         examples=sum(map(len, pieces.values())),
         rejects={},
-        duplicates=0,
+        duplicates=NO_DUPLICATES,
+        salvaged={},
+        groups=NO_GROUPS,
         histograms={split: {c: _histogram(notes, c) for c in COLUMNS} for split, notes in pieces.items()},
         settings={},
     )
