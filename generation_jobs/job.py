@@ -20,11 +20,11 @@ from typing import Any, Protocol
 
 from generation_jobs import manifest
 from generation_jobs.background_writes import BackgroundWrites
-from generation_jobs.code_version import code_version
 from generation_jobs.primers import Primers
 from generation_jobs.requests import Request, Result, Settings
 from generation_jobs.seed_list import Seed
 from midi_codec import records, storage
+from midi_codec.code_version import code_version
 from midi_codec.command import Interrupted, StopSignal, UserError
 from midi_codec.progress import Progress, progress
 
@@ -90,7 +90,7 @@ class Job:
             "bundle": self.bundle,
             "dataset": self.dataset,
             "settings": dataclasses.asdict(self.settings_of(seed)),
-            "code_version": code_version(),
+            "code_version": code_version("midi_codec", "trainer", "generation_jobs"),
         }
         return manifest.make_line(seed_id=seed.id, sample=sample[1], result=result, origin=origin)
 
