@@ -18,12 +18,13 @@ from __future__ import annotations
 
 import dataclasses
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from midi_codec import storage, varints
+from midi_codec.note_batch import NoteBatch
 from midi_codec.notes import COLUMN_DTYPES, COLUMN_RANGES, Notes
 from midi_codec.tfrecord_framing import read_records, write_records
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 __all__ = ["Piece", "deserialize_example", "parse_example", "read_pieces", "read_records", "serialize_example"]
-__all__ += ["decode_column", "serialize_columns", "split_features", "write_records"]
+__all__ += ["decode_column", "serialize_batch", "serialize_columns", "set_group", "split_features", "write_records"]
 
 BYTES_FEATURES = ("piece_id", "group_id", "source")
 NOTE_FEATURES = ("step", "pitch", "duration", "velocity", "program")
@@ -87,6 +88,39 @@ def serialize_columns(*, piece_id: str, group_id: str, source: str, notes: Notes
     }
     features = b"".join([part for name in FEATURES for part in _map_entry(name, payloads[name])])
     return _FIELD[1] + varints.encode_one(len(features)) + features
+
+
+def serialize_batch(batch: NoteBatch, *, piece_ids: Sequence[str], sources: Sequence[str]) -> list[bytes]:
+    """`serialize_columns` of every piece, each in the group that its own `piece_id` names."""
+    return [
+        serialize_columns(piece_id=piece_id, group_id=piece_id, source=source, notes=batch.piece(index))
+        for index, (piece_id, source) in enumerate(zip(piece_ids, sources, strict=True))
+    ]
+
+
+def set_group(record: bytes, group_id: str) -> bytes:
+    """The record with another `group_id`, as long as the one it has.
+
+    Raises:
+      ValueError: not a record of this format, or the new name has another length.
+    """
+    begin, end = _find_group(record)
+    if len(group_id) != end - begin:
+        raise ValueError(f"group_id is {group_id!r}, want {end - begin} characters as in the record")
+    return b"".join((record[:begin], group_id.encode("ascii"), record[end:]))
+
+
+def _find_group(record: bytes) -> tuple[int, int]:
+    """First byte and end of the group's name; its entry is the second one of a record."""
+    position, end = _enter(record, 0, len(record), 1)
+    _, position = _enter(record, position, end, 1)
+    position, end = _enter(record, position, end, 1)
+    if not record.startswith(_KEYS["group_id"], position):
+        raise ValueError(f"the record is damaged at byte {position}: want the feature group_id there")
+    position += len(_KEYS["group_id"])
+    for field in (2, _BYTES_LIST, 1):
+        position, end = _enter(record, position, end, field)
+    return position, end
 
 
 def _steps(start: np.ndarray) -> np.ndarray:
