@@ -1,8 +1,10 @@
-"""Turn a corpus of MIDI files into a dataset of TFRecord shards, with Apache Beam.
+"""Turn a corpus of MIDI files into a dataset of TFRecord shards.
 
     python -m beam_pipelines.encode_corpus --input corpus/ --output dataset/
 
-Every flag that is not listed here goes to Beam, such as --runner, --direct_num_workers or --project.
+Without an engine, the work is done in this process, or as `--task-index` of `--num-tasks` processes and a last step
+without these two flags. With `--runner`, or any other of Apache Beam's flags, it is a Beam pipeline. The dataset is
+the same, byte for byte.
 """
 
 from __future__ import annotations
@@ -14,16 +16,16 @@ import logging
 import platform
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from beam_pipelines import cleaning, encode_job, ledger, local_run, output_folder, settings_from_flags
 from beam_pipelines import corpus as corpus_lib
-from beam_pipelines import ledger, output_folder, splits
 from beam_pipelines.corpus import Corpus
-from beam_pipelines.settings import Settings, default_num_shards
-from beam_pipelines.splits import SplitRule
+from beam_pipelines.encode_job import Job, Work
+from beam_pipelines.settings import NEAR_DUPLICATES, Settings
 from midi_codec import command, dataset_info, storage
-from midi_codec.command import UserError
+from midi_codec.command import StopSignal, UserError
 from midi_codec.dataset_info import SPLITS, DatasetInfo
 from midi_codec.midi_header import Limits
 from midi_codec.notes import MILLISECONDS, TIME_BASES
@@ -35,35 +37,60 @@ def make_parser() -> argparse.ArgumentParser:
     limits = Limits()
     parser = command.make_parser(PROGRAM, __doc__)
     add = parser.add_argument
-    add("--input", nargs="+", action="extend", metavar="PATH", help="folders, globs or files, local, gs:// or s3://")
+    add("--input", nargs="+", action="extend", metavar="PATH", help="folders, globs, files, archives or @lists")
     add("--output", metavar="FOLDER", help="where the dataset goes; an empty folder, or one of a run to finish")
+    add("--add-to", metavar="DATASET", help="an older dataset: encode what is new, and write a new version of it")
     add("--time-base", metavar="GRID", default=MILLISECONDS, help=f"{' or '.join(TIME_BASES)} (%(default)s)")
     add("--split-percents", metavar="TRAIN,VALIDATION,TEST", help="shares of the splits (90,5,5)")
     add("--split-regex", metavar="REGEX", help="read the split from the path instead; its group gives the name")
+    add("--group-regex", metavar="REGEX", help="pieces in whose paths its group reads the same share a split")
+    choices = ", ".join(NEAR_DUPLICATES)
+    add("--near-duplicates", metavar="WHAT", default=NEAR_DUPLICATES[0], help=f"{choices} (%(default)s)")
     add("--num-shards", metavar="N", help="shards a split (one for each 1,000 inputs)")
     add("--max-notes", metavar="N", default=str(limits.max_notes), help="reject a file with more notes (%(default)s)")
     add("--max-seconds", metavar="X", default=f"{limits.max_seconds:g}", help="reject a longer file (%(default)s)")
     add("--max-bytes", metavar="N", default=str(limits.max_bytes), help="reject a larger file, unread (%(default)s)")
+    cleaning.add_flags(parser)
+    command.add_task_flags(parser)
     return parser
 
 
 def main(argv: Sequence[str]) -> int:
     args, beam_flags = make_parser().parse_known_args(argv)
     began, run_info = time.monotonic(), _run_info(argv)
+    share = command.task_share(args)
     corpus, settings = _check(args, beam_flags)
     if info := output_folder.find_dataset(args.output, settings):
+        output_folder.delete_work(args.output)
         print(f"already complete: {args.output}")
         _print_summary(info, args.output)
         return command.OK
-    pipeline = _import_pipeline()
+    job = encode_job.make_job(corpus, settings, args.output)
+    works = encode_job.list_works(corpus, settings)
     with command.StopSignal() as stop:
-        output_folder.prepare(args.output, run_info, will_write=pipeline.file_names(corpus, settings))
-        pipeline.run(corpus, pipeline.make_options(beam_flags), output=args.output, settings=settings, stop=stop)
+        output_folder.prepare(args.output, run_info, will_write=job.file_names())
+        if share[1] > 1:
+            return _run_share(job, works, share, corpus.num_inputs, stop)
+        if beam_flags:
+            pipeline = _import_pipeline()
+            options = pipeline.make_options(beam_flags)
+            pipeline.run(job, works, options, num_inputs=corpus.num_inputs, stop=stop)
+        else:
+            local_run.run(job, works, num_inputs=corpus.num_inputs, stop=stop)
     info = _load_result(args.output)
     seconds = time.monotonic() - began
     output_folder.write_run_info(args.output, {**run_info, "finished": _now(), "seconds": round(seconds, 1)})
+    output_folder.delete_work(args.output)
     _print_summary(info, args.output)
     print(f"took {seconds:.1f} s, {info.inputs / seconds:,.0f} files a second")
+    return command.OK
+
+
+def _run_share(job: Job, works: Sequence[Work], share: tuple[int, int], num_inputs: int, stop: StopSignal) -> int:
+    task_index, num_tasks = share
+    done = local_run.run_share(job, works, task_index=task_index, num_tasks=num_tasks, num_inputs=num_inputs, stop=stop)
+    print(f"task {task_index} of {num_tasks}: {done.num_inputs:,} inputs in {done.num_works:,} parts, all whole")
+    print("when all tasks are done, the same command without --task-index and --num-tasks writes the dataset")
     return command.OK
 
 
@@ -75,22 +102,15 @@ def _check(args: argparse.Namespace, beam_flags: Sequence[str]) -> tuple[Corpus,
     """
     problems: list[str] = []
     corpus = _find_corpus(args, problems)
-    rule = _split_rule(args, corpus.sources if corpus else (), problems)
-    limits = _limits(args, problems)
-    num_shards = default_num_shards(len(corpus.sources) if corpus else 0)
-    if args.num_shards is not None:
-        num_shards = _whole_number("--num-shards", args.num_shards, problems)
-        if num_shards > 99_999:
-            problems.append(f"--num-shards is {num_shards}, want at most 99999")
-    if args.time_base not in TIME_BASES:
-        problems.append(f"--time-base is {args.time_base!r}, want {' or '.join(TIME_BASES)}")
+    settings = settings_from_flags.make_settings(args, corpus, problems)
+    if args.num_tasks is not None and args.num_tasks > 1 and beam_flags:
+        problems.append(f"--num-tasks and Beam's {beam_flags[0].split('=')[0]} are both given, want one way to share")
+    if args.add_to and args.output and args.add_to.rstrip("/") == args.output.rstrip("/"):
+        problems.append(f"--output {args.output} is the dataset to add to, want a new folder")
     if beam_flags:  # only then: importing Beam takes seconds
         problems += _import_pipeline().problems_in_flags(beam_flags)
-    if corpus is None or problems:
+    if corpus is None or settings is None or problems:
         raise UserError(problems)
-    settings = Settings(
-        inputs_hash=corpus.hash, time_base=args.time_base, split_rule=rule, num_shards=num_shards, limits=limits
-    )
     return corpus, settings
 
 
@@ -101,51 +121,11 @@ def _find_corpus(args: argparse.Namespace, problems: list[str]) -> Corpus | None
         problems.append("--input is missing, want a folder, a glob or a file")
         return None
     try:
-        return corpus_lib.find(args.input, output=args.output)
+        work_folder = output_folder.work_folder(args.output) if args.output else ""
+        return corpus_lib.find(args.input, output=args.output, work_folder=work_folder)
     except UserError as error:
         problems += error.problems
         return None
-
-
-def _split_rule(args: argparse.Namespace, sources: Sequence[str], problems: list[str]) -> SplitRule:
-    if args.split_regex is not None and args.split_percents is not None:
-        problems.append("--split-percents and --split-regex are both given, want one of them")
-    percents = splits.DEFAULT_PERCENTS
-    if args.split_percents is not None:
-        try:
-            percents = splits.parse_percents(args.split_percents)
-        except ValueError as error:
-            problems.append(str(error))
-    if args.split_regex is None:
-        return SplitRule(percents=percents)
-    problems += splits.problems_in_regex(args.split_regex, sources)
-    return SplitRule(regex=args.split_regex)
-
-
-def _limits(args: argparse.Namespace, problems: list[str]) -> Limits:
-    return Limits(
-        max_notes=_whole_number("--max-notes", args.max_notes, problems),
-        max_bytes=_whole_number("--max-bytes", args.max_bytes, problems),
-        max_seconds=_positive("--max-seconds", args.max_seconds, problems),
-    )
-
-
-def _whole_number(flag: str, text: str, problems: list[str]) -> int:
-    if text.isdecimal() and int(text) >= 1:
-        return int(text)
-    problems.append(f"{flag} is {text!r}, want a whole number from 1")
-    return 1
-
-
-def _positive(flag: str, text: str, problems: list[str]) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if 0 < value < float("inf"):
-        return value
-    problems.append(f"{flag} is {text!r}, want a number above 0")
-    return 1.0
 
 
 def _import_pipeline() -> Any:
@@ -166,7 +146,7 @@ def _load_result(output: str) -> DatasetInfo:
     if storage.exists(storage.join(output, dataset_info.FILE_NAME)):
         return dataset_info.load(output)
     try:
-        rejects = ledger.read_rejects(output)
+        rejects = ledger.read(output, ledger.REJECTS)
     except FileNotFoundError as error:
         raise RuntimeError(f"the pipeline ended and left no dataset in {output}; see the runner's log") from error
     raise ledger.nothing_kept(output, rejects)
@@ -188,15 +168,27 @@ def _now() -> str:
 
 
 def _print_summary(info: DatasetInfo, output: str) -> None:
-    reasons = ", ".join(f"{reason} {count:,}" for reason, count in info.rejects.items())
-    rejects = f"{sum(info.rejects.values()):,} rejects" + (f" ({reasons})" if reasons else "")
+    duplicates = _counted("duplicates", {kind: count for kind, count in info.duplicates.items() if count})
     print(f"{info.inputs:,} inputs, {info.other_files:,} other files")
-    print(f"  {info.examples:,} examples, {sum(info.duplicates.values()):,} duplicates, {rejects}")
+    print(f"  {info.examples:,} examples, {duplicates}, {_counted('rejects', info.rejects)}")
+    if info.salvaged:
+        print(f"  {_counted('salvaged', info.salvaged)}")
+    groups = info.groups
+    if groups["groups"]:
+        print(f"  {groups['pieces']:,} pieces in {groups['groups']:,} groups, the largest of {groups['largest']:,}")
+    if groups["in_several_splits"]:
+        print(f"  {groups['in_several_splits']:,} groups lie in several splits, as --split-regex has it: music leaks")
     for split in SPLITS:
         part = info.splits[split]
         counts = f"{part.num_pieces:>9,} pieces  {part.num_notes:>13,} notes  {part.seconds / 3600:>9,.1f} hours"
         print(f"  {split:<10}  {counts}  {len(part.shard_lengths):>5} shards")
     print(f"dataset {info.hash} in {output}")
+
+
+def _counted(what: str, counts: Mapping[str, int]) -> str:
+    """For example `3 rejects (empty 1, no_header 2)`."""
+    named = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+    return f"{sum(counts.values()):,} {what}" + (f" ({named})" if named else "")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
 """The ledgers: one JSON line for every input that gave no example, sorted by path.
 
     rejects-00000-of-00001.jsonl      path, sha256, stage, reason, message
-    duplicates-00000-of-00001.jsonl   path, piece_id, kept: the path that survived, split: where that one went
+    duplicates-00000-of-00001.jsonl   path, kind: exact or near, piece_id, kept: the path that survived, split: its
+    salvaged-00000-of-00001.jsonl     path, sha256, rung: which lenient reading gave notes, message: what strict said
 
-Paths are sources, below the input root. `sha256` is null where the file was not read.
+Paths are sources, below the input root. `sha256` is null where the file was not read. A salvaged input became an
+example or a duplicate; the other two became none.
 """
 
 from __future__ import annotations
@@ -12,12 +14,15 @@ import collections
 import dataclasses
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from midi_codec import storage
 from midi_codec.command import UserError
 
 REJECTS = "rejects"
 DUPLICATES = "duplicates"
+SALVAGED = "salvaged"
+KINDS = (REJECTS, DUPLICATES, SALVAGED)
 NUM_REASONS = 5  # named in a message
 
 
@@ -34,12 +39,27 @@ class Reject:
 
 @dataclasses.dataclass(frozen=True, order=True)
 class Duplicate:
-    """An input whose notes another input has too; `kept` is the smallest path of them all."""
+    """An input whose music another input has too, note for note or nearly; `kept` is the one that survived."""
 
     path: str
+    kind: str
     piece_id: str
     kept: str
     split: str
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class Salvaged:
+    """An input that strict reading refuses, and what gave its notes all the same."""
+
+    path: str
+    sha256: str
+    rung: str
+    message: str
+
+
+Line = Reject | Duplicate | Salvaged
+_LINES: Mapping[str, type] = {REJECTS: Reject, DUPLICATES: Duplicate, SALVAGED: Salvaged}
 
 
 def file_name(kind: str) -> str:
@@ -47,17 +67,17 @@ def file_name(kind: str) -> str:
     return f"{kind}-00000-of-00001.jsonl"
 
 
-def write(root: str, kind: str, lines: Iterable[Reject | Duplicate]) -> None:
+def write(root: str, kind: str, lines: Iterable[Line]) -> None:
     """Writes a ledger, empty or not."""
-    ordered = sorted(lines, key=lambda line: line.path)
+    ordered = sorted(lines, key=lambda line: (line.path, str(line)))
     text = "".join(json.dumps(dataclasses.asdict(line)) + "\n" for line in ordered)
     storage.write_bytes(storage.join(root, file_name(kind)), text.encode())
 
 
-def read_rejects(root: str) -> list[Reject]:
-    """The rejects of a dataset, or of a run that kept nothing."""
-    text = storage.read_text(storage.join(root, file_name(REJECTS)))
-    return [Reject(**json.loads(line)) for line in text.splitlines()]
+def read(root: str, kind: str) -> list[Any]:
+    """The lines of a ledger, of a dataset or of a run that kept nothing."""
+    text = storage.read_text(storage.join(root, file_name(kind)))
+    return [_LINES[kind](**json.loads(line)) for line in text.splitlines()]
 
 
 def count_reasons(rejects: Iterable[Reject]) -> dict[str, int]:

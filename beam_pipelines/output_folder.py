@@ -23,7 +23,17 @@ RUN_INFO = "run_info.json"
 WRITER = "beam_pipelines.encode_corpus"
 
 _SHARD = re.compile(rf"(?:{'|'.join(SPLITS)})-\d{{5}}-of-\d{{5}}\.tfrecord")
-_LEDGER = re.compile(r"(?:rejects|duplicates)-\d{5}-of-\d{5}\.jsonl")
+_LEDGER = re.compile(r"(?:rejects|duplicates|salvaged)-\d{5}-of-\d{5}\.jsonl")
+
+
+def work_folder(output: str) -> str:
+    """Where parts wait until the dataset is complete; a killed run that is started again finds them there."""
+    return storage.join(output, "work")
+
+
+def delete_work(output: str) -> None:
+    """Deletes what only an unfinished dataset needs."""
+    storage.delete_folder(work_folder(output))
 
 
 def find_dataset(output: str, settings: Settings) -> DatasetInfo | None:

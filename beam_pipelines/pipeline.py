@@ -1,7 +1,9 @@
-"""The encode pipeline as a whole, and how a command runs it: with progress, and gone soon after a signal.
+"""The encode as an Apache Beam pipeline, and how a command runs it: with progress, and gone soon after a signal.
 
-chunks of paths -> ParsePieces -> (shard, record) -> WriteShards -> results -> Publish
-                   ParsePieces -> rejects -------------------------------------> Publish
+works -> EncodeWorks -> paths of parts ---------------------------> Plan -> shards -> WriteShards -> corrections
+                     -> (piece_id, signature) -> NearDuplicatePairs -╯   -> summary ------------------> Publish
+
+Records stay in the parts, in the work folder: what crosses between workers is a row of some hundred bytes a piece.
 """
 
 from __future__ import annotations
@@ -12,22 +14,25 @@ import os
 import signal
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import apache_beam as beam
+import numpy as np
+from apache_beam.metrics import Metrics
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions, _BeamArgumentParser
 
-from beam_pipelines import ledger
-from beam_pipelines.corpus import Corpus
-from beam_pipelines.parse_pieces import ParsePieces
-from beam_pipelines.publish import Publish
-from beam_pipelines.settings import Settings
-from beam_pipelines.write_shards import WriteShards
+from beam_pipelines import additions, output_folder, parts, publish
+from beam_pipelines.encode_job import Job, Work
+from beam_pipelines.near_duplicates_beam import NearDuplicatePairs
+from beam_pipelines.parts import Part
+from beam_pipelines.plan import make_plan
+from beam_pipelines.write_shards import write_shard
+from midi_codec import storage
 from midi_codec.command import Interrupted, StopSignal
-from midi_codec.dataset_info import shard_name
 from midi_codec.progress import Progress, progress
 
-FILES_A_CHUNK = 50  # enough to make the cost of an element small, few enough to share out evenly
+METRICS = "encode_corpus"  # the namespace of our counters
 DEFAULT_RUNNER = "FnApiRunner"  # DirectRunner first tries to download another one
 POLL_SECONDS = 0.2
 
@@ -52,46 +57,168 @@ def make_options(flags: Sequence[str]) -> PipelineOptions:
     return options
 
 
-def build(
-    pipeline: beam.Pipeline, corpus: Corpus, *, output: str, settings: Settings, progress_path: str | None = None
-) -> None:
+def build(pipeline: beam.Pipeline, job: Job, works: Sequence[Work], *, progress_path: str | None = None) -> None:
     """Adds every step; running the pipeline then writes the dataset."""
-    splits = settings.split_rule.splits_of(corpus.sources)
-    chunks = pipeline | "Inputs" >> beam.Create(corpus.chunks(FILES_A_CHUNK))
-    parsed = chunks | "ParsePieces" >> ParsePieces(corpus.roots, settings, progress_path)
-    shards = parsed.pieces | "WriteShards" >> WriteShards(output, settings, splits)
-    publish = Publish(output, settings, num_inputs=len(corpus.sources), other_files=corpus.other_files)
-    _ = (shards, parsed.rejects) | "Publish" >> publish
+    places = pipeline | "Works" >> beam.Create(_store_works(job, works))
+    encoded = places | "EncodeWorks" >> beam.ParDo(_EncodeFn(job, progress_path)).with_outputs("rows", main="paths")
+    paths = beam.pvalue.AsList(encoded.paths)
+    pairs: beam.PCollection = pipeline | "NoPairs" >> beam.Create([])
+    if job.settings.near_duplicates != "keep":
+        pairs = encoded.rows | "NearDuplicatePairs" >> NearDuplicatePairs()
+    once = pipeline | "Once" >> beam.Create([None])
+    plan = once | "Plan" >> beam.ParDo(_PlanFn(job), paths, beam.pvalue.AsList(pairs)).with_outputs(
+        "summary", main="shards"
+    )
+    corrections = plan.shards | "Spread" >> beam.Reshuffle() | "WriteShards" >> beam.ParDo(_WriteShardFn(job), paths)
+    _ = once | "Publish" >> beam.ParDo(
+        _PublishFn(job), beam.pvalue.AsSingleton(plan.summary), beam.pvalue.AsList(corrections)
+    )
 
 
-def file_names(corpus: Corpus, settings: Settings) -> set[str]:
-    """What the pipeline will write, but for `dataset_info.json`."""
-    splits = settings.split_rule.splits_of(corpus.sources)
-    shards = {shard_name(split, index, settings.num_shards) for split in splits for index in range(settings.num_shards)}
-    return shards | {ledger.file_name(ledger.REJECTS), ledger.file_name(ledger.DUPLICATES)}
+def _store_works(job: Job, works: Sequence[Work]) -> list[_Place]:
+    """Puts chunks where every worker can read them: a million names are too many for a pipeline's description."""
+    path = storage.join(output_folder.work_folder(job.output), "chunks")
+    storage.write_bytes(path, b"".join([work.chunk for work in works]))
+    places, offset = [], 0
+    for work in works:
+        places.append(_Place(path, offset, len(work.chunk), work.shard))
+        offset += len(work.chunk)
+    return places
 
 
-def run(corpus: Corpus, options: PipelineOptions, *, output: str, settings: Settings, stop: StopSignal) -> None:
+class _Place(NamedTuple):
+    """Where a worker finds a Work: bytes of a file, or the shard itself."""
+
+    path: str
+    offset: int
+    length: int
+    shard: tuple[str, str]
+
+    def load(self) -> Work:
+        if not self.length:
+            return Work(shard=self.shard)
+        return Work(chunk=storage.read_range(self.path, self.offset, self.length))
+
+
+class _EncodeFn(beam.DoFn):
+    """Makes parts. Outputs: their paths; `rows`, (piece_id, signature) of each piece.
+
+    Counters: `inputs`, `parsed`, `notes`, `rejected`, `rejected_<reason>`, `salvaged_<rung>`.
+    """
+
+    def __init__(self, job: Job, progress_path: str | None):
+        self._job = job
+        self._progress_path = progress_path
+
+    def setup(self) -> None:
+        self._known = additions.known_contents(self._job.settings.base)
+
+    def process(self, place: _Place) -> Iterator:
+        path, part = self._job.ensure_part(place.load(), known=self._known, on_files=self._note_progress)
+        _count(part)
+        yield path
+        for row, signature in zip(part.rows, part.signatures, strict=True):
+            yield beam.pvalue.TaggedOutput("rows", (row["piece_id"].decode(), signature))
+
+    def _note_progress(self, num_files: int) -> None:
+        if self._progress_path:
+            note_progress(self._progress_path, num_files)
+
+
+def _count(part: Part) -> None:
+    counts = {"inputs": part.num_inputs, "parsed": len(part.rows), "notes": int(part.rows["num_notes"].sum())}
+    counts["rejected"] = len(part.rejects)
+    for name, count in counts.items():
+        Metrics.counter(METRICS, name).inc(count)
+    for reject in part.rejects:
+        Metrics.counter(METRICS, f"rejected_{reject.reason}").inc()
+    for line in part.salvaged:
+        Metrics.counter(METRICS, f"salvaged_{line.rung}").inc()
+
+
+class _PlanFn(beam.DoFn):
+    """Decides on every piece, on one worker, from the heads of all parts; writes the ledgers.
+
+    Outputs: (shard number, entries); `summary`.
+    """
+
+    def __init__(self, job: Job):
+        self._job = job
+
+    def process(self, _: None, paths: Sequence[str], pairs: Sequence[tuple[str, str]]) -> Iterator:
+        job = self._job
+        heads = [parts.read_head(path) for path in sorted(paths)]
+        carried = additions.carried(job.settings.base, heads)
+        plan = make_plan(heads, job.settings, job.splits, carried=carried, pairs=pairs)
+        yield beam.pvalue.TaggedOutput("summary", publish.write_ledgers(job.output, plan))
+        yield from enumerate(plan.entries)
+
+
+class _WriteShardFn(beam.DoFn):
+    """Writes a shard number of every split. Output: corrections of the counts."""
+
+    def __init__(self, job: Job):
+        self._job = job
+
+    def process(self, shard: tuple[int, np.ndarray], paths: Sequence[str]) -> Iterator[Mapping]:
+        index, entries = shard
+        job, settings = self._job, self._job.settings
+        yield write_shard(
+            index,
+            entries,
+            part_paths=sorted(paths),
+            output=job.output,
+            splits=job.splits,
+            num_shards=settings.num_shards,
+            time_base=settings.time_base,
+        )
+
+
+class _PublishFn(beam.DoFn):
+    """Writes `dataset_info.json` once all shards are there. Output: the DatasetInfo, if a piece was kept."""
+
+    def __init__(self, job: Job):
+        self._job = job
+
+    def process(self, _: None, summary: publish.Summary, corrections: Sequence[Mapping]) -> Iterator:
+        job = self._job
+        info = publish.publish(job.output, summary, corrections, job.settings, other_files=job.other_files)
+        if info is not None:
+            yield info
+
+
+def note_progress(path: str, num_files: int) -> None:
+    """Makes the file at `path` longer by a byte a file, for the command to watch.
+
+    Appending is atomic, so worker processes can share the file. On another host there is none.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
+        try:
+            os.write(descriptor, b"." * num_files)
+        finally:
+            os.close(descriptor)
+
+
+def run(job: Job, works: Sequence[Work], options: PipelineOptions, *, num_inputs: int, stop: StopSignal) -> None:
     """Builds and runs the pipeline to its end.
 
     Raises:
-      Interrupted: a signal asked to stop. Nothing half written has a final name, and the same command
-        started again begins anew.
+      Interrupted: a signal asked to stop. Nothing half written has a final name; parts that are whole stay.
     """
     with _progress_file() as progress_path:
         pipeline = beam.Pipeline(options=options)
-        build(pipeline, corpus, output=output, settings=settings, progress_path=progress_path)
+        build(pipeline, job, works, progress_path=progress_path)
         runner = _Runner(pipeline)
-        total = len(corpus.sources)
-        bar: Progress = progress(total=total, unit="files", label="encoding")
+        bar: Progress = progress(total=num_inputs, unit="files", label="encoding")
         with bar:
             is_done = False
             while not is_done:
                 is_done = runner.wait(POLL_SECONDS)
-                bar.update(min(os.path.getsize(progress_path), total) - bar.done)  # a retried chunk counts twice
+                bar.update(min(os.path.getsize(progress_path), num_inputs) - bar.done)  # a retried chunk counts twice
                 if stop.requested and not is_done:
                     _end_workers()
-                    raise Interrupted("start the same command again to begin anew")
+                    raise Interrupted("start the same command again to go on")
 
 
 class _Runner:

@@ -1,74 +1,90 @@
-"""The last step of an encode: the ledgers, then `dataset_info.json`, which makes the dataset complete."""
+"""The end of an encode: the ledgers, then `dataset_info.json`, which makes the dataset complete."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import collections
+import dataclasses
+import io
+from collections.abc import Iterable, Mapping
 
-import apache_beam as beam
+import numpy as np
 
-from beam_pipelines import ledger, statistics
-from beam_pipelines.ledger import Reject
+from beam_pipelines import ledger
+from beam_pipelines.plan import Plan
 from beam_pipelines.settings import Settings
-from beam_pipelines.write_shards import ShardResult
-from midi_codec import dataset_info
-from midi_codec.dataset_info import SPLITS, DatasetInfo
+from beam_pipelines.tally import Counts, Tally
+from midi_codec import dataset_info, storage
+from midi_codec.dataset_info import NO_DUPLICATES, SPLITS, DatasetInfo, SplitInfo
+
+INPUT_HASHES = "input_hashes.npy"  # [m, 2] uint64, ascending: which inputs a dataset accounts for
 
 
-class Publish(beam.PTransform):
-    """Writes what describes the dataset, once all shards are in place.
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Summary:
+    """What `dataset_info.json` takes from a plan; `counts` are still to be corrected."""
 
-    Input: (ShardResults, Rejects), two PCollections. Output: the DatasetInfo, or nothing when no piece
-    was kept: then only the ledgers are written, and the dataset never becomes complete.
+    splits: Mapping[str, SplitInfo]
+    counts: Mapping[str, Mapping[str, Counts]]
+    rejects: Mapping[str, int]
+    duplicates: Mapping[str, int]
+    salvaged: Mapping[str, int]
+    groups: Mapping[str, int]
+
+
+def write_ledgers(output: str, plan: Plan) -> Summary:
+    """Writes what became of every input that gave no example, of the salvaged ones, and the hashes of all."""
+    ledger.write(output, ledger.REJECTS, plan.rejects)
+    ledger.write(output, ledger.DUPLICATES, plan.duplicates)
+    ledger.write(output, ledger.SALVAGED, plan.salvaged)
+    hashes = io.BytesIO()
+    np.save(hashes, plan.contents.astype("<u8"), allow_pickle=False)
+    storage.write_bytes(storage.join(output, INPUT_HASHES), hashes.getvalue())
+    kinds = collections.Counter(line.kind for line in plan.duplicates)
+    rungs = collections.Counter(line.rung for line in plan.salvaged)
+    return Summary(
+        splits=plan.splits,
+        counts=plan.counts,
+        rejects=ledger.count_reasons(plan.rejects),
+        duplicates={**NO_DUPLICATES, **kinds},
+        salvaged=dict(sorted(rungs.items())),
+        groups=plan.groups,
+    )
+
+
+def publish(
+    output: str,
+    summary: Summary,
+    corrections: Iterable[Mapping[str, Mapping[str, Counts]]],
+    settings: Settings,
+    *,
+    other_files: int,
+) -> DatasetInfo | None:
+    """Writes `dataset_info.json`, once all else is in place; nothing, and None, where no piece was kept.
+
+    Args:
+      corrections: what the writer of each shard returned.
     """
-
-    def __init__(self, output: str, settings: Settings, *, num_inputs: int, other_files: int):
-        super().__init__()
-        self._fn = _PublishFn(output, settings, num_inputs, other_files)
-
-    def expand(self, results_and_rejects):
-        return (
-            results_and_rejects
-            | beam.Flatten()
-            | "OneKey" >> beam.Map(lambda part: (0, part))
-            | beam.GroupByKey()
-            | "Describe" >> beam.ParDo(self._fn)
-        )
-
-
-class _PublishFn(beam.DoFn):
-    def __init__(self, output: str, settings: Settings, num_inputs: int, other_files: int):
-        self._output = output
-        self._settings = settings
-        self._num_inputs = num_inputs
-        self._other_files = other_files
-
-    def process(self, keyed: tuple[int, Iterable[ShardResult | Reject]]) -> Iterable[DatasetInfo]:
-        parts = list(keyed[1])
-        rejects = [part for part in parts if isinstance(part, Reject)]
-        results = sorted((part for part in parts if isinstance(part, ShardResult)), key=lambda result: result.index)
-        ledger.write(self._output, ledger.REJECTS, rejects)
-        ledger.write(self._output, ledger.DUPLICATES, (line for result in results for line in result.duplicates))
-        info = self._describe(results, rejects)
-        if info.examples:
-            dataset_info.save(self._output, info)
-            yield info
-
-    def _describe(self, results: Sequence[ShardResult], rejects: Sequence[Reject]) -> DatasetInfo:
-        splits, histograms = {}, {}
-        for split in SPLITS:
-            shards = [result.statistics[split] for result in results if split in result.statistics]
-            splits[split], histograms[split] = statistics.add_up(shards)
-        return DatasetInfo(
-            time_base=self._settings.time_base,
-            programs=tuple(sorted({value for split in SPLITS for value in histograms[split]["program"].values})),
-            splits=splits,
-            inputs=self._num_inputs,
-            other_files=self._other_files,
-            examples=sum(split.num_pieces for split in splits.values()),
-            rejects=ledger.count_reasons(rejects),
-            duplicates={**dataset_info.NO_DUPLICATES, "exact": sum(len(result.duplicates) for result in results)},
-            salvaged={},
-            groups=dataset_info.NO_GROUPS,
-            histograms=histograms,
-            settings=self._settings.as_dict(),
-        )
+    tally = Tally()
+    tally.add_counts(summary.counts)
+    for counts in corrections:
+        tally.add_counts(counts)
+    histograms = tally.histograms()
+    examples = sum(split.num_pieces for split in summary.splits.values())
+    info = DatasetInfo(
+        time_base=settings.time_base,
+        programs=tuple(sorted({value for split in SPLITS for value in histograms[split]["program"].values})),
+        splits=summary.splits,
+        inputs=examples + sum(summary.rejects.values()) + sum(summary.duplicates.values()),
+        other_files=other_files,
+        examples=examples,
+        rejects=summary.rejects,
+        duplicates=summary.duplicates,
+        salvaged=summary.salvaged,
+        groups=summary.groups,
+        histograms=histograms,
+        settings=settings.as_dict(),
+    )
+    if not examples:
+        return None
+    dataset_info.save(output, info)
+    return info

@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
+import re
 from typing import Any
 
+from beam_pipelines.cleaning import CleaningRules
 from beam_pipelines.splits import SplitRule
+from midi_codec.code_version import code_version
 from midi_codec.midi_header import Limits
 
 INPUTS_A_SHARD = 1000  # records are small: some 20 MB a shard for piano performances
+NEAR_DUPLICATES = ("group", "drop", "keep")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Base:
+    """The older dataset that `--add-to` names, and its hash."""
+
+    path: str
+    hash: str
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -20,6 +34,11 @@ class Settings:
     split_rule: SplitRule
     num_shards: int
     limits: Limits
+    cleaning: CleaningRules = CleaningRules()
+    apply_sustain: bool = False
+    near_duplicates: str = NEAR_DUPLICATES[0]
+    group_regex: str | None = None
+    base: Base | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """As `dataset_info.json` keeps them, where the time base stands by itself."""
@@ -27,10 +46,44 @@ class Settings:
             "inputs_hash": self.inputs_hash,
             "num_shards": self.num_shards,
             "limits": dataclasses.asdict(self.limits),
+            "cleaning": self.cleaning.to_dict(),
+            "apply_sustain": self.apply_sustain,
+            "near_duplicates": self.near_duplicates,
+            "group_regex": self.group_regex,
+            "added_to": self.base.hash if self.base else None,
             **self.split_rule.settings(),
         }
+
+    def part_key(self, chunk: bytes) -> str:
+        """Names what comes out of a chunk: hash of the chunk, of what decides its part, and of our code."""
+        decisive = {**self.as_dict(), "time_base": self.time_base}
+        del decisive["inputs_hash"], decisive["near_duplicates"]  # they matter later
+        digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode() + b"\0" + chunk)
+        digest.update(code_version("midi_codec", "beam_pipelines").encode())
+        return digest.hexdigest()[:32]
+
+    def path_group(self, source: str) -> bytes:
+        """32 hex digits of what `--group-regex` reads from a source; empty where it reads nothing."""
+        if self.group_regex is None:
+            return b""
+        match = re.search(self.group_regex, source)
+        if not match:
+            return b""
+        name = match.group("group" if "group" in match.re.groupindex else 1)
+        return hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:32].encode() if name else b""
 
 
 def default_num_shards(num_inputs: int) -> int:
     """One shard for every thousand inputs begun: known before the work, so that a restart agrees."""
     return max(1, -(-num_inputs // INPUTS_A_SHARD))
+
+
+def problems_in_group_regex(expression: str) -> list[str]:
+    """Sentences on what is wrong with `--group-regex`; none when all is well."""
+    try:
+        compiled = re.compile(expression)
+    except re.error as error:
+        return [f"--group-regex is {expression!r}, which is no regular expression: {error}"]
+    if not compiled.groups:
+        return [f"--group-regex is {expression!r}, want a group that gives the name, such as '^(.*)/[^/]*$'"]
+    return []

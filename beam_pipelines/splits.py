@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from midi_codec.dataset_info import SPLITS
@@ -41,7 +41,7 @@ class SplitRule:
             raise ValueError(f"{source}: no split in this path; the command checks that before it starts")
         return split
 
-    def splits_of(self, sources: Sequence[str]) -> tuple[str, ...]:
+    def splits_of(self, sources: Iterable[str]) -> tuple[str, ...]:
         """The splits that get shards, empty ones included, in the order of SPLITS."""
         if self.percents is not None:
             return tuple(split for split, percent in zip(SPLITS, self.percents, strict=True) if percent)
@@ -94,7 +94,7 @@ def parse_percents(text: str) -> tuple[int, ...]:
     return percents
 
 
-def problems_in_regex(regex: str, sources: Sequence[str]) -> list[str]:
+def problems_in_regex(regex: str, sources: Iterable[str]) -> list[str]:
     """Sentences on what is wrong with `--split-regex` for these paths; none when all is well."""
     try:
         expression = re.compile(regex)
@@ -102,17 +102,20 @@ def problems_in_regex(regex: str, sources: Sequence[str]) -> list[str]:
         return [f"--split-regex is {regex!r}, which is no regular expression: {error}"]
     if not expression.groups:
         return [f"--split-regex is {regex!r}, want a group that gives the split, such as '^(train|valid|test)/'"]
-    no_match: list[str] = []
+    no_match: list[str] = []  # the first few
+    num_without = num_sources = 0
     unknown: dict[str, list[str]] = {}
     for source in sources:
+        num_sources += 1
         name = _split_name(source, expression)
         if name is None:
-            no_match.append(source)
-        elif name.lower() not in ALIASES:
-            unknown.setdefault(name, []).append(source)
+            num_without += 1
+            no_match += [source] if num_without <= NUM_EXAMPLES else []
+        elif name.lower() not in ALIASES and len(unknown.setdefault(name, [])) < NUM_EXAMPLES:
+            unknown[name].append(source)
     problems = []
     if no_match:
-        count = f"{len(no_match)} of {len(sources)}"
+        count = f"{num_without} of {num_sources}"
         problems.append(f"--split-regex {regex!r} matches nothing in {count} paths, such as {_paths(no_match)}")
     for name, where in sorted(unknown.items())[:NUM_EXAMPLES]:
         problems.append(

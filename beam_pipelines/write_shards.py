@@ -1,98 +1,97 @@
-"""The second half of an encode: of equal pieces keep one, split, sort, write shards, take statistics.
-
-A piece's shard follows from its piece_id alone, so exact duplicates meet in one group, whatever splits their
-paths name, and the records cross between workers once.
-"""
+"""Writes one shard number of every split: takes the records from the parts, gives them their final group."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+import concurrent.futures
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 
-import apache_beam as beam
-from apache_beam.metrics import Metrics
+import numpy as np
 
-from beam_pipelines import statistics
-from beam_pipelines.ledger import Duplicate
-from beam_pipelines.parse_pieces import METRICS
-from beam_pipelines.settings import Settings
-from beam_pipelines.statistics import ShardStatistics
-from midi_codec import records, storage
-from midi_codec.dataset_info import shard_name
+from beam_pipelines.tally import Counts, Tally
+from midi_codec import records, storage, tfrecord_framing
+from midi_codec.dataset_info import SPLITS, shard_name
+from midi_codec.note_batch import NoteBatch
 
-
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class ShardResult:
-    """What became of one shard number, in every split."""
-
-    index: int
-    statistics: Mapping[str, ShardStatistics]
-    duplicates: tuple[Duplicate, ...]
+READS_AT_ONCE = 16  # from a bucket
+PIECES_A_BATCH = 256  # to be counted again
 
 
-class WriteShards(beam.PTransform):
-    """Writes `<split>-<shard>-of-<num>.tfrecord` for every split that gets shards, empty ones included.
+def write_shard(
+    index: int,
+    entries: np.ndarray,
+    *,
+    part_paths: Sequence[str],
+    output: str,
+    splits: Sequence[str],
+    num_shards: int,
+    time_base: str,
+) -> Mapping[str, Mapping[str, Counts]]:
+    """Writes `<split>-<index>-of-<num>.tfrecord` for each split that gets shards, empty ones included.
 
-    Input: (shard, record). Output: a ShardResult for each shard number, even for one without a piece.
-    Counters: `duplicates`, `examples_<split>`.
+    Args:
+      entries: `[n]` of plan.ENTRY, by (part, offset): the pieces of this shard number, dropped ones too.
+
+    Returns:
+      What to add to the counts of the parts: of pieces dropped or moved, negative where they were counted.
+
+    Raises:
+      ValueError: a record in a part is damaged.
     """
-
-    def __init__(self, output: str, settings: Settings, splits: tuple[str, ...]):
-        super().__init__()
-        self._settings = settings
-        self._fn = _WriteShardFn(output, settings, splits)
-
-    def expand(self, pieces):
-        numbers = pieces.pipeline | "EveryShard" >> beam.Create([(i, b"") for i in range(self._settings.num_shards)])
-        return (pieces, numbers) | beam.Flatten() | beam.GroupByKey() | "Write" >> beam.ParDo(self._fn)
-
-
-class _WriteShardFn(beam.DoFn):
-    def __init__(self, output: str, settings: Settings, splits: tuple[str, ...]):
-        self._output = output
-        self._settings = settings
-        self._splits = splits
-
-    def process(self, shard: tuple[int, Iterable[bytes]]) -> Iterator[ShardResult]:
-        index, grouped = shard
-        packed = [_Packed.of(record) for record in grouped if record]
-        packed.sort(key=lambda one: (one.piece_id, one.source))
-        kept: dict[str, list[_Packed]] = {split: [] for split in self._splits}
-        duplicates: list[Duplicate] = []
-        survivor, split = None, ""
-        for one in packed:
-            if survivor is not None and one.piece_id == survivor.piece_id:
-                duplicates.append(Duplicate(one.source, one.piece_id, survivor.source, split))
-                continue
-            survivor, split = one, self._settings.split_rule.assign(group_id=one.group_id, source=one.source)
-            kept[split].append(one)
-        Metrics.counter(METRICS, "duplicates").inc(len(duplicates))
-        yield ShardResult(
-            index=index,
-            statistics={split: self._write(split, index, kept[split]) for split in self._splits},
-            duplicates=tuple(duplicates),
-        )
-
-    def _write(self, split: str, index: int, pieces: list[_Packed]) -> ShardStatistics:
-        name = shard_name(split, index, self._settings.num_shards)
-        data = records.write_records(one.record for one in pieces)
-        storage.write_bytes(storage.join(self._output, name), data)
-        Metrics.counter(METRICS, f"examples_{split}").inc(len(pieces))
-        return statistics.of_records([one.features for one in pieces], time_base=self._settings.time_base)
+    is_changed = ~entries["kept"] | (entries["split"] != entries["counted"])
+    has_other_group = entries["kept"] & (entries["group_id"] != entries["piece_id"])
+    framed = _read(entries, part_paths)
+    for place in np.flatnonzero(has_other_group).tolist():
+        record = records.set_group(_unframe(framed[place]), entries["group_id"][place].decode())
+        framed[place] = tfrecord_framing.write_records([record])
+    order = np.argsort(entries["piece_id"], kind="stable")
+    for split in splits:
+        chosen = order[(entries["kept"] & (entries["split"] == SPLITS.index(split)))[order]]
+        path = storage.join(output, shard_name(split, index, num_shards))
+        storage.write_bytes(path, b"".join([framed[place] for place in chosen.tolist()]))
+    return _corrections(entries, framed, np.flatnonzero(is_changed), time_base)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Packed:
-    """A record and the features in it, still packed."""
+def _read(entries: np.ndarray, part_paths: Sequence[str]) -> list[bytes]:
+    """The framed records of all entries; what lies together in a part is read at once."""
+    begins = entries["offset"].astype(np.int64)
+    ends = begins + entries["length"]
+    breaks = np.flatnonzero((entries["part"][1:] != entries["part"][:-1]) | (begins[1:] != ends[:-1])) + 1
+    runs = [(int(a), int(b)) for a, b in itertools.pairwise([0, *breaks.tolist(), len(entries)]) if a < b]
 
-    piece_id: str
-    group_id: str
-    source: str
-    record: bytes
-    features: Mapping[str, bytes]
+    def read(run: tuple[int, int]) -> list[bytes]:
+        first, last = run[0], run[1] - 1
+        begin = int(begins[first])
+        data = storage.read_range(part_paths[entries["part"][first]], begin, int(ends[last]) - begin)
+        cuts = (begins[first : last + 1] - begin).tolist()
+        return [data[a:b] for a, b in zip(cuts, [*cuts[1:], len(data)], strict=True)]
 
-    @classmethod
-    def of(cls, record: bytes) -> _Packed:
-        features = records.split_features(record)
-        texts = {name: features[name].decode("utf-8", "surrogateescape") for name in records.BYTES_FEATURES}
-        return cls(**texts, record=record, features=features)
+    if runs and "://" in part_paths[0]:
+        with concurrent.futures.ThreadPoolExecutor(READS_AT_ONCE) as readers:
+            return list(itertools.chain.from_iterable(readers.map(read, runs)))
+    return list(itertools.chain.from_iterable(map(read, runs)))
+
+
+def _unframe(framed: bytes) -> bytes:
+    (record,) = tfrecord_framing.read_records(framed)
+    return record
+
+
+def _corrections(
+    entries: np.ndarray, framed: Sequence[bytes], changed: np.ndarray, time_base: str
+) -> Mapping[str, Mapping[str, Counts]]:
+    tally = Tally()
+    for places in _batches(changed):
+        unframed = [_unframe(framed[place]) for place in places.tolist()]
+        notes = [records.deserialize_example(record, time_base=time_base).notes for record in unframed]
+        batch = NoteBatch.from_notes(notes, time_base)
+        tally.add(batch, entries["counted"][places], sign=-1)
+        is_kept = entries["kept"][places]
+        if is_kept.any():
+            tally.add(batch.take(np.flatnonzero(is_kept)), entries["split"][places][is_kept])
+    return tally.counts()
+
+
+def _batches(places: np.ndarray) -> Iterator[np.ndarray]:
+    for begin in range(0, len(places), PIECES_A_BATCH):
+        yield places[begin : begin + PIECES_A_BATCH]

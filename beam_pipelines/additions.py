@@ -1,0 +1,95 @@
+"""Adding to an older dataset: its pieces come along as they are, and its inputs are not encoded again.
+
+The older dataset is never touched: what is made is a new version beside it. An input counts as known when a file of
+the same name and the same bytes went into the older one; where that one could not read it, it is tried again.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Collection, Iterable, Sequence
+
+import numpy as np
+
+from beam_pipelines import ledger
+from beam_pipelines.encode_chunk import PartBuilder
+from beam_pipelines.parts import Part
+from beam_pipelines.plan import Carried
+from beam_pipelines.publish import INPUT_HASHES
+from beam_pipelines.settings import Base, Settings
+from midi_codec import dataset_info, records, storage
+from midi_codec.command import UserError
+from midi_codec.dataset_info import SPLITS, DatasetInfo
+
+_MAY_DIFFER = {"inputs_hash", "num_shards", "added_to"}
+
+
+def problems_with(base: Base, info: DatasetInfo, settings: Settings) -> list[str]:
+    """Sentences on settings in which a newcomer would be treated unlike the old pieces."""
+    there = {"time_base": info.time_base, **info.settings}
+    here = {"time_base": settings.time_base, **settings.as_dict()}
+    return [
+        f"--add-to {base.path}: its {key} is {there.get(key)!r}, and {here.get(key)!r} is asked for; want the same"
+        for key in sorted({*there, *here} - _MAY_DIFFER)
+        if there.get(key) != here.get(key)
+    ]
+
+
+def shards_of(base: Base) -> list[tuple[str, str]]:
+    """(split, path) of every shard of the older dataset."""
+    info = dataset_info.load(base.path)
+    return [(split, path) for split in SPLITS for path in dataset_info.shard_paths(base.path, info, split)]
+
+
+def encode_shard(split: str, path: str, settings: Settings) -> tuple[Part, bytes]:
+    """A shard of the older dataset as a part: the records as they are, their pieces in their old groups.
+
+    Raises:
+      ValueError: the shard is damaged; names it.
+    """
+    builder = PartBuilder(settings)
+    packed = list(records.read_records(storage.read_bytes(path)))
+    try:
+        pieces = [records.deserialize_example(record, time_base=settings.time_base) for record in packed]
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    builder.add_old_pieces(pieces, packed, split)
+    return builder.build()
+
+
+def known_contents(base: Base | None) -> Collection[bytes]:
+    """The content keys of all inputs that the older dataset read."""
+    if base is None:
+        return ()
+    return {row.tobytes() for row in _hashes(base).astype(">u8")}
+
+
+def _hashes(base: Base) -> np.ndarray:
+    path = storage.join(base.path, INPUT_HASHES)
+    try:
+        return np.load(io.BytesIO(storage.read_bytes(path)), allow_pickle=False)
+    except FileNotFoundError as error:
+        raise UserError(f"--add-to {base.path}: it has no {INPUT_HASHES}, so what is new cannot be told") from error
+
+
+def carried(base: Base | None, heads: Sequence[Part]) -> Carried:
+    """What the older dataset's ledgers say, but for inputs that it could not read and that were tried again."""
+    if base is None:
+        return Carried()
+    tried = set(_paths(heads))
+    rejects = [
+        line for line in ledger.read(base.path, ledger.REJECTS) if line.stage != "read" or line.path not in tried
+    ]
+    return Carried(
+        rejects=rejects,
+        duplicates=ledger.read(base.path, ledger.DUPLICATES),
+        salvaged=ledger.read(base.path, ledger.SALVAGED),
+        contents=_hashes(base),
+    )
+
+
+def _paths(heads: Iterable[Part]) -> Iterable[str]:
+    for head in heads:
+        yield from head.sources
+        for reject in head.rejects:
+            yield reject.path

@@ -1,0 +1,88 @@
+"""An encode as a list of works, each of which leaves a part in the work folder: the same for any engine or none."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Collection
+
+from beam_pipelines import additions, ledger, output_folder, parts
+from beam_pipelines.corpus import Corpus
+from beam_pipelines.encode_chunk import encode_chunk
+from beam_pipelines.parts import DamagedPartError, Part
+from beam_pipelines.publish import INPUT_HASHES
+from beam_pipelines.settings import Settings
+from midi_codec import dataset_info, storage
+from midi_codec.dataset_info import shard_name
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Work:
+    """Either a chunk of inputs, or a shard of the older dataset: its split and path."""
+
+    chunk: bytes = b""
+    shard: tuple[str, str] = ("", "")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Job:
+    """One encode: what every step needs to know, small enough to be sent to every worker."""
+
+    output: str
+    settings: Settings
+    splits: tuple[str, ...]  # those that get shards
+    other_files: int
+
+    def file_names(self) -> set[str]:
+        """What will stand in the output folder, but for `dataset_info.json` and `run_info.json`."""
+        num = self.settings.num_shards
+        names = {shard_name(split, index, num) for split in self.splits for index in range(num)}
+        return names | {ledger.file_name(kind) for kind in ledger.KINDS} | {INPUT_HASHES}
+
+    def part_path(self, work: Work) -> str:
+        """Where the part of a work lies."""
+        named = work.chunk or f"shard {work.shard[0]} {work.shard[1]}".encode()
+        return storage.join(output_folder.work_folder(self.output), f"{self.settings.part_key(named)}.part")
+
+    def ensure_part(
+        self, work: Work, *, known: Collection[bytes], on_files: Callable[[int], None] = lambda _: None
+    ) -> tuple[str, Part]:
+        """Makes the part of a work, unless a run before this one has.
+
+        Args:
+          on_files: told how many files are done, after each batch; may raise to stop.
+
+        Returns:
+          Its path and its head.
+        """
+        path = self.part_path(work)
+        size = storage.size(path)
+        if size is not None:
+            try:
+                part = parts.read_head(path, size=size)
+                on_files(part.num_inputs + part.num_known if work.chunk else 0)
+                return path, part
+            except DamagedPartError:
+                pass  # left by a crash of the machine; it is made again
+        if work.chunk:
+            part, records = encode_chunk(work.chunk, self.settings, known=known, on_files=on_files)
+        else:
+            part, records = additions.encode_shard(*work.shard, self.settings)
+        part, packed = parts.pack(part, records)
+        storage.write_bytes(path, packed, durable=False)
+        return path, part
+
+
+def list_works(corpus: Corpus, settings: Settings) -> list[Work]:
+    """All works of an encode, in an order that follows from the inputs and settings."""
+    works = [Work(chunk=chunk) for chunk in corpus.chunks]
+    if settings.base:
+        works += [Work(shard=shard) for shard in additions.shards_of(settings.base)]
+    return works
+
+
+def make_job(corpus: Corpus, settings: Settings, output: str) -> Job:
+    splits = settings.split_rule.splits_of(corpus.sources())
+    if settings.base:
+        old = {split for split, _ in additions.shards_of(settings.base)}
+        splits = tuple(split for split in dataset_info.SPLITS if split in {*splits, *old})
+    return Job(output=output, settings=settings, splits=splits, other_files=corpus.other_files)
