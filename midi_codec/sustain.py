@@ -1,29 +1,94 @@
-"""The sustain pedal: what it holds sounds on."""
+"""The sustain pedal (control 64): keys let go while it is down sound on.
+
+The pedal is down from a value of 64 or more to the next value below, or to the end of its track. It holds
+the notes of its own channel in its own track; such a pair is a *group* here.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
+CONTROL = 64
+DOWN_FROM = 64  # of a control's values 0..127
 
-def extend(
-    *,
-    start: np.ndarray,
-    end: np.ndarray,
-    pitch: np.ndarray,
-    group: np.ndarray,
-    pedal_down: np.ndarray,
-    pedal_up: np.ndarray,
-    pedal_group: np.ndarray,
-) -> np.ndarray:
-    """New ends of notes, `[n]` int64, in any order.
 
-    A note whose end falls within [down, up) of its group's pedal ends at `up`, or at the next onset of the
-    same pitch in its group after it began, whichever comes first, never before its own end.
+@dataclasses.dataclass(frozen=True, eq=False)
+class Pedals:
+    """Stretches of time in which a pedal is down: from `down` to before `up`; those of a group do not overlap."""
+
+    down: np.ndarray  # [m] int64, ticks
+    up: np.ndarray  # [m] int64, ticks
+    group: np.ndarray  # [m] int64
+
+
+def from_controls(*, tick: np.ndarray, value: np.ndarray, group: np.ndarray, last_tick: np.ndarray) -> Pedals:
+    """Pedals from the events of control 64.
 
     Args:
-      start, end, pitch: `[n]`, ticks and 0..127.
-      group: `[n]` non-negative integers, equal for notes on one channel of one track.
-      pedal_down, pedal_up: `[m]` ticks; the pedal is down from `down` to before `up`.
-      pedal_group: `[m]`, the group that each pedal belongs to.
+      tick: `[k]` int64; those of a group do not descend.
+      value: `[k]`, 0..127.
+      group: `[k]` int64, the groups in any order.
+      last_tick: `[k]` int64, where the event's track ends: a pedal that is never let go is let go there.
     """
+    order = np.argsort(group, kind="stable")
+    tick, group, last_tick, is_down = tick[order], group[order], last_tick[order], value[order] >= DOWN_FROM
+    begins_group = np.diff(group, prepend=-1) != 0
+    was_down = np.concatenate([[False], is_down[:-1]]) & ~begins_group
+    moves = np.flatnonzero(is_down != was_down | begins_group & ~is_down)
+    moves = moves[is_down[moves] | was_down[moves]]
+    pressed = moves[is_down[moves]]
+    following = np.searchsorted(moves, pressed, side="right")
+    let_go = np.append(moves, -1)[np.minimum(following, len(moves))]
+    in_group = (let_go >= 0) & (group[let_go] == group[pressed])
+    up = np.where(in_group, tick[let_go], last_tick[pressed])
+    return Pedals(tick[pressed], up, group[pressed])
+
+
+def extend(*, start: np.ndarray, end: np.ndarray, pitch: np.ndarray, group: np.ndarray, pedals: Pedals) -> np.ndarray:
+    """The ends of notes as the pedal makes them, `[n]` int64, in the order given, none before its old end.
+
+    A note that ends while its group's pedal is down sounds until the pedal is let go or its pitch is struck
+    again in its group, whichever comes first. A note that ends in the very tick in which the pedal is let go
+    is not held, one that ends in the tick in which it is pressed is.
+
+    Args:
+      start, end: `[n]` integers, ticks.
+      pitch: `[n]`, 0..127.
+      group: `[n]` integers from 0, below 2^55.
+      pedals: of these and of any other groups.
+    """
+    end = end.astype(np.int64)
+    if not len(pedals.up) or not len(end):
+        return end
+    start, group = start.astype(np.int64), group.astype(np.int64)
+    found, pedal = _first_from(pedals.group, pedals.up, group, end + 1)
+    held = np.flatnonzero(found)
+    held = held[pedals.down[pedal[held]] <= end[held]]
+    if not len(held):
+        return end
+    key = group * 128 + pitch
+    struck, onset = _first_from(key, start, key[held], np.maximum(end[held], start[held] + 1))
+    up = pedals.up[pedal[held]]
+    end[held] = np.where(struck, np.minimum(start[onset], up), up)
     return end
+
+
+def _first_from(
+    key: np.ndarray, time: np.ndarray, sought_key: np.ndarray, sought_time: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """`([q] bool, [q] index)`: whether, and where, the key's first time from the sought one on stands."""
+    keys, times = np.concatenate([sought_key, key]), np.concatenate([sought_time, time])
+    order = np.lexsort((np.arange(len(keys)) >= len(sought_key), times, keys))
+    places = np.where(order >= len(sought_key), np.arange(len(order)), len(order))
+    following = np.minimum.accumulate(places[::-1])[::-1]
+    following_of = np.empty(len(order), np.int64)
+    following_of[order] = following
+    candidate = following_of[: len(sought_key)]
+    exists = candidate < len(order)
+    index = order[np.where(exists, candidate, 0)] - len(sought_key)
+    exists &= index >= 0
+    index = np.where(exists, index, 0)
+    exists &= key[index] == sought_key
+    return exists, index
