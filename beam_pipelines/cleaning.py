@@ -1,0 +1,223 @@
+"""Takes out of a batch what the rules of cleaning do not want, and explains each drop.
+
+Policies that remove or change notes come first (other programs, drums, merged programs), then the rules that count,
+on what is left. A piece that breaks several rules is dropped for the first in the order below; its message names all:
+
+    has_drums, other_programs, no_notes_left, too_few_notes, too_short, pitch_out_of_range, too_sparse, too_dense,
+    long_silence, too_polyphonic
+
+Everything but the sentence about a dropped piece is done for all pieces of a batch at once, and no piece's outcome
+depends on its neighbours.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+
+from beam_pipelines.cleaning_rules import (
+    DROP,
+    FAMILY,
+    KEEP,
+    MERGE,
+    ONLY,
+    REJECT,
+    CleaningRules,
+    add_flags,
+    rules_from_args,
+)
+from beam_pipelines.piece_measures import longest_silence, polyphony
+from midi_codec.note_batch import NoteBatch
+from midi_codec.notes import COLUMN_DTYPES, DRUM_PROGRAM
+
+__all__ = ["STAGE", "Cleaned", "CleaningRules", "add_flags", "clean", "rules_from_args"]
+
+STAGE = "clean"  # of the rejects
+FAMILY_SIZE = 8  # General MIDI's programs come in sixteen families of eight
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Cleaned:
+    """What is left. `rows[i]` is the place of piece i in the batch given; `drops` are (row, reason, message)."""
+
+    batch: NoteBatch
+    rows: np.ndarray  # [kept pieces] int64, ascending
+    drops: list[tuple[int, str, str]]  # ascending by row
+
+
+class _Findings:
+    """The rules that pieces break, in the order they are noted."""
+
+    def __init__(self) -> None:
+        self.by_row: dict[int, list[tuple[str, str]]] = {}
+
+    def note(self, reason: str, rows: np.ndarray, sentence: Callable[[int], str]) -> None:
+        for row in rows.tolist():
+            self.by_row.setdefault(row, []).append((reason, sentence(row)))
+
+    def drops(self) -> list[tuple[int, str, str]]:
+        return [
+            (row, broken[0][0], "; ".join(sentence for _, sentence in broken))
+            for row, broken in sorted(self.by_row.items())
+        ]
+
+
+def clean(batch: NoteBatch, rules: CleaningRules) -> Cleaned:
+    """Applies the rules; with all of them off it gives the batch itself."""
+    every = np.arange(len(batch))
+    if rules.is_off or not len(batch):
+        return Cleaned(batch, every, [])
+    findings = _Findings()
+    _note_unwanted_programs(batch, rules, findings)
+    changed = _apply_policies(batch, rules)
+    _note_empty(batch, changed, rules, findings)
+    sounding = np.flatnonzero(changed.lengths)
+    if sounding.size:
+        measured = changed if sounding.size == len(changed) else changed.take(sounding)
+        _note_measures(measured, sounding, rules, findings)
+    drops = findings.drops()
+    if not drops:
+        return Cleaned(changed, every, [])
+    rows = np.delete(every, [row for row, _, _ in drops])
+    return Cleaned(changed.take(rows), rows, drops)
+
+
+# ---------------------------------------------------------------------------------------------- policies
+
+
+def _apply_policies(batch: NoteBatch, rules: CleaningRules) -> NoteBatch:
+    wanted = np.ones(len(batch.pitch), bool)
+    is_drum = batch.program == DRUM_PROGRAM
+    if rules.drum_policy == DROP:
+        wanted &= ~is_drum
+    elif rules.drum_policy == ONLY:
+        wanted &= is_drum
+    if rules.programs is not None and rules.other_programs == DROP:
+        wanted &= is_drum | _is_listed(batch.program, rules)
+    if not wanted.all():
+        columns = {name: getattr(batch, name)[wanted] for name in COLUMN_DTYPES}
+        batch = dataclasses.replace(batch, **columns, offsets=_cumulated(wanted)[batch.offsets])
+    return batch if rules.program_policy == KEEP else _merge(batch, rules.program_policy)
+
+
+def _merge(batch: NoteBatch, policy: str) -> NoteBatch:
+    """Fewer programs; of the notes that then share onset, pitch and program, one stays: the longest, as the loudest."""
+    if not len(batch.pitch):
+        return batch
+    merged = {MERGE: np.zeros_like(batch.program), FAMILY: batch.program // FAMILY_SIZE * FAMILY_SIZE}[policy]
+    program = np.where(batch.program == DRUM_PROGRAM, np.uint8(DRUM_PROGRAM), merged).astype(batch.program.dtype)
+    # The new programs change the order only among notes of one onset and pitch.
+    is_new = np.ones(len(program), bool)
+    is_new[1:] = (batch.start[1:] != batch.start[:-1]) | (batch.pitch[1:] != batch.pitch[:-1])
+    is_new[batch.offsets[:-1][batch.lengths > 0]] = True
+    key = np.cumsum(is_new) << 8 | program
+    order = np.argsort(key, kind="stable")
+    key = key[order]
+    first = np.flatnonzero(np.append(True, key[1:] != key[:-1]))
+    kept = order[first]
+    return dataclasses.replace(
+        batch,
+        start=batch.start[kept],
+        pitch=batch.pitch[kept],
+        program=program[kept],
+        duration=np.maximum.reduceat(batch.duration[order], first),
+        velocity=np.maximum.reduceat(batch.velocity[order], first),
+        offsets=np.searchsorted(first, batch.offsets),
+    )
+
+
+def _is_listed(program: np.ndarray, rules: CleaningRules) -> np.ndarray:
+    listed = np.zeros(DRUM_PROGRAM + 1, bool)
+    listed[list(rules.programs or ())] = True
+    return listed[program]
+
+
+def _cumulated(mask: np.ndarray) -> np.ndarray:
+    """`[n + 1]` int64, how many are true before each place."""
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(mask)])
+
+
+# ------------------------------------------------------------------------------------------------- rules
+
+
+def _note_unwanted_programs(batch: NoteBatch, rules: CleaningRules, findings: _Findings) -> None:
+    if rules.drum_policy == REJECT:
+        drums = np.diff(_cumulated(batch.program == DRUM_PROGRAM)[batch.offsets])
+        findings.note(
+            "has_drums", np.flatnonzero(drums), lambda row: f"has {drums[row]:,} drum notes, want none (--drum-policy)"
+        )
+    if rules.programs is not None and rules.other_programs == REJECT:
+        is_other = (batch.program != DRUM_PROGRAM) & ~_is_listed(batch.program, rules)
+        others = np.diff(_cumulated(is_other)[batch.offsets])
+
+        def sentence(row: int) -> str:
+            notes = slice(batch.offsets[row], batch.offsets[row + 1])
+            programs = ", ".join(map(str, np.unique(batch.program[notes][is_other[notes]]).tolist()))
+            return f"has {others[row]:,} notes of other programs ({programs}), want only those of --programs"
+
+        findings.note("other_programs", np.flatnonzero(others), sentence)
+
+
+def _note_empty(before: NoteBatch, after: NoteBatch, rules: CleaningRules, findings: _Findings) -> None:
+    flags = ["--drum-policy"] if rules.drum_policy in (DROP, ONLY) else []
+    flags += ["--programs"] if rules.programs is not None and rules.other_programs == DROP else []
+    how = f" after {' and '.join(flags)}" if flags else ""
+    lengths = before.lengths
+    findings.note(
+        "no_notes_left",
+        np.flatnonzero(after.lengths == 0),
+        lambda row: f"none of {lengths[row]:,} notes is left{how}, want at least 1",
+    )
+
+
+def _note_measures(batch: NoteBatch, rows: np.ndarray, rules: CleaningRules, findings: _Findings) -> None:
+    """The rules that count; no piece of `batch` is empty, and piece i is row `rows[i]` of the batch given."""
+
+    def note(reason: str, is_broken: np.ndarray, values: np.ndarray, sentence: str) -> None:
+        by_row = dict(zip(rows[is_broken].tolist(), values[is_broken].tolist(), strict=True))
+        findings.note(reason, rows[is_broken], lambda row: sentence.format(by_row[row]))
+
+    if rules.min_notes is not None:
+        lengths = batch.lengths
+        wanted = f"has {{:,}} notes, want at least {rules.min_notes:,} (--min-notes)"
+        note("too_few_notes", lengths < rules.min_notes, lengths, wanted)
+    seconds = batch.seconds()
+    if rules.min_seconds is not None:
+        wanted = f"lasts {{:.6g}} s, want at least {rules.min_seconds:g} s (--min-seconds)"
+        note("too_short", seconds < rules.min_seconds, seconds, wanted)
+    if rules.pitch_range is not None:
+        _note_pitches(batch, rows, rules.pitch_range, findings)
+    if rules.min_density is not None or rules.max_density is not None:
+        density = np.divide(batch.lengths, seconds, out=np.full(len(batch), np.inf), where=seconds > 0)
+        if rules.min_density is not None:
+            wanted = f"has {{:.6g}} notes a second, want at least {rules.min_density:g} (--min-density)"
+            note("too_sparse", density < rules.min_density, density, wanted)
+        if rules.max_density is not None:
+            wanted = f"has {{:.6g}} notes a second, want at most {rules.max_density:g} (--max-density)"
+            note("too_dense", density > rules.max_density, density, wanted)
+    if rules.max_silence is not None:
+        silence = longest_silence(batch)
+        wanted = f"is silent for {{:.6g}} s in one go, want at most {rules.max_silence:g} s (--max-silence)"
+        note("long_silence", silence > rules.max_silence, silence, wanted)
+    if rules.max_polyphony is not None:
+        voices = polyphony(batch)
+        wanted = f"has {{:,}} notes at once, want at most {rules.max_polyphony:,} (--max-polyphony)"
+        note("too_polyphonic", voices > rules.max_polyphony, voices, wanted)
+
+
+def _note_pitches(batch: NoteBatch, rows: np.ndarray, wanted: tuple[int, int], findings: _Findings) -> None:
+    is_drum = batch.program == DRUM_PROGRAM
+    begin = batch.offsets[:-1]
+    lowest = np.minimum.reduceat(np.where(is_drum, wanted[0], batch.pitch), begin)
+    highest = np.maximum.reduceat(np.where(is_drum, wanted[1], batch.pitch), begin)
+    is_broken = (lowest < wanted[0]) | (highest > wanted[1])
+    places = {int(row): place for place, row in enumerate(rows)} if is_broken.any() else {}
+
+    def sentence(row: int) -> str:
+        notes = slice(batch.offsets[places[row]], batch.offsets[places[row] + 1])
+        pitches = batch.pitch[notes][~is_drum[notes]]
+        return f"has pitches from {pitches.min()} to {pitches.max()}, want {wanted[0]} to {wanted[1]} (--pitch-range)"
+
+    findings.note("pitch_out_of_range", rows[is_broken], sentence)
