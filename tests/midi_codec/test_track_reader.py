@@ -4,7 +4,7 @@ import mido
 import numpy as np
 import pytest
 
-from midi_codec import midi_file, track_reader
+from midi_codec import midi_file, note_pairing, track_events, track_reader
 from midi_codec.midi_header import MidiError, read_header
 from midi_codec.notes import Notes
 from tests.midi_codec.midi_bytes import hexdump, midi
@@ -12,17 +12,20 @@ from tests.midi_codec.midi_bytes import hexdump, midi
 LIMITS = midi_file.DEFAULT_LIMITS
 
 
-def events_of(track: str) -> track_reader.TrackEvents:
+def events_of(track: str) -> track_events.TrackEvents:
     data = hexdump(track)
-    return track_reader.read_events(data, 0, len(data))
+    return track_events.read_events(data, 0, len(data))
 
 
-def messages(events: track_reader.TrackEvents) -> list[tuple[int, str]]:
+def messages(events: track_events.TrackEvents) -> list[tuple[int, str]]:
     return [(tick, f"{message:06x}") for tick, message in zip(events.ticks, events.messages, strict=True)]
 
 
-def pairs(track: str) -> track_reader.PairedNotes:
-    return track_reader.pair_notes(events_of(track))
+def pairs(track: str) -> list[tuple[int, ...]]:
+    """(start, end, pitch, velocity, program, channel) of each note, by key, then in file order."""
+    notes = note_pairing.pair_notes(events_of(track))
+    columns = (notes.start, notes.end, notes.pitch, notes.velocity, notes.program, notes.channel)
+    return list(zip(*(column.tolist() for column in columns), strict=True))
 
 
 def test_events_of_every_kind_are_stepped_over():
@@ -95,26 +98,89 @@ def test_damage_is_named_and_what_came_before_is_kept(track, num_messages, damag
     assert caught.value.reason == "malformed"
 
 
-def test_pairing_counts_what_it_meets():
-    paired = pairs("00 80 3c 00  00 90 3c 40  01 90 3c 41  01 80 3c 00  01 80 3c 00  01 90 40 01")
-    assert paired.table().tolist() == [[0, 2, 60, 64, 0], [1, 3, 60, 65, 0], [4, 4, 64, 1, 0]]
-    assert (paired.num_orphan_ends, paired.num_double, paired.num_unended) == (1, 1, 1)
+def test_orphan_ends_double_note_ons_and_a_note_without_an_end():
+    track = "00 80 3c 00  00 90 3c 40  01 90 3c 41  01 80 3c 00  01 80 3c 00  00 80 3c 00  01 90 40 01"
+    assert pairs(track) == [(0, 2, 60, 64, 0, 0), (1, 3, 60, 65, 0, 0), (4, 4, 64, 1, 0, 0)]
 
 
 def test_only_the_key_that_lacks_an_end_is_played():
     track = "00 90 3c 40  00 90 3e 40  01 90 3c 41  00 90 3e 41  01 80 3c 00  00 80 3e 00  01 80 3e 00"
-    by_pitch = {60: [[0, 2], [1, 2]], 62: [[0, 2], [1, 3]]}
-    table = pairs(track).table()
-    assert {pitch: table[table[:, 2] == pitch, :2].tolist() for pitch in by_pitch} == by_pitch
+    assert [(pitch, start, end) for start, end, pitch, *_ in pairs(track)] == [
+        (60, 0, 2),
+        (60, 1, 2),
+        (62, 0, 2),
+        (62, 1, 3),
+    ]
+
+
+def test_an_end_before_the_notes_of_a_key_does_not_count_against_them():
+    # with the first end counted, the key would have as many ends as notes
+    assert [row[:2] for row in pairs("00 80 3c 00  01 90 3c 40  01 90 3c 41  01 80 3c 00  01 ff 01 00")] == [
+        (1, 3),
+        (2, 3),
+    ]
 
 
 def test_program_is_the_one_at_the_start_of_the_note():
-    paired = pairs("00 c0 05  00 90 3c 40  01 c0 06  01 80 3c 00  00 90 3c 40  00 99 3c 40  01 80 3c 00  00 89 3c 00")
-    assert paired.table()[:, 4].tolist() == [5, 6, 128]
+    track = "00 c0 05  00 90 3c 40  01 c0 06  01 80 3c 00  00 90 3c 40  00 99 3c 40  01 80 3c 00  00 89 3c 00"
+    assert [(program, channel) for *_, program, channel in pairs(track)] == [(5, 0), (6, 0), (128, 9)]
 
 
 def test_an_empty_track_has_no_notes():
-    assert pairs("").table().shape == (0, 5)
+    assert pairs("") == []
+    assert pairs("00 80 3c 00") == []
+
+
+def paired_one_by_one(events: track_events.TrackEvents) -> list[tuple[int, int, int, int]]:
+    """(channel << 7 | pitch, start, end, velocity) by the rules of docs/midi.md, message by message."""
+    keys: dict[int, list[tuple[int, int]]] = {}
+    for tick, message in zip(events.ticks, events.messages, strict=True):
+        velocity = message & 0x7F if message >> 20 == 9 else 0
+        keys.setdefault((message >> 16 & 0x0F) << 7 | message >> 8 & 0x7F, []).append((tick, velocity))
+    notes = []
+    for key, messages in keys.items():
+        sounding, ended = [], []
+        for tick, velocity in messages:
+            if velocity:
+                sounding.append((tick, velocity))
+            elif sounding:
+                ended.append((key, sounding[0][0], tick, sounding.pop(0)[1]))
+        if sounding:
+            ended, sounding = [], []
+            for tick, velocity in [*messages, (events.last_tick, 0)]:
+                if velocity:
+                    sounding.append((tick, velocity))
+                else:
+                    ended += [(key, start, tick, start_velocity) for start, start_velocity in sounding]
+                    sounding = []
+        notes += ended
+    return sorted(notes)
+
+
+@pytest.mark.parametrize("key", range(40))
+def test_pairing_against_a_loop(key):
+    random = np.random.Generator(np.random.Philox(key))
+    events = track_events.TrackEvents()
+    for tick in np.sort(random.integers(0, 50, 60)):
+        status = int(random.choice([0x80, 0x90, 0x90, 0x81, 0x91]))
+        events.ticks.append(int(tick))
+        events.messages.append(status << 16 | int(random.integers(60, 64)) << 8 | int(random.integers(0, 3)))
+    events.last_tick = 55
+    notes = note_pairing.pair_notes(events)
+    keys = notes.channel << 7 | notes.pitch
+    columns = (keys, notes.start, notes.end, notes.velocity)
+    assert sorted(zip(*(column.tolist() for column in columns), strict=True)) == paired_one_by_one(events)
+
+
+def test_the_sustain_pedal_holds_the_notes_of_its_channel_in_its_track():
+    data = midi(
+        "00 b0 40 7f  00 90 3c 40  00 91 3e 40  10 80 3c 00  00 81 3e 00  20 b0 40 00",
+        "00 90 40 40  10 80 40 00  00 b1 40 40  00 91 43 40  10 81 43 00  20 ff 01 00",  # never let go
+    )
+    header = read_header(data, LIMITS)
+    plain, held = (track_reader.read(data, header, LIMITS, apply_sustain=asked) for asked in (False, True))
+    assert dict(zip(plain.pitch.tolist(), plain.end.tolist(), strict=True)) == {60: 16, 62: 16, 64: 16, 67: 32}
+    assert dict(zip(held.pitch.tolist(), held.end.tolist(), strict=True)) == {60: 48, 62: 16, 64: 16, 67: 64}
 
 
 def test_tempos_merge_by_tick_then_track():
@@ -145,4 +211,4 @@ def test_mido_reads_the_same_events(key):
             tick += event.time
             if event.type in ("note_on", "note_off", "program_change"):
                 want.append((tick, bytes(event.bytes()).ljust(3, b"\0").hex()))
-        assert messages(track_reader.read_events(data, *bounds)) == want
+        assert messages(track_events.read_events(data, *bounds)) == want
