@@ -13,6 +13,7 @@ import numpy as np
 
 from beam_pipelines import chunk_reader, cleaning, fingerprints, parts
 from beam_pipelines.chunk_reader import Item
+from beam_pipelines.cleaning_rules import APPLY
 from beam_pipelines.ledger import Reject, Salvaged
 from beam_pipelines.parts import Part
 from beam_pipelines.settings import Settings
@@ -85,7 +86,10 @@ def _encode_batch(items: Sequence[Item], builder: PartBuilder, known: Collection
             digests.append(digest)
             builder.num_bytes += len(item.data)
     parsed = midi_file.parse_many(
-        datas, time_base=settings.time_base, limits=settings.limits, apply_sustain=settings.apply_sustain
+        datas,
+        time_base=settings.time_base,
+        limits=settings.limits,
+        apply_sustain=settings.cleaning.sustain_pedal == APPLY,
     )
     for row, error in parsed.errors.items():
         builder.reject(Reject(sources[row], digests[row].hex(), "parse", error.reason, str(error)))
@@ -96,7 +100,7 @@ def _encode_batch(items: Sequence[Item], builder: PartBuilder, known: Collection
     kept = parsed.rows[cleaned.rows].tolist()
     for row in kept:
         if row in parsed.rungs:
-            builder.salvaged.append(Salvaged(sources[row], digests[row].hex(), *parsed.rungs[row]))
+            builder.salvaged.append(Salvaged(sources[row], digests[row].hex(), parsed.rungs[row]))
     builder.add_pieces(cleaned.batch, [sources[row] for row in kept])
 
 

@@ -19,7 +19,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from beam_pipelines import cleaning, encode_job, ledger, local_run, output_folder, settings_from_flags
+from beam_pipelines import cleaning_rules, encode_job, ledger, local_run, output_folder, settings_from_flags
 from beam_pipelines import corpus as corpus_lib
 from beam_pipelines.corpus import Corpus
 from beam_pipelines.encode_job import Job, Work
@@ -50,7 +50,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--max-notes", metavar="N", default=str(limits.max_notes), help="reject a file with more notes (%(default)s)")
     add("--max-seconds", metavar="X", default=f"{limits.max_seconds:g}", help="reject a longer file (%(default)s)")
     add("--max-bytes", metavar="N", default=str(limits.max_bytes), help="reject a larger file, unread (%(default)s)")
-    cleaning.add_flags(parser)
+    cleaning_rules.add_flags(parser)
     command.add_task_flags(parser)
     return parser
 
@@ -68,9 +68,10 @@ def main(argv: Sequence[str]) -> int:
     job = encode_job.make_job(corpus, settings, args.output)
     works = encode_job.list_works(corpus, settings)
     with command.StopSignal() as stop:
-        output_folder.prepare(args.output, run_info, will_write=job.file_names())
         if share[1] > 1:
+            output_folder.mark(args.output, run_info)
             return _run_share(job, works, share, corpus.num_inputs, stop)
+        output_folder.prepare(args.output, run_info, will_write=job.file_names())
         if beam_flags:
             pipeline = _import_pipeline()
             options = pipeline.make_options(beam_flags)

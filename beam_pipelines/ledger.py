@@ -2,7 +2,7 @@
 
     rejects-00000-of-00001.jsonl      path, sha256, stage, reason, message
     duplicates-00000-of-00001.jsonl   path, kind: exact or near, piece_id, kept: the path that survived, split: its
-    salvaged-00000-of-00001.jsonl     path, sha256, rung: which lenient reading gave notes, message: what strict said
+    salvaged-00000-of-00001.jsonl     path, sha256, rung: which lenient reading gave notes
 
 Paths are sources, below the input root. `sha256` is null where the file was not read. A salvaged input became an
 example or a duplicate; the other two became none.
@@ -55,7 +55,6 @@ class Salvaged:
     path: str
     sha256: str
     rung: str
-    message: str
 
 
 Line = Reject | Duplicate | Salvaged

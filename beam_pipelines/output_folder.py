@@ -84,7 +84,7 @@ def _paths_in(output: str) -> list[str]:
 def prepare(output: str, run_info: Mapping[str, Any], *, will_write: Collection[str] = ()) -> None:
     """Marks the folder as ours, then deletes what a killed run left and this one will not overwrite.
 
-    Overwriting rather than deleting keeps a stray twin of this run harmless: it writes the same bytes.
+    Overwriting rather than deleting keeps a stray twin of this run harmless: it writes the same bytes. Parts stay.
     """
     write_run_info(output, run_info)
     for path in _paths_in(output):
@@ -95,6 +95,12 @@ def prepare(output: str, run_info: Mapping[str, Any], *, will_write: Collection[
         for name in os.listdir(output):
             if name.endswith(storage.PARTIAL_SUFFIX):
                 storage.delete(storage.join(output, name))
+
+
+def mark(output: str, run_info: Mapping[str, Any]) -> None:
+    """Marks the folder as ours, for one of several tasks, which must not delete what another is writing."""
+    if not _is_ours(output):
+        write_run_info(output, run_info)
 
 
 def write_run_info(output: str, run_info: Mapping[str, Any]) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import re
 from typing import Any
 
-from beam_pipelines.cleaning import CleaningRules
+from beam_pipelines.cleaning_rules import CleaningRules
 from beam_pipelines.splits import SplitRule
 from midi_codec.code_version import code_version
 from midi_codec.midi_header import Limits
@@ -35,7 +36,6 @@ class Settings:
     num_shards: int
     limits: Limits
     cleaning: CleaningRules = CleaningRules()
-    apply_sustain: bool = False
     near_duplicates: str = NEAR_DUPLICATES[0]
     group_regex: str | None = None
     base: Base | None = None
@@ -47,7 +47,6 @@ class Settings:
             "num_shards": self.num_shards,
             "limits": dataclasses.asdict(self.limits),
             "cleaning": self.cleaning.to_dict(),
-            "apply_sustain": self.apply_sustain,
             "near_duplicates": self.near_duplicates,
             "group_regex": self.group_regex,
             "added_to": self.base.hash if self.base else None,
@@ -56,11 +55,13 @@ class Settings:
 
     def part_key(self, chunk: bytes) -> str:
         """Names what comes out of a chunk: hash of the chunk, of what decides its part, and of our code."""
+        return hashlib.sha256(self._decisive + b"\0" + chunk).hexdigest()[:32]
+
+    @functools.cached_property
+    def _decisive(self) -> bytes:
         decisive = {**self.as_dict(), "time_base": self.time_base}
         del decisive["inputs_hash"], decisive["near_duplicates"]  # they matter later
-        digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode() + b"\0" + chunk)
-        digest.update(code_version("midi_codec", "beam_pipelines").encode())
-        return digest.hexdigest()[:32]
+        return json.dumps([code_version("midi_codec", "beam_pipelines"), decisive], sort_keys=True).encode()
 
     def path_group(self, source: str) -> bytes:
         """32 hex digits of what `--group-regex` reads from a source; empty where it reads nothing."""

@@ -112,13 +112,19 @@ def print_report(
     pairs: Iterable[tuple[str, str]],
     of_limit: Mapping[str, float],
     machine: Mapping[str, Any],
+    figures: Mapping[str, float] | None = None,
 ) -> None:
-    """Ratios and shares for people, and the JSON line, which comes last."""
+    """Ratios and shares for people, and the JSON line, which comes last.
+
+    `figures` are others that the benchmark took, and say their unit in their name.
+    """
     compared = ratios(rates, pairs)
     for key, value in compared.items():
         print(f"{key:44} {value:8.2f}")
     for key, value in of_limit.items():
         print(f"{key:44} {value:8.2f} of the machine's GEMM rate")
+    for key, figure in (figures or {}).items():
+        print(f"{key:44} {figure:10,.2f}")
     line = {
         "benchmark": benchmark,
         "rates": {name: _digits(rate.median) for name, rate in rates.items()},
@@ -126,6 +132,7 @@ def print_report(
         "cold_seconds": {name: round(rate.cold_seconds, 3) for name, rate in rates.items()},
         "ratios": {key: round(value, 3) for key, value in compared.items()},
         "of_limit": {key: round(value, 3) for key, value in of_limit.items()},
+        **({"figures": {key: _digits(figure) for key, figure in figures.items()}} if figures else {}),
         "machine": machine,
     }
     print(json.dumps(line), flush=True)

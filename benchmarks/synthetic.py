@@ -7,9 +7,11 @@ histograms are like those of piano corpora (two bytes of delta time, most of 88 
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import symusic
 
 from midi_codec import fields, midi_file
 from midi_codec.notes import MILLISECONDS, Notes
@@ -45,6 +47,27 @@ def write_corpus(folder: pathlib.Path, *, num_files: int, mean_notes: int) -> in
         notes = make_notes(key, size)
         total += size
         (folder / f"{key:05d}.mid").write_bytes(midi_file.serialize(notes))
+    return total
+
+
+def write_copies(folder: pathlib.Path, originals: Sequence[pathlib.Path], *, num_files: int) -> int:
+    """Writes copies of MIDI files in turn, each with other notes; gives the notes in all.
+
+    The tracks, times, controls and tempos stay; pitches go through a permutation of each copy's own, which leaves no
+    interval as it was. So the files cost what real ones cost, and no two are the same music.
+    """
+    total = 0
+    for key in range(num_files):
+        score = symusic.Score.from_midi(originals[key % len(originals)].read_bytes())
+        permuted = np.random.Generator(np.random.Philox(key)).permutation(128).astype(np.int8)
+        for track in score.tracks:
+            columns = track.notes.numpy()
+            pitch = permuted[columns["pitch"]]
+            track.notes = type(track.notes).from_numpy(columns["time"], columns["duration"], pitch, columns["velocity"])
+            total += len(pitch)
+        path = folder / f"{key % 100:02d}" / f"{key:06d}.mid"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(score.dumps_midi())
     return total
 
 

@@ -1,7 +1,7 @@
 import json
 
 from beam_pipelines import ledger
-from beam_pipelines.ledger import Duplicate, Reject
+from beam_pipelines.ledger import Duplicate, Reject, Salvaged
 
 REJECTS = [
     Reject("z.mid", "ff", "parse", "no_header", "not a MIDI file"),
@@ -22,7 +22,7 @@ def test_a_ledger_is_sorted_by_path_and_has_one_line_an_input(tmp_path):
         "reason": "too_large",
         "message": "the file has 9 bytes, want at most 3",
     }
-    assert ledger.read_rejects(str(tmp_path)) == [REJECTS[1], REJECTS[2], REJECTS[0]]
+    assert ledger.read(str(tmp_path), ledger.REJECTS) == [REJECTS[1], REJECTS[2], REJECTS[0]]
 
 
 def test_an_empty_ledger_is_an_empty_file(tmp_path):
@@ -31,9 +31,17 @@ def test_an_empty_ledger_is_an_empty_file(tmp_path):
 
 
 def test_duplicates(tmp_path):
-    ledger.write(str(tmp_path), ledger.DUPLICATES, [Duplicate("b.mid", "id", "a.mid", "train")])
+    ledger.write(str(tmp_path), ledger.DUPLICATES, [Duplicate("b.mid", "exact", "id", "a.mid", "train")])
     line = (tmp_path / "duplicates-00000-of-00001.jsonl").read_text()
-    assert line == '{"path": "b.mid", "piece_id": "id", "kept": "a.mid", "split": "train"}\n'
+    assert line == '{"path": "b.mid", "kind": "exact", "piece_id": "id", "kept": "a.mid", "split": "train"}\n'
+
+
+def test_salvaged(tmp_path):
+    lines = [Salvaged("b.mid", "ff", "clamped")]
+    ledger.write(str(tmp_path), ledger.SALVAGED, lines)
+    text = (tmp_path / "salvaged-00000-of-00001.jsonl").read_text()
+    assert text == '{"path": "b.mid", "sha256": "ff", "rung": "clamped"}\n'
+    assert ledger.read(str(tmp_path), ledger.SALVAGED) == lines
 
 
 def test_count_reasons():
