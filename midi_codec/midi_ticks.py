@@ -8,22 +8,25 @@ is needed anywhere. Halves round up.
 from __future__ import annotations
 
 import dataclasses
+import functools
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from midi_codec import notes
+from midi_codec import note_order, notes
 from midi_codec.midi_header import Limits, MidiError
+from midi_codec.note_batch import NoteBatch, join_slices, offsets_of
+from midi_codec.tempo_map import TempoMaps
 
-DEFAULT_MICROSECONDS = 500_000  # a quarter note until the first tempo event
 MICROSECONDS_PER_GRID_TICK = 1_000_000 // notes.TICKS_PER_SECOND  # of the milliseconds grid
-MAX_ADDED_CHANGES = 12  # up to here it is faster to add up changes than to look up each tick's
+BEAT_FACTOR = 2 * notes.TICKS_PER_BEAT
 MAX_SCALED = 2**62  # room in int64 for what is added before rounding
 MAX_GRID_TICK = 2**31 - 1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class TickNotes:
-    """What a file says, in its own ticks and in any order: what both readers give."""
+    """What a file says, in its own ticks and in any order."""
 
     start: np.ndarray  # [n] int64
     end: np.ndarray  # [n] int64
@@ -34,79 +37,167 @@ class TickNotes:
     tempo_microseconds: np.ndarray  # [m] int64, a quarter note; above 0
 
 
-class TempoMap:
-    """Tempo over time, from a `TickNotes`' tempo columns."""
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class TickBatch:
+    """`TickNotes` of several files, one behind the other."""
 
-    def __init__(self, ticks: np.ndarray, microseconds: np.ndarray):
-        changes = np.diff(microseconds, prepend=DEFAULT_MICROSECONDS)
-        kept = changes.nonzero()[0]  # programs repeat a tempo at every bar
-        self._ticks, self._microseconds, self._changes = ticks[kept], microseconds[kept], changes[kept]
+    times: np.ndarray  # [2, total] int64, starts and ends
+    pitch: np.ndarray  # [total] uint8
+    velocity: np.ndarray  # [total] uint8
+    program: np.ndarray  # [total] uint8
+    offsets: np.ndarray  # [files + 1] int64: file i has the notes offsets[i] to offsets[i + 1]
+    tempo_ticks: np.ndarray  # [changes] int64
+    tempo_microseconds: np.ndarray  # [changes] int64
+    tempo_offsets: np.ndarray  # [files + 1] int64, as `offsets` for the tempos
+    divisions: np.ndarray  # [files] int64, ticks a quarter note
 
-    def tempo_at(self, tick: int) -> float:
-        """Quarter notes a minute in force at the tick, a change at that very tick included."""
-        num_before = int(self._ticks.searchsorted(tick, side="right"))
-        microseconds = int(self._microseconds[num_before - 1]) if num_before else DEFAULT_MICROSECONDS
-        return notes.canonical_tempo(microseconds)
+    @classmethod
+    def of_one(cls, ticks: TickNotes, division: int) -> TickBatch:
+        """A batch of one file, its columns checked.
 
-    def scaled_microseconds(self, ticks: np.ndarray) -> np.ndarray:
-        """`[n]` int64, microseconds times the division since tick 0, from `[n]` int64 ticks."""
-        if len(self._ticks) > MAX_ADDED_CHANGES:
-            return self._look_up(ticks)
-        initial = DEFAULT_MICROSECONDS + int(self._changes[self._ticks == 0].sum())
-        scaled = ticks * initial
-        for tick, change in zip(self._ticks.tolist(), self._changes.tolist(), strict=True):
-            if tick:
-                scaled += np.maximum(ticks - tick, 0) * change
-        return scaled
+        Raises:
+          ValueError: columns differ in length, or have values that no note has.
+        """
+        names = ("pitch", "velocity", "program")
+        columns = {name: getattr(ticks, name) for name in names}
+        notes.check_columns({**columns, "start": ticks.start * 0, "duration": ticks.end - ticks.start})
+        return cls(
+            times=np.stack([ticks.start, ticks.end]).astype(np.int64, copy=False),
+            **{name: column.astype(np.uint8, copy=False) for name, column in columns.items()},
+            offsets=offsets_of([len(ticks.start)]),
+            tempo_ticks=ticks.tempo_ticks,
+            tempo_microseconds=ticks.tempo_microseconds,
+            tempo_offsets=offsets_of([len(ticks.tempo_ticks)]),
+            divisions=np.array([division], np.int64),
+        )
 
-    def _look_up(self, ticks: np.ndarray) -> np.ndarray:
-        """As `scaled_microseconds`; its time does not grow with the number of changes."""
-        begins = np.concatenate([np.zeros(1, np.int64), self._ticks])
-        microseconds = np.concatenate([np.full(1, DEFAULT_MICROSECONDS), self._microseconds])
-        scaled = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.diff(begins) * microseconds[:-1])])
-        change = begins.searchsorted(ticks, side="right") - 1
-        return scaled[change] + (ticks - begins[change]) * microseconds[change]
+    def __len__(self) -> int:
+        return len(self.divisions)
+
+    @functools.cached_property
+    def first_ticks(self) -> np.ndarray:
+        """`[files]` int64, the earliest start; 0 for a file without notes."""
+        return self._of_each(np.minimum, self.times[0])
+
+    @functools.cached_property
+    def last_ticks(self) -> np.ndarray:
+        """`[files]` int64, the latest end; 0 for a file without notes."""
+        return self._of_each(np.maximum, self.times[1])
+
+    def _of_each(self, reduce: np.ufunc, column: np.ndarray) -> np.ndarray:
+        sounding = np.flatnonzero(np.diff(self.offsets))
+        values = np.zeros(len(self), np.int64)
+        if sounding.size:
+            values[sounding] = reduce.reduceat(column, self.offsets[sounding])
+        return values
+
+    def take(self, rows: np.ndarray | Sequence[int]) -> TickBatch:
+        """The files `rows`, in that order."""
+        rows = np.asarray(rows, np.int64)
+        names = ("times", "pitch", "velocity", "program")
+        tempo_names = ("tempo_ticks", "tempo_microseconds")
+        return TickBatch(
+            **{name: join_slices(getattr(self, name), self.offsets, rows) for name in names},
+            **{name: join_slices(getattr(self, name), self.tempo_offsets, rows) for name in tempo_names},
+            offsets=offsets_of(np.diff(self.offsets)[rows]),
+            tempo_offsets=offsets_of(np.diff(self.tempo_offsets)[rows]),
+            divisions=self.divisions[rows],
+        )
+
+
+def to_batch(ticks: TickBatch, *, time_base: str, limits: Limits) -> tuple[NoteBatch, np.ndarray, dict[int, MidiError]]:
+    """Puts notes on the grid: onsets and ends are rounded each for itself, so gaps do not drift.
+
+    Returns:
+      The pieces, the file that each of them comes from (ascending), and by file the errors of those that are
+      none: `no_notes`, `too_many_notes`, `too_many_tempo_changes`, `too_long`.
+    """
+    tempo_maps = TempoMaps(ticks.tempo_ticks, ticks.tempo_microseconds, ticks.tempo_offsets)
+    errors = _find_errors(ticks, tempo_maps, time_base, limits)
+    files = np.array([index for index in range(len(ticks)) if index not in errors], np.int64)
+    if errors:
+        ticks = ticks.take(files)
+        tempo_maps = TempoMaps(ticks.tempo_ticks, ticks.tempo_microseconds, ticks.tempo_offsets)
+    grid = _to_grid(ticks, tempo_maps, time_base)
+    start = grid[0].astype(np.int32)
+    columns = [start, ticks.pitch, ticks.program, np.subtract(grid[1], grid[0]).astype(np.int32), ticks.velocity]
+    ordered = note_order.sort_pieces(columns, ticks.offsets)
+    batch = NoteBatch(
+        **dict(zip(notes.ORDER, ordered, strict=True)),
+        offsets=ticks.offsets,
+        tempo=tempo_maps.tempo_at(ticks.first_ticks),
+        time_base=time_base,
+    )
+    return batch, files, errors
 
 
 def to_notes(ticks: TickNotes, *, division: int, time_base: str, limits: Limits) -> notes.Notes:
-    """Puts notes on the grid: onsets and ends are rounded each for itself, so gaps do not drift.
+    """`to_batch` of one file.
 
     Raises:
-      MidiError: `no_notes`, `too_many_notes`, `too_many_tempo_changes`, `too_long`.
+      MidiError: as there.
     """
-    num_notes = len(ticks.start)
-    if not num_notes:
-        raise MidiError("no_notes", "the file holds no note")
-    if num_notes > limits.max_notes:
-        raise MidiError("too_many_notes", f"{num_notes:,} notes, want at most {limits.max_notes:,}")
-    if len(ticks.tempo_ticks) > limits.max_tempo_changes:
-        raise MidiError(
+    batch, _, errors = to_batch(TickBatch.of_one(ticks, division), time_base=time_base, limits=limits)
+    if errors:
+        raise errors[0]
+    return batch.piece(0)
+
+
+def _find_errors(ticks: TickBatch, tempo_maps: TempoMaps, time_base: str, limits: Limits) -> dict[int, MidiError]:
+    """By file, the first rule it breaks. What is computed of a file behind that may have wrapped."""
+    lengths, num_changes, last = np.diff(ticks.offsets), np.diff(ticks.tempo_offsets), ticks.last_ticks
+    beyond_clocks = last > MAX_SCALED // tempo_maps.slowest
+    scaled = tempo_maps.scaled_at(last)
+    seconds = scaled / ticks.divisions / 1e6
+    units = _units(ticks.divisions, time_base)
+    last_on_grid = ((last * BEAT_FACTOR if time_base == notes.BEATS else scaled) + units // 2) // units
+    checks: list[tuple[np.ndarray, str, Callable[[int], str]]] = [
+        (lengths == 0, "no_notes", lambda i: "the file holds no note"),
+        (
+            lengths > limits.max_notes,
+            "too_many_notes",
+            lambda i: f"{lengths[i]:,} notes, want at most {limits.max_notes:,}",
+        ),
+        (
+            num_changes > limits.max_tempo_changes,
             "too_many_tempo_changes",
-            f"{len(ticks.tempo_ticks):,} tempo changes, want at most {limits.max_tempo_changes:,}",
-        )
-    times = np.concatenate([ticks.start, ticks.end])
-    last_tick = int(times.max())
-    slowest = int(ticks.tempo_microseconds.max(initial=DEFAULT_MICROSECONDS))
-    if last_tick * slowest > MAX_SCALED:
-        raise MidiError("too_long", f"ends at tick {last_tick:,}, which no clock here can count")
-    tempo_map = TempoMap(ticks.tempo_ticks, ticks.tempo_microseconds)
-    last_seconds = float(tempo_map.scaled_microseconds(np.array([last_tick]))[0]) / division / 1e6
-    if last_seconds > limits.max_seconds:
-        raise MidiError("too_long", f"lasts {last_seconds:,.0f} s, want at most {limits.max_seconds:,.0f}")
-    if time_base == notes.BEATS:
-        grid = (times * (2 * notes.TICKS_PER_BEAT) + division) // (2 * division)
-    else:
-        unit = division * MICROSECONDS_PER_GRID_TICK
-        grid = (tempo_map.scaled_microseconds(times) + unit // 2) // unit
-    start, end = grid[:num_notes], grid[num_notes:]
-    if int(end.max()) > MAX_GRID_TICK:
-        raise MidiError("too_long", f"ends at tick {int(end.max()):,} of the grid, want at most {MAX_GRID_TICK:,}")
-    return notes.Notes.from_columns(
-        pitch=ticks.pitch,
-        velocity=ticks.velocity,
-        start=start.astype(np.int32),
-        duration=(end - start).astype(np.int32),
-        program=ticks.program,
-        tempo=tempo_map.tempo_at(int(ticks.start.min())),
-        time_base=time_base,
-    )
+            lambda i: f"{num_changes[i]:,} tempo changes, want at most {limits.max_tempo_changes:,}",
+        ),
+        (beyond_clocks, "too_long", lambda i: f"ends at tick {last[i]:,}, which no clock here can count"),
+        (
+            seconds > limits.max_seconds,
+            "too_long",
+            lambda i: f"lasts {seconds[i]:,.0f} s, want at most {limits.max_seconds:,.0f}",
+        ),
+        (
+            last_on_grid > MAX_GRID_TICK,
+            "too_long",
+            lambda i: f"ends at tick {last_on_grid[i]:,} of the grid, want at most {MAX_GRID_TICK:,}",
+        ),
+    ]
+    errors: dict[int, MidiError] = {}
+    for is_broken, reason, message in checks:
+        for index in is_broken.nonzero()[0].tolist():
+            errors.setdefault(index, MidiError(reason, message(index)))
+    return errors
+
+
+def _units(divisions: np.ndarray, time_base: str) -> np.ndarray:
+    """`[files]` what is divided by: of ticks times BEAT_FACTOR, or of microseconds times the division."""
+    return divisions * (2 if time_base == notes.BEATS else MICROSECONDS_PER_GRID_TICK)
+
+
+def _to_grid(ticks: TickBatch, tempo_maps: TempoMaps, time_base: str) -> np.ndarray:
+    """`[2, total]` int64, starts and ends on the grid; file by file, as numbers that stay in the cache."""
+    grid = np.empty_like(ticks.times)
+    offsets, stretches = ticks.offsets.tolist(), tempo_maps.offsets.tolist()
+    for index, unit in enumerate(_units(ticks.divisions, time_base).tolist()):
+        times = ticks.times[:, offsets[index] : offsets[index + 1]]
+        scaled = grid[:, offsets[index] : offsets[index + 1]]
+        if time_base == notes.BEATS:
+            np.multiply(times, BEAT_FACTOR, out=scaled)
+        else:
+            tempo_maps.scale(times, stretches[index], stretches[index + 1], out=scaled)
+        scaled += unit // 2
+        scaled //= unit
+    return grid

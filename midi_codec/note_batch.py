@@ -15,6 +15,19 @@ import numpy as np
 from midi_codec.notes import COLUMN_DTYPES, MILLISECONDS, TICKS_PER_BEAT, TICKS_PER_SECOND, Notes
 
 
+def offsets_of(lengths: Sequence[int] | np.ndarray) -> np.ndarray:
+    """`[pieces + 1]` int64: where pieces of these lengths begin, one behind the other, and the end."""
+    offsets = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    return offsets
+
+
+def join_slices(column: np.ndarray, offsets: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """The pieces `rows` of a `[..., total]` column, one behind the other."""
+    parts = [column[..., begin:stop] for begin, stop in zip(offsets[rows], offsets[rows + 1], strict=True)]
+    return np.concatenate([column[..., :0], *parts], axis=-1)
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class NoteBatch:
     """Pieces in the total order of `Notes`, times as in their files: leading silence is kept.
@@ -45,9 +58,19 @@ class NoteBatch:
             name: np.concatenate([np.empty(0, dtype), *(getattr(notes, name) for notes in pieces)])
             for name, dtype in COLUMN_DTYPES.items()
         }
-        offsets = np.zeros(len(pieces) + 1, np.int64)
-        np.cumsum([len(notes) for notes in pieces], out=offsets[1:])
+        offsets = offsets_of([len(notes) for notes in pieces])
         tempo = np.array([notes.tempo for notes in pieces], np.float64)
+        return cls(**columns, offsets=offsets, tempo=tempo, time_base=time_base)
+
+    @classmethod
+    def join(cls, batches: Sequence[NoteBatch], time_base: str) -> NoteBatch:
+        """The pieces of several batches of this time base, in order."""
+        columns = {
+            name: np.concatenate([np.empty(0, dtype), *(getattr(batch, name) for batch in batches)])
+            for name, dtype in COLUMN_DTYPES.items()
+        }
+        offsets = offsets_of(np.concatenate([np.empty(0, np.int64), *(batch.lengths for batch in batches)]))
+        tempo = np.concatenate([np.empty(0), *(batch.tempo for batch in batches)])
         return cls(**columns, offsets=offsets, tempo=tempo, time_base=time_base)
 
     def __len__(self) -> int:
@@ -75,10 +98,8 @@ class NoteBatch:
     def take(self, rows: np.ndarray | Sequence[int]) -> NoteBatch:
         """The pieces `rows`, in that order."""
         rows = np.asarray(rows, np.int64)
-        lengths = self.lengths[rows]
-        offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
-        index = np.arange(offsets[-1]) + np.repeat(self.offsets[rows] - offsets[:-1], lengths)
-        columns = {name: getattr(self, name)[index] for name in COLUMN_DTYPES}
+        columns = {name: join_slices(getattr(self, name), self.offsets, rows) for name in COLUMN_DTYPES}
+        offsets = offsets_of(self.lengths[rows])
         return NoteBatch(**columns, offsets=offsets, tempo=self.tempo[rows], time_base=self.time_base)
 
     def seconds(self) -> np.ndarray:

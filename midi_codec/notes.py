@@ -16,9 +16,12 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from midi_codec import note_order
 
 if TYPE_CHECKING:
     import pretty_midi
@@ -39,6 +42,7 @@ COLUMN_DTYPES = {
     "duration": np.int32,
     "program": np.uint8,
 }
+ORDER = ("start", "pitch", "program", "duration", "velocity")  # of notes: by start first
 COLUMN_RANGES = {
     "pitch": (0, 127),
     "velocity": (1, 127),
@@ -56,6 +60,11 @@ _INTEGER_RANGES = {
 def canonical_tempo(microseconds_per_quarter: int) -> float:
     """Quarter notes a minute as a float32 value: what a record keeps, and a MIDI file gives back."""
     return float(np.float32(60e6 / microseconds_per_quarter))
+
+
+def canonical_tempos(microseconds_per_quarter: np.ndarray) -> np.ndarray:
+    """`canonical_tempo` of each, float64."""
+    return (60e6 / microseconds_per_quarter).astype(np.float32).astype(np.float64)
 
 
 def tempo_to_microseconds(tempo: float) -> int:
@@ -78,25 +87,20 @@ def _within(values: np.ndarray, low: int, high: int) -> bool:
     return bool((lowest >= low or values.min() >= low) and (highest <= high or values.max() <= high))
 
 
-def _total_order(columns: dict[str, np.ndarray]) -> np.ndarray | None:
-    """`[n]` the index that sorts by (start, pitch, program, duration, velocity); None where it would change nothing.
+def check_columns(columns: Mapping[str, np.ndarray]) -> None:
+    """Looks at the lengths and the ranges of all five columns.
 
-    Ten times as fast as `np.lexsort`: the first three fit one integer, and files come as a few sorted runs,
-    which a stable sort merges; only notes that are equal in the three are sorted by the rest.
+    Raises:
+      ValueError: lengths differ, or a value lies outside its range; names column, index, value.
     """
-    key = columns["start"].astype(np.int64)
-    key <<= 15
-    key |= columns["pitch"].astype(np.int16) << 8 | columns["program"].astype(np.int16)
-    if np.all(key[1:] > key[:-1]):
-        return None
-    order = key.argsort(kind="stable")
-    key = key.take(order)
-    same = key[1:] == key[:-1]
-    if np.any(same):
-        tied = np.flatnonzero(np.append(same, False) | np.append(False, same))
-        rows = order[tied]
-        order[tied] = rows[np.lexsort([columns["velocity"][rows], columns["duration"][rows], key[tied]])]
-    return order
+    lengths = {name: len(values) for name, values in columns.items()}
+    if len(set(lengths.values())) != 1:
+        raise ValueError(f"columns differ in length: {lengths}")
+    for name, values in columns.items():
+        low, high = COLUMN_RANGES[name]
+        if values.size and not _within(values, low, high):
+            index = int(np.flatnonzero(~((values >= low) & (values <= high)))[0])  # finds NaN too
+            raise ValueError(f"{name}[{index}] is {values[index]}, want {low} to {high}")
 
 
 def seconds_per_tick(time_base: str, tempo: float) -> float:
@@ -143,19 +147,10 @@ class Notes:
             raise ValueError(f"time_base is {time_base!r}, want one of {', '.join(TIME_BASES)}")
         given = {"pitch": pitch, "velocity": velocity, "start": start, "duration": duration, "program": program}
         columns = {name: np.asarray(values) for name, values in given.items()}
-        lengths = {name: len(values) for name, values in columns.items()}
-        if len(set(lengths.values())) != 1:
-            raise ValueError(f"columns differ in length: {lengths}")
-        for name, values in columns.items():
-            low, high = COLUMN_RANGES[name]
-            if values.size and not _within(values, low, high):
-                index = int(np.flatnonzero(~((values >= low) & (values <= high)))[0])  # finds NaN too
-                raise ValueError(f"{name}[{index}] is {values[index]}, want {low} to {high}")
-        order = _total_order(columns)
-        if order is not None:
-            columns = {name: values.take(order) for name, values in columns.items()}
-        typed = {name: values.astype(COLUMN_DTYPES[name], order="C", copy=False) for name, values in columns.items()}
-        return cls(**typed, tempo=tempo, time_base=time_base)
+        check_columns(columns)
+        typed = [columns[name].astype(COLUMN_DTYPES[name], order="C", copy=False) for name in ORDER]
+        ordered = note_order.sort_pieces(typed, np.array([0, len(typed[0])]))
+        return cls(**dict(zip(ORDER, ordered, strict=True)), tempo=tempo, time_base=time_base)
 
     def __len__(self) -> int:
         return len(self.pitch)

@@ -7,21 +7,23 @@ of 0, then, a long time later, the end of every key on every channel that might 
 - a note that ends in the sentinel's time had no end of its own;
 - a real tempo of 0, or a sum of ticks near the limits of int32, shows as well.
 
-What the copy cannot show is looked for in the bytes before. In all these cases `read` gives None, and
-the file goes to `track_reader`. docs/midi.md has the table.
+What the copy cannot show is looked for in the bytes before (`byte_checks`). In all these cases the file is
+left for `track_reader`. docs/midi.md has the table.
 """
 
 from __future__ import annotations
 
-import functools
-import re
+import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 from symusic.core import ScoreTick
 
-from midi_codec import track_reader
+from midi_codec import byte_checks, track_reader
+from midi_codec.byte_checks import TEMPO_EVENT, Appearance
 from midi_codec.midi_header import CHUNK, END_OF_TRACK, HEADER, Header, Limits, MidiError
-from midi_codec.midi_ticks import TickNotes
+from midi_codec.midi_ticks import TickBatch
+from midi_codec.note_batch import offsets_of
 from midi_codec.notes import DRUM_PROGRAM
 
 SENTINEL_TEMPO = b"\xff\x51\x03\x00\x00\x00"  # stands behind the delta of the end-of-track event
@@ -29,72 +31,140 @@ SENTINEL_DELTA = b"\xc0\x80\x80\x00"
 SENTINEL_TICKS = 2**27  # the same as a number: a real end that late makes the file slow to read, not wrong
 TICK_LIMIT = 2**31 - 2 * SENTINEL_TICKS
 SYSEX, ESCAPE, UNDEFINED = b"\xf0", b"\xf7", b"\xf4"  # as status bytes
-TEMPO_EVENT = b"\xff\x51\x03"
-ANY_TEMPO = re.compile(re.escape(TEMPO_EVENT) + rb"...", re.DOTALL)
+ALL_ENDS = {  # by the note-on status: the ends of all keys of a channel, each behind a delta of 0
+    status: b"".join(bytes([0, status - 0x10, pitch, 0]) for pitch in range(128)) for status in range(0x90, 0xA0)
+}
 
 
-def read(data: bytes, header: Header, limits: Limits) -> TickNotes | None:
-    """The notes and tempos of a file; None when symusic may not read it as written.
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """What symusic made of some files."""
+
+    ticks: TickBatch
+    files: np.ndarray  # [files read] int64, ascending: which of the files each in `ticks` is
+    left: list[int]  # files that symusic may not read as written
+    errors: dict[int, MidiError]  # by file: `malformed`; `too_costly` from the track reader
+
+
+@dataclasses.dataclass
+class _Columns:
+    """symusic's columns of the files read so far: an item a file, or a track that has notes."""
+
+    files: list[int] = dataclasses.field(default_factory=list)
+    tempos: list[dict[str, np.ndarray]] = dataclasses.field(default_factory=list)
+    num_tempos: list[int] = dataclasses.field(default_factory=list)  # of each file, sentinels not counted
+    notes: list[dict[str, np.ndarray]] = dataclasses.field(default_factory=list)
+    num_notes: list[int] = dataclasses.field(default_factory=list)  # of each track
+    programs: list[int] = dataclasses.field(default_factory=list)  # of each track
+    track_offsets: list[int] = dataclasses.field(default_factory=lambda: [0])  # of each file, and the end
+
+    def add(self, file: int, score: ScoreTick, tempos: dict[str, np.ndarray], num_tempos: int) -> None:
+        self.files.append(file)
+        self.tempos.append(tempos)
+        self.num_tempos.append(num_tempos)
+        for track in score.tracks:
+            notes = track.notes.numpy()
+            if num_notes := len(notes["time"]):
+                self.notes.append(notes)
+                self.num_notes.append(num_notes)
+                self.programs.append(DRUM_PROGRAM if track.is_drum else track.program)
+        self.track_offsets.append(len(self.notes))
+
+    def join(self, divisions: list[int]) -> TickBatch:
+        start, duration, pitch, velocity = (
+            np.concatenate([np.empty(0, dtype), *(notes[name] for notes in self.notes)])
+            for name, dtype in (("time", np.int32), ("duration", np.int32), ("pitch", np.int8), ("velocity", np.int8))
+        )
+        times = np.empty((2, len(start)), np.int64)
+        times[0] = start
+        np.add(start, duration, out=times[1], dtype=np.int64)
+        ticks, microseconds = (
+            np.concatenate([np.empty(0, np.int32), *(tempos[name] for tempos in self.tempos)])
+            for name in ("time", "mspq")
+        )
+        meant = microseconds > 0
+        return TickBatch(
+            times=times,
+            pitch=pitch.view(np.uint8),
+            velocity=velocity.view(np.uint8),
+            program=np.repeat(np.array(self.programs, np.uint8), self.num_notes),
+            offsets=offsets_of(self.num_notes)[self.track_offsets],
+            tempo_ticks=ticks[meant].astype(np.int64),
+            tempo_microseconds=microseconds[meant].astype(np.int64),
+            tempo_offsets=offsets_of(self.num_tempos),
+            divisions=np.array(divisions, np.int64),
+        )
+
+
+def read_many(datas: Sequence[bytes], headers: Sequence[Header], limits: Limits) -> Reading:
+    """Reads the files that symusic reads as written."""
+    columns, left, errors = _Columns(), [], {}
+    for file, appearance in enumerate(byte_checks.look_at(datas)):
+        try:
+            if not _read(file, datas[file], headers[file], appearance, columns):
+                left.append(file)
+        except MidiError as error:
+            errors[file] = error
+    ticks = columns.join([headers[file].division for file in columns.files])
+    is_read = (ticks.last_ticks < SENTINEL_TICKS) & (ticks.first_ticks >= 0)
+    left += [columns.files[index] for index in np.flatnonzero(~is_read)]
+    replaced = {}
+    for index in _contradictory(ticks):
+        file = columns.files[index]
+        try:
+            replaced[index] = track_reader.read_tempos(datas[file], headers[file], limits)
+        except MidiError as error:
+            if is_read[index]:
+                errors[file] = error
+            is_read[index] = False
+    ticks = _replace_tempos(ticks, replaced) if replaced else ticks
+    rows = np.flatnonzero(is_read)
+    files = np.array(columns.files, np.int64)[rows]
+    return Reading(ticks if len(rows) == len(ticks) else ticks.take(rows), files, sorted(left), errors)
+
+
+def _read(file: int, data: bytes, header: Header, appearance: Appearance, columns: _Columns) -> bool:
+    """Adds the file to the columns; False when symusic may not read it as written.
 
     Raises:
-      MidiError: `malformed`; `too_costly`, from the track reader.
+      MidiError: `malformed`.
     """
-    if _has_odd_tempo(np.frombuffer(data, np.uint8)):
-        return None
-    if not all(data.endswith(END_OF_TRACK, *bounds) for bounds in header.tracks):
-        return None
+    if appearance.has_odd_tempo or not all(data.endswith(END_OF_TRACK, *bounds) for bounds in header.tracks):
+        return False
     if ESCAPE in data and _has_escape_event(data, header):
-        return None
-    copy = _with_sentinels(data, header)
+        return False
     try:
-        score = ScoreTick.from_midi(copy)
+        score = ScoreTick.from_midi(_with_sentinels(data, header))
     except (RuntimeError, ValueError) as error:
         raise MidiError("malformed", f"malformed MIDI: {error}") from error
     tempos = score.tempos.numpy()
-    tempo_ticks, microseconds = tempos["time"], tempos["mspq"]
-    meant = microseconds > 0
-    tempo_ticks, microseconds = tempo_ticks[meant].astype(np.int64), microseconds[meant].astype(np.int64)
-    num_tempos = len(tempo_ticks)
-    if len(meant) - num_tempos != len(header.tracks) or _may_wrap(data, num_tempos=num_tempos):
-        return None
-    if num_tempos > 1 and _contradict(tempo_ticks, microseconds):
-        tempo_ticks, microseconds = track_reader.read_tempos(data, header, limits)
-    return _columns(score, tempo_ticks, microseconds)
+    microseconds = tempos["mspq"]
+    num_tempos = int(np.count_nonzero(microseconds))
+    if len(microseconds) - num_tempos != len(header.tracks):
+        return False
+    if appearance.delta_bound >= TICK_LIMIT and byte_checks.sum_of_deltas(data, num_tempos=num_tempos) >= TICK_LIMIT:
+        return False
+    columns.add(file, score, tempos, num_tempos)
+    return True
 
 
-def _contradict(tempo_ticks: np.ndarray, microseconds: np.ndarray) -> bool:
-    """Whether two tempos stand at one tick: symusic's sort does not keep the order of equal ticks."""
-    again = np.flatnonzero(tempo_ticks[1:] == tempo_ticks[:-1])
-    return bool(again.size and (microseconds[again] != microseconds[again + 1]).any())
+def _contradictory(ticks: TickBatch) -> list[int]:
+    """The files with two tempos at one tick: symusic's sort does not keep the order of equal ticks."""
+    again = np.flatnonzero(ticks.tempo_ticks[1:] == ticks.tempo_ticks[:-1])
+    again = again[ticks.tempo_microseconds[again] != ticks.tempo_microseconds[again + 1]]
+    files = ticks.tempo_offsets.searchsorted(again, side="right") - 1
+    return np.unique(files[again + 1 < ticks.tempo_offsets[files + 1]]).tolist()
 
 
-def _columns(score: ScoreTick, tempo_ticks: np.ndarray, tempo_microseconds: np.ndarray) -> TickNotes | None:
-    columns, programs, lengths = [], [], []
-    for track in score.tracks:
-        column = track.notes.numpy()
-        num_notes = len(column["time"])
-        if num_notes:
-            columns.append(column)
-            programs.append(DRUM_PROGRAM if track.is_drum else track.program)
-            lengths.append(num_notes)
-    if not columns:
-        empty = np.empty(0, np.int64)
-        columns, lengths, programs = [{name: empty for name in ("time", "duration", "pitch", "velocity")}], [0], [0]
-    start, duration, pitch, velocity = (
-        np.concatenate([column[name] for column in columns]) for name in ("time", "duration", "pitch", "velocity")
-    )
-    start = start.astype(np.int64)
-    end = start + duration
-    if len(start) and (end.max() >= SENTINEL_TICKS or start.min() < 0):
-        return None
-    return TickNotes(
-        start=start,
-        end=end,
-        pitch=pitch,
-        velocity=velocity,
-        program=np.repeat(np.array(programs, np.uint8), lengths),
-        tempo_ticks=tempo_ticks,
-        tempo_microseconds=tempo_microseconds,
+def _replace_tempos(ticks: TickBatch, replaced: dict[int, tuple[np.ndarray, np.ndarray]]) -> TickBatch:
+    bounds = ticks.tempo_offsets[1:-1]
+    by_file = list(zip(np.split(ticks.tempo_ticks, bounds), np.split(ticks.tempo_microseconds, bounds), strict=True))
+    for index, tempos in replaced.items():
+        by_file[index] = tempos
+    tempo_ticks, microseconds = (np.concatenate(columns) for columns in zip(*by_file, strict=True))
+    tempo_offsets = offsets_of([len(tempos[0]) for tempos in by_file])
+    return dataclasses.replace(
+        ticks, tempo_ticks=tempo_ticks, tempo_microseconds=microseconds, tempo_offsets=tempo_offsets
     )
 
 
@@ -103,23 +173,15 @@ def _with_sentinels(data: bytes, header: Header) -> bytes:
     pieces = [HEADER.pack(b"MThd", HEADER.size - CHUNK.size, 1, len(header.tracks), header.division)]
     for begin, stop in header.tracks:
         events = data[begin : stop - len(END_OF_TRACK)]
-        sentinel = _sentinel(bytes([status for status in range(0x90, 0xA0) if status in events]))
+        sentinel = _sentinel(events)
         pieces += [CHUNK.pack(b"MTrk", len(events) + len(sentinel)), events, sentinel]
     return b"".join(pieces)
 
 
-@functools.lru_cache(maxsize=256)
-def _sentinel(note_ons: bytes) -> bytes:
-    """For the channels that these status bytes name; more than are used do no harm."""
-    ends = [bytes([0, status - 0x10, pitch, 0]) for status in note_ons for pitch in range(128)]
-    return SENTINEL_TEMPO + SENTINEL_DELTA + b"".join([*ends, b"\x00"])[1:] + END_OF_TRACK
-
-
-def _has_odd_tempo(octets: np.ndarray) -> bool:
-    """Whether FF 51 is followed by another length than 3; symusic takes three bytes of a tempo in any case."""
-    meta = (octets[:-2] == TEMPO_EVENT[0]).nonzero()[0]
-    tempo = meta[octets[meta + 1] == TEMPO_EVENT[1]]
-    return bool((octets[tempo + 2] != TEMPO_EVENT[2]).any())
+def _sentinel(events: bytes) -> bytes:
+    """For the channels that any byte of the track names; more than are used do no harm."""
+    ends = b"".join([ends for status, ends in ALL_ENDS.items() if status in events])
+    return SENTINEL_TEMPO + SENTINEL_DELTA + (ends + b"\x00")[1:] + END_OF_TRACK
 
 
 def _has_escape_event(data: bytes, header: Header) -> bool:
@@ -146,37 +208,3 @@ def _is_payload(data: bytes, position: int) -> bool:
         return True
     begin = data.rfind(SYSEX, max(0, position - 129), position)
     return begin >= 0 and data[begin + 1] == position - begin - 1 and data[begin + 2 : position].isascii()
-
-
-def _may_wrap(data: bytes, *, num_tempos: int) -> bool:
-    """Whether deltas could add up to more than symusic's int32 holds: sound, but not exact.
-
-    A cheap bound first: a delta needs one byte above 0x7f to reach 2^7, two in a row for 2^14, three for
-    2^21. Then the sum of all that could be a delta, tempo events taken out when there are no more places
-    that look like one than tempo events.
-    """
-    octets = np.frombuffer(data, np.uint8)
-    high = octets > 0x7F
-    pairs = high[1:] & high[:-1]
-    num_pairs = int(np.count_nonzero(pairs))
-    num_triples = int(np.count_nonzero(pairs[1:] & pairs[:-1])) if num_pairs else 0
-    num_high = int(np.count_nonzero(high))
-    if (len(octets) << 7) + (num_high << 14) + (num_pairs << 21) + (num_triples << 28) < TICK_LIMIT:
-        return False
-    if data.count(TEMPO_EVENT) == num_tempos:
-        data = ANY_TEMPO.sub(TEMPO_EVENT + b"\0\0\0", data)
-    return _sum_of_deltas(data) >= TICK_LIMIT
-
-
-def _sum_of_deltas(data: bytes) -> int:
-    """At least the sum of all deltas: every byte below 0x80 may end one, with up to 3 high ones before it."""
-    octets = np.frombuffer(b"\0\0\0" + data, np.uint8)  # three zeros: the first bytes have none before them
-    high = octets > 0x7F
-    total = len(octets) << 7
-    last = np.flatnonzero(high[:-1] & ~high[1:]) + 1
-    longer = np.ones(len(last), bool)
-    for back in range(1, 4):
-        before = last - back
-        longer &= high[before]
-        total += int((octets[before[longer]] & 0x7F).sum(dtype=np.int64)) << 7 * back
-    return total
