@@ -72,19 +72,30 @@ def main(argv: Sequence[str]) -> int:
             output_folder.mark(args.output, run_info)
             return _run_share(job, works, share, corpus.num_inputs, stop)
         output_folder.prepare(args.output, run_info, will_write=job.file_names())
-        if beam_flags:
-            pipeline = _import_pipeline()
-            options = pipeline.make_options(beam_flags)
-            pipeline.run(job, works, options, num_inputs=corpus.num_inputs, stop=stop)
-        else:
-            local_run.run(job, works, num_inputs=corpus.num_inputs, stop=stop)
-    info = _load_result(args.output)
+        info = _run(job, works, beam_flags, corpus.num_inputs, stop)
+    if info is None:
+        raise ledger.nothing_kept(args.output, ledger.read(args.output, ledger.REJECTS))
     seconds = time.monotonic() - began
     output_folder.write_run_info(args.output, {**run_info, "finished": _now(), "seconds": round(seconds, 1)})
     output_folder.delete_work(args.output)
     _print_summary(info, args.output)
     print(f"took {seconds:.1f} s, {info.inputs / seconds:,.0f} files a second")
     return command.OK
+
+
+def _run(
+    job: Job, works: Sequence[Work], beam_flags: Sequence[str], num_inputs: int, stop: StopSignal
+) -> DatasetInfo | None:
+    """The whole encode; None where no piece was kept."""
+    if not beam_flags:
+        return local_run.run(job, works, num_inputs=num_inputs, stop=stop)
+    pipeline = _import_pipeline()
+    pipeline.run(job, works, pipeline.make_options(beam_flags), num_inputs=num_inputs, stop=stop)
+    if storage.exists(storage.join(job.output, dataset_info.FILE_NAME)):
+        return dataset_info.load(job.output)
+    if not storage.exists(storage.join(job.output, ledger.file_name(ledger.REJECTS))):
+        raise RuntimeError(f"the pipeline ended and left no dataset in {job.output}; see the runner's log")
+    return None
 
 
 def _run_share(job: Job, works: Sequence[Work], share: tuple[int, int], num_inputs: int, stop: StopSignal) -> int:
@@ -136,21 +147,6 @@ def _import_pipeline() -> Any:
     from beam_pipelines import pipeline
 
     return pipeline
-
-
-def _load_result(output: str) -> DatasetInfo:
-    """What the pipeline published.
-
-    Raises:
-      UserError: nothing was kept; names the top reasons.
-    """
-    if storage.exists(storage.join(output, dataset_info.FILE_NAME)):
-        return dataset_info.load(output)
-    try:
-        rejects = ledger.read(output, ledger.REJECTS)
-    except FileNotFoundError as error:
-        raise RuntimeError(f"the pipeline ended and left no dataset in {output}; see the runner's log") from error
-    raise ledger.nothing_kept(output, rejects)
 
 
 def _run_info(argv: Sequence[str]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,11 @@ from midi_codec.midi_header import Limits
 from midi_codec.notes import Notes
 
 
-def make_notes(number: int, *, num_notes: int = 8) -> Notes:
+def make_notes(number: int, *, num_notes: int = 24) -> Notes:
     """A short piece of its own for each number; it begins after some silence."""
     rng = np.random.default_rng(number)
     return Notes.from_columns(
-        pitch=rng.integers(0, 128, num_notes),
+        pitch=rng.integers(0, 110, num_notes),
         velocity=rng.integers(1, 128, num_notes),
         start=250 + np.cumsum(rng.integers(0, 600, num_notes)),
         duration=rng.integers(0, 900, num_notes),
@@ -26,8 +27,10 @@ def make_notes(number: int, *, num_notes: int = 8) -> Notes:
     )
 
 
-def make_midi(number: int) -> bytes:
-    return midi_file.serialize(make_notes(number))
+def make_midi(number: int, *, transpose: int = 0) -> bytes:
+    """A piece of its own; transposed, it is nearly the same."""
+    notes = make_notes(number)
+    return midi_file.serialize(dataclasses.replace(notes, pitch=notes.pitch + np.uint8(transpose)))
 
 
 def write_files(folder: Path, files: dict[str, bytes]) -> str:

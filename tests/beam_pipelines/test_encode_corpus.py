@@ -1,26 +1,19 @@
 """The command as a whole, on small corpora, in one process."""
 
-import dataclasses
 import json
-import os
 import random
 import shutil
 
-import apache_beam as beam
 import pytest
 
-from beam_pipelines import corpus, encode_corpus
-from beam_pipelines import pipeline as pipeline_lib
-from beam_pipelines.corpus import Corpus
-from beam_pipelines.parse_pieces import shard_of
-from beam_pipelines.settings import Settings
-from beam_pipelines.splits import SplitRule
+from beam_pipelines import encode_chunk, encode_corpus
+from beam_pipelines.encode_chunk import shard_of
 from midi_codec import dataset_info, midi_file, records
 from midi_codec.command import UserError
 from midi_codec.dataset_info import COLUMNS, Histogram, SplitInfo
 from midi_codec.notes import BEATS, MILLISECONDS
 from midi_codec.records import Piece
-from tests.beam_pipelines.corpora import MIXED, make_midi, make_notes, make_settings, write_files
+from tests.beam_pipelines.corpora import MIXED, make_midi, make_notes, write_files
 
 MANY = {f"{'abc'[number % 3]}/{number:03d}.mid": make_midi(number % 110) for number in range(130)}
 """110 different pieces and 20 copies, which the larger numbers are."""
@@ -66,7 +59,7 @@ MANY_FLAGS = ("--num-shards", "3", "--split-percents", "60,20,20")
 
 def test_every_input_is_accounted_for(mixed):
     info = dataset_info.load(str(mixed))
-    assert (info.inputs, info.other_files, info.examples, info.duplicates) == (8, 2, 3, 2)
+    assert (info.inputs, info.other_files, info.examples, info.duplicates) == (8, 2, 3, {"exact": 2, "near": 0})
     assert info.rejects == {"empty": 1, "no_header": 2}
     accounted = [piece.source for piece in pieces_of(mixed, "train")]
     accounted += [line["path"] for kind in ("rejects", "duplicates") for line in ledger_of(mixed, kind)]
@@ -92,9 +85,16 @@ def test_the_ledgers(mixed):
     assert rejects[0]["sha256"] == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"  # of nothing
     kept = {piece.source: piece.piece_id for piece in pieces_of(mixed, "train")}
     assert ledger_of(mixed, "duplicates") == [
-        {"path": "deep/copy-of-a.mid", "piece_id": kept["a.mid"], "kept": "a.mid", "split": "train"},
+        {
+            "path": "deep/copy-of-a.mid",
+            "kind": "exact",
+            "piece_id": kept["a.mid"],
+            "kept": "a.mid",
+            "split": "train",
+        },
         {
             "path": "deep/er/c.kar",
+            "kind": "exact",
             "piece_id": kept["deep/0-copy-of-c.mid"],
             "kept": "deep/0-copy-of-c.mid",  # the smallest path, not the shortest
             "split": "train",
@@ -113,7 +113,7 @@ def test_records_hold_the_music_from_its_first_onset_on(mixed):
 
 def test_dataset_info_counts_what_the_shards_hold(many):
     info = dataset_info.load(str(many))
-    assert (info.inputs, info.examples, info.duplicates, dict(info.rejects)) == (130, 110, 20, {})
+    assert (info.inputs, info.examples, info.duplicates["exact"], dict(info.rejects)) == (130, 110, 20, {})
     programs: set[int] = set()
     for split in ("train", "validation", "test"):
         pieces = pieces_of(many, split)
@@ -217,34 +217,27 @@ def test_limits_reject(tmp_path):
         encode("--input", str(tmp_path / "music"), "--output", str(tmp_path / "e"), *flags)
 
 
-def test_a_file_that_must_not_be_read_is_a_reject(tmp_path, monkeypatch):
-    write_files(tmp_path / "music", {"a.mid": make_midi(1), "b.mid": make_midi(2)})
-    real = encode_corpus.storage.read_bytes
+def test_a_file_that_is_gone_when_its_turn_comes_is_a_reject(tmp_path, monkeypatch):
+    music = write_files(tmp_path / "music", {"a.mid": make_midi(1), "b.mid": make_midi(2)})
+    real = encode_corpus.local_run.run
 
-    def read_bytes(path):
-        if path.endswith("b.mid"):
-            raise PermissionError(13, "Permission denied", path)
-        return real(path)
+    def run(*args, **kwargs):
+        (tmp_path / "music" / "b.mid").unlink()
+        return real(*args, **kwargs)
 
-    monkeypatch.setattr(encode_corpus.storage, "read_bytes", read_bytes)
-    encode("--input", str(tmp_path / "music"), "--output", str(tmp_path / "d"))
-    assert ledger_of(tmp_path / "d", "rejects") == [
-        {
-            "path": "b.mid",
-            "sha256": None,
-            "stage": "read",
-            "reason": "unreadable",
-            "message": "the file cannot be read: Permission denied",
-        }
-    ]
+    monkeypatch.setattr(encode_corpus.local_run, "run", run)
+    encode("--input", music, "--output", str(tmp_path / "d"))
+    (line,) = ledger_of(tmp_path / "d", "rejects")
+    assert (line["path"], line["sha256"], line["stage"], line["reason"]) == ("b.mid", None, "read", "unreadable")
+    assert "No such file" in line["message"]
 
 
-def test_a_fault_of_ours_names_the_file_and_leaves_no_dataset(tmp_path, monkeypatch):
+def test_a_fault_of_ours_leaves_no_dataset(tmp_path, monkeypatch):
     write_files(tmp_path / "music", {"a.mid": make_midi(1)})
-    monkeypatch.setattr(midi_file, "parse", lambda *_, **__: 1 // 0)
-    with pytest.raises(Exception, match=r"parsing .*/music/a\.mid failed: integer division"):
+    monkeypatch.setattr(encode_chunk.midi_file, "parse_many", lambda *_, **__: 1 // 0)
+    with pytest.raises(ZeroDivisionError):
         encode("--input", str(tmp_path / "music"), "--output", str(tmp_path / "d"))
-    assert sorted(os.listdir(tmp_path / "d")) == ["run_info.json"]
+    assert [path.name for path in (tmp_path / "d").iterdir() if path.name != "work"] == ["run_info.json"]
 
 
 def test_nothing_kept_is_a_mistake_that_names_the_reasons(tmp_path):
@@ -265,7 +258,7 @@ def test_nothing_kept_is_a_mistake_that_names_the_reasons(tmp_path):
 
 def test_a_second_run_finds_the_work_done(mixed, monkeypatch, capsys):
     before = {path: path.stat().st_mtime_ns for path in mixed.iterdir()}
-    monkeypatch.setattr(encode_corpus, "_import_pipeline", lambda: pytest.fail("Beam is not needed for this"))
+    monkeypatch.setattr(encode_chunk.midi_file, "parse_many", lambda *_, **__: pytest.fail("nothing is to be read"))
     flags = ("--input", str(mixed.parent / "music"), "--output", str(mixed), "--split-percents", "100,0,0")
     assert encode(*flags) == 0
     assert {path: path.stat().st_mtime_ns for path in mixed.iterdir()} == before
@@ -281,7 +274,7 @@ def test_the_summary_and_run_info(tmp_path, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[:3] == [
         "8 inputs, 2 other files",
-        "  3 examples, 2 duplicates, 3 rejects (empty 1, no_header 2)",
+        "  3 examples, 2 duplicates (exact 2), 3 rejects (empty 1, no_header 2)",
         "  train               3 pieces             24 notes        0.0 hours      1 shards",
     ]
     assert lines[-1].startswith("took ")
@@ -296,41 +289,6 @@ def test_an_output_inside_the_input_is_no_input(tmp_path):
     encode(*flags)
     assert encode(*flags) == 0
     assert dataset_info.load(f"{music}/dataset").other_files == 2
-
-
-def run_pipeline(found: Corpus, output, settings: Settings) -> dict[str, int]:
-    """Runs the pipeline without the command; gives our counters."""
-    pipeline = beam.Pipeline(options=pipeline_lib.make_options([]))
-    pipeline_lib.build(pipeline, found, output=str(output), settings=settings)
-    counters = pipeline.run().metrics().query()["counters"]
-    return {c.key.metric.name: c.committed for c in counters if c.key.metric.namespace == "encode_corpus"}
-
-
-def test_the_same_bytes_in_whatever_order_files_are_read(many, tmp_path):
-    found = corpus.find([str(many.parent / "music")])
-    settings = make_settings(inputs_hash=found.hash, num_shards=3, split_rule=SplitRule(percents=(60, 20, 20)))
-    order = list(range(len(found.sources)))
-    random.Random(1).shuffle(order)
-    for indices in (order, order[::-1]):
-        sources, sizes = zip(*((found.sources[i], found.sizes[i]) for i in indices), strict=True)
-        output = tmp_path / str(indices[0])
-        run_pipeline(dataclasses.replace(found, sources=sources, sizes=sizes), output, settings)
-        assert files_of(output) == files_of(many)
-
-
-def test_counters_agree_with_the_dataset(tmp_path):
-    found = corpus.find([write_files(tmp_path / "music", MIXED)])
-    counts = run_pipeline(found, tmp_path / "d", make_settings())
-    assert {name: count for name, count in counts.items() if not name.startswith("examples_")} == {
-        "inputs": 8,
-        "parsed": 5,
-        "notes": 40,
-        "rejected": 3,
-        "rejected_empty": 1,
-        "rejected_no_header": 2,
-        "duplicates": 2,
-    }
-    assert sum(count for name, count in counts.items() if name.startswith("examples_")) == 3
 
 
 def test_all_mistakes_at_once(tmp_path):
