@@ -25,6 +25,7 @@ class Tally:
     def __init__(self) -> None:
         self._dense = {split: {name: np.zeros(_SIZES[name], np.int64) for name in COLUMNS} for split in SPLITS}
         self._rare: dict[tuple[str, str], dict[int, int]] = {key: {} for key in itertools.product(SPLITS, COLUMNS)}
+        self._tops = dict.fromkeys(self._rare, 0)  # where the used part of each dense column ends
 
     def add(self, batch: NoteBatch, splits: np.ndarray, *, sign: int = 1) -> None:
         """Counts the notes of a batch.
@@ -54,6 +55,7 @@ class Tally:
             return
         dense = self._dense[SPLITS[place]][name]
         lowest, highest = int(values.min()), int(values.max())
+        self._note_top(SPLITS[place], name, highest)
         if highest >= len(dense):
             is_rare = values >= len(dense)
             distinct, counts = np.unique(values[is_rare], return_counts=True)
@@ -65,6 +67,9 @@ class Tally:
             counts = np.bincount(values)
             dense[: len(counts)] += sign * counts
 
+    def _note_top(self, split: str, name: str, highest: int) -> None:
+        self._tops[split, name] = max(self._tops[split, name], min(highest + 1, _SIZES[name]))
+
     def _add_rare(self, split: str, name: str, values: np.ndarray, counts: np.ndarray) -> None:
         rare = self._rare[split, name]
         for value, count in zip(values.tolist(), counts.tolist(), strict=True):
@@ -75,6 +80,9 @@ class Tally:
         for split, columns in counts.items():
             for name, (values, numbers) in columns.items():
                 dense = self._dense[split][name]
+                if not len(values):
+                    continue
+                self._note_top(split, name, int(values[-1]))
                 num_small = int(values.searchsorted(len(dense)))
                 dense[values[:num_small]] += numbers[:num_small]
                 self._add_rare(split, name, values[num_small:], numbers[num_small:])
@@ -84,7 +92,7 @@ class Tally:
         return {split: {name: self._counts_of(split, name) for name in COLUMNS} for split in SPLITS}
 
     def _counts_of(self, split: str, name: str) -> Counts:
-        dense, rare = self._dense[split][name], self._rare[split, name]
+        dense, rare = self._dense[split][name][: self._tops[split, name]], self._rare[split, name]
         small = np.flatnonzero(dense)
         large = sorted(value for value, count in rare.items() if count)
         numbers = np.array([rare[value] for value in large], np.int64)
