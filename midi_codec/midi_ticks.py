@@ -15,7 +15,8 @@ import numpy as np
 
 from midi_codec import note_order, notes
 from midi_codec.midi_header import Limits, MidiError
-from midi_codec.note_batch import NoteBatch, join_slices, offsets_of
+from midi_codec.note_batch import NoteBatch
+from midi_codec.piece_offsets import join_slices, offsets_of, reduce_pieces
 from midi_codec.tempo_map import TempoMaps
 
 MICROSECONDS_PER_GRID_TICK = 1_000_000 // notes.TICKS_PER_SECOND  # of the milliseconds grid
@@ -77,19 +78,12 @@ class TickBatch:
     @functools.cached_property
     def first_ticks(self) -> np.ndarray:
         """`[files]` int64, the earliest start; 0 for a file without notes."""
-        return self._of_each(np.minimum, self.times[0])
+        return reduce_pieces(np.minimum, self.times[0], self.offsets)
 
     @functools.cached_property
     def last_ticks(self) -> np.ndarray:
         """`[files]` int64, the latest end; 0 for a file without notes."""
-        return self._of_each(np.maximum, self.times[1])
-
-    def _of_each(self, reduce: np.ufunc, column: np.ndarray) -> np.ndarray:
-        sounding = np.flatnonzero(np.diff(self.offsets))
-        values = np.zeros(len(self), np.int64)
-        if sounding.size:
-            values[sounding] = reduce.reduceat(column, self.offsets[sounding])
-        return values
+        return reduce_pieces(np.maximum, self.times[1], self.offsets)
 
     def take(self, rows: np.ndarray | Sequence[int]) -> TickBatch:
         """The files `rows`, in that order."""

@@ -13,19 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from midi_codec.notes import COLUMN_DTYPES, MILLISECONDS, TICKS_PER_BEAT, TICKS_PER_SECOND, Notes
-
-
-def offsets_of(lengths: Sequence[int] | np.ndarray) -> np.ndarray:
-    """`[pieces + 1]` int64: where pieces of these lengths begin, one behind the other, and the end."""
-    offsets = np.zeros(len(lengths) + 1, np.int64)
-    np.cumsum(lengths, out=offsets[1:])
-    return offsets
-
-
-def join_slices(column: np.ndarray, offsets: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """The pieces `rows` of a `[..., total]` column, one behind the other."""
-    parts = [column[..., begin:stop] for begin, stop in zip(offsets[rows], offsets[rows + 1], strict=True)]
-    return np.concatenate([column[..., :0], *parts], axis=-1)
+from midi_codec.piece_offsets import join_slices, offsets_of, reduce_pieces
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -89,6 +77,14 @@ class NoteBatch:
         first = self.start[np.minimum(self.offsets[:-1], len(self.start) - 1)]
         return np.where(self.lengths > 0, first, np.int32(0))
 
+    @property
+    def step(self) -> np.ndarray:
+        """`[total]` int32, ticks since the previous onset of the piece; 0 for a piece's first note."""
+        step = np.zeros_like(self.start)
+        np.subtract(self.start[1:], self.start[:-1], out=step[1:])
+        step[self.offsets[:-1][self.lengths > 0]] = 0
+        return step
+
     def piece(self, index: int) -> Notes:
         """Piece `index` as `Notes`; its columns are views."""
         begin, stop = self.offsets[index], self.offsets[index + 1]
@@ -104,11 +100,7 @@ class NoteBatch:
 
     def seconds(self) -> np.ndarray:
         """`[pieces]` float64, from the first onset to the last end; 0 for a piece without notes."""
-        last_end = np.zeros(len(self), np.int64)
-        sounding = np.flatnonzero(self.lengths)
-        if sounding.size:
-            end = self.start + self.duration.astype(np.int64)
-            last_end[sounding] = np.maximum.reduceat(end, self.offsets[sounding])
+        last_end = reduce_pieces(np.maximum, self.start + self.duration.astype(np.int64), self.offsets)
         if self.time_base == MILLISECONDS:
             return (last_end - self.first_onsets) * (1.0 / TICKS_PER_SECOND)
         return (last_end - self.first_onsets) * (60.0 / self.tempo / TICKS_PER_BEAT)

@@ -75,27 +75,33 @@ def serialize_example(piece: Piece) -> bytes:
 
 def serialize_columns(*, piece_id: str, group_id: str, source: str, notes: Notes) -> bytes:
     """`serialize_example` without a Piece; steps drop the silence before the first onset by themselves."""
-    payloads = {
-        "piece_id": piece_id.encode(),
-        "group_id": group_id.encode(),
-        "source": source.encode("utf-8", "surrogateescape"),
-        "tempo": _FLOAT.pack(notes.tempo),
-        "step": varints.encode(_steps(notes.start)),
-        "pitch": varints.encode(notes.pitch),
-        "duration": varints.encode(notes.duration),
-        "velocity": varints.encode(notes.velocity),
-        "program": varints.encode(notes.program),
-    }
-    features = b"".join([part for name in FEATURES for part in _map_entry(name, payloads[name])])
-    return _FIELD[1] + varints.encode_one(len(features)) + features
+    batch = NoteBatch.from_notes([notes], notes.time_base)
+    return _serialize(batch, piece_ids=[piece_id], group_ids=[group_id], sources=[source])[0]
 
 
 def serialize_batch(batch: NoteBatch, *, piece_ids: Sequence[str], sources: Sequence[str]) -> list[bytes]:
     """`serialize_columns` of every piece, each in the group that its own `piece_id` names."""
-    return [
-        serialize_columns(piece_id=piece_id, group_id=piece_id, source=source, notes=batch.piece(index))
-        for index, (piece_id, source) in enumerate(zip(piece_ids, sources, strict=True))
-    ]
+    return _serialize(batch, piece_ids=piece_ids, group_ids=piece_ids, sources=sources)
+
+
+def _serialize(
+    batch: NoteBatch, *, piece_ids: Sequence[str], group_ids: Sequence[str], sources: Sequence[str]
+) -> list[bytes]:
+    columns = {
+        "piece_id": [piece_id.encode() for piece_id in piece_ids],
+        "group_id": [group_id.encode() for group_id in group_ids],
+        "source": [source.encode("utf-8", "surrogateescape") for source in sources],
+        "tempo": [_FLOAT.pack(tempo) for tempo in batch.tempo.tolist()],
+        "step": varints.encode_pieces(batch.step, batch.offsets),
+    }
+    for name in ("pitch", "duration", "velocity", "program"):
+        columns[name] = varints.encode_pieces(getattr(batch, name), batch.offsets)
+    records = []
+    for payloads in zip(*(columns[name] for name in FEATURES), strict=True):
+        entries = [part for name, payload in zip(FEATURES, payloads, strict=True) for part in _map_entry(name, payload)]
+        features = b"".join(entries)
+        records.append(b"".join((_FIELD[1], varints.encode_one(len(features)), features)))
+    return records
 
 
 def set_group(record: bytes, group_id: str) -> bytes:
@@ -121,13 +127,6 @@ def _find_group(record: bytes) -> tuple[int, int]:
     for field in (2, _BYTES_LIST, 1):
         position, end = _enter(record, position, end, field)
     return position, end
-
-
-def _steps(start: np.ndarray) -> np.ndarray:
-    """As `Notes.step`, without its copies."""
-    step = np.zeros_like(start)
-    np.subtract(start[1:], start[:-1], out=step[1:])
-    return step
 
 
 def _map_entry(name: str, payload: bytes) -> tuple[bytes, ...]:

@@ -23,8 +23,8 @@ from midi_codec import byte_checks, track_reader
 from midi_codec.byte_checks import TEMPO_EVENT, Appearance
 from midi_codec.midi_header import CHUNK, END_OF_TRACK, HEADER, Header, Limits, MidiError
 from midi_codec.midi_ticks import TickBatch
-from midi_codec.note_batch import offsets_of
 from midi_codec.notes import DRUM_PROGRAM
+from midi_codec.piece_offsets import offsets_of
 
 SENTINEL_TEMPO = b"\xff\x51\x03\x00\x00\x00"  # stands behind the delta of the end-of-track event
 SENTINEL_DELTA = b"\xc0\x80\x80\x00"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from midi_codec import notes
+from midi_codec.piece_offsets import reduce_pieces
 
 DEFAULT_MICROSECONDS = 500_000  # a quarter note until the first tempo event
 
@@ -22,7 +23,7 @@ class TempoMaps:
         begins = np.insert(ticks, heads, 0)
         microseconds = np.insert(microseconds, heads, DEFAULT_MICROSECONDS)
         files = np.repeat(np.arange(len(heads)), np.diff(offsets) + 1)
-        self.slowest = _of_each(np.maximum, microseconds, heads + np.arange(len(heads)))  # [files]
+        self.slowest = reduce_pieces(np.maximum, microseconds, offsets + np.arange(len(offsets)))  # [files]
         kept = np.ones(len(files), bool)  # the last one at each tick
         kept[:-1] = (begins[1:] != begins[:-1]) | (files[1:] != files[:-1])
         begins, microseconds, files = begins[kept], microseconds[kept], files[kept]
@@ -43,7 +44,7 @@ class TempoMaps:
     def at(self, ticks: np.ndarray) -> np.ndarray:
         """`[files]` the stretch of each file that its tick stands in; one that begins at the tick included."""
         begun = self.begins <= np.repeat(ticks, np.diff(self.offsets))
-        return self.offsets[:-1] + _of_each(np.add, begun.astype(np.int64), self.offsets[:-1]) - 1
+        return self.offsets[:-1] + reduce_pieces(np.add, begun.astype(np.int64), self.offsets) - 1
 
     def tempo_at(self, ticks: np.ndarray) -> np.ndarray:
         """`[files]` float64, quarter notes a minute in force at one tick of each file."""
@@ -62,8 +63,3 @@ class TempoMaps:
         stretch = self.begins[begin:stop].searchsorted(ticks, side="right") - 1
         np.multiply(ticks, self.microseconds[begin:stop].take(stretch), out=out)
         out += self.origins[begin:stop].take(stretch)
-
-
-def _of_each(reduce: np.ufunc, column: np.ndarray, begins: np.ndarray) -> np.ndarray:
-    """As `reduceat`, also where there is no file at all."""
-    return reduce.reduceat(column, begins) if len(begins) else np.zeros(0, np.int64)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from midi_codec.piece_offsets import join_slices, offsets_of, reduce_pieces
+
 MAX_BYTES = 9  # of a value below 2**63
 _ONE_BYTE = [bytes([value]) for value in range(0x80)]
 
@@ -17,6 +19,8 @@ def encode_one(value: int) -> bytes:
     """One value; for lengths and tags."""
     if value < 0x80:
         return _ONE_BYTE[value]
+    if value < 0x4000:
+        return bytes((value & 0x7F | 0x80, value >> 7))
     out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)
@@ -53,29 +57,51 @@ def encode(values: np.ndarray) -> bytes:
     Raises:
       ValueError: a value is negative.
     """
-    if not values.size:
-        return b""
-    if values.dtype.kind != "u" and values.min() < 0:
+    return encode_pieces(values, np.array([0, len(values)]))[0]
+
+
+def encode_pieces(values: np.ndarray, offsets: np.ndarray) -> list[bytes]:
+    """`encode` of each piece; piece i is `offsets[i]` to `offsets[i + 1]`.
+
+    Raises:
+      ValueError: a value is negative.
+    """
+    if values.size and values.dtype.kind != "u" and values.min() < 0:
         raise ValueError(f"values[{int(np.argmin(values))}] is {values.min()}, want 0 or more")
-    largest = int(values.max())
-    if largest < 1 << 7:
-        return values.astype(np.uint8).tobytes()
-    if largest < 1 << 14:
-        return _encode_short(values.astype(np.uint16))
-    return _encode_long(values.astype(np.uint64), (largest.bit_length() + 6) // 7)
+    largest = reduce_pieces(np.maximum, values, offsets)
+    width = np.searchsorted([1 << 7, 1 << 14], largest, side="right")
+    encoded = [b""] * len(largest)
+    for wanted, encoder in enumerate((_encode_tiny, _encode_short, _encode_long)):
+        rows = np.flatnonzero(width == wanted)  # one long note does not make the others' work slow
+        if not rows.size:
+            continue
+        is_all = len(rows) == len(encoded)
+        chosen = values if is_all else join_slices(values, offsets, rows)
+        packed, bounds = encoder(chosen, offsets if is_all else offsets_of(np.diff(offsets)[rows]))
+        for row, begin, stop in zip(rows.tolist(), bounds.tolist(), bounds[1:].tolist(), strict=False):
+            encoded[row] = packed[begin:stop]
+    return encoded
 
 
-def _encode_short(values: np.ndarray) -> bytes:
+def _encode_tiny(values: np.ndarray, offsets: np.ndarray) -> tuple[bytes, np.ndarray]:
+    """Values below 2**7, and where the pieces begin in the bytes."""
+    return values.astype(np.uint8, copy=False).tobytes(), offsets
+
+
+def _encode_short(values: np.ndarray, offsets: np.ndarray) -> tuple[bytes, np.ndarray]:
     """Values below 2**14, nearly all that music has: each in one 16-bit word, of which one byte or two are kept."""
+    values = values.astype(np.uint16)
     more = values > 0x7F
     words = values + (values & 0x3F80)  # moves the upper seven bits into the second byte
     words |= more.view(np.uint8).astype(np.uint16) << 7
     used = np.ones((len(values), 2), bool)
     used[:, 1] = more
-    return words.astype("<u2", copy=False).view(np.uint8).take(np.flatnonzero(used)).tobytes()
+    return _keep(words.astype("<u2", copy=False).view(np.uint8), used, offsets)
 
 
-def _encode_long(values: np.ndarray, width: int) -> bytes:
+def _encode_long(values: np.ndarray, offsets: np.ndarray) -> tuple[bytes, np.ndarray]:
+    values = values.astype(np.uint64)
+    width = (int(values.max()).bit_length() + 6) // 7
     grid = np.empty((len(values), width), np.uint8)  # one row a value, one column a group of seven bits
     used = np.ones((len(values), width), bool)
     for column in range(width):
@@ -85,7 +111,13 @@ def _encode_long(values: np.ndarray, width: int) -> bytes:
         grid[:, column] |= more.view(np.uint8) << 7
         if column + 1 < width:
             used[:, column + 1] = more
-    return grid.take(np.flatnonzero(used)).tobytes()
+    return _keep(grid.ravel(), used, offsets)
+
+
+def _keep(octets: np.ndarray, used: np.ndarray, offsets: np.ndarray) -> tuple[bytes, np.ndarray]:
+    """The bytes of a grid `[values, width]` that are used, and where the pieces begin in them."""
+    kept = np.flatnonzero(used)
+    return octets.take(kept).tobytes(), kept.searchsorted(offsets * used.shape[1])
 
 
 def decode(data: bytes | memoryview) -> np.ndarray:

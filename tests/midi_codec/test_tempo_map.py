@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from midi_codec.note_batch import offsets_of
 from midi_codec.notes import canonical_tempo
+from midi_codec.piece_offsets import offsets_of
 from midi_codec.tempo_map import TempoMaps
 from tests.midi_codec.exact_time import exact_microseconds, random_tempos
 
