@@ -1,17 +1,34 @@
 """Reading files that strict reading refuses: a ladder of rungs, each with a fixed name.
 
     strict -> clamped -> unwrapped -> repaired -> refused, for the reason that strict reading gave
+
+- `clamped`: a file is whole, but some data bytes are above 7F; they count as 7F.
+- `unwrapped`: a whole file inside another one: RIFF (RMID), MacBinary, or any bytes in front.
+- `repaired`: tracks are found wherever they are and read as far as they are sound; what sounds at the damage
+  ends there.
+
+docs/midi.md has the rules. One walk over the tracks serves all rungs.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
-from midi_codec.midi_header import Limits, MidiError
+import numpy as np
+
+from midi_codec import chunk_repair, midi_ticks, track_reader, track_repair
+from midi_codec.chunk_repair import RepairedHeader, TrackBounds
+from midi_codec.midi_header import Limits, MidiError, read_header
 from midi_codec.midi_ticks import TickNotes
+from midi_codec.notes import MILLISECONDS
+from midi_codec.track_repair import RepairedTrack
 
 CLAMPED, UNWRAPPED, REPAIRED = "clamped", "unwrapped", "repaired"
 RUNGS = (CLAMPED, UNWRAPPED, REPAIRED)
+HOPELESS = frozenset({"empty", "too_large", "too_many_tracks", "too_many_notes", "too_many_tempo_changes", "too_long"})
+MAX_SILENCE_MILLISECONDS = 300_000  # in a file with mended faults: a delta made of noise is long
+MIN_SOUND_SHARE = 0.5  # of the bytes of all tracks: below it, what looks like notes may be noise
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,10 +40,135 @@ class Recovered:
     rung: str  # one of RUNGS
 
 
-def recover(data: bytes, *, limits: Limits, apply_sustain: bool = False) -> Recovered:
-    """Reads what can be read.
+@dataclasses.dataclass(frozen=True)
+class Walk:
+    """A damaged file as it was read."""
+
+    header: RepairedHeader
+    tracks: list[RepairedTrack]
+    is_sound_outside: bool  # whether header and chunks, from the header on, are sound
+
+
+def recover(data: bytes, *, limits: Limits, apply_sustain: bool = False, error: MidiError | None = None) -> Recovered:
+    """Reads what can be read of a file that strict reading refuses with `error`.
+
+    What comes back has a note and is within the limits on the milliseconds grid; the beats grid is coarser, and
+    may still be too long.
 
     Raises:
-      MidiError: nothing can; the reason is the strict reader's.
+      MidiError: nothing can be read; it is `error` itself, or, where none was given, a `malformed` one.
     """
-    raise MidiError("malformed", "not salvaged yet")
+    error = error or MidiError("malformed", "malformed MIDI, and nothing of it can be salvaged")
+    if error.reason in HOPELESS or len(data) > limits.max_bytes:
+        raise error
+    restored = _without_line_ends(data, limits)
+    recovered = _read(data if restored is None else restored, limits, apply_sustain=apply_sustain)
+    if recovered is None:
+        raise error
+    return recovered if restored is None else dataclasses.replace(recovered, rung=REPAIRED)
+
+
+def _without_line_ends(data: bytes, limits: Limits) -> bytes | None:
+    """The file before a transfer as text put a carriage return before each line feed; None if none did.
+
+    It did when every line feed has one, the file's chunks do not fit, and without them they do.
+    """
+    if not 0 < data.count(b"\n") == data.count(b"\r\n") or _strict_tracks(data, 0, limits) is not None:
+        return None
+    restored = data.replace(b"\r\n", b"\n")
+    return None if _strict_tracks(restored, 0, limits) is None else restored
+
+
+def _strict_tracks(data: bytes, position: int, limits: Limits) -> list[TrackBounds] | None:
+    """The tracks when the outside of the file that begins at `position` is sound."""
+    try:
+        header = read_header(data[position:], limits)
+    except MidiError:
+        return None
+    return [TrackBounds(position + begin, position + stop, True) for begin, stop in header.tracks]
+
+
+def walk(data: bytes, limits: Limits) -> Walk | None:
+    """Reads all tracks as far as they are sound; None when there are none, too many, or no sense of time."""
+    header = chunk_repair.find_header(data)
+    if header is None:
+        return None
+    strict = _strict_tracks(data, header.position, limits)
+    found = chunk_repair.find_tracks(data, header.tracks_from) if strict is None else strict
+    bounds = list(itertools.islice(found, limits.max_tracks + 1))
+    if not 0 < len(bounds) <= limits.max_tracks:
+        return None
+    if sum(track.stop - track.begin for track in bounds) > limits.max_slow_bytes:
+        return None
+    return Walk(header, _read_tracks(data, bounds), strict is not None)
+
+
+def _read(data: bytes, limits: Limits, *, apply_sustain: bool) -> Recovered | None:
+    walked = walk(data, limits)
+    if walked is None:
+        return None
+    recovered = _evaluate(walked, limits, apply_sustain=apply_sustain)
+    if recovered is None and any(track.num_mended for track in walked.tracks):
+        unmended = [track_repair.cut_at_first_fault(track) for track in walked.tracks]
+        recovered = _evaluate(dataclasses.replace(walked, tracks=unmended), limits, apply_sustain=apply_sustain)
+    return recovered
+
+
+def _evaluate(walked: Walk, limits: Limits, *, apply_sustain: bool) -> Recovered | None:
+    """The notes that were read, None when they are out of bounds or likely noise.
+
+    Where faults were mended in a file that is not whole, noise shows in a silence too long for music, and in
+    more faults than notes.
+    """
+    if not _is_trusted(walked):
+        return None
+    ticks = track_reader.assemble([track.events for track in walked.tracks], apply_sustain=apply_sustain)
+    ticks = _in_real_time(ticks, walked.header)
+    division, rung = walked.header.division, _rung(walked)
+    try:
+        notes = midi_ticks.to_notes(ticks, division=division, time_base=MILLISECONDS, limits=limits)
+    except MidiError:
+        return None
+    num_mended = sum(track.num_mended for track in walked.tracks)
+    if num_mended and rung == REPAIRED:
+        silence = int(np.max(notes.start[1:] - np.maximum.accumulate(notes.end)[:-1], initial=0))
+        if silence > MAX_SILENCE_MILLISECONDS or num_mended > len(notes):
+            return None
+    return Recovered(ticks, division, rung)
+
+
+def _is_trusted(walked: Walk) -> bool:
+    """Whether it is one piece, and most of it was sound."""
+    if walked.header.is_multi_song and sum(track.has_notes for track in walked.tracks) > 1:
+        return False
+    num_bytes = sum(track.num_bytes for track in walked.tracks)
+    return sum(track.num_sound_bytes for track in walked.tracks) >= MIN_SOUND_SHARE * num_bytes
+
+
+def _read_tracks(data: bytes, bounds: list[TrackBounds]) -> list[RepairedTrack]:
+    tracks = track_repair.read_tracks(data, bounds)
+    if any(track.has_notes for track in tracks):
+        return tracks
+    return track_repair.read_tracks(data, bounds, past_end=True)
+
+
+def _in_real_time(ticks: TickNotes, header: RepairedHeader) -> TickNotes:
+    """Undoes SMPTE time: its ticks last what they last, whatever the tempo."""
+    if header.has_tempos:
+        return ticks
+    return dataclasses.replace(
+        ticks,
+        start=ticks.start * header.tick_factor,
+        end=ticks.end * header.tick_factor,
+        tempo_ticks=ticks.tempo_ticks[:0],
+        tempo_microseconds=ticks.tempo_microseconds[:0],
+    )
+
+
+def _rung(walked: Walk) -> str:
+    if not walked.is_sound_outside or not all(track.is_whole for track in walked.tracks):
+        return REPAIRED
+    num_clamped = sum(track.num_clamped for track in walked.tracks)
+    if walked.header.position:
+        return REPAIRED if num_clamped else UNWRAPPED
+    return CLAMPED if num_clamped else REPAIRED

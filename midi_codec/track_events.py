@@ -21,6 +21,7 @@ NOTE_OFF, NOTE_ON, CONTROL_CHANGE, PROGRAM_CHANGE = 0x80, 0x90, 0xB0, 0xC0
 SYSEX, ESCAPE, META = 0xF0, 0xF7, 0xFF
 END_OF_TRACK, TEMPO = 0x2F, 0x51
 CHANNEL_DATA_BYTES = bytes(1 if 0xC0 <= status < 0xE0 else 2 for status in range(SYSEX))  # by status
+KEPT = bytes(status >> 4 in (0x8, 0x9, 0xC) for status in range(SYSEX))  # by status: notes and programs
 SYSTEM_DATA_BYTES = {0xF1: 1, 0xF2: 2, 0xF3: 1, 0xF6: 0, 0xF8: 0, 0xFA: 0, 0xFB: 0, 0xFC: 0, 0xFE: 0}
 MAX_SEPTETS = 4  # of a variable-length quantity
 CLAMPED, UNDEFINED, PAST_END = range(3)  # kinds of repairs
@@ -96,10 +97,7 @@ def read_events(
                 if first > 0x7F or second > 0x7F:
                     first, second = _clamp(events, status, first, second, repair=repair)
                 position = behind
-                if status < 0xA0 or PROGRAM_CHANGE <= status < 0xD0:
-                    add_tick(now)
-                    add_message(status << 16 | first << 8 | second)
-                elif first == sustain.CONTROL and CONTROL_CHANGE <= status < PROGRAM_CHANGE:
+                if KEPT[status] or (first == sustain.CONTROL and CONTROL_CHANGE <= status < PROGRAM_CHANGE):
                     add_tick(now)
                     add_message(status << 16 | first << 8 | second)
             elif status == META:
