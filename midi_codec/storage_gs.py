@@ -16,21 +16,29 @@ from google.api_core import exceptions
 from google.auth.exceptions import DefaultCredentialsError, RefreshError
 from google.cloud import storage as gcs
 from google.cloud.storage.retry import DEFAULT_RETRY
+from requests.adapters import HTTPAdapter
 
 from midi_codec.command import UserError
-from midi_codec.storage import folder_prefix, split_url
+from midi_codec.storage import NUM_CONNECTIONS, Entry, folder_prefix, is_remote, map_in_threads, split_url
+
+_LISTED = "items(name,size,generation),nextPageToken"
 
 
 @functools.cache
 def _client_of(_pid: int, emulator: str | None) -> gcs.Client:
     """One client a process: its connections do not survive a fork."""
     try:
-        return gcs.Client.create_anonymous_client() if emulator else gcs.Client()
+        # No call here is about a project, and credentials may come without one.
+        client = gcs.Client.create_anonymous_client() if emulator else gcs.Client(project=None)
     except DefaultCredentialsError as error:
         raise UserError(
             "gs:// needs Google credentials and there are none; run `gcloud auth application-default login`, "
-            "or set GOOGLE_APPLICATION_CREDENTIALS"
+            "or set GOOGLE_APPLICATION_CREDENTIALS; in a cluster, give the pod a service account"
         ) from error
+    adapter = HTTPAdapter(pool_connections=NUM_CONNECTIONS, pool_maxsize=NUM_CONNECTIONS)
+    for scheme in ("https://", "http://"):
+        client._http.mount(scheme, adapter)  # requests keeps ten connections otherwise
+    return client
 
 
 def _bucket(name: str) -> gcs.Bucket:
@@ -59,10 +67,10 @@ def _reason(error: Any) -> str:
 
 
 def exists(path: str) -> bool:
-    return bool(split_url(path)[1]) and size(path) is not None
+    return look_up(path) is not None
 
 
-def size(path: str) -> int | None:
+def look_up(path: str) -> Entry | None:
     if not split_url(path)[1]:
         return None
     blob = _blob(path)
@@ -71,7 +79,7 @@ def size(path: str) -> int | None:
             blob.reload()
         except exceptions.NotFound:
             return None
-    return blob.size
+    return Entry(path, blob.size, str(blob.generation))
 
 
 def is_folder(path: str) -> bool:
@@ -83,24 +91,68 @@ def is_folder(path: str) -> bool:
             return False
 
 
-def list_folder(path: str) -> Iterator[tuple[str, int]]:
+def list_folder(path: str) -> Iterator[Entry]:
     bucket, name = split_url(path)
     with _mistakes_named(path, "listed"):
-        for blob in _bucket(bucket).list_blobs(prefix=folder_prefix(name), fields="items(name,size),nextPageToken"):
+        for blob in _bucket(bucket).list_blobs(prefix=folder_prefix(name), fields=_LISTED):
             if not blob.name.endswith("/"):  # what consoles leave for an empty folder
-                yield f"gs://{bucket}/{blob.name}", blob.size
+                yield Entry(f"gs://{bucket}/{blob.name}", blob.size, str(blob.generation))
 
 
-def read_bytes(path: str) -> bytes:
+@contextlib.contextmanager
+def _trouble_of_one(path: str) -> Iterator[None]:
+    """What a read raises for one object, apart from what holds for all of them."""
     try:
-        return _blob(path).download_as_bytes()
+        yield
     except exceptions.NotFound as error:
         raise FileNotFoundError(errno.ENOENT, "no such object", path) from error
-    except (exceptions.Forbidden, exceptions.Unauthorized, RefreshError) as error:
+    except exceptions.Forbidden as error:
         raise PermissionError(errno.EACCES, _reason(error), path) from error
+    except (exceptions.Unauthorized, RefreshError) as error:
+        raise UserError(f"gs:// does not take these Google credentials: {_reason(error)}") from error
 
 
-def write_bytes(path: str, data: bytes, only_if_absent: bool) -> bool:
+def read_bytes(path: str, max_bytes: int | None) -> bytes:
+    with _trouble_of_one(path):
+        if max_bytes is None:
+            return _blob(path).download_as_bytes()
+        sink = _Sink(max_bytes)
+        with contextlib.suppress(_FullError):
+            _blob(path).download_to_file(sink)
+        return bytes(sink.data[: max_bytes + 1])
+
+
+class _FullError(Exception):
+    """More would be too much: ends a download."""
+
+
+class _Sink:
+    """The file that a download goes into."""
+
+    def __init__(self, max_bytes: int):
+        self.data = bytearray()
+        self._max_bytes = max_bytes
+
+    def write(self, data: bytes) -> int:
+        self.data += data
+        if len(self.data) > self._max_bytes:
+            raise _FullError
+        return len(data)
+
+    def tell(self) -> int:
+        return len(self.data)
+
+
+def read_range(path: str, offset: int, length: int) -> bytes:
+    with _trouble_of_one(path):
+        try:
+            # Raw: the bytes that the listing has counted, even where the object says Content-Encoding: gzip.
+            return _blob(path).download_as_bytes(start=offset, end=offset + length - 1, raw_download=True)
+        except exceptions.RequestRangeNotSatisfiable:
+            return b""
+
+
+def write_bytes(path: str, data: bytes, only_if_absent: bool, durable: bool) -> bool:
     blob = _blob(path)
     with _mistakes_named(path, "written"):
         try:
@@ -119,6 +171,11 @@ def write_bytes(path: str, data: bytes, only_if_absent: bool) -> bool:
 def delete(path: str) -> None:
     with _mistakes_named(path, "deleted"), contextlib.suppress(exceptions.NotFound):
         _blob(path).delete(retry=DEFAULT_RETRY)
+
+
+def delete_folder(path: str) -> None:
+    for _ in map_in_threads(delete, (entry.path for entry in list_folder(path)), is_slow=is_remote):
+        pass
 
 
 def rename(source: str, target: str) -> None:

@@ -6,11 +6,13 @@ import contextlib
 import errno
 import os
 import secrets
+import shutil
 import stat
 from collections.abc import Iterator
 
 from midi_codec.command import UserError
-from midi_codec.storage import PARTIAL_SUFFIX
+from midi_codec.sorted_runs import sort_strings
+from midi_codec.storage import PARTIAL_SUFFIX, Entry
 
 _NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}  # some network and FUSE mounts
 
@@ -23,71 +25,99 @@ def is_folder(path: str) -> bool:
     return os.path.isdir(path)
 
 
-def size(path: str) -> int | None:
+def look_up(path: str) -> Entry | None:
     try:
         status = os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    return status.st_size if stat.S_ISREG(status.st_mode) else None
+    return _entry(path, status)
 
 
-def list_folder(path: str) -> Iterator[tuple[str, int]]:
+def _entry(path: str, status: os.stat_result) -> Entry | None:
+    return Entry(path, status.st_size, str(status.st_mtime_ns)) if stat.S_ISREG(status.st_mode) else None
+
+
+def list_folder(path: str) -> Iterator[Entry]:
     if not os.path.isdir(path):
         raise FileNotFoundError(errno.ENOENT, "no such file or folder", path)
     yield from _walk(path, frozenset())
 
 
-def _walk(folder: str, above: frozenset[tuple[int, int]]) -> Iterator[tuple[str, int]]:
+def _walk(folder: str, above: frozenset[tuple[int, int]]) -> Iterator[Entry]:
     """Files below `folder` in the order of their full paths; `above` are the folders we came through."""
     status = os.stat(folder)
     here = (status.st_dev, status.st_ino)
     if here in above:  # a symbolic link back up
         return
     try:
+        # A folder sorts as its name with the slash, or `a/b` would come before `a-b`.
         with os.scandir(folder) as entries:
-            # A folder sorts as its name with the slash, or `a/b` would come before `a-b`.
-            children = sorted((entry.name + "/" * entry.is_dir(), entry) for entry in entries)
+            children = sort_strings(entry.name + "/" if entry.is_dir() else entry.name for entry in entries)
     except PermissionError as error:
         raise UserError(f"{folder!r} cannot be listed: {error.strerror}") from error
-    for _, entry in children:
-        if entry.is_dir():
-            yield from _walk(os.path.join(folder, entry.name), above | {here})
-        elif entry.is_file():  # not sockets, pipes, or links to nothing
-            yield os.path.join(folder, entry.name), entry.stat().st_size
+    for name in children:
+        path = os.path.join(folder, name)
+        if name.endswith("/"):
+            yield from _walk(path[:-1], above | {here})
+        elif entry := look_up(path):  # not sockets, pipes, or links to nothing
+            yield entry
 
 
-def read_bytes(path: str) -> bytes:
+def read_bytes(path: str, max_bytes: int | None) -> bytes:
     with open(path, "rb") as file:
-        return file.read()
+        return file.read() if max_bytes is None else file.read(max_bytes + 1)
 
 
-def write_bytes(path: str, data: bytes, only_if_absent: bool) -> bool:
+def read_range(path: str, offset: int, length: int) -> bytes:
+    with open(path, "rb") as file:
+        file.seek(offset)
+        return file.read(length)
+
+
+def write_bytes(path: str, data: bytes, only_if_absent: bool, durable: bool) -> bool:
     if only_if_absent and os.path.lexists(path):
         return False
     folder = os.path.dirname(path)
     partial = os.path.join(folder, f".{secrets.token_hex(8)}{PARTIAL_SUFFIX}")
     try:
-        if folder:
-            os.makedirs(folder, exist_ok=True)
-        _write_through(partial, data)
+        _make_folder(folder)
+        _write_new(partial, data, durable)
         if only_if_absent:
             return _link(partial, path)
         os.replace(partial, path)
-    except (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError) as error:
+    except (PermissionError, IsADirectoryError) as error:
         raise UserError(f"{path!r} cannot be written: {error.strerror}") from error
+    except (NotADirectoryError, FileExistsError) as error:
+        raise UserError(f"{path!r} cannot be written: {_file_above(path)!r} is a file, want a folder") from error
     finally:
         with contextlib.suppress(OSError):
             os.unlink(partial)
     return True
 
 
-def _write_through(path: str, data: bytes) -> None:
-    """Writes and waits for the disk: a rename that outlives its data would show half a file after a crash."""
+def _make_folder(folder: str) -> None:
+    if folder:
+        os.makedirs(folder, exist_ok=True)
+
+
+def _file_above(path: str) -> str:
+    """The file that stands where `path` has a folder."""
+    above = os.path.dirname(path)
+    while not os.path.lexists(above) or os.path.isdir(above):
+        above = os.path.dirname(above)
+        if above in ("", "/"):
+            break
+    return above
+
+
+def _write_new(path: str, data: bytes, durable: bool) -> None:
+    """Waits for the disk if told to: a rename that outlives its data would show half a file after a crash."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     with open(descriptor, "wb") as file:
         file.write(data)
         file.flush()
-        os.fsync(file.fileno())
+        if durable:
+            os.fsync(file.fileno())
 
 
 def _link(partial: str, path: str) -> bool:
@@ -110,8 +140,11 @@ def delete(path: str) -> None:
         os.unlink(path)
 
 
+def delete_folder(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(path)
+
+
 def rename(source: str, target: str) -> None:
-    folder = os.path.dirname(target)
-    if folder:
-        os.makedirs(folder, exist_ok=True)
+    _make_folder(os.path.dirname(target))
     os.replace(source, target)

@@ -11,20 +11,26 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import ClientError, NoCredentialsError, PartialCredentialsError
+from botocore.exceptions import ClientError, NoCredentialsError, PartialCredentialsError, ProfileNotFound
 
 from midi_codec.command import UserError
-from midi_codec.storage import folder_prefix, split_url
+from midi_codec.storage import NUM_CONNECTIONS, Entry, folder_prefix, is_remote, map_in_threads, split_url
 
 _MISSING = {"404", "NoSuchKey", "NotFound"}
-_FORBIDDEN = {"403", "AccessDenied", "Forbidden", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"}
+_FORBIDDEN = {"403", "AccessDenied", "Forbidden"}
+_BAD_CREDENTIALS = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "401"}
+_BEHIND_THE_END = {"416", "InvalidRange"}
 _TAKEN = {"412", "PreconditionFailed", "409", "ConditionalRequestConflict"}  # 409: another writer is ahead of us
 
 
 @functools.cache
 def _client_of(_pid: int, _endpoint: str | None) -> Any:
     """One client a process: its connections do not survive a fork."""
-    return boto3.session.Session().client("s3", config=Config(retries={"mode": "standard", "max_attempts": 5}))
+    config = Config(retries={"mode": "standard", "max_attempts": 5}, max_pool_connections=NUM_CONNECTIONS)
+    try:
+        return boto3.session.Session().client("s3", config=config)
+    except ProfileNotFound as error:
+        raise UserError(f"s3:// needs AWS credentials: {error}") from error
 
 
 def _client() -> Any:
@@ -50,31 +56,32 @@ def _mistakes_named(path: str, action: str) -> Iterator[None]:
     except (NoCredentialsError, PartialCredentialsError) as error:
         raise UserError(
             "s3:// needs AWS credentials and there are none; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
-            "or run `aws configure`"
+            "or run `aws configure`; in a cluster, give the pod a service account"
         ) from error
     except ClientError as error:
         if _code(error) == "NoSuchBucket":
             bucket = split_url(path)[0]
             raise UserError(f"{path!r} cannot be {action}: there is no bucket {bucket!r}") from error
-        if _code(error) in _FORBIDDEN:
+        if _code(error) in _FORBIDDEN | _BAD_CREDENTIALS:
             raise UserError(f"{path!r} cannot be {action}: {error}") from error
         raise
 
 
 def exists(path: str) -> bool:
-    return size(path) is not None
+    return look_up(path) is not None
 
 
-def size(path: str) -> int | None:
+def look_up(path: str) -> Entry | None:
     if not split_url(path)[1]:
         return None
     with _mistakes_named(path, "looked at"):
         try:
-            return _client().head_object(**_place(path))["ContentLength"]
+            head = _client().head_object(**_place(path))
         except ClientError as error:
             if _code(error) in _MISSING:
                 return None
             raise
+    return Entry(path, head["ContentLength"], head["ETag"].strip('"'))
 
 
 def is_folder(path: str) -> bool:
@@ -89,20 +96,35 @@ def is_folder(path: str) -> bool:
     return page["KeyCount"] > 0
 
 
-def list_folder(path: str) -> Iterator[tuple[str, int]]:
+def list_folder(path: str) -> Iterator[Entry]:
     bucket, name = split_url(path)
     with _mistakes_named(path, "listed"):
         pages = _client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=folder_prefix(name))
         for page in pages:
             for item in page.get("Contents", ()):
                 if not item["Key"].endswith("/"):  # what consoles leave for an empty folder
-                    yield f"s3://{bucket}/{item['Key']}", item["Size"]
+                    yield Entry(f"s3://{bucket}/{item['Key']}", item["Size"], item["ETag"].strip('"'))
 
 
-def read_bytes(path: str) -> bytes:
+def read_bytes(path: str, max_bytes: int | None) -> bytes:
+    return _read(path, max_bytes, {})
+
+
+def read_range(path: str, offset: int, length: int) -> bytes:
+    try:
+        return _read(path, None, {"Range": f"bytes={offset}-{offset + length - 1}"})
+    except ClientError as error:
+        if _code(error) in _BEHIND_THE_END:
+            return b""
+        raise
+
+
+def _read(path: str, max_bytes: int | None, options: dict[str, str]) -> bytes:
     with _mistakes_named(path, "read"):
         try:
-            return _client().get_object(**_place(path))["Body"].read()
+            body = _client().get_object(**_place(path), **options)["Body"]
+            with contextlib.closing(body):
+                return body.read() if max_bytes is None else body.read(max_bytes + 1)
         except ClientError as error:
             if _code(error) in _MISSING | {"NoSuchBucket"}:
                 raise FileNotFoundError(errno.ENOENT, "no such object", path) from error
@@ -111,7 +133,7 @@ def read_bytes(path: str) -> bytes:
             raise
 
 
-def write_bytes(path: str, data: bytes, only_if_absent: bool) -> bool:
+def write_bytes(path: str, data: bytes, only_if_absent: bool, durable: bool) -> bool:
     condition = {"IfNoneMatch": "*"} if only_if_absent else {}
     with _mistakes_named(path, "written"):
         try:
@@ -126,6 +148,11 @@ def write_bytes(path: str, data: bytes, only_if_absent: bool) -> bool:
 def delete(path: str) -> None:
     with _mistakes_named(path, "deleted"):
         _client().delete_object(**_place(path))
+
+
+def delete_folder(path: str) -> None:
+    for _ in map_in_threads(delete, (entry.path for entry in list_folder(path)), is_slow=is_remote):
+        pass
 
 
 def rename(source: str, target: str) -> None:
