@@ -115,22 +115,22 @@ class _Reader:
         rows = list(headers)
         reading = symusic_reader.read_many([datas[row] for row in rows], list(headers.values()), self._limits)
         refused |= {rows[file]: error for file, error in reading.errors.items()}
-        self._errors |= self._add(reading.ticks, [rows[file] for file in reading.files])
+        refused |= self._add(reading.ticks, [rows[file] for file in reading.files])
         for row in (rows[file] for file in reading.left):
             try:
-                ticks = track_reader.read(datas[row], headers[row], self._limits)
+                ticks = track_reader.read(datas[row], headers[row], self._limits, apply_sustain=self._apply_sustain)
             except MidiError as error:
                 refused[row] = error
             else:
-                self._errors |= self._add(TickBatch.of_one(ticks, headers[row].division), [row])
-        for row, reason in refused.items():
-            if not (self._salvage and self._is_recovered(row, datas[row])):
-                self._errors[row] = reason
+                refused |= self._add(TickBatch.of_one(ticks, headers[row].division), [row])
+        for row, error in refused.items():
+            if not (self._salvage and self._is_recovered(row, datas[row], error)):
+                self._errors[row] = error
 
-    def _is_recovered(self, row: int, data: bytes) -> bool:
+    def _is_recovered(self, row: int, data: bytes, error: MidiError) -> bool:
         """Adds what can be salvaged of a file that strict reading refuses."""
         try:
-            recovered = salvage.recover(data, limits=self._limits, apply_sustain=self._apply_sustain)
+            recovered = salvage.recover(data, limits=self._limits, apply_sustain=self._apply_sustain, error=error)
         except MidiError:
             return False
         if self._add(TickBatch.of_one(recovered.ticks, recovered.division), [row]):
