@@ -123,9 +123,9 @@ class _Reader:
                 refused[row] = error
             else:
                 refused |= self._add(TickBatch.of_one(ticks, headers[row].division), [row])
-        for row, error in refused.items():
-            if not (self._salvage and self._is_recovered(row, datas[row], error)):
-                self._errors[row] = error
+        for row, refusal in refused.items():
+            if not (self._salvage and self._is_recovered(row, datas[row], refusal)):
+                self._errors[row] = refusal
 
     def _is_recovered(self, row: int, data: bytes, error: MidiError) -> bool:
         """Adds what can be salvaged of a file that strict reading refuses."""
