@@ -1,164 +1,174 @@
-"""Which files an encode reads: lists folders, prefixes and globs, and names each file.
+"""Which files an encode reads: lists folders, prefixes, globs, archives and lists of paths, and names each input.
 
-An input is a file with a MIDI extension, in any case; other files are only counted. A file's `source` is its
-path below the input root: the folder given, or the folder a glob starts from, or a file's own folder. Where
-several roots are given, a source begins with its root's name: `--input corpora/pop909 --input asap` gives
-`pop909/001/001.mid` and `asap/Bach/…`; with as many folders above it as it takes to tell the roots apart.
-A root inside another one counts as that one. So a source depends neither on the order of the inputs nor on
-where the corpora lie, no two files share one, and a file that two inputs name is taken once.
+An input is a file with a MIDI extension, in any case, or a member of an archive that has one; other files are only
+counted. A file's `source` is its path below the input root: the folder given, or the folder a glob starts from, or a
+file's own folder; a member's is its archive's, `!`, and its name. Where several roots are given, a source begins with
+its root's name: `--input corpora/pop909 --input asap` gives `pop909/001/001.mid` and `asap/Bach/…`. So a source
+depends neither on the order of the inputs nor on where the corpora lie, no two inputs share one, and a file that two
+`--input` name is taken once.
+
+Names are packed as they are listed: a million of them are some tens of megabytes, and never a million objects.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
-import os
-from collections.abc import Iterator, Mapping, Sequence
+import heapq
+import itertools
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from beam_pipelines import glob_pattern
-from beam_pipelines.glob_pattern import MIDI_EXTENSIONS
+from beam_pipelines import archives, chunks
+from beam_pipelines.chunks import FOLDER, Input, PackedInputs, Place, Row
+from beam_pipelines.glob_pattern import ARCHIVE_EXTENSIONS, MIDI_EXTENSIONS
+from beam_pipelines.input_listing import Given, Listing, open_listings
+from beam_pipelines.roots import name_roots, with_slash
 from midi_codec import storage
 from midi_codec.command import UserError
+from midi_codec.storage import Entry
+
+CHUNKS_AIMED_AT = 200
+FEWEST_IN_CHUNK = 50
+MOST_IN_CHUNK = 2_000
+
+_LIKE_MEMBER = re.compile(rf"^(.*?(?:{'|'.join(map(re.escape, ARCHIVE_EXTENSIONS))}))!", re.IGNORECASE | re.DOTALL)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Corpus:
-    """What was found, sorted by source: `sources[i]` has `sizes[i]` bytes and lies at `path_of(sources[i], roots)`."""
+    """What was found. `hash`: 32 hex digits of the inputs' names and sizes, wherever the corpus lies."""
 
-    roots: Mapping[str, str]
-    sources: tuple[str, ...]
-    sizes: tuple[int, ...]
+    num_inputs: int
     other_files: int
+    hash: str
+    chunks: tuple[bytes, ...] = dataclasses.field(repr=False)  # for chunk_reader
+    indexes: Mapping[str, bytes] = dataclasses.field(default_factory=dict, repr=False)  # path -> what is to lie there
 
-    @property
-    def hash(self) -> str:
-        """32 hex digits of the names and sizes of the inputs: whether two runs were given the same corpus."""
-        digest = hashlib.sha256()
-        for source, size in zip(self.sources, self.sizes, strict=True):
-            digest.update(f"{size} {source}\0".encode("utf-8", "surrogateescape"))
-        return digest.hexdigest()[:32]
+    def sources(self) -> Iterator[str]:
+        for chunk in self.chunks:
+            for place, row in chunks.unpack(chunk):
+                yield chunks.source_of(place, row)
 
-    def chunks(self, size: int) -> Iterator[list[tuple[str, int]]]:
-        """Runs of (source, bytes), `size` at a time."""
-        for begin in range(0, len(self.sources), size):
-            end = begin + size
-            yield list(zip(self.sources[begin:end], self.sizes[begin:end], strict=True))
+    def save_indexes(self) -> None:
+        """Writes the seek points of .tar.gz archives, which chunks refer to; once the work folder may be written.
 
-
-def path_of(source: str, roots: Mapping[str, str]) -> str:
-    """Where the file lies: `roots` gives for the beginning of a source the folder it stands for."""
-    cut = -1
-    if "" in roots:
-        return storage.join(roots[""], source)
-    while (cut := source.find("/", cut + 1)) >= 0:
-        if source[:cut] in roots:
-            return storage.join(roots[source[:cut]], source[cut + 1 :])
-    raise KeyError(f"{source} lies below none of {', '.join(roots)}")
+        Without them a chunk is read all the same, from the start of its archive.
+        """
+        for path, data in self.indexes.items():
+            storage.write_bytes(path, data, durable=False)
 
 
-def find(inputs: Sequence[str], *, output: str | None = None) -> Corpus:
+def find(inputs: Sequence[str], *, output: str | None = None, work_folder: str = "") -> Corpus:
     """Lists every input; what lies below `output` is never one of them.
+
+    Args:
+      work_folder: where seek points of archives may be kept; those of a run before this one are used.
 
     Raises:
       UserError: an input is missing, matches nothing or holds no MIDI file; all such inputs at once.
     """
-    found: dict[str, int] = {}
-    others: set[str] = set()
-    roots, problems = [], []
-    for given in sorted(set(inputs)):
-        try:
-            root, entries = _list(_absolute(given), _absolute(output) if output else None)
-            num_before = len(others)
-            is_empty = True
-            for entry in entries:
-                if entry.path.lower().endswith(MIDI_EXTENSIONS):
-                    found[entry.path] = entry.size
-                    is_empty = False
-                else:
-                    others.add(entry.path)
-            if is_empty:
-                problems.append(_nothing(given, len(others) - num_before))
-            roots.append(root)
-        except FileNotFoundError:
-            problems.append(f"--input {given}: no such file or folder")
-        except ValueError as error:
-            problems.append(f"--input {given}: {error}")
-        except UserError as error:
-            problems += [f"--input {given}: {problem}" for problem in error.problems]
+    givens, listings = [], []
+    for text in sorted(set(inputs)):
+        given, opened = open_listings(text, output)
+        givens.append(given)
+        listings += opened
+    finder = _Finder(work_folder)
+    for name, root in sorted(name_roots([listing.root for listing in listings]).items(), key=_by_prefix):
+        ours = with_slash(root)
+        merged = _merge([each for each in listings if with_slash(each.root).startswith(ours)])
+        finder.add_root(Place(FOLDER, ours, name and with_slash(name)), merged)
+    problems = [problem for given in givens for problem in given.all_problems()] + finder.problems
     if problems:
         raise UserError(problems)
-    return _name(found, name_roots(roots), len(others))
+    return _describe(finder)
 
 
-def _list(path: str, output: str | None) -> tuple[str, Iterator[storage.Entry]]:
-    """The root of one input, and its files but those below the output."""
-    if storage.exists(path):
-        root, entries = path.rpartition("/")[0] or "/", storage.list_files(path)
-    elif glob_pattern.is_pattern(path) and not storage.is_folder(path):
-        expression = glob_pattern.compile_pattern(path)
-        root = glob_pattern.literal_folder(path)
-        entries = (entry for entry in storage.list_files(root) if expression.fullmatch(entry.path))
-    else:
-        root, entries = path.rstrip("/") or "/", storage.list_files(path)
-    if output is None:
-        return root, entries
-    ours = output.rstrip("/") + "/"
-    return root, (entry for entry in entries if not entry.path.startswith(ours))
+def _by_prefix(named: tuple[str, str]) -> str:
+    return with_slash(named[0])
 
 
-def _absolute(path: str) -> str:
-    """Local paths from the root down, so that two spellings of a file are one; a final slash stays."""
-    if "://" in path:
-        return path
-    return os.path.abspath(path) + ("/" if path.endswith("/") and path.strip("/") else "")
+def _merge(listings: Sequence[Listing]) -> Iterator[tuple[Entry, list[Given]]]:
+    """Each file once, by path, and which inputs named it."""
+    streams = (_keyed(number, listing.entries) for number, listing in enumerate(listings))
+    for _, same in itertools.groupby(heapq.merge(*streams), key=lambda keyed: keyed[0]):
+        found = list(same)
+        path, size, version, _ = found[-1]  # a list knows no size of a bucket's object, a listing does
+        yield Entry(path, size, version), [listings[number].given for number in {each[3] for each in found}]
 
 
-def name_roots(folders: Sequence[str]) -> dict[str, str]:
-    """What sources begin with, and the folder it stands for; `{"": folder}` where there is one.
-
-    No name is the beginning of another, so sources cannot clash.
-    """
-    outer = _outermost(folders)
-    if len(outer) == 1:
-        return {"": outer[0]}
-    below_scheme = [folder.partition("://")[2] or folder for folder in outer]
-    parts = [[part for part in folder.split("/") if part] for folder in below_scheme]
-    for depth in range(1, max(map(len, parts)) + 1):
-        names = ["/".join(each[-depth:]) for each in parts]
-        if len(_outermost(names)) == len(outer):
-            return dict(zip(names, outer, strict=True))
-    return {folder: folder for folder in outer}  # the same path in two kinds of storage
+def _keyed(number: int, entries: Iterable[Entry]) -> Iterator[tuple[str, int, str, int]]:
+    return ((entry.path, entry.size, entry.version, number) for entry in entries)
 
 
-def _outermost(folders: Sequence[str]) -> list[str]:
-    """The folders that lie in no other one, once each, sorted."""
-    kept: list[str] = []
-    for folder in sorted(set(folders), key=lambda folder: folder.rstrip("/") + "/"):  # one below follows its parent
-        if not kept or not (folder.rstrip("/") + "/").startswith(kept[-1].rstrip("/") + "/"):
-            kept.append(folder)
-    return kept
+class _Finder:
+    """Collects inputs root by root, in the order of their sources; members in that of their archive."""
+
+    def __init__(self, work_folder: str):
+        self.found = PackedInputs()
+        self.other_files = 0
+        self.indexes: dict[str, bytes] = {}
+        self.problems: list[str] = []
+        self._work_folder = work_folder
+        self._archives: set[str] = set()
+
+    def add_root(self, place: Place, files: Iterator[tuple[Entry, list[Given]]]) -> None:
+        opened = storage.map_in_threads(lambda file: self._open(place, *file), files, is_slow=_is_remote_archive)
+        for entry, givens, archive in opened:
+            if archive is not None:
+                self.found.extend(archive.inputs)
+                self.indexes.update(archive.indexes)
+                self._count(givens, len(archive.inputs), archive.num_others)
+            elif entry.path.lower().endswith(MIDI_EXTENSIONS):
+                self._check_name(entry.path)
+                row = Row(entry.path[len(place.path) :], entry.size, entry.version)
+                self.found.add(place, row)
+                self._count(givens, 1, 0)
+            else:
+                self._count(givens, 0, 1)
+
+    def _open(self, place: Place, entry: Entry, givens: list[Given]):
+        if not entry.path.lower().endswith(ARCHIVE_EXTENSIONS):
+            return entry, givens, None
+        self._archives.add(entry.path)
+        source = place.prefix + entry.path[len(place.path) :]
+        return entry, givens, archives.list_archive(entry, source, self._work_folder)
+
+    def _count(self, givens: Iterable[Given], num_inputs: int, num_others: int) -> None:
+        self.other_files += num_others
+        for given in givens:
+            given.num_inputs += num_inputs
+            given.num_others += num_others
+
+    def _check_name(self, path: str) -> None:
+        like_member = _LIKE_MEMBER.match(path)
+        if like_member and like_member.group(1) in self._archives:
+            self.problems.append(f"{path} is named like a member of the archive beside it, want another name")
 
 
-def _name(found: Mapping[str, int], roots: Mapping[str, str], other_files: int) -> Corpus:
-    named = []
-    folders = {folder: name for name, folder in roots.items()}
-    for path, size in found.items():
-        folder = path.rpartition("/")[0] or "/"
-        while folder not in folders:
-            folder = folder.rpartition("/")[0] or "/"
-        below = path[len(folder.rstrip("/")) + 1 :]
-        named.append((storage.join(folders[folder], below) if folders[folder] else below, size))
-    named.sort()
+def _is_remote_archive(file: tuple[Entry, list[Given]]) -> bool:
+    path = file[0].path
+    return storage.is_remote(path) and path.lower().endswith(ARCHIVE_EXTENSIONS)
+
+
+def _describe(finder: _Finder) -> Corpus:
+    num_inputs = len(finder.found)
+    length = min(max(num_inputs // CHUNKS_AIMED_AT, FEWEST_IN_CHUNK), MOST_IN_CHUNK)
+    digest = hashlib.sha256()
+    packed = []
+    inputs = finder.found.drain()
+    while chunk := list(itertools.islice(inputs, length)):
+        _hash_inputs(digest, chunk)
+        packed.append(chunks.pack(chunk))
     return Corpus(
-        roots=roots,
-        sources=tuple(source for source, _ in named),
-        sizes=tuple(size for _, size in named),
-        other_files=other_files,
+        num_inputs=num_inputs,
+        other_files=finder.other_files,
+        hash=digest.hexdigest()[:32],
+        chunks=tuple(packed),
+        indexes=finder.indexes,
     )
 
 
-def _nothing(given: str, other_files: int) -> str:
-    wanted = ", ".join(MIDI_EXTENSIONS)
-    if other_files:
-        return f"--input {given}: none of {other_files} files has a MIDI extension ({wanted})"
-    return f"--input {given}: matches no file; want files with a MIDI extension ({wanted})"
+def _hash_inputs(digest, inputs: Iterable[Input]) -> None:
+    lines = [f"{row.size} {chunks.source_of(place, row)}\0" for place, row in inputs]
+    digest.update("".join(lines).encode("utf-8", "surrogateescape"))

@@ -8,8 +8,8 @@
     \\x       x itself
 
 As in a shell, a pattern may match a folder, and a folder stands for everything below it. One thing is
-kinder than a shell: a MIDI extension at the end of a pattern matches in any case, because `*.mid` that
-misses `SONG.MID` is never what was meant.
+kinder than a shell: the extension of a MIDI file or an archive at the end of a pattern matches in any case,
+because `*.mid` that misses `SONG.MID` is never what was meant.
 
 Beam's own matching is not used: its `**/` skips files at the root, and it minds the case of extensions.
 """
@@ -19,9 +19,10 @@ from __future__ import annotations
 import re
 
 MIDI_EXTENSIONS = (".mid", ".midi", ".kar", ".rmi")
+ARCHIVE_EXTENSIONS = (".zip", ".tar", ".tar.gz", ".tgz")
 
 _MAGIC = re.compile(r"[*?\[]|\{[^{}]*,")
-_EXTENSION = re.compile(r"\.(mid|midi|kar|rmi)$", re.IGNORECASE)
+_EXTENSION = re.compile(rf"(?:{'|'.join(map(re.escape, MIDI_EXTENSIONS + ARCHIVE_EXTENSIONS))})$", re.IGNORECASE)
 _NO_DOT = r"(?!\.)"
 
 

@@ -160,7 +160,7 @@ def _corpus(plan: Plan, steps: Steps) -> tuple[str, str]:
         found = corpus.find([plan.corpus], output=plan.path("dataset"))
     except UserError as error:  # in the words the user used
         raise UserError(problem.replace("--input", "CORPUS", 1) for problem in error.problems) from error
-    steps.skip("corpus", f"{len(found.sources):,} MIDI files in {plan.corpus}")
+    steps.skip("corpus", f"{found.num_inputs:,} MIDI files in {plan.corpus}")
     return plan.corpus, found.hash
 
 

@@ -39,6 +39,7 @@ _BACKENDS = {
     "gs": "midi_codec.storage_gs",
     "s3": "midi_codec.storage_s3",
 }
+SCHEMES = tuple(f"{scheme}://" for scheme in _BACKENDS if scheme)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

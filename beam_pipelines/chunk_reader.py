@@ -1,0 +1,68 @@
+"""Reads the inputs of a chunk: each gives its bytes, or the reason why there are none."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from beam_pipelines import chunks
+from beam_pipelines.chunks import Place, Row
+from midi_codec import storage
+
+
+class Item(NamedTuple):
+    """An input, in the order of its chunk."""
+
+    source: str
+    data: bytes | None
+    size: int  # bytes, as far as is known; chunks.UNKNOWN_SIZE where nothing is
+    reason: str | None = None  # a fixed slug, where there is no data
+    message: str | None = None
+
+
+def read(chunk: bytes, *, max_bytes: int) -> Iterator[Item]:
+    """Every input of the chunk once; one of more than `max_bytes` is not read, or no further than that.
+
+    Raises:
+      UserError: credentials are missing or refused, or there is no such bucket.
+    """
+    for place, group in itertools.groupby(chunks.unpack(chunk), key=lambda each: each[0]):
+        rows = [row for _, row in group]
+        if place.kind == chunks.FOLDER:
+            yield from _read_files(place, rows, max_bytes)
+        else:
+            raise NotImplementedError(place.kind)
+
+
+def too_large(size: int, max_bytes: int) -> tuple[str, str]:
+    """Reason and message of a file that is larger than it may be; `size` may be all that is known of it."""
+    if size == max_bytes + 1:
+        return "too_large", f"the file has more than {max_bytes:,} bytes"
+    return "too_large", f"the file has {size:,} bytes, want at most {max_bytes:,}"
+
+
+def _read_files(place: Place, rows: Sequence[Row], max_bytes: int) -> Iterator[Item]:
+    wanted = (place.path + row.name for row in rows if not _is_refused(row, max_bytes))
+    answers: Iterable = storage.read_many(wanted, max_bytes=max_bytes)
+    answers = iter(answers)
+    for row in rows:
+        source = chunks.source_of(place, row)
+        if row.reason:
+            yield Item(source, None, row.size, row.reason, row.message)
+        elif row.size > max_bytes:
+            yield Item(source, None, row.size, *too_large(row.size, max_bytes))
+        else:
+            yield _answered(source, row, next(answers), max_bytes)
+
+
+def _is_refused(row: Row, max_bytes: int) -> bool:
+    return bool(row.reason) or row.size > max_bytes
+
+
+def _answered(source: str, row: Row, answer: bytes | OSError, max_bytes: int) -> Item:
+    if isinstance(answer, OSError):
+        return Item(source, None, row.size, "unreadable", f"the file cannot be read: {answer.strerror}")
+    if len(answer) > max_bytes:  # it has grown since it was listed, or its size was not known
+        return Item(source, None, len(answer), *too_large(len(answer), max_bytes))
+    return Item(source, answer, len(answer))

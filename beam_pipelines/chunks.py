@@ -1,0 +1,111 @@
+"""A chunk: some inputs as bytes that say all that is needed to read them, on any machine that reaches the files.
+
+An input lies at a place: a folder, below which it has a path, or an archive, in which it has an offset. A chunk is the
+inputs of a few places, by columns, packed. The same inputs always give the same bytes, so a hash of a chunk names what
+comes out of it.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import itertools
+import json
+import zlib
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+FOLDER = "folder"
+UNKNOWN_SIZE = -1  # of a bucket's object that a list names: to ask for each would take longer than to read it
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where inputs lie, and what their sources begin with."""
+
+    kind: str  # FOLDER, or the kind of archive
+    path: str  # of the archive; or of the folder, with the slash at its end
+    prefix: str  # source = prefix + name
+    version: str = ""  # of the archive
+    size: int = 0  # of the archive, bytes
+    index: str = ""  # path of its seek points, where there are any
+
+
+class Row(NamedTuple):
+    """One input; its path or its place in the archive."""
+
+    name: str
+    size: int  # bytes as the listing has it
+    version: str = ""  # of a file
+    offset: int = 0  # of a member: where its header (zip) or its data (tar) begins
+    packed: int = 0  # bytes a member takes in a zip
+    method: int = 0  # how a zip packs it
+    reason: str = ""  # why it will not be read, a reject's slug
+    message: str = ""
+
+
+Input = tuple[Place, Row]
+
+
+def pack(inputs: Iterable[Input], *, level: int = 6) -> bytes:
+    """The inputs as a chunk; neighbours of one place are best kept together."""
+    segments = []
+    for place, run in itertools.groupby(inputs, key=lambda each: each[0]):
+        columns = zip(*(row for _, row in run), strict=True)
+        segments.append([dataclasses.astuple(place), *columns])
+    return zlib.compress(json.dumps(segments, separators=(",", ":")).encode(), level)
+
+
+def unpack(chunk: bytes) -> Iterator[Input]:
+    """The inputs of a chunk, in their order."""
+    for place, *columns in json.loads(zlib.decompress(chunk)):
+        where = Place(*place)
+        for values in zip(*columns, strict=True):
+            yield where, Row(*values)
+
+
+def source_of(place: Place, row: Row) -> str:
+    """What an input is called in ledgers and records."""
+    return place.prefix + row.name
+
+
+class PackedInputs:
+    """Many inputs, held as bytes: some 30 an input where they are files of a folder."""
+
+    _BLOCK = 1_000
+
+    def __init__(self) -> None:
+        self._blocks: collections.deque[bytes] = collections.deque()
+        self._open: list[Input] = []
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add(self, place: Place, row: Row) -> None:
+        self._open.append((place, row))
+        self._count += 1
+        if len(self._open) == self._BLOCK:
+            self._close()
+
+    def extend(self, other: PackedInputs) -> None:
+        self._close()
+        other._close()
+        self._blocks += other._blocks
+        self._count += len(other)
+
+    def __iter__(self) -> Iterator[Input]:
+        self._close()
+        for block in self._blocks:
+            yield from unpack(block)
+
+    def drain(self) -> Iterator[Input]:
+        """The inputs, each block let go once it is unpacked."""
+        self._close()
+        while self._blocks:
+            yield from unpack(self._blocks.popleft())
+
+    def _close(self) -> None:
+        if self._open:
+            self._blocks.append(pack(self._open, level=1))
+            self._open = []
