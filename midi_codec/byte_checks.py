@@ -11,6 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from midi_codec.piece_offsets import offsets_of
+
 TEMPO_EVENT = b"\xff\x51\x03"
 ANY_TEMPO = re.compile(re.escape(TEMPO_EVENT) + rb"...", re.DOTALL)
 
@@ -20,28 +22,36 @@ class Appearance:
     """What one file's bytes look like."""
 
     has_odd_tempo: bool  # FF 51 followed by another length than 3; symusic takes three bytes in any case
-    delta_bound: int  # the sum of all deltas is at most this
+    may_be_late: bool  # the sum of all deltas might reach the limit that was given
 
 
-def look_at(datas: Sequence[bytes]) -> list[Appearance]:
+def look_at(datas: Sequence[bytes], tick_limit: int) -> list[Appearance]:
     """Looks at files that all begin with `MThd`.
 
-    The bound: a delta needs one byte above 0x7f to reach 2^7, two in a row for 2^14, three for 2^21. No row
-    of such bytes crosses from one file into the next, because of `M`.
+    Whether ticks may be late follows from a bound: a delta needs one byte above 0x7f to reach 2^7, two in a row
+    for 2^14, three for 2^21. No row of such bytes crosses from one file into the next, because of `M`.
     """
     octets = np.frombuffer(b"".join([*datas, b"\0\0"]), np.uint8)  # two more: places are looked at behind a place
-    offsets = np.zeros(len(datas) + 1, np.int64)
-    np.cumsum([len(data) for data in datas], out=offsets[1:])
+    offsets = offsets_of([len(data) for data in datas])
     odd = set(_odd_tempos(octets, offsets).tolist())
     high = octets > 0x7F
     pairs = high[1:] & high[:-1]
-    triples = pairs[1:] & pairs[:-1]
     appearances, bounds = [], offsets.tolist()
     for index, (begin, stop) in enumerate(zip(bounds, bounds[1:], strict=False)):
-        num_high, num_pairs, num_triples = (int(np.count_nonzero(rows[begin:stop])) for rows in (high, pairs, triples))
-        bound = (stop - begin << 7) + (num_high << 14) + (num_pairs << 21) + (num_triples << 28)
-        appearances.append(Appearance(index in odd, bound))
+        num_pairs = int(np.count_nonzero(pairs[begin:stop]))
+        bound = _delta_bound(stop - begin, stop - begin, num_pairs, num_pairs)  # at worst; rarely not enough
+        if bound >= tick_limit:
+            num_high, num_triples = (
+                np.count_nonzero(high[begin:stop]),
+                np.count_nonzero(pairs[begin + 1 : stop] & pairs[begin : stop - 1]),
+            )
+            bound = _delta_bound(stop - begin, num_high, num_pairs, num_triples)
+        appearances.append(Appearance(index in odd, bound >= tick_limit))
     return appearances
+
+
+def _delta_bound(num_bytes: int, num_high: int, num_pairs: int, num_triples: int) -> int:
+    return (num_bytes << 7) + (num_high << 14) + (num_pairs << 21) + (num_triples << 28)
 
 
 def _odd_tempos(octets: np.ndarray, offsets: np.ndarray) -> np.ndarray:

@@ -17,6 +17,7 @@ Sources: protobuf's encoding guide and tensorflow/core/example/feature.proto.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import struct
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -98,9 +99,11 @@ def _serialize(
         columns[name] = varints.encode_pieces(getattr(batch, name), batch.offsets)
     records = []
     for payloads in zip(*(columns[name] for name in FEATURES), strict=True):
-        entries = [part for name, payload in zip(FEATURES, payloads, strict=True) for part in _map_entry(name, payload)]
-        features = b"".join(entries)
-        records.append(b"".join((_FIELD[1], varints.encode_one(len(features)), features)))
+        parts: list[bytes] = []
+        for name, payload in zip(FEATURES, payloads, strict=True):
+            parts += (_before_payload(name, len(payload)), payload)
+        length = varints.encode_one(sum(map(len, parts)))
+        records.append(b"".join((_FIELD[1], length, *parts)))
     return records
 
 
@@ -129,18 +132,16 @@ def _find_group(record: bytes) -> tuple[int, int]:
     return position, end
 
 
-def _map_entry(name: str, payload: bytes) -> tuple[bytes, ...]:
-    """The parts of one feature, outermost first; each part begins with the length of those behind it."""
+@functools.lru_cache(maxsize=4096)
+def _before_payload(name: str, payload_length: int) -> bytes:
+    """The bytes of one feature that stand before its values: each level with the length of all behind it."""
     encode_one = varints.encode_one
-    values, length = b"", 0
-    if payload or _KINDS[name] == _BYTES_LIST:  # proto3 leaves out packed lists that are empty
-        values = _FIELD[1] + encode_one(len(payload))
-        length = len(values) + len(payload)
-    kind = _FIELD[_KINDS[name]] + encode_one(length)
-    length += len(kind)
-    feature = _FIELD[2] + encode_one(length)
-    length += len(feature) + len(_KEYS[name])
-    return _FIELD[1], encode_one(length), _KEYS[name], feature, kind, values, payload
+    values = b""
+    if payload_length or _KINDS[name] == _BYTES_LIST:  # proto3 leaves out packed lists that are empty
+        values = _FIELD[1] + encode_one(payload_length)
+    kind = _FIELD[_KINDS[name]] + encode_one(len(values) + payload_length) + values
+    feature = _FIELD[2] + encode_one(len(kind) + payload_length) + kind
+    return _FIELD[1] + encode_one(len(_KEYS[name]) + len(feature) + payload_length) + _KEYS[name] + feature
 
 
 def deserialize_example(data: bytes, *, time_base: str) -> Piece:

@@ -75,16 +75,14 @@ class _Columns:
             np.concatenate([np.empty(0, dtype), *(notes[name] for notes in self.notes)])
             for name, dtype in (("time", np.int32), ("duration", np.int32), ("pitch", np.int8), ("velocity", np.int8))
         )
-        times = np.empty((2, len(start)), np.int64)
-        times[0] = start
-        np.add(start, duration, out=times[1], dtype=np.int64)
         ticks, microseconds = (
             np.concatenate([np.empty(0, np.int32), *(tempos[name] for tempos in self.tempos)])
             for name in ("time", "mspq")
         )
         meant = microseconds > 0
         return TickBatch(
-            times=times,
+            start=start,
+            end=start + duration,  # below 2**31: sums that could be more were left
             pitch=pitch.view(np.uint8),
             velocity=velocity.view(np.uint8),
             program=np.repeat(np.array(self.programs, np.uint8), self.num_notes),
@@ -99,7 +97,7 @@ class _Columns:
 def read_many(datas: Sequence[bytes], headers: Sequence[Header], limits: Limits) -> Reading:
     """Reads the files that symusic reads as written."""
     columns, left, errors = _Columns(), [], {}
-    for file, appearance in enumerate(byte_checks.look_at(datas)):
+    for file, appearance in enumerate(byte_checks.look_at(datas, TICK_LIMIT)):
         try:
             if not _read(file, datas[file], headers[file], appearance, columns):
                 left.append(file)
@@ -142,7 +140,7 @@ def _read(file: int, data: bytes, header: Header, appearance: Appearance, column
     num_tempos = int(np.count_nonzero(microseconds))
     if len(microseconds) - num_tempos != len(header.tracks):
         return False
-    if appearance.delta_bound >= TICK_LIMIT and byte_checks.sum_of_deltas(data, num_tempos=num_tempos) >= TICK_LIMIT:
+    if appearance.may_be_late and byte_checks.sum_of_deltas(data, num_tempos=num_tempos) >= TICK_LIMIT:
         return False
     columns.add(file, score, tempos, num_tempos)
     return True

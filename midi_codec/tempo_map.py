@@ -55,11 +55,12 @@ class TempoMaps:
         stretch = self.at(ticks)
         return self.origins[stretch] + ticks * self.microseconds[stretch]
 
-    def scale(self, ticks: np.ndarray, begin: int, stop: int, *, out: np.ndarray) -> None:
-        """As `scaled_at`, for any number of ticks of the file that has the stretches `begin` to `stop`."""
+    def scale(self, ticks: np.ndarray, begin: int, stop: int) -> None:
+        """As `scaled_at`, in place, for any number of ticks of the file that has the stretches `begin` to `stop`."""
         if stop - begin == 1:
-            np.multiply(ticks, self.microseconds[begin], out=out)
+            ticks *= self.microseconds[begin]
             return
-        stretch = self.begins[begin:stop].searchsorted(ticks, side="right") - 1
-        np.multiply(ticks, self.microseconds[begin:stop].take(stretch), out=out)
-        out += self.origins[begin:stop].take(stretch)
+        stretch = self.begins[begin:stop].searchsorted(ticks, side="right")
+        stretch += begin - 1
+        ticks *= self.microseconds.take(stretch)
+        ticks += self.origins.take(stretch)
