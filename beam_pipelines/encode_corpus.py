@@ -14,6 +14,7 @@ import datetime
 import importlib.metadata
 import logging
 import platform
+import tempfile
 import time
 import warnings
 from collections.abc import Mapping, Sequence
@@ -40,6 +41,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--input", nargs="+", action="extend", metavar="PATH", help="folders, globs, files, archives or @lists")
     add("--output", metavar="FOLDER", help="where the dataset goes; an empty folder, or one of a run to finish")
     add("--add-to", metavar="DATASET", help="an older dataset: encode what is new, and write a new version of it")
+    add("--survey", action="store_true", help="write nothing; say what would come of it and how long it would take")
     add("--time-base", metavar="GRID", default=MILLISECONDS, help=f"{' or '.join(TIME_BASES)} (%(default)s)")
     add("--split-percents", metavar="TRAIN,VALIDATION,TEST", help="shares of the splits (90,5,5)")
     add("--split-regex", metavar="REGEX", help="read the split from the path instead; its group gives the name")
@@ -59,7 +61,9 @@ def main(argv: Sequence[str]) -> int:
     args, beam_flags = make_parser().parse_known_args(argv)
     began, run_info = time.monotonic(), _run_info(argv)
     share = command.task_share(args)
-    corpus, settings = _check(args, beam_flags)
+    if args.survey:
+        return _survey(args, beam_flags)
+    corpus, settings = _check(args, beam_flags, output_folder.work_folder(args.output or ""))
     if info := output_folder.find_dataset(args.output, settings):
         output_folder.delete_work(args.output)
         print(f"already complete: {args.output}")
@@ -80,6 +84,15 @@ def main(argv: Sequence[str]) -> int:
     output_folder.delete_work(args.output)
     _print_summary(info, args.output)
     print(f"took {seconds:.1f} s, {info.inputs / seconds:,.0f} files a second")
+    return command.OK
+
+
+def _survey(args: argparse.Namespace, beam_flags: Sequence[str]) -> int:
+    from beam_pipelines import survey_run, survey_text
+
+    with tempfile.TemporaryDirectory(prefix="survey-") as folder, command.StopSignal() as stop:
+        corpus, settings = _check(args, beam_flags, folder)
+        print(survey_text.format_estimate(survey_run.run(corpus, settings, stop=stop)))
     return command.OK
 
 
@@ -106,34 +119,35 @@ def _run_share(job: Job, works: Sequence[Work], share: tuple[int, int], num_inpu
     return command.OK
 
 
-def _check(args: argparse.Namespace, beam_flags: Sequence[str]) -> tuple[Corpus, Settings]:
+def _check(args: argparse.Namespace, beam_flags: Sequence[str], work_folder: str) -> tuple[Corpus, Settings]:
     """Finds the inputs and the settings, or says everything that is wrong, before any work.
 
     Raises:
       UserError: all mistakes in the flags and paths at once.
     """
     problems: list[str] = []
-    corpus = _find_corpus(args, problems)
+    corpus = _find_corpus(args, work_folder, problems)
     settings = settings_from_flags.make_settings(args, corpus, problems)
     if args.num_tasks is not None and args.num_tasks > 1 and beam_flags:
         problems.append(f"--num-tasks and Beam's {beam_flags[0].split('=')[0]} are both given, want one way to share")
     if args.add_to and args.output and args.add_to.rstrip("/") == args.output.rstrip("/"):
         problems.append(f"--output {args.output} is the dataset to add to, want a new folder")
-    if beam_flags:  # only then: importing Beam takes seconds
+    if args.survey and (beam_flags or args.num_tasks or args.add_to):
+        problems.append("--survey reads a sample in this process, want no engine, no tasks and no --add-to with it")
+    elif beam_flags:  # only then: importing Beam takes seconds
         problems += _import_pipeline().problems_in_flags(beam_flags)
     if corpus is None or settings is None or problems:
         raise UserError(problems)
     return corpus, settings
 
 
-def _find_corpus(args: argparse.Namespace, problems: list[str]) -> Corpus | None:
-    if not args.output:
+def _find_corpus(args: argparse.Namespace, work_folder: str, problems: list[str]) -> Corpus | None:
+    if not args.output and not args.survey:
         problems.append("--output is missing, want a folder for the dataset")
     if not args.input:
         problems.append("--input is missing, want a folder, a glob or a file")
         return None
     try:
-        work_folder = output_folder.work_folder(args.output) if args.output else ""
         return corpus_lib.find(args.input, output=args.output, work_folder=work_folder)
     except UserError as error:
         problems += error.problems
