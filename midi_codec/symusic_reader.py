@@ -19,12 +19,13 @@ from collections.abc import Sequence
 import numpy as np
 from symusic.core import ScoreTick
 
-from midi_codec import byte_checks, track_reader
+from midi_codec import byte_checks, symusic_notes, track_reader
 from midi_codec.byte_checks import TEMPO_EVENT, Appearance
 from midi_codec.midi_header import CHUNK, END_OF_TRACK, HEADER, Header, Limits, MidiError
 from midi_codec.midi_ticks import TickBatch
 from midi_codec.notes import DRUM_PROGRAM
 from midi_codec.piece_offsets import offsets_of
+from midi_codec.symusic_notes import ROW
 
 SENTINEL_TEMPO = b"\xff\x51\x03\x00\x00\x00"  # stands behind the delta of the end-of-track event
 SENTINEL_DELTA = b"\xc0\x80\x80\x00"
@@ -53,7 +54,7 @@ class _Columns:
     files: list[int] = dataclasses.field(default_factory=list)
     tempos: list[dict[str, np.ndarray]] = dataclasses.field(default_factory=list)
     num_tempos: list[int] = dataclasses.field(default_factory=list)  # of each file, sentinels not counted
-    notes: list[dict[str, np.ndarray]] = dataclasses.field(default_factory=list)
+    notes: list[bytes] = dataclasses.field(default_factory=list)  # rows of `symusic_notes`
     num_notes: list[int] = dataclasses.field(default_factory=list)  # of each track
     programs: list[int] = dataclasses.field(default_factory=list)  # of each track
     track_offsets: list[int] = dataclasses.field(default_factory=lambda: [0])  # of each file, and the end
@@ -63,18 +64,15 @@ class _Columns:
         self.tempos.append(tempos)
         self.num_tempos.append(num_tempos)
         for track in score.tracks:
-            notes = track.notes.numpy()
-            if num_notes := len(notes["time"]):
-                self.notes.append(notes)
-                self.num_notes.append(num_notes)
+            if rows := symusic_notes.take_rows(track.notes):
+                self.notes.append(rows)
+                self.num_notes.append(len(rows) // ROW.itemsize)
                 self.programs.append(DRUM_PROGRAM if track.is_drum else track.program)
         self.track_offsets.append(len(self.notes))
 
     def join(self, divisions: list[int]) -> TickBatch:
-        start, duration, pitch, velocity = (
-            np.concatenate([np.empty(0, dtype), *(notes[name] for notes in self.notes)])
-            for name, dtype in (("time", np.int32), ("duration", np.int32), ("pitch", np.int8), ("velocity", np.int8))
-        )
+        rows = np.frombuffer(b"".join(self.notes), ROW)
+        start = rows["time"].astype(np.int32)
         ticks, microseconds = (
             np.concatenate([np.empty(0, np.int32), *(tempos[name] for tempos in self.tempos)])
             for name in ("time", "mspq")
@@ -82,9 +80,9 @@ class _Columns:
         meant = microseconds > 0
         return TickBatch(
             start=start,
-            end=start + duration,  # below 2**31: sums that could be more were left
-            pitch=pitch.view(np.uint8),
-            velocity=velocity.view(np.uint8),
+            end=start + rows["duration"],  # below 2**31: sums that could be more were left
+            pitch=rows["pitch"].astype(np.uint8),
+            velocity=rows["velocity"].astype(np.uint8),
             program=np.repeat(np.array(self.programs, np.uint8), self.num_notes),
             offsets=offsets_of(self.num_notes)[self.track_offsets],
             tempo_ticks=ticks[meant].astype(np.int64),
@@ -189,7 +187,7 @@ def _has_escape_event(data: bytes, header: Header) -> bool:
     symusic stop there; in the payload of a message or in a delta it changes nothing of the structure.
     """
     position = data.find(ESCAPE)
-    while position >= 0 and _is_payload(data, position):
+    while position >= 0 and (data[position - 1] > 0x7F or _is_payload(data, position)):  # a delta ends below 0x80
         position = data.find(ESCAPE, position + 1)
     if position < 0:
         return False
