@@ -11,9 +11,10 @@ from tests.beam_pipelines.corpora import make_midi, write_files
 from tests.beam_pipelines.test_encode_corpus import encode, files_of, ledger_of, pieces_of
 
 OLD = {f"a/{number:02d}.mid": make_midi(number) for number in range(30)}
+OLD["a/05.mid"] = make_midi(5, num_notes=200)
 OLD |= {"a/copy.mid": make_midi(3), "a/broken.mid": b"no music", "a/large.mid": make_midi(98) + b"\0" * 9000}
 NEW = {f"b/{number:02d}.mid": make_midi(number) for number in range(50, 60)}
-NEW |= {"b/again.mid": make_midi(4), "b/empty.mid": b"", "a/near.mid": make_midi(5, transpose=4)}
+NEW |= {"b/again.mid": make_midi(4), "b/empty.mid": b"", "a/near.mid": make_midi(5, num_notes=200, transpose=4)}
 FLAGS = ("--split-percents", "50,30,20", "--max-bytes", "9000", "--num-shards", "2")
 
 

@@ -275,7 +275,7 @@ def test_the_summary_and_run_info(tmp_path, capsys):
     assert lines[:3] == [
         "8 inputs, 2 other files",
         "  3 examples, 2 duplicates (exact 2), 3 rejects (empty 1, no_header 2)",
-        "  train               3 pieces             24 notes        0.0 hours      1 shards",
+        "  train               3 pieces             72 notes        0.0 hours      1 shards",
     ]
     assert lines[-1].startswith("took ")
     run_info = json.loads((tmp_path / "d" / "run_info.json").read_text())

@@ -38,7 +38,7 @@ def test_a_part_comes_back(built, tmp_path):
     (tmp_path / "a.part").write_bytes(data)
     assert plain(parts.read_head(str(tmp_path / "a.part"), size=len(data))) == plain(part)
     assert part.num_inputs == 8
-    assert part.rows["num_notes"].tolist() == [8] * 7
+    assert part.rows["num_notes"].tolist() == [24] * 7
 
 
 def test_rows_say_where_each_record_lies(built):

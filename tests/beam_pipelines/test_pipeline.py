@@ -5,10 +5,11 @@ import pytest
 
 from beam_pipelines import corpus, encode_corpus, encode_job, output_folder, settings_from_flags
 from beam_pipelines import pipeline as pipeline_lib
+from midi_codec import dataset_info
 from tests.beam_pipelines.corpora import MIXED, make_midi, write_files
 from tests.beam_pipelines.test_encode_corpus import encode, files_of
 
-NEAR = {f"near/{number}.mid": make_midi(number % 3, transpose=number) for number in range(9)}
+NEAR = {f"near/{number}.mid": make_midi(number % 3, num_notes=200, transpose=number) for number in range(9)}
 
 
 @pytest.fixture
@@ -25,6 +26,8 @@ def test_the_same_bytes_as_without_an_engine(music, tmp_path, near):
     assert encode(*flags, "--output", str(tmp_path / "plain")) == 0
     assert encode(*flags, "--output", str(tmp_path / "beam"), "--runner=FnApiRunner") == 0
     assert files_of(tmp_path / "beam") == files_of(tmp_path / "plain")
+    info = dataset_info.load(str(tmp_path / "plain"))
+    assert (info.groups["pieces"], info.duplicates["near"]) == {"group": (9, 0), "drop": (0, 6), "keep": (0, 0)}[near]
 
 
 def test_counters_agree_with_the_dataset(music, tmp_path):
@@ -39,7 +42,7 @@ def test_counters_agree_with_the_dataset(music, tmp_path):
     assert {c.key.metric.name: c.committed for c in counters if c.key.metric.namespace == "encode_corpus"} == {
         "inputs": 17,
         "parsed": 14,
-        "notes": 14 * 24,
+        "notes": 5 * 24 + 9 * 200,
         "rejected": 3,
         "rejected_empty": 1,
         "rejected_no_header": 2,
