@@ -12,7 +12,10 @@ TENSORFLOW = [
     "keras>=3.15,<4",
 ]
 
-ENCODE = ["apache-beam[gcp]==2.72.0"]  # the newest that TensorFlow 2.17's protobuf allows
+ENCODE = [
+    "apache-beam[gcp]==2.72.0",  # the newest that TensorFlow 2.17's protobuf allows
+    "jinja2>=3.1",
+]
 TRAIN = [*TENSORFLOW, "pyyaml>=6"]
 GENERATE = [*TENSORFLOW, "jinja2>=3.1"]
 DEMO = [*ENCODE, *TRAIN, *GENERATE, "music21>=10"]
