@@ -56,7 +56,7 @@ def check_file(path: pathlib.Path) -> tuple[str, str, dict[str, Verdict]]:
     how, reason = parsed.rungs.get(0, "strict"), ""
     if parsed.errors:
         how, reason = "refused", parsed.errors[0].reason
-    return how, reason, judge(data, None if parsed.errors else parsed.batch.piece(0))
+    return how, reason, judge(data, None if parsed.errors else parsed.batch.piece(0), how)
 
 
 def _count(paths: Sequence[pathlib.Path], outcomes: Sequence[guarded.Outcome], fault: str) -> collections.Counter[str]:

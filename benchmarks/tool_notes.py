@@ -34,7 +34,7 @@ class Verdict:
         return ("equal", "by rule", "unexplained").index(self.kind)
 
 
-def judge(data: bytes, notes: Notes | None) -> dict[str, Verdict]:
+def judge(data: bytes, notes: Notes | None, rung: str) -> dict[str, Verdict]:
     """What each tool that finds a note says about ours."""
     verdicts = {}
     for tool, read in TOOLS.items():
@@ -43,21 +43,35 @@ def judge(data: bytes, notes: Notes | None) -> dict[str, Verdict]:
         except Exception:  # noqa: BLE001 whatever it raises, it does not read the file
             continue
         if len(theirs):
-            verdicts[tool] = _compare(tool, data, notes, theirs)
+            verdicts[tool] = _compare(tool, data, notes, rung, theirs)
     return verdicts
 
 
-def _compare(tool: str, data: bytes, notes: Notes | None, theirs: np.ndarray) -> Verdict:
+def _compare(tool: str, data: bytes, notes: Notes | None, rung: str, theirs: np.ndarray) -> Verdict:
     if notes is None:
         return _explain_refusal(theirs)
     seconds = notes.seconds_per_tick
     columns = [notes.pitch, notes.velocity, notes.program, notes.start * seconds, notes.end * seconds]
-    if _agree(np.stack(columns, axis=1, dtype=float), theirs):
+    ours = np.stack(columns, axis=1, dtype=float)
+    if _agree(ours, theirs):
         return Verdict("equal")
+    if tool == "mido" and _agree(ours, _read_mido(data, past_end=False)):
+        return Verdict("by rule", "events behind an end of track")
     for rule, table in _by_rules(tool, data):
         if _agree(table, theirs):
             return Verdict("by rule", rule)
+    if rung == salvage.REPAIRED and _is_cut(ours, theirs):
+        return Verdict("by rule", "what follows a fault that was not believed")
     return Verdict("unexplained")
+
+
+def _is_cut(ours: np.ndarray, theirs: np.ndarray) -> bool:
+    """Whether all our notes are among theirs but those that sound when the last of ours end."""
+    for note in ours[ours[:, 4] < ours[:, 4].max() - TOLERANCE_SECONDS]:
+        same = (theirs[:, :3] == note[:3]).all(axis=1)
+        if not (np.abs(theirs[same, 3:] - note[3:]) <= TOLERANCE_SECONDS).all(axis=1).any():
+            return False
+    return True
 
 
 def _explain_refusal(theirs: np.ndarray) -> Verdict:
@@ -78,6 +92,8 @@ def _by_rules(tool: str, data: bytes) -> Iterable[tuple[str, np.ndarray]]:
         yield "tracks beyond those the header claims", _pair(tracks[:claimed], _end_as_we_do, division)
     elif tool == "pretty_midi":
         yield "pairing, and tempos of track 0 only", _pair(tracks[:claimed], _end_as_pretty_midi_does, division, True)
+        tracks, division = _mido_tracks(data)
+        yield "the same, and events behind an end of track", _pair(tracks, _end_as_pretty_midi_does, division, True)
     else:
         yield "a key that lacks an end", _pair(tracks, _end_as_symusic_does, division)
         yield (
@@ -161,14 +177,22 @@ def _read_symusic(data: bytes, *, sanitize: bool = False) -> np.ndarray:
     return _in_seconds(rows, [(tempo.time, tempo.mspq) for tempo in score.tempos], score.ticks_per_quarter)
 
 
-def _read_mido(data: bytes) -> np.ndarray:
+def _read_mido(data: bytes, *, past_end: bool = True) -> np.ndarray:
     """mido reads events, so they are paired by our rules; its tempos are those of all tracks."""
+    tracks, division = _mido_tracks(data, past_end=past_end)
+    return _pair(tracks, _end_as_we_do, division)
+
+
+def _mido_tracks(data: bytes, *, past_end: bool = True) -> tuple[list[TrackEvents], int]:
+    """Its events, and the ticks of a quarter note."""
     midi = mido.MidiFile(file=io.BytesIO(data), clip=True)
     tracks = []
     for track in midi.tracks:
         events = TrackEvents()
         for event in track:
             events.last_tick += event.time
+            if event.type == "end_of_track" and not past_end:
+                break
             if event.type in ("note_on", "note_off", "program_change"):
                 status, first, *second = event.bytes()
                 events.ticks.append(events.last_tick)
@@ -177,7 +201,7 @@ def _read_mido(data: bytes) -> np.ndarray:
                 events.tempo_ticks.append(events.last_tick)
                 events.tempo_microseconds.append(event.tempo)
         tracks.append(events)
-    return _pair(tracks, _end_as_we_do, midi.ticks_per_beat)
+    return tracks, midi.ticks_per_beat
 
 
 def _read_pretty_midi(data: bytes) -> np.ndarray:

@@ -24,7 +24,7 @@ CHANNEL_DATA_BYTES = bytes(1 if 0xC0 <= status < 0xE0 else 2 for status in range
 KEPT = bytes(status >> 4 in (0x8, 0x9, 0xC) for status in range(SYSEX))  # by status: notes and programs
 SYSTEM_DATA_BYTES = {0xF1: 1, 0xF2: 2, 0xF3: 1, 0xF6: 0, 0xF8: 0, 0xFA: 0, 0xFB: 0, 0xFC: 0, 0xFE: 0}
 MAX_SEPTETS = 4  # of a variable-length quantity
-CLAMPED, UNDEFINED, PAST_END = range(3)  # kinds of repairs
+CLAMPED, UNDEFINED, PAST_END, RUNNING = range(4)  # kinds of repairs
 REPAIR_FIELDS = 5
 
 
@@ -66,11 +66,12 @@ def read_events(
     """Reads the events in `data[begin:stop]` up to the end-of-track event, or as far as they are sound.
 
     With `repair`, a data byte above 7F counts as 7F, and an undefined status is stepped over; with `past_end`,
-    so is an end of track before the first note. `repairs` of the result has a row for each.
+    so is an end of track before the first note. `repairs` of the result has a row for each, and for each
+    running status behind a system message, which is read in any case.
     """
     events = TrackEvents(stop=begin, last_tick=first_tick)
     add_tick, add_message = events.ticks.append, events.messages.append
-    position, tick, running = begin, first_tick, 0
+    position, tick, running, is_behind_system = begin, first_tick, 0, False
     try:
         while position < stop:
             delta = data[position]
@@ -85,10 +86,12 @@ def read_events(
                 position += 1
             elif running:
                 status = running
+                if is_behind_system:
+                    events.note_repair(events.stop, tick, RUNNING)
             else:
                 raise _Damage(f"data byte {status:#04x} without a status before it")
             if status < SYSEX:
-                running = status
+                running, is_behind_system = status, False
                 behind = position + CHANNEL_DATA_BYTES[status]
                 if behind > stop:
                     raise _Damage("the track ends inside a message")
@@ -106,7 +109,8 @@ def read_events(
                     events.stop, events.last_tick, events.has_end = position, now, True
                     return events
             else:
-                position = _system_message(data, position, stop, events, now, status, repair=repair)
+                position = _system_message(data, position, stop, events, status, repair=repair)
+                is_behind_system = True
             tick = events.last_tick = now
             events.stop = position
     except _Damage as damage:
@@ -143,9 +147,7 @@ def _meta_event(data: bytes, position: int, stop: int, events: TrackEvents, tick
     return position + length, kind == END_OF_TRACK
 
 
-def _system_message(
-    data: bytes, position: int, stop: int, events: TrackEvents, tick: int, status: int, *, repair: bool
-) -> int:
+def _system_message(data: bytes, position: int, stop: int, events: TrackEvents, status: int, *, repair: bool) -> int:
     if status in (SYSEX, ESCAPE):
         length, position = _quantity(data, position, stop)
     elif status in SYSTEM_DATA_BYTES:
