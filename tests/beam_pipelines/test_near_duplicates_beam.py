@@ -1,0 +1,36 @@
+"""The Beam transform gives the pairs of `find_pairs`."""
+
+from __future__ import annotations
+
+import apache_beam as beam
+import numpy as np
+import pytest
+from apache_beam.testing.test_pipeline import TestPipeline
+from apache_beam.testing.util import assert_that, equal_to
+
+from beam_pipelines import near_duplicates_beam
+from beam_pipelines.near_duplicates import find_pairs
+from beam_pipelines.near_duplicates_beam import NearDuplicatePairs
+from tests.beam_pipelines.test_near_duplicates import families, make_ids
+
+
+def check_pairs(pieces: list[tuple[str, np.ndarray]], expected: list[tuple[str, str]]) -> None:
+    with TestPipeline(runner="FnApiRunner") as pipeline:
+        pairs = pipeline | beam.Create(pieces) | NearDuplicatePairs()
+        assert_that(pairs, equal_to(expected))
+
+
+@pytest.mark.parametrize("most_rows", [1 << 13, 16])
+def test_as_without_an_engine(monkeypatch, most_rows):
+    monkeypatch.setattr(near_duplicates_beam, "_MOST_ROWS", most_rows)
+    signatures, ids = families(120), make_ids(120)
+    signatures[::10] = 0
+    names = [piece_id.decode() for piece_id in ids]
+    expected = [(names[one], names[other]) for one, other in find_pairs(signatures, ids).tolist()]
+    assert len(expected) > 100
+    pieces = list(zip(names, signatures, strict=True))
+    check_pairs([*pieces, *pieces[:30]], expected)  # exact duplicates come as often as they are read
+
+
+def test_no_pieces():
+    check_pairs([], [])
