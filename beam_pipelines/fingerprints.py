@@ -118,7 +118,7 @@ def _counted_notes(batch: NoteBatch) -> tuple[np.ndarray, np.ndarray, np.ndarray
     if not is_drum.any():
         return batch.pitch, batch.start, batch.lengths, np.zeros(len(batch), bool)
     num_drums = np.diff(np.concatenate([np.zeros(1, np.int64), np.cumsum(is_drum)])[batch.offsets])
-    is_drums = (num_drums == batch.lengths) & (num_drums > 0)
+    is_drums = num_drums == batch.lengths
     rows = np.flatnonzero(~is_drum | np.repeat(is_drums, batch.lengths))
     lengths = np.where(is_drums, num_drums, batch.lengths - num_drums)
     return batch.pitch[rows], batch.start[rows], lengths, is_drums

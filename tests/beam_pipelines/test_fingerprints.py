@@ -105,30 +105,39 @@ def test_notes_of_a_chord_in_any_order():
     assert agreement(notes, rolled) > 0.95  # first onsets move, and with them a few halves become longer
 
 
-def plain_row(notes: Notes, *, close: int) -> list[int]:
-    """The fingerprint of a piece without drums, note by note; `close` is the most ticks between notes of a chord."""
-    chords: list[list[int]] = []
-    starts: list[int] = []
-    last = -1000
-    for pitch, start in zip(notes.pitch.tolist(), notes.start.tolist(), strict=True):
-        if start - last > close:
-            chords.append([])
-            starts.append(start)
-        chords[-1].append(pitch)
-        last = start
+def plain_row(notes: Notes) -> list[int]:
+    """The fingerprint of a piece, chord by chord."""
+    outer, starts = plain_chords(notes)
     bins: dict[int, int] = {}
-    for outer in ([max(chord) for chord in chords], [min(chord) for chord in chords]):
-        for at in range(len(outer) - 6):
-            intervals = [(outer[at + k + 1] - outer[at + k]) % 32 for k in range(6)]
-            if intervals[:4] == intervals[2:]:
-                continue
-            first, second = starts[at + 3] - starts[at], starts[at + 6] - starts[at + 3]
-            feature = 0
-            for interval in intervals:
-                feature = feature * 32 + interval
-            mixed = mix(feature + (second > 1.7 * first) * 2**30 + (first > 1.7 * second) * 2**31)
-            bins[mixed % 128] = min(mixed // 128, bins.get(mixed % 128, 2**32))
+    for pitches in outer:
+        features = [plain_feature(pitches[at : at + 7], starts[at : at + 7]) for at in range(len(starts) - 6)]
+        if notes.program[0] == DRUM_PROGRAM:
+            pairs = zip(features, features[3:], strict=False)
+            features = [(mix(one[0] * 0x9E3779B1 % 2**32 ^ two[0]), one[1] or two[1]) for one, two in pairs]
+        for value in (value for value, is_counted in features if is_counted):
+            bins[value % 128] = min(value // 128, bins.get(value % 128, 2**32))
     return [max(1, bins[place] * 0x9E3779B1 % 2**32 >> 16) if place in bins else 0 for place in range(128)]
+
+
+def plain_chords(notes: Notes) -> tuple[list[list[int]], list[int]]:
+    """Two lines of pitches, and when their chords start."""
+    gaps = np.diff(notes.start).astype(float)
+    close = int(0.2 * (gaps**2).sum() / gaps.sum())
+    assert 25 < close < 100
+    begins = [0, *(np.flatnonzero(gaps > close) + 1)]
+    chords = [notes.pitch[begin:end].tolist() for begin, end in zip(begins, [*begins[1:], len(notes)], strict=True)]
+    starts = notes.start[begins].tolist()
+    if notes.program[0] == DRUM_PROGRAM:
+        return [[5 * max(chord) + 11 * min(chord) for chord in chords]], starts
+    return [[max(chord) for chord in chords], [min(chord) for chord in chords]], starts
+
+
+def plain_feature(pitches: list[int], starts: list[int]) -> tuple[int, bool]:
+    intervals = [(later - earlier) % 32 for earlier, later in zip(pitches, pitches[1:], strict=False)]
+    first, second = starts[3] - starts[0], starts[6] - starts[3]
+    feature = sum(interval * 32 ** (5 - place) for place, interval in enumerate(intervals))
+    feature += (second > 1.7 * first) * 2**30 + (first > 1.7 * second) * 2**31
+    return mix(feature), intervals[:4] != intervals[2:]
 
 
 def mix(value: int) -> int:
@@ -137,15 +146,19 @@ def mix(value: int) -> int:
     return value
 
 
-@pytest.mark.parametrize("number", range(3))
-def test_row_by_definition(number):
-    notes = make_music(number)
-    gaps = np.diff(notes.start).astype(float)
-    close = int(0.2 * (gaps**2).sum() / gaps.sum())
-    assert 40 < close < 100
+@pytest.mark.parametrize("make", [lambda: make_music(1), lambda: make_tremolo(1), lambda: make_drums(1)])
+def test_row_by_definition(make):
+    notes = make()
     rows = of(notes)
     assert (rows.dtype, rows.shape) == (np.uint16, (1, 128))
-    assert rows[0].tolist() == plain_row(notes, close=close)
+    assert rows[0].tolist() == plain_row(notes)
+
+
+def make_tremolo(number: int) -> Notes:
+    """Two pitches in turns, now these, now others."""
+    rng = np.random.default_rng(number)
+    pitch = np.concatenate([np.tile(rng.integers(30, 100, 2), rng.integers(3, 7)) for _ in range(100)])
+    return from_columns(pitch=pitch, start=np.arange(len(pitch)) * 150)
 
 
 @pytest.mark.parametrize("time_base", [MILLISECONDS, BEATS])
@@ -196,9 +209,14 @@ def test_simple_music_has_no_fingerprint(pitch, program):
     assert not of(from_columns(pitch=pitch, start=np.arange(2000) * 200, program=program)).any()
 
 
-def test_short_music_has_no_fingerprint():
-    assert not of(make_music(1, num_chords=15), make_music(1, num_chords=7), make_music(1, num_chords=1)).any()
-    assert of(make_music(1, num_chords=60)).any()
+def test_short_music_has_no_fingerprint(monkeypatch):
+    batch = NoteBatch.from_notes([make_music(1, num_chords=number) for number in range(1, 60)], MILLISECONDS)
+    has_fingerprint = fingerprints.of_batch(batch).any(axis=1)
+    monkeypatch.setattr(fingerprints, "MIN_FILLED", 0)
+    num_filled = np.count_nonzero(fingerprints.of_batch(batch), axis=1)
+    assert num_filled[:6].max() == 0 < num_filled[6]
+    assert has_fingerprint.tolist() == (num_filled >= 32).tolist()
+    assert 0 < has_fingerprint.sum() < len(has_fingerprint)
 
 
 def test_no_notes_and_no_pieces():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import apache_beam as beam
 import numpy as np
 import pytest
-from apache_beam.testing.test_pipeline import TestPipeline
 from apache_beam.testing.util import assert_that, equal_to
 
 from beam_pipelines import near_duplicates_beam
@@ -15,7 +14,7 @@ from tests.beam_pipelines.test_near_duplicates import families, make_ids
 
 
 def check_pairs(pieces: list[tuple[str, np.ndarray]], expected: list[tuple[str, str]]) -> None:
-    with TestPipeline(runner="FnApiRunner") as pipeline:
+    with beam.Pipeline(runner="FnApiRunner") as pipeline:
         pairs = pipeline | beam.Create(pieces) | NearDuplicatePairs()
         assert_that(pairs, equal_to(expected))
 
@@ -30,6 +29,16 @@ def test_as_without_an_engine(monkeypatch, most_rows):
     assert len(expected) > 100
     pieces = list(zip(names, signatures, strict=True))
     check_pairs([*pieces, *pieces[:30]], expected)  # exact duplicates come as often as they are read
+
+
+def test_pieces_are_packed_in_elements_of_bounded_size(monkeypatch):
+    monkeypatch.setattr(near_duplicates_beam, "_MOST_ROWS", 2)
+    fn = near_duplicates_beam._PackFn()
+    fn.start_bundle()
+    packed = [element for row in families(5) for element in fn.process(("0" * 32, row))]
+    packed += [element.value for element in fn.finish_bundle()]
+    assert [len(element) / 288 for element in packed] == [2, 2, 1]
+    assert list(fn.finish_bundle()) == []
 
 
 def test_no_pieces():
