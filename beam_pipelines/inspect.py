@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import sys
 from collections.abc import Sequence
 
 from midi_codec import command
@@ -38,7 +40,7 @@ def main(argv: Sequence[str]) -> int:
         told = inspect_text.to_dict(contents)
         if contents.piece is not None:
             told["piece"] = inspect_text.piece_to_dict(contents.piece, contents.piece_split)
-        print(json.dumps(told))
+        _print(json.dumps(told))
     elif shows_piece_alone and contents.piece is not None:
         _print(inspect_text.format_piece(contents.piece, contents.piece_split))
     else:
@@ -78,8 +80,11 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _print(text: str) -> None:
-    """Prints names that are not UTF-8 too, with their odd bytes replaced."""
-    print(text.encode("utf-8", "replace").decode())
+    """Prints names that are not UTF-8 too, with their odd bytes replaced; a reader may leave early, as `head` does."""
+    try:
+        print(text.encode("utf-8", "replace").decode(), flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python writes when it ends
 
 
 if __name__ == "__main__":

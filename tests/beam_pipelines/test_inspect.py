@@ -1,4 +1,8 @@
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +13,7 @@ from midi_codec.command import UserError
 from tests.beam_pipelines.corpora import make_notes
 from tests.beam_pipelines.made_datasets import make_dataset
 
+ROOT = Path(__file__).parents[2]
 GROUP = "a" * 32
 NOTES = [make_notes(number, num_notes=4 + number) for number in range(7)]
 REJECTS = [
@@ -187,3 +192,12 @@ def test_a_dataset_without_pieces_of_several_programs_in_beats(tmp_path, capsys)
     assert run(str(tmp_path)) == command.OK
     out = capsys.readouterr().out
     assert "Groups" not in out and "Rejects" not in out
+
+
+def test_a_reader_may_leave_early(root):
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    line = [sys.executable, "-m", "beam_pipelines.inspect", root]
+    done = subprocess.run(line, stdout=write_end, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    os.close(write_end)
+    assert (done.returncode, "Traceback" in done.stderr, "BrokenPipe" in done.stderr) == (0, False, False)

@@ -153,7 +153,7 @@ def test_the_table_of_a_whole_corpus():
         "  salvaged                              1",
         "    clamped                             1",
         "  exact duplicates                      1",
-        "time to encode it, a core a task as fast as this one: 1 task 3 s, 2 tasks 2 s",
+        "time to encode it, a core a task as fast as this one: 1 task 3.0 s, 2 tasks 1.5 s",
     ]
 
 
