@@ -14,24 +14,23 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests import servers
+
 
 @pytest.fixture(scope="session")
-def gs_server() -> Iterator[str]:
-    """Address of a Google Cloud Storage emulator. (It does not enforce generation preconditions.)"""
-    from gcp_storage_emulator.server import create_server
-
-    server = create_server("127.0.0.1", 0, in_memory=True)
-    server.start()
-    yield f"http://127.0.0.1:{server._api._httpd.server_port}"
-    server.stop()
+def gcs_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.GcsServer]:
+    """Google Cloud Storage. (It does not enforce generation preconditions.)"""
+    with servers.gcs(tmp_path_factory.mktemp("gcs")) as server:
+        yield server
 
 
 @pytest.fixture
-def gs_bucket(gs_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
+def gs_bucket(gcs_server: servers.GcsServer, monkeypatch: pytest.MonkeyPatch) -> str:
     """A new empty bucket, `gs://…`."""
     from google.cloud import storage
 
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", gs_server)
+    for name, value in gcs_server.emulator_env.items():
+        monkeypatch.setenv(name, value)
     name = f"bucket-{uuid.uuid4().hex[:8]}"
     storage.Client.create_anonymous_client().create_bucket(name)
     return f"gs://{name}"
@@ -40,13 +39,8 @@ def gs_bucket(gs_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[str]:
     """Address of an S3 server (moto)."""
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with servers.s3() as address:
+        yield address
 
 
 @pytest.fixture
@@ -56,10 +50,8 @@ def s3_bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    for name, value in servers.s3_env(s3_server).items():
+        monkeypatch.setenv(name, value)
     name = f"bucket-{uuid.uuid4().hex[:8]}"
     boto3.client("s3").create_bucket(Bucket=name)
     return f"s3://{name}"
