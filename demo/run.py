@@ -157,7 +157,7 @@ def _corpus(plan: Plan, steps: Steps) -> tuple[str, str]:
     from beam_pipelines import corpus
 
     try:
-        found = corpus.find([plan.corpus], output=plan.path("dataset"))
+        found = corpus.find([plan.corpus], output=plan.path("dataset"), work_folder=plan.path("dataset/work"))
     except UserError as error:  # in the words the user used
         raise UserError(problem.replace("--input", "CORPUS", 1) for problem in error.problems) from error
     steps.skip("corpus", f"{found.num_inputs:,} MIDI files in {plan.corpus}")

@@ -19,14 +19,15 @@ from tests.beam_pipelines.corpora import make_midi, write_files
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
-NUM_FILES = 400
+NUM_FILES = 3000
 FLAGS = ("--num-shards", "20")
+ENGINES = ((), ("--runner=FnApiRunner",))
 WORKERS = ("--direct_num_workers=2", "--direct_running_mode=multi_processing")
 
 
 @pytest.fixture(scope="module")
 def music(tmp_path_factory) -> str:
-    files = {f"{number % 7}/{number}.mid": make_midi(number % 390) for number in range(NUM_FILES)}
+    files = {f"{number % 7}/{number}.mid": make_midi(number % 2900) for number in range(NUM_FILES)}
     return write_files(tmp_path_factory.mktemp("corpus"), {**files, "broken.mid": b"x", "cover.jpg": b""})
 
 
@@ -43,6 +44,10 @@ def start(music: str, output: Path, *flags: str) -> subprocess.Popen[str]:
     return subprocess.Popen([*line, *FLAGS, *flags], cwd=ROOT, stdout=pipes[0], stderr=pipes[1], text=True)
 
 
+def parts_in(output: Path) -> list[Path]:
+    return list((output / "work").glob("*.part"))
+
+
 def files_of(output: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(output.iterdir()) if path.name != "run_info.json"}
 
@@ -53,31 +58,26 @@ def wait_for(condition, process: subprocess.Popen[str]) -> None:
         time.sleep(0.01)
 
 
-def test_two_worker_processes_write_the_same_bytes(music, undisturbed, tmp_path):
-    process = start(music, tmp_path / "d", *WORKERS)
-    text, _ = process.communicate()
-    assert process.returncode == 0, text
-    assert files_of(tmp_path / "d") == undisturbed
-
-
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_with_status_75(music, undisturbed, tmp_path, number):
+def test_a_signal_ends_it_with_status_75(music, undisturbed, tmp_path, number, engine):
     output = tmp_path / "d"
-    process = start(music, output)
-    wait_for((output / "run_info.json").exists, process)
+    process = start(music, output, *engine)
+    wait_for(lambda: len(parts_in(output)) > 3, process)
     process.send_signal(number)
     text, _ = process.communicate(timeout=10)
     assert process.returncode == 75, text
     assert "interrupted" in text
     assert "Traceback" not in text
     assert not (output / "dataset_info.json").exists()
-    again = start(music, output)
+    assert parts_in(output)
+    again = start(music, output, *engine)
     assert again.wait() == 0
     assert files_of(output) == undisturbed
 
 
 def test_a_signal_before_the_work_begins(music, tmp_path):
-    process = start(music, tmp_path / "d")
+    process = start(music, tmp_path / "d", "--runner=FnApiRunner")
     wait_for(lambda: "apache_beam" in Path(f"/proc/{process.pid}/maps").read_text(), process)
     process.terminate()
     text, _ = process.communicate(timeout=10)
@@ -105,27 +105,38 @@ def test_a_signal_ends_the_worker_processes_too(music, tmp_path):
     assert not [pid for pid in started if Path(f"/proc/{pid}/cmdline").exists()]
 
 
-def test_kills_at_any_moment_lose_nothing_and_show_nothing_half(music, undisturbed, tmp_path):
+@pytest.mark.parametrize("engine", ENGINES)
+def test_kills_at_any_moment_lose_nothing_and_show_nothing_half(music, undisturbed, tmp_path, engine):
     output = tmp_path / "d"
     rng = random.Random(2)
-    for shards_there in (0, rng.randrange(1, 20), rng.randrange(20, 60)):
-        process = start(music, output)
-
-        def is_that_far(wanted=shards_there) -> bool:
-            return (output / "run_info.json").exists() and len(list(output.glob("*.tfrecord"))) >= wanted
-
-        wait_for(is_that_far, process)
+    num_killed = 0
+    for parts_there in (1, rng.randrange(2, 30), rng.randrange(30, 60)):
+        process = start(music, output, *engine)
+        wait_for(lambda wanted=parts_there: len(parts_in(output)) >= wanted, process)
         process.kill()
-        process.wait()
+        num_killed += process.wait() != 0
         if (output / "dataset_info.json").exists():
             break  # it was faster than the kill, which is as good
         for path in output.glob("*.tfrecord"):
             assert path.read_bytes() == undisturbed[path.name]
+    assert num_killed
     (output / ".left-behind.partial").write_bytes(b"half")
-    assert start(music, output).wait() == 0
+    assert start(music, output, *engine).wait() == 0
     assert files_of(output) == undisturbed
     assert json.loads((output / "run_info.json").read_text())["finished"]
-    assert dataset_info.load(str(output)).examples == 390
+    assert dataset_info.load(str(output)).examples == 2900
+
+
+def test_a_kill_while_shards_are_written(music, undisturbed, tmp_path):
+    output = tmp_path / "d"
+    process = start(music, output)
+    wait_for(lambda: list(output.glob("*.tfrecord")), process)
+    process.kill()
+    process.wait()
+    for path in output.glob("*.tfrecord"):
+        assert path.read_bytes() == undisturbed[path.name]
+    assert start(music, output).wait() == 0
+    assert files_of(output) == undisturbed
 
 
 def test_a_mistake_has_status_2(music, tmp_path):
@@ -138,14 +149,12 @@ def test_a_mistake_has_status_2(music, tmp_path):
     assert not os.path.exists(tmp_path / "d")
 
 
-def test_from_bucket_to_bucket(music, undisturbed, gs_bucket, tmp_path):
-    for path in Path(music).rglob("*.*"):
-        storage.write_bytes(f"{gs_bucket}/midi/{path.relative_to(music)}", path.read_bytes())
-    flags = ["--input", f"{gs_bucket}/midi", "--output", f"{gs_bucket}/dataset", *FLAGS]
+def test_a_bucket_as_output_is_minded_like_a_folder(gs_bucket, tmp_path):
+    for number in range(3):
+        storage.write_bytes(f"{gs_bucket}/midi/{number}.mid", make_midi(number))
+    flags = ["--input", f"{gs_bucket}/midi", "--output", f"{gs_bucket}/dataset"]
     assert encode_corpus.main(flags) == 0
-    for entry in storage.list_files(f"{gs_bucket}/dataset"):
-        (tmp_path / entry.path.rpartition("/")[2]).write_bytes(storage.read_bytes(entry.path))
-    assert files_of(tmp_path) == undisturbed
+    assert not storage.is_folder(f"{gs_bucket}/dataset/work")
     assert encode_corpus.main(flags) == 0  # and finds the work done
     with pytest.raises(UserError, match="holds another dataset"):
         encode_corpus.main([*flags, "--time-base", "beats"])
