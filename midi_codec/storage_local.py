@@ -64,8 +64,10 @@ def _walk(folder: str, above: frozenset[tuple[int, int]]) -> Iterator[Entry]:
 
 
 def read_bytes(path: str, max_bytes: int | None) -> bytes:
-    with open(path, "rb") as file:
-        return file.read() if max_bytes is None else file.read(max_bytes + 1)
+    with open(path, "rb", buffering=0) as file:  # `readall` asks for the size; asking for `max_bytes` costs pages
+        if max_bytes is None or os.fstat(file.fileno()).st_size <= max_bytes:
+            return file.readall()
+        return file.read(max_bytes + 1)
 
 
 def read_range(path: str, offset: int, length: int) -> bytes:
