@@ -62,7 +62,8 @@ class TickBatch:
         """
         names = ("pitch", "velocity", "program")
         columns = {name: getattr(ticks, name) for name in names}
-        notes.check_columns({**columns, "start": ticks.start * 0, "duration": ticks.end - ticks.start})
+        duration = np.minimum(ticks.end - ticks.start, MAX_GRID_TICK)  # a file's own ticks may be many more
+        notes.check_columns({**columns, "start": ticks.start * 0, "duration": duration})
         return cls(
             start=ticks.start,
             end=ticks.end,
