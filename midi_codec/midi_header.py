@@ -16,6 +16,28 @@ HEADER = struct.Struct(">4sIHHH")
 CHUNK = struct.Struct(">4sI")
 END_OF_TRACK = b"\xff\x2f\x00"  # the event, behind its delta
 MULTI_SONG_FORMAT = 2
+REASONS = frozenset(  # of a MidiError; docs/midi.md says what each means
+    {
+        "empty",
+        "too_large",
+        "no_header",
+        "truncated",
+        "bad_header_length",
+        "multi_song",
+        "bad_format",
+        "zero_division",
+        "smpte_division",
+        "no_tracks",
+        "too_many_tracks",
+        "damaged_chunk",
+        "malformed",
+        "too_costly",
+        "too_many_tempo_changes",
+        "no_notes",
+        "too_many_notes",
+        "too_long",
+    }
+)
 MAX_DIVISION = 0x7FFF  # above it, the two bytes mean frames a second (SMPTE)
 
 
