@@ -12,6 +12,7 @@ import numpy as np
 from midi_codec.dataset_info import SPLITS, DatasetInfo, Histogram
 from midi_codec.notes import DRUM_PROGRAM, MILLISECONDS, TICKS_PER_BEAT
 
+RARE_SHARE = 0.0005  # what the longest times hold together: they go into one bin
 NUM_PROGRAMS = 12  # with a line of their own
 _BEAT_EDGES = (0, 1, 2, 3, 4, 6, 8, 9, 12, 16, 18, 24, 36, 48, 72, 96, 144, 192, 288, 384, 768, 1536, 3072)
 _COARSE_BEAT_EDGES = (0, 1, 3, 6, 12, 24, 48, 96, 192, 384, 768, 1536, 3072)
@@ -78,7 +79,10 @@ def of_lengths(num_notes: Mapping[str, Sequence[int]]) -> Bars:
         histograms[split] = Histogram(values=tuple(values.tolist()), counts=tuple(counts.tolist()))
     labels = [_span(low, high - 1) for low, high in itertools.pairwise(edges)]
     ticks = [(index, f"{low:,}") for index, low in enumerate(edges[:-1]) if _is_round(low)]
-    return _trimmed(_put("num_notes", "Notes a piece", histograms, edges, labels, ticks))
+    starts = [f"{low:,}" for low in edges]
+    return _with_one_tail(
+        _trimmed(_put("num_notes", "Notes a piece", histograms, edges, labels, ticks)), labels, starts
+    )
 
 
 def _has(info: DatasetInfo, name: str) -> bool:
@@ -119,7 +123,8 @@ def _of_times(info: DatasetInfo, name: str, histograms: Mapping[str, Histogram],
     ]
     ticks = [(index, text(low)) for index, low in enumerate(edges[:-1]) if is_tick(low)]
     title = {"step": "Time between onsets", "duration": "Duration"}[name]
-    return _trimmed(_put(name, title, histograms, edges, labels, ticks))
+    starts = [text(low) for low in edges]
+    return _with_one_tail(_trimmed(_put(name, title, histograms, edges, labels, ticks)), labels, starts)
 
 
 def _put(
@@ -150,6 +155,23 @@ def _trimmed(bars: Bars) -> Bars:
         labels=bars.labels[first:last],
         counts={split: counts[first:last] for split, counts in bars.counts.items()},
         ticks=[(index - first, text) for index, text in bars.ticks if first <= index < last],
+    )
+
+
+def _with_one_tail(bars: Bars, labels: Sequence[str], starts: Sequence[str]) -> Bars:
+    """Puts the last bins that hold RARE_SHARE together at most into one; `starts` are the low ends of `labels`."""
+    totals = np.asarray(bars.totals, np.int64)
+    beyond = totals[::-1].cumsum()[::-1]  # in a bin and those behind it
+    rare = np.flatnonzero(beyond <= RARE_SHARE * totals.sum())
+    if rare.size < 2:
+        return bars
+    first = int(rare[0])
+    start = starts[list(labels).index(bars.labels[first])]
+    return dataclasses.replace(
+        bars,
+        labels=[*bars.labels[:first], f"{start} or more"],
+        counts={split: [*counts[:first], sum(counts[first:])] for split, counts in bars.counts.items()},
+        ticks=[(index, text) for index, text in bars.ticks if index <= first],
     )
 
 

@@ -49,7 +49,10 @@ def chart(bars: Bars, unit: str) -> Chart:
         summary=f"most often {bars.labels[int(main.argmax())]}" if len(bars.labels) else "",
         bins=bins,
         outline=_steps(100 * outline / highest, width) if outline.any() else "",
-        ticks=[(round((index + 0.5) * width, 2), text) for index, text in _spaced(bars.ticks, len(bars.labels))],
+        ticks=[
+            (round((index + 0.5) * width, 2) if index else 0.0, text)
+            for index, text in _spaced(bars.ticks, len(bars.labels))
+        ],
     )
 
 
@@ -70,7 +73,7 @@ def _spaced(ticks: Sequence[tuple[int, str]], num_bins: int) -> list[tuple[int, 
     """Ticks far enough from each other for their words, on a box as narrow as a phone."""
     shown: list[tuple[int, str]] = []
     for index, text in ticks:
-        room = (len(text) + len(shown[-1][1])) * 1.35 if shown else 0  # percent of the box, for both halves
+        room = (len(text) + len(shown[-1][1])) * 1.2 + 2 if shown else 0  # percent of the box, for both halves
         if not shown or (index - shown[-1][0]) * 100 / num_bins >= room:
             shown.append((index, text))
     return shown

@@ -45,7 +45,7 @@ def test_bars_and_outline_share_a_scale():
     ]
     assert chart.bins[0][3] == "a: 25.0 % of notes, 50.0 % of those held out"
     assert chart.outline == "M0 100V33.33H33.33V100.00H66.67V33.33H100.00V100"
-    assert (chart.summary, chart.ticks) == ("most often b", [(16.67, "a")])
+    assert (chart.summary, chart.ticks) == ("most often b", [(0, "a")])
 
 
 def test_without_held_out_pieces_there_is_no_outline():

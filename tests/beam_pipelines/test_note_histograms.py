@@ -97,3 +97,14 @@ def test_a_dataset_without_histograms_has_no_bars(tmp_path):
     object.__setattr__(info, "histograms", empty)
     assert note_histograms.of_dataset(info, coarse=True) == []
     assert note_histograms.of_programs(info).totals == [0]
+
+
+@pytest.mark.parametrize(
+    ("num_rare", "last"), [(1, ["50 s – 100 s", "100 s – 200 s"]), (2, ["50 s – 100 s", "100 s or more"])]
+)
+def test_the_rarest_times_share_a_bin(tmp_path, num_rare, last):
+    step = np.concatenate([np.full(4000, 60_000), 150_000 * 10 ** np.arange(num_rare)])
+    _, bars = bars_of(tmp_path, make_notes(step=[0, *step]), coarse=True)
+    assert bars["step"].labels[-2:] == last
+    assert bars["step"].totals[-2:] == [4000, num_rare]
+    assert sum(bars["step"].totals) == 4001 + num_rare
