@@ -113,7 +113,9 @@ class _Reader:
             except MidiError as error:
                 refused[row] = error
         rows = list(headers)
-        reading = symusic_reader.read_many([datas[row] for row in rows], list(headers.values()), self._limits)
+        reading = symusic_reader.read_many(
+            [datas[row] for row in rows], list(headers.values()), self._limits, apply_sustain=self._apply_sustain
+        )
         refused |= {rows[file]: error for file, error in reading.errors.items()}
         refused |= self._add(reading.ticks, [rows[file] for file in reading.files])
         for row in (rows[file] for file in reading.left):

@@ -19,13 +19,14 @@ from collections.abc import Sequence
 import numpy as np
 from symusic.core import ScoreTick
 
-from midi_codec import byte_checks, symusic_notes, track_reader
+from midi_codec import byte_checks, symusic_notes, symusic_pedals, track_reader
 from midi_codec.byte_checks import TEMPO_EVENT, Appearance
 from midi_codec.midi_header import CHUNK, END_OF_TRACK, HEADER, Header, Limits, MidiError
 from midi_codec.midi_ticks import TickBatch
 from midi_codec.notes import DRUM_PROGRAM
 from midi_codec.piece_offsets import offsets_of
 from midi_codec.symusic_notes import ROW
+from midi_codec.symusic_pedals import PedalColumns
 
 SENTINEL_TEMPO = b"\xff\x51\x03\x00\x00\x00"  # stands behind the delta of the end-of-track event
 SENTINEL_DELTA = b"\xc0\x80\x80\x00"
@@ -58,6 +59,7 @@ class _Columns:
     num_notes: list[int] = dataclasses.field(default_factory=list)  # of each track
     programs: list[int] = dataclasses.field(default_factory=list)  # of each track
     track_offsets: list[int] = dataclasses.field(default_factory=lambda: [0])  # of each file, and the end
+    pedals: PedalColumns | None = None  # of each track, when they are to be applied
 
     def add(self, file: int, score: ScoreTick, tempos: dict[str, np.ndarray], num_tempos: int) -> None:
         self.files.append(file)
@@ -72,7 +74,11 @@ class _Columns:
 
     def join(self, divisions: list[int]) -> TickBatch:
         rows = np.frombuffer(b"".join(self.notes), ROW)
-        start = rows["time"].astype(np.int32)
+        start, pitch = rows["time"].astype(np.int32), rows["pitch"].astype(np.uint8)
+        end = start + rows["duration"]  # below 2**31: sums that could be more were left
+        if self.pedals is not None:
+            group = np.repeat(np.arange(len(self.num_notes)), self.num_notes)
+            end = self.pedals.extend(start=start, end=end, pitch=pitch, group=group)
         ticks, microseconds = (
             np.concatenate([np.empty(0, np.int32), *(tempos[name] for tempos in self.tempos)])
             for name in ("time", "mspq")
@@ -80,8 +86,8 @@ class _Columns:
         meant = microseconds > 0
         return TickBatch(
             start=start,
-            end=start + rows["duration"],  # below 2**31: sums that could be more were left
-            pitch=rows["pitch"].astype(np.uint8),
+            end=end,
+            pitch=pitch,
             velocity=rows["velocity"].astype(np.uint8),
             program=np.repeat(np.array(self.programs, np.uint8), self.num_notes),
             offsets=offsets_of(self.num_notes)[self.track_offsets],
@@ -92,9 +98,13 @@ class _Columns:
         )
 
 
-def read_many(datas: Sequence[bytes], headers: Sequence[Header], limits: Limits) -> Reading:
+def read_many(
+    datas: Sequence[bytes], headers: Sequence[Header], limits: Limits, *, apply_sustain: bool = False
+) -> Reading:
     """Reads the files that symusic reads as written."""
-    columns, left, errors = _Columns(), [], {}
+    columns = _Columns(pedals=PedalColumns() if apply_sustain else None)
+    left: list[int] = []
+    errors: dict[int, MidiError] = {}
     for file, appearance in enumerate(byte_checks.look_at(datas, TICK_LIMIT)):
         try:
             if not _read(file, datas[file], headers[file], appearance, columns):
@@ -130,7 +140,7 @@ def _read(file: int, data: bytes, header: Header, appearance: Appearance, column
     if ESCAPE in data and _has_escape_event(data, header):
         return False
     try:
-        score = ScoreTick.from_midi(_with_sentinels(data, header))
+        score = ScoreTick.from_midi(_with_sentinels(data, header, with_markers=columns.pedals is not None))
     except (RuntimeError, ValueError) as error:
         raise MidiError("malformed", f"malformed MIDI: {error}") from error
     tempos = score.tempos.numpy()
@@ -140,6 +150,11 @@ def _read(file: int, data: bytes, header: Header, appearance: Appearance, column
         return False
     if appearance.may_be_late and byte_checks.sum_of_deltas(data, num_tempos=num_tempos) >= TICK_LIMIT:
         return False
+    if columns.pedals is not None:
+        if any(symusic_pedals.may_name_programs_twice(data[begin:stop]) for begin, stop in header.tracks):
+            return False
+        if tempos["time"][microseconds == 0].max() >= SENTINEL_TICKS or not columns.pedals.add(score, SENTINEL_TICKS):
+            return False
     columns.add(file, score, tempos, num_tempos)
     return True
 
@@ -164,19 +179,25 @@ def _replace_tempos(ticks: TickBatch, replaced: dict[int, tuple[np.ndarray, np.n
     )
 
 
-def _with_sentinels(data: bytes, header: Header) -> bytes:
-    """The header and the tracks alone, sentinels added; every track ends in an end-of-track event."""
+def _with_sentinels(data: bytes, header: Header, *, with_markers: bool = False) -> bytes:
+    """The header and the tracks alone, sentinels added; every track ends in an end-of-track event.
+
+    With markers, `symusic_pedals` can tell channels apart.
+    """
     pieces = [HEADER.pack(b"MThd", HEADER.size - CHUNK.size, 1, len(header.tracks), header.division)]
     for begin, stop in header.tracks:
         events = data[begin : stop - len(END_OF_TRACK)]
-        sentinel = _sentinel(events)
+        sentinel = _sentinel(events, with_markers)
         pieces += [CHUNK.pack(b"MTrk", len(events) + len(sentinel)), events, sentinel]
     return b"".join(pieces)
 
 
-def _sentinel(events: bytes) -> bytes:
+def _sentinel(events: bytes, with_markers: bool) -> bytes:
     """For the channels that any byte of the track names; more than are used do no harm."""
-    ends = b"".join([ends for status, ends in ALL_ENDS.items() if status in events])
+    statuses = [status for status in ALL_ENDS if status in events]
+    ends = b"".join([ALL_ENDS[status] for status in statuses])
+    if with_markers:
+        ends += b"".join(map(symusic_pedals.marker, statuses))
     return SENTINEL_TEMPO + SENTINEL_DELTA + (ends + b"\x00")[1:] + END_OF_TRACK
 
 
