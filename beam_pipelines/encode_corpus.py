@@ -77,6 +77,9 @@ def main(argv: Sequence[str]) -> int:
             return _run_share(job, works, share, corpus.num_inputs, stop)
         output_folder.prepare(args.output, run_info, will_write=job.file_names())
         info = _run(job, works, beam_flags, corpus.num_inputs, stop)
+    if template := _template_path(beam_flags):
+        print(f"template in {template}; a job made from it writes the dataset")
+        return command.OK
     if info is None:
         raise ledger.nothing_kept(args.output, ledger.read(args.output, ledger.REJECTS))
     seconds = time.monotonic() - began
@@ -99,11 +102,13 @@ def _survey(args: argparse.Namespace, beam_flags: Sequence[str]) -> int:
 def _run(
     job: Job, works: Sequence[Work], beam_flags: Sequence[str], num_inputs: int, stop: StopSignal
 ) -> DatasetInfo | None:
-    """The whole encode; None where no piece was kept."""
+    """The whole encode; None where no piece was kept, or where a template was wanted and nothing was run."""
     if not beam_flags:
         return local_run.run(job, works, num_inputs=num_inputs, stop=stop)
     pipeline = _import_pipeline()
     pipeline.run(job, works, pipeline.make_options(beam_flags), num_inputs=num_inputs, stop=stop)
+    if _template_path(beam_flags):
+        return None
     if storage.exists(storage.join(job.output, dataset_info.FILE_NAME)):
         return dataset_info.load(job.output)
     if not storage.exists(storage.join(job.output, ledger.file_name(ledger.REJECTS))):
@@ -152,6 +157,10 @@ def _find_corpus(args: argparse.Namespace, work_folder: str, problems: list[str]
     except UserError as error:
         problems += error.problems
         return None
+
+
+def _template_path(beam_flags: Sequence[str]) -> str | None:
+    return _import_pipeline().template_path(beam_flags) if beam_flags else None
 
 
 def _import_pipeline() -> Any:

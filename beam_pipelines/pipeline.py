@@ -20,7 +20,13 @@ from typing import NamedTuple
 import apache_beam as beam
 import numpy as np
 from apache_beam.metrics import Metrics
-from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions, _BeamArgumentParser
+from apache_beam.options.pipeline_options import (
+    GoogleCloudOptions,
+    PipelineOptions,
+    SetupOptions,
+    StandardOptions,
+    _BeamArgumentParser,
+)
 
 from beam_pipelines import additions, output_folder, parts, publish
 from beam_pipelines.encode_job import Job, Work
@@ -54,7 +60,15 @@ def make_options(flags: Sequence[str]) -> PipelineOptions:
     options = PipelineOptions(list(flags))
     standard = options.view_as(StandardOptions)
     standard.runner = standard.runner or DEFAULT_RUNNER
+    setup = options.view_as(SetupOptions)
+    if setup.save_main_session is None:  # Dataflow's default is yes, and nothing of ours is in it
+        setup.save_main_session = False
     return options
+
+
+def template_path(flags: Sequence[str]) -> str | None:
+    """Where the flags want a template for Dataflow to go; running the pipeline then stages it and no more."""
+    return PipelineOptions(list(flags)).view_as(GoogleCloudOptions).template_location
 
 
 def build(pipeline: beam.Pipeline, job: Job, works: Sequence[Work], *, progress_path: str | None = None) -> None:
