@@ -29,7 +29,7 @@ class Case:
     examples: tuple[tuple[str, str], ...]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)  # a large dataset has a million of them
 class Head:
     """What a record says of its piece, and where it lies."""
 

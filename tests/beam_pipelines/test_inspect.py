@@ -8,7 +8,7 @@ import pytest
 
 from beam_pipelines import dataset_contents, inspect, ledger
 from beam_pipelines.dataset_contents import Case, Group
-from midi_codec import command, dataset_info
+from midi_codec import command, dataset_info, storage
 from midi_codec.command import UserError
 from tests.beam_pipelines.corpora import make_notes
 from tests.beam_pipelines.made_datasets import make_dataset
@@ -201,3 +201,17 @@ def test_a_reader_may_leave_early(root):
     done = subprocess.run(line, stdout=write_end, stderr=subprocess.PIPE, text=True, cwd=ROOT)
     os.close(write_end)
     assert (done.returncode, "Traceback" in done.stderr, "BrokenPipe" in done.stderr) == (0, False, False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bucket", ["gs_bucket", "s3_bucket"])
+def test_a_dataset_in_a_bucket(root, bucket, request, capsys):
+    url = request.getfixturevalue(bucket)
+    for path in Path(root).iterdir():
+        storage.write_bytes(f"{url}/data/{path.name}", path.read_bytes())
+    assert run(root) == command.OK
+    local = capsys.readouterr().out
+    assert run(f"{url}/data") == command.OK
+    assert capsys.readouterr().out == local.replace(root, f"{url}/data")
+    assert run(f"{url}/data", "--html", f"{url}/page.html") == command.OK
+    assert b"truncated" in storage.read_bytes(f"{url}/page.html")
