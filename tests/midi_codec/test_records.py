@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from midi_codec import records
+from midi_codec.note_batch import NoteBatch
 from midi_codec.notes import BEATS, MILLISECONDS, Notes
 from midi_codec.records import Piece
 
@@ -42,6 +43,48 @@ CASES = {
     "long_steps": make_notes(300, highest_step=200_000),
     "short_steps": make_notes(300, highest_step=30),
 }
+
+
+# Many pieces at once.
+
+
+def test_batches_give_the_bytes_of_single_pieces():
+    pieces = [notes for notes in CASES.values() for _ in range(2)]
+    batch = NoteBatch.from_notes(pieces, MILLISECONDS)
+    sources = [f"{index}/prélude\udcff.mid" for index in range(len(pieces))]
+    packed = records.serialize_batch(batch, piece_ids=batch.piece_ids(), sources=sources)
+    for record, notes, source in zip(packed, pieces, sources, strict=True):
+        piece_id = notes.piece_id
+        want = records.serialize_columns(piece_id=piece_id, group_id=piece_id, source=source, notes=notes)
+        assert record == want
+
+
+def test_silence_before_the_first_onset_is_not_in_a_record():
+    notes = make_notes(5)
+    late = dataclasses.replace(notes, start=notes.start + 700)
+    packed = [
+        records.serialize_batch(NoteBatch.from_notes([each], MILLISECONDS), piece_ids=["a"], sources=["b"])
+        for each in (notes, late)
+    ]
+    assert packed[0] == packed[1]
+
+
+@pytest.mark.parametrize("name", ["none", "one", "129", "20000", "large"])
+def test_the_group_is_replaced_in_place(name):
+    notes = CASES[name]
+    record = records.serialize_columns(piece_id="1" * 32, group_id="2" * 32, source="s", notes=notes)
+    want = records.serialize_columns(piece_id="1" * 32, group_id="3" * 32, source="s", notes=notes)
+    assert records.set_group(record, "3" * 32) == want
+
+
+def test_a_group_that_does_not_fit_is_refused():
+    record = records.serialize_example(make_piece(make_notes(3)))
+    with pytest.raises(ValueError, match="group_id is 'groups', want 5 characters"):
+        records.set_group(record, "groups")
+    with pytest.raises(ValueError, match="damaged at byte"):
+        records.set_group(record[:-1], "other")
+    with pytest.raises(ValueError, match="damaged at byte"):
+        records.set_group(record.replace(b"group_id", b"group_ib"), "other")
 
 
 def of_tensorflow(piece: Piece) -> bytes:

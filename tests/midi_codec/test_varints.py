@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from midi_codec import varints
+from midi_codec.piece_offsets import offsets_of
 
 KNOWN = {0: "00", 1: "01", 127: "7f", 128: "8001", 300: "ac02", 16383: "ff7f", 16384: "808001", 2**31 - 1: "ffffffff07"}
 
@@ -23,6 +24,16 @@ def test_columns_come_back(high):
     assert packed == b"".join(varints.encode_one(value) for value in values.tolist())
     assert varints.decode(packed).tolist() == values.tolist()
     assert varints.encode(values.astype(np.uint32)) == packed
+
+
+def test_pieces_of_all_widths_side_by_side():
+    pieces = [[], [5, 127], [0], [128, 3], [], [2**31 - 1, 1, 300], [16383], [16384, 0], [2**20], [7]]
+    values = np.array([value for piece in pieces for value in piece])
+    encoded = varints.encode_pieces(values, offsets_of([len(piece) for piece in pieces]))
+    assert encoded == [b"".join(map(varints.encode_one, piece)) for piece in pieces]
+    assert varints.encode_pieces(values[:0], offsets_of([])) == []
+    with pytest.raises(ValueError, match=r"values\[1\] is -3, want 0 or more"):
+        varints.encode_pieces(np.array([7, -3, 200]), offsets_of([1, 2]))
 
 
 def test_nothing_is_nothing():
