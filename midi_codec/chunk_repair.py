@@ -16,6 +16,7 @@ MTRK, MTHD = b"MTrk", b"MThd"
 SIX = b"\0\0\0\6"  # the length of a header
 FIELDS = struct.Struct(">HHH")  # behind name and length
 MAX_WRONG_LETTERS = 2  # in the name of a chunk that is taken for a track
+MAX_CHUNKS = 1 << 16  # that are looked at, tracks or not
 FRAME_RATES = {24: (24, 1), 25: (25, 1), 29: (30_000, 1001), 30: (30, 1)}  # frames in how many seconds, by SMPTE code
 
 
@@ -78,7 +79,9 @@ def find_tracks(data: bytes, offset: int) -> Iterator[TrackBounds]:
     A chunk's length is believed when another chunk, or nothing, begins behind it. Otherwise the track reaches
     to the next `MTrk`, or to the end. Bytes in between that are no chunk are stepped over.
     """
-    while 0 <= offset <= len(data) - CHUNK.size:
+    for _ in range(MAX_CHUNKS):
+        if not 0 <= offset <= len(data) - CHUNK.size:
+            return
         kind, length = CHUNK.unpack_from(data, offset)
         if kind == MTHD:
             return

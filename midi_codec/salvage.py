@@ -27,6 +27,7 @@ from midi_codec.track_repair import RepairedTrack
 CLAMPED, UNWRAPPED, REPAIRED = "clamped", "unwrapped", "repaired"
 RUNGS = (CLAMPED, UNWRAPPED, REPAIRED)
 HOPELESS = frozenset({"empty", "too_large", "too_many_tracks", "too_many_notes", "too_many_tempo_changes", "too_long"})
+MAX_BYTES = 3 << 18  # of all tracks: strict reading may have cost as much before
 MAX_SILENCE_MILLISECONDS = 300_000  # in a file with mended faults: a delta made of noise is long
 MIN_SOUND_SHARE = 0.5  # of the bytes of all tracks: below it, what looks like notes may be noise
 
@@ -98,7 +99,7 @@ def walk(data: bytes, limits: Limits) -> Walk | None:
     bounds = list(itertools.islice(found, limits.max_tracks + 1))
     if not 0 < len(bounds) <= limits.max_tracks:
         return None
-    if sum(track.stop - track.begin for track in bounds) > limits.max_slow_bytes:
+    if sum(track.stop - track.begin for track in bounds) > min(limits.max_slow_bytes, MAX_BYTES):
         return None
     return Walk(header, _read_tracks(data, bounds), strict is not None)
 

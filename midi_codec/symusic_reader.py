@@ -143,6 +143,8 @@ def _read(file: int, data: bytes, header: Header, appearance: Appearance, column
         score = ScoreTick.from_midi(_with_sentinels(data, header, with_markers=columns.pedals is not None))
     except (RuntimeError, ValueError) as error:
         raise MidiError("malformed", f"malformed MIDI: {error}") from error
+    except MemoryError:  # it sets much aside for each program of each channel
+        return False
     tempos = score.tempos.numpy()
     microseconds = tempos["mspq"]
     num_tempos = int(np.count_nonzero(microseconds))
@@ -214,7 +216,7 @@ def _has_escape_event(data: bytes, header: Header) -> bool:
         return False
     try:
         ScoreTick.from_midi(_with_sentinels(data.replace(ESCAPE, UNDEFINED), header))
-    except (RuntimeError, ValueError):
+    except (RuntimeError, ValueError, MemoryError):
         return True
     return False
 

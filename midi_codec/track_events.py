@@ -48,6 +48,7 @@ class TrackEvents:
     stop: int = 0  # behind its last byte
     has_end: bool = False  # whether it is the end-of-track event
     damage: str | None = None  # where and why reading stopped before the end, if it did
+    num_silent: int = 0  # of the first messages, known not to be notes
     repairs: array = dataclasses.field(default_factory=lambda: array("q"))  # rows: `cut`'s, then the kind
 
     def note_repair(self, position: int, tick: int, kind: int) -> None:
@@ -118,6 +119,11 @@ def read_events(
     return events
 
 
+def has_notes(events: TrackEvents, first: int = 0) -> bool:
+    """Whether any message from the first on is of a note."""
+    return any(message >> 16 < CONTROL_CHANGE for message in events.messages[first:])
+
+
 def _clamp(events: TrackEvents, status: int, first: int, second: int, *, repair: bool) -> tuple[int, int]:
     if not repair:
         raise _Damage(f"data byte {max(first, second):#04x} in a message {status:#04x}, want at most 0x7f")
@@ -127,8 +133,9 @@ def _clamp(events: TrackEvents, status: int, first: int, second: int, *, repair:
 
 def _may_go_on(events: TrackEvents, position: int, stop: int, tick: int) -> bool:
     """Whether an end of track may be a mistake: bytes follow, and nothing has sounded."""
-    if position >= stop or any(message >> 16 < 0xA0 for message in events.messages[:1024]):
+    if position >= stop or has_notes(events, events.num_silent):
         return False
+    events.num_silent = len(events.messages)
     events.note_repair(position, tick, PAST_END)
     return True
 

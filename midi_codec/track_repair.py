@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from midi_codec.chunk_repair import TrackBounds
-from midi_codec.track_events import CLAMPED, CONTROL_CHANGE, REPAIR_FIELDS, TrackEvents, read_events
+from midi_codec.track_events import CLAMPED, REPAIR_FIELDS, TrackEvents, has_notes, read_events
 
 SOUND_BYTES = 64  # that must follow a mended fault, unless the track comes to its end
 MAX_SKIPPED_BYTES = 1024  # in front of a track's first note
@@ -34,10 +34,6 @@ class RepairedTrack:
     @property
     def has_notes(self) -> bool:
         return has_notes(self.events)
-
-
-def has_notes(events: TrackEvents) -> bool:
-    return any(message >> 16 < CONTROL_CHANGE for message in events.messages)
 
 
 def read_tracks(data: bytes, bounds: Sequence[TrackBounds], *, past_end: bool = False) -> list[RepairedTrack]:
