@@ -54,18 +54,18 @@ class Tally:
         if not values.size:
             return
         dense = self._dense[SPLITS[place]][name]
-        lowest, highest = int(values.min()), int(values.max())
-        self._note_top(SPLITS[place], name, highest)
-        if highest >= len(dense):
+        if values[0] == values[-1] and (values == values[0]).all() and values[0] < len(dense):  # a program, as a rule
+            self._note_top(SPLITS[place], name, int(values[0]))
+            dense[values[0]] += sign * len(values)
+            return
+        if values.dtype != np.uint8 and values.max() >= len(dense):
             is_rare = values >= len(dense)
             distinct, counts = np.unique(values[is_rare], return_counts=True)
             self._add_rare(SPLITS[place], name, distinct, sign * counts)
             values = values[~is_rare]
-        if lowest == highest < len(dense):  # a program, as a rule
-            dense[lowest] += sign * len(values)
-        else:
-            counts = np.bincount(values)
-            dense[: len(counts)] += sign * counts
+        counts = np.bincount(values)
+        self._note_top(SPLITS[place], name, len(counts) - 1)
+        dense[: len(counts)] += sign * counts
 
     def _note_top(self, split: str, name: str, highest: int) -> None:
         self._tops[split, name] = max(self._tops[split, name], min(highest + 1, _SIZES[name]))
