@@ -27,6 +27,8 @@ from apache_beam.options.pipeline_options import (
     StandardOptions,
     _BeamArgumentParser,
 )
+from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
+from apache_beam.runners import create_runner
 
 from beam_pipelines import additions, output_folder, parts, publish
 from beam_pipelines.encode_job import Job, Work
@@ -44,7 +46,7 @@ POLL_SECONDS = 0.2
 
 
 def problems_in_flags(flags: Sequence[str]) -> list[str]:
-    """Sentences on flags that none of Beam's option classes knows; Beam itself only warns."""
+    """Sentences on flags that Beam does not know, of which it only warns itself, and on those that a runner misses."""
     parser = _BeamArgumentParser(allow_abbrev=False, add_help=False)
     for options in PipelineOptions.__subclasses__():
         options._add_argparse_args(parser)
@@ -52,7 +54,14 @@ def problems_in_flags(flags: Sequence[str]) -> list[str]:
     named = [flag for flag in unknown if flag.startswith("-")]
     if named:
         return [f"unknown flag {flag.split('=')[0]}: neither this command nor Apache Beam has it" for flag in named]
-    return [f"unexpected argument {text!r}" for text in unknown]
+    if unknown:
+        return [f"unexpected argument {text!r}" for text in unknown]
+    options = make_options(flags)
+    try:
+        runner = create_runner(options.view_as(StandardOptions).runner)
+    except ValueError as error:  # no such runner
+        return [str(error)]
+    return PipelineOptionsValidator(options, runner).validate()
 
 
 def make_options(flags: Sequence[str]) -> PipelineOptions:

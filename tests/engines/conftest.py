@@ -2,34 +2,45 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from midi_codec import midi_file, storage
-from tests.beam_pipelines.corpora import make_notes, write_files
+from midi_codec.notes import Notes
+from tests.beam_pipelines.corpora import write_files
 from tests.engines import runs
 from tests.servers import GcsServer, MetadataServer, metadata
 
 NUM_PIECES = 60
+PLAIN = (66, {"exact": 10, "near": 0}, {"empty": 1, "no_header": 1}, 6)  # so each kind is there to be got wrong
+
+
+def _make_piece(number: int, *, higher: int = 0) -> bytes:
+    """Two hundred notes on a piano, another piece for each number."""
+    rng = np.random.default_rng(number)
+    size = 200
+    notes = Notes.from_columns(
+        pitch=rng.integers(30, 90, size) + higher,
+        velocity=rng.integers(1, 128, size),
+        start=np.cumsum(rng.integers(20, 600, size)),
+        duration=rng.integers(10, 900, size),
+        program=np.zeros(size, int),
+    )
+    return midi_file.serialize(notes)
 
 
 def _make_music() -> dict[str, bytes]:
     """Pieces, some of them twice, some a third higher, and what is no piece."""
-    pieces = {number: make_notes(number, num_notes=120) for number in range(NUM_PIECES)}
-    files = {f"{number % 5}/{number}.mid": midi_file.serialize(notes) for number, notes in pieces.items()}
-    for number in range(0, NUM_PIECES, 7):
-        files[f"again/{number}.mid"] = files[f"{number % 5}/{number}.mid"]
-    for number in range(0, NUM_PIECES, 11):
-        files[f"higher/{number}.mid"] = midi_file.serialize(_higher(pieces[number]))
-    return {**files, "broken.mid": b"x", "empty.mid": b"", "cover.jpg": b"", "ä b%20#?.mid": files["1/1.mid"]}
-
-
-def _higher(notes):
-    columns = {name: getattr(notes, name) for name in ("pitch", "velocity", "start", "duration", "program")}
-    return type(notes).from_columns(**{**columns, "pitch": (columns["pitch"].astype(int) + 4) % 128})
+    files = {f"{number % 5}/{number}.mid": _make_piece(number) for number in range(NUM_PIECES)}
+    again = {f"again/{number}.mid": _make_piece(number) for number in range(0, NUM_PIECES, 7)}
+    higher = {f"higher/{number}.mid": _make_piece(number, higher=4) for number in range(0, NUM_PIECES, 11)}
+    odd = {"broken.mid": b"x", "empty.mid": b"", "cover.jpg": b"", "ä b%20#?.mid": _make_piece(1)}
+    return {**files, **again, **higher, **odd}
 
 
 @pytest.fixture(scope="session")
@@ -42,7 +53,10 @@ def plain(music, tmp_path_factory) -> dict[str, bytes]:
     """The dataset of the default run."""
     output = tmp_path_factory.mktemp("plain") / "d"
     runs.encode(music, output)
-    return runs.files_of(output)
+    files = runs.files_of(output)
+    info = json.loads(files["dataset_info.json"])
+    assert (info["examples"], info["duplicates"], info["rejects"], info["groups"]["groups"]) == PLAIN
+    return files
 
 
 @pytest.fixture(scope="session")

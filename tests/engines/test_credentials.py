@@ -11,9 +11,9 @@ pytestmark = pytest.mark.slow
 
 WANTED = {
     "gs": "gs:// needs Google credentials and there are none; run `gcloud auth application-default login`, "
-    "or set GOOGLE_APPLICATION_CREDENTIALS",
+    "or set GOOGLE_APPLICATION_CREDENTIALS; in a cluster, give the pod a service account",
     "s3": "s3:// needs AWS credentials and there are none; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
-    "or run `aws configure`",
+    "or run `aws configure`; in a cluster, give the pod a service account",
 }
 
 
