@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from midi_codec.note_batch import NoteBatch
-from midi_codec.notes import BEATS, DRUM_PROGRAM, MILLISECONDS
+from midi_codec.notes import BEATS, COLUMN_DTYPES, DRUM_PROGRAM, MILLISECONDS
 
 NUM_VALUES = 128
 DTYPE = np.uint16
@@ -31,6 +31,7 @@ _NUM_MORE_OF_DRUMS = 3  # rhythms of the same few drums are common to much music
 _LONGER = np.float32(1.7)  # times as long as the other half
 _BIN_BITS = NUM_VALUES.bit_length() - 1
 _NOTHING = np.uint32(0xFFFFFFFF)  # above every hash
+_NOTES_AT_ONCE = 1 << 16  # what the steps between make of so many fits a processor's cache
 
 
 class _Grid(NamedTuple):
@@ -59,8 +60,25 @@ def of_batch(batch: NoteBatch) -> np.ndarray:
 
     Drums count only in pieces that have nothing else.
     """
-    bins = np.full(len(batch) * NUM_VALUES, _NOTHING, np.uint32)
-    chords = _chords(batch)
+    rows = np.empty((len(batch), NUM_VALUES), DTYPE)
+    step = max(1, len(batch) * _NOTES_AT_ONCE // max(1, len(batch.start)))
+    for begin in range(0, len(batch), step):
+        rows[begin : begin + step] = _smallest_in_bins(_chords(_slice(batch, begin, min(begin + step, len(batch)))))
+    return rows
+
+
+def _slice(batch: NoteBatch, begin: int, end: int) -> NoteBatch:
+    """Pieces `begin` to `end`; the columns are views."""
+    notes = slice(batch.offsets[begin], batch.offsets[end])
+    columns = {name: getattr(batch, name)[notes] for name in COLUMN_DTYPES}
+    offsets = batch.offsets[begin : end + 1] - batch.offsets[begin]
+    return NoteBatch(**columns, offsets=offsets, tempo=batch.tempo[begin:end], time_base=batch.time_base)
+
+
+def _smallest_in_bins(chords: _Chords) -> np.ndarray:
+    """`[pieces, NUM_VALUES]`, the fingerprints."""
+    num_pieces = len(chords.is_drums)
+    bins = np.full(num_pieces * NUM_VALUES, _NOTHING, np.uint32)
     if len(chords.piece) > _NUM_INTERVALS:
         hashes, is_counted = _hash_features(chords)
         if chords.is_drums.any():
@@ -74,7 +92,7 @@ def of_batch(batch: NoteBatch) -> np.ndarray:
     bins >>= np.uint32(16)
     np.maximum(bins, EMPTY + 1, out=bins)
     bins[is_empty] = EMPTY
-    rows = bins.astype(DTYPE).reshape(len(batch), NUM_VALUES)
+    rows = bins.astype(DTYPE).reshape(num_pieces, NUM_VALUES)
     rows[np.count_nonzero(rows, axis=1) < MIN_FILLED] = EMPTY
     return rows
 

@@ -241,7 +241,9 @@ def test_drums_alone():
     assert agreement(one, other) < 0.1
 
 
-def test_a_row_depends_on_its_piece_alone():
+@pytest.mark.parametrize("notes_at_once", [1, 1000, 1 << 16])
+def test_a_row_depends_on_its_piece_alone(monkeypatch, notes_at_once):
+    monkeypatch.setattr(fingerprints, "_NOTES_AT_ONCE", notes_at_once)
     pieces = [make_music(1), make_drums(1), make_music(2, num_chords=3), make_drums(2, num_strokes=8), make_music(3)]
     together = of(*pieces)
     assert np.array_equal(together, np.concatenate([of(piece) for piece in pieces]))
