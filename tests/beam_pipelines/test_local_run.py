@@ -15,7 +15,8 @@ NUM_FILES = 130  # three chunks of at most 50
 
 @pytest.fixture
 def music(tmp_path) -> str:
-    return write_files(tmp_path / "music", {f"{number:03d}.mid": make_midi(number % 120) for number in range(NUM_FILES)})
+    files = {f"{number:03d}.mid": make_midi(number % 120) for number in range(NUM_FILES)}
+    return write_files(tmp_path / "music", files)
 
 
 @pytest.fixture
