@@ -14,6 +14,7 @@ left for `track_reader`. docs/midi.md has the table.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -33,9 +34,7 @@ SENTINEL_DELTA = b"\xc0\x80\x80\x00"
 SENTINEL_TICKS = 2**27  # the same as a number: a real end that late makes the file slow to read, not wrong
 TICK_LIMIT = 2**31 - 2 * SENTINEL_TICKS
 SYSEX, ESCAPE, UNDEFINED = b"\xf0", b"\xf7", b"\xf4"  # as status bytes
-ALL_ENDS = {  # by the note-on status: the ends of all keys of a channel, each behind a delta of 0
-    status: b"".join(bytes([0, status - 0x10, pitch, 0]) for pitch in range(128)) for status in range(0x90, 0xA0)
-}
+NOTE_ONS = bytes(range(0x90, 0xA0))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -189,18 +188,24 @@ def _with_sentinels(data: bytes, header: Header, *, with_markers: bool = False) 
     pieces = [HEADER.pack(b"MThd", HEADER.size - CHUNK.size, 1, len(header.tracks), header.division)]
     for begin, stop in header.tracks:
         events = data[begin : stop - len(END_OF_TRACK)]
-        sentinel = _sentinel(events, with_markers)
+        sentinel = _sentinel(bytes(filter(events.__contains__, NOTE_ONS)), with_markers)  # named by any byte
         pieces += [CHUNK.pack(b"MTrk", len(events) + len(sentinel)), events, sentinel]
     return b"".join(pieces)
 
 
-def _sentinel(events: bytes, with_markers: bool) -> bytes:
-    """For the channels that any byte of the track names; more than are used do no harm."""
-    statuses = [status for status in ALL_ENDS if status in events]
-    ends = b"".join([ALL_ENDS[status] for status in statuses])
+@functools.lru_cache(maxsize=512)
+def _sentinel(note_ons: bytes, with_markers: bool) -> bytes:
+    """For the channels of these note-on statuses; more than are used do no harm."""
+    ends = b"".join(map(_all_ends, note_ons))
     if with_markers:
-        ends += b"".join(map(symusic_pedals.marker, statuses))
+        ends += b"".join(map(symusic_pedals.marker, note_ons))
     return SENTINEL_TEMPO + SENTINEL_DELTA + (ends + b"\x00")[1:] + END_OF_TRACK
+
+
+def _all_ends(note_on: int) -> bytes:
+    """The ends of all keys of a channel, each behind a delta of 0, all under the status of the first."""
+    first, *others = (bytes([0, pitch, 0]) for pitch in range(128))
+    return b"".join([first[:1], bytes([note_on - 0x10]), first[1:], *others])
 
 
 def _has_escape_event(data: bytes, header: Header) -> bool:
@@ -210,7 +215,7 @@ def _has_escape_event(data: bytes, header: Header) -> bool:
     symusic stop there; in the payload of a message or in a delta it changes nothing of the structure.
     """
     position = data.find(ESCAPE)
-    while position >= 0 and (data[position - 1] > 0x7F or _is_payload(data, position)):  # a delta ends below 0x80
+    while position >= 0 and _is_payload(data, position):
         position = data.find(ESCAPE, position + 1)
     if position < 0:
         return False
