@@ -80,7 +80,7 @@ def find_tracks(data: bytes, offset: int) -> Iterator[TrackBounds]:
     to the next `MTrk`, or to the end. Bytes in between that are no chunk are stepped over.
     """
     for _ in range(MAX_CHUNKS):
-        if not 0 <= offset <= len(data) - CHUNK.size:
+        if offset > len(data) - CHUNK.size:
             return
         kind, length = CHUNK.unpack_from(data, offset)
         if kind == MTHD:
@@ -91,13 +91,20 @@ def find_tracks(data: bytes, offset: int) -> Iterator[TrackBounds]:
             offset = begin + length
             yield TrackBounds(begin, offset, True)
         elif kind == MTRK:
-            following = data.find(MTRK, begin)
-            offset = following if following >= 0 else len(data)
+            offset = _next_chunk(data, begin)
             yield TrackBounds(begin, offset, False)
         elif leads_on and kind.isalnum():
             offset = begin + length
         else:
-            offset = data.find(MTRK, offset + 1)
+            offset = _next_chunk(data, offset + 1)
+
+
+def _next_chunk(data: bytes, begin: int) -> int:
+    """Where the next track, or the next file, begins; the end when there is none."""
+    track = data.find(MTRK, begin)
+    track = track if track >= 0 else len(data)
+    header = data.find(MTHD, begin, track)
+    return header if header >= 0 else track
 
 
 def _resembles_track(kind: bytes) -> bool:
