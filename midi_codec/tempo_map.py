@@ -37,8 +37,7 @@ class TempoMaps:
         """`[stretches]` microseconds times the division before each."""
         lasted = np.zeros(len(files), np.int64)
         lasted[1:] = np.diff(self.begins) * self.microseconds[:-1]
-        lasted[self.offsets[:-1]] = 0
-        total = lasted.cumsum()
+        total = lasted.cumsum()  # over all files: what came before a file is taken off
         return total - total[self.offsets[:-1]][files]
 
     def at(self, ticks: np.ndarray) -> np.ndarray:

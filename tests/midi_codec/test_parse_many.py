@@ -63,6 +63,12 @@ def test_limits_hold_for_each_file():
     }
 
 
+def test_tempos_of_two_files_do_not_contradict_each_other():
+    datas = [midi("00 ff 51 03 03 d0 90 " + NOTE), midi("00 ff 51 03 07 a1 20 " + NOTE)]
+    parsed = midi_file.parse_many(datas, limits=midi_file.Limits(max_slow_bytes=1), salvage=False)
+    assert (parsed.errors, parsed.batch.tempo.tolist()) == ({}, [240.0, 120.0])
+
+
 def test_no_files():
     parsed = midi_file.parse_many([])
     assert (len(parsed.batch), parsed.rows.tolist(), parsed.errors, parsed.rungs) == (0, [], {}, {})
