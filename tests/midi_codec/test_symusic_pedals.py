@@ -35,7 +35,7 @@ def test_the_pedal_is_applied_when_asked():
         (["00 c0 05  00 c0 06 " + HELD], True),  # cannot be told from a program that comes back
         (["00 b0 40 7f " + NOTE + "00 b0 40 00  00 b0 40 7f  60 b0 40 00"], True),  # up and down at one tick
         (["c0 80 80 00 ff 01 00 " + HELD], True),  # where the sentinel's time begins
-        (["00 b0 40 7f " + NOTE + "c0 80 80 00 b0 77 00  00 c0 05  60 b0 40 00"], True),  # looks like a marker
+        (["00 b0 40 7f " + NOTE + "c1 80 80 00 b0 77 00  00 c0 05  60 b0 40 00"], True),  # looks like a marker
     ],
 )
 def test_what_is_not_clear_is_left_and_both_readers_agree(tracks, left):
