@@ -14,6 +14,7 @@ TENSORFLOW = [
 
 ENCODE = [
     "apache-beam[gcp]==2.72.0",  # the newest that TensorFlow 2.17's protobuf allows
+    "indexed_gzip>=1.10",
     "jinja2>=3.1",
 ]
 TRAIN = [*TENSORFLOW, "pyyaml>=6"]

@@ -3,22 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
 
-from beam_pipelines import chunks
-from beam_pipelines.chunks import Place, Row
+from beam_pipelines import archive_reader, chunks
+from beam_pipelines.chunks import Item, Place, Row, too_large
 from midi_codec import storage
-
-
-class Item(NamedTuple):
-    """An input, in the order of its chunk."""
-
-    source: str
-    data: bytes | None
-    size: int  # bytes, as far as is known; chunks.UNKNOWN_SIZE where nothing is
-    reason: str | None = None  # a fixed slug, where there is no data
-    message: str | None = None
 
 
 def read(chunk: bytes, *, max_bytes: int) -> Iterator[Item]:
@@ -32,20 +21,12 @@ def read(chunk: bytes, *, max_bytes: int) -> Iterator[Item]:
         if place.kind == chunks.FOLDER:
             yield from _read_files(place, rows, max_bytes)
         else:
-            raise NotImplementedError(place.kind)
-
-
-def too_large(size: int, max_bytes: int) -> tuple[str, str]:
-    """Reason and message of a file that is larger than it may be; `size` may be all that is known of it."""
-    if size == max_bytes + 1:
-        return "too_large", f"the file has more than {max_bytes:,} bytes"
-    return "too_large", f"the file has {size:,} bytes, want at most {max_bytes:,}"
+            yield from archive_reader.read_members(place, rows, max_bytes)
 
 
 def _read_files(place: Place, rows: Sequence[Row], max_bytes: int) -> Iterator[Item]:
     wanted = (place.path + row.name for row in rows if not _is_refused(row, max_bytes))
-    answers: Iterable = storage.read_many(wanted, max_bytes=max_bytes)
-    answers = iter(answers)
+    answers = storage.read_many(wanted, max_bytes=max_bytes)
     for row in rows:
         source = chunks.source_of(place, row)
         if row.reason:

@@ -12,7 +12,7 @@ import dataclasses
 import itertools
 import json
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 FOLDER = "folder"
@@ -40,6 +40,7 @@ class Row(NamedTuple):
     offset: int = 0  # of a member: where its header (zip) or its data (tar) begins
     packed: int = 0  # bytes a member takes in a zip
     method: int = 0  # how a zip packs it
+    crc: int = 0  # of a zip's member, unpacked
     reason: str = ""  # why it will not be read, a reject's slug
     message: str = ""
 
@@ -62,6 +63,23 @@ def unpack(chunk: bytes) -> Iterator[Input]:
         where = Place(*place)
         for values in zip(*columns, strict=True):
             yield where, Row(*values)
+
+
+class Item(NamedTuple):
+    """An input that was read, or was not."""
+
+    source: str
+    data: bytes | None
+    size: int  # bytes, as far as is known; UNKNOWN_SIZE where nothing is
+    reason: str | None = None  # a fixed slug, where there is no data
+    message: str | None = None
+
+
+def too_large(size: int, max_bytes: int) -> tuple[str, str]:
+    """Reason and message of a file that is larger than it may be; of one byte more, no more may be known."""
+    if size == max_bytes + 1:
+        return "too_large", f"the file has more than {max_bytes:,} bytes"
+    return "too_large", f"the file has {size:,} bytes, want at most {max_bytes:,}"
 
 
 def source_of(place: Place, row: Row) -> str:
@@ -104,6 +122,26 @@ class PackedInputs:
         self._close()
         while self._blocks:
             yield from unpack(self._blocks.popleft())
+
+    def to_blocks(self) -> tuple[bytes, list[int]]:
+        """The packed inputs one behind the other, and the lengths to take them apart."""
+        self._close()
+        return b"".join(self._blocks), [len(self), *map(len, self._blocks)]
+
+    @classmethod
+    def from_blocks(cls, blocks: bytes, lengths: Sequence[int]) -> PackedInputs:
+        """The inverse of `to_blocks`.
+
+        Raises:
+          ValueError: some of the bytes are missing.
+        """
+        packed = cls()
+        packed._count, *rest = lengths
+        ends = list(itertools.accumulate(rest, initial=0))
+        if ends[-1] != len(blocks):
+            raise ValueError(f"{len(blocks)} bytes, want {ends[-1]}")
+        packed._blocks.extend(blocks[begin:end] for begin, end in itertools.pairwise(ends))
+        return packed
 
     def _close(self) -> None:
         if self._open:

@@ -43,7 +43,7 @@ class Corpus:
     other_files: int
     hash: str
     chunks: tuple[bytes, ...] = dataclasses.field(repr=False)  # for chunk_reader
-    indexes: Mapping[str, bytes] = dataclasses.field(default_factory=dict, repr=False)  # path -> what is to lie there
+    indexes: Mapping[str, bytes] = dataclasses.field(default_factory=dict, repr=False, compare=False)  # path -> bytes
 
     def sources(self) -> Iterator[str]:
         for chunk in self.chunks:

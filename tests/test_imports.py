@@ -33,7 +33,7 @@ class Room:
 
 ROOMS = {
     "midi_codec": Room(rooms=set(), packages=BASE | {"tensorflow"}),
-    "beam_pipelines": Room(rooms={"midi_codec"}, packages=BASE | {"apache_beam", "jinja2"}),
+    "beam_pipelines": Room(rooms={"midi_codec"}, packages=BASE | {"apache_beam", "indexed_gzip", "jinja2"}),
     "trainer": Room(rooms={"midi_codec"}, packages=BASE | TENSORFLOW | {"yaml"}),
     "generation_jobs": Room(rooms={"midi_codec", "trainer"}, packages=BASE | TENSORFLOW | {"jinja2"}),
     "demo": Room(

@@ -1,0 +1,93 @@
+"""What a .tar or .tar.gz says of its members: `tarfile` reads the headers, one at a time, behind a guard.
+
+`tarfile` reads a member's long name and the like whole, however long it says it is, and calls itself for each; in some
+versions of Python it also follows sizes below zero. So it is given a file that refuses such reads.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import struct
+import tarfile
+import zlib
+from collections.abc import Iterator
+from typing import BinaryIO
+
+_BLOCK = 512
+_MOST_HEADER_BYTES = 1 << 20  # of a long name or a pax header
+_PIECE = 1 << 18
+_DAMAGE = (EOFError, zlib.error, struct.error, ValueError, OverflowError, RecursionError, OSError)
+
+
+class DamagedTarError(ValueError):
+    """What follows cannot be read; the message says why."""
+
+
+class BombError(ValueError):
+    """The archive unpacks to absurdly much."""
+
+
+class _Headers(io.RawIOBase):
+    """The unpacked archive as `tarfile` may see it: forwards, a header at a time, and not beyond `max_bytes`."""
+
+    def __init__(self, file: BinaryIO, max_bytes: float):
+        super().__init__()
+        self.last = b""  # what was read last
+        self._file = file
+        self._max_bytes = max_bytes
+        self._position = 0
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        if whence != io.SEEK_SET or offset < self._position:
+            raise DamagedTarError("a member has an impossible size")
+        self._check(offset)
+        self._file.seek(offset)
+        self._position = offset
+        return offset
+
+    def read(self, length: int = -1) -> bytes:
+        if not 0 <= length <= _MOST_HEADER_BYTES:
+            raise DamagedTarError("a header has an impossible size")
+        self._check(self._position + length)
+        self.last = self._file.read(length)
+        self._position += len(self.last)
+        return self.last
+
+    def _check(self, position: int) -> None:
+        if position > self._max_bytes:
+            raise BombError(f"it unpacks to more than {self._max_bytes:,} bytes")
+
+
+def read_directory(
+    file: BinaryIO, *, max_bytes: float = math.inf, check_end: bool = False
+) -> Iterator[tarfile.TarInfo]:
+    """The members, in their order.
+
+    Args:
+      max_bytes: where the unpacked archive has to end.
+      check_end: read on to the end of the file, whose checksum stands there.
+
+    Raises:
+      DamagedTarError: what follows the last member that was given cannot be read; some of that one may be missing.
+      BombError: the archive goes beyond `max_bytes`; no more than that was unpacked.
+    """
+    headers = _Headers(file, max_bytes)
+    try:
+        with tarfile.TarFile(fileobj=headers, encoding="utf-8", errors="surrogateescape") as tar:
+            while (member := tar.next()) is not None:
+                yield member
+                tar.members.clear()  # type: ignore[attr-defined]  # it would keep all of them
+        if headers.last.strip(b"\0") or len(headers.last) % _BLOCK:  # else zeros, or nothing
+            raise DamagedTarError("what follows a member is no header")
+        while check_end and headers.read(_PIECE):
+            pass
+    except (BombError, DamagedTarError):
+        raise
+    except tarfile.TarError as error:
+        raise DamagedTarError(str(error)) from error
+    except _DAMAGE as error:
+        raise DamagedTarError("it cannot be unpacked further, or a header makes no sense") from error
