@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from beam_pipelines import additions, publish
 from beam_pipelines.encode_job import Job, Work
-from beam_pipelines.plan import make_plan
+from beam_pipelines.plan import Heads, make_plan
 from beam_pipelines.write_shards import write_shard
 from midi_codec.command import Interrupted, StopSignal
 from midi_codec.dataset_info import DatasetInfo
@@ -50,14 +50,14 @@ def run(job: Job, works: Sequence[Work], *, num_inputs: int, stop: StopSignal) -
     Raises:
       Interrupted: as `run_share`.
     """
-    paths, heads = [], []
+    paths, heads = [], Heads()
     for path, part in _make_parts(job, works, num_inputs, stop):
         paths.append(path)
-        heads.append(part)
-    carried = additions.carried(job.settings.base, heads)
+        heads.add(part)
+    carried = additions.carried(job.settings.base, heads.parts)
     plan = make_plan(heads, job.settings, job.splits, carried=carried)
     summary = publish.write_ledgers(job.output, plan)
-    heads.clear()
+    del heads
 
     def write(index: int):
         if stop.requested:

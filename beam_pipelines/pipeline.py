@@ -34,7 +34,7 @@ from beam_pipelines import additions, output_folder, parts, publish
 from beam_pipelines.encode_job import Job, Work
 from beam_pipelines.near_duplicates_beam import NearDuplicatePairs
 from beam_pipelines.parts import Part
-from beam_pipelines.plan import make_plan
+from beam_pipelines.plan import Heads, make_plan
 from beam_pipelines.write_shards import write_shard
 from midi_codec import storage
 from midi_codec.command import Interrupted, StopSignal
@@ -46,7 +46,7 @@ POLL_SECONDS = 0.2
 
 
 def problems_in_flags(flags: Sequence[str]) -> list[str]:
-    """Sentences on flags that Beam does not know, of which it only warns itself, and on those that a runner misses."""
+    """Sentences on flags that none of Beam's option classes knows; Beam itself only warns."""
     parser = _BeamArgumentParser(allow_abbrev=False, add_help=False)
     for options in PipelineOptions.__subclasses__():
         options._add_argparse_args(parser)
@@ -54,8 +54,11 @@ def problems_in_flags(flags: Sequence[str]) -> list[str]:
     named = [flag for flag in unknown if flag.startswith("-")]
     if named:
         return [f"unknown flag {flag.split('=')[0]}: neither this command nor Apache Beam has it" for flag in named]
-    if unknown:
-        return [f"unexpected argument {text!r}" for text in unknown]
+    return [f"unexpected argument {text!r}" for text in unknown]
+
+
+def problems_of_runner(flags: Sequence[str]) -> list[str]:
+    """Sentences on what the runner misses. Dataflow's asks the cloud, which takes seconds, and minutes without one."""
     options = make_options(flags)
     try:
         runner = create_runner(options.view_as(StandardOptions).runner)
@@ -170,8 +173,8 @@ class _PlanFn(beam.DoFn):
 
     def process(self, _: None, paths: Sequence[str], pairs: Sequence[tuple[str, str]]) -> Iterator:
         job = self._job
-        heads = [parts.read_head(path) for path in sorted(paths)]
-        carried = additions.carried(job.settings.base, heads)
+        heads = Heads(parts.read_head(path) for path in sorted(paths))
+        carried = additions.carried(job.settings.base, heads.parts)
         plan = make_plan(heads, job.settings, job.splits, carried=carried, pairs=pairs)
         yield beam.pvalue.TaggedOutput("summary", publish.write_ledgers(job.output, plan))
         yield from enumerate(plan.entries)

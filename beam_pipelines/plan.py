@@ -69,8 +69,22 @@ class Carried:
     contents: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros((0, 2), np.uint64))
 
 
+class Heads:
+    """The heads of all parts. Counts are added up as they come: held part by part, they would take most of the room."""
+
+    def __init__(self, parts: Iterable[Part] = ()):
+        self.parts: list[Part] = []
+        self.tally = Tally()
+        for part in parts:
+            self.add(part)
+
+    def add(self, part: Part) -> None:
+        self.tally.add_counts(part.counts)
+        self.parts.append(dataclasses.replace(part, counts={}))
+
+
 def make_plan(
-    heads: Sequence[Part],
+    heads: Heads,
     settings: Settings,
     splits: Sequence[str],
     *,
@@ -80,21 +94,21 @@ def make_plan(
     """Decides on every piece.
 
     Args:
-      heads: all parts, in any order that the caller keeps: entries name a part by its place.
+      heads: in any order that the caller keeps: entries name a part by its place.
       splits: those that get shards.
       carried: what the ledgers of the older dataset add.
       pairs: near-duplicates by piece_id, where an engine has found them; else they are found here.
     """
-    carried = carried or Carried()
-    rows = np.concatenate([head.rows for head in heads])
-    part_of = np.repeat(np.arange(len(heads), dtype=np.uint32), [len(head.rows) for head in heads])
-    sources = [source for head in heads for source in head.sources]
+    carried, parts = carried or Carried(), heads.parts
+    rows = np.concatenate([head.rows for head in parts])
+    part_of = np.repeat(np.arange(len(parts), dtype=np.uint32), [len(head.rows) for head in parts])
+    sources = [source for head in parts for source in head.sources]
     order, exact = _drop_equal(rows, sources)
     ids = rows["piece_id"][order]
     near = np.zeros((0, 2), np.int64)
     if settings.near_duplicates != "keep":
         if pairs is None:
-            near = near_duplicates.find_pairs(np.concatenate([head.signatures for head in heads])[order], ids)
+            near = near_duplicates.find_pairs(np.concatenate([head.signatures for head in parts])[order], ids)
         else:
             named = np.array([[one.encode(), other.encode()] for one, other in pairs], "S32").reshape(-1, 2)
             near = np.searchsorted(ids, named)
@@ -104,7 +118,7 @@ def make_plan(
     final = rows["split"].copy()
     group_ids = rows["piece_id"].copy()
     final[order], group_ids[order] = groups.splits, groups.group_ids
-    rejects = [reject for head in heads for reject in head.rejects]
+    rejects = [reject for head in parts for reject in head.rejects]
     rejects += [_ties(sources[order[place]]) for place in groups.tied.tolist()]
     names = {row: SPLITS[final[row]] for row in {kept_row for _, kept_row in exact}}
     duplicates = [
@@ -119,18 +133,15 @@ def make_plan(
         entries[name] = rows[name]
     entries["part"], entries["split"], entries["counted"] = part_of, final, rows["split"]
     entries["group_id"], entries["kept"] = group_ids, kept
-    tally = Tally()
-    for head in heads:
-        tally.add_counts(head.counts)
     return Plan(
         entries=_by_shard(entries, rows["shard"], settings.num_shards),
         splits=_describe_splits(rows, kept, final, splits, settings.num_shards),
-        counts=tally.counts(),
+        counts=heads.tally.counts(),
         rejects=[*carried.rejects, *rejects],
         duplicates=[*carried.duplicates, *duplicates],
-        salvaged=[*carried.salvaged, *(line for head in heads for line in head.salvaged)],
+        salvaged=[*carried.salvaged, *(line for head in parts for line in head.salvaged)],
         groups=_describe_groups(group_ids[kept], final[kept]),
-        contents=_sorted_rows(np.concatenate([carried.contents, *(head.contents for head in heads)])),
+        contents=_sorted_rows(np.concatenate([carried.contents, *(head.contents for head in parts)])),
     )
 
 

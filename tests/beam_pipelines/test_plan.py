@@ -9,7 +9,7 @@ from beam_pipelines import plan as plan_lib
 from beam_pipelines.encode_chunk import PartBuilder
 from beam_pipelines.ledger import Duplicate, Reject
 from beam_pipelines.parts import Part
-from beam_pipelines.plan import Carried, Plan, make_plan
+from beam_pipelines.plan import Carried, Heads, Plan, make_plan
 from beam_pipelines.splits import SplitRule, split_of_group
 from midi_codec.dataset_info import SPLITS
 from midi_codec.note_batch import NoteBatch
@@ -41,7 +41,7 @@ def old(files: dict[str, tuple[int, int, str]], **changes) -> Part:
 def plan_of(*heads: Part, pairs=(), carried=None, **changes) -> Plan:
     settings = make_settings(split_rule=HALVES, **changes)
     named = [(IDS[one], IDS[other]) for one, other in pairs]
-    return make_plan(heads, settings, ("train", "validation"), carried=carried, pairs=named)
+    return make_plan(Heads(heads), settings, ("train", "validation"), carried=carried, pairs=named)
 
 
 def outcome(plan: Plan) -> dict[str, tuple[str, str]]:
@@ -106,7 +106,9 @@ def test_near_duplicates_dropped_leave_the_smallest_source():
 
 def test_near_duplicates_kept_are_not_even_looked_for(monkeypatch):
     monkeypatch.setattr(plan_lib.near_duplicates, "find_pairs", lambda *_: pytest.fail("looked for"))
-    plan = make_plan([head({"a.mid": 0, "b.mid": 1})], make_settings(split_rule=HALVES, near_duplicates="keep"), SPLITS)
+    plan = make_plan(
+        Heads([head({"a.mid": 0, "b.mid": 1})]), make_settings(split_rule=HALVES, near_duplicates="keep"), SPLITS
+    )
     assert len(outcome(plan)) == 2
 
 
@@ -129,7 +131,7 @@ def test_by_regex_paths_decide_the_split_and_leaks_are_counted():
     pieces = NoteBatch.from_notes([NOTES[1], NOTES[2]], MILLISECONDS)
     builder.add_pieces(pieces, ["train/a.mid", "valid/b.mid"])
     settings = make_settings(split_rule=rule)
-    plan = make_plan([builder.build()[0]], settings, ("train", "validation"), pairs=[(IDS[1], IDS[2])])
+    plan = make_plan(Heads([builder.build()[0]]), settings, ("train", "validation"), pairs=[(IDS[1], IDS[2])])
     group = min(IDS[1], IDS[2])
     assert outcome(plan) == {IDS[1]: ("train", group), IDS[2]: ("validation", group)}
     assert plan.groups == {"groups": 1, "pieces": 2, "largest": 2, "in_several_splits": 1}
