@@ -28,6 +28,7 @@ CLAMPED, UNWRAPPED, REPAIRED = "clamped", "unwrapped", "repaired"
 RUNGS = (CLAMPED, UNWRAPPED, REPAIRED)
 HOPELESS = frozenset({"empty", "too_large", "too_many_tracks", "too_many_notes", "too_many_tempo_changes", "too_long"})
 MAX_BYTES = 3 << 18  # of all tracks: strict reading may have cost as much before
+MAX_SILENT_QUARTERS = 1024  # quarter notes without an event, where noise is suspected
 MAX_SILENCE_MILLISECONDS = 300_000  # in a file with mended faults: a delta made of noise is long
 MIN_SOUND_SHARE = 0.5  # of the bytes of all tracks: below it, what looks like notes may be noise
 
@@ -63,7 +64,10 @@ def recover(data: bytes, *, limits: Limits, apply_sustain: bool = False, error: 
     if error.reason in HOPELESS or len(data) > limits.max_bytes:
         raise error
     restored = _without_line_ends(data, limits)
-    recovered = _read(data if restored is None else restored, limits, apply_sustain=apply_sustain)
+    try:
+        recovered = _read(data if restored is None else restored, limits, apply_sustain=apply_sustain)
+    except MidiError:
+        recovered = None
     if recovered is None:
         raise error
     return recovered if restored is None else dataclasses.replace(recovered, rung=REPAIRED)
@@ -89,8 +93,11 @@ def _strict_tracks(data: bytes, position: int, limits: Limits) -> list[TrackBoun
     return [TrackBounds(position + begin, position + stop, True) for begin, stop in header.tracks]
 
 
-def walk(data: bytes, limits: Limits) -> Walk | None:
-    """Reads all tracks as far as they are sound; None when there are none, too many, or no sense of time."""
+def walk(data: bytes, limits: Limits, *, warily: bool = False) -> Walk | None:
+    """Reads all tracks as far as they are sound; None when there are none, too many, or no sense of time.
+
+    `warily`: believes in no mended fault, nor in a silence too long for music.
+    """
     header = chunk_repair.find_header(data)
     if header is None:
         return None
@@ -101,25 +108,34 @@ def walk(data: bytes, limits: Limits) -> Walk | None:
         return None
     if sum(track.stop - track.begin for track in bounds) > min(limits.max_slow_bytes, MAX_BYTES):
         return None
-    return Walk(header, _read_tracks(data, bounds), strict is not None)
+    if warily:
+        tracks = track_repair.read_tracks_warily(data, bounds, max_delta=MAX_SILENT_QUARTERS * header.division)
+        return Walk(header, tracks, is_sound_outside=False)
+    tracks = track_repair.read_tracks(data, bounds)
+    if not any(track.has_notes for track in tracks):
+        tracks = track_repair.read_tracks(data, bounds, past_end=True)
+    return Walk(header, tracks, is_sound_outside=strict is not None)
 
 
 def _read(data: bytes, limits: Limits, *, apply_sustain: bool) -> Recovered | None:
-    walked = walk(data, limits)
-    if walked is None:
-        return None
-    recovered = _evaluate(walked, limits, apply_sustain=apply_sustain)
-    if recovered is None and any(track.num_mended for track in walked.tracks):
-        unmended = [track_repair.cut_at_first_fault(track) for track in walked.tracks]
-        recovered = _evaluate(dataclasses.replace(walked, tracks=unmended), limits, apply_sustain=apply_sustain)
-    return recovered
+    for warily in (False, True):
+        walked = walk(data, limits, warily=warily)
+        if walked is None or not any(track.has_notes for track in walked.tracks):
+            return None
+        recovered = _evaluate(walked, limits, apply_sustain=apply_sustain)
+        if recovered is not None:
+            return recovered
+    return None
 
 
 def _evaluate(walked: Walk, limits: Limits, *, apply_sustain: bool) -> Recovered | None:
-    """The notes that were read, None when they are out of bounds or likely noise.
+    """The notes that were read, None when they are too long or likely noise.
 
     Where faults were mended in a file that is not whole, noise shows in a silence too long for music, and in
     more faults than notes.
+
+    Raises:
+      MidiError: they break another limit, or there are none.
     """
     if not _is_trusted(walked):
         return None
@@ -128,8 +144,10 @@ def _evaluate(walked: Walk, limits: Limits, *, apply_sustain: bool) -> Recovered
     division, rung = walked.header.division, _rung(walked)
     try:
         notes = midi_ticks.to_notes(ticks, division=division, time_base=MILLISECONDS, limits=limits)
-    except MidiError:
-        return None
+    except MidiError as error:
+        if error.reason == "too_long":  # a delta made of noise is long
+            return None
+        raise
     num_mended = sum(track.num_mended for track in walked.tracks)
     if num_mended and rung == REPAIRED:
         silence = int(np.max(notes.start[1:] - np.maximum.accumulate(notes.end)[:-1], initial=0))
@@ -144,13 +162,6 @@ def _is_trusted(walked: Walk) -> bool:
         return False
     num_bytes = sum(track.num_bytes for track in walked.tracks)
     return sum(track.num_sound_bytes for track in walked.tracks) >= MIN_SOUND_SHARE * num_bytes
-
-
-def _read_tracks(data: bytes, bounds: list[TrackBounds]) -> list[RepairedTrack]:
-    tracks = track_repair.read_tracks(data, bounds)
-    if any(track.has_notes for track in tracks):
-        return tracks
-    return track_repair.read_tracks(data, bounds, past_end=True)
 
 
 def _in_real_time(ticks: TickNotes, header: RepairedHeader) -> TickNotes:

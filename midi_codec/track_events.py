@@ -24,6 +24,7 @@ CHANNEL_DATA_BYTES = bytes(1 if 0xC0 <= status < 0xE0 else 2 for status in range
 KEPT = bytes(status >> 4 in (0x8, 0x9, 0xC) for status in range(SYSEX))  # by status: notes and programs
 SYSTEM_DATA_BYTES = {0xF1: 1, 0xF2: 2, 0xF3: 1, 0xF6: 0, 0xF8: 0, 0xFA: 0, 0xFB: 0, 0xFC: 0, 0xFE: 0}
 MAX_SEPTETS = 4  # of a variable-length quantity
+MAX_DELTA = (1 << 7 * MAX_SEPTETS) - 1
 CLAMPED, UNDEFINED, PAST_END, RUNNING = range(4)  # kinds of repairs
 REPAIR_FIELDS = 5
 
@@ -62,13 +63,20 @@ class TrackEvents:
 
 
 def read_events(
-    data: bytes, begin: int, stop: int, *, repair: bool = False, past_end: bool = False, first_tick: int = 0
+    data: bytes,
+    begin: int,
+    stop: int,
+    *,
+    repair: bool = False,
+    past_end: bool = False,
+    first_tick: int = 0,
+    max_delta: int = MAX_DELTA,
 ) -> TrackEvents:
     """Reads the events in `data[begin:stop]` up to the end-of-track event, or as far as they are sound.
 
     With `repair`, a data byte above 7F counts as 7F, and an undefined status is stepped over; with `past_end`,
     so is an end of track before the first note. `repairs` of the result has a row for each, and for each
-    running status behind a system message, which is read in any case.
+    running status behind a system message, which is read in any case. A delta above `max_delta` ticks is damage.
     """
     events = TrackEvents(stop=begin, last_tick=first_tick)
     add_tick, add_message = events.ticks.append, events.messages.append
@@ -80,6 +88,8 @@ def read_events(
                 position += 1
             else:
                 delta, position = _quantity(data, position, stop)
+                if delta > max_delta:
+                    raise _Damage(f"a delta of {delta:,} ticks")
             if position >= stop:
                 raise _Damage("the track ends behind a delta")
             now, status = tick + delta, data[position]

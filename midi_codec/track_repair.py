@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from midi_codec.chunk_repair import TrackBounds
-from midi_codec.track_events import CLAMPED, REPAIR_FIELDS, TrackEvents, has_notes, read_events
+from midi_codec.track_events import CLAMPED, MAX_DELTA, REPAIR_FIELDS, TrackEvents, has_notes, read_events
 
 SOUND_BYTES = 64  # that must follow a mended fault, unless the track comes to its end
 MAX_SKIPPED_BYTES = 1024  # in front of a track's first note
@@ -38,12 +38,24 @@ class RepairedTrack:
 
 def read_tracks(data: bytes, bounds: Sequence[TrackBounds], *, past_end: bool = False) -> list[RepairedTrack]:
     """Reads each track; with `past_end`, an end of track before the first note is stepped over."""
-    probes = _Probes(data)
-    return [_read_track(data, track, probes, past_end=past_end) for track in bounds]
+    probes = _Probes(data, MAX_DELTA)
+    return [
+        _judge(
+            read_events(data, track.begin, track.stop, repair=True, past_end=past_end and track.is_certain),
+            track,
+            probes,
+        )
+        for track in bounds
+    ]
 
 
-def _read_track(data: bytes, bounds: TrackBounds, probes: _Probes, *, past_end: bool) -> RepairedTrack:
-    events = read_events(data, bounds.begin, bounds.stop, repair=True, past_end=past_end and bounds.is_certain)
+def read_tracks_warily(data: bytes, bounds: Sequence[TrackBounds], *, max_delta: int) -> list[RepairedTrack]:
+    """Reads each track; mends nothing, and takes a delta above `max_delta` ticks for damage."""
+    probes = _Probes(data, max_delta)
+    return [_judge(read_events(data, track.begin, track.stop, max_delta=max_delta), track, probes) for track in bounds]
+
+
+def _judge(events: TrackEvents, bounds: TrackBounds, probes: _Probes) -> RepairedTrack:
     kinds = events.repairs[REPAIR_FIELDS - 1 :: REPAIR_FIELDS]
     num_clamped = kinds.count(CLAMPED)
     if bounds.is_certain and events.damage is None:
@@ -55,22 +67,6 @@ def _read_track(data: bytes, bounds: TrackBounds, probes: _Probes, *, past_end: 
     if events.damage and not has_notes(events):
         num_sound_bytes += probes.skip_damage(events, bounds.stop)
     return RepairedTrack(events, False, num_clamped, num_sound_bytes, num_bytes)
-
-
-def cut_at_first_fault(track: RepairedTrack) -> RepairedTrack:
-    """The track as it is when no mended fault is believed; changes its events."""
-    if not track.num_mended:
-        return track
-    before = track.events.stop
-    track.events.cut(*track.events.repairs[: REPAIR_FIELDS - 1])
-    num_lost = before - track.events.stop
-    del track.events.repairs[:]
-    return dataclasses.replace(
-        track,
-        is_whole=False,
-        num_clamped=0,
-        num_sound_bytes=track.num_sound_bytes - num_lost,
-    )
 
 
 def _cut_doubtful(events: TrackEvents) -> None:
@@ -85,6 +81,7 @@ class _Probes:
     """Looks for the next event behind damage, within what a file may cost."""
 
     data: bytes
+    max_delta: int
     trial_bytes_left: int = MAX_TRIAL_BYTES
     probe_bytes_left: int = MAX_PROBE_BYTES
 
@@ -94,7 +91,7 @@ class _Probes:
             if self.trial_bytes_left <= 0 or self.probe_bytes_left <= 0:
                 break
             if self.data[begin] < 0x80 <= self.data[begin + 1] and self._begins_event(begin, stop):
-                rest = read_events(self.data, begin, stop, first_tick=events.last_tick)
+                rest = read_events(self.data, begin, stop, first_tick=events.last_tick, max_delta=self.max_delta)
                 self.trial_bytes_left -= rest.stop - begin
                 if rest.damage is None:
                     _append(events, rest)

@@ -293,3 +293,12 @@ def test_parse_many_salvages_and_names_the_rung():
     assert parsed.rungs == {1: "clamped", 3: "repaired", 4: "repaired"}
     assert {row: error.reason for row, error in parsed.errors.items()} == {2: "no_header"}
     assert len(midi_file.parse_many([loud, cut], salvage=False).errors) == 2
+
+
+def test_where_noise_makes_a_file_too_long_long_deltas_are_damage():
+    noise = "00 f4" + 20 * "00 90 3c 40 " + 4 * "ff ff ff 7f 3c 00 "
+    damaged = midi(3 * LONG, "00 90 3c 40  60 80 3c 00  ff ff ff 7f 90 3d 40  00 80 3d 00" + noise)
+    assert recover(damaged)[1] == sorted(
+        [(start + 10_000 * i, end + 10_000 * i, *rest) for i in range(3) for start, end, *rest in LONG_ROWS]
+        + [(0, 500, 60, 64, 0)]
+    )
