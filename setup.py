@@ -22,6 +22,7 @@ GENERATE = [*TENSORFLOW, "jinja2>=3.1"]
 DEMO = [*ENCODE, *TRAIN, *GENERATE, "music21>=10"]
 DEV = [
     *DEMO,
+    "cryptography>=44",
     "gcp-storage-emulator>=2026.7.19",
     "hypothesis>=6",
     "mido>=1.3",

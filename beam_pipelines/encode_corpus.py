@@ -140,7 +140,9 @@ def _check(args: argparse.Namespace, beam_flags: Sequence[str], work_folder: str
     if args.survey and (beam_flags or args.num_tasks or args.add_to):
         problems.append("--survey reads a sample in this process, want no engine, no tasks and no --add-to with it")
     elif beam_flags:  # only then: importing Beam takes seconds
-        problems += _import_pipeline().problems_in_flags(beam_flags)
+        pipeline = _import_pipeline()
+        problems += pipeline.problems_in_flags(beam_flags)
+        problems += [] if problems else pipeline.problems_of_runner(beam_flags)
     if corpus is None or settings is None or problems:
         raise UserError(problems)
     return corpus, settings

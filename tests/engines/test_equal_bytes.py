@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from midi_codec.command import USER_ERROR
 from tests.engines import runs
 
 pytestmark = pytest.mark.slow
@@ -59,3 +60,11 @@ def test_a_job_service_and_a_pool_of_workers(music, plain, tmp_path):
     text = runs.run(*line, *flags, env={"PYTHON": sys.executable, "STAGING": str(tmp_path / "staging")})
     assert "Starting worker with command" in text  # the pool's, so a process of its own did the work
     assert runs.files_of(tmp_path / "d") == plain
+
+
+def test_a_runner_that_beam_does_not_have(music, tmp_path):
+    text = runs.encode(music, tmp_path / "d", "--runner=Rocket", status=USER_ERROR)
+    assert text.splitlines()[-1].startswith(
+        "python -m beam_pipelines.encode_corpus: Unexpected pipeline runner: Rocket. Valid values are DataflowRunner, "
+    )
+    assert not (tmp_path / "d").exists()
