@@ -53,6 +53,7 @@ setup(
         "google-crc32c>=1.5",
         "numpy>=1.26,<2",
         "pretty_midi>=0.2.10",
+        "requests>=2.31",
         "symusic>=0.6",
         "tqdm>=4.66",
     ],

@@ -74,8 +74,10 @@ def main(argv: Sequence[str]) -> int:
     with command.StopSignal() as stop:
         if share[1] > 1:
             output_folder.mark(args.output, run_info)
+            corpus.save_indexes()
             return _run_share(job, works, share, corpus.num_inputs, stop)
         output_folder.prepare(args.output, run_info, will_write=job.file_names())
+        corpus.save_indexes()
         info = _run(job, works, beam_flags, corpus.num_inputs, stop)
     if template := _template_path(beam_flags):
         print(f"template in {template}; a job made from it writes the dataset")

@@ -89,14 +89,14 @@ def _open(given: Given, text: str) -> list[tuple[str, Iterator[Entry]]]:
     if text.startswith("@"):
         return _open_list(given, _absolute(text[1:]))
     path = _absolute(text)
+    if glob_pattern.is_pattern(_store_of(path)):
+        raise ValueError("a bucket's name takes no wildcards")
     if storage.exists(path):
         return [(_folder_of(path), storage.list_files(path))]
     if not glob_pattern.is_pattern(path) or storage.is_folder(path):
         return [(path.rstrip("/") or "/", storage.list_files(path))]
     expression = glob_pattern.compile_pattern(path)
     root = glob_pattern.literal_folder(path)
-    if "://" in path and "://" not in root:
-        raise ValueError("a bucket's name takes no wildcards")
     return [(root, (entry for entry in storage.list_files(root) if expression.fullmatch(entry.path)))]
 
 

@@ -81,7 +81,9 @@ def read_directory(
             while (member := tar.next()) is not None:
                 yield member
                 tar.members.clear()  # type: ignore[attr-defined]  # it would keep all of them
-        if headers.last.strip(b"\0") or len(headers.last) % _BLOCK:  # else zeros, or nothing
+        if not headers.last:
+            raise DamagedTarError("it ends without the mark of its end")
+        if headers.last.strip(b"\0") or len(headers.last) % _BLOCK:
             raise DamagedTarError("what follows a member is no header")
         while check_end and headers.read(_PIECE):
             pass

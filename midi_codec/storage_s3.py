@@ -11,7 +11,13 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import ClientError, NoCredentialsError, PartialCredentialsError, ProfileNotFound
+from botocore.exceptions import (
+    ClientError,
+    NoCredentialsError,
+    ParamValidationError,
+    PartialCredentialsError,
+    ProfileNotFound,
+)
 
 from midi_codec.command import UserError
 from midi_codec.storage import NUM_CONNECTIONS, Entry, folder_prefix, is_remote, map_in_threads, split_url
@@ -58,6 +64,8 @@ def _mistakes_named(path: str, action: str) -> Iterator[None]:
             "s3:// needs AWS credentials and there are none; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
             "or run `aws configure`; in a cluster, give the pod a service account"
         ) from error
+    except ParamValidationError as error:
+        raise UserError(f"{path!r} cannot be {action}: {error}") from error
     except ClientError as error:
         if _code(error) == "NoSuchBucket":
             bucket = split_url(path)[0]

@@ -21,7 +21,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
-BASE = {"boto3", "botocore", "google", "google_crc32c", "numpy", "pretty_midi", "symusic", "tqdm"}
+BASE = {"boto3", "botocore", "google", "google_crc32c", "numpy", "pretty_midi", "requests", "symusic", "tqdm"}
 TENSORFLOW = {"keras", "tensorboard", "tensorflow", "tensorflow_io"}
 
 

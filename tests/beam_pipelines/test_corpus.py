@@ -1,8 +1,10 @@
+import os
 from pathlib import Path
 
 import pytest
 
 from beam_pipelines import chunk_reader, chunks, corpus
+from midi_codec import storage
 from midi_codec.command import UserError
 from tests.beam_pipelines.corpora import MIXED, write_files
 
@@ -123,3 +125,128 @@ def test_chunks_are_some_two_hundred_within_bounds(tmp_path):
     found = corpus.find([str(tmp_path)])
     assert [len(list(chunks.unpack(chunk))) for chunk in found.chunks] == [50, 50, 20]
     assert sources(found) == tuple(f"{number:03}.mid" for number in range(120))
+
+
+# ----------------------------------------------------------------------------------------------------------- lists
+
+
+def test_a_list_names_files_from_its_own_folder_on(folder):
+    lines = ["# chosen by hand", "", "deep/copy-of-a.mid", "./a.mid", f"{folder}/B.MIDI", "notes.txt", "a.mid\r"]
+    write_files(Path(folder), {"lists/few.txt": b"", "few.txt": "\n".join(lines).encode()})
+    found = corpus.find([f"@{folder}/few.txt"])
+    assert sources(found) == ("B.MIDI", "a.mid", "deep/copy-of-a.mid")
+    assert found.other_files == 1
+    assert read(found)["deep/copy-of-a.mid"] == MIXED["deep/copy-of-a.mid"]
+
+
+def test_a_list_beside_the_corpus_counts_from_the_folder_its_files_share(folder, tmp_path):
+    paths = [f"{folder}/{name}" for name in ("deep/copy-of-a.mid", "deep/er/c.kar")]
+    write_files(tmp_path / "lists", {"few.txt": "\n".join(paths).encode("utf-8-sig")})
+    assert sources(corpus.find([f"@{tmp_path}/lists/few.txt"])) == ("copy-of-a.mid", "er/c.kar")
+    both = corpus.find([f"@{tmp_path}/lists/few.txt", folder])
+    assert both == corpus.find([folder])
+
+
+def test_mistakes_in_a_list_are_named_at_once(folder):
+    lines = ["a.mid", "deep", *(f"missing{number}.mid" for number in range(1200)), "http://host/a.mid"]
+    write_files(Path(folder), {"bad.txt": "\n".join(lines).encode(), "empty.txt": b"# nothing\n\n"})
+    with pytest.raises(UserError) as error:
+        corpus.find([f"@{folder}/{name}" for name in ("bad.txt", "empty.txt", "none.txt")])
+    assert [problem.replace(folder, "") for problem in error.value.problems] == [
+        "--input @/bad.txt: http://host is neither a local path nor on gs:// or s3://; /deep is a folder, want a file; "
+        "/missing0.mid is missing; and 1,199 more like these",
+        "--input @/empty.txt: names no file",
+        "--input @/none.txt: no such file or folder",
+    ]
+
+
+@pytest.mark.parametrize("scheme", ["gs", "s3"])
+def test_objects_of_a_list_are_not_asked_for_before_they_are_read(scheme, request, folder, monkeypatch):
+    bucket = request.getfixturevalue(f"{scheme}_bucket")
+    for name in ("a/x.mid", "a/large.mid", "b/y.mid"):
+        storage.write_bytes(f"{bucket}/{name}", name.encode() * (100 if "large" in name else 1))
+    lines = [f"{bucket}/{name}" for name in ("b/y.mid", "a/x.mid", "a/gone.mid", "a/large.mid")]
+    write_files(Path(folder), {"list.txt": "\n".join([*lines, "a.mid"]).encode()})
+    storage.write_bytes(f"{bucket}/list.txt", "\n".join(lines + ["b/y.mid"]).encode())
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "_backend", only_local(storage._backend))
+        found = corpus.find([f"@{folder}/list.txt"])
+    name = bucket.partition("://")[2]
+    assert sources(found) == (
+        *(f"{name}/{each}" for each in ("a/gone.mid", "a/large.mid", "a/x.mid", "b/y.mid")),
+        "music/a.mid",
+    )
+    items = [item for chunk in found.chunks for item in chunk_reader.read(chunk, max_bytes=500)]
+    assert [(item.reason, item.size) for item in items] == [
+        ("unreadable", -1),
+        ("too_large", 501),
+        (None, 7),
+        (None, 7),
+        (None, len(MIXED["a.mid"])),
+    ]
+    in_bucket = corpus.find([f"@{bucket}/list.txt"])
+    assert sources(in_bucket) == ("a/gone.mid", "a/large.mid", "a/x.mid", "b/y.mid")
+    known = corpus.find([f"@{bucket}/list.txt", bucket])
+    assert (sources(known), sizes(known)) == (sources(in_bucket), (-1, 1100, 7, 7))
+
+
+def only_local(real):
+    def backend(path):
+        assert "://" not in path
+        return real(path)
+
+    return backend
+
+
+# --------------------------------------------------------------------------------------------------------- buckets
+
+
+@pytest.mark.parametrize("scheme", ["gs", "s3"])
+def test_folders_and_globs_of_buckets(scheme, request, folder):
+    bucket = request.getfixturevalue(f"{scheme}_bucket")
+    for name, data in MIXED.items():
+        storage.write_bytes(f"{bucket}/music/{name}", data)
+    found = corpus.find([f"{bucket}/music"])
+    local = corpus.find([folder])
+    assert read(found) == read(local)
+    assert (found.hash, found.other_files) == (local.hash, 2)
+    assert sources(corpus.find([f"{bucket}/music/**/*.{{kar,mid}}"])) == tuple(
+        name for name in INPUTS if name.endswith((".kar", ".mid"))
+    )
+    assert sources(corpus.find([f"{bucket}/music/a.mid", f"{bucket}/music/deep/"])) == (
+        "a.mid",
+        "deep/0-copy-of-c.mid",
+        "deep/copy-of-a.mid",
+        "deep/er/c.kar",
+    )
+    with pytest.raises(UserError, match="a bucket's name takes no wildcards"):
+        corpus.find([f"{scheme}://bucket-*/music"])
+
+
+def test_a_chunk_names_the_version_it_was_listed_with(folder):
+    before = corpus.find([folder])
+    os.utime(f"{folder}/a.mid", (1, 1))
+    after = corpus.find([folder])
+    assert after.hash == before.hash
+    assert after.chunks != before.chunks
+
+
+def test_too_large_and_unreadable_files_give_reasons(folder):
+    found = corpus.find([f"{folder}/deep"])
+    os.unlink(f"{folder}/deep/er/c.kar")
+    Path(folder, "deep/copy-of-a.mid").write_bytes(bytes(1001))
+    items = [item for chunk in found.chunks for item in chunk_reader.read(chunk, max_bytes=1000)]
+    assert [(item.source, item.reason, item.message) for item in items if item.data is None] == [
+        ("copy-of-a.mid", "too_large", "the file has more than 1,000 bytes"),
+        ("er/c.kar", "unreadable", "the file cannot be read: No such file or directory"),
+    ]
+    (item, *_) = chunk_reader.read(found.chunks[0], max_bytes=5)
+    assert item.message == f"the file has {len(MIXED['deep/0-copy-of-c.mid'])} bytes, want at most 5"
+
+
+def test_names_that_are_no_utf_8(tmp_path):
+    name = os.fsdecode(b"\xff.mid")
+    (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "list.txt").write_bytes(b"\xff.mid\n")
+    for given in (str(tmp_path), f"@{tmp_path}/list.txt"):
+        assert read(corpus.find([given])) == {name: b"x"}

@@ -80,6 +80,98 @@ def test_listing_leaves_out_unfinished_files(root):
     assert paths(root) == [storage.join(root, "a.mid")]
 
 
+def test_a_listing_tells_versions_apart(root):
+    path = storage.join(root, "a.mid")
+    versions = []
+    for data in (b"x", b"y"):
+        storage.write_bytes(path, data)
+        if "://" not in root:
+            os.utime(path, (len(versions), len(versions)))
+        (entry,) = storage.list_files(root)
+        assert entry.version == storage.look_up(path).version
+        versions.append(entry.version)
+    assert versions[0] and versions[1] and versions[0] != versions[1]
+
+
+def test_size_and_look_up(root):
+    path = storage.join(root, "a.mid")
+    storage.write_bytes(path, b"xyz")
+    assert (storage.size(path), storage.look_up(path)) == (3, storage.Entry(path, 3))
+    assert storage.size(path + "x") is None
+    assert storage.look_up(root) is None
+
+
+def test_ranges(root):
+    path = storage.join(root, "a.bin")
+    storage.write_bytes(path, b"0123456789")
+    ranges = [(0, 3), (3, 4), (8, 5), (10, 2), (20, 2), (0, 0), (0, 10)]
+    got = [storage.read_range(path, offset, length) for offset, length in ranges]
+    assert got == [b"012", b"3456", b"89", b"", b"", b"", b"0123456789"]
+    with pytest.raises(FileNotFoundError):
+        storage.read_range(path + "x", 0, 1)
+
+
+def test_a_read_goes_no_further_than_it_may(root):
+    path = storage.join(root, "a.bin")
+    storage.write_bytes(path, bytes(5 << 20))
+    assert len(storage.read_bytes(path, max_bytes=1000)) == 1001
+    assert len(storage.read_bytes(path, max_bytes=5 << 20)) == 5 << 20
+    storage.write_bytes(path, b"")
+    assert storage.read_bytes(path, max_bytes=1000) == b""
+
+
+def test_many_are_read_in_order_and_trouble_takes_its_place(root):
+    names = [f"{number:03}.mid" for number in range(100)]
+    for name in names:
+        if name != "050.mid":
+            storage.write_bytes(storage.join(root, name), name.encode())
+    answers = list(storage.read_many((storage.join(root, name) for name in names), max_bytes=6))
+    assert isinstance(answers[50], FileNotFoundError)
+    assert answers[:50] + answers[51:] == [name.encode() for name in names if name != "050.mid"]
+    assert list(storage.read_many([])) == []
+
+
+def test_what_is_no_trouble_of_one_file_ends_a_read_of_many(monkeypatch, tmp_path):
+    def gone(path, max_bytes=None):
+        raise ConnectionError("gone")
+
+    monkeypatch.setattr(storage, "read_bytes", gone)
+    for path in (str(tmp_path / "a.mid"), "gs://bucket/a.mid"):
+        with pytest.raises(ConnectionError):
+            list(storage.read_many([path]))
+
+
+def test_slow_items_are_mapped_in_threads_and_in_order():
+    started = threading.Barrier(storage.NUM_CONNECTIONS, timeout=30)
+
+    def wait(number):
+        if number % 2:
+            started.wait()  # passes when all that may be under way are
+        return number, threading.current_thread() is threading.main_thread()
+
+    numbers = range(2 * storage.NUM_CONNECTIONS)
+    mapped = list(storage.map_in_threads(wait, numbers, is_slow=lambda number: number % 2 == 1))
+    assert mapped == [(number, number % 2 == 0) for number in numbers]
+
+
+def test_a_folder_is_deleted_with_all_below_it(root):
+    for name in ("a/b.mid", "a/c/d.mid", "a/.x.partial", "ab.mid"):
+        storage.write_bytes(storage.join(root, name), b"x")
+    storage.delete_folder(storage.join(root, "a"))
+    storage.delete_folder(storage.join(root, "a"))
+    assert paths(root) == [storage.join(root, "ab.mid")]
+    assert not storage.exists(storage.join(root, "a/.x.partial"))
+
+
+def test_what_need_not_be_durable_does_not_wait_for_the_disk(tmp_path, monkeypatch):
+    def fail(_):
+        raise AssertionError("waited")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    assert storage.write_bytes(str(tmp_path / "a"), b"x", durable=False) is True
+    assert storage.read_bytes(str(tmp_path / "a")) == b"x"
+
+
 def test_rename_moves_over_what_is_there(root):
     source, target = storage.join(root, "a/b.mid"), storage.join(root, "c/d.mid")
     storage.write_bytes(source, b"new")
@@ -160,6 +252,11 @@ def test_missing_bucket_is_the_users_mistake(scheme, request):
     assert not storage.is_folder(path)
 
 
+def test_a_name_that_no_bucket_has_is_the_users_mistake(s3_bucket):
+    with pytest.raises(UserError, match="Invalid bucket name"):
+        storage.exists("s3://my bucket!/a.mid")
+
+
 def test_missing_gs_credentials_are_the_users_mistake(monkeypatch, tmp_path):
     monkeypatch.delenv("STORAGE_EMULATOR_HOST", raising=False)
     monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
@@ -167,6 +264,45 @@ def test_missing_gs_credentials_are_the_users_mistake(monkeypatch, tmp_path):
     monkeypatch.setenv("NO_GCE_CHECK", "true")  # else it waits for a metadata server
     with pytest.raises(UserError, match="needs Google credentials"):
         storage.read_bytes("gs://bucket/a.mid")
+
+
+def test_bad_credentials_are_no_trouble_of_one_file(gs_bucket, s3_bucket, monkeypatch):
+    from botocore.exceptions import ClientError
+    from google.auth.exceptions import RefreshError
+    from google.cloud.storage import Blob
+
+    from midi_codec import storage_s3
+
+    def refuse_gs(*_, **__):
+        raise RefreshError("no such account")
+
+    class RefuseS3:
+        def get_object(self, **_):
+            raise ClientError({"Error": {"Code": "ExpiredToken"}}, "GetObject")
+
+    monkeypatch.setattr(Blob, "download_as_bytes", refuse_gs)
+    monkeypatch.setattr(storage_s3, "_client", RefuseS3)
+    for bucket in (gs_bucket, s3_bucket):
+        with pytest.raises(UserError):
+            list(storage.read_many([f"{bucket}/a.mid"]))
+
+
+def test_a_missing_aws_profile_is_the_users_mistake(s3_bucket, monkeypatch):
+    from midi_codec import storage_s3
+
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    storage_s3._client_of.cache_clear()
+    with pytest.raises(UserError, match="nobody"):
+        storage.read_bytes(f"{s3_bucket}/a.mid")
+    storage_s3._client_of.cache_clear()
+
+
+def test_connections_last_for_all_threads(gs_bucket, s3_bucket):
+    from midi_codec import storage_gs, storage_s3
+
+    gs_client = storage_gs._client_of(os.getpid(), os.environ["STORAGE_EMULATOR_HOST"])
+    assert gs_client._http.get_adapter(os.environ["STORAGE_EMULATOR_HOST"])._pool_maxsize == storage.NUM_CONNECTIONS
+    assert storage_s3._client().meta.config.max_pool_connections == storage.NUM_CONNECTIONS
 
 
 def test_missing_s3_credentials_are_the_users_mistake(s3_bucket, monkeypatch, tmp_path):
@@ -241,8 +377,9 @@ def test_local_write_that_fails_leaves_nothing(tmp_path, monkeypatch):
 
 def test_local_write_below_a_file_is_the_users_mistake(tmp_path):
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(UserError, match="cannot be written"):
-        storage.write_bytes(str(tmp_path / "file" / "a.mid"), b"x")
+    for path in ("file/a.mid", "file/b/c/a.mid"):
+        with pytest.raises(UserError, match=rf"{path}' cannot be written: '{tmp_path}/file' is a file, want a folder"):
+            storage.write_bytes(str(tmp_path / path), b"x")
     (tmp_path / "folder").mkdir()
     with pytest.raises(UserError, match="cannot be written"):
         storage.write_bytes(str(tmp_path / "folder"), b"x")
