@@ -5,8 +5,8 @@
 FOLDER has a folder for each fault. Every file is read by `midi_file.parse_many`, and by symusic (as it is, and with
 `sanitize_data`), mido (`clip=True`) and pretty_midi, each in a child process that may die or hang. Where a
 tool finds notes, they are compared with ours (pitch, velocity, program; onset and end within 1 ms). Where
-they differ, our events are paired by the tool's rules: when that gives the tool's notes, the difference
-lies in the rule, which is named; else it is `unexplained`, and makes the exit status 1.
+they differ, our events are paired by both rules: when ours give our notes and the tool's its notes, the
+difference lies in the rule, which is named; else it is `unexplained`, and makes the exit status 1.
 
 It prints a table for docs/midi.md, then what differs, and as its last line JSON.
 """
@@ -85,7 +85,7 @@ def _table(rows: dict[str, collections.Counter[str]]) -> str:
         cells = [str(counts[name] or "") for name in COLUMNS]
         reasons = {name.split()[1]: counts[name] for name in sorted(counts) if name.startswith("refused ")}
         if reasons:
-            cells[COLUMNS.index("refused")] += " " + ", ".join(f"`{name}` {count}" for name, count in reasons.items())
+            cells[COLUMNS.index("refused")] = ", ".join(f"{count} `{name}`" for name, count in reasons.items())
         lines.append(f"| {fault} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

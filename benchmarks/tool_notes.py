@@ -57,7 +57,7 @@ def _compare(tool: str, data: bytes, notes: Notes | None, rung: str, theirs: np.
         return Verdict("equal")
     if tool == "mido" and _agree(ours, _read_mido(data, past_end=False)):
         return Verdict("by rule", "events behind an end of track")
-    for rule, table in _by_rules(tool, data):
+    for rule, table in _by_rules(tool, data, ours):
         if _agree(table, theirs):
             return Verdict("by rule", rule)
     if rung == salvage.REPAIRED and _is_cut(ours, theirs):
@@ -80,13 +80,15 @@ def _explain_refusal(theirs: np.ndarray) -> Verdict:
     return Verdict("unexplained", "refused")
 
 
-def _by_rules(tool: str, data: bytes) -> Iterable[tuple[str, np.ndarray]]:
-    """(rule, notes) of our events as the tool would pair them."""
+def _by_rules(tool: str, data: bytes, ours: np.ndarray) -> Iterable[tuple[str, np.ndarray]]:
+    """(rule, notes) of our events as the tool would pair them, when our notes are those events by our rules."""
     walked = salvage.walk(data, midi_file.DEFAULT_LIMITS)
     if walked is None:
         return
     division = walked.header.division
     tracks = [track.events for track in walked.tracks]
+    if not _agree(ours, _pair(tracks, _end_as_we_do, division)):
+        return
     claimed = int.from_bytes(data[10:12], "big")
     if tool == "mido":
         yield "tracks beyond those the header claims", _pair(tracks[:claimed], _end_as_we_do, division)

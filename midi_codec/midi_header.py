@@ -57,7 +57,7 @@ class Limits:
     """What one file may cost. Far above real music, near enough to bound a hostile file."""
 
     max_bytes: int = 4 << 20
-    max_slow_bytes: int = 1 << 20  # of tracks that the slow reader has to read: about a second of work
+    max_slow_bytes: int = 1 << 20  # of tracks that only the slow reader reads: a quarter of a second
     max_tracks: int = 1024
     max_notes: int = 1_000_000
     max_seconds: float = 6 * 3600.0
