@@ -224,7 +224,14 @@ def test_damage_behind_a_note_ends_the_track():
 def test_an_end_of_track_before_the_only_notes_is_stepped_over():
     data = midi("00 ff 2f 00" + SONG)
     assert recover(data) == ("repaired", SONG_ROWS)
+    assert recover(midi("00 ff 2f 00  00 ff 2f 00" + SONG + "00 ff 2f 00" + LONG)) == ("repaired", SONG_ROWS)
     assert is_refused(midi("00 ff 2f 00  00 b0 07 40"))
+
+
+def test_a_running_status_behind_a_system_message_is_a_fault_that_is_mended():
+    want = [(0, 500, 60, 127, 0)]
+    assert recover(midi("00 90 3c c0  00 f0 01 f7  60 90 3c 00")) == ("clamped", want)
+    assert recover(midi("00 90 3c c0  00 f0 01 f7  60 3c 00" + "00 90 40 40" * 2))[0] == "repaired"
 
 
 def test_most_of_a_file_must_be_sound():
