@@ -75,7 +75,7 @@ def main(argv: Sequence[str]) -> int:
         if share[1] > 1:
             output_folder.mark(args.output, run_info)
             corpus.save_indexes()
-            return _run_share(job, works, share, corpus.num_inputs, stop)
+            return _run_share(job, works, share, stop)
         output_folder.prepare(args.output, run_info, will_write=job.file_names())
         corpus.save_indexes()
         info = _run(job, works, beam_flags, corpus.num_inputs, stop)
@@ -97,6 +97,7 @@ def _survey(args: argparse.Namespace, beam_flags: Sequence[str]) -> int:
 
     with tempfile.TemporaryDirectory(prefix="survey-") as folder, command.StopSignal() as stop:
         corpus, settings = _check(args, beam_flags, folder)
+        corpus.save_indexes()
         print(survey_text.format_estimate(survey_run.run(corpus, settings, stop=stop)))
     return command.OK
 
@@ -118,9 +119,9 @@ def _run(
     return None
 
 
-def _run_share(job: Job, works: Sequence[Work], share: tuple[int, int], num_inputs: int, stop: StopSignal) -> int:
+def _run_share(job: Job, works: Sequence[Work], share: tuple[int, int], stop: StopSignal) -> int:
     task_index, num_tasks = share
-    done = local_run.run_share(job, works, task_index=task_index, num_tasks=num_tasks, num_inputs=num_inputs, stop=stop)
+    done = local_run.run_share(job, works, task_index=task_index, num_tasks=num_tasks, stop=stop)
     print(f"task {task_index} of {num_tasks}: {done.num_inputs:,} inputs in {done.num_works:,} parts, all whole")
     print("when all tasks are done, the same command without --task-index and --num-tasks writes the dataset")
     return command.OK

@@ -29,9 +29,7 @@ class Share:
     num_inputs: int
 
 
-def run_share(
-    job: Job, works: Sequence[Work], *, task_index: int, num_tasks: int, num_inputs: int, stop: StopSignal
-) -> Share:
+def run_share(job: Job, works: Sequence[Work], *, task_index: int, num_tasks: int, stop: StopSignal) -> Share:
     """Makes every `num_tasks`-th part.
 
     Raises:
@@ -39,7 +37,7 @@ def run_share(
     """
     mine = works[task_index::num_tasks]
     num_done = 0
-    for _, part in _make_parts(job, mine, -(-num_inputs // num_tasks), stop):
+    for _, part in _make_parts(job, mine, None, stop):
         num_done += part.num_inputs
     return Share(len(mine), num_done)
 
@@ -77,7 +75,7 @@ def run(job: Job, works: Sequence[Work], *, num_inputs: int, stop: StopSignal) -
     return publish.publish(job.output, summary, corrections, job.settings, other_files=job.other_files)
 
 
-def _make_parts(job: Job, works: Sequence[Work], num_inputs: int, stop: StopSignal):
+def _make_parts(job: Job, works: Sequence[Work], num_inputs: int | None, stop: StopSignal):
     known = additions.known_contents(job.settings.base)
     with progress(total=num_inputs, unit="files", label="encoding") as bar:
 
