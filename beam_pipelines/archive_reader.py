@@ -18,13 +18,19 @@ class _MemberError(Exception):
     """The member cannot be read; reason and message of its reject."""
 
 
-def read_members(place: Place, rows: Sequence[Row], max_bytes: int) -> Iterator[Item]:
-    """Each member once; one of more than `max_bytes` is unpacked no further than that."""
+def open_archive(place: Place) -> BinaryIO | OSError:
+    """The archive, or why all its members are rejects."""
     try:
-        file = open_file(place.path, place.size)
+        return open_file(place.path, place.size)
     except (FileNotFoundError, PermissionError) as error:
+        return error
+
+
+def read_members(file: BinaryIO | OSError, place: Place, rows: Sequence[Row], max_bytes: int) -> Iterator[Item]:
+    """Each member once; one of more than `max_bytes` is unpacked no further than that. Closes the archive."""
+    if isinstance(file, OSError):
         for row in rows:
-            yield _refused(place, row, "unreadable", f"the archive cannot be read: {error.strerror}")
+            yield _refused(place, row, "unreadable", f"the archive cannot be read: {file.strerror}")
         return
     with file:
         read = _READERS[place.kind](file, place, rows, max_bytes)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
+from typing import BinaryIO
 
 from beam_pipelines import archive_reader, chunks
 from beam_pipelines.chunks import Item, Place, Row, too_large
 from midi_codec import storage
+
+FETCHED_AHEAD_BYTES = 1 << 20  # the largest archive that is fetched before its turn
 
 
 def read(chunk: bytes, *, max_bytes: int) -> Iterator[Item]:
@@ -16,12 +19,24 @@ def read(chunk: bytes, *, max_bytes: int) -> Iterator[Item]:
     Raises:
       UserError: credentials are missing or refused, or there is no such bucket.
     """
-    for place, group in itertools.groupby(chunks.unpack(chunk), key=lambda each: each[0]):
-        rows = [row for _, row in group]
-        if place.kind == chunks.FOLDER:
+    groups = itertools.groupby(chunks.unpack(chunk), key=lambda each: each[0])
+    places = ((place, [row for _, row in group]) for place, group in groups)
+    for place, rows, archive in storage.map_in_threads(_open, places, is_slow=_is_fetched_ahead):
+        if archive is None:
             yield from _read_files(place, rows, max_bytes)
         else:
-            yield from archive_reader.read_members(place, rows, max_bytes)
+            yield from archive_reader.read_members(archive, place, rows, max_bytes)
+
+
+def _open(inputs: tuple[Place, list[Row]]) -> tuple[Place, list[Row], BinaryIO | OSError | None]:
+    place, rows = inputs
+    return place, rows, None if place.kind == chunks.FOLDER else archive_reader.open_archive(place)
+
+
+def _is_fetched_ahead(inputs: tuple[Place, list[Row]]) -> bool:
+    """Whether opening it is a request and no more than a little memory: where each song has an archive of its own."""
+    place = inputs[0]
+    return place.kind != chunks.FOLDER and storage.is_remote(place.path) and place.size <= FETCHED_AHEAD_BYTES
 
 
 def _read_files(place: Place, rows: Sequence[Row], max_bytes: int) -> Iterator[Item]:

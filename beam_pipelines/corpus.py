@@ -90,6 +90,13 @@ def _by_prefix(named: tuple[str, str]) -> str:
 
 def _merge(listings: Sequence[Listing]) -> Iterator[tuple[Entry, list[Given]]]:
     """Each file once, by path, and which inputs named it."""
+    if len(listings) == 1:
+        givens, last = [listings[0].given], None
+        for entry in listings[0].entries:
+            if entry.path != last:  # a list may name a file twice
+                yield entry, givens
+            last = entry.path
+        return
     streams = (_keyed(number, listing.entries) for number, listing in enumerate(listings))
     for _, same in itertools.groupby(heapq.merge(*streams), key=lambda keyed: keyed[0]):
         found = list(same)
@@ -141,6 +148,8 @@ class _Finder:
             given.num_others += num_others
 
     def _check_name(self, path: str) -> None:
+        if not self._archives:
+            return
         like_member = _LIKE_MEMBER.match(path)
         if like_member and like_member.group(1) in self._archives:
             self.problems.append(f"{path} is named like a member of the archive beside it, want another name")

@@ -16,11 +16,16 @@ def open_file(path: str, size: int) -> BinaryIO:
     """Opens for reading; `size` as the listing has it.
 
     Raises:
-      FileNotFoundError, PermissionError: as `storage.read_bytes`; in a bucket, at the first read.
+      FileNotFoundError, PermissionError: as `storage.read_bytes`.
     """
-    if storage.is_remote(path):
-        return cast(BinaryIO, RangeFile(path, size))
-    return open(path, "rb")
+    if not storage.is_remote(path):
+        return open(path, "rb")
+    file = RangeFile(path, size)
+    if size <= BLOCK_BYTES:
+        file.peek()
+    else:
+        storage.read_range(path, 0, 1)  # a large one may be wanted elsewhere than at its beginning
+    return cast(BinaryIO, file)
 
 
 def raise_network_error(file: BinaryIO) -> None:
@@ -73,6 +78,11 @@ class RangeFile(io.RawIOBase):
             done += len(piece)
             self._position += len(piece)
         return done
+
+    def peek(self) -> None:
+        """Fetches the first block."""
+        if self._size:
+            self._block(0)
 
     def _block(self, number: int) -> bytes:
         if number in self._blocks:

@@ -55,8 +55,9 @@ def _walk(folder: str, above: frozenset[tuple[int, int]]) -> Iterator[Entry]:
             children = sort_strings(entry.name + "/" if entry.is_dir() else entry.name for entry in entries)
     except PermissionError as error:
         raise UserError(f"{folder!r} cannot be listed: {error.strerror}") from error
+    prefix = os.path.join(folder, "")
     for name in children:
-        path = os.path.join(folder, name)
+        path = prefix + name
         if name.endswith("/"):
             yield from _walk(path[:-1], above | {here})
         elif entry := look_up(path):  # not sockets, pipes, or links to nothing

@@ -386,6 +386,17 @@ def test_an_archive_that_must_not_be_read_is_one_input(tmp_path, monkeypatch):
     assert read(find(tmp_path)) == {"x.zip": "unreadable", "a.mid": b"1"}
 
 
+@pytest.mark.parametrize("size", [0, 1 << 20])
+def test_an_archive_that_went_away_costs_its_members(s3_bucket, monkeypatch, size):
+    monkeypatch.setattr(chunk_reader, "FETCHED_AHEAD_BYTES", size)
+    for number in range(70):
+        storage.write_bytes(f"{s3_bucket}/{number:02}.zip", make_zip({"a.mid": bytes([number])}))
+    found = find(s3_bucket)
+    storage.delete(f"{s3_bucket}/33.zip")
+    want = {f"{number:02}.zip!a.mid": bytes([number]) for number in range(70)}
+    assert read(found) == {**want, "33.zip!a.mid": "unreadable"}
+
+
 def test_an_archive_without_inputs_is_the_users_mistake(tmp_path):
     write_files(tmp_path, {"x.zip": make_zip({"a.txt": b""})})
     with pytest.raises(UserError, match="x.zip: none of 1 files has a MIDI extension"):

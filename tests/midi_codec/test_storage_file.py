@@ -44,12 +44,15 @@ def test_a_block_is_fetched_once_and_few_are_kept(s3_bucket, monkeypatch):
     )
     file = open_file(f"{s3_bucket}/a", 950)
     assert b"".join(iter(lambda: file.read(7), b"")) == DATA[:950]
-    assert asked == [(offset, min(100, 950 - offset)) for offset in range(0, 950, 100)]
+    assert asked == [(0, 1)] + [(offset, min(100, 950 - offset)) for offset in range(0, 950, 100)]
     assert len(file._blocks) == 4
 
 
 def test_trouble_is_remembered(s3_bucket):
-    file = open_file(f"{s3_bucket}/nothing", 10)
+    for size in (10, 10 << 20):
+        with pytest.raises(FileNotFoundError):
+            open_file(f"{s3_bucket}/nothing", size)
+    file = storage_file.RangeFile(f"{s3_bucket}/nothing", 10)
     with pytest.raises(FileNotFoundError):
         file.read(1)
     with pytest.raises(FileNotFoundError):
