@@ -4,11 +4,12 @@ import random
 import tarfile
 import warnings
 import zipfile
+import zlib
 from pathlib import Path
 
 import pytest
 
-from beam_pipelines import archives, chunk_reader, corpus, gzip_index
+from beam_pipelines import archive_reader, archives, chunk_reader, corpus, gzip_index
 from midi_codec import storage, storage_file
 from midi_codec.command import UserError
 from tests.beam_pipelines.archive_files import add_to_tar, make_streamed_zip, make_tar, make_zip
@@ -280,6 +281,11 @@ def test_declared_sizes_are_not_believed(tmp_path):
     place = data.index(b"PK\1\2") + 24
     data[place : place + 4] = (5).to_bytes(4, "little")
     assert read_one(tmp_path, "x.zip", bytes(data), max_bytes=1000) == {"x.zip!a.mid": "too_large"}
+
+
+def test_a_member_is_unpacked_no_further_than_it_may_go():
+    packed = zlib.compress(bytes(10 << 20), wbits=-15)
+    assert archive_reader._unpack(packed, zipfile.ZIP_DEFLATED, 1000) == bytes(1001)
 
 
 def test_what_unpacks_to_absurdly_much_is_refused_as_a_whole(tmp_path, monkeypatch):
