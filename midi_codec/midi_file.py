@@ -22,7 +22,7 @@ from midi_codec.notes import MILLISECONDS, TIME_BASES, Notes
 __all__ = ["DEFAULT_LIMITS", "Limits", "MidiError", "Parsed", "parse", "parse_many", "serialize"]
 
 DEFAULT_LIMITS = Limits()
-GROUP_BYTES = 1 << 19  # of files that are worked on together, unless one alone has more
+GROUP_BYTES = 1 << 21  # of files that are worked on together, unless one alone has more
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -53,6 +53,8 @@ class NoteBatch:
     @classmethod
     def join(cls, batches: Sequence[NoteBatch], time_base: str) -> NoteBatch:
         """The pieces of several batches of this time base, in order."""
+        if len(batches) == 1:
+            return batches[0]
         columns = {
             name: np.concatenate([np.empty(0, dtype), *(getattr(batch, name) for batch in batches)])
             for name, dtype in COLUMN_DTYPES.items()

@@ -21,8 +21,8 @@ ROW = np.dtype(
 COUNT_BYTES = 4
 
 
-def _from_pickle(notes: NoteTickList) -> bytes:
-    return notes.__getstate__()[COUNT_BYTES:]
+def _from_pickle(notes: NoteTickList) -> bytes | memoryview:
+    return memoryview(notes.__getstate__())[COUNT_BYTES:]
 
 
 def _from_arrays(notes: NoteTickList) -> bytes:

@@ -54,7 +54,7 @@ class _Columns:
     files: list[int] = dataclasses.field(default_factory=list)
     tempos: list[dict[str, np.ndarray]] = dataclasses.field(default_factory=list)
     num_tempos: list[int] = dataclasses.field(default_factory=list)  # of each file, sentinels not counted
-    notes: list[bytes] = dataclasses.field(default_factory=list)  # rows of `symusic_notes`
+    notes: list[bytes | memoryview] = dataclasses.field(default_factory=list)  # rows of `symusic_notes`
     num_notes: list[int] = dataclasses.field(default_factory=list)  # of each track
     programs: list[int] = dataclasses.field(default_factory=list)  # of each track
     track_offsets: list[int] = dataclasses.field(default_factory=lambda: [0])  # of each file, and the end
@@ -104,9 +104,9 @@ def read_many(
     columns = _Columns(pedals=PedalColumns() if apply_sustain else None)
     left: list[int] = []
     errors: dict[int, MidiError] = {}
-    for file, appearance in enumerate(byte_checks.look_at(datas, TICK_LIMIT)):
+    for file, data in enumerate(datas):
         try:
-            if not _read(file, datas[file], headers[file], appearance, columns):
+            if not _read(file, data, headers[file], byte_checks.look_at(data, TICK_LIMIT), columns):
                 left.append(file)
         except MidiError as error:
             errors[file] = error
@@ -202,6 +202,7 @@ def _sentinel(note_ons: bytes, with_markers: bool) -> bytes:
     return SENTINEL_TEMPO + SENTINEL_DELTA + (ends + b"\x00")[1:] + END_OF_TRACK
 
 
+@functools.cache
 def _all_ends(note_on: int) -> bytes:
     """The ends of all keys of a channel, each behind a delta of 0, all under the status of the first."""
     first, *others = (bytes([0, pitch, 0]) for pitch in range(128))
