@@ -58,7 +58,7 @@ def write_copies(folder: pathlib.Path, originals: Sequence[pathlib.Path], *, num
     """
     total = 0
     for key in range(num_files):
-        score = symusic.Score.from_midi(originals[key % len(originals)].read_bytes())
+        score: Any = symusic.Score.from_midi(originals[key % len(originals)].read_bytes())
         permuted = np.random.Generator(np.random.Philox(key)).permutation(128).astype(np.int8)
         for track in score.tracks:
             columns = track.notes.numpy()

@@ -4,7 +4,6 @@ import shutil
 
 import pytest
 
-from beam_pipelines import encode_chunk
 from midi_codec import dataset_info
 from midi_codec.command import UserError
 from tests.beam_pipelines.corpora import make_midi, write_files
@@ -38,16 +37,6 @@ def outcome(folder) -> dict[str, tuple[str, str, str]]:
         for split in dataset_info.SPLITS
         for piece in pieces_of(folder, split)
     }
-
-
-@pytest.fixture
-def parsed_files(monkeypatch) -> list[int]:
-    counts: list[int] = []
-    real = encode_chunk.midi_file.parse_many
-    monkeypatch.setattr(
-        encode_chunk.midi_file, "parse_many", lambda datas, **more: counts.append(len(datas)) or real(datas, **more)
-    )
-    return counts
 
 
 def test_only_what_is_new_is_parsed_and_nobody_moves(older, parsed_files):

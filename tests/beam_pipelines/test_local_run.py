@@ -25,17 +25,6 @@ def whole(music, tmp_path) -> dict[str, bytes]:
     return files_of(tmp_path / "whole")
 
 
-@pytest.fixture
-def parsed_files(monkeypatch) -> list[int]:
-    """How many files each call of the parser got."""
-    counts: list[int] = []
-    real = encode_chunk.midi_file.parse_many
-    monkeypatch.setattr(
-        encode_chunk.midi_file, "parse_many", lambda datas, **more: counts.append(len(datas)) or real(datas, **more)
-    )
-    return counts
-
-
 @pytest.mark.parametrize("num_tasks", [2, 3, 7])
 def test_slices_and_a_last_step_make_the_same_dataset(music, whole, tmp_path, parsed_files, num_tasks, capsys):
     flags = ("--input", music, "--output", str(tmp_path / "d"))

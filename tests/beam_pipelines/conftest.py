@@ -1,0 +1,19 @@
+"""What several tests of the encode job watch."""
+
+import pytest
+
+from beam_pipelines import encode_chunk
+
+
+@pytest.fixture
+def parsed_files(monkeypatch) -> list[int]:
+    """How many files each call of the parser got, from here on."""
+    counts: list[int] = []
+    real = encode_chunk.midi_file.parse_many
+
+    def parse_many(datas, **more):
+        counts.append(len(datas))
+        return real(datas, **more)
+
+    monkeypatch.setattr(encode_chunk.midi_file, "parse_many", parse_many)
+    return counts
