@@ -92,7 +92,10 @@ def test_every_mistake_is_said_at_once(folder, capsys):
         (["--seeds", "nowhere"], "--seeds 'nowhere' does not exist, want a seed list"),
         (["--seeds", "bundle"], "--seeds 'bundle' cannot be read: Is a directory"),
         (["--output", "seeds.jsonl"], "--output 'seeds.jsonl' is a file, want a folder"),
-        (["--output", "seeds.jsonl/a"], "'seeds.jsonl/a/job.json' cannot be written: 'seeds.jsonl' is a file, want a folder"),
+        (
+            ["--output", "seeds.jsonl/a"],
+            "'seeds.jsonl/a/job.json' cannot be written: 'seeds.jsonl' is a file, want a folder",
+        ),
         (["--output", "ftp://x"], "--output: 'ftp://x' is on ftp://, want a local path, gs://bucket/name or s3://bucket/name"),
         (["--task-index", "1"], "the task index is 1 but --num-tasks is not given; want both"),
     ],
