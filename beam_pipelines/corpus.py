@@ -30,7 +30,7 @@ from midi_codec.storage import Entry
 
 CHUNKS_AIMED_AT = 32  # enough for some tens of workers; what a chunk costs by itself hardly counts then
 FEWEST_IN_CHUNK = 50
-MOST_IN_CHUNK = 1_000
+MOST_IN_CHUNK = 250
 
 _LIKE_MEMBER = re.compile(rf"^(.*?(?:{'|'.join(map(re.escape, ARCHIVE_EXTENSIONS))}))!", re.IGNORECASE | re.DOTALL)
 
