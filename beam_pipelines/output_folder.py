@@ -53,7 +53,7 @@ def find_dataset(output: str, settings: Settings) -> DatasetInfo | None:
         return info
     if not _is_ours(output):
         stranger = next((path for path in _paths_in(output) if not posixpath.basename(path).startswith(".")), None)
-        if stranger:
+        if stranger and not _is_ours(output):  # another task may have marked it between the two looks
             raise UserError(f"--output {output} is neither empty nor a dataset: it holds {stranger}")
     return None
 

@@ -133,7 +133,8 @@ def _unpack_head(head: bytes) -> Part:
     for name, (dtype, shape) in described["arrays"].items():
         kind = np.dtype(dtype) if dtype else ROW
         count = int(np.prod(shape, dtype=np.int64))
-        arrays[name] = np.frombuffer(head, kind, count, position).reshape(shape)
+        # Copied: a view would hold the whole head, the counts of every part among it, as long as the rows live.
+        arrays[name] = np.frombuffer(head, kind, count, position).reshape(shape).copy()
         position += count * kind.itemsize
     return Part(
         rows=arrays["rows"],

@@ -70,6 +70,16 @@ def test_a_folder_of_other_things_is_refused(tmp_path, name):
         output_folder.find_dataset(str(tmp_path), make_settings())
 
 
+def test_a_task_may_mark_the_folder_while_another_one_looks(tmp_path, monkeypatch):
+    def mark_then_list(output):
+        output_folder.write_run_info(output, {"started": "now"})
+        return paths_in(output)
+
+    paths_in = output_folder._paths_in
+    monkeypatch.setattr(output_folder, "_paths_in", mark_then_list)
+    assert output_folder.find_dataset(str(tmp_path), make_settings()) is None
+
+
 def test_somebody_elses_run_info_is_no_mark_of_ours(tmp_path):
     for text in ('{"writer": "another"}', "[]", "{"):
         (tmp_path / "run_info.json").write_text(text)

@@ -75,3 +75,10 @@ def test_a_damaged_head_is_noticed(built, tmp_path, place):
     (tmp_path / "a.part").write_bytes(damaged)
     with pytest.raises(DamagedPartError):
         parts.read_head(str(tmp_path / "a.part"), size=len(damaged))
+
+
+def test_what_is_kept_of_a_head_does_not_hold_the_rest_of_it(built, tmp_path):
+    _, data = parts.pack(*built)
+    (tmp_path / "a.part").write_bytes(data)
+    part = parts.read_head(str(tmp_path / "a.part"))
+    assert all(array.base is None for array in (part.rows, part.signatures, part.contents))
