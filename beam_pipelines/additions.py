@@ -7,28 +7,30 @@ the same name and the same bytes went into the older one; where that one could n
 from __future__ import annotations
 
 import io
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from beam_pipelines import ledger
-from beam_pipelines.encode_chunk import PartBuilder
+from beam_pipelines.encode_chunk import Known, PartBuilder
 from beam_pipelines.parts import Part
 from beam_pipelines.plan import Carried
 from beam_pipelines.publish import INPUT_HASHES
 from beam_pipelines.settings import Base, Settings
 from midi_codec import dataset_info, records, storage
-from midi_codec.command import UserError
 from midi_codec.dataset_info import SPLITS, DatasetInfo
 
 _MAY_DIFFER = {"inputs_hash", "num_shards", "added_to"}
 
 
 def problems_with(base: Base, info: DatasetInfo, settings: Settings) -> list[str]:
-    """Sentences on settings in which a newcomer would be treated unlike the old pieces."""
+    """Sentences on what is missing there, and on settings in which newcomers would be treated unlike the old pieces."""
     there = {"time_base": info.time_base, **info.settings}
     here = {"time_base": settings.time_base, **settings.as_dict()}
-    return [
+    names = [INPUT_HASHES, *map(ledger.file_name, ledger.KINDS)]
+    missing = [name for name in names if not storage.exists(storage.join(base.path, name))]
+    problems = [f"--add-to {base.path}: it has no {name}, so what is new cannot be told" for name in missing]
+    return problems + [
         f"--add-to {base.path}: its {key} is {there.get(key)!r}, and {here.get(key)!r} is asked for; want the same"
         for key in sorted({*there, *here} - _MAY_DIFFER)
         if there.get(key) != here.get(key)
@@ -57,19 +59,16 @@ def encode_shard(split: str, path: str, settings: Settings) -> tuple[Part, bytes
     return builder.build()
 
 
-def known_contents(base: Base | None) -> Collection[bytes]:
-    """The content keys of all inputs that the older dataset read."""
+def known_inputs(base: Base | None) -> Known:
+    """The inputs that the older dataset accounts for."""
     if base is None:
-        return ()
-    return {row.tobytes() for row in _hashes(base).astype(">u8")}
+        return Known()
+    unread = {line.path for line in ledger.read(base.path, ledger.REJECTS) if line.stage == "read"}
+    return Known({row.tobytes() for row in _hashes(base).astype(">u8")}, unread)
 
 
 def _hashes(base: Base) -> np.ndarray:
-    path = storage.join(base.path, INPUT_HASHES)
-    try:
-        return np.load(io.BytesIO(storage.read_bytes(path)), allow_pickle=False)
-    except FileNotFoundError as error:
-        raise UserError(f"--add-to {base.path}: it has no {INPUT_HASHES}, so what is new cannot be told") from error
+    return np.load(io.BytesIO(storage.read_bytes(storage.join(base.path, INPUT_HASHES))), allow_pickle=False)
 
 
 def carried(base: Base | None, heads: Sequence[Part]) -> Carried:
@@ -90,6 +89,8 @@ def carried(base: Base | None, heads: Sequence[Part]) -> Carried:
 
 def _paths(heads: Iterable[Part]) -> Iterable[str]:
     for head in heads:
-        yield from head.sources
+        if head.num_listed:
+            yield from head.sources
+        yield from head.found_again
         for reject in head.rejects:
             yield reject.path

@@ -6,6 +6,7 @@ shared. What comes out does not depend on the batches.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
@@ -31,24 +32,33 @@ def encode_chunk(
     chunk: bytes,
     settings: Settings,
     *,
-    known: Collection[bytes] = (),
+    known: Known | None = None,
     on_files: Callable[[int], None] = lambda _: None,
 ) -> tuple[Part, bytes]:
     """Reads and parses the inputs of a chunk.
 
     Args:
-      known: `content_key`s that an older dataset accounts for; such inputs are passed over.
+      known: what an older dataset accounts for; such inputs are passed over.
       on_files: told after each batch how many files it had; may raise to stop.
 
     Returns:
       The part, and its records, framed.
     """
-    builder = PartBuilder(settings)
+    builder = PartBuilder(settings, known)
     items = chunk_reader.read(chunk, max_bytes=settings.limits.max_bytes)
     for batch in _batches(items):
-        _encode_batch(batch, builder, known)
+        builder.num_listed += len(batch)
+        _encode_batch(batch, builder)
         on_files(len(batch))
     return builder.build()
+
+
+@dataclasses.dataclass(frozen=True)
+class Known:
+    """Inputs of an older dataset: the `content_key`s of those it read, and sources of those it could not read."""
+
+    contents: Collection[bytes] = ()
+    unread: Collection[str] = ()
 
 
 def content_key(source: str, sha256: bytes) -> bytes:
@@ -69,7 +79,7 @@ def _batches(items: Iterable[Item]) -> Iterator[list[Item]]:
         yield batch
 
 
-def _encode_batch(items: Sequence[Item], builder: PartBuilder, known: Collection[bytes]) -> None:
+def _encode_batch(items: Sequence[Item], builder: PartBuilder) -> None:
     settings = builder.settings
     sources: list[str] = []
     datas: list[bytes] = []
@@ -80,7 +90,7 @@ def _encode_batch(items: Sequence[Item], builder: PartBuilder, known: Collection
             builder.reject(Reject(item.source, None, "read", item.reason, item.message))
             continue
         digest = hashlib.sha256(item.data).digest()
-        if builder.add_content(content_key(item.source, digest), known):
+        if builder.add_content(item.source, digest):
             sources.append(item.source)
             datas.append(item.data)
             digests.append(digest)
@@ -107,13 +117,14 @@ def _encode_batch(items: Sequence[Item], builder: PartBuilder, known: Collection
 class PartBuilder:
     """Collects what comes out of a chunk."""
 
-    def __init__(self, settings: Settings):
+    def __init__(self, settings: Settings, known: Known | None = None):
         self.settings = settings
         self.salvaged: list[Salvaged] = []
-        self.num_bytes = 0
+        self.num_bytes = self.num_listed = 0
+        self._known = known or Known()
+        self._found_again: list[str] = []
         self._rejects: list[Reject] = []
         self._contents: list[bytes] = []
-        self._num_known = 0
         self._sources: list[str] = []
         self._rows: list[np.ndarray] = []
         self._signatures: list[np.ndarray] = []
@@ -123,10 +134,12 @@ class PartBuilder:
     def reject(self, reject: Reject) -> None:
         self._rejects.append(reject)
 
-    def add_content(self, key: bytes, known: Collection[bytes]) -> bool:
-        """Whether an input of this key is new."""
-        if key in known:
-            self._num_known += 1
+    def add_content(self, source: str, sha256: bytes) -> bool:
+        """Whether an input is new."""
+        key = content_key(source, sha256)
+        if key in self._known.contents:
+            if source in self._known.unread:
+                self._found_again.append(source)
             return False
         self._contents.append(key)
         return True
@@ -193,7 +206,8 @@ class PartBuilder:
             rejects=self._rejects,
             salvaged=self.salvaged,
             num_inputs=len(rows) + len(self._rejects),
-            num_known=self._num_known,
+            num_listed=self.num_listed,
+            found_again=self._found_again,
             num_bytes=self.num_bytes,
         )
         return part, b"".join([self._records[place] for place in order])

@@ -114,7 +114,7 @@ def _run(
         return None
     if storage.exists(storage.join(job.output, dataset_info.FILE_NAME)):
         return dataset_info.load(job.output)
-    if not storage.exists(storage.join(job.output, ledger.file_name(ledger.REJECTS))):
+    if not storage.exists(output_folder.nothing_kept_mark(job.output)):
         raise RuntimeError(f"the pipeline ended and left no dataset in {job.output}; see the runner's log")
     return None
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Iterable
 
 from beam_pipelines import additions, ledger, output_folder, parts
 from beam_pipelines.corpus import Corpus
-from beam_pipelines.encode_chunk import encode_chunk
+from beam_pipelines.encode_chunk import Known, encode_chunk
 from beam_pipelines.parts import DamagedPartError, Part
 from beam_pipelines.publish import INPUT_HASHES
 from beam_pipelines.settings import Settings
@@ -30,6 +30,7 @@ class Job:
     output: str
     settings: Settings
     splits: tuple[str, ...]  # those that get shards
+    num_inputs: int
     other_files: int
 
     def file_names(self) -> set[str]:
@@ -44,7 +45,7 @@ class Job:
         return storage.join(output_folder.work_folder(self.output), f"{self.settings.part_key(named)}.part")
 
     def ensure_part(
-        self, work: Work, *, known: Collection[bytes], on_files: Callable[[int], None] = lambda _: None
+        self, work: Work, *, known: Known, on_files: Callable[[int], None] = lambda _: None
     ) -> tuple[str, Part]:
         """Makes the part of a work, unless a run before this one has.
 
@@ -59,10 +60,11 @@ class Job:
         if size is not None:
             try:
                 part = parts.read_head(path, size=size)
-                on_files(part.num_inputs + part.num_known if work.chunk else 0)
-                return path, part
-            except DamagedPartError:
-                pass  # left by a crash of the machine; it is made again
+                if not any(reject.reason == "unreadable" for reject in part.rejects):  # those are worth another try
+                    on_files(part.num_listed)
+                    return path, part
+            except (DamagedPartError, FileNotFoundError):
+                pass  # left by a crash of the machine, or just deleted; it is made again
         if work.chunk:
             part, records = encode_chunk(work.chunk, self.settings, known=known, on_files=on_files)
         else:
@@ -80,9 +82,22 @@ def list_works(corpus: Corpus, settings: Settings) -> list[Work]:
     return works
 
 
+def check_complete(parts: Iterable[Part], job: Job) -> None:
+    """Whether the parts account for every input that was listed.
+
+    Raises:
+      RuntimeError: they do not, which no run should ever see.
+    """
+    num_listed = sum(part.num_listed for part in parts)
+    if num_listed != job.num_inputs:
+        raise RuntimeError(f"{job.num_inputs:,} inputs were listed and the parts account for {num_listed:,}")
+
+
 def make_job(corpus: Corpus, settings: Settings, output: str) -> Job:
     splits = settings.split_rule.splits_of(corpus.sources())
     if settings.base:
         old = {split for split, _ in additions.shards_of(settings.base)}
         splits = tuple(split for split in dataset_info.SPLITS if split in {*splits, *old})
-    return Job(output=output, settings=settings, splits=splits, other_files=corpus.other_files)
+    return Job(
+        output=output, settings=settings, splits=splits, num_inputs=corpus.num_inputs, other_files=corpus.other_files
+    )

@@ -13,7 +13,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from beam_pipelines import additions, publish
-from beam_pipelines.encode_job import Job, Work
+from beam_pipelines.encode_job import Job, Work, check_complete
 from beam_pipelines.plan import Heads, make_plan
 from beam_pipelines.write_shards import write_shard
 from midi_codec.command import Interrupted, StopSignal
@@ -54,6 +54,7 @@ def run(job: Job, works: Sequence[Work], *, num_inputs: int, stop: StopSignal) -
     for path, part in _make_parts(job, works, num_inputs, stop):
         paths.append(path)
         heads.add(part)
+    check_complete(heads.parts, job)
     carried = additions.carried(job.settings.base, heads.parts)
     plan = make_plan(heads, job.settings, job.splits, carried=carried)
     summary = publish.write_ledgers(job.output, plan)
@@ -89,7 +90,7 @@ def _keep_freed_memory() -> None:
 
 def _make_parts(job: Job, works: Sequence[Work], num_inputs: int | None, stop: StopSignal):
     _keep_freed_memory()
-    known = additions.known_contents(job.settings.base)
+    known = additions.known_inputs(job.settings.base)
     with progress(total=num_inputs, unit="files", label="encoding") as bar:
 
         def on_files(count: int) -> None:

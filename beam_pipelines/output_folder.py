@@ -7,6 +7,7 @@ equal bytes.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import posixpath
@@ -31,9 +32,15 @@ def work_folder(output: str) -> str:
     return storage.join(output, "work")
 
 
+def nothing_kept_mark(output: str) -> str:
+    """A file that says: this run came to its end, and no input became an example."""
+    return storage.join(work_folder(output), "nothing_kept")
+
+
 def delete_work(output: str) -> None:
     """Deletes what only an unfinished dataset needs."""
-    storage.delete_folder(work_folder(output))
+    with contextlib.suppress(OSError):  # a task that is late may still write there; the dataset is whole all the same
+        storage.delete_folder(work_folder(output))
 
 
 def find_dataset(output: str, settings: Settings) -> DatasetInfo | None:
@@ -87,6 +94,7 @@ def prepare(output: str, run_info: Mapping[str, Any], *, will_write: Collection[
     Overwriting rather than deleting keeps a stray twin of this run harmless: it writes the same bytes. Parts stay.
     """
     write_run_info(output, run_info)
+    storage.delete(nothing_kept_mark(output))
     for path in _paths_in(output):
         name = path.removeprefix(output.rstrip("/") + "/")
         if name not in will_write and (_SHARD.fullmatch(name) or _LEDGER.fullmatch(name)):

@@ -55,8 +55,9 @@ class Part:
       signatures: `[n, K]`, fingerprints.
       contents: `[m, 2]` uint64, a hash of source and bytes of each input that was read.
       counts: of the notes, by the rows' splits.
-      num_inputs: examples, duplicates and rejects that come out of this chunk.
-      num_known: inputs that the older dataset accounts for already; not among num_inputs.
+      num_inputs: examples, duplicates and rejects that come out of this part.
+      num_listed: inputs of the chunk, those included that the older dataset accounts for; 0 for a shard of that one.
+      found_again: sources of inputs that the older dataset could not read once and holds all the same.
       num_bytes: of the files that were read.
     """
 
@@ -68,7 +69,8 @@ class Part:
     rejects: Sequence[Reject]
     salvaged: Sequence[Salvaged]
     num_inputs: int
-    num_known: int = 0
+    num_listed: int = 0
+    found_again: Sequence[str] = ()
     num_bytes: int = 0
 
 
@@ -90,7 +92,8 @@ def pack(part: Part, records: bytes) -> tuple[Part, bytes]:
         "rejects": [dataclasses.astuple(reject) for reject in part.rejects],
         "salvaged": [dataclasses.astuple(line) for line in part.salvaged],
         "num_inputs": part.num_inputs,
-        "num_known": part.num_known,
+        "num_listed": part.num_listed,
+        "found_again": list(part.found_again),
         "num_bytes": part.num_bytes,
     }
     line = json.dumps(described).encode() + b"\n"
@@ -145,7 +148,8 @@ def _unpack_head(head: bytes) -> Part:
         rejects=[Reject(*fields) for fields in described["rejects"]],
         salvaged=[Salvaged(*fields) for fields in described["salvaged"]],
         num_inputs=described["num_inputs"],
-        num_known=described["num_known"],
+        num_listed=described["num_listed"],
+        found_again=described["found_again"],
         num_bytes=described["num_bytes"],
     )
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import logging
 import os
 import signal
 import tempfile
@@ -29,9 +30,10 @@ from apache_beam.options.pipeline_options import (
 )
 from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
 from apache_beam.runners import create_runner
+from apache_beam.runners.runner import PipelineResult, PipelineState
 
 from beam_pipelines import additions, output_folder, parts, publish
-from beam_pipelines.encode_job import Job, Work
+from beam_pipelines.encode_job import Job, Work, check_complete
 from beam_pipelines.near_duplicates_beam import NearDuplicatePairs
 from beam_pipelines.parts import Part
 from beam_pipelines.plan import Heads, make_plan
@@ -43,6 +45,7 @@ from midi_codec.progress import Progress, progress
 METRICS = "encode_corpus"  # the namespace of our counters
 DEFAULT_RUNNER = "FnApiRunner"  # DirectRunner first tries to download another one
 POLL_SECONDS = 0.2
+CANCEL_SECONDS = 6.0  # of the ten in which a command is gone
 
 
 def problems_in_flags(flags: Sequence[str]) -> list[str]:
@@ -137,7 +140,7 @@ class _EncodeFn(beam.DoFn):
         self._progress_path = progress_path
 
     def setup(self) -> None:
-        self._known = additions.known_contents(self._job.settings.base)
+        self._known = additions.known_inputs(self._job.settings.base)
 
     def process(self, place: _Place) -> Iterator:
         path, part = self._job.ensure_part(place.load(), known=self._known, on_files=self._note_progress)
@@ -174,6 +177,7 @@ class _PlanFn(beam.DoFn):
     def process(self, _: None, paths: Sequence[str], pairs: Sequence[tuple[str, str]]) -> Iterator:
         job = self._job
         heads = Heads(parts.read_head(path) for path in sorted(paths))
+        check_complete(heads.parts, job)
         carried = additions.carried(job.settings.base, heads.parts)
         plan = make_plan(heads, job.settings, job.splits, carried=carried, pairs=pairs)
         yield beam.pvalue.TaggedOutput("summary", publish.write_ledgers(job.output, plan))
@@ -243,6 +247,7 @@ def run(job: Job, works: Sequence[Work], options: PipelineOptions, *, num_inputs
                 is_done = runner.wait(POLL_SECONDS)
                 bar.update(min(os.path.getsize(progress_path), num_inputs) - bar.done)  # a retried chunk counts twice
                 if stop.requested and not is_done:
+                    runner.cancel(CANCEL_SECONDS)
                     _end_workers()
                     raise Interrupted("start the same command again to go on")
 
@@ -255,14 +260,32 @@ class _Runner:
 
     def __init__(self, pipeline: beam.Pipeline):
         self._error: BaseException | None = None
+        self._result: PipelineResult | None = None  # there while the job runs on another machine
         self._thread = threading.Thread(target=self._run, args=[pipeline], name="pipeline", daemon=True)
         self._thread.start()
 
     def _run(self, pipeline: beam.Pipeline) -> None:
         try:
-            pipeline.run().wait_until_finish()
+            self._result = pipeline.run()
+            state = self._result.wait_until_finish()
+            if state in (PipelineState.CANCELLED, PipelineState.FAILED):
+                raise RuntimeError(f"the pipeline ended as {state}; see the runner's log")
         except BaseException as error:  # handed to the main thread
             self._error = error
+
+    def cancel(self, seconds: float) -> None:
+        """Asks a runner elsewhere to end the job, for at most so long: started again, there would be two of them."""
+        if self._result is not None:
+            asking = threading.Thread(target=self._ask_to_cancel, name="cancel", daemon=True)
+            asking.start()
+            asking.join(seconds)
+
+    def _ask_to_cancel(self) -> None:
+        assert self._result is not None
+        try:
+            self._result.cancel()
+        except Exception as error:  # many runners cannot; the person at the other end has to know
+            logging.warning("the job could not be cancelled and may still run: %s", error)
 
     def wait(self, seconds: float) -> bool:
         """Whether the pipeline has ended; raises what it raised."""

@@ -11,18 +11,16 @@ All rows stand in the order of piece_id, so nothing depends on the order in whic
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from beam_pipelines import near_duplicates
-from beam_pipelines.groups import Groups, join_newcomers
+from beam_pipelines.groups import find_groups
 from beam_pipelines.ledger import Duplicate, Reject, Salvaged
 from beam_pipelines.parts import Part
 from beam_pipelines.settings import Settings
-from beam_pipelines.splits import split_of_group
 from beam_pipelines.tally import Counts, Tally
 from midi_codec.dataset_info import SPLITS, SplitInfo
 
@@ -101,114 +99,106 @@ def make_plan(
     """
     carried, parts = carried or Carried(), heads.parts
     rows = np.concatenate([head.rows for head in parts])
-    part_of = np.repeat(np.arange(len(parts), dtype=np.uint32), [len(head.rows) for head in parts])
     sources = [source for head in parts for source in head.sources]
-    order, exact = _drop_equal(rows, sources)
+    order, place_of = _drop_equal(rows, sources)
     ids = rows["piece_id"][order]
     near = np.zeros((0, 2), np.int64)
     if settings.near_duplicates != "keep":
         if pairs is None:
             near = near_duplicates.find_pairs(np.concatenate([head.signatures for head in parts])[order], ids)
         else:
-            named = np.array([[one.encode(), other.encode()] for one, other in pairs], "S32").reshape(-1, 2)
-            near = np.searchsorted(ids, named)
-    groups = _group(rows[order], [sources[row] for row in order], near, settings)
+            near = _places(ids, [piece_id.encode() for pair in pairs for piece_id in pair]).reshape(-1, 2)
+    ties = _path_ties(rows, sources, ids, place_of, carried, settings)
+    groups = find_groups(rows[order], [sources[row] for row in order], near, ties, settings)
+    stays = groups.stands_for[place_of]  # of each row, the place of the piece that stays instead, itself as a rule
+    is_tied = groups.tied[stays]
     kept = np.zeros(len(rows), bool)
-    kept[order[groups.kept]] = True
-    final = rows["split"].copy()
-    group_ids = rows["piece_id"].copy()
-    final[order], group_ids[order] = groups.splits, groups.group_ids
-    rejects = [reject for head in parts for reject in head.rejects]
-    rejects += [_ties(sources[order[place]]) for place in groups.tied.tolist()]
-    names = {row: SPLITS[final[row]] for row in {kept_row for _, kept_row in exact}}
+    kept[order[groups.is_kept]] = True
+    final, group_ids = groups.splits[stays], groups.group_ids[stays]
+    is_equal = np.ones(len(rows), bool)
+    is_equal[order] = False
+    tied = [_ties(sources[row]) for row in np.flatnonzero(is_tied).tolist()]
     duplicates = [
-        Duplicate(sources[row], "exact", rows["piece_id"][row].decode(), sources[by], names[by]) for row, by in exact
+        Duplicate(
+            sources[row],
+            "exact" if is_equal[row] else "near",
+            rows["piece_id"][row].decode(),
+            sources[order[stays[row]]],
+            SPLITS[final[row]],
+        )
+        for row in np.flatnonzero(~kept & ~is_tied).tolist()
     ]
-    duplicates += [
-        Duplicate(sources[row], "near", rows["piece_id"][row].decode(), sources[by], SPLITS[final[by]])
-        for row, by in ((order[place], order[by]) for place, by in groups.dropped)
-    ]
+    part_of = np.repeat(np.arange(len(parts), dtype=np.uint32), [len(head.rows) for head in parts])
     entries = np.zeros(len(rows), ENTRY)
     for name in ("piece_id", "offset", "length"):
         entries[name] = rows[name]
     entries["part"], entries["split"], entries["counted"] = part_of, final, rows["split"]
     entries["group_id"], entries["kept"] = group_ids, kept
+    left_out = {reject.path for reject in tied}
+    salvaged = [line for head in parts for line in head.salvaged if line.path not in left_out]
     return Plan(
         entries=_by_shard(entries, rows["shard"], settings.num_shards),
         splits=_describe_splits(rows, kept, final, splits, settings.num_shards),
         counts=heads.tally.counts(),
-        rejects=[*carried.rejects, *rejects],
+        rejects=[*carried.rejects, *(reject for head in parts for reject in head.rejects), *tied],
         duplicates=[*carried.duplicates, *duplicates],
-        salvaged=[*carried.salvaged, *(line for head in parts for line in head.salvaged)],
+        salvaged=[*carried.salvaged, *salvaged],
         groups=_describe_groups(group_ids[kept], final[kept]),
         contents=_sorted_rows(np.concatenate([carried.contents, *(head.contents for head in parts)])),
     )
 
 
-def _drop_equal(rows: np.ndarray, sources: Sequence[str]) -> tuple[np.ndarray, list[tuple[int, int]]]:
-    """Rows to keep, by piece_id, and (dropped, kept instead) of the others."""
+def _places(ids: np.ndarray, wanted: Sequence[bytes]) -> np.ndarray:
+    """Where each wanted id stands in the sorted ids.
+
+    Raises:
+      RuntimeError: one is not there: parts have changed under a run.
+    """
+    named = np.array(wanted, "S32")
+    places = np.searchsorted(ids, named)
+    if len(named) and not (len(ids) and np.array_equal(ids[np.minimum(places, len(ids) - 1)], named)):
+        raise RuntimeError("near-duplicates name a piece that no part has; start the same command again")
+    return places
+
+
+def _path_ties(
+    rows: np.ndarray,
+    sources: Sequence[str],
+    ids: np.ndarray,
+    place_of: np.ndarray,
+    carried: Carried,
+    settings: Settings,
+) -> np.ndarray:
+    """`[m, 2]` places of pieces that `--group-regex` ties, also through the paths of their equals and older drops."""
+    if settings.group_regex is None:
+        return np.zeros((0, 2), np.int64)
+    paths, places = rows["path_group"], place_of
+    if carried.duplicates:
+        old = {sources[row]: int(place_of[row]) for row in np.flatnonzero(rows["group_id"] != b"").tolist()}
+        lines = [line for line in carried.duplicates if line.kept in old]
+        paths = np.concatenate([paths, np.array([settings.path_group(line.path) for line in lines], "S32")])
+        places = np.concatenate([places, np.array([old[line.kept] for line in lines], np.int64)])
+    by_path = np.argsort(paths, kind="stable")
+    by_path = by_path[np.searchsorted(paths[by_path], b"", side="right") :]
+    same = paths[by_path[1:]] == paths[by_path[:-1]]
+    return np.stack([places[by_path[:-1][same]], places[by_path[1:][same]]], axis=1)
+
+
+def _drop_equal(rows: np.ndarray, sources: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of pieces that differ, by piece_id; and of every row the place of its equal there, which may be itself."""
     order = np.argsort(rows["piece_id"], kind="stable")
     ids = rows["piece_id"][order]
     is_first = np.ones(len(ids), bool)
     is_first[1:] = ids[1:] != ids[:-1]
+    place_of = np.empty(len(rows), np.int64)
+    place_of[order] = np.cumsum(is_first) - 1
     begins = np.flatnonzero(is_first)
     ends = np.append(begins[1:], len(ids))
-    dropped: list[tuple[int, int]] = []
-    for begin, end in zip(begins, ends, strict=True) if len(begins) < len(ids) else ():
-        if end - begin > 1:
-            equal = sorted(order[begin:end].tolist(), key=lambda row: (not rows["group_id"][row], sources[row]))
-            order[begin:end] = equal
-            dropped += [(row, equal[0]) for row in equal[1:]]
-    return order[begins], dropped
-
-
-def _group(rows: np.ndarray, sources: Sequence[str], near: np.ndarray, settings: Settings) -> Groups:
-    """Groups of rows that stand in the order of piece_id."""
-    paths = rows["path_group"]
-    by_path = np.argsort(paths, kind="stable")
-    by_path = by_path[np.searchsorted(paths[by_path], b"", side="right") :]
-    same = paths[by_path[1:]] == paths[by_path[:-1]]
-    ties = np.stack([by_path[:-1][same], by_path[1:][same]], axis=1)
-    is_old = rows["group_id"] != b""
-    dropped: list[tuple[int, int]] = []
-    if settings.near_duplicates == "drop":
-        dropped = _drop_near(near, is_old, sources)
-    is_kept = np.ones(len(rows), bool)
-    is_kept[[place for place, _ in dropped]] = False
-    edges = np.concatenate([near, ties])
-    by_regex = settings.split_rule.percents is None
-    tied = np.zeros(0, np.int64)
-    if is_old.any():
-        group_ids, splits, tied = join_newcomers(rows, sources, edges, is_kept, settings.split_rule.percents)
-        is_kept[tied] = False
-    else:
-        roots = near_duplicates.components(len(rows), edges)
-        smallest = np.full(len(rows), len(rows))
-        np.minimum.at(smallest, roots[is_kept], np.flatnonzero(is_kept))
-        group_ids = rows["piece_id"][np.where(is_kept, np.minimum(smallest[roots], len(rows) - 1), 0)]
-        splits = rows["split"].copy()
-        if not by_regex:
-            moved = np.flatnonzero(group_ids != rows["piece_id"])
-            splits[moved] = [SPLITS.index(_split(group_id, settings)) for group_id in group_ids[moved]]
-    return Groups(kept=np.flatnonzero(is_kept), group_ids=group_ids, splits=splits, dropped=dropped, tied=tied)
-
-
-def _split(group_id: bytes, settings: Settings) -> str:
-    assert settings.split_rule.percents is not None
-    return split_of_group(group_id.decode(), settings.split_rule.percents)
-
-
-def _drop_near(near: np.ndarray, is_old: np.ndarray, sources: Sequence[str]) -> list[tuple[int, int]]:
-    """(dropped, kept instead): of each component all old pieces stay, else the smallest source."""
-    members: dict[int, list[int]] = collections.defaultdict(list)
-    roots = near_duplicates.components(len(is_old), near)
-    for place in np.unique(near).tolist():
-        members[int(roots[place])].append(place)
-    dropped = []
-    for component in members.values():
-        component.sort(key=lambda place: (not is_old[place], sources[place]))
-        dropped += [(place, component[0]) for place in component[1:] if not is_old[place]]
-    return dropped
+    chosen = order[begins]
+    for place in np.flatnonzero(ends - begins > 1).tolist():
+        equal = order[begins[place] : ends[place]].tolist()
+        chosen[place] = min(equal, key=lambda row: (not rows["group_id"][row], sources[row]))
+    return chosen, place_of
 
 
 def _ties(source: str) -> Reject:

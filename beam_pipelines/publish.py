@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from beam_pipelines import ledger
+from beam_pipelines import ledger, output_folder
 from beam_pipelines.plan import Plan
 from beam_pipelines.settings import Settings
 from beam_pipelines.tally import Counts, Tally
@@ -85,6 +85,7 @@ def publish(
         settings=settings.as_dict(),
     )
     if not examples:
+        storage.write_bytes(output_folder.nothing_kept_mark(output), b"")
         return None
     dataset_info.save(output, info)
     return info

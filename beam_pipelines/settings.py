@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import importlib.metadata
 import json
 import re
 from typing import Any
@@ -15,6 +16,7 @@ from midi_codec.code_version import code_version
 from midi_codec.midi_header import Limits
 
 INPUTS_A_SHARD = 1000  # records are small: some 20 MB a shard for piano performances
+_DECISIVE = ("symusic", "numpy")  # packages that decide what is in a part
 NEAR_DUPLICATES = ("group", "drop", "keep")
 
 
@@ -61,7 +63,8 @@ class Settings:
     def _decisive(self) -> bytes:
         decisive = {**self.as_dict(), "time_base": self.time_base}
         del decisive["inputs_hash"], decisive["near_duplicates"]  # they matter later
-        return json.dumps([code_version("midi_codec", "beam_pipelines"), decisive], sort_keys=True).encode()
+        code = [code_version("midi_codec", "beam_pipelines")] + [importlib.metadata.version(name) for name in _DECISIVE]
+        return json.dumps([code, decisive], sort_keys=True).encode()
 
     def path_group(self, source: str) -> bytes:
         """32 hex digits of what `--group-regex` reads from a source; empty where it reads nothing."""

@@ -36,7 +36,7 @@ def write_shard(
       What to add to the counts of the parts: of pieces dropped or moved, negative where they were counted.
 
     Raises:
-      ValueError: a record in a part is damaged.
+      RuntimeError: a part is damaged, by a crash of the machine; it is deleted, so that another run makes it again.
     """
     is_changed = ~entries["kept"] | (entries["split"] != entries["counted"])
     has_other_group = entries["kept"] & (entries["group_id"] != entries["piece_id"])
@@ -62,7 +62,9 @@ def _read(entries: np.ndarray, part_paths: Sequence[str]) -> list[bytes]:
     def read(run: tuple[int, int]) -> list[bytes]:
         first, last = run[0], run[1] - 1
         begin = int(begins[first])
-        data = storage.read_range(part_paths[entries["part"][first]], begin, int(ends[last]) - begin)
+        path = part_paths[entries["part"][first]]
+        data = storage.read_range(path, begin, int(ends[last]) - begin)
+        _check(data, run[1] - run[0], path)
         cuts = (begins[first : last + 1] - begin).tolist()
         return [data[a:b] for a, b in zip(cuts, [*cuts[1:], len(data)], strict=True)]
 
@@ -70,6 +72,18 @@ def _read(entries: np.ndarray, part_paths: Sequence[str]) -> list[bytes]:
         with concurrent.futures.ThreadPoolExecutor(READS_AT_ONCE) as readers:
             return list(itertools.chain.from_iterable(readers.map(read, runs)))
     return list(itertools.chain.from_iterable(map(read, runs)))
+
+
+def _check(data: bytes, num_records: int, path: str) -> None:
+    """Parts are written without waiting for the disk, so records are looked at before they go into a dataset."""
+    try:
+        if sum(1 for _ in tfrecord_framing.read_records(data)) == num_records:
+            return
+        reason = "records are missing"
+    except ValueError as error:
+        reason = str(error)
+    storage.delete(path)
+    raise RuntimeError(f"{path} was damaged and is deleted ({reason}); start the same command again")
 
 
 def _unframe(framed: bytes) -> bytes:

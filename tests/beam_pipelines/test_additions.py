@@ -100,6 +100,29 @@ def test_versions_can_follow_each_other(older):
     assert {source: place for source, place in outcome(third).items() if source != "z.mid"} == outcome(second)
 
 
+def test_what_could_not_be_read_once_is_tried_again_and_counted_once(older):
+    """First too large, later not; then the same again, when it is known."""
+    write_files(older.parent / "music", {"a/large.mid": make_midi(98)})
+    second = add(older, *FLAGS)
+    info = dataset_info.load(str(second))
+    assert (info.inputs, dict(info.rejects)) == (33, {"no_header": 1})
+    third = add(second, *FLAGS, output="v3")
+    assert dataset_info.load(str(third)).inputs == 33
+
+
+def test_an_older_piece_does_not_excuse_a_reject_of_its_name(older):
+    """v2 meets an unreadable file of an old piece's name; v3, which does not list it, keeps the line."""
+    write_files(older.parent / "music", {"a/07.mid": make_midi(7) + b"\0" * 9000})
+    second = add(older, *FLAGS)
+    assert dataset_info.load(str(second)).rejects["too_large"] == 2
+    write_files(older.parent / "more", {"c.mid": make_midi(77)})
+    flags = ("--input", str(older.parent / "more"), "--add-to", str(second), "--output", str(older.parent / "v3"))
+    encode(*flags, *FLAGS)
+    info = dataset_info.load(str(older.parent / "v3"))
+    assert info.rejects["too_large"] == 2
+    assert info.inputs == dataset_info.load(str(second)).inputs + 1
+
+
 def test_slices_add_too(older):
     write_files(older.parent / "music", NEW)
     whole = add(older, *FLAGS)

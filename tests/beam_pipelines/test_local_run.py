@@ -111,6 +111,45 @@ def test_a_part_that_a_crash_left_damaged_is_made_again(music, whole, tmp_path, 
     assert files_of(tmp_path / "d") == whole
 
 
+def test_records_that_a_crash_left_damaged_get_into_no_dataset(music, whole, tmp_path):
+    flags = ("--input", music, "--output", str(tmp_path / "d"))
+    encode(*flags, "--task-index", "0", "--num-tasks", "1000")
+    (part,) = (tmp_path / "d" / "work").glob("*.part")
+    part.write_bytes(part.read_bytes()[:-500] + bytes(500))
+    with pytest.raises(RuntimeError, match="was damaged and is deleted"):
+        encode(*flags)
+    assert not (tmp_path / "d" / "dataset_info.json").exists()
+    assert encode(*flags) == 0
+    assert files_of(tmp_path / "d") == whole
+
+
+def test_what_could_not_be_read_is_tried_again(music, whole, tmp_path):
+    flags = ("--input", music, "--output", str(tmp_path / "d"))
+    file = tmp_path / "music" / "001.mid"
+    before = file.stat()
+    data = file.read_bytes()
+    real = encode_corpus.local_run.run_share
+
+    def without_the_file(*args, **more):
+        file.unlink()
+        return real(*args, **more)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(encode_corpus.local_run, "run_share", without_the_file)
+        encode(*flags, "--task-index", "0", "--num-tasks", "1000")
+    file.write_bytes(data)
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    encode(*flags)
+    assert files_of(tmp_path / "d") == whole
+
+
+def test_inputs_that_no_part_accounts_for_are_noticed(music, tmp_path, monkeypatch):
+    real = encode_corpus.encode_job.list_works
+    monkeypatch.setattr(encode_corpus.encode_job, "list_works", lambda *args: real(*args)[1:])
+    with pytest.raises(RuntimeError, match="130 inputs were listed and the parts account for 80"):
+        encode("--input", music, "--output", str(tmp_path / "d"))
+
+
 def test_what_a_complete_dataset_left_of_its_work_is_deleted(music, whole, tmp_path):
     work = tmp_path / "whole" / "work"
     assert not work.exists()

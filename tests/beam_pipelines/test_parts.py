@@ -23,7 +23,7 @@ def built() -> tuple[Part, bytes]:
     builder.add_pieces(NoteBatch.from_notes(PIECES[4:], MILLISECONDS), SOURCES[4:])
     builder.reject(Reject("x.mid", None, "read", "too_large", "large"))
     builder.salvaged.append(Salvaged(SOURCES[0], "ff", "clamped"))
-    assert builder.add_content(b"k" * 16, ())
+    assert builder.add_content("a.mid", b"k" * 32)
     return builder.build()
 
 

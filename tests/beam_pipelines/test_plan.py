@@ -125,6 +125,54 @@ def test_a_path_ties_pieces_too_and_chains_with_near_duplicates():
     assert len({split for i, (split, _) in outcome(plan).items() if i != IDS[4]}) == 1
 
 
+def test_the_path_of_an_equal_that_is_dropped_ties_too():
+    regex = {"group_regex": "^(.)/"}
+    plan = plan_of(head({"a/1.mid": 1, "b/1.mid": 1, "b/2.mid": 2}, **regex), **regex)
+    group = min(IDS[1], IDS[2])
+    assert {i: g for i, (_, g) in outcome(plan).items()} == {IDS[1]: group, IDS[2]: group}
+    line = Duplicate("a/0.mid", "exact", IDS[1], "o.mid", "train")
+    before = old({"o.mid": (1, 1, "train")}, **regex)
+    later = plan_of(before, head({"a/3.mid": 3}, **regex), carried=Carried(duplicates=[line]), **regex)
+    assert outcome(later)[IDS[3]] == ("train", IDS[1])
+
+
+def test_a_dropped_newcomer_hands_its_ties_on():
+    regex = {"group_regex": "^(.)/", "near_duplicates": "drop"}
+    for split in ("train", "validation"):
+        before = old({"o.mid": (1, 1, split)}, **regex)
+        plan = plan_of(before, head({"x/2.mid": 2, "x/3.mid": 3}, **regex), pairs=[(1, 2)], **regex)
+        assert outcome(plan) == {IDS[1]: (split, IDS[1]), IDS[3]: (split, IDS[1])}
+
+
+def test_the_ledger_names_who_stays_in_the_end():
+    files = {"a.mid": 1, "b.mid": 2, "c.mid": 2}
+    plan = plan_of(head(files), pairs=[(1, 2)], near_duplicates="drop")
+    assert sorted(plan.duplicates) == [
+        Duplicate("b.mid", "near", IDS[2], "a.mid", by_hash(1)),
+        Duplicate("c.mid", "exact", IDS[2], "a.mid", by_hash(1)),
+    ]
+
+
+def test_equals_of_a_newcomer_that_ties_splits_are_rejected_with_it():
+    before = old({"o.mid": (1, 1, "train"), "p.mid": (2, 2, "validation")})
+    plan = plan_of(before, head({"a.mid": 3, "b.mid": 3}), pairs=[(3, 1), (3, 2)])
+    assert [(line.path, line.reason) for line in plan.rejects] == [("a.mid", "ties_splits"), ("b.mid", "ties_splits")]
+    assert plan.duplicates == []
+
+
+def test_many_newcomers_of_one_group():
+    """One after the other, each tied to the one before."""
+    chain = list(range(3, 40))
+    pairs = [(1, 3), *zip(chain[:-1], chain[1:], strict=True)]
+    plan = plan_of(old({"o.mid": (1, 1, "train")}), head({f"{n:02d}.mid": n for n in chain}), pairs=pairs)
+    assert set(outcome(plan).values()) == {("train", IDS[1])}
+
+
+def test_a_pair_of_a_piece_that_is_not_there_is_a_fault():
+    with pytest.raises(RuntimeError, match="name a piece that no part has"):
+        plan_of(head({"a.mid": 0}), pairs=[(0, 1)])
+
+
 def test_by_regex_paths_decide_the_split_and_leaks_are_counted():
     rule = SplitRule(regex="^(train|valid)/")
     builder = PartBuilder(make_settings(split_rule=rule))
