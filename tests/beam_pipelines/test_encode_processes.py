@@ -110,17 +110,16 @@ def test_kills_at_any_moment_lose_nothing_and_show_nothing_half(music, undisturb
     output = tmp_path / "d"
     rng = random.Random(2)
     num_killed = 0
-    for parts_there in (1, rng.randrange(2, 30), rng.randrange(30, 60)):
+    for parts_there in (1, rng.randrange(2, 10), rng.randrange(10, 20)):  # of 32
         process = start(music, output, *engine)
         wait_for(lambda wanted=parts_there: len(parts_in(output)) >= wanted, process)
         process.kill()
         num_killed += process.wait() != 0
-        if (output / "dataset_info.json").exists():
-            break  # it was faster than the kill, which is as good
         for path in output.glob("*.tfrecord"):
             assert path.read_bytes() == undisturbed[path.name]
     assert num_killed
-    (output / ".left-behind.partial").write_bytes(b"half")
+    if not (output / "dataset_info.json").exists():  # or the last one was faster than its kill
+        (output / ".left-behind.partial").write_bytes(b"half")
     assert start(music, output, *engine).wait() == 0
     assert files_of(output) == undisturbed
     assert json.loads((output / "run_info.json").read_text())["finished"]

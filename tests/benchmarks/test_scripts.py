@@ -39,7 +39,11 @@ def test_encode():
     report = run_quick("encode.py")
     others = {"pretty_midi", "miditok", "symusic_loop"}
     ratios = {f"ours/{name}" for name in others} | {"ours_parse/symusic_loop"}
-    check(report, rates={"ours", "ours_parse"}, peers=others, ratios=set(), peer_ratios=ratios)
+    rates = {"ours", "ours_beam", "ours_two_slices", "ours_parse"}
+    ours = {"ours/ours_beam", "ours_two_slices/ours"}
+    check(report, rates=rates, peers=others, ratios=ours, peer_ratios=ratios)
+    sizes = {f"{name}_peak_mb_{size}" for name in ("ours", "ours_beam") for size in ("tenth", "all")}
+    assert report["figures"].keys() == sizes | {"minutes_of_lakh_on_two_cores", "bytes_a_note_corpus"}
     assert report["of_limit"] == {}
 
 
