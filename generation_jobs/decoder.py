@@ -18,11 +18,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from generation_jobs import sampling
 from generation_jobs.request_queue import DRAWN, END, OVER, RequestQueue
 from generation_jobs.requests import Request, Result
 from midi_codec import fields
-from trainer import random_streams
+from trainer import random_streams, sampling
 from trainer.bundle import Bundle
 from trainer.model import head_output
 

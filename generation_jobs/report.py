@@ -33,8 +33,8 @@ def main(argv: Sequence[str]) -> int:
     started = time.monotonic()
     run, info = _check(args)
 
-    from generation_jobs import audio, report_content, report_music, report_page, report_sounds
-    from midi_codec import storage
+    from generation_jobs import report_content, report_music, report_page, report_sounds
+    from midi_codec import audio, storage
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # the encoder's start-up messages are not about the report
     time_base = info.time_base if info else run.time_base if run else "milliseconds"

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from generation_jobs import audio
 from generation_jobs.corpus_comparison import Comparison
 from generation_jobs.report_music import GeneratedPiece
 from generation_jobs.report_page import Content
 from generation_jobs.report_run import Run
+from midi_codec import audio
 from midi_codec.dataset_info import DatasetInfo
 from midi_codec.notes import DRUM_PROGRAM, Notes
 

@@ -8,10 +8,10 @@ import os
 import re
 from collections.abc import Sequence
 
-from generation_jobs import audio, audio_vorbis
+from generation_jobs import audio_vorbis
 from generation_jobs.report_content import quote
 from generation_jobs.report_music import GeneratedPiece
-from midi_codec import storage
+from midi_codec import audio, storage
 from midi_codec.command import Interrupted, StopSignal
 from midi_codec.progress import progress
 

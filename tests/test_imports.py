@@ -41,8 +41,8 @@ ROOMS = {
         packages=BASE | TENSORFLOW | {"apache_beam", "music21", "yaml"},
     ),
 }
-GENERATION_MAY_IMPORT = {"trainer.bundle", "trainer.model"}
-TRAINING_LOOP = {"trainer.task", "trainer.loop", "trainer.batches", "trainer.checkpoints"}
+GENERATION_MAY_IMPORT = {"trainer.bundle", "trainer.model", "trainer.sampling"}
+TRAINING_LOOP = {"trainer.task", "trainer.loop", "trainer.batches", "trainer.checkpoint"}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import NoReturn
 
 import pytest
 
-from generation_jobs import audio_fluidsynth
-from generation_jobs.audio import Synthesizer
+from midi_codec import audio_fluidsynth
+from midi_codec.audio import Synthesizer
 
 
 def chromium() -> str:

@@ -6,7 +6,6 @@ import tensorflow as tf
 
 from generation_jobs.decoder import Decoder, encode_bins
 from generation_jobs.requests import Request, Result, Sampling
-from generation_jobs.sampling import drawable_mask
 from midi_codec.fields import CATEGORICAL, MAX_TICK, MSE
 from midi_codec.notes import BEATS
 from tests.trainer.tiny import make_notes, make_table
@@ -17,6 +16,7 @@ from trainer.bundle import Bundle
 from trainer.model import ModelConfig, NoteModel, field_losses
 from trainer.pieces import stack_pieces
 from trainer.random_streams import key_of
+from trainer.sampling import drawable_mask
 
 CONFIG = {"units": 32, "layers": 2, "head_units": 16, "dropout": 0.2}
 SLOTS = 16

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from generation_jobs import audio_plain, audio_vorbis, report, report_content, report_music, report_sounds
+from generation_jobs import audio_vorbis, report, report_content, report_music, report_sounds
 from generation_jobs.corpus_comparison import Part, compare
-from midi_codec import command, storage
+from midi_codec import audio_plain, command, storage
 from midi_codec.notes import BEATS, MILLISECONDS, Notes
 from tests.generation_jobs.report_fakes import BUNDLE_HASH, make_dataset, make_music, make_notes, make_run
 
@@ -29,7 +29,7 @@ def fake_sound(monkeypatch):
     monkeypatch.setattr(audio_vorbis, "load", lambda: None)
     monkeypatch.setattr(audio_vorbis, "encode", lambda samples, rate: b"OggS" + bytes(len(samples) * 1000 // rate))
     monkeypatch.setattr(audio_plain.PlainSynthesis, "play", lambda self, strokes: np.zeros(strokes.num_frames))
-    monkeypatch.setattr("generation_jobs.audio.best_synthesizer", audio_plain.PlainSynthesis)
+    monkeypatch.setattr("midi_codec.audio.best_synthesizer", audio_plain.PlainSynthesis)
 
 
 @pytest.fixture
@@ -194,7 +194,7 @@ def test_sound_that_would_make_the_page_heavy_lies_beside_it(folders, monkeypatc
 
 
 def notes_bytes(notes: Notes) -> bytes:
-    from generation_jobs.audio import SAMPLE_RATE, Strokes
+    from midi_codec.audio import SAMPLE_RATE, Strokes
 
     return audio_vorbis.encode(np.zeros(Strokes.from_notes(notes).num_frames), SAMPLE_RATE)
 

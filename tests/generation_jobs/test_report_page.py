@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from generation_jobs import audio_plain, manifest, report, report_content, report_music, report_page
-from midi_codec import command
+from generation_jobs import manifest, report, report_content, report_music, report_page
+from midi_codec import audio_plain, command
 from tests.generation_jobs import needs
 from tests.generation_jobs.report_fakes import make_dataset, make_music, make_notes, make_run
 

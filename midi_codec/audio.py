@@ -73,7 +73,7 @@ class Synthesizer(Protocol):
 
 def best_synthesizer() -> Synthesizer:
     """FluidSynth where its library and the SoundFont are there, else the plain synthesis."""
-    from generation_jobs import audio_fluidsynth, audio_plain
+    from midi_codec import audio_fluidsynth, audio_plain
 
     library, soundfont = audio_fluidsynth.find_library(), audio_fluidsynth.find_soundfont()
     if library is None or soundfont is None:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from generation_jobs.audio import SAMPLE_RATE, Strokes
+from midi_codec.audio import SAMPLE_RATE, Strokes
 from midi_codec.notes import DRUM_PROGRAM
 
 SONAME = "libfluidsynth.so.3"

@@ -3,9 +3,9 @@ import pytest
 import scipy.stats
 import tensorflow as tf
 
-from generation_jobs import sampling
-from generation_jobs.sampling import RowSettings
 from midi_codec.fields import CATEGORY, MAX_TICK, MSE, TIME, FieldSpec
+from trainer import sampling
+from trainer.sampling import RowSettings
 
 DRAWS = 20_000
 PROBABILITIES = np.array([0.05, 0.3, 0.02, 0.25, 0.18, 0.2])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from generation_jobs.audio import SAMPLE_RATE, Strokes
+from midi_codec.audio import SAMPLE_RATE, Strokes
 
 HARMONIC_SHARES = (1.0, 0.5, 0.28, 0.16, 0.09, 0.05)  # loudness of the 1st, 2nd ... harmonic
 ATTACK_SECONDS = 0.006

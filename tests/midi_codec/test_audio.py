@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from generation_jobs import audio, audio_fluidsynth, audio_plain
-from generation_jobs.audio import SAMPLE_RATE, TAIL_SECONDS, Strokes
+from midi_codec import audio, audio_fluidsynth, audio_plain
+from midi_codec.audio import SAMPLE_RATE, TAIL_SECONDS, Strokes
 from midi_codec.notes import BEATS, DRUM_PROGRAM, Notes
 from tests.generation_jobs import needs
 
