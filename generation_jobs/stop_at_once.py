@@ -2,49 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import sys
-import threading
 from types import FrameType
 
-from midi_codec import command
-
-PATIENCE_SECONDS = 7.0  # for a call into TensorFlow to return; a supervisor waits ten
+from midi_codec.watched_stop import WatchedStop
 
 
-class StopAtOnce(command.StopSignal):
-    """Raises KeyboardInterrupt where Python code stands, and ends the process when that takes too long.
-
-    Use where every file is written whole or not at all, so that nothing is ever half done. A handler in Python
-    waits until TensorFlow returns, and compiling may take longer than a supervisor waits; so a thread watches,
-    which the signal reaches at once, and exits for the main thread. `command.run` gives status 75 in both cases.
-    """
-
-    def __enter__(self) -> StopAtOnce:
-        super().__enter__()
-        self._has_left = threading.Event()
-        self._pipe = os.pipe()  # the interpreter's own handler, in C, writes the signal's number into it
-        os.set_blocking(self._pipe[1], False)
-        self._wakeup_before = signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *details: object) -> None:
-        self._has_left.set()
-        signal.set_wakeup_fd(self._wakeup_before)
-        os.close(self._pipe[1])  # ends the thread
-        self._thread.join()
-        super().__exit__(*details)
+class StopAtOnce(WatchedStop):
+    """Raises KeyboardInterrupt where Python code stands; `command.run` gives status 75."""
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         super()._note(number, frame)
         signal.default_int_handler(number, frame)
-
-    def _watch(self) -> None:
-        while number := os.read(self._pipe[0], 1):
-            if number[0] in (signal.SIGTERM, signal.SIGINT) and not self._has_left.wait(PATIENCE_SECONDS):
-                print("interrupted; start the same command again to go on", file=sys.stderr, flush=True)
-                os._exit(command.INTERRUPTED)
-        os.close(self._pipe[0])
