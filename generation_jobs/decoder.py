@@ -12,6 +12,7 @@ machine, sums may round differently, and a draw at a boundary may fall to the ot
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -131,12 +132,23 @@ class Decoder:
         end_logit = parts[:, len(self._table) * self.bundle.config["head_units"]]
         end_drawn = tf.where(settings.temperature == 0, end_logit > 0, uniforms[:, 0] < tf.sigmoid(end_logit))
         is_end = end_drawn & ~is_given
-        bins, values, log_likelihood = self._draw_fields(parts, uniforms, settings, slots, is_given, given)
-        ticks = slots["ticks"] + tf.where(place > 0, values[:, 0], 0)
+        note = sampling.draw_note(
+            self._table,
+            functools.partial(self._head, parts),
+            uniforms[:, 1:],
+            settings,
+            previous=slots["previous"],
+            is_first=place == 0,
+            deviations=self.bundle.deviations,
+            given=(is_given, given),
+        )
+        ticks = slots["ticks"] + tf.where(place > 0, note.values[:, 0], 0)
         is_late = (ticks > of["max_ticks"]) & ~is_given & ~is_end
         is_drawn = running & ~is_given & ~is_end & ~is_late
         is_over = running & (is_end | is_late | (place + 1 >= of["max_events"]))
-        log_likelihood = tf.where(is_end, 0.0, log_likelihood) - tf.nn.softplus(tf.where(is_end, -end_logit, end_logit))
+        log_likelihood = tf.where(is_end, 0.0, note.log_likelihood) - tf.nn.softplus(
+            tf.where(is_end, -end_logit, end_logit)
+        )
         emitted = {
             "request": slots["request"],
             "place": place,
@@ -144,13 +156,13 @@ class Decoder:
             + END * tf.cast(running & is_end, tf.int32)
             + OVER * tf.cast(is_over, tf.int32),
             "log_likelihood": tf.where(is_drawn | (running & is_end), log_likelihood, 0.0),
-            "values": values,
+            "values": note.values,
         }
         after = {
             "request": tf.where(is_over, -1, slots["request"]),
             "place": place + 1,
             "ticks": ticks,
-            "previous": bins,
+            "previous": note.bins,
             "state": state,
         }
         return after, emitted
@@ -180,50 +192,14 @@ class Decoder:
         words = random_streams.philox((key[:, :1], key[:, 1:]), (counter, block, zero, zero))
         return tf.reshape(random_streams.to_uniform(tf.stack(words, axis=2)), [-1, 12])
 
-    def _draw_fields(self, parts, uniforms, settings, slots, is_given, given):
-        """Bins and values `[slots, num_fields]`, and their log-likelihood, each field knowing those before it."""
+    def _head(self, parts, index, bins):
+        """The output of the field at `index`, given the bins of this note's fields before it; `NoteModel.head`."""
         size = self.bundle.config["head_units"]
-        bins: list[tf.Tensor] = []
-        values: list[tf.Tensor] = []
-        total = tf.zeros([self.num_slots])
-        for index, field in enumerate(self._table):
-            hidden = parts[:, index * size : (index + 1) * size]
-            for other, condition in enumerate(self._weights["conditions"][index]):
-                hidden += tf.gather(condition, bins[other])
-            raw = tf.matmul(tf.nn.relu(hidden), self._weights["output_kernels"][index])
-            output = head_output(field, raw + self._weights["output_biases"][index])
-            deviation = self.bundle.deviations.get(field.name, 1.0)
-            first, second = uniforms[:, 1 + 2 * index], uniforms[:, 2 + 2 * index]
-            if field.loss == fields.MSE:
-                value = sampling.draw_ticks(field, output, deviation, first, settings)
-            else:
-                logits = output + sampling.drawable_mask(field)
-                if field.name == "pitch":
-                    same_onset = (slots["place"] > 0) & (values[self._table.names.index("step")] == 0)
-                    logits += sampling.ascending_mask(field, slots["previous"][:, index], same_onset)
-                drawn = sampling.draw_bin(logits, first, settings)
-                within = tf.where(settings.temperature == 0, 0.5, second)  # greedy: the middle of a bin, every time
-                value = sampling.draw_within_bin(field, drawn, within)
-            if field.name == "step":
-                value = tf.where(
-                    slots["place"] == 0, 0, value
-                )  # a piece begins with its first onset, as those of a dataset do
-            value = tf.where(is_given, given[:, index], value)
-            bin_ = encode_bins(field, value)
-            total += sampling.log_likelihood(field, output, bin_, value, deviation)
-            bins.append(bin_)
-            values.append(value)
-        return tf.stack(bins, axis=1), tf.stack(values, axis=1), total
-
-
-def encode_bins(field: fields.FieldSpec, values: tf.Tensor) -> tf.Tensor:
-    """`[rows]` int32: what `FieldSpec.encode` gives, in TensorFlow."""
-    if field.kind == fields.CATEGORY:
-        lookup = np.zeros(max(field.values) + 1, np.int32)
-        lookup[list(field.values)] = np.arange(field.num_bins)
-        return tf.gather(tf.constant(lookup), values)
-    inner = np.array(field.edges[1:-1], np.int32)
-    return tf.reduce_sum(tf.cast(values[:, None] >= inner, tf.int32), axis=1)
+        hidden = parts[:, index * size : (index + 1) * size]
+        for condition, other_bins in zip(self._weights["conditions"][index], bins, strict=True):
+            hidden += tf.gather(condition, other_bins)
+        raw = tf.matmul(tf.nn.relu(hidden), self._weights["output_kernels"][index])
+        return head_output(self._table.fields[index], raw + self._weights["output_biases"][index])
 
 
 def fold_weights(bundle: Bundle) -> dict[str, Any]:

@@ -130,14 +130,21 @@ class NoteModel(keras.Model):
         return [(zeros, zeros) for _ in self.lstm_layers]
 
     def call(self, previous, current, state, dropout_keys=None):
+        h, new_state = self.trunk(previous, state, dropout_keys)
+        return self.heads(h, current), new_state
+
+    def trunk(self, previous, state, dropout_keys=None):
+        """What the heads see, `[batch, time, units]`, and the state after: all that does not hang on `current`.
+
+        Arguments are those of a call. With one time step at a time this is what a sampler needs.
+        """
         x = tf.add_n([tf.gather(table, previous[..., index]) for index, table in enumerate(self.embeddings)])
         new_state = []
         for index, (layer, (h, c)) in enumerate(zip(self.lstm_layers, state, strict=True)):
             x = self._drop(x, dropout_keys, stream=index)
             x, h, c = layer(x, initial_state=[h, c])
             new_state.append((h, c))
-        x = self._drop(x, dropout_keys, stream=len(self.lstm_layers))
-        return self.heads(x, current), new_state
+        return self._drop(x, dropout_keys, stream=len(self.lstm_layers)), new_state
 
     def _drop(self, x, keys, *, stream: int):
         """One mask a sequence, the same at every time step (Gal and Ghahramani 2016)."""
@@ -149,16 +156,30 @@ class NoteModel(keras.Model):
 
     def heads(self, h, current) -> HeadOutputs:
         """Every head's output `[batch, time, width]`, given the fields of the same note before it."""
-        parts = tf.tensordot(h, self.head_kernel, 1) + self.head_bias
-        size = self.config.head_units
-        outputs = {}
-        for index, field in enumerate(self.table):
-            hidden = parts[..., index * size : (index + 1) * size]
-            for other_index, other in enumerate(self.table.fields[:index]):
-                hidden += tf.gather(self.conditions[field.name, other.name], current[..., other_index])
-            raw = tf.tensordot(tf.nn.relu(hidden), self.output_kernels[index], 1) + self.output_biases[index]
-            outputs[field.name] = head_output(field, raw)
+        parts = self.head_parts(h)
+        bins = [current[..., index] for index in range(len(self.table))]
+        outputs = {field.name: self.head(index, parts, bins[:index]) for index, field in enumerate(self.table)}
         return HeadOutputs(end_logit=parts[..., self.end_column], fields=outputs)
+
+    def head_parts(self, h):
+        """Every head's hidden layer before the fields of the same note are added, and END's logit at `end_column`."""
+        return tf.tensordot(h, self.head_kernel, 1) + self.head_bias
+
+    def head(self, index: int, parts, bins):
+        """The output of the field at `index`, as in `HeadOutputs`.
+
+        Args:
+          index: place in the table.
+          parts: `[..., width]`, of `head_parts`.
+          bins: `[...]` int32 each, of this note's fields before `index`.
+        """
+        size = self.config.head_units
+        field = self.table.fields[index]
+        hidden = parts[..., index * size : (index + 1) * size]
+        for other, other_bins in zip(self.table.fields[:index], bins, strict=True):
+            hidden += tf.gather(self.conditions[field.name, other.name], other_bins)
+        raw = tf.tensordot(tf.nn.relu(hidden), self.output_kernels[index], 1) + self.output_biases[index]
+        return head_output(field, raw)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,6 +7,7 @@ come out the same whoever shares its batch.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -109,22 +110,96 @@ def draw_within_bin(field: fields.FieldSpec, bins: tf.Tensor, uniform: tf.Tensor
 
 
 def draw_ticks(
-    field: fields.FieldSpec, mean: tf.Tensor, deviation: float, uniform: tf.Tensor, settings: RowSettings
+    field: fields.FieldSpec, mean: tf.Tensor, deviation: tf.Tensor, uniform: tf.Tensor, settings: RowSettings
 ) -> tf.Tensor:
     """`[rows]` int32 from an MSE head: its Gaussian, rounded to the tick, held within 0 and the corpus's largest.
 
     Temperature scales the deviation; `top_p` and `top_k` say nothing of a number and are left aside.
     """
     normal = tf.math.ndtri(uniform)
-    ticks = tf.floor(mean + normal * np.float32(deviation) * settings.temperature + 0.5)
+    ticks = tf.floor(mean + normal * tf.cast(deviation, tf.float32) * settings.temperature + 0.5)
     largest = np.float32(min(field.largest, MAX_FLOAT_TICK))
     return tf.cast(tf.clip_by_value(ticks, 0.0, largest), tf.int32)
 
 
 def log_likelihood(
-    field: fields.FieldSpec, output: tf.Tensor, bins: tf.Tensor, values: tf.Tensor, deviation: float
+    field: fields.FieldSpec, output: tf.Tensor, bins: tf.Tensor, values: tf.Tensor, deviation: tf.Tensor
 ) -> tf.Tensor:
     """`[rows]` float32, nats of the drawn values under the model itself: temperature 1, nothing left out."""
     if field.loss == fields.MSE:
-        return tf.cast(-likelihoods.gaussian_tick_nll(values, output, np.float64(deviation)), tf.float32)
+        return tf.cast(-likelihoods.gaussian_tick_nll(values, output, deviation), tf.float32)
     return -likelihoods.categorical_nll(output, bins, tf.constant(field.log_spans))
+
+
+@dataclasses.dataclass(frozen=True)
+class DrawnNote:
+    """One note a row.
+
+    Attributes:
+      bins, values: `[rows, num_fields]` int32.
+      log_likelihood: `[rows]` float32, nats of the fields under the model itself; END is not in it.
+    """
+
+    bins: tf.Tensor
+    values: tf.Tensor
+    log_likelihood: tf.Tensor
+
+
+def draw_note(
+    table: fields.FieldTable,
+    head: Callable[[int, Sequence[tf.Tensor]], tf.Tensor],
+    uniforms: tf.Tensor,
+    settings: RowSettings,
+    *,
+    previous: tf.Tensor,
+    is_first: tf.Tensor,
+    deviations: Mapping[str, float | tf.Tensor],
+    given: tuple[tf.Tensor, tf.Tensor] | None = None,
+) -> DrawnNote:
+    """Draws the fields of a note, each knowing those before it; a piece's first step is 0, as those of a dataset are.
+
+    Args:
+      table: the fields.
+      head: the output of the field at an index, given the bins of those before it (`NoteModel.head`).
+      uniforms: `[rows, at least 2 num_fields]` in (0, 1).
+      settings: of each row.
+      previous: `[rows, num_fields]` int32, bins of the note before.
+      is_first: `[rows]` bool, whether there is no note before.
+      deviations: of MSE heads, the residual's standard deviation in ticks, by field.
+      given: `[rows]` bool and `[rows, num_fields]` int32: rows whose values are these instead.
+    """
+    bins: list[tf.Tensor] = []
+    values: list[tf.Tensor] = []
+    total = tf.zeros(tf.shape(uniforms)[:1])
+    for index, field in enumerate(table):
+        output = head(index, bins)
+        deviation = tf.convert_to_tensor(deviations.get(field.name, 1.0), tf.float64)
+        first, second = uniforms[:, 2 * index], uniforms[:, 2 * index + 1]
+        if field.loss == fields.MSE:
+            value = draw_ticks(field, output, deviation, first, settings)
+        else:
+            logits = output + drawable_mask(field)
+            if field.name == "pitch":
+                same_onset = ~is_first & (values[table.names.index("step")] == 0)
+                logits += ascending_mask(field, previous[:, index], same_onset)
+            drawn = draw_bin(logits, first, settings)
+            within = tf.where(settings.temperature == 0, 0.5, second)  # greedy: the middle of a bin, every time
+            value = draw_within_bin(field, drawn, within)
+        if field.name == "step":
+            value = tf.where(is_first, 0, value)
+        if given is not None:
+            value = tf.where(given[0], given[1][:, index], value)
+        bins.append(encode_bins(field, value))
+        values.append(value)
+        total += log_likelihood(field, output, bins[-1], value, deviation)
+    return DrawnNote(tf.stack(bins, axis=1), tf.stack(values, axis=1), total)
+
+
+def encode_bins(field: fields.FieldSpec, values: tf.Tensor) -> tf.Tensor:
+    """`[rows]` int32: what `FieldSpec.encode` gives, in TensorFlow."""
+    if field.kind == fields.CATEGORY:
+        lookup = np.zeros(max(field.values) + 1, np.int32)
+        lookup[list(field.values)] = np.arange(field.num_bins)
+        return tf.gather(tf.constant(lookup), values)
+    inner = np.array(field.edges[1:-1], np.int32)
+    return tf.reduce_sum(tf.cast(values[:, None] >= inner, tf.int32), axis=1)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from generation_jobs.decoder import Decoder, encode_bins
+from generation_jobs.decoder import Decoder
 from generation_jobs.requests import Request, Result, Sampling
 from midi_codec.fields import CATEGORICAL, MAX_TICK, MSE
 from midi_codec.notes import BEATS
@@ -16,7 +16,7 @@ from trainer.bundle import Bundle
 from trainer.model import ModelConfig, NoteModel, field_losses
 from trainer.pieces import stack_pieces
 from trainer.random_streams import key_of
-from trainer.sampling import drawable_mask
+from trainer.sampling import drawable_mask, encode_bins
 
 CONFIG = {"units": 32, "layers": 2, "head_units": 16, "dropout": 0.2}
 SLOTS = 16
