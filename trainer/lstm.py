@@ -2,10 +2,11 @@
 
     i, f, o = sigmoid(x K + h R + b)   g = tanh(x K + h R + b)   c' = f c + i g   h' = o tanh(c')
 
-(Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al. 2000.) On a GPU Keras takes cuDNN's kernels
-when the arguments are the defaults, so this layer leaves the call to Keras there. On a CPU Keras multiplies the
-inputs step by step and lets autodiff unroll the loop; here the input product of all steps is one large product, and
-the gradient is written out: the weights' gradients are one large product each.
+(Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al. 2000.) `kernels_in_use` says which kernels a
+call takes: cuDNN's wherever TensorFlow sees a GPU, those of `trainer.hoisted_lstm` on a CPU.
+
+In bfloat16 the operands of the products are rounded to bfloat16; the gates, the state, the weights themselves and
+what their gradients are added up in stay float32 (on a GPU cuDNN keeps the state of a call in bfloat16 as well).
 """
 
 from __future__ import annotations
@@ -13,118 +14,81 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
+from trainer.hoisted_lstm import hoisted_lstm
+
+PRECISIONS = ("float32", "bfloat16")
+CUDNN = "cuDNN"
+HOISTED = "hoisted"
+
 
 class LSTM(keras.layers.LSTM):
     """`keras.layers.LSTM` that returns the sequence and the state.
 
+    Args:
+      units: of the state.
+      precision: of the products, one of `PRECISIONS`.
+
     Call arguments:
       sequences: `[batch, time, features]` float32.
-      initial_state: `[h, c]`, each `[batch, units]`.
+      initial_state: `[h, c]`, each `[batch, units]`; zeros without.
+      recurrent_kernel: `[units, 4 units]` that stands in for the weight; gradients flow to it.
 
     Returns:
-      `[batch, time, units]`, h `[batch, units]`, c `[batch, units]`.
+      `[batch, time, units]`, h `[batch, units]`, c `[batch, units]`, all float32.
+
+    Raises:
+      ValueError: another precision.
     """
 
-    def __init__(self, units: int, **kwargs):
+    def __init__(self, units: int, precision: str = "float32", **kwargs):
+        if precision not in PRECISIONS:
+            raise ValueError(f"precision is {precision!r}, want one of {', '.join(PRECISIONS)}")
         super().__init__(units, return_sequences=True, return_state=True, **kwargs)
+        self.precision = precision
 
-    def call(self, sequences, initial_state=None, mask=None, training=False):
-        if runs_on_gpu():
-            return super().call(sequences, initial_state=initial_state, mask=mask, training=training)
-        weights = (tf.convert_to_tensor(w) for w in (self.cell.kernel, self.cell.recurrent_kernel, self.cell.bias))
+    def call(self, sequences, initial_state=None, mask=None, training=False, recurrent_kernel=None):
         h0, c0 = initial_state or self.get_initial_state(tf.shape(sequences)[0])
-        outputs, h, c = hoisted_lstm(tf.transpose(sequences, [1, 0, 2]), h0, c0, *weights)
+        if recurrent_kernel is None:
+            recurrent_kernel = self.cell.recurrent_kernel
+        weights = [tf.convert_to_tensor(w) for w in (self.cell.kernel, recurrent_kernel, self.cell.bias)]
+        if kernels_in_use() == CUDNN:
+            return cudnn_lstm(sequences, h0, c0, *weights, precision=self.precision)
+        outputs, h, c = hoisted_lstm(tf.transpose(sequences, [1, 0, 2]), h0, c0, *weights, precision=self.precision)
         return tf.transpose(outputs, [1, 0, 2]), h, c
 
 
-def runs_on_gpu() -> bool:
-    """Whether the layer's operations are placed on a GPU: true as soon as TensorFlow sees one."""
-    return bool(tf.config.list_logical_devices("GPU"))
+def kernels_in_use() -> str:
+    """Whose kernels every LSTM layer of this process takes: `CUDNN` as soon as TensorFlow sees a GPU, or `HOISTED`."""
+    return CUDNN if tf.config.list_logical_devices("GPU") else HOISTED
 
 
-@tf.custom_gradient
-def hoisted_lstm(x, h0, c0, kernel, recurrent_kernel, bias):
-    """An LSTM over a sequence, time first.
+def cudnn_lstm(sequences, h0, c0, kernel, recurrent_kernel, bias, *, precision):
+    """The layer by cuDNN's kernels, which have a gradient of their own.
 
     Args:
-      x: `[time, batch, features]`.
+      sequences: `[batch, time, features]`.
       h0, c0: `[batch, units]`.
-      kernel: `[features, 4 units]`, gates in Keras's order i, f, g, o.
-      recurrent_kernel: `[units, 4 units]`.
-      bias: `[4 units]`.
+      kernel, recurrent_kernel, bias: Keras's, gates in its order i, f, g, o, which is cuDNN's.
+      precision: what cuDNN computes in.
 
     Returns:
-      outputs `[time, batch, units]`, last h and last c `[batch, units]`.
+      outputs `[batch, time, units]`, h and c `[batch, units]`.
     """
-    units = recurrent_kernel.shape[0]
-    steps, batch = tf.shape(x)[0], tf.shape(x)[1]
-    flat_x = tf.reshape(x, [steps * batch, kernel.shape[0]])
-    inputs = tf.reshape(tf.matmul(flat_x, kernel) + bias, [steps, batch, 4 * units])
-    outputs, cells, gates = _forward_loop(inputs, h0, c0, recurrent_kernel)
-
-    def gradient(d_outputs, d_h, d_c):
-        previous_cells = tf.concat([c0[None], cells[:-1]], axis=0)
-        previous_outputs = tf.concat([h0[None], outputs[:-1]], axis=0)
-        d_sums, d_h0, d_c0 = _backward_loop(
-            d_outputs, d_h, d_c, cells, previous_cells, gates, tf.transpose(recurrent_kernel)
-        )
-        flat_d = tf.reshape(d_sums, [steps * batch, 4 * units])
-        d_x = tf.reshape(tf.matmul(flat_d, kernel, transpose_b=True), tf.shape(x))
-        d_kernel = tf.matmul(flat_x, flat_d, transpose_a=True)
-        d_recurrent = tf.matmul(tf.reshape(previous_outputs, [steps * batch, units]), flat_d, transpose_a=True)
-        return d_x, d_h0, d_c0, d_kernel, d_recurrent, tf.reduce_sum(flat_d, axis=0)
-
-    return (outputs, outputs[-1], cells[-1]), gradient
-
-
-def _array(steps: tf.Tensor, width: int) -> tf.TensorArray:
-    return tf.TensorArray(tf.float32, steps, element_shape=[None, width])
-
-
-def _forward_loop(inputs, h0, c0, recurrent_kernel):
-    """Outputs and cells `[time, batch, units]`, activated gates `[time, batch, 4 units]`."""
-    units = recurrent_kernel.shape[0]
-    steps = tf.shape(inputs)[0]
-
-    def body(t, h, c, outputs, cells, gates):
-        sums = inputs[t] + tf.matmul(h, recurrent_kernel)  # [batch, 4 units]
-        i_f = tf.sigmoid(sums[:, : 2 * units])
-        g = tf.tanh(sums[:, 2 * units : 3 * units])
-        o = tf.sigmoid(sums[:, 3 * units :])
-        c = i_f[:, units:] * c + i_f[:, :units] * g
-        h = o * tf.tanh(c)
-        gate = tf.concat([i_f, g, o], axis=1)
-        return t + 1, h, c, outputs.write(t, h), cells.write(t, c), gates.write(t, gate)
-
-    state = (0, h0, c0, _array(steps, units), _array(steps, units), _array(steps, 4 * units))
-    _, _, _, outputs, cells, gates = tf.while_loop(
-        lambda t, *_: t < steps, body, state, parallel_iterations=1, maximum_iterations=steps
+    matrices = [*tf.split(kernel, 4, axis=1), *tf.split(recurrent_kernel, 4, axis=1)]
+    # All matrices transposed, then a bias for each: those of the inputs, which Keras does not have, and the recurrent.
+    flat = [tf.reshape(tf.transpose(matrix), [-1]) for matrix in matrices]
+    params = tf.concat([*flat, tf.zeros_like(bias), bias], axis=0)
+    batch, time = tf.shape(sequences)[0], tf.shape(sequences)[1]
+    x, h, c, params = (tf.cast(value, precision) for value in (sequences, h0[:, None], c0[:, None], params))
+    # The op that Keras takes too. It is always told to train: the gradient is refused otherwise.
+    outputs, h, c, _, _ = tf.raw_ops.CudnnRNNV3(
+        input=x,
+        input_h=h,
+        input_c=c,
+        params=params,
+        sequence_lengths=tf.fill([batch], time),
+        rnn_mode="lstm",
+        is_training=True,
+        time_major=False,
     )
-    return outputs.stack(), cells.stack(), gates.stack()
-
-
-def _backward_loop(d_outputs, d_h, d_c, cells, previous_cells, gates, recurrent_kernel_t):
-    """Gradients of the gates' sums `[time, batch, 4 units]`, of h0 and of c0.
-
-    The gates' derivatives are made step by step, though none depends on the next: a step's arrays stay in the cache,
-    those of all steps would go through memory once an operation.
-    """
-    steps = tf.shape(cells)[0]
-
-    def body(t, dh, dc, sums):
-        i, f, g, o = tf.split(gates[t], 4, axis=1)
-        tanh_c = tf.tanh(cells[t])
-        dh = dh + d_outputs[t]
-        dc = dc + dh * o * (1 - tanh_c * tanh_c)
-        d_gates = [
-            dc * g * i * (1 - i),
-            dc * previous_cells[t] * f * (1 - f),
-            dc * i * (1 - g * g),
-            dh * tanh_c * o * (1 - o),
-        ]
-        d_sum = tf.concat(d_gates, axis=1)
-        return t - 1, tf.matmul(d_sum, recurrent_kernel_t), dc * f, sums.write(t, d_sum)
-
-    state = (steps - 1, d_h, d_c, _array(steps, recurrent_kernel_t.shape[0]))
-    _, dh, dc, sums = tf.while_loop(lambda t, *_: t >= 0, body, state, parallel_iterations=1, maximum_iterations=steps)
-    return sums.stack(), dh, dc
+    return tuple(tf.cast(value, tf.float32) for value in (outputs, h[:, 0], c[:, 0]))
