@@ -22,7 +22,7 @@ import tensorflow as tf
 from generation_jobs.request_queue import DRAWN, END, OVER, RequestQueue
 from generation_jobs.requests import Request, Result
 from midi_codec import fields
-from trainer import random_streams, sampling
+from trainer import sampling
 from trainer.bundle import Bundle
 from trainer.model import head_output
 
@@ -126,12 +126,11 @@ class Decoder:
         is_given = place < of["primer_length"]
         given = tf.gather_nd(queue["primer"], tf.stack([request, tf.minimum(place, queue["primer"].shape[1] - 1)], 1))
         h, state = self._lstm(slots["previous"], slots["state"])
-        uniforms = self._uniforms(of["key"], place)
+        uniforms = sampling.note_uniforms(of["key"], place, len(self._table))
         settings = sampling.RowSettings(of["temperature"], of["top_k"], of["top_p"])
         parts = tf.matmul(h, self._weights["head_kernel"]) + self._weights["head_bias"]
         end_logit = parts[:, len(self._table) * self.bundle.config["head_units"]]
-        end_drawn = tf.where(settings.temperature == 0, end_logit > 0, uniforms[:, 0] < tf.sigmoid(end_logit))
-        is_end = end_drawn & ~is_given
+        is_end = sampling.draw_end(end_logit, uniforms[:, 0], settings) & ~is_given
         note = sampling.draw_note(
             self._table,
             functools.partial(self._head, parts),
@@ -183,14 +182,6 @@ class Decoder:
             h_below = tf.sigmoid(o) * tf.tanh(c)
             states.append(tf.stack([h_below, c]))
         return h_below, tf.stack(states)
-
-    def _uniforms(self, key, place):
-        """`[slots, 12]` float32: END's, and two a field, from the sample's stream at this place."""
-        counter = tf.cast(place, tf.uint32)[:, None] + tf.zeros([1, 3], tf.uint32)
-        block = tf.constant([[0, 1, 2]], tf.uint32) + tf.zeros_like(counter)
-        zero = tf.zeros_like(counter)
-        words = random_streams.philox((key[:, :1], key[:, 1:]), (counter, block, zero, zero))
-        return tf.reshape(random_streams.to_uniform(tf.stack(words, axis=2)), [-1, 12])
 
     def _head(self, parts, index, bins):
         """The output of the field at `index`, given the bins of this note's fields before it; `NoteModel.head`."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from generation_jobs.requests import MAX_SECONDS, Request, Result
 from midi_codec import fields
-from midi_codec.notes import DEFAULT_TEMPO, Notes, seconds_per_tick
+from midi_codec.notes import DEFAULT_TEMPO, seconds_per_tick
 
 DRAWN, END, OVER = 1, 2, 4  # bits of a step's `flags`
 PRIMER_MULTIPLE = 16  # primers are padded to few lengths, so that few shapes are compiled
@@ -137,18 +137,8 @@ def _max_ticks(request: Request, time_base: str) -> int:
 def _finish(piece: _Piece, table: fields.FieldTable) -> Result:
     """Puts a piece's notes together: steps become onsets."""
     raw = np.concatenate([piece.primer, *piece.values])
-    columns = {name: raw[:, index] for index, name in enumerate(table.names)}
-    step = columns.pop("step").astype(np.int64)
-    step[:1] = 0
-    if "program" not in columns:
-        columns["program"] = np.full(len(raw), table.only_program)
     primer = piece.request.primer
-    notes = Notes.from_columns(
-        start=np.cumsum(step),
-        tempo=DEFAULT_TEMPO if primer is None else primer.tempo,
-        time_base=table.time_base,
-        **columns,
-    )
+    notes = table.to_notes(raw, tempo=DEFAULT_TEMPO if primer is None else primer.tempo)
     return Result(
         notes=notes,
         num_primer_notes=len(piece.primer),

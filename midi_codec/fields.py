@@ -31,7 +31,8 @@ CATEGORY = "category"
 TIME = "time"
 CATEGORICAL = "categorical"
 MSE = "mse"
-TIMING_LOSSES = (CATEGORICAL, MSE)
+MIXTURE = "mixture"
+TIMING_LOSSES = (CATEGORICAL, MSE, MIXTURE)
 WIDTH_MULTIPLE = 16  # every row of a batch computes alike only when its width fills whole vector registers
 MAX_TIME_BINS = 128
 MAX_TICK = 2**31 - 1  # the range of a time field: what an int32 column holds
@@ -48,7 +49,7 @@ class FieldSpec:
       values: of a category field, the value of each bin.
       edges: of a time field, `num_bins + 1` ascending ticks; bin b holds edges[b] <= tick < edges[b + 1].
       largest: of a time field, the largest tick seen in training; samplers draw nothing beyond it.
-      loss: `categorical`, or `mse` for a continuous time field.
+      loss: `categorical`; of a time field also `mse` or `mixture` (of logistics), which are continuous.
       scale: of a time field, ticks that make up one unit of an MSE head's output.
     """
 
@@ -139,6 +140,20 @@ class FieldTable:
     def encode(self, raw: np.ndarray) -> np.ndarray:
         """`[..., num_fields]` values to bins, int32."""
         return np.stack([field.encode(raw[..., index]) for index, field in enumerate(self.fields)], axis=-1)
+
+    def to_notes(self, raw: np.ndarray, *, tempo: float) -> notes_lib.Notes:
+        """`[n, num_fields]` values of notes one after the other as a piece from tick 0; the inverse of `raw`.
+
+        Args:
+          raw: as `raw` gives them; the first step counts as 0.
+          tempo: quarter notes a minute.
+        """
+        columns = {name: raw[:, index] for index, name in enumerate(self.names)}
+        step = columns.pop("step").astype(np.int64)
+        step[:1] = 0
+        if "program" not in columns:
+            columns["program"] = np.full(len(raw), self.only_program)
+        return notes_lib.Notes.from_columns(start=np.cumsum(step), tempo=tempo, time_base=self.time_base, **columns)
 
     def problems(self, notes: notes_lib.Notes) -> list[str]:
         """Why a model with this table cannot take these notes; empty when it can."""

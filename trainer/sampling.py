@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from midi_codec import fields
-from trainer import likelihoods
+from trainer import likelihoods, random_streams
 from trainer.model import MASKED_LOGIT
 
 MAX_FLOAT_TICK = 2**31 - 128  # the largest float32 that int32 holds
@@ -60,6 +60,27 @@ def ascending_mask(field: fields.FieldSpec, previous: tf.Tensor, same_onset: tf.
     """
     lowest = tf.where(same_onset, previous, 0)
     return tf.where(tf.range(field.width) < lowest[:, None], MASKED_LOGIT, 0.0)
+
+
+def note_uniforms(keys: tf.Tensor, place: tf.Tensor, num_fields: int) -> tf.Tensor:
+    """`[rows, at least 1 + 2 num_fields]` float32 in (0, 1): END's, and two a field, from each piece's stream.
+
+    Args:
+      keys: `[rows, 2]` uint32, a stream a piece.
+      place: `[rows]` int32, the note's number in its piece.
+      num_fields: of the table.
+    """
+    blocks = tf.range(-(-(1 + 2 * num_fields) // 4), dtype=tf.int32)
+    block = tf.cast(blocks, tf.uint32)[None, :] + tf.zeros_like(keys[:, :1])
+    counter = tf.cast(place, tf.uint32)[:, None] + tf.zeros_like(block)
+    zero = tf.zeros_like(block)
+    words = random_streams.philox((keys[:, :1], keys[:, 1:]), (counter, block, zero, zero))
+    return tf.reshape(random_streams.to_uniform(tf.stack(words, axis=2)), [-1, 4 * block.shape[1]])
+
+
+def draw_end(end_logit: tf.Tensor, uniform: tf.Tensor, settings: RowSettings) -> tf.Tensor:
+    """`[rows]` bool, whether the piece ends here; temperature 0 takes the likelier, any other leaves END as it is."""
+    return tf.where(settings.temperature == 0, end_logit > 0, uniform < tf.sigmoid(end_logit))
 
 
 def draw_bin(logits: tf.Tensor, uniform: tf.Tensor, settings: RowSettings) -> tf.Tensor:

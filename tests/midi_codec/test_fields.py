@@ -196,6 +196,27 @@ def test_raw_and_encode_follow_the_order_of_the_table():
     assert table.encode(raw).tolist() == [[0, 0], [1, 1]]
 
 
+@pytest.mark.parametrize("programs", [(0, 128), (7,)])
+def test_values_make_the_notes_they_come_from(programs):
+    table = build_field_table(
+        {"step": ((0, 3, 8), (2, 1, 1)), "duration": ((4, 9), (2, 2))}, programs=programs, time_base=BEATS
+    )
+    notes = Notes.from_columns(
+        pitch=np.array([60, 64, 60, 67]),
+        velocity=np.array([90, 80, 70, 60]),
+        start=np.array([0, 0, 3, 11]),
+        duration=np.array([9, 4, 4, 9]),
+        program=np.array([programs[0], programs[-1], programs[0], programs[-1]]),
+        tempo=90.0,
+        time_base=BEATS,
+    )
+    raw = table.raw(notes)
+    assert table.to_notes(raw, tempo=90.0) == notes
+    raw[0, 0] = 5  # what comes before the first onset is no part of a piece
+    assert table.to_notes(raw, tempo=90.0) == notes
+    assert len(table.to_notes(raw[:0], tempo=90.0)) == 0
+
+
 def test_problems_names_everything_a_model_cannot_take():
     table = FieldTable((STEP, PROGRAM), BEATS)
     assert FieldTable((STEP, PROGRAM), MILLISECONDS).problems(make_notes()) == []
