@@ -1,15 +1,16 @@
 """The note model: the fields of the note before -> LSTM -> one head a field.
 
     previous note's bins --embed, add--> [batch, time, units] --LSTM layers--> h --one product--> head inputs
-    head of field k:  relu(h's part k + embeddings of fields 1..k-1 of this same note) -> logits over k's bins
+    head of field k:  relu(h's part k + embeddings of fields 1..k-1 of this same note) -> output of k (`trainer.heads`)
 
 A head sees the fields of its own note that come before it in the table, so the likelihood of a note is the product
 of its heads and is exact. Whether the piece ends here (END, value 128 of `pitch`) hangs on h alone: it is drawn
 before the step, costs -log P(end), and a note costs -log(1 - P(end)) in its pitch field. Otherwise the pitch head
 would have to average over every step that could have been drawn before an END.
 
-An MSE head makes one number, softplus of its output, in units of the field's spread in the corpus: it cannot be
-negative. Everything that has a width is padded to `fields.WIDTH_MULTIPLE`.
+Layer norm (Ba et al. 2016) and residual links stand outside the LSTM's cell, so that a GPU can take cuDNN's kernels:
+the layers above the first see norm(x) and give x + LSTM(norm(x)), the heads see norm(x). Everything that has a width
+is padded to `fields.WIDTH_MULTIPLE`.
 """
 
 from __future__ import annotations
@@ -23,97 +24,128 @@ import numpy as np
 import tensorflow as tf
 
 from midi_codec import fields as fields_lib
-from trainer import likelihoods, lstm, random_streams
+from trainer import heads, lstm, random_streams
+from trainer.heads import MASKED_LOGIT, HeadOutputs, field_losses, head_output, logit_mask, output_width
 
-MASKED_LOGIT = -1e9
+__all__ = [
+    "MASKED_LOGIT",
+    "HeadOutputs",
+    "ModelConfig",
+    "NoteModel",
+    "field_losses",
+    "head_output",
+    "logit_mask",
+    "normalise",
+    "output_width",
+    "tied_kernel",
+]
+
 END_COLUMNS = fields_lib.WIDTH_MULTIPLE  # the END logit is the first; the rest keep the product's width whole
+NORM_EPSILON = 1e-5
+BFLOAT16 = "bfloat16"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """The size of the model. Saved in every bundle.
+    """What the model is, apart from its fields. Saved in every bundle.
 
     Attributes:
       units: of each LSTM layer and of the embeddings; a multiple of 16.
       layers: how many LSTM layers.
       head_units: width of each field's hidden layer; a multiple of 16.
       dropout: share of an LSTM layer's inputs and of the heads' inputs that a training sequence goes without.
+      recurrent_dropout: share of the recurrent kernels' weights that a training step goes without (DropConnect:
+        Merity et al. 2018).
+      embedding_dropout: share of each embedding's symbols that a training sequence goes without (Gal and
+        Ghahramani 2016).
+      layer_norm: normalise the inputs of the layers above the first and of the heads.
+      residual: add the inputs of the layers above the first to their outputs.
+      tied_embeddings: a categorical head's output kernel is a projection times the field's embedding table.
     """
 
     units: int = 256
     layers: int = 2
     head_units: int = 128
     dropout: float = 0.2
-
-    def problems(self) -> list[str]:
-        found = []
-        for name in ("units", "head_units"):
-            value = getattr(self, name)
-            if value < 1 or value % fields_lib.WIDTH_MULTIPLE:
-                found.append(f"{name} is {value}, want a multiple of {fields_lib.WIDTH_MULTIPLE} above 0")
-        if self.layers < 1:
-            found.append(f"layers is {self.layers}, want at least 1")
-        if not 0 <= self.dropout < 1:
-            found.append(f"dropout is {self.dropout}, want at least 0 and below 1")
-        return found
+    recurrent_dropout: float = 0.0
+    embedding_dropout: float = 0.0
+    layer_norm: bool = False
+    residual: bool = False
+    tied_embeddings: bool = False
 
 
 class NoteModel(keras.Model):
     """Predicts the fields of each note from those before it.
 
+    Args:
+      config: its size and shape.
+      table: the fields.
+      precision: "float32", or "bfloat16" for the products; weights, states, logits and losses are float32 always.
+
     Call arguments:
       previous: `[batch, time, num_fields]` int32, bins of the note before; `start_bins` at the start of a piece.
       current: `[batch, time, num_fields]` int32, bins of the notes predicted.
       state: per layer (h, c), each `[batch, units]`; from `zero_state`, or the last call's.
-      dropout_keys: `[batch, 2]` uint32, a stream a sequence, or None for no dropout.
+      dropout_keys: `[batch, 2]` uint32, a stream a sequence, or None for no dropout of inputs and embeddings.
+      step_key: `[2]` uint32, the stream of the whole step, or None for no recurrent dropout.
 
     Returns:
       `HeadOutputs`, and the state after the last time step.
     """
 
-    def __init__(self, config: ModelConfig, table: fields_lib.FieldTable):
+    def __init__(self, config: ModelConfig, table: fields_lib.FieldTable, *, precision: str = "float32"):
         super().__init__()
-        self.config, self.table = config, table
-        normal = keras.initializers.RandomNormal(stddev=len(table) ** -0.5)  # their sum has unit variance
-        glorot = keras.initializers.GlorotUniform()
-        self.embeddings = [
-            self.add_weight(
-                name=f"embedding_{field.name}", shape=(field.num_bins + 1, config.units), initializer=normal
-            )
-            for field in table
+        self.config, self.table, self.precision = config, table, precision
+        self._add_embeddings()
+        self.lstm_layers = [
+            lstm.LSTM(config.units, precision=precision, name=f"lstm_{index}") for index in range(config.layers)
         ]
-        self.lstm_layers = [lstm.LSTM(config.units, name=f"lstm_{index}") for index in range(config.layers)]
         for layer in self.lstm_layers:
             layer.build((None, None, config.units))
-        self.head_kernel = self.add_weight(
-            name="head_kernel",
-            shape=(config.units, len(table) * config.head_units + END_COLUMNS),
-            initializer=glorot,
-        )
-        self.head_bias = self.add_weight(
-            name="head_bias", shape=(len(table) * config.head_units + END_COLUMNS,), initializer="zeros"
-        )
+        self.norms = {
+            index: tuple(
+                self.add_weight(name=f"norm_{index}_{name}", shape=(config.units,), initializer=initial)
+                for name, initial in (("scale", "ones"), ("shift", "zeros"))
+            )
+            for index in range(1, config.layers + 1 if config.layer_norm else 0)
+        }
+        self._add_heads()
+        self.built = True
+
+    def _add_embeddings(self) -> None:
+        normal = keras.initializers.RandomNormal(stddev=len(self.table) ** -0.5)  # their sum has unit variance
+        units, head_units = self.config.units, self.config.head_units
+        self.embeddings = [
+            self.add_weight(name=f"embedding_{field.name}", shape=(field.num_bins + 1, units), initializer=normal)
+            for field in self.table
+        ]
         self.conditions = {
             (field.name, other.name): self.add_weight(
-                name=f"condition_{field.name}_{other.name}",
-                shape=(other.num_bins, config.head_units),
-                initializer=normal,
+                name=f"condition_{field.name}_{other.name}", shape=(other.num_bins, head_units), initializer=normal
             )
-            for index, field in enumerate(table)
-            for other in table.fields[:index]
+            for index, field in enumerate(self.table)
+            for other in self.table.fields[:index]
         }
+
+    def _add_heads(self) -> None:
+        """Kernels and biases; a tied projection begins so that its product with the table is as wide as a kernel."""
+        glorot = keras.initializers.GlorotUniform()
+        units, head_units = self.config.units, self.config.head_units
+        width = len(self.table) * head_units + END_COLUMNS
+        self.head_kernel = self.add_weight(name="head_kernel", shape=(units, width), initializer=glorot)
+        self.head_bias = self.add_weight(name="head_bias", shape=(width,), initializer="zeros")
         self.output_kernels, self.output_biases = [], []
-        for field in table:
+        for field in self.table:
             width = output_width(field)
-            self.output_kernels.append(
-                self.add_weight(
-                    name=f"output_kernel_{field.name}", shape=(config.head_units, width), initializer=glorot
-                )
-            )
+            name, shape, initial = f"output_kernel_{field.name}", (head_units, width), glorot
+            if self.is_tied(field):
+                variance = 2 / (head_units + width) / (units / len(self.table))
+                name, shape = f"output_projection_{field.name}", (head_units, units)
+                initial = keras.initializers.RandomNormal(stddev=variance**0.5)
+            self.output_kernels.append(self.add_weight(name=name, shape=shape, initializer=initial))
             self.output_biases.append(
                 self.add_weight(name=f"output_bias_{field.name}", shape=(width,), initializer="zeros")
             )
-        self.built = True
 
     @property
     def start_bins(self) -> np.ndarray:
@@ -125,26 +157,52 @@ class NoteModel(keras.Model):
         """Where END's logit stands in the product with `head_kernel`."""
         return len(self.table) * self.config.head_units
 
+    def is_tied(self, field: fields_lib.FieldSpec) -> bool:
+        """Whether the head takes its output kernel from the field's embedding table."""
+        return self.config.tied_embeddings and field.loss == fields_lib.CATEGORICAL
+
     def zero_state(self, batch_size: int | tf.Tensor) -> list[tuple[tf.Tensor, tf.Tensor]]:
         zeros = tf.zeros([batch_size, self.config.units])
         return [(zeros, zeros) for _ in self.lstm_layers]
 
-    def call(self, previous, current, state, dropout_keys=None):
-        h, new_state = self.trunk(previous, state, dropout_keys)
+    def call(self, previous, current, state, dropout_keys=None, step_key=None):
+        h, new_state = self.trunk(previous, state, dropout_keys, step_key)
         return self.heads(h, current), new_state
 
-    def trunk(self, previous, state, dropout_keys=None):
+    def trunk(self, previous, state, dropout_keys=None, step_key=None):
         """What the heads see, `[batch, time, units]`, and the state after: all that does not hang on `current`.
 
         Arguments are those of a call. With one time step at a time this is what a sampler needs.
         """
-        x = tf.add_n([tf.gather(table, previous[..., index]) for index, table in enumerate(self.embeddings)])
+        x = self._embed(previous, dropout_keys)
         new_state = []
         for index, (layer, (h, c)) in enumerate(zip(self.lstm_layers, state, strict=True)):
-            x = self._drop(x, dropout_keys, stream=index)
-            x, h, c = layer(x, initial_state=[h, c])
+            inputs = self._drop(self._norm(x, index), dropout_keys, stream=index)
+            recurrent_kernel = self._dropped_recurrent_kernel(index, step_key)
+            output, h, c = layer(inputs, initial_state=[h, c], recurrent_kernel=recurrent_kernel)
+            x = x + output if self.config.residual and index > 0 else output
             new_state.append((h, c))
-        return self._drop(x, dropout_keys, stream=len(self.lstm_layers)), new_state
+        top = len(self.lstm_layers)
+        return self._drop(self._norm(x, top), dropout_keys, stream=top), new_state
+
+    def _embed(self, previous, keys):
+        """`[batch, time, units]`, the sum of the fields' embeddings."""
+        rate = self.config.embedding_dropout
+        rows = []
+        for index, table in enumerate(self.embeddings):
+            row = tf.gather(table, previous[..., index])
+            if keys is not None and rate > 0:
+                stream = len(self.lstm_layers) + 1 + index  # those before drop the inputs of layers and heads
+                symbols = self.table.fields[index].num_bins + 1
+                uniform = random_streams.uniform_rows(keys, stream=stream, width=-(-symbols // 4) * 4)
+                keep = tf.gather(tf.cast(uniform >= rate, row.dtype), previous[..., index], axis=1, batch_dims=1)
+                row *= keep[..., None] / (1 - rate)
+            rows.append(row)
+        return tf.add_n(rows)
+
+    def _norm(self, x, index: int):
+        """Of what enters layer `index`, or the heads above the last."""
+        return normalise(x, *self.norms[index]) if index in self.norms else x
 
     def _drop(self, x, keys, *, stream: int):
         """One mask a sequence, the same at every time step (Gal and Ghahramani 2016)."""
@@ -153,6 +211,15 @@ class NoteModel(keras.Model):
         uniform = random_streams.uniform_rows(keys, stream=stream, width=self.config.units)
         keep = tf.cast(uniform >= self.config.dropout, x.dtype) / (1 - self.config.dropout)
         return x * keep[:, None, :]
+
+    def _dropped_recurrent_kernel(self, index: int, step_key):
+        """A layer's recurrent kernel without a share of its weights; None: as it is."""
+        rate = self.config.recurrent_dropout
+        if step_key is None or rate == 0:
+            return None
+        kernel = tf.convert_to_tensor(self.lstm_layers[index].cell.recurrent_kernel)
+        uniform = random_streams.uniform_block(step_key, stream=index, shape=kernel.shape)
+        return kernel * (tf.cast(uniform >= rate, kernel.dtype) / (1 - rate))
 
     def heads(self, h, current) -> HeadOutputs:
         """Every head's output `[batch, time, width]`, given the fields of the same note before it."""
@@ -163,7 +230,7 @@ class NoteModel(keras.Model):
 
     def head_parts(self, h):
         """Every head's hidden layer before the fields of the same note are added, and END's logit at `end_column`."""
-        return tf.tensordot(h, self.head_kernel, 1) + self.head_bias
+        return self._product(h, self.head_kernel) + self.head_bias
 
     def head(self, index: int, parts, bins):
         """The output of the field at `index`, as in `HeadOutputs`.
@@ -178,64 +245,61 @@ class NoteModel(keras.Model):
         hidden = parts[..., index * size : (index + 1) * size]
         for other, other_bins in zip(self.table.fields[:index], bins, strict=True):
             hidden += tf.gather(self.conditions[field.name, other.name], other_bins)
-        raw = tf.tensordot(tf.nn.relu(hidden), self.output_kernels[index], 1) + self.output_biases[index]
+        raw = self._product(tf.nn.relu(hidden), self._output_kernel(index)) + self.output_biases[index]
         return head_output(field, raw)
 
+    def _output_kernel(self, index: int):
+        field, kernel = self.table.fields[index], self.output_kernels[index]
+        return tied_kernel(field, kernel, self.embeddings[index]) if self.is_tied(field) else kernel
 
-@dataclasses.dataclass(frozen=True)
-class HeadOutputs:
-    """What the heads say of each position.
+    def _product(self, x, kernel):
+        """`[..., units]` times `[units, width]`, float32 whatever the precision of the product."""
+        if self.precision != BFLOAT16:
+            return tf.tensordot(x, kernel, 1)
+        narrow = tf.tensordot(tf.cast(x, tf.bfloat16), tf.cast(kernel, tf.bfloat16), 1)
+        return tf.cast(narrow, tf.float32)
 
-    Attributes:
-      end_logit: `[batch, time]`, log odds that the piece ends here.
-      fields: a field's logits `[batch, time, width]`, or an MSE head's prediction in ticks `[batch, time]`.
-    """
+    def field_nll(
+        self,
+        field: fields_lib.FieldSpec,
+        outputs: HeadOutputs,
+        targets: Mapping[str, Any],
+        deviation: tf.Tensor | float | None = None,
+    ) -> tf.Tensor:
+        """What a field of each position costs: exact nats over the ticks of the grid.
 
-    end_logit: tf.Tensor
-    fields: dict[str, tf.Tensor]
+        The fields' costs of a piece together are its negative log-likelihood.
+
+        Args:
+          field: of this model's table.
+          outputs: of the model.
+          targets: `bins`, `raw`, `is_note`, `is_end`, as for `heads.field_losses`.
+          deviation: of an MSE head, the standard deviation of its residual in ticks.
+
+        Returns:
+          `[batch, time]` float64, 0 where nothing is predicted; END's cost is in `pitch`.
+        """
+        index = self.table.names.index(field.name)
+        bins, values = targets["bins"][..., index], targets["raw"][..., index]
+        nll = heads.value_nll(field, outputs.fields[field.name], bins, values, deviation)
+        nll *= tf.cast(targets["is_note"], tf.float64)
+        if field.name == "pitch":
+            nll += heads.end_cost(tf.cast(outputs.end_logit, tf.float64), targets)
+        return nll
+
+    def point_guess(self, field: fields_lib.FieldSpec, outputs: HeadOutputs) -> tf.Tensor:
+        """`[batch, time]` float64, the value that a field's head holds likeliest, in ticks for a time field."""
+        return heads.guess(field, outputs.fields[field.name])
 
 
-def output_width(field: fields_lib.FieldSpec) -> int:
-    """Columns a head's output has: an MSE head uses the first of the fewest that keep rows alike."""
-    return field.width if field.loss == fields_lib.CATEGORICAL else fields_lib.WIDTH_MULTIPLE
+def normalise(x: tf.Tensor, scale: tf.Tensor, shift: tf.Tensor) -> tf.Tensor:
+    """`[..., units]` with mean 0 and variance 1 over the units, then scaled and shifted unit by unit."""
+    centred = x - tf.reduce_mean(x, axis=-1, keepdims=True)
+    variance = tf.reduce_mean(tf.square(centred), axis=-1, keepdims=True)
+    return centred * tf.math.rsqrt(variance + NORM_EPSILON) * scale + shift
 
 
-def logit_mask(field: fields_lib.FieldSpec) -> np.ndarray:
-    """`[width]` float32 that, added to logits, leaves padding columns without probability."""
-    return np.where(np.arange(field.width) < field.num_bins, 0.0, MASKED_LOGIT).astype(np.float32)
-
-
-def head_output(field: fields_lib.FieldSpec, raw: tf.Tensor) -> tf.Tensor:
-    """Raw output columns to logits, or to ticks that cannot be negative."""
-    if field.loss == fields_lib.MSE:
-        return tf.nn.softplus(raw[..., 0]) * np.float32(field.scale)
-    return raw + logit_mask(field)
-
-
-def field_losses(
-    table: fields_lib.FieldTable,
-    outputs: HeadOutputs,
-    targets: Mapping[str, Any],
-) -> dict[str, tf.Tensor]:
-    """What each position costs, a field: nats for categorical heads, half the scaled squared error for MSE heads.
-
-    Args:
-      table: the fields.
-      outputs: of the model.
-      targets: `bins` and `raw` `[batch, time, num_fields]` int32, `is_note` and `is_end` `[batch, time]` float32.
-
-    Returns:
-      a field's `[batch, time]` float32, 0 where nothing is predicted; END's cost is in `pitch`.
-    """
-    losses = {}
-    for index, field in enumerate(table):
-        output = outputs.fields[field.name]
-        if field.loss == fields_lib.MSE:
-            cost = likelihoods.squared_error(targets["raw"][..., index], output, field.scale)
-        else:
-            cost = likelihoods.categorical_nll(output, targets["bins"][..., index], tf.constant(field.log_spans))
-        losses[field.name] = cost * targets["is_note"]
-    exists = targets["is_note"] + targets["is_end"]
-    end_cost = tf.nn.sigmoid_cross_entropy_with_logits(labels=targets["is_end"], logits=outputs.end_logit)
-    losses["pitch"] += end_cost * exists
-    return losses
+def tied_kernel(field: fields_lib.FieldSpec, projection: tf.Tensor, embedding: tf.Tensor) -> tf.Tensor:
+    """`[head_units, width]` output kernel: `[head_units, units]` times the rows of the field's bins, padded."""
+    kernel = tf.matmul(projection, embedding[: field.num_bins], transpose_b=True)
+    return tf.pad(kernel, [[0, 0], [0, field.width - field.num_bins]])

@@ -2,12 +2,12 @@
 
 Philox 4x32 with ten rounds (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"), in integer
 operations. TensorFlow's own stateless operations take one seed a call; a batch whose rows must not depend on each
-other needs one a row.
+other needs one a row. Where one key serves a whole array (`uniform_block`), they are the quicker.
 """
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -16,12 +16,6 @@ _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 _KEY_STEPS = (0x9E3779B9, 0xBB67AE85)
 _ROUNDS = 10
 _LOW_BITS = 0xFFFFFFFF
-
-
-def key_of(*parts: str | int) -> tuple[int, int]:
-    """Two uint32 from a hash of the parts: the key of a stream."""
-    digest = hashlib.sha256("\x1f".join(map(str, parts)).encode()).digest()
-    return int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:8], "little")
 
 
 def _product(word: tf.Tensor, multiplier: int) -> tuple[tf.Tensor, tf.Tensor]:
@@ -76,3 +70,16 @@ def uniform_rows(keys: tf.Tensor, *, stream: int, width: int) -> tf.Tensor:
         (counter, zero + tf.constant(stream, tf.uint32), zero, zero),
     )
     return tf.reshape(to_uniform(tf.stack(words, axis=2)), [-1, width])
+
+
+def uniform_block(key: tf.Tensor, *, stream: int, shape: Sequence[int]) -> tf.Tensor:
+    """`shape` float32 in [0, 1) from one key, by TensorFlow's own Philox.
+
+    Args:
+      key: `[2]` uint32.
+      stream: which of the key's streams.
+      shape: of the result.
+    """
+    zero = tf.constant(0, tf.uint32)
+    seed = philox((key[0], key[1]), (zero, tf.constant(stream, tf.uint32), zero, zero))[:2]
+    return tf.random.stateless_uniform(shape, tf.bitcast(tf.stack(seed), tf.int32), alg="philox")

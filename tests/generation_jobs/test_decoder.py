@@ -15,7 +15,6 @@ from trainer.batches import Windows, make_batch
 from trainer.bundle import Bundle
 from trainer.model import ModelConfig, NoteModel, field_losses
 from trainer.pieces import stack_pieces
-from trainer.random_streams import key_of
 from trainer.sampling import drawable_mask, encode_bins
 
 CONFIG = {"units": 32, "layers": 2, "head_units": 16, "dropout": 0.2}
@@ -77,7 +76,7 @@ def make_request(number: int, **changes) -> Request:
     )
     length = int(rng.integers(0, 15))
     values = {
-        "key": key_of("test", number),
+        "key": (0x2545F491, number),
         "primer": make_notes(number, num_notes=length) if length else None,
         "max_notes": int(rng.integers(1, 60)),
         "max_seconds": None if rng.random() < 0.7 else float(rng.uniform(0.05, 0.6)),
@@ -137,7 +136,7 @@ def test_other_neighbours_change_nothing(decoder, results):
 def test_a_sample_has_a_stream_of_its_own(decoder):
     plain = Sampling()
     requests = [
-        make_request(7, key=key_of("other", number), sampling=plain, max_notes=20, max_seconds=None, primer=None)
+        make_request(7, key=(0x9E3779B9, number + 1), sampling=plain, max_notes=20, max_seconds=None, primer=None)
         for number in range(8)
     ]
     assert len({result.notes.piece_id for result in results_of(decoder, requests)}) == 8

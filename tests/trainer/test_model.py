@@ -199,16 +199,6 @@ def test_inverse_softplus(value):
     assert np.log1p(np.exp(inverse_softplus(value))) == pytest.approx(value, rel=1e-9)
 
 
-def test_a_size_that_cannot_be():
-    assert ModelConfig().problems() == []
-    assert ModelConfig(units=20, head_units=0, layers=0, dropout=1.0).problems() == [
-        "units is 20, want a multiple of 16 above 0",
-        "head_units is 0, want a multiple of 16 above 0",
-        "layers is 0, want at least 1",
-        "dropout is 1.0, want at least 0 and below 1",
-    ]
-
-
 def test_the_longest_time_has_a_loss(model):
     table = model.table
     assert table["step"].encode(np.array([MAX_TICK])).tolist() == [4]

@@ -37,7 +37,7 @@ def test_uniform_reaches_neither_end():
 
 
 def test_uniform_rows_are_uniform():
-    keys = tf.constant([random_streams.key_of("row", row) for row in range(64)], tf.uint32)
+    keys = tf.constant([[11, row] for row in range(64)], tf.uint32)
     numbers = random_streams.uniform_rows(keys, stream=0, width=1024).numpy()
     assert numbers.shape == (64, 1024) and numbers.dtype == np.float32
     assert abs(numbers.mean() - 0.5) < 0.005  # 4.4 standard errors
@@ -63,8 +63,12 @@ def test_uniform_rows_count_blocks_and_streams():
         assert (row[4 * block : 4 * block + 4] == words).all()
 
 
-def test_key_of_keeps_parts_apart():
-    keys = {random_streams.key_of(*parts) for parts in [("a", "b"), ("ab",), ("a", "b", ""), ("b", "a"), (1, 2), (12,)]}
-    assert len(keys) == 6
-    assert random_streams.key_of(1, "a") == random_streams.key_of("1", "a")
-    assert all(0 <= word < 2**32 for key in keys for word in key)
+def test_a_block_depends_on_its_key_and_stream_alone():
+    key = tf.constant([7, 0xFFFFFFFF], tf.uint32)
+    block = random_streams.uniform_block(key, stream=1, shape=(64, 256)).numpy()
+    assert block.shape == (64, 256) and block.min() >= 0 and block.max() < 1
+    assert abs(block.mean() - 0.5) < 0.01  # 4.4 standard errors
+    compiled = tf.function(lambda key: random_streams.uniform_block(key, stream=1, shape=(64, 256)))
+    assert (compiled(key).numpy() == block).all()
+    for other_key, stream in ((key, 2), (tf.constant([7, 0xFFFFFFFE], tf.uint32), 1)):
+        assert (random_streams.uniform_block(other_key, stream=stream, shape=(64, 256)).numpy() != block).mean() > 0.99
