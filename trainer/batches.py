@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from midi_codec import fields
-from trainer.augmentation import Augmentation, augment
+from trainer.augmentation import NUM_DRAWS, Augmentation, augment
 from trainer.pieces import Pieces
 
 TIME_MULTIPLE = 16  # batches have few different lengths
@@ -36,8 +36,33 @@ class Windows:
 
 
 @dataclasses.dataclass(frozen=True)
+class Part:
+    """The part of every global batch that one worker makes: of `count` equal parts, the one numbered `index`.
+
+    Attributes:
+      replicas: of all workers together; a global batch has a multiple of so many rows.
+    """
+
+    index: int = 0
+    count: int = 1
+    replicas: int = 1
+
+    @property
+    def local_replicas(self) -> int:
+        return self.replicas // self.count
+
+    def rows(self, num_rows: int) -> slice:
+        """This worker's rows of a global batch of `num_rows`."""
+        size = num_rows // self.count
+        return slice(self.index * size, (self.index + 1) * size)
+
+
+WHOLE = Part()
+
+
+@dataclasses.dataclass(frozen=True)
 class Batch:
-    """What a step consumes; the first dimension is windows, the second time.
+    """What a step consumes: a worker's rows of a global batch. The first dimension is windows, the second time.
 
     Attributes:
       previous: `[rows, time, num_fields]` int32 bins of the event before.
@@ -46,6 +71,8 @@ class Batch:
       is_note, is_end: `[rows, time]` float32.
       dropout_keys: `[rows, 2]` uint32.
       milliseconds_per_tick: `[rows]` float32.
+      step_key: `[2]` uint32, the same on all workers.
+      num_events: of the global batch.
     """
 
     previous: np.ndarray
@@ -55,16 +82,15 @@ class Batch:
     is_end: np.ndarray
     dropout_keys: np.ndarray
     milliseconds_per_tick: np.ndarray
-
-    @property
-    def num_events(self) -> int:
-        return int(self.is_note.sum() + self.is_end.sum())
-
-    def rows(self, index: slice) -> Batch:
-        return Batch(*(getattr(self, field.name)[index] for field in dataclasses.fields(self)))
+    step_key: np.ndarray
+    num_events: int
 
     def as_dict(self) -> dict[str, np.ndarray]:
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)[:-1]}
+
+    def rows(self, index: slice) -> dict[str, np.ndarray]:
+        """The arrays of some of its rows; `step_key`, which is no row's, stays whole."""
+        return {name: array if name == "step_key" else array[index] for name, array in self.as_dict().items()}
 
 
 def keyed_rng(*key: int) -> np.random.Generator:
@@ -108,21 +134,22 @@ def make_batch(
     amounts: Augmentation | None = None,
     rng: np.random.Generator | None = None,
     time: int | None = None,
+    part: Part = WHOLE,
 ) -> Batch:
     """Gathers windows into arrays, padded to `batch_size` rows and a multiple of `TIME_MULTIPLE` events.
 
     Args:
       pieces: the split.
-      windows: at most `batch_size` of them.
+      windows: of the global batch, at most `batch_size` of them.
       table: the fields.
       start_bins: `[num_fields]`, what stands before a piece's first event.
       amounts, rng: augmentation and the stream it draws from; None leaves the notes as they are.
       time: the exact number of time steps, instead of the longest window rounded up.
+      part: whose rows are gathered; the draws of `rng` are those of the whole batch, and a row's do not depend on it.
     """
     size = -(-max(int(windows.length.max()), 1) // TIME_MULTIPLE) * TIME_MULTIPLE if time is None else time
-    rows = np.arange(batch_size)
-    piece, begin, length = (np.zeros(batch_size, np.int64) for _ in range(3))
-    piece[: len(windows)], begin[: len(windows)], length[: len(windows)] = windows.piece, windows.begin, windows.length
+    own = part.rows(batch_size)
+    piece, begin, length = (_pad(column, batch_size)[own] for column in (windows.piece, windows.begin, windows.length))
     place = begin[:, None] + np.arange(-1, size)  # [rows, 1 + size]; the first column is the event before
     events = pieces.first_event[piece][:, None] + place
     inside = (place >= 0) & (place < (begin + length)[:, None])
@@ -130,12 +157,14 @@ def make_batch(
     is_note = inside & ~last
     events = np.where(is_note, events, 0)
     raw = np.where(is_note[..., None], pieces.raw[events], 0)
-    drop_keys = np.zeros((batch_size, 2), np.uint32)
+    step_key, keys = np.zeros(2, np.uint32), np.zeros((0, 2), np.uint32)
     if rng is not None:
-        drop_keys = rng.integers(0, 2**32, (batch_size, 2), np.uint32)
+        step_key = rng.integers(0, 2**32, 2, np.uint32)
+        keys = rng.integers(0, 2**32, (len(windows), 2), np.uint32)
         if amounts is not None:
+            draws = _pad(rng.random((len(windows), NUM_DRAWS)), batch_size)[own]
             is_drum = pieces.is_drum[events] & is_note
-            raw = augment(raw, is_note=is_note, is_drum=is_drum, table=table, amounts=amounts, rng=rng)
+            raw = augment(raw, is_note=is_note, is_drum=is_drum, table=table, amounts=amounts, draws=draws)
     bins = np.zeros(raw.shape, np.int32)
     bins[is_note] = table.encode(raw[is_note])
     at_start = place[:, 1:] == 0
@@ -145,9 +174,16 @@ def make_batch(
         raw=raw[:, 1:].astype(np.int32),
         is_note=is_note[:, 1:].astype(np.float32),
         is_end=(inside & last)[:, 1:].astype(np.float32),
-        dropout_keys=drop_keys,
-        milliseconds_per_tick=pieces.milliseconds_per_tick[piece[rows]],
+        dropout_keys=_pad(keys, batch_size)[own],
+        milliseconds_per_tick=pieces.milliseconds_per_tick[piece],
+        step_key=step_key,
+        num_events=int(windows.length.sum()),
     )
+
+
+def _pad(rows: np.ndarray, size: int) -> np.ndarray:
+    """The rows with zeros after them, `size` in all."""
+    return np.concatenate([rows, np.zeros((size - len(rows), *rows.shape[1:]), rows.dtype)])
 
 
 def whole_pieces(num_events: np.ndarray, *, chunk: int, batch_size: int) -> Iterator[list[Windows]]:

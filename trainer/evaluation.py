@@ -19,9 +19,10 @@ import tensorflow as tf
 
 from midi_codec import fields
 from trainer import likelihoods
-from trainer.batches import Batch, make_batch, whole_pieces
+from trainer.batches import make_batch, whole_pieces
 from trainer.model import HeadOutputs, NoteModel, field_losses
 from trainer.pieces import Pieces
+from trainer.strategy import part_of, share_out
 
 CHUNK = 256  # events a call: a call ends soon enough for a signal to be heard
 
@@ -88,7 +89,12 @@ class Evaluator:
             state = self._zero_state()
             for windows in chunks:
                 batch = make_batch(
-                    pieces, windows, table=model.table, batch_size=self._batch_size, start_bins=model.start_bins
+                    pieces,
+                    windows,
+                    table=model.table,
+                    batch_size=self._batch_size,
+                    start_bins=model.start_bins,
+                    part=part_of(strategy),
                 )
                 sums, state = self._step(share_out(batch, strategy), state, spread)
                 for name, value in sums.items():
@@ -110,17 +116,6 @@ class Evaluator:
     def _replica_step(self, batch, state, deviations):
         outputs, state = self._model(batch["previous"], batch["bins"], state)
         return batch_sums(self._model.table, outputs, batch, deviations), state
-
-
-def share_out(batch: Batch, strategy: tf.distribute.Strategy) -> Any:
-    """A global batch as per-replica dictionaries of tensors, each replica's rows in order."""
-    size = len(batch.bins) // strategy.num_replicas_in_sync
-
-    def rows_of(context: tf.distribute.ValueContext) -> dict[str, tf.Tensor]:
-        first = context.replica_id_in_sync_group * size
-        return {name: tf.constant(value) for name, value in batch.rows(slice(first, first + size)).as_dict().items()}
-
-    return strategy.experimental_distribute_values_from_function(rows_of)
 
 
 def batch_sums(

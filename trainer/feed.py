@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
 from midi_codec.fields import FieldTable
 from trainer.augmentation import Augmentation
-from trainer.batches import Batch, Windows, keyed_rng, make_batch, plan_epoch
+from trainer.batches import WHOLE, Batch, Part, Windows, keyed_rng, make_batch, plan_epoch
 from trainer.config import TrainConfig
 from trainer.pieces import Pieces
 
 BATCH_STREAM = 1  # of `rng_seed`: draws within a batch; plans of epochs use (rng_seed, epoch) alone
-PREFETCHED = 2
+PREFETCHED = 4
+NUM_THREADS = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,44 +30,82 @@ class Position:
     epochs_done: float = 0.0
 
 
-def feed(
-    pieces: Pieces, table: FieldTable, config: TrainConfig, *, start_bins: np.ndarray, position: Position
-) -> Generator[tuple[Batch, Position], None, None]:
-    """Yields batches without end, each with the position after it; the same from the same position, always."""
-    amounts = Augmentation(transpose=config.transpose, tempo=config.tempo, velocity=config.velocity)
+class Feed:
+    """Yields batches without end, each with the position after it; the same from the same position, always.
 
-    def make(epoch: int, index: int, windows: Windows) -> Batch:
+    A global batch is the same whatever the number of workers and replicas; `part` says which of its rows are made here.
+
+    Attributes:
+      waited: seconds that `next` has spent so far until a batch was ready.
+    """
+
+    def __init__(
+        self,
+        pieces: Pieces,
+        table: FieldTable,
+        config: TrainConfig,
+        *,
+        start_bins: np.ndarray,
+        position: Position,
+        part: Part = WHOLE,
+    ):
+        self.waited = 0.0
+        self._pieces, self._table, self._config, self._start_bins, self._part = pieces, table, config, start_bins, part
+        self._amounts = Augmentation(transpose=config.transpose, tempo=config.tempo, velocity=config.velocity)
+        self._plans = _plans(pieces, config, position)
+        self._ahead: collections.deque[tuple[Future[Batch], Position]] = collections.deque()
+        self._pool = ThreadPoolExecutor(NUM_THREADS, thread_name_prefix="feed")
+
+    def __iter__(self) -> Iterator[tuple[Batch, Position]]:
+        return self
+
+    def __next__(self) -> tuple[Batch, Position]:
+        begun = time.monotonic()
+        while len(self._ahead) <= PREFETCHED:
+            epoch, index, windows, after = next(self._plans)
+            self._ahead.append((self._pool.submit(self._make, epoch, index, windows), after))
+        future, after = self._ahead.popleft()
+        batch = future.result()
+        self.waited += time.monotonic() - begun
+        return batch, after
+
+    def close(self) -> None:
+        """Ends the threads."""
+        self._pool.shutdown(cancel_futures=True)
+
+    def _make(self, epoch: int, index: int, windows: Windows) -> Batch:
+        config = self._config
         return make_batch(
-            pieces,
+            self._pieces,
             windows,
-            table=table,
+            table=self._table,
             batch_size=config.batch_size,
-            start_bins=start_bins,
-            amounts=amounts,
+            start_bins=self._start_bins,
+            amounts=self._amounts,
             rng=keyed_rng(config.rng_seed, BATCH_STREAM, epoch, index),
+            part=self._part,
         )
 
-    plans = _plans(pieces, config, position)
-    with ThreadPoolExecutor(1, thread_name_prefix="feed") as pool:
-        ahead: collections.deque = collections.deque()
-        while True:
-            while len(ahead) < PREFETCHED:
-                epoch, index, windows, after = next(plans)
-                ahead.append((pool.submit(make, epoch, index, windows), after))
-            future, after = ahead.popleft()
-            yield future.result(), after
+
+def batch_windows(pieces: Pieces, config: TrainConfig, position: Position) -> Windows:
+    """The windows of the global batch that comes next at a position."""
+    return _plan(pieces, config, position.epoch)[position.batch]
+
+
+def _plan(pieces: Pieces, config: TrainConfig, epoch: int) -> list[Windows]:
+    return plan_epoch(
+        pieces.num_events,
+        window=config.window,
+        batch_size=config.batch_size,
+        rng_seed=config.rng_seed,
+        epoch=epoch,
+    )
 
 
 def _plans(pieces: Pieces, config: TrainConfig, position: Position) -> Iterator[tuple[int, int, Windows, Position]]:
     epoch, first = position.epoch, position.batch
     while True:
-        plan = plan_epoch(
-            pieces.num_events,
-            window=config.window,
-            batch_size=config.batch_size,
-            rng_seed=config.rng_seed,
-            epoch=epoch,
-        )
+        plan = _plan(pieces, config, epoch)
         for index in range(first, len(plan)):
             is_last = index + 1 == len(plan)
             after = (

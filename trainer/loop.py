@@ -25,10 +25,10 @@ from trainer import checkpoint
 from trainer.batches import Batch
 from trainer.config import TrainConfig
 from trainer.evaluation import Evaluation, Evaluator
-from trainer.feed import Position, feed
+from trainer.feed import Feed, Position
 from trainer.pieces import Pieces
 from trainer.prior import start_from_unigram
-from trainer.strategy import make_agreement
+from trainer.strategy import make_agreement, part_of
 from trainer.train_step import TrainStep
 
 
@@ -71,7 +71,7 @@ class Run:
         self, config: TrainConfig, step: TrainStep, strategy: tf.distribute.Strategy, *, folder: str, is_chief: bool
     ):
         self.config, self._step, self._folder, self._is_chief = config, step, folder, is_chief
-        self._agree = make_agreement(strategy)
+        self._agree, self._part = make_agreement(strategy), part_of(strategy)
         self._evaluator = Evaluator(step.model, strategy, batch_size=config.batch_size)
         restored = checkpoint.restore_latest(storage.join(folder, "checkpoints"), step.variables)
         self.state = RunState() if restored is None else RunState.from_json(restored)
@@ -95,7 +95,14 @@ class Run:
         if state.step == 0:
             start_from_unigram(model, train)
         started = time.monotonic() - state.seconds
-        batches = feed(train, model.table, self.config, start_bins=model.start_bins, position=state.position)
+        batches = Feed(
+            train,
+            model.table,
+            self.config,
+            start_bins=model.start_bins,
+            position=state.position,
+            part=self._part,
+        )
         total = round(self.config.epochs * len(train.raw))
         with contextlib.closing(batches), progress(total=total, unit="notes", label="training") as bar:
             bar.update(round(state.position.epochs_done * len(train.raw)))

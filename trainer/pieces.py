@@ -25,12 +25,14 @@ class Pieces:
       first_event: `[num_pieces + 1]` int64, where each piece begins; its END is the event before the next.
       milliseconds_per_tick: `[num_pieces]` float32.
       is_drum: `[num_events]` bool, notes whose pitch names an instrument, and so must not be transposed.
+      piece_id: `[num_pieces]` bytes of 32 characters.
     """
 
     raw: np.ndarray
     first_event: np.ndarray
     milliseconds_per_tick: np.ndarray
     is_drum: np.ndarray
+    piece_id: np.ndarray
 
     @property
     def num_pieces(self) -> int:
@@ -46,8 +48,11 @@ class Pieces:
         return np.diff(self.first_event)
 
 
-def stack_pieces(pieces: Sequence[Notes], table: fields.FieldTable) -> Pieces:
-    """Lays pieces out one after the other, each with its END."""
+def stack_pieces(
+    pieces: Sequence[Notes], table: fields.FieldTable, *, piece_ids: Sequence[str] | None = None
+) -> Pieces:
+    """Lays pieces out one after the other, each with its END; `piece_ids` are made of the notes where not given."""
+    names = [notes.piece_id for notes in pieces] if piece_ids is None else piece_ids
     end = np.zeros((1, len(table)), np.int32)
     blocks = [block for notes in pieces for block in (table.raw(notes), end)]
     drums = [np.append(notes.program == DRUM_PROGRAM, False) for notes in pieces]
@@ -57,6 +62,7 @@ def stack_pieces(pieces: Sequence[Notes], table: fields.FieldTable) -> Pieces:
         first_event=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
         milliseconds_per_tick=np.array([1000 * notes.seconds_per_tick for notes in pieces], np.float32),
         is_drum=np.concatenate(drums) if drums else np.zeros(0, bool),
+        piece_id=np.array([name.encode("ascii") for name in names], "S32"),
     )
 
 
@@ -68,5 +74,5 @@ def load_split(root: str, info: dataset_info.DatasetInfo, split: str, table: fie
     """
     paths = dataset_info.shard_paths(root, info, split)
     with progress(paths, unit="shard", label=f"reading {split}") as shards:
-        notes = [piece.notes for path in shards for piece in records.read_pieces(path, time_base=info.time_base)]
-    return stack_pieces(notes, table)
+        pieces = [piece for path in shards for piece in records.read_pieces(path, time_base=info.time_base)]
+    return stack_pieces([piece.notes for piece in pieces], table, piece_ids=[piece.piece_id for piece in pieces])

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
 from midi_codec.command import UserError
+from trainer.batches import Batch, Part
 
 DEFAULT_PORT = 2222
 
@@ -77,6 +79,35 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
         return True
     has_chief = "chief" in resolver.cluster_spec().jobs
     return resolver.task_type == "chief" or (not has_chief and resolver.task_type == "worker" and resolver.task_id == 0)
+
+
+def part_of(strategy: tf.distribute.Strategy) -> Part:
+    """Which rows of a global batch this process makes: the workers' parts follow one another as their replicas do."""
+    replicas, resolver = strategy.num_replicas_in_sync, strategy.cluster_resolver
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy) or not resolver.task_type:
+        return Part(replicas=replicas)
+    jobs = resolver.cluster_spec().as_dict()
+    chiefs = len(jobs.get("chief", []))
+    index = resolver.task_id + (chiefs if resolver.task_type == "worker" else 0)
+    return Part(index=index, count=chiefs + len(jobs.get("worker", [])), replicas=replicas)
+
+
+def share_out(batch: Batch, strategy: tf.distribute.Strategy) -> Any:
+    """A worker's rows of a global batch as per-replica dictionaries of tensors, each replica's rows in order.
+
+    Raises:
+      ValueError: the rows are not a multiple of this worker's replicas.
+    """
+    local_replicas = part_of(strategy).local_replicas
+    size, left = divmod(len(batch.bins), local_replicas)
+    if left:
+        raise ValueError(f"the batch has {len(batch.bins)} rows here, want a multiple of {local_replicas} replicas")
+
+    def rows_of(context: tf.distribute.ValueContext) -> dict[str, tf.Tensor]:
+        first = context.replica_id_in_sync_group % local_replicas * size  # the number counts all workers' replicas
+        return {name: tf.constant(array) for name, array in batch.rows(slice(first, first + size)).items()}
+
+    return strategy.experimental_distribute_values_from_function(rows_of)
 
 
 def name_of(strategy: tf.distribute.Strategy) -> str:

@@ -13,8 +13,8 @@ import tensorflow as tf
 from midi_codec.fields import FieldTable
 from trainer.batches import Batch
 from trainer.config import TrainConfig
-from trainer.evaluation import share_out
 from trainer.model import ModelConfig, NoteModel, field_losses
+from trainer.strategy import share_out
 
 
 class Adam(keras.optimizers.Adam):

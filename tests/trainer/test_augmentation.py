@@ -1,12 +1,11 @@
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from midi_codec import fields
 from midi_codec.fields import MAX_TICK, build_field_table
 from midi_codec.notes import MILLISECONDS
-from trainer.augmentation import Augmentation, augment
+from trainer.augmentation import NUM_DRAWS, Augmentation, augment
 
 TABLE = build_field_table({"step": ([0, 10], [1, 1]), "duration": ([10], [1])}, programs=(0,), time_base=MILLISECONDS)
 STEP, PITCH, DURATION, VELOCITY = range(4)
@@ -25,8 +24,8 @@ def make_windows(seed: int, *, rows: int = 6, time: int = 9):
 
 def run(windows, amounts: Augmentation, seed: int = 0) -> np.ndarray:
     raw, is_note, is_drum = windows
-    rng = np.random.default_rng(seed)
-    return augment(raw, is_note=is_note, is_drum=is_drum, table=TABLE, amounts=amounts, rng=rng)
+    draws = np.random.default_rng(seed).random((len(raw), NUM_DRAWS))
+    return augment(raw, is_note=is_note, is_drum=is_drum, table=TABLE, amounts=amounts, draws=draws)
 
 
 @settings(max_examples=50, deadline=None)
@@ -76,15 +75,8 @@ def test_the_longest_time_does_not_wrap():
     assert changed.min() > 0 and changed[..., STEP].max() == fields.MAX_TICK
 
 
-def test_the_same_draws_are_made_whatever_the_amounts():
+def test_one_kind_of_change_does_not_move_another():
     windows = make_windows(3)
-    left = []
-    for amounts in (Augmentation(transpose=0), Augmentation(), Augmentation(transpose=9, tempo=0.5, velocity=9)):
-        raw, is_note, is_drum = windows
-        rng = np.random.default_rng(7)
-        augment(raw, is_note=is_note, is_drum=is_drum, table=TABLE, amounts=amounts, rng=rng)
-        left.append(rng.random())
-    assert len(set(left)) == 1
     both = run(windows, Augmentation(transpose=5, tempo=0.5, velocity=3))
     alone = run(windows, Augmentation(transpose=5))
     assert (both[..., PITCH] == alone[..., PITCH]).all()
@@ -96,16 +88,3 @@ def test_nothing_changes_at_zero_and_the_input_never():
     assert (run(windows, Augmentation(transpose=0)) == before).all()
     run(windows, Augmentation(transpose=5, tempo=0.5, velocity=3))
     assert (raw == before).all()
-
-
-@pytest.mark.parametrize(
-    "changes, want",
-    [
-        ({"transpose": 25}, "transpose is 25, want 0 to 24 semitones"),
-        ({"tempo": float("nan")}, "tempo is nan, want at least 0 and below 1"),
-        ({"velocity": -1}, "velocity is -1, want 0 to 64"),
-    ],
-)
-def test_amounts_that_cannot_be(changes, want):
-    assert Augmentation().problems() == []
-    assert Augmentation(**changes).problems() == [want]

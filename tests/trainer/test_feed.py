@@ -1,8 +1,10 @@
+import contextlib
+
 import numpy as np
 
 from tests.trainer.tiny import make_many, make_table
 from trainer.config import TrainConfig
-from trainer.feed import Position, feed
+from trainer.feed import Feed, Position, batch_windows
 from trainer.pieces import stack_pieces
 
 TABLE = make_table()
@@ -12,8 +14,8 @@ START = np.array([5, 3, 4, 2], np.int32)
 
 
 def take(count: int, position: Position):
-    batches = feed(PIECES, TABLE, CONFIG, start_bins=START, position=position)
-    return [next(batches) for _ in range(count)]
+    with contextlib.closing(Feed(PIECES, TABLE, CONFIG, start_bins=START, position=position)) as batches:
+        return [next(batches) for _ in range(count)]
 
 
 def test_a_feed_goes_on_from_any_position():
@@ -48,3 +50,12 @@ def test_an_epoch_holds_every_event_and_the_next_is_another():
         first.raw.shape != second.raw.shape or (first.raw != second.raw).any()
         for first, second in zip(by_epoch[0], by_epoch[1], strict=False)
     )
+
+
+def test_the_windows_of_a_position_are_those_of_its_batch():
+    before = Position()
+    for batch, after in take(9, Position()):
+        windows = batch_windows(PIECES, CONFIG, before)
+        assert windows.length.sum() == batch.num_events
+        assert (windows.length == (batch.is_note + batch.is_end).sum(axis=1)[: len(windows)]).all()
+        before = after

@@ -1,11 +1,15 @@
 import json
 import os
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
 from midi_codec.command import UserError
+from tests.trainer.tiny import make_many, make_table
 from trainer import strategy
+from trainer.batches import Windows, make_batch
+from trainer.pieces import stack_pieces
 
 
 @pytest.fixture(autouse=True)
@@ -106,3 +110,12 @@ def test_names_are_the_public_ones():
 def test_alone_there_is_nothing_to_agree_on():
     agree = strategy.make_agreement(tf.distribute.OneDeviceStrategy("/cpu:0"))
     assert agree(True, 1.5) == (True, 1.5) and agree(False, 0.0) == (False, 0.0)
+
+
+def test_a_batch_that_does_not_fill_the_replicas():
+    two = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    pieces = stack_pieces(make_many([5]), make_table())
+    windows = Windows(np.array([0]), np.array([0]), np.array([6]))
+    batch = make_batch(pieces, windows, table=make_table(), batch_size=3, start_bins=make_table().start_bins)
+    with pytest.raises(ValueError, match="the batch has 3 rows here, want a multiple of 2 replicas"):
+        strategy.share_out(batch, two)
