@@ -57,6 +57,16 @@ def restore_latest(folder: str, variables: Sequence[Any]) -> dict[str, Any] | No
     return None
 
 
+def latest_state(folder: str) -> dict[str, Any] | None:
+    """What the newest checkpoint that can be read remembers beside the variables, or None."""
+    for path in reversed(paths(folder)):
+        try:
+            return json.loads(array_file.read(path)["state"].tobytes())
+        except (ValueError, KeyError, OSError):
+            continue  # `restore_latest` says so, if the run goes on
+    return None
+
+
 def paths(folder: str) -> list[str]:
     """The checkpoints there are, oldest first."""
     try:

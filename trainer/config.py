@@ -16,6 +16,12 @@ from midi_codec import storage
 from midi_codec.command import UserError
 from midi_codec.fields import CATEGORICAL, TIMING_LOSSES
 
+FLOAT32, BFLOAT16 = "float32", "bfloat16"
+STOP, RESTORE = "stop", "restore"
+CHOICES = {"timing_loss": TIMING_LOSSES, "precision": (FLOAT32, BFLOAT16), "on_nan": (STOP, RESTORE)}
+UNIT_SHARES = ("dropout", "recurrent_dropout", "embedding_dropout", "tempo")
+MAX_SAMPLES = 64
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainConfig:
@@ -30,7 +36,25 @@ class TrainConfig:
     units: int = dataclasses.field(default=256, metadata={"help": "width of each LSTM layer"})
     layers: int = dataclasses.field(default=2, metadata={"help": "LSTM layers"})
     head_units: int = dataclasses.field(default=128, metadata={"help": "hidden width of each field's head"})
+    layer_norm: bool = dataclasses.field(
+        default=False, metadata={"help": "normalise what enters the layers above the first, and the heads"}
+    )
+    residual: bool = dataclasses.field(
+        default=False, metadata={"help": "add the inputs of the layers above the first to their outputs"}
+    )
+    tied_embeddings: bool = dataclasses.field(
+        default=False, metadata={"help": "classes share the weights of their embeddings"}
+    )
     dropout: float = dataclasses.field(default=0.2, metadata={"help": "share of inputs a sequence goes without"})
+    recurrent_dropout: float = dataclasses.field(
+        default=0.0, metadata={"help": "share of the recurrent weights a step goes without"}
+    )
+    embedding_dropout: float = dataclasses.field(
+        default=0.0, metadata={"help": "share of the symbols a sequence goes without as inputs"}
+    )
+    precision: str = dataclasses.field(
+        default=FLOAT32, metadata={"help": "of matrix products: float32 or bfloat16; weights stay float32"}
+    )
     batch_size: int = dataclasses.field(default=32, metadata={"help": "windows a step, over all replicas"})
     window: int = dataclasses.field(default=128, metadata={"help": "most notes a window"})
     learning_rate: float = dataclasses.field(default=3e-3, metadata={"help": "Adam's highest rate"})
@@ -49,13 +73,21 @@ class TrainConfig:
     transpose: int = dataclasses.field(default=5, metadata={"help": "augmentation: semitones up or down"})
     tempo: float = dataclasses.field(default=0.0, metadata={"help": "augmentation: scale times by up to 1 + this"})
     velocity: int = dataclasses.field(default=0, metadata={"help": "augmentation: velocity steps up or down"})
+    on_nan: str = dataclasses.field(
+        default=STOP,
+        metadata={
+            "help": "of a loss that is not finite or explodes: stop, or restore the last checkpoint without that batch"
+        },
+    )
+    samples: int = dataclasses.field(default=4, metadata={"help": "pieces sampled at every validation; 0 for none"})
     rng_seed: int = dataclasses.field(default=0, metadata={"help": "random number seed of weights and batches"})
 
     def problems(self) -> list[str]:
         """Every value that cannot work, a sentence each."""
         found = []
-        if self.timing_loss not in TIMING_LOSSES:
-            found.append(f"timing_loss is {self.timing_loss!r}, want {' or '.join(TIMING_LOSSES)}")
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                found.append(f"{name} is {getattr(self, name)!r}, want {' or '.join(choices)}")
         for name in ("units", "head_units"):
             if getattr(self, name) < 16 or getattr(self, name) % 16:
                 found.append(f"{name} is {getattr(self, name)}, want a multiple of 16 above 0")
@@ -65,10 +97,17 @@ class TrainConfig:
         for name in ("learning_rate", "clip_norm", "epochs", "evaluate_every"):
             if not 0 < getattr(self, name) < math.inf:  # written so that NaN fails too
                 found.append(f"{name} is {getattr(self, name)}, want a number above 0")
-        for name in ("dropout", "tempo"):
+        for name in UNIT_SHARES:
             if not 0 <= getattr(self, name) < 1:
                 found.append(f"{name} is {getattr(self, name)}, want at least 0 and below 1")
-        for name, highest in (("transpose", 24), ("velocity", 64), ("rng_seed", 2**31 - 1), ("warmup_steps", 10**9)):
+        highest_of = {
+            "transpose": 24,
+            "velocity": 64,
+            "rng_seed": 2**31 - 1,
+            "warmup_steps": 10**9,
+            "samples": MAX_SAMPLES,
+        }
+        for name, highest in highest_of.items():
             if not 0 <= getattr(self, name) <= highest:
                 found.append(f"{name} is {getattr(self, name)}, want 0 to {highest}")
         if not 0 < self.final_rate <= 1:
@@ -80,30 +119,38 @@ class TrainConfig:
         return found
 
 
+METAVARS = {bool: "TRUE|FALSE", int: "INT", float: "FLOAT", str: "STR"}
+
+
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Adds `--config` and a flag for every field; a flag that is not given leaves no trace."""
     parser.add_argument("--config", help="YAML file with any of the settings below, by the same names")
     group = parser.add_argument_group("settings (flags win over --config)")
     for field in dataclasses.fields(TrainConfig):
-        shown = "none" if field.default is None else field.default
+        shown = shown_value(field.default)
         group.add_argument(
             f"--{field.name.replace('_', '-')}",
             dest=field.name,
             default=argparse.SUPPRESS,
-            metavar=_kind(field.name)[0].__name__.upper(),
+            metavar=METAVARS[kind_of(field.name)[0]],
             help=f"{field.metadata['help']} (default: {shown})",
         )
 
 
-def read(args: argparse.Namespace) -> TrainConfig:
-    """The settings of the file and the flags together.
+def shown_value(value: Any) -> str:
+    """A setting as flags and YAML files write it."""
+    return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def read(args: argparse.Namespace, *, base: TrainConfig = TrainConfig()) -> TrainConfig:
+    """The settings of the file and the flags together, over those of `base`.
 
     Raises:
       UserError: every unknown key, value of the wrong kind, and value out of range, all at once.
     """
     given: dict[str, tuple[Any, str]] = {}
     if args.config:
-        given.update({key: (value, f"{args.config}: {key}") for key, value in _read_yaml(args.config).items()})
+        given.update({key: (value, f"{args.config}: {key}") for key, value in read_yaml(args.config).items()})
     names = {field.name for field in dataclasses.fields(TrainConfig)}
     for name in names & vars(args).keys():
         given[name] = (getattr(args, name), f"--{name.replace('_', '-')}")
@@ -113,17 +160,17 @@ def read(args: argparse.Namespace) -> TrainConfig:
             problems.append(f"{place}: no such setting, want one of {', '.join(sorted(names))}")
             continue
         try:
-            values[name] = _convert(name, value)
+            values[name] = convert(name, value)
         except ValueError as error:
             problems.append(f"{place}: {error}")
-    config = TrainConfig(**values)
+    config = dataclasses.replace(base, **values)
     problems += config.problems()
     if problems:
         raise UserError(problems)
     return config
 
 
-def _read_yaml(path: str) -> Mapping[str, Any]:
+def read_yaml(path: str) -> Mapping[str, Any]:
     try:
         loaded = yaml.safe_load(storage.read_bytes(path))
     except (OSError, yaml.YAMLError) as error:
@@ -133,7 +180,7 @@ def _read_yaml(path: str) -> Mapping[str, Any]:
     return {str(key): value for key, value in loaded.items()}
 
 
-def _kind(name: str) -> tuple[type, bool]:
+def kind_of(name: str) -> tuple[type, bool]:
     """A field's type, and whether it may be None."""
     hint = typing.get_type_hints(TrainConfig)[name]
     if isinstance(hint, types.UnionType):
@@ -141,17 +188,26 @@ def _kind(name: str) -> tuple[type, bool]:
     return hint, False
 
 
-def _convert(name: str, value: Any) -> Any:
+def convert(name: str, value: Any) -> Any:
     """A flag's text or a YAML value as the field's type; text and YAML follow the same rules."""
-    kind, optional = _kind(name)
+    kind, optional = kind_of(name)
     if optional and (value is None or value == "none"):
         return None
-    wanted = {int: "a whole number", float: "a number", str: "a word"}[kind]
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ValueError(f"is {value!r}, want {wanted}")
+    wanted = {int: "a whole number", float: "a number", str: "a word", bool: "true or false"}[kind]
+    problem = ValueError(f"is {value!r}, want {wanted}{' or none' if optional else ''}")
+    if kind is bool:
+        if isinstance(value, str):
+            value = {"true": True, "false": False}.get(value.lower())
+        if not isinstance(value, bool):
+            raise problem
+        return value
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float | str)
+        or (kind is int and isinstance(value, float))
+    ):
+        raise problem
     try:
-        if kind is int and isinstance(value, float):
-            raise ValueError
         return kind(value)
     except ValueError:
-        raise ValueError(f"is {value!r}, want {wanted}{' or none' if optional else ''}") from None
+        raise problem from None

@@ -1,164 +1,244 @@
 """A run: steps, validations, checkpoints, the best bundle, until epochs, minutes or patience end.
 
-RUN/run.json                 settings and dataset hash; written first
-RUN/checkpoints/             to go on from
-RUN/metrics.jsonl            a line a validation
-RUN/tensorboard/             the same for TensorBoard
-RUN/bundle/                  the best model so far
+RUN/checkpoints/      to go on from: at the start, at every validation, every few minutes, at a signal
+RUN/bundle/           the best model so far
+RUN/metrics.jsonl, tensorboard/, samples/      `trainer.monitor`, `trainer.samples`
+RUN/bad_batch.npz     the batch whose loss was not finite or exploded
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
+import logging
 import math
 import time
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 import tensorflow as tf
 
 from midi_codec import command, storage
-from midi_codec.progress import progress
+from midi_codec.progress import Progress, progress
+from trainer import array_file, checkpoint, schedule
 from trainer import bundle as bundle_lib
-from trainer import checkpoint
-from trainer.batches import Batch
-from trainer.config import TrainConfig
+from trainer.batches import Batch, plan_epoch
+from trainer.config import RESTORE, TrainConfig
 from trainer.evaluation import Evaluation, Evaluator
 from trainer.feed import Feed, Position
+from trainer.monitor import Monitor, Speed
 from trainer.pieces import Pieces
 from trainer.prior import start_from_unigram
+from trainer.run_state import Diverged, RunState
 from trainer.strategy import make_agreement, part_of
 from trainer.train_step import TrainStep
 
-
-@dataclasses.dataclass
-class RunState:
-    """Where a run stands, saved with every checkpoint: what the variables do not hold."""
-
-    step: int = 0
-    position: Position = Position()
-    seconds: float = 0.0
-    loss_sum: float = 0.0  # since the last validation
-    loss_events: int = 0
-    validation_due: bool = False  # the steps before it are done, and it is not
-    best_nll: float = math.inf
-    best_step: int = 0
-    validations_since_best: int = 0
-    finished: bool = False
-    metrics: list[dict[str, Any]] = dataclasses.field(default_factory=list)
-
-    def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> RunState:
-        return cls(**{**value, "position": Position(**value["position"])})
+CHECKPOINT_SECONDS = 300.0  # a lost node costs no more than this
+EXPLODED = 10.0  # times the first step's loss, or a nat an event if that is more
+BAD_BATCH = "bad_batch.npz"
+MOST_SKIPPED = 20  # batches; a run that would skip more has another fault
+PROFILED = range(5, 15)  # steps of a start: the first ones compile
 
 
-def _open_summary(folder: str) -> tf.summary.SummaryWriter:
-    """TensorBoard's event file; the one thing of a run that TensorFlow itself writes."""
-    if folder.startswith("s3://"):
-        import tensorflow_io  # noqa: F401  # gives TensorFlow its s3://
+_log = logging.getLogger(__name__)
 
-    return tf.summary.create_file_writer(folder)
+
+class Halted(Exception):
+    """Raised by `on_validation` to end the run there; its text is the reason."""
+
+
+class _BadStep(Exception):
+    """The loss of a batch was not finite, or exploded; the weights are spoilt."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Hooks:
+    """What a run does beside training.
+
+    Attributes:
+      on_validation: called on the chief with each line of the metrics; may raise `Halted`.
+      write_samples: called on the chief after a validation with the step and the MSE heads' deviations.
+      profile: whether to write a trace of some steps for TensorBoard.
+    """
+
+    on_validation: Callable[[dict[str, Any]], None] | None = None
+    write_samples: Callable[[int, dict[str, float], tf.summary.SummaryWriter], None] | None = None
+    profile: bool = False
 
 
 class Run:
     """One training run in one folder. Only the chief of several workers writes."""
 
     def __init__(
-        self, config: TrainConfig, step: TrainStep, strategy: tf.distribute.Strategy, *, folder: str, is_chief: bool
+        self,
+        config: TrainConfig,
+        step: TrainStep,
+        strategy: tf.distribute.Strategy,
+        *,
+        folder: str,
+        is_chief: bool,
+        hooks: Hooks = Hooks(),
     ):
-        self.config, self._step, self._folder, self._is_chief = config, step, folder, is_chief
-        self._agree, self._part = make_agreement(strategy), part_of(strategy)
+        self.config, self._step, self._folder, self._is_chief, self._hooks = config, step, folder, is_chief, hooks
+        self._strategy, self._agree = strategy, make_agreement(strategy)
         self._evaluator = Evaluator(step.model, strategy, batch_size=config.batch_size)
-        restored = checkpoint.restore_latest(storage.join(folder, "checkpoints"), step.variables)
-        self.state = RunState() if restored is None else RunState.from_json(restored)
-        self._summary = _open_summary(storage.join(folder, "tensorboard")) if is_chief else None
+        self._monitor, self._speed = Monitor(folder, is_chief=is_chief), Speed()
+        self._saved, self._is_profiling = time.monotonic(), False
+        restored = self._restore()
+        self.state = RunState() if restored is None else restored
 
-    def train(self, train: Pieces, validation: Pieces, *, stop: command.StopSignal, origin: dict[str, Any]) -> None:
+    def train(
+        self, train: Pieces, validation: Pieces, *, stop: command.StopSignal, origin: dict[str, Any], fresh: bool
+    ) -> None:
         """Goes on from where the run stands until it is finished.
 
         Args:
           train, validation: the splits.
           stop: polled between steps.
           origin: `dataset` and `baselines`, kept in the bundle.
+          fresh: whether a run that begins takes its output biases from the training split.
 
         Raises:
           command.Interrupted: a signal came, to this worker or another; a checkpoint is saved.
-          RuntimeError: a loss is not a finite number.
+          RuntimeError: a loss is not a finite number or explodes.
         """
-        state, model = self.state, self._step.model
-        if state.finished:
+        if self.state.is_over:
             return
-        if state.step == 0:
-            start_from_unigram(model, train)
-        started = time.monotonic() - state.seconds
-        batches = Feed(
+        if self.state.step == 0:
+            if fresh:
+                start_from_unigram(self._step.model, train)
+            self._save_checkpoint()
+        self._started = time.monotonic() - self.state.seconds
+        self._validate = lambda: self._validation(validation, origin, stop)
+        total = round(self.config.epochs * len(train.raw))
+        with contextlib.closing(self._monitor), progress(total=total, unit="notes", label="training") as bar:
+            bar.update(round(self.state.position.epochs_done * len(train.raw)))
+            while not self.state.is_over:
+                try:
+                    self._steps(train, stop, bar)
+                except _BadStep as bad:
+                    self._go_back(bad, train)
+                finally:
+                    self._profile(PROFILED.stop)
+
+    def _steps(self, train: Pieces, stop: command.StopSignal, bar: Progress) -> None:
+        """Steps and validations from where the run stands to its end."""
+        model = self._step.model
+        feed = Feed(
             train,
             model.table,
             self.config,
             start_bins=model.start_bins,
-            position=state.position,
-            part=self._part,
+            position=self.state.position,
+            part=part_of(self._strategy),
         )
-        total = round(self.config.epochs * len(train.raw))
-        with contextlib.closing(batches), progress(total=total, unit="notes", label="training") as bar:
-            bar.update(round(state.position.epochs_done * len(train.raw)))
-            while True:
-                if state.validation_due:
-                    self._validate(validation, origin, stop)
-                if state.finished:
-                    return
-                batch, after = next(batches)
+        with contextlib.closing(feed):
+            for done in self._until_finished():
+                waited_before = feed.waited
+                batch, after = next(feed)
+                if [self.state.position.epoch, self.state.position.batch] in self.state.skipped:
+                    self._advance(after)
+                    continue
+                self._profile(done)
                 loss = self._apply(batch, after)
-                best = f", best validation {state.best_nll:.3f} nats a note" if math.isfinite(state.best_nll) else ""
-                bar.note(f"loss {loss / batch.num_events:.3f}{best}")
+                self._speed.add(batch.num_events, feed.waited - waited_before)
+                best = f", best validation {self.state.best_nll:.3f}" if math.isfinite(self.state.best_nll) else ""
+                bar.note(f"loss {loss / batch.num_events:.3f}{best} nats a note")
                 bar.update(batch.num_events)
-                stopping, state.seconds = self._agree(stop.requested, time.monotonic() - started)
-                state.validation_due |= self._share_done() >= 1
+                stopping, self.state.seconds = self._agree(stop.requested, time.monotonic() - self._started)
+                self.state.validation_due |= self._share_done() >= 1
                 if stopping:
                     self._interrupt()
+                if time.monotonic() - self._saved > CHECKPOINT_SECONDS:
+                    self._save_checkpoint()
+
+    def _until_finished(self) -> Iterator[int]:
+        """0, 1, ...: the steps of this start; a validation that is due comes before the next."""
+        for done in range(2**62):
+            if self.state.validation_due:
+                self._validate()
+            if self.state.samples_due:
+                self._write_samples()
+            if self.state.finished:
+                return
+            self._speed.start()
+            yield done
 
     def _apply(self, batch: Batch, after: Position) -> float:
         """One step; the sum of its losses."""
         state = self.state
-        loss, norm = self._step(batch, self.learning_rate())
-        if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise RuntimeError(
-                f"the loss is {loss} and the gradients' norm {norm} at step {state.step} (before {after});"
-                " a lower --learning-rate or --clip-norm may help"
+        rate = self.learning_rate()
+        loss, norm = self._step(batch, rate)
+        a_note = loss / batch.num_events
+        limit = EXPLODED * max(1.0, a_note if state.first_loss is None else state.first_loss)
+        if not (math.isfinite(norm) and a_note <= limit):  # written so that NaN is bad too
+            raise _BadStep(
+                f"the loss is {a_note} an event and the gradients' norm {norm} at step {state.step}"
+                f" (batch {state.position.batch} of epoch {state.position.epoch}), want at most {limit:.3g}"
             )
-        state.validation_due = self._validations_by(after) > self._validations_by(state.position)
-        state.position = after
+        state.first_loss = a_note if state.first_loss is None else state.first_loss
+        self._advance(after)
         state.step += 1
         state.loss_sum += loss
         state.loss_events += batch.num_events
+        self._monitor.step(state.step, loss=a_note, gradient_norm=norm, learning_rate=rate)
         return loss
+
+    def _advance(self, after: Position) -> None:
+        state = self.state
+        passed = self._validations_by(after) > self._validations_by(state.position)
+        state.position = after
+        state.validation_due = passed or self._share_done() >= 1
+
+    def _go_back(self, bad: _BadStep, train: Pieces) -> None:
+        """To the last checkpoint, from where the batch is left out; or to the end of the run.
+
+        Every worker comes here with the same batch, since losses and norms are sums over all of them.
+        """
+        state = self.state
+        plan = plan_epoch(
+            train.num_events,
+            window=self.config.window,
+            batch_size=self.config.batch_size,
+            rng_seed=self.config.rng_seed,
+            epoch=state.position.epoch,
+        )
+        windows = plan[state.position.batch]
+        ids = [train.piece_id[piece].decode() for piece in dict.fromkeys(windows.piece.tolist())]
+        path = storage.join(self._folder, BAD_BATCH)
+        if self._is_chief:
+            array_file.write(path, dataclasses.asdict(windows) | {"piece_id": train.piece_id[windows.piece]})
+        where = f"{bad}; its windows are in {path}, the first of piece {ids[0]}"
+        if self.config.on_nan != RESTORE:
+            raise Diverged(f"{where}; a lower --learning-rate may help, or --on-nan restore")
+        if len(state.skipped) >= MOST_SKIPPED:
+            raise Diverged(
+                f"{where}; {MOST_SKIPPED} batches are left out already: a lower --learning-rate may help"
+            )
+        restored = self._restore()
+        assert restored is not None, "there is a checkpoint from the start on"
+        skipped = [*state.skipped, [state.position.epoch, state.position.batch]]
+        self.state = dataclasses.replace(restored, seconds=state.seconds, skipped=skipped)
+        _log.warning("%s; going on from step %d without it", where, self.state.step)
+        self._save_checkpoint()
 
     def _interrupt(self) -> NoReturn:
         self._save_checkpoint()
         raise command.Interrupted(f"step {self.state.step} is saved; the same command goes on from there")
 
     def learning_rate(self) -> float:
-        """Of the next step: linear warm-up, then a cosine down to `final_rate` of the highest."""
-        config = self.config
-        warm = min(1.0, (self.state.step + 1) / max(config.warmup_steps, 1))
-        cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, self._share_done())))
-        return config.learning_rate * warm * (config.final_rate + (1 - config.final_rate) * cosine)
+        """Of the next step."""
+        return schedule.learning_rate(self.config, step=self.state.step, share=self._share_done())
 
     def _share_done(self) -> float:
-        share = self.state.position.epochs_done / self.config.epochs
-        if self.config.max_minutes is not None:
-            share = max(share, self.state.seconds / (60 * self.config.max_minutes))
-        return share
+        state = self.state
+        return schedule.share_done(self.config, epochs_done=state.position.epochs_done, seconds=state.seconds)
 
     def _validations_by(self, position: Position) -> int:
         return math.floor(position.epochs_done / self.config.evaluate_every)
 
-    def _validate(self, validation: Pieces, origin: dict[str, Any], stop: command.StopSignal) -> None:
-        state = self.state
+    def _validation(self, validation: Pieces, origin: dict[str, Any], stop: command.StopSignal) -> None:
+        state, speed = self.state, self._speed.pause()
 
         def between_chunks() -> None:
             if self._agree(stop.requested, 0.0)[0]:
@@ -166,8 +246,9 @@ class Run:
 
         evaluation = self._evaluator.evaluate(validation, between_chunks=between_chunks)
         if not math.isfinite(evaluation.nll):
-            raise RuntimeError(f"the validation NLL is {evaluation.nll} after step {state.step}")
-        state.validation_due = False
+            raise Diverged(f"the validation NLL is {evaluation.nll} after step {state.step}")
+        state.validation_due, state.samples_due = False, self._hooks.write_samples is not None
+        state.deviations = evaluation.deviations
         if evaluation.nll < state.best_nll:
             state.best_nll, state.best_step, state.validations_since_best = evaluation.nll, state.step, 0
             self._save_bundle(evaluation, origin)
@@ -175,32 +256,57 @@ class Run:
             state.validations_since_best += 1
         patience = self.config.patience
         state.finished = self._share_done() >= 1 or (patience is not None and state.validations_since_best >= patience)
-        entry = {
+        state.metrics.append(self._metrics_line(evaluation, speed))
+        state.loss_sum, state.loss_events = 0.0, 0
+        self._monitor.validation(state.metrics, self._step.model.trainable_variables)
+        self._call_on_validation(state.metrics[-1])
+        self._save_checkpoint()
+
+    def _metrics_line(self, evaluation: Evaluation, speed: dict[str, float]) -> dict[str, Any]:
+        state = self.state
+        return {
             "step": state.step,
             "epoch": round(state.position.epochs_done, 4),
             "seconds": round(state.seconds, 3),
-            "train_loss": state.loss_sum / state.loss_events,
+            "train_loss": state.loss_sum / max(state.loss_events, 1),
             "validation_nll": evaluation.nll,
             **{f"validation_nll_{name}": nll for name, nll in evaluation.nll_by_field.items()},
             "learning_rate": self.learning_rate(),
+            **{name: round(value, 4) for name, value in speed.items()},
         }
-        state.metrics.append(entry)
-        state.loss_sum, state.loss_events = 0.0, 0
-        self._write_metrics(entry)
-        self._save_checkpoint()
 
-    def _write_metrics(self, entry: dict[str, Any]) -> None:
-        if self._summary is None:
+    def _call_on_validation(self, line: dict[str, Any]) -> None:
+        if self._hooks.on_validation is None or not self._is_chief:
             return
-        lines = "".join(json.dumps(line) + "\n" for line in self.state.metrics)
-        storage.write_bytes(storage.join(self._folder, "metrics.jsonl"), lines.encode())
-        with self._summary.as_default(step=entry["step"]):
-            for name, value in entry.items():
-                if name != "step":
-                    tf.summary.scalar(name, value)
-        self._summary.flush()
+        try:
+            self._hooks.on_validation(line)
+        except Halted as halted:
+            self.state.finished, self.state.halted = True, str(halted)
+
+    def _write_samples(self) -> None:
+        if self._hooks.write_samples is not None and self._is_chief:
+            self._hooks.write_samples(self.state.step, self.state.deviations, self._monitor.summary)
+        self.state.samples_due = False
+        if self.state.finished:
+            self._save_checkpoint()  # nothing is left to do, and a start after this one shall know
+
+    def _profile(self, done: int) -> None:
+        """Traces the steps of `PROFILED`; any number beyond ends a trace."""
+        if not (self._hooks.profile and self._is_chief):
+            return
+        if done == PROFILED.start:
+            tf.profiler.experimental.start(storage.join(self._folder, "tensorboard"))
+            self._is_profiling = True
+        elif done >= PROFILED.stop and self._is_profiling:
+            tf.profiler.experimental.stop()
+            self._is_profiling = False
+
+    def _restore(self) -> RunState | None:
+        restored = checkpoint.restore_latest(storage.join(self._folder, "checkpoints"), self._step.variables)
+        return None if restored is None else RunState.from_json(restored)
 
     def _save_checkpoint(self) -> None:
+        self._saved = time.monotonic()
         if self._is_chief:
             folder = storage.join(self._folder, "checkpoints")
             checkpoint.save(folder, self.state.step, self._step.variables, self.state.to_json())

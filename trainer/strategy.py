@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -108,6 +108,28 @@ def share_out(batch: Batch, strategy: tf.distribute.Strategy) -> Any:
         return {name: tf.constant(array) for name, array in batch.rows(slice(first, first + size)).items()}
 
     return strategy.experimental_distribute_values_from_function(rows_of)
+
+
+def free_shapes(value: Any, free: int) -> Any:
+    """The signature of a distributed tensor whose first `free` dimensions may be of any size.
+
+    A function that is traced for the sizes of one batch rounds otherwise than one that is traced for any, and a run
+    that goes on begins with another batch: one trace for all sizes gives the same bits whichever comes first.
+    """
+
+    def freed(spec: tf.TensorSpec) -> tf.TensorSpec:
+        return tf.TensorSpec([None] * free + spec.shape.as_list()[free:], spec.dtype)
+
+    spec = tf.type_spec_from_value(value)
+    if isinstance(spec, tf.TensorSpec):
+        return freed(spec)
+    return type(spec)(*(freed(part) for part in spec._value_specs))  # PerReplicaSpec, which is not public
+
+
+def batch_signature(shared: Mapping[str, Any]) -> dict[str, Any]:
+    """`free_shapes` of what `share_out` gives: any number of rows and time steps."""
+    free = {"step_key": 0, "dropout_keys": 1, "milliseconds_per_tick": 1}
+    return {name: free_shapes(value, free.get(name, 2)) for name, value in shared.items()}
 
 
 def name_of(strategy: tf.distribute.Strategy) -> str:

@@ -7,14 +7,18 @@ with fewer notes weighs less.
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
 import keras
 import tensorflow as tf
 
 from midi_codec.fields import FieldTable
 from trainer.batches import Batch
 from trainer.config import TrainConfig
+from trainer.lstm import kernels_in_use
 from trainer.model import ModelConfig, NoteModel, field_losses
-from trainer.strategy import share_out
+from trainer.strategy import batch_signature, share_out
 
 
 class Adam(keras.optimizers.Adam):
@@ -24,6 +28,11 @@ class Adam(keras.optimizers.Adam):
         return grads_and_vars
 
 
+def model_config(config: TrainConfig) -> ModelConfig:
+    """The part of the settings that the model is built from."""
+    return ModelConfig(**{field.name: getattr(config, field.name) for field in dataclasses.fields(ModelConfig)})
+
+
 class TrainStep:
     """Model and optimizer, and the compiled function that applies a global batch."""
 
@@ -31,23 +40,29 @@ class TrainStep:
         self._strategy, self._clip_norm = strategy, config.clip_norm
         keras.utils.set_random_seed(config.rng_seed)  # initial weights alone; all else has streams of its own
         with strategy.scope():
-            size = ModelConfig(
-                units=config.units, layers=config.layers, head_units=config.head_units, dropout=config.dropout
-            )
-            self.model = NoteModel(size, table)
+            self.model = NoteModel(model_config(config), table, precision=config.precision)
             self.optimizer = Adam(learning_rate=config.learning_rate)
             self.optimizer.build(self.model.trainable_variables)
-        self._compiled = tf.function(self._distributed, reduce_retracing=True)
+        self._compiled: Any = None  # made for the first batch, and for any size
 
     @property
     def variables(self) -> list[keras.Variable]:
         """All that a checkpoint holds, in an order that the settings fix."""
         return [*self.model.trainable_variables, *self.optimizer.variables]
 
+    @property
+    def kernels(self) -> str:
+        """Whose LSTM kernels the steps take."""
+        return kernels_in_use()
+
     def __call__(self, batch: Batch, learning_rate: float) -> tuple[float, float]:
         """Applies a batch; the sum of its losses, and the gradients' norm before clipping."""
         self.optimizer.learning_rate.assign(learning_rate)
-        total, norm = self._compiled(share_out(batch, self._strategy), tf.constant(batch.num_events, tf.float32))
+        shared = share_out(batch, self._strategy)
+        if self._compiled is None:
+            signature = [batch_signature(shared), tf.TensorSpec([], tf.float32)]
+            self._compiled = tf.function(self._distributed, input_signature=signature)
+        total, norm = self._compiled(shared, tf.constant(batch.num_events, tf.float32))
         return float(total), float(norm)
 
     def _distributed(self, batch, num_events):
@@ -60,7 +75,9 @@ class TrainStep:
         variables = [variable.value for variable in model.trainable_variables]
         with tf.GradientTape() as tape:
             state = model.zero_state(tf.shape(batch["bins"])[0])
-            outputs, _ = model(batch["previous"], batch["bins"], state, dropout_keys=batch["dropout_keys"])
+            outputs, _ = model(
+                batch["previous"], batch["bins"], state, dropout_keys=batch["dropout_keys"], step_key=batch["step_key"]
+            )
             losses = field_losses(model.table, outputs, batch)
             total = tf.add_n([tf.reduce_sum(loss) for loss in losses.values()])
             loss = total / num_events

@@ -4,6 +4,7 @@ import dataclasses
 import pytest
 
 from midi_codec.command import UserError
+from midi_codec.fields import TIMING_LOSSES
 from trainer import config as config_lib
 from trainer.config import TrainConfig
 
@@ -36,7 +37,7 @@ def test_every_setting_is_a_flag_and_says_its_default(capsys):
     config_lib.add_flags(parser)
     text = " ".join(parser.format_help().split())
     for field in dataclasses.fields(TrainConfig):
-        shown = "none" if field.default is None else field.default
+        shown = config_lib.shown_value(field.default)
         assert f"--{field.name.replace('_', '-')}" in text
         assert f"{field.metadata['help']} (default: {shown})" in text
 
@@ -48,6 +49,21 @@ def test_flags_win_over_the_file_and_the_file_over_defaults(tmp_path):
         units=32, batch_size=8, learning_rate=1e-3, max_minutes=2.0, patience=None, timing_loss="mse"
     )
     assert type(config.max_minutes) is float
+
+
+def test_true_and_false(tmp_path):
+    path = write_yaml(tmp_path, "residual: true\nlayer_norm: false\n")
+    config = read("--config", path, "--layer-norm", "true", "--tied-embeddings", "False")
+    assert (config.residual, config.layer_norm, config.tied_embeddings) == (True, True, False)
+    path = write_yaml(tmp_path, "residual: 1\n")
+    assert problems_of("--config", path) == [f"{path}: residual: is 1, want true or false"]
+
+
+def test_settings_of_a_base_stay_where_nothing_else_is_given():
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    config_lib.add_flags(parser)
+    args = parser.parse_args(["--layers", "3"])
+    assert config_lib.read(args, base=TrainConfig(units=64, layers=1)) == TrainConfig(units=64, layers=3)
 
 
 def test_null_and_none_mean_no_limit(tmp_path):
@@ -75,7 +91,7 @@ def test_all_problems_come_at_once(tmp_path):
 @pytest.mark.parametrize(
     "flag, value, want",
     [
-        ("timing-loss", "hinge", "timing_loss is 'hinge', want categorical or mse"),
+        ("timing-loss", "hinge", f"timing_loss is 'hinge', want {' or '.join(TIMING_LOSSES)}"),
         ("head-units", "0", "head_units is 0, want a multiple of 16 above 0"),
         ("layers", "0", "layers is 0, want at least 1"),
         ("learning-rate", "nan", "learning_rate is nan, want a number above 0"),
@@ -92,6 +108,12 @@ def test_all_problems_come_at_once(tmp_path):
         ("final-rate", "0", "final_rate is 0.0, want above 0 and at most 1"),
         ("max-minutes", "0", "max_minutes is 0.0, want a number above 0"),
         ("max-minutes", "nan", "max_minutes is nan, want a number above 0"),
+        ("precision", "float16", "precision is 'float16', want float32 or bfloat16"),
+        ("on-nan", "ignore", "on_nan is 'ignore', want stop or restore"),
+        ("recurrent-dropout", "nan", "recurrent_dropout is nan, want at least 0 and below 1"),
+        ("embedding-dropout", "1", "embedding_dropout is 1.0, want at least 0 and below 1"),
+        ("samples", "65", "samples is 65, want 0 to 64"),
+        ("residual", "yes", "--residual: is 'yes', want true or false"),
         ("max-minutes", "soon", "--max-minutes: is 'soon', want a number or none"),
     ],
 )
