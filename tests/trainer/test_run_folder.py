@@ -1,0 +1,46 @@
+import json
+
+import pytest
+
+from midi_codec.command import UserError
+from trainer import run_folder
+from trainer.config import TrainConfig
+
+
+def described(**changes):
+    return {**run_folder.describe(TrainConfig(), dataset="d" * 32, init_from=None), **changes}
+
+
+def test_a_folder_is_claimed_once_and_by_equal_runs(tmp_path):
+    run_folder.check(str(tmp_path), described())  # nothing there yet
+    run_folder.claim(str(tmp_path), described())
+    before = (tmp_path / "run.json").read_bytes()
+    run_folder.claim(str(tmp_path), described())
+    assert (tmp_path / "run.json").read_bytes() == before
+    assert json.loads(before) == described()
+
+
+def test_every_difference_is_named(tmp_path):
+    run_folder.claim(str(tmp_path), described())
+    path, want = f"{tmp_path}/run.json", "want the same, or another --output"
+    with pytest.raises(UserError) as error:
+        run_folder.claim(str(tmp_path), described(units=64, init_from="b" * 32))
+    assert error.value.problems == [
+        f"{path}: init_from is None there and '{'b' * 32}' here; {want}",
+        f"{path}: units is 256 there and 64 here; {want}",
+    ]
+
+
+def test_a_file_that_is_no_json(tmp_path):
+    (tmp_path / "run.json").write_text("{")
+    with pytest.raises(UserError, match="run.json: not JSON: "):
+        run_folder.check(str(tmp_path), described())
+
+
+def test_every_start_adds_a_line(tmp_path):
+    run_folder.note_start(str(tmp_path), strategy="One")
+    run_folder.note_start(str(tmp_path), strategy="Two")
+    lines = [json.loads(line) for line in (tmp_path / "starts.jsonl").read_text().splitlines()]
+    assert [line["strategy"] for line in lines] == ["One", "Two"]
+    assert set(lines[0]) == {"time", "code_version", "python", "platform", "packages", "strategy"}
+    assert lines[0]["packages"]["tensorflow"].startswith("2.17")
