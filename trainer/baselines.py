@@ -25,22 +25,31 @@ class Baseline:
 
 def score_baselines(train: Pieces, held_out: Pieces, table: fields.FieldTable) -> dict[str, Baseline]:
     """`unigram` and `bigram` likelihoods of the held-out pieces, learned from the training pieces."""
-    costs: dict[str, dict[str, float]] = {"unigram": {}, "bigram": {}}
+    scores = {}
+    for name, by_field in piece_costs(train, held_out, table).items():
+        per_note = {field: float(costs.sum() / held_out.num_notes) for field, costs in by_field.items()}
+        scores[name] = Baseline(sum(per_note.values()), per_note)
+    return scores
+
+
+def piece_costs(train: Pieces, held_out: Pieces, table: fields.FieldTable) -> dict[str, dict[str, np.ndarray]]:
+    """What each held-out piece costs by `unigram` and `bigram`: a field's `[num_pieces]` float64, nats."""
+    costs: dict[str, dict[str, np.ndarray]] = {"unigram": {}, "bigram": {}}
     for field in table:
-        train_symbols, held_out_symbols = _symbols(train, table, field), _symbols(held_out, table, field)
         num_symbols = field.num_bins + 1  # the last is END in `pitch`, else the mark between pieces
-        unigram = _unigram(train_symbols, num_symbols, scored=_scored(train_symbols, field))
-        scored = _scored(held_out_symbols, field)
-        targets = held_out_symbols[scored]
-        contexts = np.append(field.num_bins, held_out_symbols[:-1])[scored]
-        spans = np.append(field.log_spans.astype(np.float64), 0.0)[targets].sum()
-        bigram = _bigram(train_symbols, num_symbols, unigram, scored=_scored(train_symbols, field))
-        costs["unigram"][field.name] = (spans - np.log(unigram[targets]).sum()) / held_out.num_notes
-        costs["bigram"][field.name] = (spans - np.log(bigram(contexts, targets)).sum()) / held_out.num_notes
-    return {
-        name: Baseline(float(sum(by_field.values())), {field: float(cost) for field, cost in by_field.items()})
-        for name, by_field in costs.items()
-    }
+        learned = _symbols(train, table, field)
+        counted = _scored(learned, field)
+        unigram = _unigram(learned, num_symbols, scored=counted)
+        bigram = _bigram(learned, num_symbols, unigram, scored=counted)
+        symbols = _symbols(held_out, table, field)
+        scored = _scored(symbols, field)
+        targets, contexts = symbols[scored], np.append(field.num_bins, symbols[:-1])[scored]
+        spans = np.append(field.log_spans.astype(np.float64), 0.0)[targets]
+        for name, probability in (("unigram", unigram[targets]), ("bigram", bigram(contexts, targets))):
+            events = np.zeros(len(symbols))
+            events[scored] = spans - np.log(probability)
+            costs[name][field.name] = np.add.reduceat(events, held_out.first_event[:-1])
+    return costs
 
 
 def _symbols(pieces: Pieces, table: fields.FieldTable, field: fields.FieldSpec) -> np.ndarray:

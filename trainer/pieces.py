@@ -26,6 +26,7 @@ class Pieces:
       milliseconds_per_tick: `[num_pieces]` float32.
       is_drum: `[num_events]` bool, notes whose pitch names an instrument, and so must not be transposed.
       piece_id: `[num_pieces]` bytes of 32 characters.
+      group: `[num_pieces]` int64, the same number for pieces of one group: near-duplicates, takes of the same music.
     """
 
     raw: np.ndarray
@@ -33,6 +34,7 @@ class Pieces:
     milliseconds_per_tick: np.ndarray
     is_drum: np.ndarray
     piece_id: np.ndarray
+    group: np.ndarray
 
     @property
     def num_pieces(self) -> int:
@@ -49,10 +51,18 @@ class Pieces:
 
 
 def stack_pieces(
-    pieces: Sequence[Notes], table: fields.FieldTable, *, piece_ids: Sequence[str] | None = None
+    pieces: Sequence[Notes],
+    table: fields.FieldTable,
+    *,
+    piece_ids: Sequence[str] | None = None,
+    group_ids: Sequence[str] | None = None,
 ) -> Pieces:
-    """Lays pieces out one after the other, each with its END; `piece_ids` are made of the notes where not given."""
+    """Lays pieces out one after the other, each with its END.
+
+    Where they are not given, `piece_ids` are made of the notes, and every piece is a group of its own.
+    """
     names = [notes.piece_id for notes in pieces] if piece_ids is None else piece_ids
+    groups = np.arange(len(pieces)) if group_ids is None else np.unique(group_ids, return_inverse=True)[1]
     end = np.zeros((1, len(table)), np.int32)
     blocks = [block for notes in pieces for block in (table.raw(notes), end)]
     drums = [np.append(notes.program == DRUM_PROGRAM, False) for notes in pieces]
@@ -63,6 +73,7 @@ def stack_pieces(
         milliseconds_per_tick=np.array([1000 * notes.seconds_per_tick for notes in pieces], np.float32),
         is_drum=np.concatenate(drums) if drums else np.zeros(0, bool),
         piece_id=np.array([name.encode("ascii") for name in names], "S32"),
+        group=groups.astype(np.int64),
     )
 
 
@@ -75,4 +86,9 @@ def load_split(root: str, info: dataset_info.DatasetInfo, split: str, table: fie
     paths = dataset_info.shard_paths(root, info, split)
     with progress(paths, unit="shard", label=f"reading {split}") as shards:
         pieces = [piece for path in shards for piece in records.read_pieces(path, time_base=info.time_base)]
-    return stack_pieces([piece.notes for piece in pieces], table, piece_ids=[piece.piece_id for piece in pieces])
+    return stack_pieces(
+        [piece.notes for piece in pieces],
+        table,
+        piece_ids=[piece.piece_id for piece in pieces],
+        group_ids=[piece.group_id for piece in pieces],
+    )

@@ -6,7 +6,6 @@ import tensorflow as tf
 from midi_codec.fields import CATEGORICAL, MSE
 from midi_codec.notes import BEATS, Notes
 from tests.trainer.tiny import make_many, make_table
-from trainer import evaluation
 from trainer.batches import Windows, make_batch
 from trainer.evaluation import Evaluator
 from trainer.model import ModelConfig, NoteModel
@@ -27,11 +26,6 @@ def make_model(timing_loss: str) -> NoteModel:
 @pytest.fixture(scope="module", params=[CATEGORICAL, MSE])
 def model(request) -> NoteModel:
     return make_model(request.param)
-
-
-@pytest.fixture(autouse=True)
-def short_chunks(monkeypatch):
-    monkeypatch.setattr(evaluation, "CHUNK", 16)
 
 
 def outputs_of(model: NoteModel, notes: Notes):
@@ -81,11 +75,13 @@ def by_hand(model: NoteModel, many: list[Notes]) -> dict[str, dict[str, float]]:
 
 def test_whole_pieces_in_chunks_equal_each_piece_by_itself(model):
     many = make_many(LENGTHS)
-    evaluator = Evaluator(model, tf.distribute.OneDeviceStrategy(ONE), batch_size=4)
+    evaluator = Evaluator(model, tf.distribute.OneDeviceStrategy(ONE), batch_size=4, chunk=16)
     got, want = evaluator.evaluate(stack_pieces(many, model.table)), by_hand(model, many)
     assert got.num_notes == sum(LENGTHS)
     assert got.nll_by_field == pytest.approx(want["nll"], rel=2e-5)
     assert got.nll == pytest.approx(sum(want["nll"].values()), rel=2e-5)
+    seconds = sum(notes.seconds for notes in many)
+    assert got.nll_per_second == pytest.approx(got.nll * got.num_notes / seconds, rel=1e-6)
     categorical = [field.name for field in model.table if field.loss == CATEGORICAL]
     assert got.accuracy == pytest.approx({name: want["hits"][name] for name in categorical}, rel=1e-12)
     times = ("step", "duration")
@@ -96,13 +92,28 @@ def test_whole_pieces_in_chunks_equal_each_piece_by_itself(model):
 
 def test_replicas_and_batch_size_change_nothing(model):
     pieces = stack_pieces(make_many(LENGTHS), model.table)
-    one = Evaluator(model, tf.distribute.OneDeviceStrategy(ONE), batch_size=16).evaluate(pieces)
+    one = Evaluator(model, tf.distribute.OneDeviceStrategy(ONE), batch_size=16, chunk=64).evaluate(pieces)
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     with strategy.scope():
         mirrored = make_model(model.table["step"].loss)
-    two = Evaluator(mirrored, strategy, batch_size=4).evaluate(pieces)
+    two = Evaluator(mirrored, strategy, batch_size=4, chunk=16).evaluate(pieces)
     assert two.nll_by_field == pytest.approx(one.nll_by_field, rel=1e-5)
+    assert two.nll_per_second == pytest.approx(one.nll_per_second, rel=1e-5)
     assert two.accuracy == one.accuracy and two.num_notes == one.num_notes
+
+
+def test_it_can_be_stopped_between_chunks():
+    model, calls = make_model(CATEGORICAL), []
+
+    def stop_at_the_third() -> None:
+        calls.append(len(calls))
+        if len(calls) == 3:
+            raise InterruptedError
+
+    evaluator = Evaluator(model, tf.distribute.OneDeviceStrategy(ONE), batch_size=2, chunk=16)
+    with pytest.raises(InterruptedError):
+        evaluator.evaluate(stack_pieces(make_many(LENGTHS), model.table), between_chunks=stop_at_the_third)
+    assert calls == [0, 1, 2]
 
 
 def test_error_on_the_beats_grid_is_in_milliseconds_of_each_piece():

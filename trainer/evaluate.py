@@ -1,0 +1,233 @@
+"""Measure bundles on a split of a dataset, and compare them.
+
+    python -m trainer.evaluate --bundle run/bundle --data dataset
+    python -m trainer.evaluate --bundle small/bundle large/bundle --data dataset --split test --output figures.json
+
+Exact likelihoods over whole pieces, by field, with confidence intervals and paired differences; how often the likeliest
+values are right; errors of times in milliseconds; calibration; unigram and bigram baselines. `docs/evaluate.md` says
+what each figure means.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from midi_codec import command, dataset_info, fields, storage
+from midi_codec.command import UserError
+from midi_codec.progress import progress
+from midi_codec.watched_stop import WatchedStop
+
+if TYPE_CHECKING:
+    from trainer.bundle import Bundle
+    from trainer.evaluation_report import Measured
+    from trainer.pieces import Pieces
+
+PROGRAM = "python -m trainer.evaluate"
+TIMES = ("step", "duration")
+BASELINES = ("unigram", "bigram")
+RANGES = {"batch_size": (1, 65_536), "num_resamples": (100, 1_000_000), "rng_seed": (0, 2**63 - 1)}
+
+
+def main(argv: Sequence[str]) -> int:
+    args = _parse_args(argv)
+    with WatchedStop() as stop:
+        info, bundles = _check(args)
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up notices are not news here
+        report = evaluate(args, info, bundles, stop)
+        from trainer import evaluation_text
+
+        if args.output is not None:
+            import json
+
+            storage.write_bytes(args.output, (json.dumps(report) + "\n").encode())
+        print(evaluation_text.format_report(report), flush=True)
+    return command.OK
+
+
+def _parse_args(argv: Sequence[str]) -> argparse.Namespace:
+    parser = command.make_parser(PROGRAM, __doc__)
+    add = parser.add_argument
+    add("--bundle", required=True, nargs="+", action="extend", help="folders that the trainer wrote: RUN/bundle")
+    add("--data", required=True, help="dataset folder, as encode_corpus wrote it")
+    add("--split", choices=dataset_info.SPLITS, default="validation", help="which pieces (%(default)s)")
+    add("--output", help="file for all figures and the sums of every piece, as JSON")
+    add(
+        "--no-baselines",
+        dest="baselines",
+        action="store_false",
+        help="leave unigram and bigram out, which read the training split",
+    )
+    add("--batch-size", type=int, default=64, help="most pieces at once (%(default)s)")
+    add("--num-resamples", type=int, default=2000, help="of the confidence intervals (%(default)s)")
+    add("--rng-seed", type=int, default=0, help="other numbers give other resamples (%(default)s)")
+    return parser.parse_args(argv)
+
+
+def _check(args: argparse.Namespace) -> tuple[dataset_info.DatasetInfo, dict[str, Bundle]]:
+    """Reads the dataset's description and the bundles.
+
+    Raises:
+      UserError: every mistake in the flags and what does not fit, all at once.
+    """
+    from trainer import bundle as bundle_lib
+
+    problems = list(_flag_problems(args))
+    info, bundles = None, {}
+    try:
+        info = dataset_info.load(args.data)
+    except UserError as error:
+        problems += error.problems
+    if info is not None and not info.splits[args.split].num_notes:
+        others = [name for name in dataset_info.SPLITS if info.splits[name].num_notes]
+        problems.append(f"{args.data}: the {args.split} split holds no note; there are notes in {', '.join(others)}")
+    for path in dict.fromkeys(args.bundle):
+        try:
+            bundles[path] = bundle_lib.load(path)
+        except UserError as error:
+            problems += error.problems
+            continue
+        if info is not None:
+            problems += [f"{path}: {problem}" for problem in misfits(bundles[path].fields, info, args.split)]
+    if problems:
+        raise UserError(problems)
+    assert info is not None
+    return info, bundles
+
+
+def _flag_problems(args: argparse.Namespace) -> Iterator[str]:
+    for name, (low, high) in RANGES.items():
+        value = getattr(args, name)
+        if not low <= value <= high:
+            yield f"--{name.replace('_', '-')} is {value}, want a whole number, {low} to {high}"
+    for path in {path for path in args.bundle if args.bundle.count(path) > 1}:
+        yield f"--bundle {path} is given {args.bundle.count(path)} times, want each once"
+    if args.output is not None and os.path.isdir(args.output):
+        yield f"--output {args.output!r} is a folder, want a file"
+
+
+def misfits(table: fields.FieldTable, info: dataset_info.DatasetInfo, split: str) -> list[str]:
+    """Why a model with this table cannot score these notes; empty when it can."""
+    found = []
+    if info.time_base != table.time_base:
+        found.append(f"knows a grid of {table.time_base}, but the dataset lies on one of {info.time_base}")
+    values = {name: np.array(column.values, np.int64) for name, column in info.histograms[split].items()}
+    for field in table:
+        unknown = field.unknown(values[field.name])
+        if unknown.size:
+            found.append(f"does not know {field.name} {_some(unknown)}, which the {split} split holds")
+    others = values["program"][values["program"] != table.only_program]
+    if table.only_program is not None and others.size:
+        found.append(f"knows only program {table.only_program}, but the {split} split holds program {_some(others)}")
+    return found
+
+
+def _some(values: np.ndarray) -> str:
+    shown = ", ".join(map(str, values[:5]))
+    return shown if len(values) <= 5 else f"{shown} and {len(values) - 5} more"
+
+
+def evaluate(
+    args: argparse.Namespace, info: dataset_info.DatasetInfo, bundles: dict[str, Bundle], stop: command.StopSignal
+) -> dict[str, Any]:
+    """Everything after the arguments are known to be right: the report."""
+    from trainer import evaluation_report
+    from trainer.whole_pieces import piece_seconds
+
+    names = short_names(list(bundles))
+    measured = _baselines(args.data, info, args.split) if args.baselines else []
+    loaded: dict[tuple[str, ...], Pieces] = {}  # once for all tables with the same columns
+    for path, bundle in bundles.items():
+        columns = bundle.fields.names
+        pieces = loaded.get(columns) or _load(args.data, info, args.split, bundle.fields)
+        loaded[columns] = pieces
+        measured.append(_measure(names[path], path, bundle, pieces, args.batch_size, stop))
+    split = evaluation_report.Split(
+        piece_id=[name.decode() for name in pieces.piece_id.tolist()],
+        group=pieces.group,
+        num_notes=pieces.num_events - 1,
+        seconds=piece_seconds(pieces, bundle.fields),
+    )
+    data = {"path": args.data, "hash": info.hash, "split": args.split, "time_base": info.time_base}
+    return {
+        "data": data,
+        **evaluation_report.make_report(split, measured, num_resamples=args.num_resamples, rng_seed=args.rng_seed),
+    }
+
+
+def _load(root: str, info: dataset_info.DatasetInfo, split: str, table: fields.FieldTable) -> Pieces:
+    from trainer import pieces
+
+    try:
+        return pieces.load_split(root, info, split, table)
+    except (OSError, ValueError) as error:
+        raise UserError(f"the {split} split of {root} cannot be read: {error}") from error
+
+
+def _baselines(root: str, info: dataset_info.DatasetInfo, split: str) -> list[Measured]:
+    """Unigram and bigram over the dataset's own bins, learned from its training split; none where that is empty."""
+    from trainer import baselines
+    from trainer.evaluation_report import Measured
+
+    if not info.splits["train"].num_notes:
+        return []
+    table = fields.build_field_table(
+        {name: (info.histograms["train"][name].values, info.histograms["train"][name].counts) for name in TIMES},
+        programs=info.programs,
+        time_base=info.time_base,
+    )
+    costs = baselines.piece_costs(_load(root, info, "train", table), _load(root, info, split, table), table)
+    return [
+        Measured(name, {f"nll_{field}": column for field, column in by_field.items()})
+        for name, by_field in costs.items()
+    ]
+
+
+def _measure(
+    name: str, path: str, bundle: Bundle, pieces: Pieces, batch_size: int, stop: command.StopSignal
+) -> Measured:
+    from trainer import calibration
+    from trainer.evaluation_report import Measured
+    from trainer.piece_evaluation import evaluate_pieces
+
+    with progress(total=len(pieces.raw), unit="events", label=f"evaluating {name}") as bar:
+
+        def after_chunk(events: int) -> None:
+            bar.update(events)
+            if stop.requested:
+                raise command.Interrupted("nothing is saved of it; start the same command again")
+
+        found = evaluate_pieces(
+            bundle.build_model(),
+            pieces,
+            deviations=bundle.deviations,
+            batch_size=batch_size,
+            after_chunk=after_chunk,
+        )
+    about = {
+        "bundle": path,
+        "hash": bundle.hash,
+        "trained_on": bundle.dataset["hash"],
+        "deviations": bundle.deviations,
+        "reliability": {field: calibration.describe_reliability(c) for field, c in found.reliability.items()},
+        "pit": {field: calibration.describe_pit(counts) for field, counts in found.pit.items()},
+    }
+    return Measured(name, found.sums, about)
+
+
+def short_names(paths: Sequence[str]) -> dict[str, str]:
+    """What tables call each bundle: the run's folder, or the whole path where two would share a name."""
+    names = {name: name for name in BASELINES}
+    for path in paths:
+        parts = [part for part in path.split("/") if part]
+        names[path] = parts[-2] if len(parts) > 1 and parts[-1] == "bundle" else parts[-1]
+    given = list(names.values())
+    return {path: path if given.count(names[path]) > 1 else names[path] for path in paths}
+
+
+if __name__ == "__main__":
+    command.exit_process(command.run(PROGRAM, main))

@@ -1,0 +1,135 @@
+"""The tables that `python -m trainer.evaluate` prints, made from its JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+COLUMN = 17
+TOP_TITLES = {"top1": "likeliest", "top3": "3 likeliest", "top5": "5 likeliest"}
+
+Figure = Mapping[str, Any]
+
+
+def format_report(report: Mapping[str, Any]) -> str:
+    """All tables; a figure's interval stands below it."""
+    width = max(len(row["name"]) for row in report["models"]) + 2
+    fields = _fields(report)
+    lines = [_headline(report)]
+    lines += _section(
+        "nats a note, END included; lower is better",
+        ["all", *fields, "nats a second"],
+        [(row["name"], [row["nll"], *_of(row, "nll_by_field", fields), row["nll_per_second"]])
+         for row in report["models"]],
+        width,
+        "{:.3f}".format,
+    )  # fmt: skip
+    lines += _differences(report, fields, width)
+    lines += _accuracy(report, width)
+    times = [name for name in fields if any(name in row.get("error_milliseconds", {}) for row in report["models"])]
+    rows = [
+        (row["name"], _of(row, "error_milliseconds", times))
+        for row in report["models"]
+        if row.get("error_milliseconds")
+    ]
+    lines += _section("mean error of the best guess, milliseconds", times, rows, width, "{:.1f}".format)
+    lines += _calibration(report, fields, width)
+    return "\n".join(lines)
+
+
+def _headline(report: Mapping[str, Any]) -> str:
+    data, split, intervals = report["data"], report["split"], report["intervals"]
+    text = (
+        f"{data['split']} of {data['path']}: {split['num_pieces']:,} pieces, {split['num_notes']:,} notes,"
+        f" {split['seconds']:,.0f} s of music\n"
+    )
+    if split["num_groups"] < 2:
+        return text + "no intervals: all pieces are of one group"
+    return text + (
+        f"below each figure its {intervals['level']:.0%} interval: {intervals['num_resamples']:,} resamples of"
+        f" {split['num_groups']:,} groups of pieces"
+    )
+
+
+def _fields(report: Mapping[str, Any]) -> list[str]:
+    """All fields that any row has, in the order of a note."""
+    return list(dict.fromkeys(name for row in reversed(report["models"]) for name in row["nll_by_field"]))
+
+
+def _of(row: Mapping[str, Any], key: str, names: Sequence[str]) -> list[Figure | None]:
+    return [row.get(key, {}).get(name) for name in names]
+
+
+def _section(
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[tuple[str, Sequence[Figure | None]]],
+    width: int,
+    show: Callable[[float], str],
+) -> list[str]:
+    if not rows:
+        return []
+    lines = ["", title, " " * width + "".join(f"{name:>{COLUMN}}" for name in columns)]
+    for name, figures in rows:
+        values = ["-" if figure is None else show(figure["value"]) for figure in figures]
+        lines.append(f"{name:{width}}" + "".join(f"{value:>{COLUMN}}" for value in values))
+        if any(figure is not None and figure["low"] is not None for figure in figures):
+            bounds = ["" if f is None else f"{show(f['low'])} {show(f['high'])}" for f in figures]
+            lines.append((" " * width + "".join(f"{value:>{COLUMN}}" for value in bounds)).rstrip())
+    return lines
+
+
+def _differences(report: Mapping[str, Any], fields: Sequence[str], width: int) -> list[str]:
+    """Every row against the first bundle; below 0 is better than it."""
+    first = next(row["name"] for row in report["models"] if "bundle" in row)
+    rows = []
+    for row in report["differences"]:
+        if first not in (row["name"], row["minus"]):
+            continue
+        sign = 1 if row["minus"] == first else -1
+        figures = [row["nll"], *_of(row, "nll_by_field", fields), row["nll_per_second"]]
+        rows.append((row["minus"] if sign < 0 else row["name"], [_signed(figure, sign) for figure in figures]))
+    title = f"minus {first}, paired: nats a note; above 0 is worse than it"
+    return _section(title, ["all", *fields, "nats a second"], rows, width, "{:+.3f}".format)
+
+
+def _signed(figure: Figure | None, sign: int) -> Figure | None:
+    if figure is None or sign > 0 or figure["low"] is None:
+        return figure if figure is None or sign > 0 else {**figure, "value": -figure["value"]}
+    return {"value": -figure["value"], "low": -figure["high"], "high": -figure["low"]}
+
+
+def _accuracy(report: Mapping[str, Any], width: int) -> Iterator[str]:
+    names = list(dict.fromkeys(name for row in report["models"] for name in row.get("accuracy", {})))
+    for top, title in TOP_TITLES.items():
+        rows = [
+            (row["name"], [row["accuracy"].get(name, {}).get(top) for name in names])
+            for row in report["models"]
+            if "accuracy" in row
+        ]
+        shown = f"the note's bin is among the {title}, %" if top != "top1" else "the likeliest bin is the note's, %"
+        yield from _section(shown, names, rows, width, lambda share: f"{100 * share:.1f}")
+
+
+def _calibration(report: Mapping[str, Any], fields: Sequence[str], width: int) -> Iterator[str]:
+    """Two tables: the expected calibration error beside what chance gives, and the distance of the PIT from flat."""
+    for key, title, cell in (
+        (
+            "reliability",
+            "expected calibration error, % (what chance alone would give)",
+            lambda found: f"{100 * found['error']:.2f} ({100 * found['error_by_chance']:.2f})",
+        ),
+        (
+            "pit",
+            "times: share of notes away from a flat PIT histogram, %",
+            lambda found: f"{100 * found['distance']:.1f}",
+        ),
+    ):
+        rows = [(row["name"], row[key]) for row in report["models"] if row.get(key)]
+        names = [name for name in fields if any(name in found for _, found in rows)]
+        if not rows:
+            continue
+        yield from ("", title, " " * width + "".join(f"{name:>{COLUMN}}" for name in names))
+        for name, found in rows:
+            cells = [cell(found[column]) if column in found else "-" for column in names]
+            yield f"{name:{width}}" + "".join(f"{text:>{COLUMN}}" for text in cells)
