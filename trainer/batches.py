@@ -8,7 +8,6 @@ a run can go on at any step, and any worker can make its rows of a batch without
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 
 import numpy as np
 
@@ -184,18 +183,3 @@ def make_batch(
 def _pad(rows: np.ndarray, size: int) -> np.ndarray:
     """The rows with zeros after them, `size` in all."""
     return np.concatenate([rows, np.zeros((size - len(rows), *rows.shape[1:]), rows.dtype)])
-
-
-def whole_pieces(num_events: np.ndarray, *, chunk: int, batch_size: int) -> Iterator[list[Windows]]:
-    """Batches of whole pieces of like length, each a list of chunks of `chunk` events in order.
-
-    Row r of every chunk is the same piece, so a state can be carried; a piece that has ended has length 0.
-    """
-    order = np.argsort(-num_events, kind="stable")
-    for start in range(0, len(order), batch_size):
-        piece = order[start : start + batch_size]
-        chunks = []
-        for begin in range(0, int(num_events[piece[0]]), chunk):
-            length = np.clip(num_events[piece] - begin, 0, chunk)
-            chunks.append(Windows(piece, np.minimum(begin, num_events[piece] - 1), length))
-        yield chunks
