@@ -13,14 +13,14 @@ from midi_codec import dataset_info, fields, storage
 from midi_codec.command import StopSignal, UserError
 from midi_codec.notes import BEATS
 from trainer import bundle as bundle_lib
-from trainer import checkpoint, run_folder, transfer
+from trainer import checkpoint, cluster, run_folder, transfer
 from trainer.config import TrainConfig
 from trainer.run_state import RunState
 
 
 @dataclasses.dataclass(frozen=True)
 class Workers:
-    """Processes that train together; see `trainer.strategy.set_tf_config`."""
+    """Processes that train together; see `trainer.cluster.set_tf_config`."""
 
     num_workers: int | None = None
     host_pattern: str | None = None
@@ -154,7 +154,7 @@ def _run(
     """What needs TensorFlow."""
     from trainer import baselines, pieces, strategy
 
-    strategy.set_tf_config(workers.num_workers, workers.host_pattern)
+    cluster.set_tf_config(workers.num_workers, workers.host_pattern)
     devices = strategy.make_strategy()
     stop.listen()  # with several workers TensorFlow puts a handler of its own on SIGTERM
     replicas = devices.num_replicas_in_sync

@@ -1,29 +1,24 @@
 import json
-import os
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from midi_codec.command import UserError
 from tests.trainer.tiny import make_many, make_table
-from trainer import strategy
-from trainer.batches import Windows, make_batch
+from trainer import cluster, strategy
+from trainer.batches import Part, Windows, keyed_rng, make_batch
 from trainer.pieces import stack_pieces
 
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch):
     for name in ("TF_CONFIG", "JOB_COMPLETION_INDEX"):
-        monkeypatch.setenv(name, "")
-        monkeypatch.delenv(name)
+        monkeypatch.delenv(name, raising=False)
 
 
 def test_one_device_where_nothing_says_otherwise(monkeypatch):
     monkeypatch.setenv("JOB_COMPLETION_INDEX", "3")  # tuning workers have one too
-    strategy.set_tf_config(None, None)
-    strategy.set_tf_config(1, None)
-    assert "TF_CONFIG" not in os.environ
+    cluster.set_tf_config(None, None)
     made = strategy.make_strategy()
     assert isinstance(made, tf.distribute.OneDeviceStrategy) and made.num_replicas_in_sync == 1
     assert strategy.is_chief(made)
@@ -37,7 +32,8 @@ def test_several_gpus_are_mirrored(monkeypatch):
 
 
 def test_tf_config_of_several_workers(monkeypatch):
-    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": {"chief": ["a:1"], "worker": ["b:1"]}}))
+    task = {"type": "chief", "index": 0}
+    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": {"chief": ["a:1"], "worker": ["b:1"]}, "task": task}))
     monkeypatch.setattr(tf.distribute, "MultiWorkerMirroredStrategy", lambda: "several")
     assert strategy.make_strategy() == "several"
 
@@ -45,62 +41,6 @@ def test_tf_config_of_several_workers(monkeypatch):
 def test_tf_config_of_one_worker_is_one_device(monkeypatch):
     monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": {"worker": ["a:1"]}}))
     assert isinstance(strategy.make_strategy(), tf.distribute.OneDeviceStrategy)
-
-
-@pytest.mark.parametrize("text", ["{", "[]", '{"cluster": {"worker": 3}}'])
-def test_tf_config_that_cannot_be(monkeypatch, text):
-    monkeypatch.setenv("TF_CONFIG", text)
-    with pytest.raises(UserError) as error:
-        strategy.make_strategy()
-    assert str(error.value).startswith(f"TF_CONFIG is {text!r}, want JSON such as ")
-
-
-@pytest.mark.parametrize(
-    "pattern, want",
-    [
-        ("train-{index}.train", ["train-0.train:2222", "train-1.train:2222", "train-2.train:2222"]),
-        ("127.0.0.1:900{index}", ["127.0.0.1:9000", "127.0.0.1:9001", "127.0.0.1:9002"]),
-    ],
-)
-def test_tf_config_from_the_completion_index(monkeypatch, pattern, want):
-    monkeypatch.setenv("JOB_COMPLETION_INDEX", "1")
-    strategy.set_tf_config(3, pattern)
-    assert json.loads(os.environ["TF_CONFIG"]) == {
-        "cluster": {"worker": want},
-        "task": {"type": "worker", "index": 1},
-    }
-
-
-def test_a_tf_config_that_is_there_stays(monkeypatch):
-    monkeypatch.setenv("TF_CONFIG", "mine")
-    strategy.set_tf_config(2, "host-{index}")
-    assert os.environ["TF_CONFIG"] == "mine"
-
-
-@pytest.mark.parametrize(
-    "workers, pattern, index, want",
-    [
-        (0, "a-{index}", "0", ["--num-workers is 0, want at least 1"]),
-        (2, None, "0", ["--worker-host-pattern is None, want a host name with {index} in it"]),
-        (2, "host", "1", ["--worker-host-pattern is 'host', want a host name with {index} in it"]),
-        (2, "a-{index}", "2", ["JOB_COMPLETION_INDEX is '2', want this worker's number, 0 to 1"]),
-        (
-            2,
-            "host",
-            "",
-            [
-                "--worker-host-pattern is 'host', want a host name with {index} in it",
-                "JOB_COMPLETION_INDEX is '', want this worker's number, 0 to 1",
-            ],
-        ),
-    ],
-)
-def test_flags_that_cannot_be(monkeypatch, workers, pattern, index, want):
-    monkeypatch.setenv("JOB_COMPLETION_INDEX", index)
-    with pytest.raises(UserError) as error:
-        strategy.set_tf_config(workers, pattern)
-    assert error.value.problems == want
-    assert "TF_CONFIG" not in os.environ
 
 
 def test_names_are_the_public_ones():
@@ -119,3 +59,55 @@ def test_a_batch_that_does_not_fill_the_replicas():
     batch = make_batch(pieces, windows, table=make_table(), batch_size=3, start_bins=make_table().start_bins)
     with pytest.raises(ValueError, match="the batch has 3 rows here, want a multiple of 2 replicas"):
         strategy.share_out(batch, two)
+
+
+class Several(tf.distribute.MultiWorkerMirroredStrategy):
+    """Three processes with two devices each, as the strategy describes them, and none of its collectives."""
+
+    num_replicas_in_sync = 6
+
+    def __init__(self, task_type: str, task_id: int, jobs: dict[str, list[str]]):
+        cluster_spec = tf.train.ClusterSpec(jobs)
+        self._resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
+            cluster_spec, task_type=task_type, task_id=task_id
+        )
+
+    @property
+    def cluster_resolver(self):
+        return self._resolver
+
+
+WITH_CHIEF = {"chief": ["a:1"], "worker": ["b:1", "c:1"]}
+WORKERS = {"worker": ["a:1", "b:1", "c:1"]}
+
+
+@pytest.mark.parametrize(
+    "task_type, task_id, jobs, index",
+    [("chief", 0, WITH_CHIEF, 0), ("worker", 0, WITH_CHIEF, 1), ("worker", 1, WITH_CHIEF, 2)]
+    + [("worker", number, WORKERS, number) for number in range(3)],
+)
+def test_the_parts_of_workers_follow_their_replicas(task_type, task_id, jobs, index):
+    made = Several(task_type, task_id, jobs)
+    part = strategy.part_of(made)
+    assert part == Part(index=index, count=3, replicas=6) and part.local_replicas == 2
+    assert part.rows(12) == slice(4 * index, 4 * index + 4)
+    assert strategy.is_chief(made) == (index == 0)
+
+
+def test_one_process_makes_every_row():
+    assert strategy.part_of(tf.distribute.OneDeviceStrategy("/cpu:0")) == Part()
+    assert strategy.part_of(tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])) == Part(replicas=2)
+
+
+def test_each_replica_gets_its_rows_and_the_key_of_the_step():
+    two = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    table = make_table()
+    pieces = stack_pieces(make_many([5, 7]), table)
+    windows = Windows(np.array([0, 1]), np.array([0, 0]), np.array([6, 8]))
+    batch = make_batch(pieces, windows, table=table, batch_size=4, start_bins=table.start_bins, rng=keyed_rng(3))
+    shared = strategy.share_out(batch, two)
+    for replica in (0, 1):
+        for name, array in batch.as_dict().items():
+            got = two.experimental_local_results(shared[name])[replica].numpy()
+            want = array if name == "step_key" else array[2 * replica : 2 * replica + 2]
+            assert (got == want).all()
