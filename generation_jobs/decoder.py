@@ -24,7 +24,7 @@ from generation_jobs.requests import Request, Result
 from midi_codec import fields
 from trainer import sampling
 from trainer.bundle import Bundle
-from trainer.model import head_output
+from trainer.model import ModelConfig, head_output, standardise, tied_kernel
 
 STEPS_PER_CALL = 32
 WAITING_PER_SLOT = 2  # requests a call can take up, beside those in its slots
@@ -42,7 +42,7 @@ class Decoder:
         if num_slots < 1 or num_slots % fields.WIDTH_MULTIPLE:
             raise ValueError(f"num_slots is {num_slots}, want a multiple of {fields.WIDTH_MULTIPLE} above 0")
         self.bundle, self.num_slots = bundle, num_slots
-        self._table = bundle.fields
+        self._table, self._config = bundle.fields, ModelConfig(**bundle.config)
         self._weights = fold_weights(bundle)
         self._call = tf.function(self._decode, jit_compile=True)
 
@@ -67,8 +67,8 @@ class Decoder:
             yield from queue.collect({name: value.numpy() for name, value in emitted.items()})
 
     def _empty_slots(self) -> dict[str, Any]:
-        size, units = self.num_slots, self.bundle.config["units"]
-        layers = self.bundle.config["layers"]
+        size, units = self.num_slots, self._config.units
+        layers = self._config.layers
         return {
             "request": tf.fill([size], -1),
             "place": tf.zeros([size], tf.int32),
@@ -129,7 +129,7 @@ class Decoder:
         uniforms = sampling.note_uniforms(of["key"], place, len(self._table))
         settings = sampling.RowSettings(of["temperature"], of["top_k"], of["top_p"])
         parts = tf.matmul(h, self._weights["head_kernel"]) + self._weights["head_bias"]
-        end_logit = parts[:, len(self._table) * self.bundle.config["head_units"]]
+        end_logit = parts[:, len(self._table) * self._config.head_units]
         is_end = sampling.draw_end(end_logit, uniforms[:, 0], settings) & ~is_given
         note = sampling.draw_note(
             self._table,
@@ -167,25 +167,31 @@ class Decoder:
         return after, emitted
 
     def _lstm(self, previous, state):
-        """The top layer's output `[slots, units]` and all layers' state; Keras's gate order i, f, g, o."""
+        """What the heads see `[slots, units]`, and all layers' state; Keras's gate order i, f, g, o."""
         inputs = tf.add_n([tf.gather(t, previous[:, i]) for i, t in enumerate(self._weights["tables"])])
         states = []
-        h_below = None
+        x = None
         for index, kernel in enumerate(self._weights["lstm_kernels"]):
             h, c = state[index, 0], state[index, 1]
-            if h_below is None:
+            if x is None:
                 sums = inputs + tf.matmul(h, kernel)
             else:
-                sums = tf.matmul(tf.concat([h_below, h], axis=1), kernel) + self._weights["lstm_biases"][index]
+                below = tf.concat([self._standardise(x), h], axis=1)
+                sums = tf.matmul(below, kernel) + self._weights["lstm_biases"][index]
             i, f, g, o = tf.split(sums, 4, axis=1)
             c = tf.sigmoid(f) * c + tf.sigmoid(i) * tf.tanh(g)
-            h_below = tf.sigmoid(o) * tf.tanh(c)
-            states.append(tf.stack([h_below, c]))
-        return h_below, tf.stack(states)
+            h = tf.sigmoid(o) * tf.tanh(c)
+            x = x + h if self._config.residual and x is not None else h
+            states.append(tf.stack([h, c]))
+        return self._standardise(x), tf.stack(states)
+
+    def _standardise(self, x):
+        """Layer norm without its scale and shift, which the kernel after it has taken in."""
+        return standardise(x) if self._config.layer_norm else x
 
     def _head(self, parts, index, bins):
         """The output of the field at `index`, given the bins of this note's fields before it; `NoteModel.head`."""
-        size = self.bundle.config["head_units"]
+        size = self._config.head_units
         hidden = parts[:, index * size : (index + 1) * size]
         for condition, other_bins in zip(self._weights["conditions"][index], bins, strict=True):
             hidden += tf.gather(condition, other_bins)
@@ -197,30 +203,55 @@ def fold_weights(bundle: Bundle) -> dict[str, Any]:
     """The bundle's weights as a step wants them.
 
     The first layer's input product is folded into the embedding tables: a row per bin of what it adds to the gates'
-    sums. Of the other layers the input and the recurrent kernel stand above each other, for one product.
+    sums. Of the other layers the input and the recurrent kernel stand above each other, for one product. A layer
+    norm's scale and shift go into the kernel and bias after it, and tied output kernels are multiplied out.
     """
-    weights, table = bundle.weights, bundle.fields
-    kernel, recurrent, bias = zip(
-        *(_lstm_weights(weights, index) for index in range(bundle.config["layers"])), strict=True
-    )
+    weights, table, config = bundle.weights, bundle.fields, ModelConfig(**bundle.config)
+    layers = [_folded_layer(weights, config, index) for index in range(config.layers)]
+    kernel, recurrent, bias = zip(*layers, strict=True)
     tables = [weights[f"embedding_{field.name}"] @ kernel[0] for field in table]
     tables[0] = tables[0] + bias[0]
     stacked = [recurrent[0]] + [np.concatenate(pair) for pair in zip(kernel[1:], recurrent[1:], strict=True)]
+    head_kernel, head_bias = _folded_norm(weights, config, config.layers, weights["head_kernel"], weights["head_bias"])
     return {
         "tables": [tf.constant(t) for t in tables],
         "lstm_kernels": [tf.constant(k) for k in stacked],
         "lstm_biases": [tf.constant(b) for b in bias],
-        "head_kernel": tf.constant(weights["head_kernel"]),
-        "head_bias": tf.constant(weights["head_bias"]),
+        "head_kernel": tf.constant(head_kernel),
+        "head_bias": tf.constant(head_bias),
         "conditions": [
             [tf.constant(weights[f"condition_{field.name}_{other.name}"]) for other in table.fields[:index]]
             for index, field in enumerate(table)
         ],
-        "output_kernels": [tf.constant(weights[f"output_kernel_{field.name}"]) for field in table],
+        "output_kernels": [_output_kernel(weights, field) for field in table],
         "output_biases": [tf.constant(weights[f"output_bias_{field.name}"]) for field in table],
     }
 
 
-def _lstm_weights(weights: dict[str, np.ndarray], layer: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    prefix = f"lstm_{layer}/lstm_cell"
-    return tuple(weights[f"{prefix}/{name}"] for name in ("kernel", "recurrent_kernel", "bias"))  # type: ignore[return-value]
+Arrays = tuple[np.ndarray, ...]
+
+
+def _folded_layer(weights: dict[str, np.ndarray], config: ModelConfig, layer: int) -> Arrays:
+    """Kernel, recurrent kernel and bias of an LSTM layer."""
+    kernel, recurrent, bias = (
+        weights[f"lstm_{layer}/lstm_cell/{name}"] for name in ("kernel", "recurrent_kernel", "bias")
+    )
+    kernel, bias = _folded_norm(weights, config, layer, kernel, bias)
+    return kernel, recurrent, bias
+
+
+def _folded_norm(
+    weights: dict[str, np.ndarray], config: ModelConfig, index: int, kernel: np.ndarray, bias: np.ndarray
+) -> Arrays:
+    """Kernel and bias that do to standardised inputs what these do to the normalised ones."""
+    if not config.layer_norm or index == 0:
+        return kernel, bias
+    scale, shift = weights[f"norm_{index}_scale"], weights[f"norm_{index}_shift"]
+    return scale[:, None] * kernel, bias + shift @ kernel
+
+
+def _output_kernel(weights: dict[str, np.ndarray], field: fields.FieldSpec) -> tf.Tensor:
+    projection = weights.get(f"output_projection_{field.name}")
+    if projection is None:
+        return tf.constant(weights[f"output_kernel_{field.name}"])
+    return tied_kernel(field, projection, weights[f"embedding_{field.name}"])

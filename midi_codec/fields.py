@@ -51,6 +51,7 @@ class FieldSpec:
       largest: of a time field, the largest tick seen in training; samplers draw nothing beyond it.
       loss: `categorical`; of a time field also `mse` or `mixture` (of logistics), which are continuous.
       scale: of a time field, ticks that make up one unit of an MSE head's output.
+      shift: of a time field, ticks s of a mixture head's axis log(1 + tick / s): even below, logarithmic above.
     """
 
     name: str
@@ -60,6 +61,7 @@ class FieldSpec:
     largest: int = 0
     loss: str = CATEGORICAL
     scale: float = 1.0
+    shift: float = 1.0
 
     @property
     def num_bins(self) -> int:

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from midi_codec import fields
-from trainer import likelihoods
+from trainer import likelihoods, mixture
 
 MASKED_LOGIT = -1e9
 
@@ -26,8 +26,8 @@ class HeadOutputs:
 
     Attributes:
       end_logit: `[batch, time]`, log odds that the piece ends here.
-      fields: by field, a categorical head's logits `[batch, time, width]`, or an MSE head's prediction in ticks
-        `[batch, time]`.
+      fields: by field, a categorical head's logits `[batch, time, width]`, an MSE head's prediction in ticks
+        `[batch, time]`, or a mixture's log weights, locations and log scales `[batch, time, mixture.WIDTH]`.
     """
 
     end_logit: tf.Tensor
@@ -36,6 +36,8 @@ class HeadOutputs:
 
 def output_width(field: fields.FieldSpec) -> int:
     """Columns a head's output has: an MSE head uses the first of the fewest that keep rows alike."""
+    if field.loss == fields.MIXTURE:
+        return mixture.WIDTH
     return field.width if field.loss == fields.CATEGORICAL else fields.WIDTH_MULTIPLE
 
 
@@ -45,7 +47,9 @@ def logit_mask(field: fields.FieldSpec) -> np.ndarray:
 
 
 def head_output(field: fields.FieldSpec, raw: tf.Tensor) -> tf.Tensor:
-    """Raw output columns to logits, or to ticks that cannot be negative."""
+    """Raw output columns to logits, to ticks that cannot be negative, or to a mixture with bounded scales."""
+    if field.loss == fields.MIXTURE:
+        return mixture.output_of(raw)
     if field.loss == fields.MSE:
         return tf.nn.softplus(raw[..., 0]) * np.float32(field.scale)
     return raw + logit_mask(field)
@@ -71,6 +75,8 @@ def field_losses(
         output = outputs.fields[field.name]
         if field.loss == fields.MSE:
             cost = likelihoods.squared_error(targets["raw"][..., index], output, field.scale)
+        elif field.loss == fields.MIXTURE:
+            cost = mixture.tick_nll(targets["raw"][..., index], output, shift=field.shift)
         else:
             cost = likelihoods.categorical_nll(output, targets["bins"][..., index], tf.constant(field.log_spans))
         losses[field.name] = cost * targets["is_note"]
@@ -97,13 +103,21 @@ def value_nll(
     """
     if field.loss == fields.MSE:
         return likelihoods.gaussian_tick_nll(values, output, deviation)
+    if field.loss == fields.MIXTURE:
+        return mixture.tick_nll(values, tf.cast(output, tf.float64), shift=field.shift)
     log_spans = tf.constant(np.log(field.spans), tf.float64)
     return likelihoods.categorical_nll(tf.cast(output, tf.float64), bins, log_spans)
 
 
 def guess(field: fields.FieldSpec, output: tf.Tensor) -> tf.Tensor:
-    """`[...]` float64, the value a head holds likeliest: an MSE head's number, else the middle of the likeliest bin."""
+    """`[...]` float64, the value a head holds likeliest.
+
+    An MSE head's number; the middle of the likeliest bin; of a mixture, the likeliest of the ticks at its components'
+    locations, none above the corpus's largest.
+    """
     if field.loss == fields.MSE:
         return tf.cast(output, tf.float64)
+    if field.loss == fields.MIXTURE:
+        return tf.cast(mixture.likeliest_tick(output, shift=field.shift, largest=field.largest), tf.float64)
     middles = tf.constant(field.lows + (field.spans - 1) / 2, tf.float64)
     return tf.gather(middles, tf.argmax(output, axis=-1, output_type=tf.int32))

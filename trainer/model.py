@@ -35,8 +35,8 @@ __all__ = [
     "field_losses",
     "head_output",
     "logit_mask",
-    "normalise",
     "output_width",
+    "standardise",
     "tied_kernel",
 ]
 
@@ -202,7 +202,10 @@ class NoteModel(keras.Model):
 
     def _norm(self, x, index: int):
         """Of what enters layer `index`, or the heads above the last."""
-        return normalise(x, *self.norms[index]) if index in self.norms else x
+        if index not in self.norms:
+            return x
+        scale, shift = self.norms[index]
+        return standardise(x) * scale + shift
 
     def _drop(self, x, keys, *, stream: int):
         """One mask a sequence, the same at every time step (Gal and Ghahramani 2016)."""
@@ -292,11 +295,11 @@ class NoteModel(keras.Model):
         return heads.guess(field, outputs.fields[field.name])
 
 
-def normalise(x: tf.Tensor, scale: tf.Tensor, shift: tf.Tensor) -> tf.Tensor:
-    """`[..., units]` with mean 0 and variance 1 over the units, then scaled and shifted unit by unit."""
+def standardise(x: tf.Tensor) -> tf.Tensor:
+    """`[..., units]` with mean 0 and variance 1 over the units: layer norm without its scale and shift."""
     centred = x - tf.reduce_mean(x, axis=-1, keepdims=True)
     variance = tf.reduce_mean(tf.square(centred), axis=-1, keepdims=True)
-    return centred * tf.math.rsqrt(variance + NORM_EPSILON) * scale + shift
+    return centred * tf.math.rsqrt(variance + NORM_EPSILON)
 
 
 def tied_kernel(field: fields_lib.FieldSpec, projection: tf.Tensor, embedding: tf.Tensor) -> tf.Tensor:

@@ -13,10 +13,9 @@ import numpy as np
 import tensorflow as tf
 
 from midi_codec import fields
-from trainer import likelihoods, random_streams
-from trainer.model import MASKED_LOGIT
-
-MAX_FLOAT_TICK = 2**31 - 128  # the largest float32 that int32 holds
+from trainer import heads, likelihoods, mixture, random_streams
+from trainer.heads import MASKED_LOGIT
+from trainer.mixture import MAX_FLOAT_TICK
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,12 +142,48 @@ def draw_ticks(
     return tf.cast(tf.clip_by_value(ticks, 0.0, largest), tf.int32)
 
 
+def draw_mixture_ticks(
+    field: fields.FieldSpec, output: tf.Tensor, uniforms: tuple[tf.Tensor, tf.Tensor], settings: RowSettings
+) -> tf.Tensor:
+    """`[rows]` int32 from a mixture head, given that they are not above the corpus's largest: nothing is clamped.
+
+    Temperature divides the log weights and multiplies the scales; at 0 it is the head's guess. `top_p` and `top_k` say
+    nothing of a continuous time and are left aside.
+
+    Args:
+      field: of the table.
+      output: `[rows, mixture.WIDTH]`.
+      uniforms: two of `[rows]` in (0, 1); the first chooses the component, the second the place in it.
+      settings: of each row.
+    """
+    largest = min(field.largest, MAX_FLOAT_TICK)
+    greedy = settings.temperature == 0.0
+    temperature = tf.where(greedy, 1.0, settings.temperature)[:, None]
+    said = mixture.Mixture.of(output)
+    scales = tf.exp(said.log_scales) * temperature
+    end = tf.constant(np.log1p((largest + 0.5) / field.shift), tf.float32)
+    log_share = -tf.nn.softplus((said.locations - end) / scales)  # log of what each component has up to the end
+    logits = said.log_weights / temperature + log_share
+    component = _invert(tf.exp(logits - tf.reduce_max(logits, axis=1, keepdims=True)), uniforms[0])
+    location, scale, share = (
+        tf.gather(column, component, axis=1, batch_dims=1) for column in (said.locations, scales, log_share)
+    )
+    log_below = tf.math.log(uniforms[1]) + share  # of the component, below the place that is drawn
+    place = location + scale * (log_below - tf.math.log(-tf.math.expm1(log_below)))
+    ticks = tf.floor(np.float32(field.shift) * tf.math.expm1(tf.minimum(place, end)) + 0.5)
+    drawn = tf.cast(tf.clip_by_value(ticks, 0.0, np.float32(largest)), tf.int32)  # what lies below tick 0 is tick 0's
+    likeliest = tf.cond(
+        tf.reduce_any(greedy), lambda: tf.cast(heads.guess(field, output), tf.int32), lambda: tf.zeros_like(drawn)
+    )
+    return tf.where(greedy, likeliest, drawn)
+
+
 def log_likelihood(
     field: fields.FieldSpec, output: tf.Tensor, bins: tf.Tensor, values: tf.Tensor, deviation: tf.Tensor
 ) -> tf.Tensor:
     """`[rows]` float32, nats of the drawn values under the model itself: temperature 1, nothing left out."""
-    if field.loss == fields.MSE:
-        return tf.cast(-likelihoods.gaussian_tick_nll(values, output, deviation), tf.float32)
+    if field.loss != fields.CATEGORICAL:
+        return tf.cast(-heads.value_nll(field, output, bins, values, deviation), tf.float32)
     return -likelihoods.categorical_nll(output, bins, tf.constant(field.log_spans))
 
 
@@ -198,6 +233,8 @@ def draw_note(
         first, second = uniforms[:, 2 * index], uniforms[:, 2 * index + 1]
         if field.loss == fields.MSE:
             value = draw_ticks(field, output, deviation, first, settings)
+        elif field.loss == fields.MIXTURE:
+            value = draw_mixture_ticks(field, output, (first, second), settings)
         else:
             logits = output + drawable_mask(field)
             if field.name == "pitch":
