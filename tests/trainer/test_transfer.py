@@ -27,7 +27,7 @@ def notes(**columns) -> Notes:
         **columns,
     }
     time_base = given.pop("time_base", "milliseconds")
-    return Notes.from_columns(**{name: np.array(values) for name, values in given.items()}, time_base=time_base)
+    return Notes.from_columns(**{name: np.array(list(values)) for name, values in given.items()}, time_base=time_base)
 
 
 def problems_of(data, pieces, **more) -> list[str]:

@@ -1,0 +1,173 @@
+"""A run as a function: what happens to it when a batch is bad, when it is halted, and what it starts from."""
+
+import dataclasses
+import json
+import logging
+import math
+
+import numpy as np
+import pytest
+
+from midi_codec import command, storage
+from tests.trainer.tiny import make_many, write_dataset
+from trainer import array_file, bundle, checkpoint, training, transfer
+from trainer import train_step as train_step_lib
+from trainer.config import TrainConfig
+from trainer.loop import Halted
+
+CONFIG = TrainConfig(
+    units=16,
+    layers=1,
+    head_units=16,
+    batch_size=4,
+    window=16,
+    epochs=2.0,
+    learning_rate=0.01,
+    warmup_steps=3,
+    transpose=2,
+    samples=0,
+    patience=None,
+)
+SPLITS = {"train": make_many([20, 9, 30, 14, 25]), "validation": make_many([12, 20])}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> str:
+    root = str(tmp_path_factory.mktemp("data"))
+    write_dataset(root, SPLITS)
+    return root
+
+
+def train(data, folder, config=CONFIG, **more) -> training.Outcome:
+    with command.StopSignal() as stop:
+        return training.train(config, data=data, folder=str(folder), stop=stop, **more)
+
+
+@pytest.fixture(scope="module")
+def finished(data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    assert train(data, folder).state.step == 6
+    return folder
+
+
+def lines(folder) -> list[dict]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+class BadLoss:
+    """Makes the loss of the numbered calls of the step another one, and spoils the weights as such a step would."""
+
+    def __init__(self, monkeypatch, **losses: float):
+        self.calls, self.batches = 0, []
+        self._losses = {int(call.removeprefix("at")): loss for call, loss in losses.items()}
+        self._step = train_step_lib.TrainStep.__call__
+        monkeypatch.setattr(train_step_lib.TrainStep, "__call__", lambda *a: self(*a))
+
+    def __call__(self, step, batch, rate):
+        self.calls += 1
+        self.batches.append(batch)
+        loss, norm = self._step(step, batch, rate)
+        if self.calls not in self._losses:
+            return loss, norm
+        for variable in step.variables[:3]:
+            variable.assign(np.full(variable.shape, math.nan, np.float32))
+        return self._losses[self.calls] * batch.num_events, norm
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf, 1e4])
+def test_a_bad_loss_stops_the_run_with_its_batch(data, tmp_path, monkeypatch, loss):
+    bad = BadLoss(monkeypatch, at5=loss)
+    with pytest.raises(RuntimeError) as error:
+        train(data, tmp_path)
+    text = str(error.value)
+    assert f"the loss is {loss} an event" in text and "at step 4 (batch 1 of epoch 1)" in text
+    assert f"its windows are in {tmp_path}/bad_batch.npz" in text and "--on-nan restore" in text
+    windows = array_file.read(str(tmp_path / "bad_batch.npz"))
+    assert windows["length"].sum() == bad.batches[-1].num_events
+    ids = {piece.piece_id.encode() for piece in SPLITS["train"]}
+    assert set(windows["piece_id"].tolist()) <= ids
+    assert checkpoint.latest_state(f"{tmp_path}/checkpoints")["step"] == 3  # the validation before it
+
+
+def test_going_back_leaves_out_the_batch_and_keeps_the_rest(data, finished, tmp_path, monkeypatch, caplog):
+    config = dataclasses.replace(CONFIG, on_nan="restore")
+    bad = BadLoss(monkeypatch, at2=math.nan)  # before any validation: back to the start
+    with caplog.at_level(logging.WARNING, logger="trainer.loop"):
+        state = train(data, tmp_path, config).state
+    assert "going on from step 0 without it" in caplog.text
+    assert state.skipped == [[0, 1]] and state.step == 5 and state.finished and bad.calls == 7
+    assert (bad.batches[0].bins == bad.batches[2].bins).all()  # the first again, then the third
+    assert all(math.isfinite(line["validation_nll"]) for line in lines(tmp_path))
+    assert all(np.isfinite(array).all() for array in bundle.load(f"{tmp_path}/bundle").weights.values())
+
+
+def test_going_back_ends_when_every_batch_is_bad(data, tmp_path, monkeypatch):
+    from trainer import loop
+
+    monkeypatch.setattr(loop, "MOST_SKIPPED", 2)
+    BadLoss(monkeypatch, at1=math.nan, at2=math.nan, at3=math.nan)
+    with pytest.raises(RuntimeError, match="2 batches are left out already"):
+        train(data, tmp_path, dataclasses.replace(CONFIG, on_nan="restore"))
+
+
+def test_a_hook_sees_every_validation_and_may_end_the_run(data, tmp_path):
+    seen = []
+
+    def hook(line):
+        seen.append(line)
+        if len(seen) == 1:
+            raise Halted("not promising")
+
+    outcome = train(data, tmp_path, on_validation=hook)
+    assert outcome.state.halted == "not promising" and outcome.state.finished and outcome.state.step == 3
+    assert seen == lines(tmp_path) and {"step", "epoch", "validation_nll", "notes_per_second"} <= seen[0].keys()
+    again = train(data, tmp_path, on_validation=hook)
+    assert again.was_finished and again.state.halted == "not promising" and len(seen) == 1
+
+
+def test_a_damaged_checkpoint_costs_no_more_than_the_way_from_the_one_before(data, finished, tmp_path, caplog):
+    def hook(line):
+        if line["step"] == 6:
+            raise KeyboardInterrupt  # as a kill would, before the second validation's checkpoint
+
+    with pytest.raises(KeyboardInterrupt):
+        train(data, tmp_path, on_validation=hook)
+    newest = checkpoint.paths(f"{tmp_path}/checkpoints")[-1]
+    assert newest.endswith("step-00000003.npz")
+    storage.write_bytes(newest, storage.read_bytes(newest)[:1000])
+    with caplog.at_level(logging.WARNING):
+        train(data, tmp_path)
+    assert "step-00000003.npz: passed over, not a whole checkpoint of this run" in caplog.text
+    assert bundle.load(f"{tmp_path}/bundle").hash == bundle.load(f"{finished}/bundle").hash
+
+
+def test_a_checkpoint_now_and_then(data, tmp_path, monkeypatch):
+    from trainer import loop
+
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+    saved = []
+    monkeypatch.setattr(loop.checkpoint, "save", lambda folder, step, *_: saved.append(step))
+    train(data, tmp_path)
+    assert saved == [0, 1, 2, 3, 3, 4, 5, 6, 6]
+
+
+def test_fine_tuning_starts_from_the_weights_of_a_bundle(data, finished, tmp_path):
+    start = bundle.load(f"{finished}/bundle")
+    config = dataclasses.replace(CONFIG, **transfer.settings_of(start), epochs=1.0, learning_rate=1e-30, warmup_steps=0)
+    train(data, tmp_path, config, init_from=f"{finished}/bundle")
+    tuned = bundle.load(f"{tmp_path}/bundle")
+    for name, array in start.weights.items():
+        assert (tuned.weights[name] == array).all(), name
+    assert tuned.fields == start.fields and tuned.dataset["init_from"] == start.hash
+    assert json.loads((tmp_path / "run.json").read_text())["init_from"] == start.hash
+    assert lines(tmp_path)[0]["validation_nll"] == pytest.approx(start.metrics["validation_nll"], rel=1e-6)
+
+
+def test_a_trace_for_the_profiler(data, tmp_path):
+    train(data, tmp_path, dataclasses.replace(CONFIG, epochs=6.0, evaluate_every=6.0), profile=True)
+    assert list(tmp_path.glob("tensorboard/plugins/profile/*/*.xplane.pb"))
+
+
+def test_samples_belong_to_every_validation(data, tmp_path):
+    train(data, tmp_path, dataclasses.replace(CONFIG, samples=2, epochs=1.0))
+    assert [path.parent.name for path in tmp_path.glob("samples/*/*.mid")] == ["step-000003"] * 2
