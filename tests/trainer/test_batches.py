@@ -6,7 +6,17 @@ from hypothesis import strategies as st
 from midi_codec.notes import DRUM_PROGRAM, Notes
 from tests.trainer.tiny import make_many, make_table
 from trainer.augmentation import Augmentation
-from trainer.batches import Windows, cut_windows, keyed_rng, make_batch, plan_epoch, whole_pieces
+from trainer.batches import (
+    TIME_MULTIPLE,
+    WHOLE,
+    Batch,
+    Part,
+    Windows,
+    cut_windows,
+    keyed_rng,
+    make_batch,
+    plan_epoch,
+)
 from trainer.pieces import stack_pieces
 
 TABLE = make_table()
@@ -82,13 +92,12 @@ def test_a_whole_piece_written_out():
     pieces = stack_pieces([THREE], TABLE)
     windows = Windows(np.array([0]), np.array([0]), np.array([4]))
     batch = make_batch(pieces, windows, table=TABLE, batch_size=1, start_bins=START)
-    assert batch.bins.shape == (1, 16, 4)  # rounded up
-    assert batch.previous[0, :5].tolist() == [START.tolist(), *THREE_BINS, NOTHING]
-    assert batch.bins[0, :5].tolist() == [*THREE_BINS, NOTHING, NOTHING]
-    assert batch.raw[0, :5].tolist() == [*THREE_RAW, NOTHING, NOTHING]
-    assert batch.is_note[0].tolist() == [1, 1, 1] + [0] * 13
-    assert batch.is_end[0].tolist() == [0, 0, 0, 1] + [0] * 12
-    assert batch.num_events == 4
+    assert batch.previous[0].tolist() == [START.tolist(), *THREE_BINS]
+    assert batch.bins[0].tolist() == [*THREE_BINS, NOTHING]
+    assert batch.raw[0].tolist() == [*THREE_RAW, NOTHING]
+    assert batch.is_note[0].tolist() == [1, 1, 1, 0]
+    assert batch.is_end[0].tolist() == [0, 0, 0, 1]
+    assert batch.num_events == 4 and batch.step_key.tolist() == [0, 0]
     assert {array.dtype.name for array in (batch.previous, batch.bins, batch.raw)} == {"int32"}
     assert batch.milliseconds_per_tick.tolist() == [1.0]
 
@@ -160,20 +169,66 @@ def test_drums_of_a_piece_are_known_where_they_stand():
     assert (pieces.num_pieces, pieces.num_notes, pieces.num_events.tolist()) == (2, 4, [3, 3])
 
 
-@pytest.mark.parametrize("window", [64, 128])
-def test_little_of_an_epoch_is_padding(window):
-    lengths = np.floor(np.random.default_rng(0).lognormal(5.5, 0.8, 1500)).astype(np.int64) + 2  # median 245 notes
-    plan = plan_epoch(lengths, window=window, batch_size=64, rng_seed=0, epoch=0)
-    cells = sum(64 * (-(-int(batch.length.max()) // 16) * 16) for batch in plan)
-    assert 1 - lengths.sum() / cells < 0.065
+@pytest.mark.parametrize(
+    "longest, size, rows, time", [(1, 1, 1, 4), (4, 1, 1, 4), (5, 3, 3, 8), (8, 4, 4, 8), (9, 4, 6, 12)]
+)
+def test_time_is_rounded_up_and_rows_are_as_asked(longest, size, rows, time):
+    pieces = stack_pieces(make_many([9, 12, 9, 12]), TABLE)
+    windows = Windows(np.arange(size), np.zeros(size, np.int64), np.append(longest, np.ones(size - 1, np.int64)))
+    batch = make_batch(pieces, windows, table=TABLE, batch_size=rows, start_bins=START)
+    assert batch.bins.shape == (rows, time, 4)
+    assert (batch.is_note + batch.is_end).sum(axis=1).tolist() == [longest, *[1] * (size - 1), *[0] * (rows - size)]
 
 
-def test_whole_pieces_come_in_chunks_whose_rows_stay():
-    lengths = np.array([5, 20, 9, 16])
-    seen = []
-    for chunks in whole_pieces(lengths, chunk=8, batch_size=3):
-        for windows in chunks:
-            assert (windows.piece == chunks[0].piece).all()
-        seen += [event for windows in chunks for event in events_of(windows)]
-    assert sorted(seen) == [(piece, event) for piece, length in enumerate(lengths) for event in range(length)]
-    assert [len(chunks) for chunks in whole_pieces(lengths, chunk=8, batch_size=3)] == [3, 1]
+@pytest.mark.parametrize("replicas", [2, 4, 6])
+@pytest.mark.parametrize("count", [1, 2])
+def test_the_parts_of_a_batch_are_the_batch(replicas, count):
+    """Whoever makes the rows: values, draws and keys are those of the whole batch; only empty rows are added."""
+    pieces = stack_pieces(make_many([9, 12, 30]), TABLE)
+    windows = Windows(np.array([0, 1, 2, 2, 2]), np.array([0, 3, 0, 9, 18]), np.array([10, 9, 9, 9, 8]))
+    amounts = Augmentation(transpose=0, tempo=0.3)
+
+    def make(batch_size: int, part: Part = WHOLE) -> Batch:
+        rng = keyed_rng(0, 1, 2)
+        settings_of_batch = {"table": TABLE, "start_bins": START, "amounts": amounts, "rng": rng, "part": part}
+        return make_batch(pieces, windows, batch_size=batch_size, **settings_of_batch)
+
+    whole = make(5)
+    size = -(-5 // replicas) * replicas
+    parts = [make(size, Part(index=index, count=count, replicas=replicas)) for index in range(count)]
+    for name, want in whole.as_dict().items():
+        got = [part.as_dict()[name] for part in parts]
+        if name == "step_key":
+            assert all((array == want).all() for array in got) and want.any()
+            continue
+        assert {len(array) for array in got} == {size // count}
+        assert (np.concatenate(got)[:5] == want).all(), name
+    assert [part.num_events for part in parts] == [45] * count
+    assert sum(part.is_note.sum() + part.is_end.sum() for part in parts) == 45
+
+
+# Quantiles of the lengths of pieces, from the shortest to the longest: asap (performances), pop909, Nottingham.
+CORPORA = {
+    "asap": (19, 688, 1300, 2267, 4000, 7212, 15000),
+    "pop909": (180, 1035, 1350, 1664, 1980, 2387, 4200),
+    "nottingham": (71, 155, 205, 265, 380, 629, 1600),
+}
+SHARES = (0, 0.05, 0.25, 0.5, 0.75, 0.95, 1)
+
+
+@pytest.mark.parametrize("corpus", CORPORA)
+@pytest.mark.parametrize("batch_size, window", [(32, 128), (64, 64), (64, 128)])
+def test_little_of_an_epoch_is_padding(corpus, batch_size, window):
+    lengths = np.interp(np.linspace(0, 1, 800), SHARES, CORPORA[corpus]).astype(np.int64)
+    for epoch in range(3):
+        plan = plan_epoch(lengths, window=window, batch_size=batch_size, rng_seed=0, epoch=epoch)
+        cells = sum(len(batch) * -(-int(batch.length.max()) // TIME_MULTIPLE) * TIME_MULTIPLE for batch in plan)
+        assert 1 - lengths.sum() / cells < 0.05
+
+
+def test_windows_of_all_pieces_are_mixed():
+    """Where every window is alike but for its piece, a batch holds pieces from all over the split."""
+    lengths = np.full(6400, 16)
+    plan = plan_epoch(lengths, window=16, batch_size=64, rng_seed=0, epoch=0)
+    means = [batch.piece.mean() for batch in plan]
+    assert len(plan) == 100 and np.abs(np.array(means) - 3200).max() < 4 * 6400 / 12**0.5 / 8
