@@ -15,8 +15,8 @@ from midi_codec import fields
 from trainer.augmentation import NUM_DRAWS, Augmentation, augment
 from trainer.pieces import Pieces
 
-TIME_MULTIPLE = 16  # batches have few different lengths
-SORTED_BATCHES = 32  # windows are sorted by length within so many batches: little padding, much shuffling
+TIME_MULTIPLE = 4  # of a batch's time steps: few different lengths, and little padding
+SORTED_BATCHES = 64  # windows are sorted by length within so many batches: little padding, much shuffling
 
 
 @dataclasses.dataclass(frozen=True)

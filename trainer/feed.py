@@ -74,12 +74,13 @@ class Feed:
         self._pool.shutdown(cancel_futures=True)
 
     def _make(self, epoch: int, index: int, windows: Windows) -> Batch:
-        config = self._config
+        config, replicas = self._config, self._part.replicas
         return make_batch(
             self._pieces,
             windows,
             table=self._table,
-            batch_size=config.batch_size,
+            batch_size=-(-len(windows) // replicas)
+            * replicas,  # the last batches of an epoch need only fill the replicas
             start_bins=self._start_bins,
             amounts=self._amounts,
             rng=keyed_rng(config.rng_seed, BATCH_STREAM, epoch, index),

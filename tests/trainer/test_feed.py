@@ -1,8 +1,14 @@
 import contextlib
+import dataclasses
+import threading
 
 import numpy as np
+import pytest
 
 from tests.trainer.tiny import make_many, make_table
+from trainer import batches as trainer_batches
+from trainer import feed
+from trainer.batches import WHOLE, Part
 from trainer.config import TrainConfig
 from trainer.feed import Feed, Position, batch_windows
 from trainer.pieces import stack_pieces
@@ -59,3 +65,85 @@ def test_the_windows_of_a_position_are_those_of_its_batch():
         assert windows.length.sum() == batch.num_events
         assert (windows.length == (batch.is_note + batch.is_end).sum(axis=1)[: len(windows)]).all()
         before = after
+
+
+@pytest.mark.parametrize("count, replicas", [(2, 2), (2, 4), (3, 3)])
+def test_workers_make_parts_whose_union_is_the_epoch(count, replicas):
+    """Each worker has rows of its own, no two the same, and together they are what one worker would have."""
+    settings = dataclasses.replace(CONFIG, batch_size=6)
+    per_epoch = len(batches_of_epoch(settings, WHOLE))
+    whole = batches_of_epoch(settings, WHOLE)
+    parts = [batches_of_epoch(settings, Part(index, count, replicas)) for index in range(count)]
+    assert [len(part) for part in parts] == [per_epoch] * count
+    for index, want in enumerate(whole):
+        made = [part[index] for part in parts]
+        assert {len(batch.bins) for batch in made} == {-(-len(want.bins) // replicas) * replicas // count}
+        for name in ("raw", "bins", "previous", "is_note", "is_end", "dropout_keys", "milliseconds_per_tick"):
+            got = np.concatenate([getattr(batch, name) for batch in made])
+            assert (got[: len(want.bins)] == getattr(want, name)).all()
+        assert {batch.num_events for batch in made} == {want.num_events}
+        assert all((batch.step_key == want.step_key).all() for batch in made)
+    own = [sum(int(batch.is_note.sum() + batch.is_end.sum()) for batch in part) for part in parts]
+    assert sum(own) == len(PIECES.raw) and max(own) < sum(own)
+
+
+def batches_of_epoch(config: TrainConfig, part: Part):
+    made = []
+    with contextlib.closing(
+        Feed(PIECES, TABLE, config, start_bins=START, position=Position(epoch=2, epochs_done=2.0), part=part)
+    ) as batches:
+        for batch, after in batches:
+            made.append(batch)
+            if after.epoch == 3:
+                return made
+    raise AssertionError("a feed has no end")
+
+
+def test_a_worker_gathers_only_its_own_rows(monkeypatch):
+    asked = []
+    original = feed.make_batch
+    monkeypatch.setattr(feed, "make_batch", lambda *a, **k: (asked.append(k["part"]), original(*a, **k))[1])
+    batches_of_epoch(CONFIG, Part(1, 2, 2))
+    assert set(asked) == {Part(1, 2, 2)}
+    seen = []
+    augment = trainer_batches.augment
+    monkeypatch.setattr(trainer_batches, "augment", lambda raw, **k: (seen.append(len(raw)), augment(raw, **k))[1])
+    batches_of_epoch(dataclasses.replace(CONFIG, batch_size=4), Part(1, 2, 2))
+    assert max(seen) == 2
+
+
+def test_the_key_of_a_step_is_another_each_step_and_epoch():
+    keys = [tuple(batch.step_key) for batch, _ in take(20, Position())]
+    assert len(set(keys)) == 20
+    assert keys[3:] == [tuple(batch.step_key) for batch, _ in take(17, take(3, Position())[-1][1])]
+
+
+def test_waiting_is_measured(monkeypatch):
+    clock = iter(range(100))
+    monkeypatch.setattr(feed.time, "monotonic", lambda: next(clock))
+    with contextlib.closing(Feed(PIECES, TABLE, CONFIG, start_bins=START, position=Position())) as batches:
+        assert batches.waited == 0
+        next(batches)
+        next(batches)
+        assert batches.waited == 2
+
+
+def test_a_fault_within_a_batch_is_raised_where_it_is_taken(monkeypatch):
+    def fail(*_, **__):
+        raise ValueError("spoilt")
+
+    monkeypatch.setattr(feed, "make_batch", fail)
+    with (
+        contextlib.closing(Feed(PIECES, TABLE, CONFIG, start_bins=START, position=Position())) as batches,
+        pytest.raises(ValueError, match="spoilt"),
+    ):
+        next(batches)
+
+
+def test_threads_end_with_the_feed():
+    before = threading.active_count()
+    batches = Feed(PIECES, TABLE, CONFIG, start_bins=START, position=Position())
+    next(batches)
+    assert threading.active_count() > before
+    batches.close()
+    assert threading.active_count() == before
