@@ -25,7 +25,7 @@ from trainer import array_file
 if TYPE_CHECKING:
     from trainer.model import NoteModel
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 FILE_NAME = "bundle.json"
 
 

@@ -86,14 +86,13 @@ def train(
       command.Interrupted: a signal came; a checkpoint is saved.
       RuntimeError: a loss is not a finite number or explodes.
     """
+    cluster.set_tf_config(workers.num_workers, workers.host_pattern)
     start = check(config, data=data, folder=folder, init_from=init_from)
     saved = checkpoint.latest_state(storage.join(folder, "checkpoints"))
     if saved is not None and (state := RunState.from_json(saved)).is_over:
         return Outcome(state, was_finished=True)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up notices are not news here
-    return _run(
-        config, start, data=data, folder=folder, stop=stop, workers=workers, profile=profile, hook=on_validation
-    )
+    return _run(config, start, data=data, folder=folder, stop=stop, profile=profile, hook=on_validation)
 
 
 def check(config: TrainConfig, *, data: str, folder: str, init_from: str | None = None) -> Start:
@@ -147,14 +146,12 @@ def _run(
     data: str,
     folder: str,
     stop: StopSignal,
-    workers: Workers,
     profile: bool,
     hook: Callable[[dict[str, Any]], None] | None,
 ) -> Outcome:
     """What needs TensorFlow."""
     from trainer import baselines, pieces, strategy
 
-    cluster.set_tf_config(workers.num_workers, workers.host_pattern)
     devices = strategy.make_strategy()
     stop.listen()  # with several workers TensorFlow puts a handler of its own on SIGTERM
     replicas = devices.num_replicas_in_sync
