@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from midi_codec import fields
-from trainer import likelihoods
+from trainer import likelihoods, mixture
 
 CONFIDENCE_BINS = 15
 PIT_BINS = 20
@@ -63,6 +63,10 @@ def tick_interval(
         ticks, mean = tf.cast(ticks, tf.float64), tf.cast(output, tf.float64)
         below, up_to = (tf.exp(likelihoods.log_normal_cdf((ticks + x - mean) / deviation)) for x in (-0.5, 0.5))
         return tf.where(ticks == 0, tf.zeros_like(below), below), up_to
+    if field.loss == fields.MIXTURE:
+        ticks, parts = tf.cast(ticks, tf.float64), mixture.Mixture.of(tf.cast(output, tf.float64))
+        below, up_to = (_mixture_cdf(mixture.axis(ticks + x, field.shift), parts) for x in (-0.5, 0.5))
+        return tf.where(ticks == 0, tf.zeros_like(below), below), up_to
     probabilities = tf.nn.softmax(tf.cast(output, tf.float64))
     before = tf.cast(tf.range(field.width) < bins[..., None], tf.float64)
     own = tf.gather(probabilities, bins, batch_dims=bins.shape.rank)
@@ -70,6 +74,12 @@ def tick_interval(
     place = tf.cast(ticks, tf.float64) - tf.gather(tf.constant(field.lows, tf.float64), bins)
     below = tf.reduce_sum(probabilities * before, axis=-1) + place * per_tick
     return below, below + per_tick
+
+
+def _mixture_cdf(places: tf.Tensor, parts: mixture.Mixture) -> tf.Tensor:
+    """`[...]` probability below the `[...]` places on the mixture's axis."""
+    z = (places[..., None] - parts.locations) * tf.exp(-parts.log_scales)
+    return tf.reduce_sum(tf.exp(parts.log_weights) * tf.sigmoid(z), axis=-1)
 
 
 def pit_counts(below: tf.Tensor, up_to: tf.Tensor, is_note: tf.Tensor) -> tf.Tensor:
