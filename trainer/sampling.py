@@ -162,14 +162,17 @@ def draw_mixture_ticks(
     said = mixture.Mixture.of(output)
     scales = tf.exp(said.log_scales) * temperature
     end = tf.constant(np.log1p((largest + 0.5) / field.shift), tf.float32)
-    log_share = -tf.nn.softplus((said.locations - end) / scales)  # log of what each component has up to the end
+    beyond = (said.locations - end) / scales
+    log_share = -tf.nn.softplus(beyond)  # log of what each component has up to the end
     logits = said.log_weights / temperature + log_share
     component = _invert(tf.exp(logits - tf.reduce_max(logits, axis=1, keepdims=True)), uniforms[0])
-    location, scale, share = (
-        tf.gather(column, component, axis=1, batch_dims=1) for column in (said.locations, scales, log_share)
+    location, scale, beyond, share = (
+        tf.gather(column, component, axis=1, batch_dims=1) for column in (said.locations, scales, beyond, log_share)
     )
     log_below = tf.math.log(uniforms[1]) + share  # of the component, below the place that is drawn
-    place = location + scale * (log_below - tf.math.log(-tf.math.expm1(log_below)))
+    # location + scale (log F - log(1 - F)), counted from the end where the location lies beyond it
+    above = tf.math.log(uniforms[1]) - tf.nn.softplus(-tf.abs(beyond)) - tf.math.log(-tf.math.expm1(log_below))
+    place = tf.minimum(location, end) + scale * above
     ticks = tf.floor(np.float32(field.shift) * tf.math.expm1(tf.minimum(place, end)) + 0.5)
     drawn = tf.cast(tf.clip_by_value(ticks, 0.0, np.float32(largest)), tf.int32)  # what lies below tick 0 is tick 0's
     likeliest = tf.cond(

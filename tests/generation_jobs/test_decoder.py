@@ -1,4 +1,6 @@
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pytest
@@ -6,14 +8,14 @@ import tensorflow as tf
 
 from generation_jobs.decoder import Decoder
 from generation_jobs.requests import Request, Result, Sampling
-from midi_codec.fields import CATEGORICAL, MAX_TICK, MSE
+from midi_codec.fields import CATEGORICAL, MAX_TICK, MIXTURE, MSE
 from midi_codec.notes import BEATS
 from tests.trainer.tiny import make_notes, make_table
 from trainer import bundle as bundle_lib
-from trainer import likelihoods
+from trainer import mixture
 from trainer.batches import Windows, make_batch
 from trainer.bundle import Bundle
-from trainer.model import ModelConfig, NoteModel, field_losses
+from trainer.model import ModelConfig, NoteModel
 from trainer.pieces import stack_pieces
 from trainer.sampling import drawable_mask, encode_bins
 
@@ -21,21 +23,32 @@ CONFIG = {"units": 32, "layers": 2, "head_units": 16, "dropout": 0.2}
 SLOTS = 16
 
 
-def make_bundle(timing_loss: str, programs: tuple[int, ...], *, zero_step_bias: float = -12.0) -> Bundle:
+def make_bundle(
+    timing_loss: str, programs: tuple[int, ...], *, zero_step_bias: float = -12.0, config: Mapping[str, Any] = CONFIG
+) -> Bundle:
     """Random weights, with an END now and then, and hardly a step of 0, so that notes come in their total order."""
     table = make_table(timing_loss=timing_loss, programs=programs)
-    model = NoteModel(ModelConfig(**CONFIG), table)
+    model = NoteModel(ModelConfig(**config), table)
     rng = np.random.default_rng(5)
     for variable in model.trainable_variables:
         variable.assign(rng.normal(0, 0.4, variable.shape))
     head_bias = np.asarray(model.head_bias.value).copy()
     head_bias[model.end_column] = -4.0
     model.head_bias.assign(head_bias)
+    if timing_loss != CATEGORICAL:
+        model.output_kernels[0].assign(0.1 * model.output_kernels[0])
     step_bias = np.asarray(model.output_biases[0].value).copy()
-    step_bias[0] = zero_step_bias if timing_loss == CATEGORICAL else 3.0
+    if timing_loss == MIXTURE:
+        components = mixture.COMPONENTS
+        step_bias[components : 2 * components] = np.linspace(
+            2.0, 4.0, components
+        )  # ticks of 6 to 54; the largest is 30
+        step_bias[2 * components :] = -3.0
+    else:
+        step_bias[0] = zero_step_bias if timing_loss == CATEGORICAL else 3.0
     model.output_biases[0].assign(step_bias)
     return Bundle(
-        config=CONFIG,
+        config=dict(config),
         fields=table,
         dataset={},
         metrics={},
@@ -44,12 +57,23 @@ def make_bundle(timing_loss: str, programs: tuple[int, ...], *, zero_step_bias: 
     )
 
 
-CASES = {"categorical": (CATEGORICAL, (0, 128)), "mse": (MSE, ())}
+DEEP = {**CONFIG, "layers": 3, "layer_norm": True, "residual": True, "tied_embeddings": True}
+CASES = {
+    "categorical": (CATEGORICAL, (0, 128), CONFIG),
+    "mse": (MSE, (), {**CONFIG, "layer_norm": True}),
+    "mixture": (MIXTURE, (0, 128), {**DEEP, "layers": 2}),
+    "deep": (CATEGORICAL, (), DEEP),
+}
 
 
-@pytest.fixture(scope="module", params=list(CASES.values()), ids=list(CASES))
+def make_case(name: str) -> Bundle:
+    timing_loss, programs, config = CASES[name]
+    return make_bundle(timing_loss, programs, config=config)
+
+
+@pytest.fixture(scope="module", params=["categorical", "mse", "mixture"])
 def decoder(request) -> Decoder:
-    return Decoder(make_bundle(*request.param), num_slots=SLOTS)
+    return Decoder(make_case(request.param), num_slots=SLOTS)
 
 
 def test_notes_of_one_onset_ascend_so_a_primer_stays_in_front():
@@ -179,25 +203,24 @@ def nll_by_model(bundle: Bundle, result: Result) -> float:
     windows = Windows(np.zeros(1, np.int64), np.zeros(1, np.int64), np.array([events]))
     batch = make_batch(pieces, windows, table=table, batch_size=1, start_bins=model.start_bins, time=events)
     outputs, _ = model(batch.previous, batch.bins, model.zero_state(1))
-    losses = {name: loss.numpy() for name, loss in field_losses(table, outputs, batch.as_dict()).items()}
-    for index, field in enumerate(table):
-        if field.loss == MSE:
-            nll = likelihoods.gaussian_tick_nll(
-                batch.raw[..., index], outputs.fields[field.name], bundle.deviations[field.name]
-            )
-            losses[field.name] = nll.numpy() * batch.is_note
-    return sum(float(loss[0, first:].sum(dtype=np.float64)) for loss in losses.values())
+    deviation = bundle.deviations.get
+    costs = [model.field_nll(field, outputs, batch.as_dict(), deviation(field.name)).numpy() for field in table]
+    return sum(float(cost[0, first:].sum()) for cost in costs)
 
 
-def test_log_likelihood_is_the_keras_models(decoder, results):
+def assert_model_agrees(bundle: Bundle, results: list[Result]) -> None:
     compared = 0
-    for result in results[:25]:
+    for result in results:
         if len(result.notes) == 0:
             continue
         assert (np.diff(result.notes.start) > 0).all()  # so the order in which notes were drawn is theirs
-        assert -result.log_likelihood == pytest.approx(nll_by_model(decoder.bundle, result), rel=1e-3, abs=1e-3)
+        assert -result.log_likelihood == pytest.approx(nll_by_model(bundle, result), rel=1e-3, abs=1e-3)
         compared += len(result.notes) > result.num_primer_notes
     assert compared > 10
+
+
+def test_log_likelihood_is_the_keras_models(decoder, results):
+    assert_model_agrees(decoder.bundle, results[:25])
 
 
 def greedy_by_hand(bundle: Bundle, max_notes: int) -> list[list[int]]:
@@ -212,6 +235,8 @@ def greedy_by_hand(bundle: Bundle, max_notes: int) -> list[list[int]]:
             output = outputs.fields[field.name].numpy()[0, 0]
             if field.loss == MSE:
                 value = int(min(np.floor(output + 0.5), field.largest))
+            elif field.loss == MIXTURE:
+                value = int(model.point_guess(field, outputs).numpy()[0, 0])
             else:
                 best = int((output + drawable_mask(field)).argmax())
                 value = int(field.lows[best] + field.spans[best] // 2)
@@ -226,7 +251,7 @@ def greedy_by_hand(bundle: Bundle, max_notes: int) -> list[list[int]]:
     return notes
 
 
-def test_temperature_zero_is_the_argmax_of_the_keras_model(decoder):
+def assert_greedy(decoder: Decoder) -> None:
     request = make_request(0, primer=None, max_notes=12, max_seconds=None, sampling=Sampling(temperature=0.0))
     (result,) = results_of(decoder, [request])
     want = greedy_by_hand(decoder.bundle, 12)
@@ -234,8 +259,18 @@ def test_temperature_zero_is_the_argmax_of_the_keras_model(decoder):
     assert decoder.bundle.fields.raw(result.notes).tolist() == want
 
 
+def test_temperature_zero_is_the_argmax_of_the_keras_model(decoder):
+    assert_greedy(decoder)
+
+
+def test_layer_norm_residual_links_and_tied_embeddings_are_the_keras_models():
+    deep = Decoder(make_case("deep"), num_slots=SLOTS)
+    assert_model_agrees(deep.bundle, results_of(deep, [make_request(number) for number in range(16)]))
+    assert_greedy(deep)
+
+
 def test_an_end_that_is_certain():
-    bundle = make_bundle(*CASES["mse"])
+    bundle = make_case("mse")
     head_bias = bundle.weights["head_bias"].copy()
     head_bias[len(bundle.fields) * CONFIG["head_units"]] = 60.0
     bundle = dataclasses.replace(bundle, weights={**bundle.weights, "head_bias": head_bias})
@@ -263,7 +298,7 @@ def test_a_primer_that_does_not_fit(decoder):
 @pytest.mark.parametrize("slots", [0, 8, 20])
 def test_slots_come_in_sixteens(slots):
     with pytest.raises(ValueError, match=f"num_slots is {slots}, want a multiple of 16 above 0"):
-        Decoder(make_bundle(*CASES["mse"]), num_slots=slots)
+        Decoder(make_case("mse"), num_slots=slots)
 
 
 def test_encode_bins_is_the_fields_encode():

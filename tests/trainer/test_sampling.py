@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
+import scipy.special
 import scipy.stats
 import tensorflow as tf
 
-from midi_codec.fields import CATEGORY, MAX_TICK, MSE, TIME, FieldSpec
-from trainer import sampling
+from midi_codec.fields import CATEGORY, MAX_TICK, MIXTURE, MSE, TIME, FieldSpec
+from trainer import heads, mixture, sampling
 from trainer.sampling import RowSettings
 
 DRAWS = 20_000
@@ -12,6 +13,7 @@ PROBABILITIES = np.array([0.05, 0.3, 0.02, 0.25, 0.18, 0.2])
 PITCH = FieldSpec(name="pitch", kind=CATEGORY, values=tuple(range(60, 66)))
 STEP = FieldSpec(name="step", kind=TIME, edges=(0, 1, 5, 31, 500, MAX_TICK + 1), largest=30, scale=8.0)
 EVERYTHING = MAX_TICK
+SHIFT = 5.0
 
 
 def settings(*, temperature=1.0, top_k=EVERYTHING, top_p=1.0, rows=DRAWS) -> RowSettings:
@@ -167,6 +169,81 @@ def test_ticks_of_an_mse_head_at_temperature_zero_and_at_the_ends():
     assert far.numpy().tolist() == [0, 60]
 
 
+MIXED = FieldSpec(name="step", kind=TIME, edges=(0, 10, 41, MAX_TICK + 1), largest=40, loss=MIXTURE, shift=SHIFT)
+
+
+def mixture_output(rows: int = 1) -> np.ndarray:
+    """Three components: one below tick 0, one narrow, one whose upper half lies beyond the largest tick."""
+    output = np.zeros((rows, mixture.WIDTH), np.float32)
+    output[:, : mixture.COMPONENTS] = -30.0
+    output[:, :3] = np.log([0.2, 0.3, 0.5])
+    output[:, mixture.COMPONENTS : mixture.COMPONENTS + 3] = [-0.2, 0.9, np.log1p(40 / SHIFT)]
+    output[:, 2 * mixture.COMPONENTS : 2 * mixture.COMPONENTS + 3] = np.log([0.2, 0.02, 0.4])
+    return output
+
+
+def ticks_by_definition(temperature: float) -> np.ndarray:
+    """`[41]` probabilities of ticks up to the largest, from logistic distribution functions."""
+    logits, locations, log_scales = np.split(mixture_output()[0].astype(np.float64), 3)
+    weights = np.exp(logits / temperature)
+    borders = np.log1p((np.arange(41) + 0.5) / SHIFT)
+    up_to = scipy.special.expit((borders[:, None] - locations) / (np.exp(log_scales) * temperature))
+    cumulative = up_to @ (weights / weights.sum())
+    shares = np.diff(cumulative, prepend=0.0)
+    return shares / shares.sum()
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.5, 1.5])
+def test_ticks_of_a_mixture_follow_it_up_to_the_largest(temperature):
+    drawn = sampling.draw_mixture_ticks(
+        MIXED, tf.constant(mixture_output(DRAWS)), (uniforms(1), uniforms(2)), settings(temperature=temperature)
+    ).numpy()
+    assert drawn.min() == 0 and drawn.max() == 40
+    want = ticks_by_definition(temperature) * DRAWS
+    counts = np.bincount(drawn, minlength=41)
+    often = want >= 5
+    assert (~often).sum() < 30
+    counts, want = (np.append(column[often], column[~often].sum()) for column in (counts, want))
+    keep = want > 0
+    assert scipy.stats.chisquare(counts[keep], want[keep]).pvalue > 1e-4
+    if temperature == 1.0:  # truncated, not clamped: the largest tick is no likelier than its neighbours
+        assert counts[-2] < 2 * counts[-3]
+
+
+@pytest.mark.parametrize("ends", [(2.0**-24, 2.0**-24), (1 - 2.0**-24, 1 - 2.0**-24), (2.0**-24, 1 - 2.0**-24)])
+def test_a_mixture_far_from_the_ticks_that_may_be_drawn(ends):
+    rows = np.tile(mixture_output(), (4, 1))
+    rows[0, mixture.COMPONENTS : 2 * mixture.COMPONENTS] = 1e6
+    rows[1, mixture.COMPONENTS : 2 * mixture.COMPONENTS] = -1e6
+    rows[2, 2 * mixture.COMPONENTS :] = mixture.LARGEST_LOG_SCALE
+    rows[3, 2 * mixture.COMPONENTS :] = np.log(mixture.SMALLEST_SCALE)
+    first, second = (tf.fill([4], np.float32(end)) for end in ends)
+    drawn = sampling.draw_mixture_ticks(MIXED, tf.constant(rows), (first, second), settings(rows=4)).numpy()
+    assert drawn.min() >= 0 and drawn.max() <= 40
+    assert drawn[1] == 0 and (drawn[0] == 40 or ends[1] < 0.5)
+
+
+def test_a_mixture_beyond_the_largest_is_its_tail_below():
+    """Far below its location a logistic falls off exponentially: F(u) / F(end) = exp((u - end) / scale)."""
+    output = mixture_output(DRAWS)
+    output[:, mixture.COMPONENTS : 2 * mixture.COMPONENTS] = 3e5
+    output[:, 2 * mixture.COMPONENTS :] = np.log(0.5)
+    drawn = sampling.draw_mixture_ticks(MIXED, tf.constant(output), (uniforms(1), uniforms(2)), settings()).numpy()
+    up_to = ((np.arange(41) + 0.5 + SHIFT) / (40.5 + SHIFT)) ** (1 / 0.5)
+    want = np.diff(up_to, prepend=0.0) * DRAWS
+    assert scipy.stats.chisquare(np.bincount(drawn, minlength=41), want).pvalue > 1e-4
+
+
+def test_a_mixture_at_temperature_zero_is_the_heads_guess():
+    mixed = settings(rows=2)
+    temperature = tf.constant([0.0, 1.0])
+    output = tf.constant(mixture_output(2))
+    drawn = sampling.draw_mixture_ticks(
+        MIXED, output, (uniforms(rows=2), uniforms(rows=2)), RowSettings(temperature, mixed.top_k, mixed.top_p)
+    )
+    assert drawn.numpy()[0] == heads.guess(MIXED, output).numpy()[0] == np.rint(SHIFT * np.expm1(0.9))
+
+
 def test_log_likelihood_is_the_models_own():
     logits = make_logits(rows=2)
     got = sampling.log_likelihood(PITCH, logits, tf.constant([1, 2]), tf.constant([61, 62]), 1.0).numpy()
@@ -178,3 +255,12 @@ def test_log_likelihood_is_the_models_own():
     got = sampling.log_likelihood(continuous, tf.constant([3.0]), tf.constant([0]), tf.constant([4]), 2.0).numpy()
     normal = scipy.stats.norm(3, 2)
     np.testing.assert_allclose(got, np.log(normal.cdf(4.5) - normal.cdf(3.5)), rtol=1e-5)
+    got = sampling.log_likelihood(
+        MIXED, tf.constant(mixture_output()), tf.constant([0]), tf.constant([7]), tf.constant(1.0)
+    ).numpy()
+    logits, locations, log_scales = np.split(mixture_output()[0].astype(np.float64), 3)
+    low, high = (
+        scipy.special.expit((np.log1p(t / SHIFT) - locations) / np.exp(log_scales)) @ scipy.special.softmax(logits)
+        for t in (6.5, 7.5)
+    )
+    np.testing.assert_allclose(got, np.log(high - low), rtol=1e-5)
