@@ -195,8 +195,8 @@ class Decoder:
         hidden = parts[:, index * size : (index + 1) * size]
         for condition, other_bins in zip(self._weights["conditions"][index], bins, strict=True):
             hidden += tf.gather(condition, other_bins)
-        raw = tf.matmul(tf.nn.relu(hidden), self._weights["output_kernels"][index])
-        return head_output(self._table.fields[index], raw + self._weights["output_biases"][index])
+        product = tf.matmul(tf.nn.relu(hidden), self._weights["output_kernels"][index])
+        return head_output(self._table.fields[index], product, self._weights["output_biases"][index])
 
 
 def fold_weights(bundle: Bundle) -> dict[str, Any]:

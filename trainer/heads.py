@@ -46,10 +46,17 @@ def logit_mask(field: fields.FieldSpec) -> np.ndarray:
     return np.where(np.arange(field.width) < field.num_bins, 0.0, MASKED_LOGIT).astype(np.float32)
 
 
-def head_output(field: fields.FieldSpec, raw: tf.Tensor) -> tf.Tensor:
-    """Raw output columns to logits, to ticks that cannot be negative, or to a mixture with bounded scales."""
+def head_output(field: fields.FieldSpec, product: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
+    """What `HeadOutputs` holds of a field: logits, ticks that cannot be negative, or a mixture.
+
+    Args:
+      field: whose head it is.
+      product: `[..., width]` of its hidden layer with its output kernel.
+      bias: `[width]`.
+    """
     if field.loss == fields.MIXTURE:
-        return mixture.output_of(raw)
+        return mixture.output_of(product, bias, shift=field.shift)
+    raw = product + bias
     if field.loss == fields.MSE:
         return tf.nn.softplus(raw[..., 0]) * np.float32(field.scale)
     return raw + logit_mask(field)

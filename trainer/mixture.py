@@ -25,6 +25,7 @@ COMPONENTS = fields.WIDTH_MULTIPLE
 WIDTH = 3 * COMPONENTS  # columns of a head's output: log weights, locations, log scales
 SMALLEST_SCALE = 1e-4
 LARGEST_LOG_SCALE = 8.0
+CENTRE_UNIT = 0.01
 MAX_FLOAT_TICK = 2**31 - 128  # the largest float32 that int32 holds
 
 
@@ -43,16 +44,40 @@ class Mixture:
         return cls(tf.nn.log_softmax(logits), locations, log_scales)
 
 
-def output_of(raw: tf.Tensor) -> tf.Tensor:
-    """Raw columns to a head's output `[..., WIDTH]`: scales are bounded on both sides, smoothly below."""
-    bounded = tf.minimum(raw[..., 2 * COMPONENTS :], LARGEST_LOG_SCALE)
-    log_smallest = np.float32(np.log(SMALLEST_SCALE))
-    return tf.concat([raw[..., : 2 * COMPONENTS], bounded + tf.nn.softplus(log_smallest - bounded)], axis=-1)
+def output_of(product: tf.Tensor, bias: tf.Tensor, *, shift: float) -> tf.Tensor:
+    """A head's output `[..., WIDTH]` from what its kernel says of this note and its bias says of every note.
+
+    A bias holds the component's centre on the axis, in units of `CENTRE_UNIT`; the product moves the location away
+    from it in units of the scale. So a component that is narrow (a length on a beat's grid) takes small steps in
+    training, and one that is wide large ones; in units of the axis the narrow ones' gradients, 1 / scale each, would
+    drown all others. No scale is smaller than what puts all of a component into the tick at its centre.
+
+    Args:
+      product: `[..., WIDTH]`.
+      bias: `[WIDTH]`.
+      shift: ticks of the axis.
+    """
+    logits, offsets, log_scales = tf.split(product, 3, axis=-1)
+    logit_bias, centre_bias, log_scale_bias = tf.split(bias, 3)
+    centres = CENTRE_UNIT * centre_bias
+    log_scales = tf.minimum(log_scales + log_scale_bias, LARGEST_LOG_SCALE)
+    log_smallest = tf.math.log(smallest_scales(centres, shift))
+    log_scales += tf.nn.softplus(log_smallest - log_scales)
+    locations = centres + tf.exp(log_scales) * offsets
+    return tf.concat([logits + logit_bias, locations, log_scales], axis=-1)
 
 
-def raw_of(log_scales: np.ndarray) -> np.ndarray:
-    """The raw columns whose log scales these are; the inverse of what `output_of` does."""
-    return np.log(np.maximum(np.exp(log_scales) - SMALLEST_SCALE, 1e-2 * SMALLEST_SCALE))
+def smallest_scales(centres: tf.Tensor, shift: float) -> tf.Tensor:
+    """Scales at which a logistic has all but 0.07 % of itself within the tick around a centre on the axis."""
+    tick_widths = tf.math.log1p(tf.exp(-tf.maximum(centres, 0.0)) / shift)
+    return tf.maximum(tick_widths / 16, SMALLEST_SCALE)
+
+
+def bias_of(log_weights: np.ndarray, centres: np.ndarray, scales: np.ndarray, *, shift: float) -> np.ndarray:
+    """`[WIDTH]` float32, the bias of a head that says this of every note; scales are above the smallest."""
+    smallest = smallest_scales(tf.constant(centres), shift).numpy()
+    log_scales = np.log(np.maximum(scales - smallest, 0.01 * smallest))
+    return np.concatenate([log_weights, centres / CENTRE_UNIT, log_scales]).astype(np.float32)
 
 
 def axis(ticks: tf.Tensor, shift: float) -> tf.Tensor:

@@ -248,8 +248,8 @@ class NoteModel(keras.Model):
         hidden = parts[..., index * size : (index + 1) * size]
         for other, other_bins in zip(self.table.fields[:index], bins, strict=True):
             hidden += tf.gather(self.conditions[field.name, other.name], other_bins)
-        raw = self._product(tf.nn.relu(hidden), self._output_kernel(index)) + self.output_biases[index]
-        return head_output(field, raw)
+        product = self._product(tf.nn.relu(hidden), self._output_kernel(index))
+        return head_output(field, product, tf.convert_to_tensor(self.output_biases[index]))
 
     def _output_kernel(self, index: int):
         field, kernel = self.table.fields[index], self.output_kernels[index]

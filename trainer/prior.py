@@ -17,6 +17,7 @@ from trainer.pieces import Pieces
 
 EM_ROUNDS = 30
 LEAST_WEIGHT = 1e-4
+NARROWEST = 1.5  # times the smallest scale: room for the gradient to move it
 
 
 def start_from_unigram(model: NoteModel, train: Pieces) -> None:
@@ -45,7 +46,7 @@ def inverse_softplus(value: float) -> float:
 
 
 def fit_mixture(values: np.ndarray, counts: np.ndarray, *, shift: float) -> np.ndarray:
-    """Raw columns of a mixture head that fits a histogram: a component begins as a bin, then expectation maximisation.
+    """The bias of a mixture head that fits a histogram: a component begins as a bin, then expectation maximisation.
 
     Args:
       values: `[n]` ascending distinct ticks.
@@ -65,8 +66,8 @@ def fit_mixture(values: np.ndarray, counts: np.ndarray, *, shift: float) -> np.n
         joint = by_component + fitted.log_weights.numpy()
         member = np.exp(joint - joint.max(axis=1, keepdims=True))
         member /= member.sum(axis=1, keepdims=True)
-    logs = [fitted.log_weights, fitted.locations, mixture.raw_of(fitted.log_scales.numpy())]
-    return np.concatenate(logs).astype(np.float32)
+    scales = np.exp(fitted.log_scales.numpy())
+    return mixture.bias_of(fitted.log_weights.numpy(), fitted.locations.numpy(), scales, shift=shift)
 
 
 def _fit_members(mass: np.ndarray, places: np.ndarray, shift: float) -> mixture.Mixture:
@@ -77,8 +78,7 @@ def _fit_members(mass: np.ndarray, places: np.ndarray, shift: float) -> mixture.
     divisor = np.where(is_used, total, 1.0)
     locations = np.where(is_used, places @ mass / divisor, overall)
     variances = ((places[:, None] - locations) ** 2 * mass).sum(axis=0) / divisor
-    tick_width = np.log1p(1 / (shift * np.exp(locations)))  # of the tick that holds the location
-    narrowest = np.maximum(tick_width / 8, 2 * mixture.SMALLEST_SCALE)
+    narrowest = NARROWEST * mixture.smallest_scales(tf.constant(locations), shift).numpy()
     scales = np.where(is_used, np.maximum(np.sqrt(3 * variances) / np.pi, narrowest), spread)
     weights = np.maximum(total, LEAST_WEIGHT)
     return mixture.Mixture(*(tf.constant(v) for v in (np.log(weights / weights.sum()), locations, np.log(scales))))

@@ -71,18 +71,20 @@ def test_probability_spreads_over_the_ticks_below_a_half_and_beyond_the_last():
 
 def test_loss_and_gradient_are_finite_whatever_the_head_says():
     rng = np.random.default_rng(0)
-    extremes = np.array([-1e30, -1e4, -100, -20, -1, 0, 1, 20, 100, 1e4, 1e30], np.float32)
-    raw = tf.constant(rng.choice(extremes, (4000, WIDTH)))
+    extremes = np.array([-1e12, -1e4, -100, -20, -1, 0, 1, 20, 100, 1e4, 1e12], np.float32)
+    product = tf.constant(rng.choice(extremes, (4000, WIDTH)))
     ticks = tf.constant(rng.choice(EDGE_TICKS, 4000), tf.int32)
-    with tf.GradientTape() as tape:
-        tape.watch(raw)
-        output = mixture.output_of(raw)
-        nll = mixture.tick_nll(ticks, output, shift=3.0)
-    assert np.isfinite(nll.numpy()).all()
-    assert np.isfinite(tape.gradient(nll, raw).numpy()).all()
-    log_scales = mixture.Mixture.of(output).log_scales.numpy()
-    assert log_scales.min() == pytest.approx(np.log(mixture.SMALLEST_SCALE), abs=1e-5)
-    assert log_scales.max() == pytest.approx(mixture.LARGEST_LOG_SCALE, abs=1e-5)
+    for centre in (-1e4, 0.0, 300.0, 1e4):
+        bias = tf.constant(np.repeat([0.0, centre, 0.0], COMPONENTS).astype(np.float32))
+        with tf.GradientTape() as tape:
+            tape.watch([product, bias])
+            output = mixture.output_of(product, bias, shift=3.0)
+            nll = mixture.tick_nll(ticks, output, shift=3.0)
+        assert np.isfinite(nll.numpy()).all()
+        assert all(np.isfinite(gradient.numpy()).all() for gradient in tape.gradient(nll, [product, bias]))
+        log_scales = mixture.Mixture.of(output).log_scales.numpy()
+        assert log_scales.min() >= np.log(mixture.SMALLEST_SCALE) - 1e-5
+        assert log_scales.max() == pytest.approx(mixture.LARGEST_LOG_SCALE, abs=1e-5)
 
 
 @pytest.mark.parametrize("dtype, atol", [(np.float64, 1e-6), (np.float32, 2e-2)])
@@ -105,12 +107,23 @@ def test_gradient_is_the_slope(dtype, atol):
     np.testing.assert_allclose(tape.gradient(value, point).numpy(), slopes, atol=atol, rtol=1e-4)
 
 
-def test_raw_columns_of_scales_are_the_inverse_of_their_bounds():
-    log_scales = np.array([np.log(2e-4), -5.0, 0.0, 3.0])
-    raw = np.zeros(WIDTH, np.float32)
-    raw[2 * COMPONENTS : 2 * COMPONENTS + 4] = mixture.raw_of(log_scales)
-    output = mixture.output_of(tf.constant(raw)).numpy()
-    np.testing.assert_allclose(output[2 * COMPONENTS :][:4], log_scales, rtol=1e-4, atol=1e-6)
+def test_a_bias_says_what_it_was_made_of_and_a_product_moves_it_in_units_of_the_scale():
+    log_weights = np.log(np.arange(1, COMPONENTS + 1) / 136)
+    centres, scales = np.linspace(0, 8, COMPONENTS), np.geomspace(0.1, 3, COMPONENTS)
+    bias = tf.constant(mixture.bias_of(log_weights, centres, scales, shift=2.0))
+    product = np.zeros((2, WIDTH), np.float32)
+    product[1, COMPONENTS : 2 * COMPONENTS] = 1.5
+    still, moved = mixture.output_of(tf.constant(product), bias, shift=2.0).numpy()
+    np.testing.assert_allclose(still, np.concatenate([log_weights, centres, np.log(scales)]), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(moved[COMPONENTS : 2 * COMPONENTS], centres + 1.5 * scales, rtol=1e-5)
+
+
+@pytest.mark.parametrize("tick", [1, 24, 500])
+def test_the_narrowest_component_is_one_tick(tick):
+    centre = np.full(COMPONENTS, np.log1p(tick / 2.0))
+    bias = mixture.bias_of(np.zeros(COMPONENTS), centre, np.zeros(COMPONENTS), shift=2.0)
+    output = mixture.output_of(tf.zeros([1, WIDTH]), tf.constant(bias), shift=2.0).numpy()[0]
+    assert 0 < nll_of([tick], output, 2.0)[0] < 1e-3
 
 
 def test_the_likeliest_tick_at_the_components_locations():

@@ -133,7 +133,7 @@ def test_no_dropout_at_a_rate_of_zero():
 def test_an_mse_head_cannot_be_negative():
     field = make_table(timing_loss=MSE)["step"]
     raw = tf.constant([[-100.0], [-1.0], [0.0], [50.0]])
-    ticks = head_output(field, raw).numpy()
+    ticks = head_output(field, raw, tf.zeros([1])).numpy()
     np.testing.assert_allclose(ticks, field.scale * np.log1p(np.exp([-100.0, -1.0, 0.0, 50.0])), rtol=1e-6, atol=1e-6)
     assert (ticks >= 0).all()
     model = make_model(make_table(timing_loss=MSE))
