@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from trainer.pieces import Pieces
 
 PROGRAM = "python -m trainer.evaluate"
-TIMES = ("step", "duration")
 BASELINES = ("unigram", "bigram")
 RANGES = {"batch_size": (1, 65_536), "num_resamples": (100, 1_000_000), "rng_seed": (0, 2**63 - 1)}
 
@@ -119,14 +118,15 @@ def misfits(table: fields.FieldTable, info: dataset_info.DatasetInfo, split: str
     for field in table:
         unknown = field.unknown(values[field.name])
         if unknown.size:
-            found.append(f"does not know {field.name} {_some(unknown)}, which the {split} split holds")
+            found.append(f"does not know {field.name} {some(unknown)}, which the {split} split holds")
     others = values["program"][values["program"] != table.only_program]
     if table.only_program is not None and others.size:
-        found.append(f"knows only program {table.only_program}, but the {split} split holds program {_some(others)}")
+        found.append(f"knows only program {table.only_program}, but the {split} split holds program {some(others)}")
     return found
 
 
-def _some(values: np.ndarray) -> str:
+def some(values: np.ndarray) -> str:
+    """A few of them, and how many more."""
     shown = ", ".join(map(str, values[:5]))
     return shown if len(values) <= 5 else f"{shown} and {len(values) - 5} more"
 
@@ -175,16 +175,22 @@ def _baselines(root: str, info: dataset_info.DatasetInfo, split: str) -> list[Me
 
     if not info.splits["train"].num_notes:
         return []
-    table = fields.build_field_table(
-        {name: (info.histograms["train"][name].values, info.histograms["train"][name].counts) for name in TIMES},
-        programs=info.programs,
-        time_base=info.time_base,
-    )
+    table = dataset_table(info)
     costs = baselines.piece_costs(_load(root, info, "train", table), _load(root, info, split, table), table)
     return [
         Measured(name, {f"nll_{field}": column for field, column in by_field.items()})
         for name, by_field in costs.items()
     ]
+
+
+def dataset_table(info: dataset_info.DatasetInfo) -> fields.FieldTable:
+    """The fields of the dataset itself, with bins made for its training split, whatever those of the bundles are."""
+    train = info.histograms["train"]
+    return fields.build_field_table(
+        {name: (train[name].values, train[name].counts) for name in ("step", "duration")},
+        programs=info.programs,
+        time_base=info.time_base,
+    )
 
 
 def _measure(

@@ -6,7 +6,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 COLUMN = 17
-TOP_TITLES = {"top1": "likeliest", "top3": "3 likeliest", "top5": "5 likeliest"}
+TOP_TITLES = {
+    "top1": "the likeliest bin is the note's, %",
+    "top3": "the note's bin is among the 3 likeliest, %",
+    "top5": "the note's bin is among the 5 likeliest, %",
+}
 
 Figure = Mapping[str, Any]
 
@@ -25,14 +29,13 @@ def format_report(report: Mapping[str, Any]) -> str:
         "{:.3f}".format,
     )  # fmt: skip
     lines += _differences(report, fields, width)
-    lines += _accuracy(report, width)
-    times = [name for name in fields if any(name in row.get("error_milliseconds", {}) for row in report["models"])]
+    lines += _accuracy(report, fields, width)
     rows = [
-        (row["name"], _of(row, "error_milliseconds", times))
+        (row["name"], _of(row, "error_milliseconds", fields))
         for row in report["models"]
         if row.get("error_milliseconds")
     ]
-    lines += _section("mean error of the best guess, milliseconds", times, rows, width, "{:.1f}".format)
+    lines += _section("mean error of the best guess, milliseconds", fields, rows, width, "{:.1f}".format)
     lines += _calibration(report, fields, width)
     return "\n".join(lines)
 
@@ -67,8 +70,12 @@ def _section(
     width: int,
     show: Callable[[float], str],
 ) -> list[str]:
-    if not rows:
+    """A table without the columns that no row fills; nothing without rows."""
+    kept = [index for index, _ in enumerate(columns) if any(figures[index] is not None for _, figures in rows)]
+    if not kept:
         return []
+    columns = [columns[index] for index in kept]
+    rows = [(name, [figures[index] for index in kept]) for name, figures in rows]
     lines = ["", title, " " * width + "".join(f"{name:>{COLUMN}}" for name in columns)]
     for name, figures in rows:
         values = ["-" if figure is None else show(figure["value"]) for figure in figures]
@@ -90,7 +97,7 @@ def _differences(report: Mapping[str, Any], fields: Sequence[str], width: int) -
         figures = [row["nll"], *_of(row, "nll_by_field", fields), row["nll_per_second"]]
         rows.append((row["minus"] if sign < 0 else row["name"], [_signed(figure, sign) for figure in figures]))
     title = f"minus {first}, paired: nats a note; above 0 is worse than it"
-    return _section(title, ["all", *fields, "nats a second"], rows, width, "{:+.3f}".format)
+    return _section(title, ["all", *fields, "nats a second"], rows, width, "{:+z.3f}".format)
 
 
 def _signed(figure: Figure | None, sign: int) -> Figure | None:
@@ -99,16 +106,14 @@ def _signed(figure: Figure | None, sign: int) -> Figure | None:
     return {"value": -figure["value"], "low": -figure["high"], "high": -figure["low"]}
 
 
-def _accuracy(report: Mapping[str, Any], width: int) -> Iterator[str]:
-    names = list(dict.fromkeys(name for row in report["models"] for name in row.get("accuracy", {})))
+def _accuracy(report: Mapping[str, Any], fields: Sequence[str], width: int) -> Iterator[str]:
     for top, title in TOP_TITLES.items():
         rows = [
-            (row["name"], [row["accuracy"].get(name, {}).get(top) for name in names])
+            (row["name"], [row["accuracy"].get(name, {}).get(top) for name in fields])
             for row in report["models"]
             if "accuracy" in row
         ]
-        shown = f"the note's bin is among the {title}, %" if top != "top1" else "the likeliest bin is the note's, %"
-        yield from _section(shown, names, rows, width, lambda share: f"{100 * share:.1f}")
+        yield from _section(title, fields, rows, width, lambda share: f"{100 * share:.1f}")
 
 
 def _calibration(report: Mapping[str, Any], fields: Sequence[str], width: int) -> Iterator[str]:
