@@ -2,8 +2,8 @@
 
 RUN/checkpoints/      to go on from: at the start, at every validation, every few minutes, at a signal
 RUN/bundle/           the best model so far
-RUN/metrics.jsonl, tensorboard/, samples/      `trainer.monitor`, `trainer.samples`
 RUN/bad_batch.npz     the batch whose loss was not finite or exploded
+RUN/metrics.jsonl, tensorboard/, samples/      `trainer.monitor`, `trainer.samples`
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ import tensorflow as tf
 
 from midi_codec import command, storage
 from midi_codec.progress import Progress, progress
-from trainer import array_file, checkpoint, schedule
-from trainer import bundle as bundle_lib
+from trainer import schedule
 from trainer.batches import Batch, plan_epoch
 from trainer.config import RESTORE, TrainConfig
 from trainer.evaluation import Evaluation, Evaluator
@@ -29,13 +28,13 @@ from trainer.feed import Feed, Position
 from trainer.monitor import Monitor, Speed
 from trainer.pieces import Pieces
 from trainer.prior import start_from_unigram
+from trainer.run_files import RunFiles
 from trainer.run_state import Diverged, RunState
 from trainer.strategy import make_agreement, part_of
 from trainer.train_step import TrainStep
 
 CHECKPOINT_SECONDS = 300.0  # a lost node costs no more than this
 EXPLODED = 10.0  # times the first step's loss, or a nat an event if that is more
-BAD_BATCH = "bad_batch.npz"
 MOST_SKIPPED = 20  # batches; a run that would skip more has another fault
 PROFILED = range(5, 15)  # steps of a start: the first ones compile
 
@@ -84,8 +83,8 @@ class Run:
         self._evaluator = Evaluator(step.model, strategy, batch_size=config.batch_size)
         self._monitor, self._speed = Monitor(folder, is_chief=is_chief), Speed()
         self._saved, self._is_profiling = time.monotonic(), False
-        restored = self._restore()
-        self.state = RunState() if restored is None else restored
+        self._files = RunFiles(folder, is_chief=is_chief)
+        self.state = self._files.restore(step.variables) or RunState()
 
     def train(
         self, train: Pieces, validation: Pieces, *, stop: command.StopSignal, origin: dict[str, Any], fresh: bool
@@ -204,18 +203,13 @@ class Run:
             epoch=state.position.epoch,
         )
         windows = plan[state.position.batch]
-        ids = [train.piece_id[piece].decode() for piece in dict.fromkeys(windows.piece.tolist())]
-        path = storage.join(self._folder, BAD_BATCH)
-        if self._is_chief:
-            array_file.write(path, dataclasses.asdict(windows) | {"piece_id": train.piece_id[windows.piece]})
-        where = f"{bad}; its windows are in {path}, the first of piece {ids[0]}"
+        path = self._files.save_bad_batch(windows, train)
+        where = f"{bad}; its windows are in {path}, the first of piece {train.piece_id[windows.piece[0]].decode()}"
         if self.config.on_nan != RESTORE:
             raise Diverged(f"{where}; a lower --learning-rate may help, or --on-nan restore")
         if len(state.skipped) >= MOST_SKIPPED:
-            raise Diverged(
-                f"{where}; {MOST_SKIPPED} batches are left out already: a lower --learning-rate may help"
-            )
-        restored = self._restore()
+            raise Diverged(f"{where}; {MOST_SKIPPED} batches are left out already: a lower --learning-rate may help")
+        restored = self._files.restore(self._step.variables)
         assert restored is not None, "there is a checkpoint from the start on"
         skipped = [*state.skipped, [state.position.epoch, state.position.batch]]
         self.state = dataclasses.replace(restored, seconds=state.seconds, skipped=skipped)
@@ -251,7 +245,7 @@ class Run:
         state.deviations = evaluation.deviations
         if evaluation.nll < state.best_nll:
             state.best_nll, state.best_step, state.validations_since_best = evaluation.nll, state.step, 0
-            self._save_bundle(evaluation, origin)
+            self._files.save_bundle(self._step.model, evaluation, origin, step=state.step)
         else:
             state.validations_since_best += 1
         patience = self.config.patience
@@ -270,6 +264,7 @@ class Run:
             "seconds": round(state.seconds, 3),
             "train_loss": state.loss_sum / max(state.loss_events, 1),
             "validation_nll": evaluation.nll,
+            "validation_nll_per_second": evaluation.nll_per_second,
             **{f"validation_nll_{name}": nll for name, nll in evaluation.nll_by_field.items()},
             "learning_rate": self.learning_rate(),
             **{name: round(value, 4) for name, value in speed.items()},
@@ -301,36 +296,6 @@ class Run:
             tf.profiler.experimental.stop()
             self._is_profiling = False
 
-    def _restore(self) -> RunState | None:
-        restored = checkpoint.restore_latest(storage.join(self._folder, "checkpoints"), self._step.variables)
-        return None if restored is None else RunState.from_json(restored)
-
     def _save_checkpoint(self) -> None:
         self._saved = time.monotonic()
-        if self._is_chief:
-            folder = storage.join(self._folder, "checkpoints")
-            checkpoint.save(folder, self.state.step, self._step.variables, self.state.to_json())
-
-    def _save_bundle(self, evaluation: Evaluation, origin: dict[str, Any]) -> None:
-        if not self._is_chief:
-            return
-        measured = evaluation.to_json()
-        metrics = {
-            "validation_nll": measured["nll"],
-            "validation_nll_by_field": measured["nll_by_field"],
-            **{name: measured[name] for name in ("accuracy", "error_milliseconds", "num_notes")},
-            "step": self.state.step,
-            "baselines": origin["baselines"],
-        }
-        model = self._step.model
-        bundle_lib.save(
-            storage.join(self._folder, "bundle"),
-            bundle_lib.Bundle(
-                config=dataclasses.asdict(model.config),
-                fields=model.table,
-                dataset=origin["dataset"],
-                metrics=metrics,
-                deviations=evaluation.deviations,
-                weights=bundle_lib.get_weights(model),
-            ),
-        )
+        self._files.save_checkpoint(self._step.variables, self.state)

@@ -154,10 +154,9 @@ def _run(
 
     devices = strategy.make_strategy()
     stop.listen()  # with several workers TensorFlow puts a handler of its own on SIGTERM
-    replicas = devices.num_replicas_in_sync
+    replicas, is_chief = devices.num_replicas_in_sync, strategy.is_chief(devices)
     if config.batch_size % replicas:
         raise UserError(f"--batch-size is {config.batch_size}, want a multiple of the {replicas} replicas")
-    is_chief = strategy.is_chief(devices)
     if is_chief:
         run_folder.claim(folder, start.described)
         run_folder.note_start(folder, strategy=strategy.name_of(devices), replicas=replicas, devices=_devices())
@@ -172,17 +171,21 @@ def _run(
     )
     if start.bundle is not None:
         bundle_lib.set_weights(step.model, start.bundle.weights)
-    splits = {name: pieces.load_split(data, start.info, name, start.table) for name in ("train", "validation")}
-    scores = baselines.score_baselines(splits["train"], splits["validation"], start.table)
-    dataset = {"hash": start.info.hash, "time_base": start.info.time_base, "num_notes": splits["train"].num_notes}
-    origin = {
-        "dataset": dataset if start.bundle is None else {**dataset, "init_from": start.bundle.hash},
-        "baselines": {name: dataclasses.asdict(score) for name, score in scores.items()},
-    }
+    train, validation = (pieces.load_split(data, start.info, name, start.table) for name in ("train", "validation"))
+    scores = baselines.score_baselines(train, validation, start.table)
     hooks = Hooks(on_validation=hook, write_samples=_sampler(config, step, folder), profile=profile)
     run = Run(config, step, devices, folder=folder, is_chief=is_chief, hooks=hooks)
-    run.train(splits["train"], splits["validation"], stop=stop, origin=origin, fresh=start.bundle is None)
+    origin = _origin(start, train.num_notes, scores)
+    run.train(train, validation, stop=stop, origin=origin, fresh=start.bundle is None)
     return Outcome(run.state, is_chief=is_chief)
+
+
+def _origin(start: Start, num_notes: int, scores: Mapping[str, Any]) -> dict[str, Any]:
+    """What the bundle says of its dataset, the bundle it was made from, and the baselines."""
+    dataset = {"hash": start.info.hash, "time_base": start.info.time_base, "num_notes": num_notes}
+    if start.bundle is not None:
+        dataset["init_from"] = start.bundle.hash
+    return {"dataset": dataset, "baselines": {name: dataclasses.asdict(score) for name, score in scores.items()}}
 
 
 def _devices() -> list[str]:

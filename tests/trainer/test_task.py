@@ -161,7 +161,8 @@ def test_a_stop_within_a_validation_is_heard(data, finished, tmp_path, monkeypat
 
     saved = []
     StopAt(monkeypatch, evaluation, "share_out", at=1)
-    monkeypatch.setattr(loop.Run, "_save_bundle", lambda *a, f=loop.Run._save_bundle: (saved.append(1), f(*a))[1])
+    real = loop.RunFiles.save_bundle
+    monkeypatch.setattr(loop.RunFiles, "save_bundle", lambda *a, **k: (saved.append(1), real(*a, **k)))
     assert run(data, tmp_path) == command.INTERRUPTED
     assert not saved and not (tmp_path / "metrics.jsonl").exists()
     state = json.loads(last_checkpoint(tmp_path)["state"].tobytes())
