@@ -1,41 +1,24 @@
-"""The same weights on one device, on two and on four replicas, with clipping and dropout on."""
+"""The same weights on one device, on two and on four replicas, and of two processes, with clipping and dropout on."""
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.trainer.tiny import make_many, make_table
-from trainer.batches import WHOLE, Batch, Part
-from trainer.config import TrainConfig
-from trainer.feed import Feed, Position
-from trainer.pieces import stack_pieces
-from trainer.prior import start_from_unigram
-from trainer.strategy import part_of
+from tests.trainer.step_case import CONFIG, HELD_OUT, RATE, STEPS, TABLE, batches, run_steps, variables_of
 from trainer.train_step import TrainStep
 
-TABLE = make_table()
-CONFIG = TrainConfig(
-    units=16, layers=2, head_units=16, dropout=0.3, batch_size=8, window=16, clip_norm=0.1, transpose=0, velocity=0
-)
-PIECES = stack_pieces(make_many([30, 9, 12, 40, 5, 21]), TABLE)
-STEPS = 6
-# Sums in another order differ in the last bits of float32; Adam divides by the root of squares, which magnifies them.
-TOLERANCE = {"rtol": 1e-4, "atol": 2e-6}
-
-
-def batches(part: Part = WHOLE) -> list[Batch]:
-    start_bins = np.array([field.num_bins for field in TABLE], np.int32)
-    endless = Feed(PIECES, TABLE, CONFIG, start_bins=start_bins, position=Position(), part=part)
-    return [next(endless)[0] for _ in range(STEPS)]
-
-
-def run_steps(strategy: tf.distribute.Strategy):
-    """Losses, norms before clipping, and all variables after the steps."""
-    step = TrainStep(CONFIG, TABLE, strategy)
-    start_from_unigram(step.model, PIECES)
-    results = [step(batch, 1e-3) for batch in batches(part_of(strategy))]
-    losses, norms = np.array(results).T
-    return losses, norms, {variable.path: np.asarray(variable.value) for variable in step.variables}
+ROOT = Path(__file__).parents[2]
+WAIT_SECONDS = 240
+# Sums in another order differ in the last bits of float32; Adam divides by the root of squares, which could magnify them.
+TOLERANCE = {"rtol": 1e-5, "atol": 1e-6}
 
 
 @pytest.fixture(scope="module")
@@ -43,18 +26,33 @@ def one_device():
     return run_steps(tf.distribute.OneDeviceStrategy("/cpu:0"))
 
 
+def assert_same(got: dict[str, np.ndarray], want: dict[str, np.ndarray]) -> None:
+    np.testing.assert_allclose(got["losses"], want["losses"], rtol=1e-5)
+    np.testing.assert_allclose(got["norms"], want["norms"], rtol=1e-4)
+    np.testing.assert_allclose(got["nll"], want["nll"], rtol=1e-5)
+    assert got["num_notes"] == want["num_notes"]
+    assert variables_of(got).keys() == variables_of(want).keys()
+    for name, array in variables_of(want).items():
+        np.testing.assert_allclose(got[name], array, **TOLERANCE, err_msg=name)
+
+
 def test_the_case_is_a_hard_one(one_device):
-    """Windows are missing in a last batch, replicas hold unequal numbers of events, and clipping is at work."""
+    """Batches are short, of other lengths, and shared unequally; clipping is at work; the weights move."""
     made = batches()
-    rows = [int((batch.is_note.sum(axis=1) + batch.is_end.sum(axis=1) > 0).sum()) for batch in made]
-    assert min(rows) < CONFIG.batch_size == max(rows)
-    halves = [
-        [(batch.is_note + batch.is_end)[rows].sum() for rows in np.split(np.arange(len(batch.bins)), 2)]
-        for batch in made
-        if len(batch.bins) == 8
-    ]
+    assert {len(batch.bins) for batch in made} > {CONFIG.batch_size}
+    assert any(len(batch.bins) % 2 for batch in made), "no batch needs an empty row to fill two replicas"
+    assert len({batch.bins.shape[1] for batch in made}) > 1
+    full = [batch for batch in made if len(batch.bins) == CONFIG.batch_size]
+    halves = [(batch.is_note + batch.is_end).reshape(2, -1).sum(axis=1) for batch in full]
     assert any(left != right for left, right in halves)
-    assert one_device[1].min() > CONFIG.clip_norm
+    assert one_device["norms"].min() > CONFIG.clip_norm
+    assert len({batch.step_key.tobytes() for batch in made}) == STEPS
+    assert one_device["losses"][-1] / made[-1].num_events < one_device["losses"][0] / made[0].num_events
+
+
+def test_every_event_counts_once(one_device):
+    assert one_device["own_events"].tolist() == [batch.num_events for batch in batches()]
+    assert one_device["num_notes"] == HELD_OUT.num_notes
 
 
 # A process's collectives keep to one number of devices, so four replicas are reduced on one of them.
@@ -66,18 +64,68 @@ def test_replicas_change_nothing(one_device, replicas):
     devices = [f"CPU:{index}" for index in range(replicas)]
     strategy = tf.distribute.MirroredStrategy(devices, cross_device_ops=CROSS_DEVICE[replicas])
     assert strategy.num_replicas_in_sync == replicas
-    losses, norms, variables = run_steps(strategy)
-    np.testing.assert_allclose(losses, one_device[0], rtol=1e-5)
-    np.testing.assert_allclose(norms, one_device[1], rtol=1e-4)
-    for (path, got), (_, want) in zip(variables.items(), one_device[2].items(), strict=True):
-        np.testing.assert_allclose(got, want, **TOLERANCE, err_msg=path)
+    assert_same(run_steps(strategy), one_device)
+
+
+def free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+@pytest.mark.slow
+def test_processes_change_nothing(one_device, tmp_path):
+    """Two workers: the same weights in both, to the bit, and those of one device; each has rows of its own."""
+    addresses = [f"127.0.0.1:{port}" for port in free_ports(2)]
+    workers = []
+    for index in range(2):
+        config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
+        environment = {**os.environ, "TF_CONFIG": json.dumps(config), "CUDA_VISIBLE_DEVICES": ""}
+        command = [sys.executable, "-m", "tests.trainer.step_case", str(tmp_path / f"{index}.npz")]
+        workers.append(
+            subprocess.Popen(
+                command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            )
+        )
+    try:
+        for worker in workers:
+            output, _ = worker.communicate(timeout=WAIT_SECONDS)
+            assert worker.returncode == 0, output[-4000:]
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.wait()
+    first, second = (dict(np.load(tmp_path / f"{index}.npz")) for index in range(2))
+    for name in first.keys() - {"own_events"}:
+        assert (first[name] == second[name]).all(), name
+    assert_same(first, one_device)
+    own = [first["own_events"], second["own_events"]]
+    assert (own[0] + own[1] == one_device["own_events"]).all()
+    assert all(events.sum() > 0 for events in own)
 
 
 def test_the_same_steps_give_the_same_bits(one_device):
-    losses, _, variables = run_steps(tf.distribute.OneDeviceStrategy("/cpu:0"))
-    assert losses.tolist() == one_device[0].tolist()
-    for got, want in zip(variables.values(), one_device[2].values(), strict=True):
-        assert (got == want).all()
+    again = run_steps(tf.distribute.OneDeviceStrategy("/cpu:0"))
+    for name, want in one_device.items():
+        assert (again[name] == want).all(), name
+
+
+def test_a_step_is_the_same_whatever_came_before(one_device):
+    """One trace serves batches of every size, so that a run that goes on rounds as one that was not stopped."""
+    step = TrainStep(CONFIG, TABLE, tf.distribute.OneDeviceStrategy("/cpu:0"))
+    initial = [np.asarray(variable.value) for variable in step.variables]
+    made = batches()
+    results = []
+    for order in ([0], [1, 2, 0]):
+        for index in order:
+            for variable, value in zip(step.variables, initial, strict=True):
+                variable.assign(value)
+            result = step(made[index], RATE)
+        results.append([result, *(np.asarray(variable.value) for variable in step.variables)])
+    for first, second in zip(*results, strict=True):
+        np.testing.assert_array_equal(first, second)
 
 
 def test_a_step_is_adam_on_the_clipped_mean_gradient():
@@ -90,7 +138,13 @@ def test_a_step_is_adam_on_the_clipped_mean_gradient():
     model = step.model
     before = [np.asarray(variable.value) for variable in model.trainable_variables]
     with tf.GradientTape() as tape:
-        outputs, _ = model(tensors["previous"], tensors["bins"], model.zero_state(len(batch.bins)), tensors["dropout_keys"])
+        outputs, _ = model(
+            tensors["previous"],
+            tensors["bins"],
+            model.zero_state(len(batch.bins)),
+            tensors["dropout_keys"],
+            tensors["step_key"],
+        )
         losses = field_losses(TABLE, outputs, tensors)
         loss = tf.add_n([tf.reduce_sum(one) for one in losses.values()]) / batch.num_events
     gradients = [

@@ -1,0 +1,79 @@
+"""The same steps under any strategy: what test_train_step compares, and what a worker of its own process runs.
+
+python -m tests.trainer.step_case RESULT.npz     under the strategy that TF_CONFIG says
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import sys
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tests.trainer.tiny import make_many, make_table
+from trainer.batches import WHOLE, Batch, Part
+from trainer.config import TrainConfig
+from trainer.evaluation import Evaluator
+from trainer.feed import Feed, Position
+from trainer.pieces import stack_pieces
+from trainer.prior import start_from_unigram
+from trainer.strategy import make_strategy, part_of
+from trainer.train_step import TrainStep
+
+TABLE = make_table()
+CONFIG = TrainConfig(
+    units=16,
+    layers=2,
+    head_units=16,
+    layer_norm=True,
+    residual=True,
+    tied_embeddings=True,
+    dropout=0.3,
+    recurrent_dropout=0.2,
+    embedding_dropout=0.1,
+    batch_size=8,
+    window=16,
+    clip_norm=0.1,
+    transpose=0,
+    velocity=0,
+    tempo=0.1,
+)
+PIECES = stack_pieces(make_many([30, 9, 12, 40, 5, 21]), TABLE)
+HELD_OUT = stack_pieces(make_many([17, 40, 3]), TABLE)
+STEPS = 24
+RATE = 1e-3
+
+
+def batches(part: Part = WHOLE) -> list[Batch]:
+    with contextlib.closing(
+        Feed(PIECES, TABLE, CONFIG, start_bins=TABLE.start_bins, position=Position(), part=part)
+    ) as endless:
+        return [batch for batch, _ in itertools.islice(endless, STEPS)]
+
+
+def run_steps(strategy: tf.distribute.Strategy) -> dict[str, np.ndarray]:
+    """`losses`, `norms` before clipping, and `own_events` a step; `nll` of held-out pieces; all variables by number."""
+    step = TrainStep(CONFIG, TABLE, strategy)
+    start_from_unigram(step.model, PIECES)
+    made = batches(part_of(strategy))
+    losses, norms = np.array([step(batch, RATE) for batch in made]).T
+    evaluation = Evaluator(step.model, strategy, batch_size=4).evaluate(HELD_OUT)
+    return {
+        "losses": losses,
+        "norms": norms,
+        "own_events": np.array([batch.is_note.sum() + batch.is_end.sum() for batch in made], np.int64),
+        "nll": np.array([evaluation.nll_by_field[name] for name in TABLE.names]),
+        "num_notes": np.array(evaluation.num_notes),
+        **{f"variable {number}": np.asarray(variable.value) for number, variable in enumerate(step.variables)},
+    }
+
+
+def variables_of(results: dict[str, Any]) -> dict[str, np.ndarray]:
+    return {name: array for name, array in results.items() if name.startswith("variable ")}
+
+
+if __name__ == "__main__":
+    np.savez(sys.argv[1], **run_steps(make_strategy()))
