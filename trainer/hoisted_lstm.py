@@ -2,18 +2,28 @@
 
 Keras multiplies the inputs step by step and lets autodiff unroll the loop; here the input product of all steps is one
 large product, and the gradient is written out: the weights' gradients are one large product each.
+
+The batch is cut in two parts, which TensorFlow runs at the same time: the element-wise operations of a step are too
+small to be shared out among threads, and each part's fill the pauses of the other's. What the loops keep for the
+gradient stays in the lists they write: stacked, it would be copied once more.
 """
 
 from __future__ import annotations
 
+import functools
+import pathlib
+
 import tensorflow as tf
 
+NUM_PARTS = 2
+PADDING = 16  # columns more than 4 units: rows a power of two apart fall on the same lines of the cache
 
-def hoisted_lstm(x, h0, c0, kernel, recurrent_kernel, bias, *, precision):
-    """An LSTM over a sequence, time first.
+
+def hoisted_lstm(sequences, h0, c0, kernel, recurrent_kernel, bias, *, precision):
+    """An LSTM over a batch of sequences.
 
     Args:
-      x: `[time, batch, features]`.
+      sequences: `[batch, time, features]`.
       h0, c0: `[batch, units]`.
       kernel: `[features, 4 units]`, gates in Keras's order i, f, g, o.
       recurrent_kernel: `[units, 4 units]`.
@@ -21,96 +31,132 @@ def hoisted_lstm(x, h0, c0, kernel, recurrent_kernel, bias, *, precision):
       precision: of the products' operands, float32 or bfloat16.
 
     Returns:
-      outputs `[time, batch, units]`, last h and last c `[batch, units]`.
+      outputs `[batch, time, units]`, last h and last c `[batch, units]`, all float32.
     """
-    return _with_gradient(_products(precision))(x, h0, c0, kernel, recurrent_kernel, bias)
+    operand = operand_rounding(precision)
+    num_rows = tf.shape(sequences)[0]
+    sizes = [num_rows // NUM_PARTS] * (NUM_PARTS - 1)
+    sizes = tf.stack([*sizes, num_rows - sum(sizes)])
+    parts = []
+    for x, h, c in zip(*(tf.split(value, sizes, num=NUM_PARTS) for value in (sequences, h0, c0)), strict=True):
+        x = tf.ensure_shape(x, [None, None, kernel.shape[0]])
+        outputs, h, c = _part(operand)(tf.transpose(x, [1, 0, 2]), h, c, kernel, recurrent_kernel, bias)
+        parts.append((tf.transpose(outputs, [1, 0, 2]), h, c))
+    return tuple(tf.concat(values, axis=0) for values in zip(*parts, strict=True))
 
 
-def _products(precision):
-    """`tf.matmul` of float32 to float32, whose operands are rounded to `precision` before."""
+def operand_rounding(precision):
+    """What a product does to its operands: nothing, or round them to bfloat16.
 
-    def product(a, b, **transposes):
-        if precision == "float32":
-            return tf.matmul(a, b, **transposes)
-        return tf.cast(tf.matmul(tf.cast(a, precision), tf.cast(b, precision), **transposes), tf.float32)
+    Where the processor multiplies bfloat16 no faster than float32 (no AMX), rounded values go back to float32: the
+    same products, summed up no less exactly, in less time.
+    """
+    if precision == "float32":
+        return lambda value: value
+    if multiplies_bfloat16():
+        return lambda value: tf.cast(value, tf.bfloat16)
+    return lambda value: tf.cast(tf.cast(value, tf.bfloat16), tf.float32)
 
-    return product
+
+@functools.cache
+def multiplies_bfloat16() -> bool:
+    """Whether this processor has tiles that multiply bfloat16 (AMX), by what Linux says of it."""
+    description = pathlib.Path("/proc/cpuinfo")
+    return description.exists() and "amx_bf16" in description.read_text(encoding="utf-8").split()
 
 
-def _with_gradient(product):
+def _product(a, b, **transposes):
+    """Of two operands, in float32."""
+    return tf.cast(tf.matmul(a, b, **transposes), tf.float32)
+
+
+def _part(operand):
+    """The layer for some rows of the batch, time first, with its gradient."""
+
     @tf.custom_gradient
     def layer(x, h0, c0, kernel, recurrent_kernel, bias):
         units = recurrent_kernel.shape[0]
-        steps, batch = tf.shape(x)[0], tf.shape(x)[1]
-        flat_x = tf.reshape(x, [steps * batch, kernel.shape[0]])
-        inputs = tf.reshape(product(flat_x, kernel) + bias, [steps, batch, 4 * units])
-        outputs, cells, gates = _forward_loop(inputs, h0, c0, recurrent_kernel, product)
+        steps, rows = tf.shape(x)[0], tf.shape(x)[1]
+        flat_x = operand(tf.reshape(x, [-1, kernel.shape[0]]))
+        padding = [[0, 0], [0, PADDING]]
+        inputs = _product(flat_x, operand(tf.pad(kernel, padding))) + tf.pad(bias, padding[1:])
+        inputs = tf.reshape(inputs, [steps, rows, 4 * units + PADDING])
+        outputs, h, c, saved = _forward_loop(inputs, h0, c0, operand(tf.pad(recurrent_kernel, padding)), operand)
 
         def gradient(d_outputs, d_h, d_c):
-            previous_cells = tf.concat([c0[None], cells[:-1]], axis=0)
-            previous_outputs = tf.concat([h0[None], outputs[:-1]], axis=0)
-            d_sums, d_h0, d_c0 = _backward_loop(
-                d_outputs, d_h, d_c, cells, previous_cells, gates, tf.transpose(recurrent_kernel), product
-            )
-            flat_d = tf.reshape(d_sums, [steps * batch, 4 * units])
-            d_x = tf.reshape(product(flat_d, kernel, transpose_b=True), tf.shape(x))
-            d_kernel = product(flat_x, flat_d, transpose_a=True)
-            d_recurrent = product(tf.reshape(previous_outputs, [steps * batch, units]), flat_d, transpose_a=True)
-            return d_x, d_h0, d_c0, d_kernel, d_recurrent, tf.reduce_sum(flat_d, axis=0)
+            transposed = operand(tf.transpose(recurrent_kernel))
+            sums, d_h0, d_c0 = _backward_loop(d_outputs, d_h, d_c, c, saved, transposed, operand)
+            flat = tf.reshape(sums, [-1, 4 * units])
+            d_x = tf.reshape(_product(flat, operand(kernel), transpose_b=True), tf.shape(x))
+            d_kernel = _product(flat_x, flat, transpose_a=True)
+            before = operand(tf.reshape(outputs[:-1], [-1, units]))
+            d_recurrent = _product(before, flat[rows:], transpose_a=True)
+            d_recurrent += _product(operand(h0), flat[:rows], transpose_a=True)
+            d_bias = _column_sums(tf.cast(sums, tf.float32))
+            return d_x, d_h0, d_c0, d_kernel, d_recurrent, d_bias
 
-        return (outputs, outputs[-1], cells[-1]), gradient
+        return (outputs, h, c), gradient
 
     return layer
 
 
-def _array(steps: tf.Tensor, width: int) -> tf.TensorArray:
-    return tf.TensorArray(tf.float32, steps, element_shape=[None, width])
+def _column_sums(values):
+    """Over the first two axes, one by one: TensorFlow's sum of few columns over many rows takes three times as long."""
+    rows, columns = tf.shape(values)[1], values.shape[2]
+    by_row = tf.reduce_sum(tf.reshape(values, [-1, rows * columns]), axis=0)
+    return tf.reduce_sum(tf.reshape(by_row, [rows, columns]), axis=0)
 
 
-def _forward_loop(inputs, h0, c0, recurrent_kernel, product):
-    """Outputs and cells `[time, batch, units]`, activated gates `[time, batch, 4 units]`."""
+def _list(steps: tf.Tensor, width: int, dtype=tf.float32) -> tf.TensorArray:
+    return tf.TensorArray(dtype, steps, element_shape=[None, width], clear_after_read=False)
+
+
+def _forward_loop(inputs, h0, c0, recurrent_kernel, operand):
+    """Outputs `[time, rows, units]`, last h and c, and lists of what each step had: c before, i with f, g, o."""
     units = recurrent_kernel.shape[0]
     steps = tf.shape(inputs)[0]
 
-    def body(t, h, c, outputs, cells, gates):
-        sums = inputs[t] + product(h, recurrent_kernel)  # [batch, 4 units]
+    def body(t, h, c, outputs, cells, i_fs, gs, os):
+        sums = inputs[t] + _product(operand(h), recurrent_kernel)  # [rows, 4 units + PADDING]
         i_f = tf.sigmoid(sums[:, : 2 * units])
         g = tf.tanh(sums[:, 2 * units : 3 * units])
-        o = tf.sigmoid(sums[:, 3 * units :])
-        c = i_f[:, units:] * c + i_f[:, :units] * g
-        h = o * tf.tanh(c)
-        gate = tf.concat([i_f, g, o], axis=1)
-        return t + 1, h, c, outputs.write(t, h), cells.write(t, c), gates.write(t, gate)
+        o = tf.sigmoid(sums[:, 3 * units : 4 * units])
+        new_c = i_f[:, units:] * c + i_f[:, :units] * g
+        h = o * tf.tanh(new_c)
+        lists = (outputs.write(t, h), cells.write(t, c), i_fs.write(t, i_f), gs.write(t, g), os.write(t, o))
+        return t + 1, h, new_c, *lists
 
-    state = (0, h0, c0, _array(steps, units), _array(steps, units), _array(steps, 4 * units))
-    _, _, _, outputs, cells, gates = tf.while_loop(
+    widths = (units, units, 2 * units, units, units)
+    state = (0, h0, c0, *(_list(steps, width) for width in widths))
+    _, h, c, outputs, *saved = tf.while_loop(
         lambda t, *_: t < steps, body, state, parallel_iterations=1, maximum_iterations=steps
     )
-    return outputs.stack(), cells.stack(), gates.stack()
+    return outputs.stack(), h, c, saved
 
 
-def _backward_loop(d_outputs, d_h, d_c, cells, previous_cells, gates, recurrent_kernel_t, product):
-    """Gradients of the gates' sums `[time, batch, 4 units]`, of h0 and of c0.
+def _backward_loop(d_outputs, d_h, d_c, c, saved, recurrent_kernel_t, operand):
+    """Gradients of the gates' sums `[time, rows, 4 units]`, as an operand, of h0 and of c0.
 
     The gates' derivatives are made step by step, though none depends on the next: a step's arrays stay in the cache,
     those of all steps would go through memory once an operation.
     """
-    steps = tf.shape(cells)[0]
+    steps, units = tf.shape(d_outputs)[0], d_h.shape[1]
+    cells, i_fs, gs, os = saved
 
-    def body(t, dh, dc, sums):
-        i, f, g, o = tf.split(gates[t], 4, axis=1)
-        tanh_c = tf.tanh(cells[t])
-        dh = dh + d_outputs[t]
-        dc = dc + dh * o * (1 - tanh_c * tanh_c)
-        d_gates = [
-            dc * g * i * (1 - i),
-            dc * previous_cells[t] * f * (1 - f),
-            dc * i * (1 - g * g),
-            dh * tanh_c * o * (1 - o),
-        ]
-        d_sum = tf.concat(d_gates, axis=1)
-        return t - 1, product(d_sum, recurrent_kernel_t), dc * f, sums.write(t, d_sum)
+    def body(t, dh, dc, c, sums):
+        i_f, g, o, tanh_c = i_fs.read(t), gs.read(t), os.read(t), tf.tanh(c)
+        i, f, before = i_f[:, :units], i_f[:, units:], cells.read(t)
+        through_o = (dh + d_outputs[t]) * o
+        d_o = through_o * tanh_c
+        dc = dc + (through_o - d_o * tanh_c)
+        dc_i, dc_f = dc * i, dc * f
+        d_i, d_f = dc_i * g, dc_f * before
+        d_sum = operand(tf.concat([d_i - d_i * i, d_f - d_f * f, dc_i - d_i * g, d_o - d_o * o], axis=1))
+        return t - 1, _product(d_sum, recurrent_kernel_t), dc_f, before, sums.write(t, d_sum)
 
-    state = (steps - 1, d_h, d_c, _array(steps, recurrent_kernel_t.shape[0]))
-    _, dh, dc, sums = tf.while_loop(lambda t, *_: t >= 0, body, state, parallel_iterations=1, maximum_iterations=steps)
+    sums = _list(steps, 4 * units, recurrent_kernel_t.dtype)
+    state = (steps - 1, d_h, d_c, c, sums)
+    _, dh, dc, _, sums = tf.while_loop(
+        lambda t, *_: t >= 0, body, state, parallel_iterations=1, maximum_iterations=steps
+    )
     return sums.stack(), dh, dc

@@ -53,8 +53,7 @@ class LSTM(keras.layers.LSTM):
         weights = [tf.convert_to_tensor(w) for w in (self.cell.kernel, recurrent_kernel, self.cell.bias)]
         if kernels_in_use() == CUDNN:
             return cudnn_lstm(sequences, h0, c0, *weights, precision=self.precision)
-        outputs, h, c = hoisted_lstm(tf.transpose(sequences, [1, 0, 2]), h0, c0, *weights, precision=self.precision)
-        return tf.transpose(outputs, [1, 0, 2]), h, c
+        return hoisted_lstm(sequences, h0, c0, *weights, precision=self.precision)
 
 
 def kernels_in_use() -> str:
