@@ -7,12 +7,9 @@ import tensorflow as tf
 
 from midi_codec.fields import CATEGORICAL, MAX_TICK, MIXTURE, MSE, build_field_table
 from midi_codec.notes import BEATS
-from tests.trainer.tiny import make_many, make_table
+from tests.trainer.tiny import make_table
 from trainer import bundle
-from trainer.batches import Windows, make_batch
 from trainer.model import HeadOutputs, ModelConfig, NoteModel, field_losses, head_output, logit_mask, tied_kernel
-from trainer.pieces import stack_pieces
-from trainer.prior import inverse_softplus, start_from_unigram
 
 PROGRAMS = (0, 128)
 
@@ -299,31 +296,6 @@ def test_losses_written_out():
     np.testing.assert_allclose(losses["velocity"], [np.log(2), np.log(2), 0, 0], rtol=1e-6)
     want = [-np.log(0.5 * 0.8), -np.log(0.25 * 0.8), -np.log(0.2), 0]
     np.testing.assert_allclose(losses["pitch"], want, rtol=1e-6)
-
-
-@pytest.mark.parametrize("timing_loss", [CATEGORICAL, MSE])
-def test_a_new_model_starts_from_the_unigram(timing_loss):
-    model = make_model(make_table(timing_loss=timing_loss), layers=1)
-    for variable in [*model.output_kernels, model.head_kernel]:
-        variable.assign(np.zeros(variable.shape))
-    notes = make_many([6, 9])
-    pieces = stack_pieces(notes, model.table)
-    start_from_unigram(model, pieces)
-    windows = Windows(np.array([0, 1]), np.zeros(2, np.int64), pieces.num_events)
-    batch = make_batch(pieces, windows, table=model.table, batch_size=2, start_bins=model.start_bins)
-    outputs, _ = model(batch.previous, batch.bins, model.zero_state(2))
-    assert tf.sigmoid(outputs.end_logit).numpy().ravel()[0] == pytest.approx(2 / 17, rel=1e-5)
-    pitches = np.concatenate([piece.pitch for piece in notes])
-    counts = np.array([(pitches == pitch).sum() + 1 for pitch in (60, 62, 65)])
-    np.testing.assert_allclose(tf.nn.softmax(outputs.fields["pitch"]).numpy()[0, 0, :3], counts / 18, rtol=1e-5)
-    durations = np.concatenate([piece.duration for piece in notes])
-    if timing_loss == MSE:
-        assert outputs.fields["duration"].numpy()[0, 0] == pytest.approx(durations.mean(), rel=1e-5)
-
-
-@pytest.mark.parametrize("value", [1e-3, 1.0, 40.0])
-def test_inverse_softplus(value):
-    assert np.log1p(np.exp(inverse_softplus(value))) == pytest.approx(value, rel=1e-9)
 
 
 def test_the_longest_time_has_a_loss(model):
