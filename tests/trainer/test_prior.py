@@ -35,6 +35,11 @@ def test_a_new_model_starts_from_the_unigram(timing_loss):
         assert nll.mean() == pytest.approx(-np.log(shares).mean(), abs=0.05)
 
 
+@pytest.mark.parametrize("value", [1e-3, 1.0, 40.0])
+def test_inverse_softplus(value):
+    assert np.log1p(np.exp(inverse_softplus(value))) == pytest.approx(value, rel=1e-9)
+
+
 def fitted_nll(values: np.ndarray, counts: np.ndarray, *, shift: float) -> float:
     """Mean nats of a histogram under the mixture fitted to it."""
     bias = fit_mixture(values, counts, shift=shift)
