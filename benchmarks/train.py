@@ -3,19 +3,21 @@
     python -m benchmarks.train
 
 A stack of LSTM layers on float32 inputs that want a gradient too, so that everyone multiplies the same: forward, mean
-of squares of the outputs, backward; the `_adam` cases apply an optimizer step as well. `product` is the whole training
-step of `trainer.task` on batches already made: embeddings, dropout, the same layers, heads, losses, clipping, Adam.
+of squares of the outputs, backward; the `_adam` cases apply an optimizer step as well. In bfloat16 the operands of the
+products are rounded, PyTorch's by autocast. `product` is the whole training step of `trainer.task` on batches already
+made: embeddings, dropout, the same layers, heads, losses, clipping, Adam.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import itertools
 import os
 import pathlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 if not __package__:  # run as a file: the rooms lie one folder up
@@ -24,7 +26,7 @@ if not __package__:  # run as a file: the rooms lie one folder up
 from benchmarks import machine, synthetic
 from benchmarks.gemm import gemm_case, shares_of_limit
 from benchmarks.peer_process import PeerProcess, peers_installed
-from benchmarks.rounds import Case, measure, print_report, timed
+from benchmarks.rounds import Case, Rate, measure, print_report, timed
 from midi_codec import command
 
 SIZE = {"units": 512, "layers": 2, "batch": 64, "time": 128}
@@ -32,12 +34,17 @@ QUICK_SIZE = {"units": 32, "layers": 2, "batch": 16, "time": 16}
 NUM_ROUNDS = 9
 NUM_BATCHES = 4  # of the product's step, taken in turns
 LEARNING_RATE = 1e-9  # rounds must not change what is computed: no weight may grow to infinity or to denormals
+PRECISIONS = ("float32", "bfloat16")
 PAIRS = [
     ("ours_float32", "pytorch_float32"),
     ("ours_float32", "keras"),
     ("ours_float32_adam", "pytorch_float32_adam"),
     ("ours_float32_adam", "keras_adam"),
+    ("ours_bfloat16", "pytorch_bfloat16"),
+    ("ours_bfloat16_adam", "pytorch_bfloat16_adam"),
+    ("ours_bfloat16", "ours_float32"),
     ("product_float32", "pytorch_float32_adam"),
+    ("product_bfloat16", "pytorch_bfloat16_adam"),
 ]
 
 
@@ -52,24 +59,41 @@ def main(argv: Sequence[str]) -> int:
     versions: dict[str, str] = {}
     with contextlib.ExitStack() as stack:
         with_peers = peers_installed(required=not args.quick)
-        cases = [*stack_cases(size), product_case(size), gemm_case("float32")]
+        cases = stack_cases(size)
+        for precision in PRECISIONS:
+            cases += [product_case(size, precision), gemm_case(precision)]
         if with_peers:
             peer = stack.enter_context(PeerProcess("train", size))
             versions = peer.versions
-            for name in ("pytorch_float32", "pytorch_float32_adam"):
-                cases.append(cases[0].of_peer(name, peer.seconds))
-            for name in ("gemm_pytorch_float32", "gemm_numpy_float32"):
-                cases.append(gemm_case("float32").of_peer(name, peer.seconds))
+            cases += peer_cases(cases[0], peer)
         rates = measure(cases, num_rounds=1 if args.quick else NUM_ROUNDS)
-    flops = dict.fromkeys(("ours_float32", "keras", "pytorch_float32"), flops_of_a_note(size))
     print_report(
         "train",
         rates,
         pairs=PAIRS,
-        of_limit=shares_of_limit(rates, flops, "float32"),
+        of_limit=of_limits(rates, size),
         machine=machine.describe(["tensorflow", "keras", "numpy"], versions),
     )
     return command.OK
+
+
+def peer_cases(ours: Case, peer: PeerProcess) -> list[Case]:
+    """PyTorch's steps, and the products of PyTorch and NumPy."""
+    steps = [f"pytorch_{precision}{suffix}" for precision in PRECISIONS for suffix in ("", "_adam")]
+    products = ["gemm_pytorch_float32", "gemm_numpy_float32", "gemm_pytorch_bfloat16"]
+    return [
+        *(ours.of_peer(name, peer.seconds) for name in steps),
+        *(gemm_case(name.rpartition("_")[2]).of_peer(name, peer.seconds) for name in products),
+    ]
+
+
+def of_limits(rates: Mapping[str, Rate], size: dict[str, int]) -> dict[str, float]:
+    """Shares of the GEMM rate of a case's own precision."""
+    found: dict[str, float] = {}
+    for precision in PRECISIONS:
+        names = [f"ours_{precision}", f"pytorch_{precision}", *(["keras"] if precision == "float32" else [])]
+        found |= shares_of_limit(rates, dict.fromkeys(names, flops_of_a_note(size)), precision)
+    return found
 
 
 def flops_of_a_note(size: dict[str, int]) -> float:
@@ -78,17 +102,15 @@ def flops_of_a_note(size: dict[str, int]) -> float:
 
 
 def stack_cases(size: dict[str, int]) -> list[Case]:
-    """Our layer and Keras's, each without and with the optimizer's step."""
+    """Our layer in both precisions and Keras's, each without and with the optimizer's step."""
     import keras
 
     from trainer.lstm import LSTM
 
-    def ours(units: int) -> Any:
-        return LSTM(units)
-
     def theirs(units: int) -> Any:
         return keras.layers.LSTM(units, return_sequences=True, return_state=True)
 
+    makers = {f"ours_{precision}": functools.partial(LSTM, precision=precision) for precision in PRECISIONS}
     return [
         Case(
             f"{name}_adam" if with_optimizer else name,
@@ -96,7 +118,7 @@ def stack_cases(size: dict[str, int]) -> list[Case]:
             size["batch"] * size["time"],
             "notes",
         )
-        for name, make_layer in (("ours_float32", ours), ("keras", theirs))
+        for name, make_layer in (makers | {"keras": theirs}).items()
         for with_optimizer in (False, True)
     ]
 
@@ -132,8 +154,8 @@ def make_step(make_layer: Callable[[int], Any], size: dict[str, int], *, with_op
     return lambda: step()[0].numpy()
 
 
-def product_case(size: dict[str, int]) -> Case:
-    """The training step of `trainer.task` with its defaults for all but the size."""
+def product_case(size: dict[str, int], precision: str) -> Case:
+    """The training step of `trainer.task` with its defaults for all but size and precision."""
     from trainer.augmentation import Augmentation
     from trainer.batches import keyed_rng, make_batch, plan_epoch
     from trainer.config import TrainConfig
@@ -142,7 +164,7 @@ def product_case(size: dict[str, int]) -> Case:
     from trainer.train_step import TrainStep
 
     batch, time = size["batch"], size["time"]
-    config = TrainConfig(units=size["units"], layers=size["layers"], batch_size=batch, window=time)
+    config = TrainConfig(units=size["units"], layers=size["layers"], batch_size=batch, window=time, precision=precision)
     table = synthetic.make_table()
     step = TrainStep(config, table, make_strategy())
     pieces = stack_pieces([synthetic.make_notes(key, batch * time // 4) for key in range(4 * NUM_BATCHES + 4)], table)
@@ -161,7 +183,7 @@ def product_case(size: dict[str, int]) -> Case:
         )
         for number, windows in enumerate(full)
     )
-    return Case("product_float32", timed(lambda: step(next(batches), LEARNING_RATE)), batch * time, "notes")
+    return Case(f"product_{precision}", timed(lambda: step(next(batches), LEARNING_RATE)), batch * time, "notes")
 
 
 if __name__ == "__main__":

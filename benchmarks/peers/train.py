@@ -1,4 +1,8 @@
-"""PyTorch's training step of a stack of LSTM layers. The first line in is its size, a JSON object."""
+"""PyTorch's training step of a stack of LSTM layers. The first line in is its size, a JSON object.
+
+In bfloat16 the layers run under autocast, as PyTorch's guide to mixed precision has it: weights, their gradients and
+the optimizer stay float32, and the backward pass stands outside.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ import torch
 from benchmarks.peers import serve
 
 
-def make_step(*, units: int, layers: int, batch: int, time: int, optimizer: bool) -> Callable[[], None]:
+def make_step(*, units: int, layers: int, batch: int, time: int, precision: str, optimizer: bool) -> Callable[[], None]:
     """Forward, mean of squares, backward; with `optimizer`, Adam's step as well."""
     torch.manual_seed(0)
     model = torch.nn.LSTM(units, units, layers)
@@ -21,7 +25,9 @@ def make_step(*, units: int, layers: int, batch: int, time: int, optimizer: bool
     def step() -> None:
         adam.zero_grad()
         inputs.grad = None
-        outputs, _ = model(inputs)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bfloat16"):
+            outputs, _ = model(inputs)
+        outputs = outputs.float()
         (outputs * outputs).mean().backward()
         if optimizer:
             adam.step()
@@ -31,15 +37,12 @@ def make_step(*, units: int, layers: int, batch: int, time: int, optimizer: bool
 
 def main() -> None:
     size = json.loads(sys.stdin.readline())
-    serve.serve(
-        {
-            "pytorch_float32": make_step(**size, optimizer=False),
-            "pytorch_float32_adam": make_step(**size, optimizer=True),
-            "gemm_pytorch_float32": serve.torch_gemm(torch.float32),
-            "gemm_numpy_float32": serve.numpy_gemm(),
-        },
-        ["torch", "numpy"],
-    )
+    cases: dict[str, Callable[[], object]] = {"gemm_numpy_float32": serve.numpy_gemm()}
+    for precision in ("float32", "bfloat16"):
+        cases[f"pytorch_{precision}"] = make_step(**size, precision=precision, optimizer=False)
+        cases[f"pytorch_{precision}_adam"] = make_step(**size, precision=precision, optimizer=True)
+        cases[f"gemm_pytorch_{precision}"] = serve.torch_gemm(getattr(torch, precision))
+    serve.serve(cases, ["torch", "numpy"])
 
 
 if __name__ == "__main__":
