@@ -1,0 +1,188 @@
+"""One worker of a study: takes trials, trains them, and says what became of them."""
+
+from __future__ import annotations
+
+import functools
+import math
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import optuna
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.study import Study
+from optuna.trial import Trial
+
+from midi_codec import storage as storage_lib
+from midi_codec.command import Interrupted, StopSignal, UserError
+from trainer import tune_trials as trials_lib
+from trainer.config import TrainConfig
+from trainer.run_state import Diverged
+from trainer.tune_space import SearchSpace
+
+POLL_SECONDS = 0.5
+OUT_OF_MEMORY = ("MemoryError", "ResourceExhaustedError")  # the latter is TensorFlow's, which is not imported here
+
+
+class TrialFailed(Exception):
+    """A trial that its own settings made impossible; the study goes on."""
+
+
+class _TakenAway(Exception):
+    """Another worker goes on with this trial: its heartbeats did not arrive for too long."""
+
+
+class TrainFunction(Protocol):
+    """`trainer.training.train`, as far as a study calls it."""
+
+    def __call__(
+        self,
+        config: TrainConfig,
+        *,
+        data: str,
+        folder: str,
+        stop: StopSignal,
+        on_validation: Callable[[dict[str, Any]], None] | None = None,
+    ) -> Any: ...
+
+
+def trial_folder(output: str, trial: int) -> str:
+    """Where a trial's run lies."""
+    return storage_lib.join(output, "trials", f"{trial:04d}")
+
+
+class Worker:
+    """Runs trials of a study until there are `num_trials` in all workers together.
+
+    Args:
+      study, space: what is searched.
+      train: `trainer.training.train`.
+      data: dataset folder.
+      output: where the trials' run folders go.
+      num_trials: over all workers, those of earlier starts included.
+      name: of this worker, for the report.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        space: SearchSpace,
+        *,
+        train: TrainFunction,
+        data: str,
+        output: str,
+        num_trials: int,
+        name: str,
+    ):
+        self._study, self._space, self._train, self._data = study, space, train, data
+        self._output, self._num_trials, self._name = output, num_trials, name
+
+    def run(self, stop: StopSignal, *, patience: float, after_trial: Callable[[], None]) -> None:
+        """Works until nothing is left to do.
+
+        Args:
+          stop: polled between trials and handed to them.
+          patience: seconds to stay when nothing is left but what other workers do: should one of them be dead, its
+            trial is found within that time.
+          after_trial: called after each.
+
+        Raises:
+          Interrupted: a signal came; the trial was saved and handed on.
+        """
+        idle_since: float | None = None
+        while True:
+            if stop.requested:
+                raise Interrupted("no trial was running")
+            if patience:
+                optuna.storages.fail_stale_trials(self._study)
+            trials_lib.reclaim(self._study)
+            if trials_lib.has_work(self._study, self._num_trials):
+                self._take_one(stop)
+                after_trial()
+                idle_since = None
+                continue
+            others = trials_lib.running(self._study)
+            idle_since = time.monotonic() if idle_since is None else idle_since
+            if not others or time.monotonic() - idle_since >= patience:
+                if others:
+                    print(f"nothing left to begin; other workers have {len(others)} trial(s) to finish", flush=True)
+                return
+            time.sleep(POLL_SECONDS)
+
+    def _take_one(self, stop: StopSignal) -> None:
+        self._fault = False
+        try:
+            self._study.optimize(functools.partial(self._objective, stop=stop), n_trials=1, catch=(TrialFailed,))
+        except (ValueError, UpdateFinishedTrialError, _TakenAway):
+            # Optuna refuses a result for an attempt that was marked as dead meanwhile.
+            if self._fault:
+                raise
+            print("another worker goes on with this trial: heartbeats came too late", flush=True)
+
+    def _objective(self, trial: Trial, *, stop: StopSignal) -> float:
+        """Trains one trial; its best validation NLL."""
+        there = trials_lib.attempts(self._study)
+        mine = there[trial.number]
+        if trials_lib.is_duplicate(there, mine) or trials_lib.is_beyond(there, mine, self._num_trials):
+            trial.set_user_attr(trials_lib.SURPLUS, True)
+            raise TrialFailed("surplus")
+        trial.set_user_attr(trials_lib.WORKER, self._name)
+        params = self._space.suggest(trial)
+        again = f", attempt {mine.attempt + 1}" if mine.attempt else ""
+        print(f"trial {mine.trial}{again}: {', '.join(f'{name} {_short(params[name])}' for name in params)}", flush=True)
+        try:
+            outcome = self._train(
+                self._space.config_of(params),
+                data=self._data,
+                folder=trial_folder(self._output, mine.trial),
+                stop=stop,
+                on_validation=functools.partial(self._on_validation, trial),
+            )
+        except Exception as error:
+            self._end_badly(trial, error)
+            raise
+        if outcome.state.halted:
+            print(f"trial {mine.trial}: {outcome.state.halted}", flush=True)
+            raise optuna.TrialPruned(outcome.state.halted)
+        print(f"trial {mine.trial}: {outcome.state.best_nll:.4f} nats a note", flush=True)
+        return outcome.state.best_nll
+
+    def _on_validation(self, trial: Trial, entry: dict[str, Any]) -> None:
+        """Tells the study of a validation; ends the run where the others are better by now."""
+        from trainer.loop import Halted
+
+        number = validation_number(entry["epoch"], self._space.base.evaluate_every)
+        try:
+            # A worker that died between the report and its checkpoint does the same validation again.
+            if number not in self._study.get_trials(deepcopy=False)[trial.number].intermediate_values:
+                trial.report(entry["validation_nll"], number)
+        except UpdateFinishedTrialError:
+            raise _TakenAway from None
+        if trial.should_prune():
+            raise Halted(f"pruned after validation {number} with {entry['validation_nll']:.4f} nats a note")
+
+    def _end_badly(self, trial: Trial, error: Exception) -> None:
+        """What an exception of a trial means: saved, impossible, or this worker's trouble."""
+        frozen = self._study.get_trials(deepcopy=False)[trial.number]
+        if frozen.state.is_finished():
+            raise _TakenAway from error
+        if isinstance(error, Diverged) or type(error).__name__ in OUT_OF_MEMORY:
+            reason = str(error) if isinstance(error, Diverged) else f"out of memory: {str(error)[:200]}"
+            print(f"trial {trials_lib.trial_of(self._study, frozen)} failed: {reason}", flush=True)
+            trial.set_user_attr(trials_lib.REASON, reason)
+            raise TrialFailed(reason) from error
+        self._fault = True
+        died = not isinstance(error, Interrupted | UserError)
+        if died and trials_lib.attempts(self._study)[trial.number].deaths_with_this > trials_lib.MAX_DEATHS:
+            trial.set_user_attr(trials_lib.REASON, f"{type(error).__name__}: {error}"[:500])
+        # Before Optuna marks this attempt as failed: a kill between the two costs nothing.
+        trials_lib.hand_on(self._study, frozen, died=died)
+
+
+def validation_number(epoch: float, evaluate_every: float) -> int:
+    """1 for the first; equal numbers of two trials mean equal numbers of notes seen."""
+    return max(1, math.floor(epoch / evaluate_every + 1e-3))
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
