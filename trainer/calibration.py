@@ -37,8 +37,9 @@ def reliability_counts(logits: tf.Tensor, bins: tf.Tensor, is_note: tf.Tensor) -
     Returns:
       `[CONFIDENCE_BINS, 3]` float64: notes, the sum of their confidences, and how many had the likeliest bin.
     """
-    logits, is_note = tf.cast(logits, tf.float64), tf.cast(is_note, tf.float64)
-    confidence = 1 / tf.reduce_sum(tf.exp(logits - tf.reduce_max(logits, axis=-1, keepdims=True)), axis=-1)
+    is_note = tf.cast(is_note, tf.float64)
+    weights = tf.exp(logits - tf.reduce_max(logits, axis=-1, keepdims=True))  # in the logits' own precision
+    confidence = 1 / tf.cast(tf.reduce_sum(weights, axis=-1), tf.float64)
     hit = tf.cast(tf.argmax(logits, axis=-1, output_type=tf.int32) == bins, tf.float64)
     row = tf.minimum(tf.cast(confidence * CONFIDENCE_BINS, tf.int32), CONFIDENCE_BINS - 1)
     values = tf.stack([is_note, confidence * is_note, hit * is_note], axis=-1)

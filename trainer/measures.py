@@ -55,11 +55,10 @@ def measure(
     is_note = tf.cast(batch["is_note"], tf.float64)
     found = []
     for index, field in enumerate(model.table):
-        raw = tf.cast(batch["raw"][..., index], tf.float64)
+        output, raw = outputs.fields[field.name], tf.cast(batch["raw"][..., index], tf.float64)
         found.append(model.field_nll(field, outputs, batch, deviations.get(field.name)))
         if field.loss == fields.CATEGORICAL:
-            place = rank(outputs.fields[field.name], batch["bins"][..., index])
-            found += [tf.cast(place < k, tf.float64) * is_note for k in top or (1,)]
+            found += [tf.cast(hit, tf.float64) * is_note for hit in _hits(output, batch["bins"][..., index], top)]
         if field.kind == fields.TIME:
             miss = model.point_guess(field, outputs) - raw
             if field.loss == fields.MSE:
@@ -67,6 +66,14 @@ def measure(
             scale = tf.cast(batch["milliseconds_per_tick"], tf.float64)[:, None]
             found.append(tf.abs(miss) * scale * is_note)
     return found
+
+
+def _hits(logits: tf.Tensor, bins: tf.Tensor, top: Sequence[int]) -> list[tf.Tensor]:
+    """`[...]` bool for each K of `top`; without any, whether the likeliest bin is right."""
+    if not top:
+        return [tf.argmax(logits, axis=-1, output_type=tf.int32) == bins]
+    place = rank(logits, bins)
+    return [place < k for k in top]
 
 
 def rank(logits: tf.Tensor, bins: tf.Tensor) -> tf.Tensor:
