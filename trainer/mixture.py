@@ -20,6 +20,7 @@ import numpy as np
 import tensorflow as tf
 
 from midi_codec import fields
+from trainer import random_streams
 
 COMPONENTS = fields.WIDTH_MULTIPLE
 WIDTH = 3 * COMPONENTS  # columns of a head's output: log weights, locations, log scales
@@ -114,6 +115,37 @@ def component_log_probabilities(ticks: tf.Tensor, mixture: Mixture, shift: float
     log_from = tf.where(is_first, zero, -tf.nn.softplus(z0))
     log_between = tf.where(is_first | is_last, zero, tf.math.log(-tf.math.expm1(-dz)))
     return log_up_to + log_from + log_between
+
+
+def draw(
+    output: tf.Tensor, uniforms: tuple[tf.Tensor, tf.Tensor], temperature: tf.Tensor, *, shift: float, largest: int
+) -> tf.Tensor:
+    """`[rows]` int32, ticks drawn from the mixture given that they are not above `largest`.
+
+    Args:
+      output: `[rows, WIDTH]` float32.
+      uniforms: two of `[rows]` in (0, 1); the first chooses the component, the second the place in it.
+      temperature: `[rows]` above 0; divides the log weights and multiplies the scales.
+      shift: ticks of the axis.
+      largest: tick.
+    """
+    largest = min(largest, MAX_FLOAT_TICK)
+    said, temperature = Mixture.of(output), temperature[:, None]
+    scales = tf.exp(said.log_scales) * temperature
+    end = tf.constant(np.log1p((largest + 0.5) / shift), tf.float32)
+    beyond = (said.locations - end) / scales
+    log_share = -tf.nn.softplus(beyond)  # log of what each component has up to the end
+    logits = said.log_weights / temperature + log_share
+    component = random_streams.choose(tf.exp(logits - tf.reduce_max(logits, axis=1, keepdims=True)), uniforms[0])
+    location, scale, beyond, share = (
+        tf.gather(column, component, axis=1, batch_dims=1) for column in (said.locations, scales, beyond, log_share)
+    )
+    log_below = tf.math.log(uniforms[1]) + share  # of the component, below the place that is drawn
+    # location + scale (log F - log(1 - F)), counted from the end where the location lies beyond it
+    above = tf.math.log(uniforms[1]) - tf.nn.softplus(-tf.abs(beyond)) - tf.math.log(-tf.math.expm1(log_below))
+    place = tf.minimum(tf.minimum(location, end) + scale * above, end)
+    ticks = tf.floor(shift * tf.math.expm1(place) + 0.5)
+    return tf.cast(tf.clip_by_value(ticks, 0.0, np.float32(largest)), tf.int32)  # what lies below tick 0 is tick 0's
 
 
 def likeliest_tick(output: tf.Tensor, *, shift: float, largest: int) -> tf.Tensor:

@@ -24,7 +24,7 @@ import numpy as np
 import tensorflow as tf
 
 from midi_codec import fields as fields_lib
-from trainer import heads, lstm, random_streams
+from trainer import dropout, heads, lstm
 from trainer.heads import MASKED_LOGIT, HeadOutputs, field_losses, head_output, logit_mask, output_width
 
 __all__ = [
@@ -80,7 +80,8 @@ class NoteModel(keras.Model):
     Args:
       config: its size and shape.
       table: the fields.
-      precision: "float32", or "bfloat16" for the products; weights, states, logits and losses are float32 always.
+      precision: "float32", or "bfloat16" for the products of the LSTM and the heads' hidden layers; weights, states,
+        logits and losses are float32 always.
 
     Call arguments:
       previous: `[batch, time, num_fields]` int32, bins of the note before; `start_bins` at the start of a piece.
@@ -177,26 +178,24 @@ class NoteModel(keras.Model):
         x = self._embed(previous, dropout_keys)
         new_state = []
         for index, (layer, (h, c)) in enumerate(zip(self.lstm_layers, state, strict=True)):
-            inputs = self._drop(self._norm(x, index), dropout_keys, stream=index)
-            recurrent_kernel = self._dropped_recurrent_kernel(index, step_key)
-            output, h, c = layer(inputs, initial_state=[h, c], recurrent_kernel=recurrent_kernel)
+            inputs, kernel = self._inputs(x, dropout_keys, index), self._recurrent_kernel(index, step_key)
+            output, h, c = layer(inputs, initial_state=[h, c], recurrent_kernel=kernel)
             x = x + output if self.config.residual and index > 0 else output
             new_state.append((h, c))
-        top = len(self.lstm_layers)
-        return self._drop(self._norm(x, top), dropout_keys, stream=top), new_state
+        return self._inputs(x, dropout_keys, len(self.lstm_layers)), new_state
 
     def _embed(self, previous, keys):
         """`[batch, time, units]`, the sum of the fields' embeddings."""
-        rate = self.config.embedding_dropout
         rows = []
-        for index, table in enumerate(self.embeddings):
-            row = tf.gather(table, previous[..., index])
-            if keys is not None and rate > 0:
-                stream = len(self.lstm_layers) + 1 + index  # those before drop the inputs of layers and heads
-                symbols = self.table.fields[index].num_bins + 1
-                uniform = random_streams.uniform_rows(keys, stream=stream, width=-(-symbols // 4) * 4)
-                keep = tf.gather(tf.cast(uniform >= rate, row.dtype), previous[..., index], axis=1, batch_dims=1)
-                row *= keep[..., None] / (1 - rate)
+        for index, (field, table) in enumerate(zip(self.table, self.embeddings, strict=True)):
+            row = dropout.drop_symbols(
+                tf.gather(table, previous[..., index]),
+                previous[..., index],
+                keys,
+                num_symbols=field.num_bins + 1,
+                rate=self.config.embedding_dropout,
+                stream=len(self.lstm_layers) + 1 + index,  # those before drop the inputs of layers and heads
+            )
             rows.append(row)
         return tf.add_n(rows)
 
@@ -207,22 +206,14 @@ class NoteModel(keras.Model):
         scale, shift = self.norms[index]
         return standardise(x) * scale + shift
 
-    def _drop(self, x, keys, *, stream: int):
-        """One mask a sequence, the same at every time step (Gal and Ghahramani 2016)."""
-        if keys is None or self.config.dropout == 0:
-            return x
-        uniform = random_streams.uniform_rows(keys, stream=stream, width=self.config.units)
-        keep = tf.cast(uniform >= self.config.dropout, x.dtype) / (1 - self.config.dropout)
-        return x * keep[:, None, :]
+    def _inputs(self, x, keys, index: int):
+        """What layer `index` sees of x, or what the heads see above the last layer."""
+        return dropout.drop_units(self._norm(x, index), keys, rate=self.config.dropout, stream=index)
 
-    def _dropped_recurrent_kernel(self, index: int, step_key):
+    def _recurrent_kernel(self, index: int, step_key):
         """A layer's recurrent kernel without a share of its weights; None: as it is."""
-        rate = self.config.recurrent_dropout
-        if step_key is None or rate == 0:
-            return None
-        kernel = tf.convert_to_tensor(self.lstm_layers[index].cell.recurrent_kernel)
-        uniform = random_streams.uniform_block(step_key, stream=index, shape=kernel.shape)
-        return kernel * (tf.cast(uniform >= rate, kernel.dtype) / (1 - rate))
+        kernel = self.lstm_layers[index].cell.recurrent_kernel
+        return dropout.drop_weights(kernel, step_key, rate=self.config.recurrent_dropout, stream=index)
 
     def heads(self, h, current) -> HeadOutputs:
         """Every head's output `[batch, time, width]`, given the fields of the same note before it."""
@@ -233,7 +224,10 @@ class NoteModel(keras.Model):
 
     def head_parts(self, h):
         """Every head's hidden layer before the fields of the same note are added, and END's logit at `end_column`."""
-        return self._product(h, self.head_kernel) + self.head_bias
+        if self.precision != BFLOAT16:
+            return tf.tensordot(h, self.head_kernel, 1) + self.head_bias
+        narrow = tf.tensordot(tf.cast(h, tf.bfloat16), tf.cast(self.head_kernel, tf.bfloat16), 1)
+        return tf.cast(narrow, tf.float32) + self.head_bias
 
     def head(self, index: int, parts, bins):
         """The output of the field at `index`, as in `HeadOutputs`.
@@ -248,19 +242,13 @@ class NoteModel(keras.Model):
         hidden = parts[..., index * size : (index + 1) * size]
         for other, other_bins in zip(self.table.fields[:index], bins, strict=True):
             hidden += tf.gather(self.conditions[field.name, other.name], other_bins)
-        product = self._product(tf.nn.relu(hidden), self._output_kernel(index))
+        # A bfloat16 product would round logits, and a mixture's locations, to three digits.
+        product = tf.tensordot(tf.nn.relu(hidden), self._output_kernel(index), 1)
         return head_output(field, product, tf.convert_to_tensor(self.output_biases[index]))
 
     def _output_kernel(self, index: int):
         field, kernel = self.table.fields[index], self.output_kernels[index]
         return tied_kernel(field, kernel, self.embeddings[index]) if self.is_tied(field) else kernel
-
-    def _product(self, x, kernel):
-        """`[..., units]` times `[units, width]`, float32 whatever the precision of the product."""
-        if self.precision != BFLOAT16:
-            return tf.tensordot(x, kernel, 1)
-        narrow = tf.tensordot(tf.cast(x, tf.bfloat16), tf.cast(kernel, tf.bfloat16), 1)
-        return tf.cast(narrow, tf.float32)
 
     def field_nll(
         self,

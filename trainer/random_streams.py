@@ -83,3 +83,16 @@ def uniform_block(key: tf.Tensor, *, stream: int, shape: Sequence[int]) -> tf.Te
     zero = tf.constant(0, tf.uint32)
     seed = philox((key[0], key[1]), (zero, tf.constant(stream, tf.uint32), zero, zero))[:2]
     return tf.random.stateless_uniform(shape, tf.bitcast(tf.stack(seed), tf.int32), alg="philox")
+
+
+def choose(weights: tf.Tensor, uniform: tf.Tensor) -> tf.Tensor:
+    """`[rows]` int32, the column at which the running sum of a row's weights passes `uniform` of the whole.
+
+    Args:
+      weights: `[rows, width]` from 0.
+      uniform: `[rows]` in (0, 1).
+    """
+    running = tf.cumsum(weights, axis=1)
+    below = tf.reduce_sum(tf.cast(running <= uniform[:, None] * running[:, -1:], tf.int32), axis=1)
+    last = tf.reduce_max(tf.where(weights > 0, tf.range(weights.shape[1]), 0), axis=1)
+    return tf.minimum(below, last)  # a product rounded up to the whole would pass every column

@@ -93,7 +93,7 @@ def draw_bin(logits: tf.Tensor, uniform: tf.Tensor, settings: RowSettings) -> tf
     greedy = settings.temperature == 0.0
     logits -= tf.reduce_max(logits, axis=1, keepdims=True)
     weights = tf.exp(logits / tf.where(greedy, 1.0, settings.temperature)[:, None])
-    drawn = _invert(weights, uniform)
+    drawn = random_streams.choose(weights, uniform)
     restricted = tf.cond(
         tf.reduce_any(settings.restricted),
         lambda: _draw_restricted(weights, uniform, settings),
@@ -103,21 +103,13 @@ def draw_bin(logits: tf.Tensor, uniform: tf.Tensor, settings: RowSettings) -> tf
     return tf.where(greedy, tf.argmax(logits, axis=1, output_type=tf.int32), drawn)
 
 
-def _invert(weights: tf.Tensor, uniform: tf.Tensor) -> tf.Tensor:
-    """The column at which the running sum of the weights passes `uniform` of the whole."""
-    running = tf.cumsum(weights, axis=1)
-    below = tf.reduce_sum(tf.cast(running <= uniform[:, None] * running[:, -1:], tf.int32), axis=1)
-    last = tf.reduce_max(tf.where(weights > 0, tf.range(weights.shape[1]), 0), axis=1)
-    return tf.minimum(below, last)  # a product rounded up to the whole would pass every column
-
-
 def _draw_restricted(weights: tf.Tensor, uniform: tf.Tensor, settings: RowSettings) -> tf.Tensor:
     """Draws among the likeliest: the value that crosses `top_p` stays in, so one always does (Holtzman et al. 2020)."""
     order = tf.argsort(-weights, axis=1, stable=True)
     ranked = tf.gather(weights, order, axis=1, batch_dims=1)
     ahead = tf.cumsum(ranked, axis=1, exclusive=True) / tf.reduce_sum(ranked, axis=1, keepdims=True)
     keep = (ahead < settings.top_p[:, None]) & (tf.range(weights.shape[1]) < settings.top_k[:, None])
-    rank = _invert(tf.where(keep, ranked, 0.0), uniform)
+    rank = random_streams.choose(tf.where(keep, ranked, 0.0), uniform)
     return tf.gather(order, rank, axis=1, batch_dims=1)
 
 
@@ -149,32 +141,10 @@ def draw_mixture_ticks(
 
     Temperature divides the log weights and multiplies the scales; at 0 it is the head's guess. `top_p` and `top_k` say
     nothing of a continuous time and are left aside.
-
-    Args:
-      field: of the table.
-      output: `[rows, mixture.WIDTH]`.
-      uniforms: two of `[rows]` in (0, 1); the first chooses the component, the second the place in it.
-      settings: of each row.
     """
-    largest = min(field.largest, MAX_FLOAT_TICK)
     greedy = settings.temperature == 0.0
-    temperature = tf.where(greedy, 1.0, settings.temperature)[:, None]
-    said = mixture.Mixture.of(output)
-    scales = tf.exp(said.log_scales) * temperature
-    end = tf.constant(np.log1p((largest + 0.5) / field.shift), tf.float32)
-    beyond = (said.locations - end) / scales
-    log_share = -tf.nn.softplus(beyond)  # log of what each component has up to the end
-    logits = said.log_weights / temperature + log_share
-    component = _invert(tf.exp(logits - tf.reduce_max(logits, axis=1, keepdims=True)), uniforms[0])
-    location, scale, beyond, share = (
-        tf.gather(column, component, axis=1, batch_dims=1) for column in (said.locations, scales, beyond, log_share)
-    )
-    log_below = tf.math.log(uniforms[1]) + share  # of the component, below the place that is drawn
-    # location + scale (log F - log(1 - F)), counted from the end where the location lies beyond it
-    above = tf.math.log(uniforms[1]) - tf.nn.softplus(-tf.abs(beyond)) - tf.math.log(-tf.math.expm1(log_below))
-    place = tf.minimum(location, end) + scale * above
-    ticks = tf.floor(np.float32(field.shift) * tf.math.expm1(tf.minimum(place, end)) + 0.5)
-    drawn = tf.cast(tf.clip_by_value(ticks, 0.0, np.float32(largest)), tf.int32)  # what lies below tick 0 is tick 0's
+    temperature = tf.where(greedy, 1.0, settings.temperature)
+    drawn = mixture.draw(output, uniforms, temperature, shift=field.shift, largest=field.largest)
     likeliest = tf.cond(
         tf.reduce_any(greedy), lambda: tf.cast(heads.guess(field, output), tf.int32), lambda: tf.zeros_like(drawn)
     )

@@ -97,17 +97,6 @@ def test_a_state_carried_in_chunks_equals_one_call(model):
         np.testing.assert_allclose(got.numpy(), want.numpy(), atol=2e-6)
 
 
-def test_dropout_drops_the_same_units_at_every_time_step(model):
-    keys = tf.constant([[1, 2], [3, 4]], tf.uint32)
-    dropped = model._drop(tf.ones([2, 5, 16]), keys, stream=0).numpy()
-    assert (dropped == dropped[:, :1]).all()
-    assert set(np.unique(dropped)) == {0.0, 2.0}
-    assert (dropped[0, 0] != dropped[1, 0]).any()
-    assert (model._drop(tf.ones([2, 5, 16]), keys, stream=1).numpy() != dropped).any()
-    many = model._drop(tf.ones([2000, 1, 16]), tf.constant(np.arange(4000).reshape(2000, 2), tf.uint32), stream=0)
-    assert many.numpy().mean() == pytest.approx(1, abs=0.03)  # 5 standard errors
-
-
 def test_a_row_is_dropped_alike_wherever_it_stands(model):
     previous, keys = random_bins(model, 4, 6), tf.constant([[1, 2], [3, 4], [5, 6], [7, 8]], tf.uint32)
     whole, _ = model(previous, previous, model.zero_state(4), dropout_keys=keys)
@@ -143,7 +132,7 @@ def test_recurrent_dropout_is_one_mask_for_the_whole_step():
     model = make_model(recurrent_dropout=0.25)
     key = tf.constant([3, 4], tf.uint32)
     kernels = [np.asarray(layer.cell.recurrent_kernel) for layer in model.lstm_layers]
-    kept = [model._dropped_recurrent_kernel(index, key).numpy() != 0 for index in range(2)]
+    kept = [model._recurrent_kernel(index, key).numpy() != 0 for index in range(2)]
     assert np.mean(kept) == pytest.approx(0.75, abs=0.05)  # 5 standard errors
     assert (kept[0] != kept[1]).any()
     previous, keys = random_bins(model, 3, 6), tf.constant([[1, 2], [3, 4], [5, 6]], tf.uint32)
@@ -166,7 +155,7 @@ def test_gradients_of_dropped_weights_are_zero_and_those_of_kept_ones_are_not():
         outputs, _ = model(previous, previous, model.zero_state(2), step_key=key)
         loss = tf.reduce_sum(outputs.end_logit)
     gradient = tf.convert_to_tensor(tape.gradient(loss, kernel.value)).numpy()
-    kept = model._dropped_recurrent_kernel(0, key).numpy() != 0
+    kept = model._recurrent_kernel(0, key).numpy() != 0
     assert (gradient[~kept] == 0).all() and (gradient[kept] != 0).mean() > 0.99
 
 
