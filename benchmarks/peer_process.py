@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import subprocess
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
 
 from benchmarks.machine import ROOT
 from midi_codec.command import UserError
@@ -12,40 +13,59 @@ from midi_codec.command import UserError
 PYTHON = ROOT / ".venv-peers" / "bin" / "python"
 
 
-class PeerProcess:
-    """A running peer; a context manager.
+class WarmProcess:
+    """A running process that answers as `benchmarks.peers.serve` does; a context manager.
 
     Args:
-      module: of `benchmarks.peers`.
+      command: the process's arguments.
       setup: what it reads first.
+      environment: of the process; None for this one's.
 
     Raises:
       RuntimeError: it ended; what it said is on standard error.
     """
 
-    def __init__(self, module: str, setup: Any):
-        command = [str(PYTHON), "-m", f"benchmarks.peers.{module}"]
-        self._process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.versions: dict[str, str] = self._exchange(setup)
+    def __init__(self, command: Sequence[str], setup: Any, *, environment: Mapping[str, str] | None = None):
+        self._process = subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self._send(setup)
 
-    def __enter__(self) -> PeerProcess:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._process.communicate()  # closes its input, at which it ends
 
-    def seconds(self, case: str) -> float:
-        """Runs a case once; the seconds it took by the peer's own clock."""
-        return float(self._exchange({"case": case})["seconds"])
+    def ask(self, case: str) -> None:
+        """Has a case run once; `answer` waits for its end."""
+        self._send({"case": case})
 
-    def _exchange(self, request: Any) -> Any:
-        assert self._process.stdin is not None and self._process.stdout is not None
+    def _send(self, request: Any) -> None:
+        assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
+
+    def answer(self) -> Any:
+        """The next line the process says: versions first, then one for each case."""
+        assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError(f"the peer {self._process.args!r} ended with status {self._process.wait()}")
+            raise RuntimeError(f"the process {self._process.args!r} ended with status {self._process.wait()}")
         return json.loads(line)
+
+    def seconds(self, case: str) -> float:
+        """Runs a case once; the seconds it took by the process's own clock."""
+        self.ask(case)
+        return float(self.answer()["seconds"])
+
+
+class PeerProcess(WarmProcess):
+    """A running module of `benchmarks.peers` in `.venv-peers`; `versions` are of its packages."""
+
+    def __init__(self, module: str, setup: Any):
+        super().__init__([str(PYTHON), "-m", f"benchmarks.peers.{module}"], setup)
+        self.versions: dict[str, str] = self.answer()
 
 
 def peers_installed(*, required: bool) -> bool:

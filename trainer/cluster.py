@@ -99,7 +99,9 @@ def set_tf_config(workers: int | None, host_pattern: str | None) -> None:
     Raises:
       UserError: what is missing, cannot be, or is not what a `TF_CONFIG` that is there says; all at once.
     """
-    if os.environ.get("TF_CONFIG"):
+    if os.environ.get("TF_CONFIG") == "":
+        del os.environ["TF_CONFIG"]  # TensorFlow would read it as JSON
+    if "TF_CONFIG" in os.environ:
         named = num_workers()
         if workers not in (None, named):
             raise UserError(f"--num-workers is {workers} but TF_CONFIG names {named}; want the same, or one of the two")

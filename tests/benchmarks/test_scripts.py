@@ -8,8 +8,9 @@ import sys
 
 import pytest
 
-from benchmarks import encode, generate, peer_process, train
+from benchmarks import distribution, encode, generate, peer_process, train
 from benchmarks.machine import ROOT
+from benchmarks.rounds import Rate
 from midi_codec.command import UserError
 
 HAS_PEERS = (peer_process.PYTHON.parent.parent / ".installed").exists()
@@ -77,6 +78,42 @@ def test_generate():
         peer_ratios={"ours_float32/pytorch_float32@b1", "ours_float32/pytorch_float32@b16"},
     )
     assert report["of_limit"].keys() == ours
+
+
+def run_alone(script: str, *arguments: str) -> dict:
+    """The report of a script that compares with no peers."""
+    command = [sys.executable, str(ROOT / "benchmarks" / script), "--quick", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout.splitlines()[-1])
+    assert report["benchmark"] == script.removesuffix(".py")
+    assert all(value > 0 for value in report["rates"].values())
+    assert report["of_limit"] == {} and report["machine"]["peers"] == {}
+    return report
+
+
+@pytest.mark.slow
+def test_feed():
+    report = run_alone("feed.py")
+    assert report["rates"].keys() == {"feed", "feed_plain", "feed_half", "plan", "load", "step"}
+    assert report["ratios"].keys() == {"feed/step", "feed_plain/step", "feed_half/feed"}
+    assert report["figures"].keys() == {"padding_percent_made", "waited_percent_of_steps"}
+    assert all(0 <= value < 100 for value in report["figures"].values())
+
+
+@pytest.mark.slow
+def test_distribution():
+    report = run_alone("distribution.py")
+    others = {"two_devices", "four_devices", "two_processes"}
+    assert report["rates"].keys() == {f"{name}@small" for name in {"one_device"} | others}
+    assert report["ratios"].keys() == {f"{name}/one_device@small" for name in others}
+    assert report["figures"].keys() == {f"milliseconds_more_a_step_{name}@small" for name in others}
+
+
+def test_what_distribution_costs_a_step():
+    rates = {"one_device@a": Rate(100.0, 0, 0, 0), "two@a": Rate(80.0, 0, 0, 0)}
+    found = distribution.costs(rates, {"batch": 10, "time": 4}, "a", ["two"])
+    assert found == {"milliseconds_more_a_step_two@a": pytest.approx(100)}
 
 
 @pytest.mark.parametrize("benchmark_main", [encode.main, train.main, generate.main])

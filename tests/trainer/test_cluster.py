@@ -94,6 +94,7 @@ def test_workers_that_are_no_list(monkeypatch):
 def test_flags_that_make_no_tf_config(monkeypatch):
     monkeypatch.setenv("JOB_COMPLETION_INDEX", "3")  # tuning workers have one too
     for workers, pattern in ((None, None), (1, None), (1, "host-{index}")):
+        monkeypatch.setenv("TF_CONFIG", "")  # as a manifest may leave it; TensorFlow does not take it
         cluster.set_tf_config(workers, pattern)
         assert "TF_CONFIG" not in os.environ
 
