@@ -18,10 +18,12 @@ ENCODE = [
     "jinja2>=3.1",
 ]
 TRAIN = [*TENSORFLOW, "pyyaml>=6"]
+TUNE = [*TRAIN, "jinja2>=3.1", "matplotlib>=3.9", "optuna==5.0.0", "psycopg[binary]>=3.2", "sqlalchemy>=2.0"]
 GENERATE = [*TENSORFLOW, "jinja2>=3.1"]
 DEMO = [*ENCODE, *TRAIN, *GENERATE, "music21>=10"]
 DEV = [
     *DEMO,
+    *TUNE,
     "cryptography>=44",
     "gcp-storage-emulator>=2026.7.19",
     "hypothesis>=6",
@@ -57,5 +59,12 @@ setup(
         "symusic>=0.6",
         "tqdm>=4.66",
     ],
-    extras_require={"encode": ENCODE, "train": TRAIN, "generate": GENERATE, "demo": DEMO, "dev": DEV},
+    extras_require={
+        "encode": ENCODE,
+        "train": TRAIN,
+        "tune": TUNE,
+        "generate": GENERATE,
+        "demo": DEMO,
+        "dev": DEV,
+    },
 )

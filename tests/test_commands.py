@@ -13,7 +13,7 @@ COMMANDS = sorted(
     if path.parent.name != "tests" and "command.exit_process(" in path.read_text(encoding="utf-8")
     if path.relative_to(ROOT).as_posix() != "midi_codec/command.py"
 )
-SLOW_TO_IMPORT = ["apache_beam", "keras", "music21", "tensorflow", "tensorflow_io"]
+SLOW_TO_IMPORT = ["apache_beam", "keras", "music21", "optuna", "tensorflow", "tensorflow_io"]
 
 RUN = f"""
 import runpy, sys

@@ -22,6 +22,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 BASE = {"boto3", "botocore", "google", "google_crc32c", "numpy", "pretty_midi", "requests", "symusic", "tqdm"}
+TUNE = {"jinja2", "matplotlib", "optuna", "sqlalchemy"}  # of `trainer.tune` alone
 TENSORFLOW = {"keras", "tensorboard", "tensorflow", "tensorflow_io"}
 
 
@@ -34,7 +35,7 @@ class Room:
 ROOMS = {
     "midi_codec": Room(rooms=set(), packages=BASE | {"tensorflow"}),
     "beam_pipelines": Room(rooms={"midi_codec"}, packages=BASE | {"apache_beam", "indexed_gzip", "jinja2"}),
-    "trainer": Room(rooms={"midi_codec"}, packages=BASE | TENSORFLOW | {"yaml"}),
+    "trainer": Room(rooms={"midi_codec"}, packages=BASE | TENSORFLOW | TUNE | {"yaml"}),
     "generation_jobs": Room(rooms={"midi_codec", "trainer"}, packages=BASE | TENSORFLOW | {"jinja2"}),
     "demo": Room(
         rooms={"midi_codec", "beam_pipelines", "trainer", "generation_jobs"},
@@ -133,6 +134,16 @@ def test_only_records_imports_tensorflow_in_the_codec_and_lazily():
     ]
     assert {use.place.partition(":")[0] for use in found} <= {"midi_codec/records.py"}
     assert all(use.is_lazy for use in found)
+
+
+def test_only_tuning_needs_what_its_extra_installs():
+    found = {
+        use.place.partition(":")[0]
+        for path in sorted((ROOT / "trainer").rglob("*.py"))
+        for use in imports_of(path)
+        if use.module.split(".")[0] in TUNE
+    }
+    assert {place for place in found if not place.startswith("trainer/tune")} == set()
 
 
 def test_generation_imports_of_the_trainer_only_the_model():

@@ -53,7 +53,5 @@ class KeyedTPE(BaseSampler):
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         self._of(study, trial).before_trial(study, trial)
 
-    def after_trial(
-        self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
-    ) -> None:
+    def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
         self._of(study, trial).after_trial(study, trial, state, values)

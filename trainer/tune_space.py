@@ -67,6 +67,7 @@ class SearchSpace:
 
     varied: Mapping[str, Range | Choices]
     base: TrainConfig
+    given: frozenset[str] = frozenset()  # settings that a file names
 
     def config_of(self, params: Mapping[str, Any]) -> TrainConfig:
         """The settings of a trial with these values of what varies."""
@@ -104,12 +105,13 @@ class SearchSpace:
     def problems(self) -> list[str]:
         """Every value of the space that no run can have, a sentence each."""
         found: dict[str, None] = {}
-        for params in self._corners():
+        for params in self.corners():
             for problem in self.config_of(params).problems():
                 found.setdefault(problem)
         return list(found)
 
-    def _corners(self) -> Iterator[dict[str, Any]]:
+    def corners(self) -> Iterator[dict[str, Any]]:
+        """Extreme values of what varies, in all combinations where these are not too many."""
         extremes = {name: domain.extremes() for name, domain in self.varied.items()}
         if math.prod(len(values) for values in extremes.values()) <= MAX_CORNERS:
             yield from (dict(zip(extremes, values, strict=True)) for values in itertools.product(*extremes.values()))
@@ -131,13 +133,15 @@ def read(path: str, *, base_path: str | None = None, defaults: Mapping[str, Any]
       UserError: unknown names, values of the wrong kind, ranges that are none, values no run can have; all at once.
     """
     base = dict(defaults or {})
+    named: set[str] = set()
     if base_path:
-        given = config_lib.read_yaml(base_path)
         read_base = config_lib.read(argparse.Namespace(config=base_path))
-        base.update({name: getattr(read_base, name) for name in given})
+        named |= config_lib.read_yaml(base_path).keys()
+        base.update({name: getattr(read_base, name) for name in named})
     varied: dict[str, Range | Choices] = {}
     problems: list[str] = []
     for name, value in config_lib.read_yaml(path).items():
+        named.add(name)
         place = f"{path}: {name}"
         try:
             _check_name(name)
@@ -149,7 +153,8 @@ def read(path: str, *, base_path: str | None = None, defaults: Mapping[str, Any]
             problems += [f"{place}: {problem}" for problem in error.args]
     if not varied and not problems:
         problems.append(f"{path}: varies nothing, want at least one range `{{low: …, high: …}}` or list of choices")
-    space = SearchSpace(varied, TrainConfig(**base))
+    given = base.keys() - (dict(defaults or {}).keys() - named)
+    space = SearchSpace(varied, TrainConfig(**base), frozenset(given | varied.keys()))
     problems += [f"{path}: {problem}" for problem in space.problems()]
     if problems:
         raise UserError(problems)

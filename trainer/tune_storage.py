@@ -116,8 +116,9 @@ def open_storage(
         )
 
 
-def has_heartbeats(storage: BaseStorage) -> bool:
-    return isinstance(storage, RDBStorage)
+def is_journal(url: str) -> bool:
+    """Whether a study there is without heartbeats."""
+    return "://" not in url
 
 
 def _make_folder(path: str) -> None:

@@ -1,6 +1,6 @@
 """Trials and their attempts: what Optuna calls a trial is an attempt here.
 
-A trial is one set of values, trained in one run folder. Usually one attempt does it. When its worker is stopped or dies,
+A trial is one set of values, trained in one run folder. Usually one attempt does it. When its worker stops or dies,
 the next attempt has the same values and goes on in the same folder from its checkpoint, in any worker. A finished
 attempt never changes, which is what makes it safe that several workers see it die: only one of them can mark it.
 """

@@ -129,7 +129,9 @@ class Worker:
         trial.set_user_attr(trials_lib.WORKER, self._name)
         params = self._space.suggest(trial)
         again = f", attempt {mine.attempt + 1}" if mine.attempt else ""
-        print(f"trial {mine.trial}{again}: {', '.join(f'{name} {_short(params[name])}' for name in params)}", flush=True)
+        print(
+            f"trial {mine.trial}{again}: {', '.join(f'{name} {_short(params[name])}' for name in params)}", flush=True
+        )
         try:
             outcome = self._train(
                 self._space.config_of(params),

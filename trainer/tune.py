@@ -1,0 +1,215 @@
+"""Searches settings: trains trials of a search space until there are enough, and reports the best.
+
+    python -m trainer.tune --data DATASET --space space.yaml --output OUTPUT --study NAME --num-trials 50
+
+Any number of workers may run the same command, with the same --storage; they share the study, and --num-trials counts
+the trials of all. Another goes on with the trial of a worker that was stopped or died, from its checkpoint. The same
+command goes on with a study; with nothing left to do it writes the report again.
+
+    OUTPUT/trials/0007/     run folder of a trial, as trainer.task leaves it
+    OUTPUT/report.html, trials.json, best.yaml
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from midi_codec import command, dataset_info, storage
+from midi_codec.command import UserError
+from midi_codec.watched_stop import WatchedStop
+from trainer import cluster, training, tune_space
+
+if TYPE_CHECKING:
+    from optuna.study import Study
+
+MEDIAN, HALVING, NO_PRUNER = PRUNERS = ("median", "halving", "none")
+TRIAL_DEFAULTS = {"samples": 0}  # nobody listens to trials
+RANDOM_TRIALS = 10  # before the sampler has enough to go by
+HIGHEST_RNG_SEED = 2**31 - 1
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = command.make_parser("python -m trainer.tune", __doc__)
+    add = parser.add_argument
+    add("--data", required=True, help="dataset folder, as encode_corpus writes it")
+    add("--space", required=True, help="YAML file: which settings vary, and how; see docs/tune.md")
+    add("--config", help="YAML file of settings, as trainer.task takes it, for what the space does not name")
+    add("--output", required=True, help="folder of the trials' run folders and the report")
+    add("--study", default="tune", help="name of the study in the storage (default: tune)")
+    add(
+        "--storage",
+        help="where the study lies: sqlite:///FILE, postgresql://USER@HOST/DATABASE (password from PGPASSWORD), or the"
+        " path of a journal file (default: $TUNE_STORAGE, else sqlite in --output where that is local)",
+    )
+    add("--num-trials", type=int, default=50, help="of all workers and starts together (default: 50)")
+    add(
+        "--pruner",
+        choices=PRUNERS,
+        default=MEDIAN,
+        help="ends a trial that is worse than the median of the others at the same validation, or than the best quarter"
+        " (halving) (default: median)",
+    )
+    add("--rng-seed", type=int, default=0, help="random number seed of the search (default: 0)")
+    add("--heartbeat-seconds", type=int, default=20, help="a worker silent for three of these is dead (default: 20)")
+    add("--best-config", help="also write the best trial's settings there, for trainer.task --config")
+    modes = parser.add_mutually_exclusive_group()
+    modes.add_argument("--create-only", action="store_true", help="make the study and end; a later worker finds it")
+    modes.add_argument("--report-only", action="store_true", help="write the report of the study as it stands, and end")
+    modes.add_argument(
+        "--retry-running",
+        action="store_true",
+        help="first take over all trials that count as running; for after a crash, when no other worker runs",
+    )
+    return parser
+
+
+def main(argv: Sequence[str]) -> int:
+    args = make_parser().parse_args(argv)
+    _check_flags(args)
+    space = tune_space.read(args.space, base_path=args.config, defaults=TRIAL_DEFAULTS)
+    info = dataset_info.load(args.data)
+    _check_dataset(space, info, args)
+    identity = {**space.to_json(), "dataset": info.hash, "--pruner": args.pruner, "--rng-seed": args.rng_seed}
+    if args.create_only:
+        _open(args, identity)
+        print(f"study {args.study!r} is there")
+        return command.OK
+    if args.report_only:
+        study = _open(args, identity, only_load=True)
+        _report(study, space, args)
+        return command.OK
+    with WatchedStop() as stop:
+        study = _open(args, identity)
+        _work(study, space, args, stop)
+    _report(study, space, args)
+    return command.OK
+
+
+def _check_flags(args: argparse.Namespace) -> None:
+    """Raises UserError for everything that no file is needed to see."""
+    from trainer import tune_storage
+
+    problems = []
+    for name, lowest, highest in (
+        ("num_trials", 1, 10**6),
+        ("heartbeat_seconds", 1, 3600),
+        ("rng_seed", 0, HIGHEST_RNG_SEED),
+    ):
+        value = getattr(args, name)
+        if not lowest <= value <= highest:
+            problems.append(f"--{name.replace('_', '-')} is {value}, want {lowest} to {highest}")
+    if not args.study or len(args.study) > 200:
+        problems.append(f"--study is {args.study!r}, want a name of at most 200 characters")
+    args.storage = args.storage or os.environ.get("TUNE_STORAGE") or tune_storage.local_default(args.output)
+    if args.storage is None:
+        problems.append("--storage is not given and --output is a bucket, want a database: postgresql://USER@HOST/NAME")
+    else:
+        try:
+            tune_storage.check(args.storage)
+        except UserError as error:
+            problems += error.problems
+    try:
+        if cluster.num_workers() > 1:
+            problems.append("TF_CONFIG names several workers, want none: each worker of a study trains by itself")
+    except UserError as error:
+        problems += error.problems
+    if problems:
+        raise UserError(problems)
+
+
+def _check_dataset(space: tune_space.SearchSpace, info: dataset_info.DatasetInfo, args: argparse.Namespace) -> None:
+    """Raises UserError for every value of the space that does not fit the dataset."""
+    problems: dict[str, None] = {}
+    for params in space.corners():
+        try:
+            training.check_dataset(info, space.config_of(params), args.data)
+        except UserError as error:
+            problems.update(dict.fromkeys(error.problems))
+    if problems:
+        raise UserError(problems)
+
+
+def _open(args: argparse.Namespace, identity: dict[str, Any], *, only_load: bool = False) -> Study:
+    """The study, made where there is none."""
+    import optuna
+
+    from trainer import tune_storage, tune_trials
+    from trainer.tune_sampler import KeyedTPE
+
+    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # of heartbeats
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # what happens is printed by `tune_worker`
+    opened = tune_storage.open_storage(args.storage, beat_seconds=args.heartbeat_seconds, on_stale=tune_trials.on_stale)
+    options = {
+        "sampler": KeyedTPE(args.rng_seed, tune_trials.trial_of, RANDOM_TRIALS),
+        "pruner": {
+            MEDIAN: lambda: optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=2),
+            HALVING: lambda: optuna.pruners.SuccessiveHalvingPruner(min_resource=1),
+            NO_PRUNER: optuna.pruners.NopPruner,
+        }[args.pruner](),
+    }
+    if only_load:
+        study = tune_storage.load(opened, args.study, **options)
+        tune_storage.check_identity(study, identity)
+        return study
+    study = tune_storage.create_or_load(opened, args.study, identity, **options)
+    if args.retry_running:
+        print(f"{tune_trials.take_from_dead(study, opened)} trial(s) that counted as running are gone on with")
+    return study
+
+
+def _work(study: Study, space: tune_space.SearchSpace, args: argparse.Namespace, stop: WatchedStop) -> None:
+    from trainer import tune_report, tune_storage
+    from trainer.tune_worker import Worker
+
+    beats = not tune_storage.is_journal(args.storage)
+    if not beats:
+        print("the study lies in a file without heartbeats: a dead worker's trial is not gone on with by others")
+    worker = Worker(
+        study,
+        space,
+        train=training.train,
+        data=args.data,
+        output=args.output,
+        num_trials=args.num_trials,
+        name=socket.gethostname(),
+    )
+    patience = (tune_storage.GRACE_BEATS + 1) * args.heartbeat_seconds if beats else 0
+
+    def after_trial() -> None:
+        if not stop.requested:
+            tune_report.write(study, space, args.output, without=_left_out(space))
+
+    worker.run(stop, patience=patience, after_trial=after_trial)
+
+
+def _left_out(space: tune_space.SearchSpace) -> list[str]:
+    """Settings that only trials have, which the best settings shall not hand on."""
+    return [
+        name for name, value in TRIAL_DEFAULTS.items() if name not in space.given and getattr(space.base, name) == value
+    ]
+
+
+def _report(study: Study, space: tune_space.SearchSpace, args: argparse.Namespace) -> None:
+    from trainer import tune_report
+
+    tune_report.write(study, space, args.output, without=_left_out(space))
+    print(f"report: {storage.join(args.output, tune_report.REPORT_FILE)}")
+    best = tune_report.best_params(study)
+    if best is None:
+        print("no trial is complete yet")
+        return
+    trial, value, params = best
+    shown = ", ".join(f"{name} {value}" for name, value in params.items())
+    print(f"best: trial {trial}, {value:.4f} nats a note: {shown}")
+    if args.best_config:
+        tune_report.write_best(study, space, args.best_config, without=_left_out(space))
+        print(f"its settings: {args.best_config}")
+
+
+if __name__ == "__main__":
+    command.exit_process(command.run("python -m trainer.tune", main))
