@@ -6,14 +6,24 @@ million notes takes 2 GB.
 
 from __future__ import annotations
 
+import collections
+import contextlib
 import dataclasses
-from collections.abc import Sequence
+import functools
+import itertools
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 
 from midi_codec import dataset_info, fields, records
 from midi_codec.notes import DRUM_PROGRAM, Notes
 from midi_codec.progress import progress
+
+T = TypeVar("T")
+
+READERS = 4  # shards at once
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,14 +91,61 @@ def load_split(root: str, info: dataset_info.DatasetInfo, split: str, table: fie
     """Reads every shard of a split; pieces come in the order of the shards, so the same for any reader.
 
     Raises:
-      ValueError: a shard is damaged; the message names it and the place.
+      ValueError: a shard is damaged, or holds other pieces than `dataset_info.json` says; names it and the place.
     """
-    paths = dataset_info.shard_paths(root, info, split)
-    with progress(paths, unit="shard", label=f"reading {split}") as shards:
-        pieces = [piece for path in shards for piece in records.read_pieces(path, time_base=info.time_base)]
-    return stack_pieces(
-        [piece.notes for piece in pieces],
-        table,
-        piece_ids=[piece.piece_id for piece in pieces],
-        group_ids=[piece.group_id for piece in pieces],
+    paths, sizes = dataset_info.shard_paths(root, info, split), info.splits[split]
+    num_events = sizes.num_notes + sizes.num_pieces
+    raw, is_drum = np.zeros((num_events, len(table)), np.int32), np.zeros(num_events, bool)
+    loaded: list[tuple[Pieces, list[str]]] = []
+    end = 0
+    read = functools.partial(_read_shard, time_base=info.time_base, table=table)
+    with contextlib.closing(_in_order(read, paths, label=f"reading {split}")) as shards:
+        for path, length, (shard, group_ids) in zip(paths, sizes.shard_lengths, shards, strict=True):
+            begin, end = end, end + len(shard.raw)
+            if shard.num_pieces != length or end > num_events:
+                raise ValueError(
+                    f"{path}: holds {shard.num_pieces} pieces and {shard.num_notes} notes, want {length} pieces and all"
+                    f" shards together {sizes.num_notes} notes, as {root} says"
+                )
+            raw[begin:end], is_drum[begin:end] = shard.raw, shard.is_drum
+            empty = dataclasses.replace(shard, raw=shard.raw[:0], is_drum=shard.is_drum[:0])  # lets the notes go
+            loaded.append((empty, group_ids))
+    if end != num_events:
+        raise ValueError(f"{root}: the shards of {split} hold {end} notes and ENDs, want {num_events}")
+    return _join(loaded, raw, is_drum)
+
+
+def _read_shard(path: str, *, time_base: str, table: fields.FieldTable) -> tuple[Pieces, list[str]]:
+    """A shard's pieces, and their groups."""
+    pieces = list(records.read_pieces(path, time_base=time_base))
+    shard = stack_pieces([piece.notes for piece in pieces], table, piece_ids=[piece.piece_id for piece in pieces])
+    return shard, [piece.group_id for piece in pieces]
+
+
+def _in_order(read: Callable[[str], T], paths: Sequence[str], *, label: str) -> Generator[T, None, None]:
+    """What is read of each path, in their order, a few at a time: a bucket answers slowly, but many at once."""
+    with ThreadPoolExecutor(READERS, thread_name_prefix="shards") as pool:
+        left, ahead = iter(paths), collections.deque[Future[T]]()
+        try:
+            with progress(paths, unit="shard", label=label) as shown:
+                for _ in shown:
+                    ahead.extend(pool.submit(read, path) for path in itertools.islice(left, READERS - len(ahead)))
+                    yield ahead.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _join(loaded: Sequence[tuple[Pieces, Sequence[str]]], raw: np.ndarray, is_drum: np.ndarray) -> Pieces:
+    shards = [shard for shard, _ in loaded]
+    lengths = np.concatenate([np.zeros(1, np.int64), *(shard.num_events for shard in shards)])
+    groups = [group for _, group_ids in loaded for group in group_ids]
+    return Pieces(
+        raw=raw,
+        first_event=np.cumsum(lengths),
+        milliseconds_per_tick=np.concatenate(
+            [np.zeros(0, np.float32), *(shard.milliseconds_per_tick for shard in shards)]
+        ),
+        is_drum=is_drum,
+        piece_id=np.concatenate([np.zeros(0, "S32"), *(shard.piece_id for shard in shards)]),
+        group=np.unique(groups, return_inverse=True)[1].astype(np.int64),
     )
