@@ -39,11 +39,8 @@ def make_bundle(
         model.output_kernels[0].assign(0.1 * model.output_kernels[0])
     step_bias = np.asarray(model.output_biases[0].value).copy()
     if timing_loss == MIXTURE:
-        components = mixture.COMPONENTS
-        step_bias[components : 2 * components] = np.linspace(
-            2.0, 4.0, components
-        )  # ticks of 6 to 54; the largest is 30
-        step_bias[2 * components :] = -3.0
+        centres = np.linspace(2.0, 4.0, mixture.COMPONENTS)  # ticks of 6 to 54; the largest is 30
+        step_bias = mixture.bias_of(0 * centres, centres, 0 * centres + 0.05, shift=table["step"].shift)
     else:
         step_bias[0] = zero_step_bias if timing_loss == CATEGORICAL else 3.0
     model.output_biases[0].assign(step_bias)
