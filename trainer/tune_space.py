@@ -47,8 +47,8 @@ class Range:
 
     def extremes(self) -> list[Any]:
         """The values where a setting that cannot work shows: the ends, and where steps lead."""
-        steps = [] if self.step is None or self.low == self.high else [self.low + self.step]
-        return list(dict.fromkeys([self.low, *steps, self.high]))
+        step = 1 if self.step is None and isinstance(self.low, int) else self.step
+        return list(dict.fromkeys([self.low, *([] if step is None else [self.low + step]), self.high]))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -44,7 +44,7 @@ def shown(url: str) -> str:
         return url
     try:
         parsed = sqlalchemy.make_url(url)
-    except sqlalchemy.exc.ArgumentError:
+    except (sqlalchemy.exc.ArgumentError, ValueError):  # the latter of a port
         return f"{url.partition('://')[0]}://…"
     return parsed.set(query={}).render_as_string(hide_password=True)
 
@@ -57,7 +57,7 @@ def check(url: str) -> None:
         return
     try:
         parsed = sqlalchemy.make_url(url)
-    except sqlalchemy.exc.ArgumentError:
+    except (sqlalchemy.exc.ArgumentError, ValueError):  # the latter of a port
         raise UserError(f"--storage is {shown(url)}, {WANTED}") from None
     backend = parsed.get_backend_name()
     if backend not in ("sqlite", "postgresql", "postgres"):

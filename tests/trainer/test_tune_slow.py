@@ -1,0 +1,239 @@
+"""The command as processes: three workers of which one is killed, a signal, Postgres, a bucket."""
+
+import glob
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from midi_codec import command
+from tests.trainer.test_task import SPLITS
+from tests.trainer.test_tune_storage import race
+from tests.trainer.tiny import write_dataset
+from trainer import tune_storage, tune_trials
+from trainer.config import TrainConfig
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")]
+ROOT = Path(__file__).parents[2]
+WAIT_SECONDS = 400
+SPACE = """
+learning_rate: {low: 1.0e-3, high: 3.0e-2, log: true}
+units: [16, 32]
+timing_loss: [categorical, mixture, mse]
+layers: 1
+head_units: 16
+window: 16
+batch_size: 4
+patience: none
+"""
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("tune")
+    write_dataset(str(folder / "data"), SPLITS)
+    return folder
+
+
+@pytest.fixture
+def start(root, tmp_path) -> Iterator:
+    """Starts a worker; those that are left at the end are killed."""
+    running = []
+
+    def start_one(*more: str, epochs: int = 4, output: str = "", **environment: str) -> subprocess.Popen:
+        (tmp_path / "space.yaml").write_text(f"{SPACE}epochs: {epochs}\n")
+        argv = ["--data", str(root / "data"), "--space", str(tmp_path / "space.yaml"), "--heartbeat-seconds", "1"]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "trainer.tune", *argv, "--output", output or str(tmp_path / "out"), *more],
+            cwd=ROOT,
+            env={**os.environ, "CUDA_VISIBLE_DEVICES": "", **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        running.append(process)
+        return process
+
+    yield start_one
+    for process in running:
+        process.kill()
+        process.wait()
+
+
+def finish(process: subprocess.Popen, want: int) -> str:
+    output, _ = process.communicate(timeout=WAIT_SECONDS)
+    assert process.returncode == want, output[-4000:]
+    return output
+
+
+def wait_for(path: Path, *processes: subprocess.Popen) -> None:
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not path.exists():
+        assert time.monotonic() < deadline
+        for process in processes:
+            assert process.poll() is None, process.communicate()[0][-4000:]
+        time.sleep(0.02)
+
+
+def report_of(out: Path) -> dict:
+    return json.loads((out / "trials.json").read_text())
+
+
+def starts_of(out: Path) -> dict[str, int]:
+    """How often each trial's run was started."""
+    return {
+        path.parent.name: len(path.read_text().splitlines()) for path in sorted((out / "trials").glob("*/starts.jsonl"))
+    }
+
+
+def test_three_workers_share_a_study_and_a_killed_ones_trial_goes_on(start, tmp_path):
+    out = tmp_path / "out"
+    url = f"sqlite:///{tmp_path}/study.db"
+    flags = ["--num-trials", "6", "--storage", url, "--pruner", "none", "--best-config", str(tmp_path / "best.yaml")]
+    victim = start(*flags, epochs=40)
+    wait_for(out / "trials" / "0000" / "metrics.jsonl", victim)  # it has validated and saved
+    victim.kill()
+    victim.wait()
+    workers = [start(*flags, epochs=40) for _ in range(3)]  # the killed one is started again
+    texts = [finish(worker, command.OK) for worker in workers]
+    report = report_of(out)
+    assert report["counts"]["complete"] == 6 and sum(report["counts"].values()) == 6
+    assert sum(f"trial {trial}:" in text for trial in range(1, 6) for text in texts) >= 5
+    # Nothing is trained twice, but for the trial whose worker was killed: that one goes on, in its folder.
+    assert starts_of(out) == {"0000": 2} | {f"{number:04d}": 1 for number in range(1, 6)}
+    assert [trial["attempts"] for trial in report["trials"]] == [2, 1, 1, 1, 1, 1]
+    assert report["trials"][0]["validations"].keys() == {str(number) for number in range(1, 41)}
+    assert any("trial 0, attempt 2: " in text for text in texts)
+    lines = [json.loads(line) for line in (out / "trials" / "0000" / "metrics.jsonl").read_text().splitlines()]
+    assert [round(line["epoch"]) for line in lines] == list(range(1, 41))
+    best = min(report["trials"], key=lambda trial: trial["value"])
+    settings = yaml.safe_load((tmp_path / "best.yaml").read_text())
+    assert report["best"] == best["trial"]
+    assert settings.items() >= best["params"].items()
+    assert TrainConfig(**settings).problems() == []
+    assert "data:image/png;base64," in (out / "report.html").read_text()
+
+
+def test_a_signal_saves_the_trial_and_the_same_command_ends_as_if_undisturbed(start, tmp_path, root):
+    undisturbed = start("--num-trials", "2", "--study", "a", output=str(tmp_path / "undisturbed"), epochs=60)
+    finish(undisturbed, command.OK)
+    out = tmp_path / "out"
+    first = start("--num-trials", "2", "--study", "a", epochs=60)
+    wait_for(out / "trials" / "0000" / "metrics.jsonl", first)
+    signalled = time.monotonic()
+    first.send_signal(signal.SIGTERM)
+    text = finish(first, command.INTERRUPTED)
+    assert time.monotonic() - signalled < 10
+    assert "Traceback" not in text
+    finish(start("--num-trials", "2", "--study", "a", epochs=60), command.OK)
+    got, want = report_of(out), report_of(tmp_path / "undisturbed")
+    assert [trial["params"] for trial in got["trials"]] == [trial["params"] for trial in want["trials"]]
+    assert [trial["validations"] for trial in got["trials"]] == [trial["validations"] for trial in want["trials"]]
+    assert [trial["attempts"] for trial in got["trials"]] == [2, 1]
+    trained = start_task(root, tmp_path / "best-run", out / "best.yaml")
+    assert trained.returncode == command.OK, trained.stdout[-3000:]
+
+
+def start_task(root: Path, output: Path, config: Path) -> subprocess.CompletedProcess[str]:
+    argv = ["--data", str(root / "data"), "--output", str(output), "--config", str(config), "--epochs", "1"]
+    return subprocess.run(
+        [sys.executable, "-m", "trainer.task", *argv, "--samples", "0"],
+        cwd=ROOT,
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+    )
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+PASSWORD = "correct-horse"
+
+
+@pytest.fixture
+def postgres(tmp_path_factory) -> Iterator[str]:
+    """A new Postgres server on this machine, with a password; `host:port`."""
+    binaries = sorted(glob.glob("/usr/lib/postgresql/*/bin"))
+    if not binaries:
+        message = "Postgres is not installed; on Debian: apt-get install postgresql"
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(message)
+    folder = Path("/tmp") / f"pg-{os.getpid()}"  # short: a socket's path may have 107 characters
+    folder.mkdir(mode=0o700)
+    as_user = []
+    if os.geteuid() == 0:  # which Postgres refuses
+        os.chown(folder, 65534, 65534)
+        as_user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    (folder / "password").write_text(PASSWORD)
+    port = free_port()
+    shutil.chown(folder / "password", 65534 if as_user else os.geteuid())
+    initdb = [f"{binaries[-1]}/initdb", "-D", f"{folder}/data", "-U", "tune", "-A", "scram-sha-256", "--no-sync"]
+    subprocess.run([*as_user, *initdb, f"--pwfile={folder}/password"], check=True, cwd="/", stdout=subprocess.DEVNULL)
+    serve = ["postgres", "-D", f"{folder}/data", "-p", str(port), "-h", "127.0.0.1", "-k", str(folder), "-F"]
+    server = subprocess.Popen([*as_user, f"{binaries[-1]}/{serve[0]}", *serve[1:]], cwd="/", stderr=subprocess.DEVNULL)
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        server.send_signal(signal.SIGINT)
+        server.wait(30)
+        shutil.rmtree(folder)
+
+
+def test_workers_that_start_at_the_same_moment_make_one_study_in_postgres(postgres, monkeypatch):
+    monkeypatch.setenv("PGPASSWORD", PASSWORD)
+    race(f"postgresql://tune@{postgres}/postgres")
+
+
+def test_workers_of_a_cluster(start, tmp_path, postgres):
+    """As the manifests have it: an init Job, then an Indexed Job; Postgres; one worker dies and is started again."""
+    url, out = f"postgresql://tune:{PASSWORD}@{postgres}/postgres", tmp_path / "out"
+    flags = ["--num-trials", "3", "--storage", url, "--study", "cluster"]
+    texts = [finish(start(*flags, "--create-only"), command.OK)]
+    assert not out.exists()
+    workers = [start(*flags, epochs=4, JOB_COMPLETION_INDEX=str(index)) for index in range(2)]
+    wait_for(out / "trials" / "0001" / "run.json", *workers)
+    workers[1].kill()
+    workers[1].wait()
+    texts += [finish(start(*flags, JOB_COMPLETION_INDEX="1"), command.OK), finish(workers[0], command.OK)]
+    assert sum(report_of(out)["counts"][state] for state in ("complete", "pruned")) == 3
+    files = [path.read_bytes() for path in out.rglob("*") if path.is_file()]
+    assert not any(PASSWORD in text for text in texts)
+    assert not any(PASSWORD.encode() in data for data in files)
+
+
+def test_trials_lie_in_a_bucket(start, gs_bucket, tmp_path):
+    from midi_codec import storage
+
+    flags = ["--num-trials", "1", "--storage", f"{tmp_path}/study.journal"]
+    text = finish(start(*flags, output=f"{gs_bucket}/out", epochs=1), command.OK)
+    assert "without heartbeats" in text
+    names = {entry.path.removeprefix(f"{gs_bucket}/out/") for entry in storage.list_files(f"{gs_bucket}/out")}
+    assert {"best.yaml", "report.html", "trials.json", "trials/0000/bundle/bundle.json"} <= names
+
+
+def test_a_killed_worker_of_a_journal_leaves_its_trial_until_told(start, tmp_path):
+    out, url = tmp_path / "out", str(tmp_path / "study.journal")
+    victim = start("--num-trials", "1", "--storage", url, epochs=200)
+    wait_for(out / "trials" / "0000" / "metrics.jsonl", victim)
+    victim.kill()
+    victim.wait()
+    finish(start("--num-trials", "1", "--storage", url, epochs=200), command.OK)
+    assert report_of(out)["counts"]["running"] == 1
+    opened = tune_storage.open_storage(url, beat_seconds=1)
+    assert len(tune_trials.running(tune_storage.load(opened, "tune"))) == 1
+    taken = start("--num-trials", "1", "--storage", url, "--retry-running", epochs=200)
+    text = finish(taken, command.OK)
+    assert "1 trial(s) that counted as running are gone on with" in text
+    assert report_of(out)["counts"]["complete"] == 1
