@@ -11,6 +11,7 @@ what each figure means.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -41,10 +42,10 @@ def main(argv: Sequence[str]) -> int:
         from trainer import evaluation_text
 
         if args.output is not None:
-            import json
-
             storage.write_bytes(args.output, (json.dumps(report) + "\n").encode())
         print(evaluation_text.format_report(report), flush=True)
+        if args.output is not None:
+            print(f"\nthe same and the sums of every piece: {args.output}")
     return command.OK
 
 

@@ -93,17 +93,21 @@ def _differences(report: Mapping[str, Any], fields: Sequence[str], width: int) -
     for row in report["differences"]:
         if first not in (row["name"], row["minus"]):
             continue
-        sign = 1 if row["minus"] == first else -1
         figures = [row["nll"], *_of(row, "nll_by_field", fields), row["nll_per_second"]]
-        rows.append((row["minus"] if sign < 0 else row["name"], [_signed(figure, sign) for figure in figures]))
+        if row["minus"] == first:
+            rows.append((row["name"], figures))
+        else:
+            rows.append((row["minus"], [_turned(figure) for figure in figures]))
     title = f"minus {first}, paired: nats a note; above 0 is worse than it"
     return _section(title, ["all", *fields, "nats a second"], rows, width, "{:+z.3f}".format)
 
 
-def _signed(figure: Figure | None, sign: int) -> Figure | None:
-    if figure is None or sign > 0 or figure["low"] is None:
-        return figure if figure is None or sign > 0 else {**figure, "value": -figure["value"]}
-    return {"value": -figure["value"], "low": -figure["high"], "high": -figure["low"]}
+def _turned(figure: Figure | None) -> Figure | None:
+    """The other way round: what was the high end of its interval is the low one."""
+    if figure is None:
+        return None
+    value, low, high = (None if figure[key] is None else -figure[key] for key in ("value", "high", "low"))
+    return {"value": value, "low": low, "high": high}
 
 
 def _accuracy(report: Mapping[str, Any], fields: Sequence[str], width: int) -> Iterator[str]:
