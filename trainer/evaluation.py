@@ -89,13 +89,14 @@ class Evaluator:
         """The measures' means over the notes. Replicas add up by themselves and meet once, at the end."""
         model, strategy = self._model, self._strategy
         spread = {name: tf.constant(value, tf.float64) for name, value in deviations.items()}
-        totals = strategy.run(lambda: tf.zeros([len(self._names)], tf.float64))
+        on_each = strategy.experimental_distribute_values_from_function
+        totals = on_each(lambda _: tf.zeros([len(self._names)], tf.float64))
         plan = plan_whole_pieces(
             pieces.num_events, chunk=self._chunk, batch_size=self._batch_size, replicas=strategy.num_replicas_in_sync
         )
         for chunks in plan:
             rows = len(chunks[0]) // strategy.num_replicas_in_sync
-            state = strategy.run(lambda rows=rows: model.zero_state(rows))
+            state = on_each(lambda _, rows=rows: model.zero_state(rows))
             for windows in chunks:
                 batch = make_batch(
                     pieces,
