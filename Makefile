@@ -45,6 +45,8 @@ lint: setup
 bench: setup
 	$(PYTHON) -m benchmarks.encode
 	$(PYTHON) -m benchmarks.train
+	$(PYTHON) -m benchmarks.feed
+	$(PYTHON) -m benchmarks.distribution
 	$(PYTHON) -m benchmarks.generate
 
 peers: .venv-peers/.installed

@@ -30,7 +30,7 @@ SIZES = {
     "small": {"units": 32, "layers": 1, "batch": 16, "time": 16},
 }
 QUICK_SIZES = {"small": SIZES["small"]}
-NUM_ROUNDS = 9
+NUM_ROUNDS = 5
 DEVICES = {"one_device": 1, "two_devices": 2, "four_devices": 4}
 PROCESSES = "two_processes"
 
