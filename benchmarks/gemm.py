@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from benchmarks.peers.serve import GEMM_SIZE
 from benchmarks.rounds import Case, Rate, timed
@@ -10,13 +10,23 @@ from benchmarks.rounds import Case, Rate, timed
 AMOUNT = 2.0 * GEMM_SIZE**3  # FLOPs of one product
 
 
-def gemm_case(precision: str) -> Case:
-    """TensorFlow's product, `gemm_tensorflow_<precision>`."""
+def gemm_product(precision: str) -> Callable[[], object]:
+    """TensorFlow's product; calling it waits for its end."""
     import tensorflow as tf
 
     matrix = tf.cast(tf.random.normal([GEMM_SIZE, GEMM_SIZE]), precision)
     product = tf.function(lambda: tf.reduce_max(tf.matmul(matrix, matrix)))
-    return Case(f"gemm_tensorflow_{precision}", timed(lambda: product().numpy()), AMOUNT, "FLOP")
+    return lambda: product().numpy()
+
+
+def gemm_case(precision: str) -> Case:
+    """TensorFlow's product in this process, `gemm_tensorflow_<precision>`."""
+    return Case(f"gemm_tensorflow_{precision}", timed(gemm_product(precision)), AMOUNT, "FLOP")
+
+
+def gemm_of_peer(name: str, seconds: Callable[[str], float]) -> Case:
+    """The same in another process that is asked by name."""
+    return Case(name, lambda: seconds(name), AMOUNT, "FLOP")
 
 
 def shares_of_limit(rates: Mapping[str, Rate], flops: Mapping[str, float], precision: str) -> dict[str, float]:

@@ -17,15 +17,15 @@ import itertools
 import os
 import pathlib
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 if not __package__:  # run as a file: the rooms lie one folder up
     sys.path[0] = str(pathlib.Path(__file__).resolve().parent.parent)
 
 from benchmarks import machine, synthetic
-from benchmarks.gemm import gemm_case, shares_of_limit
-from benchmarks.peer_process import PeerProcess, peers_installed
+from benchmarks.gemm import gemm_of_peer, shares_of_limit
+from benchmarks.lstm_stack import LEARNING_RATE, make_step
+from benchmarks.peer_process import PeerProcess, WarmProcess, peers_installed
 from benchmarks.rounds import Case, Rate, measure, print_report, timed
 from midi_codec import command
 
@@ -33,7 +33,6 @@ SIZE = {"units": 512, "layers": 2, "batch": 64, "time": 128}
 QUICK_SIZE = {"units": 32, "layers": 2, "batch": 16, "time": 16}
 NUM_ROUNDS = 9
 NUM_BATCHES = 4  # of the product's step, taken in turns
-LEARNING_RATE = 1e-9  # rounds must not change what is computed: no weight may grow to infinity or to denormals
 PRECISIONS = ("float32", "bfloat16")
 PAIRS = [
     ("ours_float32", "pytorch_float32"),
@@ -55,17 +54,23 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--quick", action="store_true", help="tiny sizes, one round: does it run?")
     args = parser.parse_args(argv)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from trainer import parts
+
     size = QUICK_SIZE if args.quick else SIZE
-    versions: dict[str, str] = {}
+    parts.limit_threads()  # as `trainer.task` does
     with contextlib.ExitStack() as stack:
         with_peers = peers_installed(required=not args.quick)
-        cases = stack_cases(size)
-        for precision in PRECISIONS:
-            cases += [product_case(size, precision), gemm_case(precision)]
+        cases = [*stack_cases(size), *(product_case(size, precision) for precision in PRECISIONS)]
+        tensorflow = stack.enter_context(WarmProcess([sys.executable, "-m", "benchmarks.lstm_stack"], size))
+        tensorflow.answer()  # its versions are ours
+        cases += cases_of(tensorflow, ["keras", "keras_adam"], "tensorflow", cases[0])
+        versions: dict[str, str] = {}
         if with_peers:
             peer = stack.enter_context(PeerProcess("train", size))
             versions = peer.versions
-            cases += peer_cases(cases[0], peer)
+            names = [f"pytorch_{precision}{suffix}" for precision in PRECISIONS for suffix in ("", "_adam")]
+            cases += cases_of(peer, names, "pytorch", cases[0])
+            cases.append(gemm_of_peer("gemm_numpy_float32", peer.seconds))
         rates = measure(cases, num_rounds=1 if args.quick else NUM_ROUNDS)
     print_report(
         "train",
@@ -77,13 +82,11 @@ def main(argv: Sequence[str]) -> int:
     return command.OK
 
 
-def peer_cases(ours: Case, peer: PeerProcess) -> list[Case]:
-    """PyTorch's steps, and the products of PyTorch and NumPy."""
-    steps = [f"pytorch_{precision}{suffix}" for precision in PRECISIONS for suffix in ("", "_adam")]
-    products = ["gemm_pytorch_float32", "gemm_numpy_float32", "gemm_pytorch_bfloat16"]
+def cases_of(process: WarmProcess, steps: Sequence[str], library: str, ours: Case) -> list[Case]:
+    """Another process's steps, of the same amount as ours, and its library's products."""
     return [
-        *(ours.of_peer(name, peer.seconds) for name in steps),
-        *(gemm_case(name.rpartition("_")[2]).of_peer(name, peer.seconds) for name in products),
+        *(ours.of_peer(name, process.seconds) for name in steps),
+        *(gemm_of_peer(f"gemm_{library}_{precision}", process.seconds) for precision in PRECISIONS),
     ]
 
 
@@ -102,56 +105,19 @@ def flops_of_a_note(size: dict[str, int]) -> float:
 
 
 def stack_cases(size: dict[str, int]) -> list[Case]:
-    """Our layer in both precisions and Keras's, each without and with the optimizer's step."""
-    import keras
-
+    """Our layer in both precisions, each without and with the optimizer's step."""
     from trainer.lstm import LSTM
 
-    def theirs(units: int) -> Any:
-        return keras.layers.LSTM(units, return_sequences=True, return_state=True)
-
-    makers = {f"ours_{precision}": functools.partial(LSTM, precision=precision) for precision in PRECISIONS}
     return [
         Case(
-            f"{name}_adam" if with_optimizer else name,
-            timed(make_step(make_layer, size, with_optimizer=with_optimizer)),
+            f"ours_{precision}_adam" if optimizer else f"ours_{precision}",
+            timed(make_step(functools.partial(LSTM, precision=precision), size, optimizer=optimizer, in_parts=True)),
             size["batch"] * size["time"],
             "notes",
         )
-        for name, make_layer in (makers | {"keras": theirs}).items()
-        for with_optimizer in (False, True)
+        for precision in PRECISIONS
+        for optimizer in (False, True)
     ]
-
-
-def make_step(make_layer: Callable[[int], Any], size: dict[str, int], *, with_optimizer: bool) -> Callable[[], object]:
-    """A compiled step of a stack of layers; calling it does one and waits for its end."""
-    import keras
-    import tensorflow as tf
-
-    keras.utils.set_random_seed(0)
-    layers = [make_layer(size["units"]) for _ in range(size["layers"])]
-    for layer in layers:
-        layer.build((None, None, size["units"]))
-    variables = [variable for layer in layers for variable in layer.trainable_variables]
-    optimizer = keras.optimizers.Adam(LEARNING_RATE)
-    optimizer.build(variables)
-    inputs = tf.random.normal([size["batch"], size["time"], size["units"]])
-
-    @tf.function
-    def step() -> list[Any]:
-        values = [inputs, *(variable.value for variable in variables)]
-        with tf.GradientTape() as tape:
-            tape.watch(inputs)
-            outputs = inputs
-            for layer in layers:
-                outputs, _, _ = layer(outputs)
-            loss = tf.reduce_mean(outputs * outputs)
-        gradients = tape.gradient(loss, values)
-        if with_optimizer:
-            optimizer.apply(gradients[1:], variables)
-        return [loss, *gradients]  # all of them: what is not returned may not be computed
-
-    return lambda: step()[0].numpy()
 
 
 def product_case(size: dict[str, int], precision: str) -> Case:

@@ -3,9 +3,8 @@
 Keras multiplies the inputs step by step and lets autodiff unroll the loop; here the input product of all steps is one
 large product, and the gradient is written out: the weights' gradients are one large product each.
 
-The batch is cut in two parts, which TensorFlow runs at the same time: the element-wise operations of a step are too
-small to be shared out among threads, and each part's fill the pauses of the other's. What the loops keep for the
-gradient stays in the lists they write: stacked, it would be copied once more.
+The batch is cut in parts that run at the same time (`trainer.parts`). What the loops keep for the gradient stays in
+the lists they write: stacked, it would be copied once more.
 """
 
 from __future__ import annotations
@@ -15,7 +14,8 @@ import pathlib
 
 import tensorflow as tf
 
-NUM_PARTS = 2
+from trainer import parts
+
 PADDING = 16  # columns more than 4 units: rows a power of two apart fall on the same lines of the cache
 
 
@@ -34,15 +34,13 @@ def hoisted_lstm(sequences, h0, c0, kernel, recurrent_kernel, bias, *, precision
       outputs `[batch, time, units]`, last h and last c `[batch, units]`, all float32.
     """
     operand = operand_rounding(precision)
-    num_rows = tf.shape(sequences)[0]
-    sizes = [num_rows // NUM_PARTS] * (NUM_PARTS - 1)
-    sizes = tf.stack([*sizes, num_rows - sum(sizes)])
-    parts = []
-    for x, h, c in zip(*(tf.split(value, sizes, num=NUM_PARTS) for value in (sequences, h0, c0)), strict=True):
-        x = tf.ensure_shape(x, [None, None, kernel.shape[0]])
-        outputs, h, c = _part(operand)(tf.transpose(x, [1, 0, 2]), h, c, kernel, recurrent_kernel, bias)
-        parts.append((tf.transpose(outputs, [1, 0, 2]), h, c))
-    return tuple(tf.concat(values, axis=0) for values in zip(*parts, strict=True))
+    rows = {"x": tf.ensure_shape(sequences, [None, None, kernel.shape[0]]), "h": h0, "c": c0}
+    results = []
+    for part in parts.split(rows):
+        x = tf.transpose(part["x"], [1, 0, 2])
+        outputs, h, c = _part(operand)(x, part["h"], part["c"], kernel, recurrent_kernel, bias)
+        results.append((tf.transpose(outputs, [1, 0, 2]), h, c))
+    return tuple(tf.concat(values, axis=0) for values in zip(*results, strict=True))
 
 
 def operand_rounding(precision):

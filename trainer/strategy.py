@@ -7,16 +7,19 @@ from typing import Any
 
 import tensorflow as tf
 
-from trainer import cluster
+from trainer import cluster, parts
 from trainer.batches import Batch, Part
 
 
 def make_strategy() -> tf.distribute.Strategy:
     """`TF_CONFIG` gives MultiWorkerMirroredStrategy, several GPUs MirroredStrategy, else the one device.
 
+    Before TensorFlow starts here, `parts.limit_threads` has its say.
+
     Raises:
       UserError: `TF_CONFIG` is not what `trainer.cluster` describes.
     """
+    parts.limit_threads()
     if cluster.num_workers() > 1:
         return tf.distribute.MultiWorkerMirroredStrategy()
     gpus = tf.config.list_logical_devices("GPU")

@@ -14,6 +14,7 @@ import keras
 import tensorflow as tf
 
 from midi_codec.fields import FieldTable
+from trainer import parts
 from trainer.batches import Batch
 from trainer.config import TrainConfig
 from trainer.lstm import kernels_in_use
@@ -71,6 +72,18 @@ class TrainStep:
         return total, self._strategy.reduce(tf.distribute.ReduceOp.MEAN, norms, axis=None)
 
     def _replica_step(self, batch, num_events):
+        rows = parts.split(batch, whole=("step_key",))
+        with parts.as_parts():
+            results = [self._gradients(part, num_events) for part in rows]
+        total = tf.add_n([total for total, _ in results])
+        gradients = [tf.add_n(summands) for summands in zip(*(summands for _, summands in results), strict=True)]
+        gradients = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+        clipped, norm = tf.clip_by_global_norm(gradients, self._clip_norm)
+        self.optimizer.apply(clipped, self.model.trainable_variables)
+        return total, norm
+
+    def _gradients(self, batch, num_events):
+        """The sum of some rows' losses, and what they add to the gradients."""
         model = self.model
         variables = [variable.value for variable in model.trainable_variables]
         with tf.GradientTape() as tape:
@@ -81,8 +94,4 @@ class TrainStep:
             losses = field_losses(model.table, outputs, batch)
             total = tf.add_n([tf.reduce_sum(loss) for loss in losses.values()])
             loss = total / num_events
-        gradients = [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, variables)]
-        gradients = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, gradients)
-        clipped, norm = tf.clip_by_global_norm(gradients, self._clip_norm)
-        self.optimizer.apply(clipped, model.trainable_variables)
-        return total, norm
+        return total, [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, variables)]
