@@ -144,6 +144,7 @@ def hand_on(study: Study, frozen: FrozenTrial, *, died: bool) -> None:
             params=mine.frozen.params,
             distributions=mine.frozen.distributions,
             intermediate_values=mine.frozen.intermediate_values,
+            system_attrs=mine.frozen.system_attrs,  # the rungs of successive halving that it has passed
             user_attrs={
                 CONTINUES: mine.trial,
                 ATTEMPT: mine.attempt + 1,
