@@ -24,7 +24,7 @@ import numpy as np
 import tensorflow as tf
 
 from midi_codec import fields as fields_lib
-from trainer import dropout, heads, lstm
+from trainer import dropout, heads, hoisted_lstm, lstm
 from trainer.heads import MASKED_LOGIT, HeadOutputs, field_losses, head_output, logit_mask, output_width
 
 __all__ = [
@@ -226,8 +226,8 @@ class NoteModel(keras.Model):
         """Every head's hidden layer before the fields of the same note are added, and END's logit at `end_column`."""
         if self.precision != BFLOAT16:
             return tf.tensordot(h, self.head_kernel, 1) + self.head_bias
-        narrow = tf.tensordot(tf.cast(h, tf.bfloat16), tf.cast(self.head_kernel, tf.bfloat16), 1)
-        return tf.cast(narrow, tf.float32) + self.head_bias
+        operand = hoisted_lstm.operand_rounding(BFLOAT16)
+        return tf.cast(tf.tensordot(operand(h), operand(self.head_kernel), 1), tf.float32) + self.head_bias
 
     def head(self, index: int, parts, bins):
         """The output of the field at `index`, as in `HeadOutputs`.
