@@ -35,6 +35,10 @@ def start_from_unigram(model: NoteModel, train: Pieces) -> None:
             counts = np.bincount(field.encode(values), minlength=field.num_bins) + 1
             start[: field.num_bins] = np.log(counts / counts.sum())
         bias.assign(start)
+        if field.loss == fields.MIXTURE:  # every note begins with these locations and scales, and its own weights
+            kernel = np.asarray(model.output_kernels[index].value).copy()
+            kernel[:, mixture.COMPONENTS :] = 0
+            model.output_kernels[index].assign(kernel)
     head_bias = np.asarray(model.head_bias.value).copy()
     head_bias[model.end_column] = math.log(train.num_pieces / max(train.num_notes, 1))
     model.head_bias.assign(head_bias)

@@ -40,6 +40,18 @@ def test_inverse_softplus(value):
     assert np.log1p(np.exp(inverse_softplus(value))) == pytest.approx(value, rel=1e-9)
 
 
+def test_a_mixture_begins_with_the_same_places_for_every_note_and_weights_of_its_own():
+    model = NoteModel(ModelConfig(units=16, layers=1, head_units=16), make_table(timing_loss=MIXTURE))
+    pieces = stack_pieces(make_many([6, 9]), model.table)
+    start_from_unigram(model, pieces)
+    windows = Windows(np.array([0, 1]), np.zeros(2, np.int64), pieces.num_events)
+    batch = make_batch(pieces, windows, table=model.table, batch_size=2, start_bins=model.start_bins)
+    outputs, _ = model(batch.previous, batch.bins, model.zero_state(2))
+    step = outputs.fields["step"].numpy()
+    assert (step[..., mixture.COMPONENTS :] == step[0, 0, mixture.COMPONENTS :]).all()
+    assert np.abs(step[0, 1, : mixture.COMPONENTS] - step[0, 0, : mixture.COMPONENTS]).max() > 0
+
+
 def fitted_nll(values: np.ndarray, counts: np.ndarray, *, shift: float) -> float:
     """Mean nats of a histogram under the mixture fitted to it."""
     bias = fit_mixture(values, counts, shift=shift)
