@@ -129,7 +129,7 @@ class SampleWriter:
             if summary is not None:
                 with summary.as_default(step=step):
                     tf.summary.audio(f"samples/{number}", samples[None, :, None], audio.SAMPLE_RATE)
-                    tf.summary.image(f"samples/{number}", piano_roll.draw(notes)[None])
+                    tf.summary.image(f"samples/{number}/roll", piano_roll.draw(notes)[None])
         if summary is not None:
             summary.flush()
         return pieces

@@ -1,0 +1,146 @@
+"""The signatures of an exported model: the note model's own parts, between values of notes instead of bins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from midi_codec import fields
+from trainer import mixture, sampling
+from trainer.bundle import Bundle
+
+NO_NOTE = -1  # every value of the note before a piece's first
+
+
+class Signatures:
+    """Functions of a bundle's model that can be saved.
+
+    Attributes:
+      module: holds the weights; what `tf.saved_model.save` takes.
+    """
+
+    def __init__(self, bundle: Bundle):
+        self._bundle, self._table = bundle, bundle.fields
+        self._model = bundle.build_model()
+        self.module = tf.Module()
+        # Keras would save a model of its own beside ours: only its variables are given to TensorFlow.
+        self.module.weights = [weight.value for weight in self._model.weights]
+
+    def functions(self) -> dict[str, Any]:
+        """By name of the signature; each gives a dict of tensors."""
+        model, num_fields = self._model, len(self._table)
+        note = tf.TensorSpec([None, num_fields], tf.int32, "note")
+        state = tf.TensorSpec([None, len(model.lstm_layers), 2, model.config.units], tf.float32, "state")
+        hidden = tf.TensorSpec([None, model.head_bias.shape[0]], tf.float32, "hidden")
+        uniform = tf.TensorSpec([None, 2 * num_fields], tf.float32, "uniform")
+        temperature = tf.TensorSpec([None], tf.float32, "temperature")
+        notes = tf.TensorSpec([None, None, num_fields], tf.int32, "notes")
+        length = tf.TensorSpec([None], tf.int32, "length")
+        signatures: dict[str, tuple[Callable, list[tf.TensorSpec]]] = {
+            "start": (self.start, [tf.TensorSpec([], tf.int32, "batch_size")]),
+            "step": (self.step, [note, state]),
+            "draw": (self.draw, [note, hidden, uniform, temperature]),
+            "likelihood": (self.likelihood, [notes, length]),
+        }
+        for index, field in enumerate(self._table):
+            signatures[f"head_{field.name}"] = (self._head_function(index), [hidden, note])
+        return {
+            name: tf.function(function).get_concrete_function(*specs) for name, (function, specs) in signatures.items()
+        }
+
+    def start(self, batch_size):
+        """What stands before the first note: `note` `[batch, num_fields]`, `state` `[batch, layers, 2, units]`."""
+        state = self._model.zero_state(batch_size)
+        return {"note": tf.fill([batch_size, len(self._table)], NO_NOTE), "state": _pack(state)}
+
+    def step(self, note, state):
+        """From the note before: END's log odds `[batch]`, `hidden` for the heads, and the state after."""
+        h, after = self._model.trunk(self._bins_before(note)[:, None, :], _unpack(state))
+        hidden = self._model.head_parts(h)[:, 0]
+        return {"end_log_odds": hidden[:, self._model.end_column], "hidden": hidden, "state": _pack(after)}
+
+    def draw(self, note, hidden, uniform, temperature):
+        """The next note `[batch, num_fields]`, drawn, and its log likelihood `[batch]` at temperature 1.
+
+        `note` is the one before it, `uniform` is in (0, 1), temperature 0 takes the likeliest values.
+        """
+        rows = tf.shape(note)[0]
+        settings = sampling.RowSettings(temperature, tf.fill([rows], fields.MAX_TICK), tf.ones([rows]))
+        drawn = sampling.draw_note(
+            self._table,
+            lambda index, bins: self._model.head(index, hidden, bins),
+            uniform,
+            settings,
+            previous=self._bins_before(note),
+            is_first=note[:, 0] < 0,
+            deviations=self._bundle.deviations,
+        )
+        return {"note": drawn.values, "log_likelihood": drawn.log_likelihood}
+
+    def _head_function(self, index: int) -> Callable:
+        field = self._table.fields[index]
+
+        def head(hidden, note):
+            """The field's distribution, given those of its note's fields that come before it; others are not read."""
+            bins = [self._encode(before, note[:, place]) for place, before in enumerate(self._table.fields[:index])]
+            output = self._model.head(index, hidden, bins)
+            if field.loss == fields.MSE:
+                deviation = tf.fill(tf.shape(output), np.float32(self._bundle.deviations[field.name]))
+                return {"mean": output, "deviation": deviation}
+            if field.loss == fields.MIXTURE:
+                parts = mixture.Mixture.of(output)
+                names = ("log_weights", "locations", "log_scales")
+                return {name: getattr(parts, name) for name in names}
+            return {"log_probabilities": tf.nn.log_softmax(output)[:, : field.num_bins]}
+
+        return head
+
+    def likelihood(self, notes, length):
+        """Exact nats of whole pieces: `nll` `[batch, time + 1, num_fields]` float64, END's in `pitch`.
+
+        `notes` holds each piece's values from its first note on, `length` its number of notes; what lies behind is not
+        read and costs 0.
+        """
+        batch, time = tf.shape(notes)[0], tf.shape(notes)[1]
+        place = tf.range(time + 1)[None, :]
+        is_note, is_end = place < length[:, None], place == length[:, None]
+        lowest = tf.constant([field.lows[0] for field in self._table], tf.int32)
+        raw = tf.concat([notes, tf.zeros([batch, 1, len(self._table)], tf.int32)], axis=1)
+        raw = tf.where(is_note[..., None], raw, lowest)  # a value that has a bin
+        columns = [self._encode(field, raw[..., index]) for index, field in enumerate(self._table)]
+        bins = tf.stack(columns, axis=-1)
+        first = tf.tile(tf.constant(self._model.start_bins)[None, None], [batch, 1, 1])
+        state = self._model.zero_state(batch)
+        outputs, _ = self._model(tf.concat([first, bins[:, :-1]], axis=1), bins, state)
+        targets = {
+            "bins": bins,
+            "raw": raw,
+            "is_note": tf.cast(is_note, tf.float32),
+            "is_end": tf.cast(is_end, tf.float32),
+        }
+        costs = [self._model.field_nll(f, outputs, targets, self._bundle.deviations.get(f.name)) for f in self._table]
+        return {"nll": tf.stack(costs, axis=-1)}
+
+    def _bins_before(self, note):
+        """`[batch, num_fields]` bins of the note before, the start's where there is none."""
+        is_none = note[:, :1] < 0
+        columns = [self._encode(field, note[:, index]) for index, field in enumerate(self._table)]
+        return tf.where(is_none, self._model.start_bins, tf.stack(columns, axis=1))
+
+    def _encode(self, field: fields.FieldSpec, values):
+        """Bins of values of any shape; categories beyond the corpus's lowest or highest count as that one."""
+        if field.kind == fields.CATEGORY:
+            values = tf.clip_by_value(values, min(field.values), max(field.values))
+        return tf.reshape(sampling.encode_bins(field, tf.reshape(values, [-1])), tf.shape(values))
+
+
+def _pack(state):
+    """Layers' (h, c) as one tensor `[batch, layers, 2, units]`."""
+    return tf.stack([tf.stack(layer, axis=1) for layer in state], axis=1)
+
+
+def _unpack(state):
+    return [(layer[:, 0], layer[:, 1]) for layer in tf.unstack(state, axis=1)]
