@@ -21,6 +21,8 @@ from trainer.likelihoods import gaussian_tick_nll
 from trainer.mixture import Mixture
 from trainer.model import ModelConfig, NoteModel
 
+pytestmark = pytest.mark.slow  # a process with TensorFlow for each model
+
 DOCS = pathlib.Path(__file__).parents[2] / "docs" / "export.md"
 PLAIN = ModelConfig(units=32, layers=2, head_units=16)
 DEEP = dataclasses.replace(
