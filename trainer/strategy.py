@@ -59,7 +59,7 @@ def share_out(batch: Batch, strategy: tf.distribute.Strategy) -> Any:
     if left:
         raise ValueError(f"the batch has {len(batch.bins)} rows here, want a multiple of {local_replicas} replicas")
 
-    def rows_of(context: tf.distribute.ValueContext) -> dict[str, tf.Tensor]:
+    def rows_of(context: tf.distribute.experimental.ValueContext) -> dict[str, tf.Tensor]:
         first = context.replica_id_in_sync_group % local_replicas * size  # the number counts all workers' replicas
         return {name: tf.constant(array) for name, array in batch.rows(slice(first, first + size)).items()}
 

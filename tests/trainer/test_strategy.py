@@ -76,6 +76,10 @@ class Several(tf.distribute.MultiWorkerMirroredStrategy):
     def cluster_resolver(self):
         return self._resolver
 
+    def experimental_distribute_values_from_function(self, value_fn):
+        first = 2 * strategy.part_of(self).index
+        return [value_fn(tf.distribute.experimental.ValueContext(first + number, 6)) for number in range(2)]
+
 
 WITH_CHIEF = {"chief": ["a:1"], "worker": ["b:1", "c:1"]}
 WORKERS = {"worker": ["a:1", "b:1", "c:1"]}
@@ -92,6 +96,17 @@ def test_the_parts_of_workers_follow_their_replicas(task_type, task_id, jobs, in
     assert part == Part(index=index, count=3, replicas=6) and part.local_replicas == 2
     assert part.rows(12) == slice(4 * index, 4 * index + 4)
     assert strategy.is_chief(made) == (index == 0)
+
+
+def test_a_worker_shares_its_own_rows_out():
+    made, table = Several("worker", 1, WORKERS), make_table()
+    pieces = stack_pieces(make_many([5] * 12), table)
+    windows = Windows(np.arange(12), np.zeros(12, np.int64), np.full(12, 6))
+    part = strategy.part_of(made)
+    batch = make_batch(pieces, windows, table=table, batch_size=12, start_bins=table.start_bins, part=part)
+    whole = make_batch(pieces, windows, table=table, batch_size=12, start_bins=table.start_bins)
+    for number, shared in enumerate(strategy.share_out(batch, made)):
+        assert (shared["raw"].numpy() == whole.raw[4 + 2 * number : 6 + 2 * number]).all()
 
 
 def test_one_process_makes_every_row():

@@ -18,7 +18,7 @@ from trainer.train_step import TrainStep
 ROOT = Path(__file__).parents[2]
 WAIT_SECONDS = 240
 # Sums in another order differ in the last bits of float32; Adam divides by the root of squares, which could magnify them.
-TOLERANCE = {"rtol": 1e-5, "atol": 1e-6}
+RTOL, ATOL = 1e-5, 1e-6
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def assert_same(got: dict[str, np.ndarray], want: dict[str, np.ndarray]) -> None
     assert got["num_notes"] == want["num_notes"]
     assert variables_of(got).keys() == variables_of(want).keys()
     for name, array in variables_of(want).items():
-        np.testing.assert_allclose(got[name], array, **TOLERANCE, err_msg=name)
+        np.testing.assert_allclose(got[name], array, rtol=RTOL, atol=ATOL, err_msg=name)
 
 
 def test_the_case_is_a_hard_one(one_device):
