@@ -256,8 +256,7 @@ def begin_and_die(study: optuna.Study) -> None:
     SPACE.suggest(trial)
     trial.report(9.0, 1)
     trial.report(8.0, 2)
-    if not isinstance(study._storage, optuna.storages.JournalStorage):
-        study._storage.record_heartbeat(trial._trial_id)
+    getattr(study._storage, "record_heartbeat", lambda _: None)(trial._trial_id)  # a journal has none
 
 
 def test_a_dead_workers_trial_is_found_and_gone_on_with(tmp_path):
