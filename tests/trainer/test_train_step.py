@@ -17,7 +17,7 @@ from trainer.train_step import TrainStep
 
 ROOT = Path(__file__).parents[2]
 WAIT_SECONDS = 240
-# Sums in another order differ in the last bits of float32; Adam divides by the root of squares, which could magnify them.
+# Sums in another order differ in the last bits of float32; Adam divides by the root of squares, which may magnify them.
 RTOL, ATOL = 1e-5, 1e-6
 
 
