@@ -16,12 +16,11 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from midi_codec import command, dataset_info, fields, storage
 from midi_codec.command import UserError
 from midi_codec.progress import progress
 from midi_codec.watched_stop import WatchedStop
+from trainer import misfits
 
 if TYPE_CHECKING:
     from trainer.bundle import Bundle
@@ -92,7 +91,7 @@ def _check(args: argparse.Namespace) -> tuple[dataset_info.DatasetInfo, dict[str
             problems += error.problems
             continue
         if info is not None:
-            problems += [f"{path}: {problem}" for problem in misfits(bundles[path].fields, info, args.split)]
+            problems += [f"{path}: {problem}" for problem in misfits.misfits(bundles[path].fields, info, args.split)]
     if problems:
         raise UserError(problems)
     assert info is not None
@@ -108,28 +107,6 @@ def _flag_problems(args: argparse.Namespace) -> Iterator[str]:
         yield f"--bundle {path} is given {args.bundle.count(path)} times, want each once"
     if args.output is not None and os.path.isdir(args.output):
         yield f"--output {args.output!r} is a folder, want a file"
-
-
-def misfits(table: fields.FieldTable, info: dataset_info.DatasetInfo, split: str) -> list[str]:
-    """Why a model with this table cannot score these notes; empty when it can."""
-    found = []
-    if info.time_base != table.time_base:
-        found.append(f"knows a grid of {table.time_base}, but the dataset lies on one of {info.time_base}")
-    values = {name: np.array(column.values, np.int64) for name, column in info.histograms[split].items()}
-    for field in table:
-        unknown = field.unknown(values[field.name])
-        if unknown.size:
-            found.append(f"does not know {field.name} {some(unknown)}, which the {split} split holds")
-    others = values["program"][values["program"] != table.only_program]
-    if table.only_program is not None and others.size:
-        found.append(f"knows only program {table.only_program}, but the {split} split holds program {some(others)}")
-    return found
-
-
-def some(values: np.ndarray) -> str:
-    """A few of them, and how many more."""
-    shown = ", ".join(map(str, values[:5]))
-    return shown if len(values) <= 5 else f"{shown} and {len(values) - 5} more"
 
 
 def evaluate(

@@ -21,10 +21,10 @@ import tensorflow as tf
 from midi_codec import command, storage
 from midi_codec.progress import Progress, progress
 from trainer import schedule
-from trainer.batches import Batch, plan_epoch
+from trainer.batches import Batch
 from trainer.config import RESTORE, TrainConfig
 from trainer.evaluation import Evaluation, Evaluator
-from trainer.feed import Feed, Position
+from trainer.feed import Feed, Position, batch_windows
 from trainer.monitor import Monitor, Speed
 from trainer.pieces import Pieces
 from trainer.prior import start_from_unigram
@@ -35,6 +35,7 @@ from trainer.train_step import TrainStep
 
 CHECKPOINT_SECONDS = 300.0  # a lost node costs no more than this
 EXPLODED = 10.0  # times the first step's loss, or a nat an event if that is more
+VALIDATION_ROWS = 64  # pieces at once, at least: what a processor is good at, however small the training batch
 MOST_SKIPPED = 20  # batches; a run that would skip more has another fault
 PROFILED = range(5, 15)  # steps of a start: the first ones compile
 
@@ -80,7 +81,9 @@ class Run:
     ):
         self.config, self._step, self._folder, self._is_chief, self._hooks = config, step, folder, is_chief, hooks
         self._strategy, self._agree = strategy, make_agreement(strategy)
-        self._evaluator = Evaluator(step.model, strategy, batch_size=config.batch_size)
+        replicas = strategy.num_replicas_in_sync
+        rows = -(-max(config.batch_size, VALIDATION_ROWS) // replicas) * replicas
+        self._evaluator = Evaluator(step.model, strategy, batch_size=rows)
         self._monitor, self._speed = Monitor(folder, is_chief=is_chief), Speed()
         self._saved, self._is_profiling = time.monotonic(), False
         self._files = RunFiles(folder, is_chief=is_chief)
@@ -195,14 +198,7 @@ class Run:
         Every worker comes here with the same batch, since losses and norms are sums over all of them.
         """
         state = self.state
-        plan = plan_epoch(
-            train.num_events,
-            window=self.config.window,
-            batch_size=self.config.batch_size,
-            rng_seed=self.config.rng_seed,
-            epoch=state.position.epoch,
-        )
-        windows = plan[state.position.batch]
+        windows = batch_windows(train, self.config, state.position)
         path = self._files.save_bad_batch(windows, train)
         where = f"{bad}; its windows are in {path}, the first of piece {train.piece_id[windows.piece[0]].decode()}"
         if self.config.on_nan != RESTORE:

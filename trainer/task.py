@@ -74,6 +74,7 @@ def print_summary(folder: str) -> None:
     print(f"{'':10}{'all':>9}" + "".join(f"{name:>10}" for name in names))
     for name, row in rows.items():
         print(f"{name:10}{row['nll']:9.3f}" + "".join(f"{row['by_field'][field]:10.3f}" for field in names))
+    print(f"model: {metrics['nll_per_second']:.3f} nats a second of music")
     for title, key, unit in (("right", "accuracy", 100), ("error, ms", "error_milliseconds", 1)):
         if metrics[key]:
             shown = ", ".join(

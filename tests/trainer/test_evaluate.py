@@ -11,7 +11,7 @@ from midi_codec.notes import BEATS, Notes
 from tests.trainer.test_evaluation import make_model
 from tests.trainer.tiny import make_many, make_notes, write_dataset
 from trainer import bundle as bundle_lib
-from trainer import evaluate
+from trainer import evaluate, misfits
 from trainer.baselines import score_baselines
 from trainer.evaluation import Evaluator
 from trainer.piece_evaluation import evaluate_pieces
@@ -167,7 +167,7 @@ def test_what_does_not_fit_is_named_bundle_by_bundle(place):
 
 
 def test_many_unknown_values_are_counted():
-    assert evaluate.some(np.arange(8)) == "0, 1, 2, 3, 4 and 3 more"
+    assert misfits.some(np.arange(8)) == "0, 1, 2, 3, 4 and 3 more"
 
 
 def test_a_damaged_shard_is_named(place):

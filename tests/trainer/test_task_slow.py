@@ -193,5 +193,5 @@ def test_a_run_in_an_s3_bucket(start, s3_bucket, s3_server):
     run = f"{s3_bucket}/run"
     finish(start(run, "--epochs", "1", **environment), want=command.OK)  # and not 134, as tensorflow-io would have it
     names = {entry.path.removeprefix(f"{run}/").split("/")[0] for entry in storage.list_files(run)}
-    assert names == {"bundle", "checkpoints", "metrics.jsonl", "run.json", "tensorboard"}
+    assert names == {"bundle", "checkpoints", "metrics.jsonl", "run.json", "starts.jsonl", "tensorboard"}
     assert bundle.load(f"{run}/bundle").metrics["num_notes"] > 0

@@ -12,6 +12,7 @@ from midi_codec import command, storage
 from tests.trainer.tiny import make_many, write_dataset
 from trainer import array_file, bundle, checkpoint, training, transfer
 from trainer import train_step as train_step_lib
+from trainer.batches import Batch
 from trainer.config import TrainConfig
 from trainer.loop import Halted
 
@@ -58,7 +59,8 @@ class BadLoss:
     """Makes the loss of the numbered calls of the step another one, and spoils the weights as such a step would."""
 
     def __init__(self, monkeypatch, **losses: float):
-        self.calls, self.batches = 0, []
+        self.calls = 0
+        self.batches: list[Batch] = []
         self._losses = {int(call.removeprefix("at")): loss for call, loss in losses.items()}
         self._step = train_step_lib.TrainStep.__call__
         monkeypatch.setattr(train_step_lib.TrainStep, "__call__", lambda *a: self(*a))

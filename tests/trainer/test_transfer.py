@@ -69,19 +69,21 @@ def test_everything_that_does_not_fit_is_named(tmp_path):
         notes(pitch=list(range(20, 30)), velocity=[41] * 10, start=range(10), duration=[5] * 10, program=[0] * 10)
     ]
     assert problems_of(tmp_path, pieces) == [
-        "D has 20, 21, 22, 23, 24, 25, 26, 27 and 2 more in pitch, for which the bundle has no bin",
-        "D has 41 in velocity, for which the bundle has no bin",
+        "D: the bundle does not know pitch 20, 21, 22, 23, 24 and 5 more, which the train split holds",
+        "D: the bundle does not know velocity 41, which the train split holds",
     ]
 
 
 def test_another_grid(tmp_path):
     piece = notes(time_base=BEATS)
     info = write_dataset(str(tmp_path), {"train": [piece], "validation": [piece]}, time_base=BEATS)
-    with pytest.raises(UserError, match="D lies on a grid of beats, but the bundle's is milliseconds"):
+    with pytest.raises(
+        UserError, match="D: the bundle knows a grid of milliseconds, but the dataset lies on one of beats"
+    ):
         transfer.fit_table(BUNDLE, info, "D")
 
 
 def test_other_programs(tmp_path):
-    info = write_dataset(str(tmp_path), {"train": make_many([20]), "validation": make_many([4])})
-    with pytest.raises(UserError, match="D has 5, 128 in program, which the bundle does not know"):
-        transfer.fit_table(BUNDLE, dataclasses.replace(info, programs=(0, 5, 128)), "D")
+    assert problems_of(tmp_path, [notes(program=[0, 5])]) == [
+        "D: the bundle knows only program 0, but the train split holds program 5"
+    ]
