@@ -19,6 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from midi_codec import fields
+from trainer import parts
 from trainer.batches import make_batch
 from trainer.measures import measure, measure_names
 from trainer.model import NoteModel
@@ -127,6 +128,13 @@ class Evaluator:
 
     def _replica_step(self, batch, state, totals, deviations):
         rows = tf.shape(batch["bins"])[0]  # those that still have notes, of the rows before
-        outputs, state = self._model(batch["previous"], batch["bins"], [(h[:rows], c[:rows]) for h, c in state])
-        measures = measure(self._model, outputs, batch, deviations)
-        return totals + tf.stack([tf.reduce_sum(values) for values in measures]), state
+        flat = {f"state_{index}": value[:rows] for index, value in enumerate(tf.nest.flatten(state))}
+        states = []
+        for part in parts.split({**batch, **flat}, whole=("step_key",)):
+            with parts.as_parts():
+                before = tf.nest.pack_sequence_as(state, [part[name] for name in flat])
+                outputs, after = self._model(part["previous"], part["bins"], before)
+                measures = measure(self._model, outputs, part, deviations)
+            totals += tf.stack([tf.reduce_sum(values) for values in measures])
+            states.append(after)
+        return totals, tf.nest.map_structure(lambda *values: tf.concat(values, axis=0), *states)
