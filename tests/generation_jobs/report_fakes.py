@@ -128,7 +128,7 @@ def make_run(
         "baselines": baselines,
     }
     described = {
-        "format_version": 1,
+        "format_version": 2,
         "hash": bundle_hash,
         "weights": "weights.npz",
         "config": {},
