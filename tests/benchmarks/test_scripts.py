@@ -51,19 +51,19 @@ def test_encode():
 @pytest.mark.slow
 def test_train():
     report = run_quick("train.py")
-    ours = {"ours_float32", "ours_float32_adam", "keras", "keras_adam", "product_float32", "gemm_tensorflow_float32"}
+    steps = {f"{{}}_{precision}{more}" for precision in ("float32", "bfloat16") for more in ("", "_adam")}
+    ours, theirs = ({step.format(name) for step in steps} for name in ("ours", "pytorch"))
+    products = {"product_float32", "product_bfloat16", "gemm_tensorflow_float32", "gemm_tensorflow_bfloat16"}
+    pairs = {f"{mine}/{mine.replace('ours', 'pytorch')}" for mine in ours}
     check(
         report,
-        rates=ours,
-        peers={"pytorch_float32", "pytorch_float32_adam"} | GEMM_OF_PEERS,
-        ratios={"ours_float32/keras", "ours_float32_adam/keras_adam"},
-        peer_ratios={
-            "ours_float32/pytorch_float32",
-            "ours_float32_adam/pytorch_float32_adam",
-            "product_float32/pytorch_float32_adam",
-        },
+        rates=ours | {"keras", "keras_adam"} | products,
+        peers=theirs | GEMM_OF_PEERS | {"gemm_pytorch_bfloat16"},
+        ratios={"ours_float32/keras", "ours_float32_adam/keras_adam", "ours_bfloat16/ours_float32"},
+        peer_ratios=pairs | {f"product_{precision}/pytorch_{precision}_adam" for precision in ("float32", "bfloat16")},
     )
-    assert report["of_limit"].keys() == {"ours_float32", "keras"} | ({"pytorch_float32"} if HAS_PEERS else set())
+    peers = {"pytorch_float32", "pytorch_bfloat16"} if HAS_PEERS else set()
+    assert report["of_limit"].keys() == {"ours_float32", "ours_bfloat16", "keras"} | peers
 
 
 @pytest.mark.slow
