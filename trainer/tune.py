@@ -13,6 +13,7 @@ command goes on with a study; with nothing left to do it writes the report again
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import socket
 import warnings
@@ -70,10 +71,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str]) -> int:
     args = make_parser().parse_args(argv)
-    _check_flags(args)
-    space = tune_space.read(args.space, base_path=args.config, defaults=TRIAL_DEFAULTS)
-    info = dataset_info.load(args.data)
-    _check_dataset(space, info, args)
+    space, info = _check(args)
     identity = {**space.to_json(), "dataset": info.hash, "--pruner": args.pruner, "--rng-seed": args.rng_seed}
     if args.create_only:
         _open(args, identity)
@@ -90,8 +88,32 @@ def main(argv: Sequence[str]) -> int:
     return command.OK
 
 
-def _check_flags(args: argparse.Namespace) -> None:
-    """Raises UserError for everything that no file is needed to see."""
+def _check(args: argparse.Namespace) -> tuple[tune_space.SearchSpace, dataset_info.DatasetInfo]:
+    """Reads the search space and the dataset's description.
+
+    Raises:
+      UserError: every mistake in flags and files, all at once.
+    """
+    problems = _flag_problems(args)
+    space = info = None
+    try:
+        space = tune_space.read(args.space, base_path=args.config, defaults=TRIAL_DEFAULTS)
+    except UserError as error:
+        problems += error.problems
+    try:
+        info = dataset_info.load(args.data)
+    except UserError as error:
+        problems += error.problems
+    if space is not None and info is not None:
+        problems += _misfits(space, info, args.data)
+    if problems:
+        raise UserError(problems)
+    assert space is not None and info is not None
+    return space, info
+
+
+def _flag_problems(args: argparse.Namespace) -> list[str]:
+    """What no file is needed to see."""
     from trainer import tune_storage
 
     problems = []
@@ -118,20 +140,18 @@ def _check_flags(args: argparse.Namespace) -> None:
             problems.append("TF_CONFIG names several workers, want none: each worker of a study trains by itself")
     except UserError as error:
         problems += error.problems
-    if problems:
-        raise UserError(problems)
+    return problems
 
 
-def _check_dataset(space: tune_space.SearchSpace, info: dataset_info.DatasetInfo, args: argparse.Namespace) -> None:
-    """Raises UserError for every value of the space that does not fit the dataset."""
+def _misfits(space: tune_space.SearchSpace, info: dataset_info.DatasetInfo, place: str) -> list[str]:
+    """Every value of the space that does not fit the dataset."""
     problems: dict[str, None] = {}
     for params in space.corners():
         try:
-            training.check_dataset(info, space.config_of(params), args.data)
+            training.check_dataset(info, space.config_of(params), place)
         except UserError as error:
             problems.update(dict.fromkeys(error.problems))
-    if problems:
-        raise UserError(problems)
+    return list(problems)
 
 
 def _open(args: argparse.Namespace, identity: dict[str, Any], *, only_load: bool = False) -> Study:
@@ -163,12 +183,16 @@ def _open(args: argparse.Namespace, identity: dict[str, Any], *, only_load: bool
 
 
 def _work(study: Study, space: tune_space.SearchSpace, args: argparse.Namespace, stop: WatchedStop) -> None:
-    from trainer import tune_report, tune_storage
+    from trainer import tune_report, tune_storage, tune_trials
     from trainer.tune_worker import Worker
 
     beats = not tune_storage.is_journal(args.storage)
     if not beats:
         print("the study lies in a file without heartbeats: a dead worker's trial is not gone on with by others")
+    if tune_trials.has_work(study, args.num_trials):
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        # Loading TensorFlow stops all threads for seconds: done before a trial has a heart that must beat.
+        importlib.import_module("trainer.loop")
     worker = Worker(
         study,
         space,
@@ -177,6 +201,7 @@ def _work(study: Study, space: tune_space.SearchSpace, args: argparse.Namespace,
         output=args.output,
         num_trials=args.num_trials,
         name=socket.gethostname(),
+        look_seconds=args.heartbeat_seconds,
     )
     patience = (tune_storage.GRACE_BEATS + 1) * args.heartbeat_seconds if beats else 0
 

@@ -134,13 +134,21 @@ def read(path: str, *, base_path: str | None = None, defaults: Mapping[str, Any]
     """
     base = dict(defaults or {})
     named: set[str] = set()
-    if base_path:
-        read_base = config_lib.read(argparse.Namespace(config=base_path))
-        named |= config_lib.read_yaml(base_path).keys()
-        base.update({name: getattr(read_base, name) for name in named})
     varied: dict[str, Range | Choices] = {}
     problems: list[str] = []
-    for name, value in config_lib.read_yaml(path).items():
+    entries: Mapping[str, Any] = {}
+    try:
+        if base_path:
+            read_base = config_lib.read(argparse.Namespace(config=base_path))
+            named |= config_lib.read_yaml(base_path).keys()
+            base.update({name: getattr(read_base, name) for name in named})
+    except UserError as error:
+        problems += error.problems
+    try:
+        entries = config_lib.read_yaml(path)
+    except UserError as error:
+        problems += error.problems
+    for name, value in entries.items():
         named.add(name)
         place = f"{path}: {name}"
         try:

@@ -16,7 +16,7 @@ import logging
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import optuna
@@ -34,6 +34,8 @@ IDENTITY = "identity"  # what a study is of: search space, dataset and so on; an
 GRACE_BEATS = 3  # heartbeats missed before a worker counts as dead
 WAIT_SECONDS = 60  # for a database that is locked, or starts just now
 POSTGRES_LOCK = 0x6D6964695F6C  # of creating tables, any number that is always the same
+# A server that is gone without a word (a lost node) is noticed before heartbeats are missed for long.
+POSTGRES_ARGS = {"connect_timeout": 10, "tcp_user_timeout": 15_000, "keepalives_idle": 10, "keepalives_interval": 5}
 WANTED = "want sqlite:///FILE, postgresql://USER@HOST/DATABASE or the path of a journal file"
 _log = logging.getLogger(__name__)
 
@@ -71,6 +73,21 @@ def check(url: str) -> None:
 class _Database(RDBStorage):
     """An RDB storage whose heart goes on when the database is away for a while."""
 
+    _silent_since: Mapping[int, float] = {}  # running trials without any heartbeat, since this process saw them so
+
+    def _get_stale_trial_ids(self, study_id: int) -> list[int]:
+        """Optuna's, and those whose worker died before its first heartbeat, which Optuna would wait for for ever."""
+        without_beat = sqlalchemy.text(
+            "SELECT trial_id FROM trials WHERE study_id = :study AND state = 'RUNNING'"
+            " AND trial_id NOT IN (SELECT trial_id FROM trial_heartbeats)"
+        )
+        with self.engine.connect() as connection:
+            silent = connection.execute(without_beat, {"study": study_id}).scalars().all()
+        now = time.monotonic()
+        self._silent_since = {trial: self._silent_since.get(trial, now) for trial in silent}
+        dead = [trial for trial, since in self._silent_since.items() if now - since > (self.grace_period or 0)]
+        return super()._get_stale_trial_ids(study_id) + dead
+
     def record_heartbeat(self, trial_id: int) -> None:
         try:
             super().record_heartbeat(trial_id)
@@ -102,7 +119,7 @@ def open_storage(
         parsed = parsed.set(drivername="postgresql+psycopg")
     elif parsed.database:
         _make_folder(parsed.database)
-    connect_args = {"timeout": WAIT_SECONDS} if is_sqlite else {"connect_timeout": 10}
+    connect_args = {"timeout": WAIT_SECONDS} if is_sqlite else POSTGRES_ARGS
     engine_args = {"pool_pre_ping": True, "connect_args": connect_args}
     text = parsed.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")  # Optuna formats it
     with _alone(parsed, engine_args), warnings.catch_warnings():
@@ -203,6 +220,8 @@ def _wait_for_identity(study: Study, seconds: float = 10.0) -> str | None:
 
 def check_identity(study: Study, identity: dict[str, Any]) -> None:
     """Raises UserError where the study is of something else; every difference at once."""
+    if IDENTITY not in study.user_attrs:
+        raise UserError(f"study {study.study_name!r} was not made by trainer.tune, or was not made to an end")
     there, here = json.loads(study.user_attrs[IDENTITY]), json.loads(json.dumps(identity))
     differences = [
         f"study {study.study_name!r}: {name} is {_said(there, name)} there and {_said(here, name)} here;"

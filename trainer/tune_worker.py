@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from trainer.tune_space import SearchSpace
 
 POLL_SECONDS = 0.5
 OUT_OF_MEMORY = ("MemoryError", "ResourceExhaustedError")  # the latter is TensorFlow's, which is not imported here
+_log = logging.getLogger(__name__)
 
 
 class TrialFailed(Exception):
@@ -30,6 +32,42 @@ class TrialFailed(Exception):
 
 class _TakenAway(Exception):
     """Another worker goes on with this trial: its heartbeats did not arrive for too long."""
+
+
+class _Watch:
+    """The stop signal of a trial's run, which also ends the run once the trial is another worker's.
+
+    A run polls it between steps, before it writes. So a process that stood still for long (a suspended machine) and
+    was taken for dead writes nothing more into the folder where the other goes on.
+    """
+
+    def __init__(self, stop: StopSignal, study: Study, number: int, *, look_seconds: float):
+        self._stop, self._study, self._number, self._look_seconds = stop, study, number, look_seconds
+        self._looked = _clock()
+
+    @property
+    def requested(self) -> bool:
+        if _clock() - self._looked > self._look_seconds:
+            self._look()
+            self._looked = _clock()
+        return self._stop.requested
+
+    def listen(self) -> None:
+        self._stop.listen()
+
+    def _look(self) -> None:
+        try:
+            state = self._study.get_trials(deepcopy=False)[self._number].state
+        except Exception as error:  # of the database, which may be away for a while
+            _log.warning("the study cannot be read: %s", type(error).__name__)
+            return
+        if state.is_finished():
+            raise _TakenAway
+
+
+def _clock() -> float:
+    """Seconds, those of a suspended machine included, which `time.monotonic` leaves out."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class TrainFunction(Protocol):
@@ -41,7 +79,7 @@ class TrainFunction(Protocol):
         *,
         data: str,
         folder: str,
-        stop: StopSignal,
+        stop: Any,
         on_validation: Callable[[dict[str, Any]], None] | None = None,
     ) -> Any: ...
 
@@ -61,6 +99,8 @@ class Worker:
       output: where the trials' run folders go.
       num_trials: over all workers, those of earlier starts included.
       name: of this worker, for the report.
+      look_seconds: between two looks at whether the trial is still this worker's; at most what it takes to be counted
+        as dead.
     """
 
     def __init__(
@@ -73,9 +113,11 @@ class Worker:
         output: str,
         num_trials: int,
         name: str,
+        look_seconds: float = 1.0,
     ):
         self._study, self._space, self._train, self._data = study, space, train, data
         self._output, self._num_trials, self._name = output, num_trials, name
+        self._look_seconds = look_seconds
 
     def run(self, stop: StopSignal, *, patience: float, after_trial: Callable[[], None]) -> None:
         """Works until nothing is left to do.
@@ -137,7 +179,7 @@ class Worker:
                 self._space.config_of(params),
                 data=self._data,
                 folder=trial_folder(self._output, mine.trial),
-                stop=stop,
+                stop=_Watch(stop, self._study, trial.number, look_seconds=self._look_seconds),
                 on_validation=functools.partial(self._on_validation, trial),
             )
         except Exception as error:

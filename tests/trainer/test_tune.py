@@ -103,6 +103,17 @@ def test_flags_are_checked_all_at_once(run, monkeypatch):
     ]
 
 
+def test_mistakes_in_flags_and_files_are_told_together(run, tmp_path):
+    (tmp_path / "base.yaml").write_text("layers: 0")
+    with pytest.raises(UserError) as raised:
+        flags = ["--num-trials", "0", "--config", f"{tmp_path}/base.yaml", "--data", f"{tmp_path}/none"]
+        run(*flags, space="unit: [1, 2]")
+    assert len(raised.value.problems) == 4, raised.value.problems
+    wanted = ("--num-trials is 0", "layers is 0", f"{tmp_path}/space.yaml: unit: no such setting", f"{tmp_path}/none")
+    for problem, start in zip(raised.value.problems, wanted, strict=True):
+        assert problem.startswith(start)
+
+
 def test_a_storage_may_stand_in_the_environment(run, monkeypatch, tmp_path):
     monkeypatch.setenv("TUNE_STORAGE", f"{tmp_path}/there.journal")
     run("--num-trials", "1")

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from midi_codec import command
+from midi_codec import command, storage
 from tests.trainer.test_task import SPLITS
 from tests.trainer.test_tune_storage import race
 from tests.trainer.tiny import write_dataset
@@ -213,13 +213,18 @@ def test_workers_of_a_cluster(start, tmp_path, postgres):
     assert not any(PASSWORD.encode() in data for data in files)
 
 
-def test_trials_lie_in_a_bucket(start, gs_bucket, tmp_path):
-    from midi_codec import storage
-
+def test_trials_lie_in_a_bucket(start, s3_bucket, s3_server, tmp_path):
+    environment = {  # what TensorFlow's own s3:// listens to; TensorBoard's file goes through it
+        "S3_ENDPOINT": s3_server,
+        "S3_USE_HTTPS": "0",
+        "S3_VERIFY_SSL": "0",
+        "AWS_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
     flags = ["--num-trials", "1", "--storage", f"{tmp_path}/study.journal"]
-    text = finish(start(*flags, output=f"{gs_bucket}/out", epochs=1), command.OK)
+    text = finish(start(*flags, output=f"{s3_bucket}/out", epochs=1, **environment), command.OK)
     assert "without heartbeats" in text
-    names = {entry.path.removeprefix(f"{gs_bucket}/out/") for entry in storage.list_files(f"{gs_bucket}/out")}
+    names = {entry.path.removeprefix(f"{s3_bucket}/out/") for entry in storage.list_files(f"{s3_bucket}/out")}
     assert {"best.yaml", "report.html", "trials.json", "trials/0000/bundle/bundle.json"} <= names
 
 

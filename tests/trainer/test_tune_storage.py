@@ -98,6 +98,13 @@ def test_a_study_that_is_not_there_is_the_users_mistake(tmp_path):
         tune_storage.load(opened, "s")
 
 
+def test_a_study_of_other_tools_is_the_users_mistake(tmp_path):
+    opened = tune_storage.open_storage(str(tmp_path / "s.journal"), beat_seconds=1)
+    study = optuna.create_study(storage=opened, study_name="s")
+    with pytest.raises(UserError, match="study 's' was not made by trainer.tune"):
+        tune_storage.check_identity(study, {"dataset": "abc"})
+
+
 def test_a_heart_goes_on_when_the_database_is_away(tmp_path, monkeypatch, caplog):
     opened = tune_storage.open_storage(f"sqlite:///{tmp_path}/s.db", beat_seconds=1)
 

@@ -75,8 +75,8 @@ def open_study(url: str, *, pruner=None, beat_seconds: int = 1) -> optuna.Study:
     return tune_storage.create_or_load(storage, "test", IDENTITY, sampler=sampler, pruner=pruner)
 
 
-def make_worker(study: optuna.Study, training, num_trials: int, name: str = "w") -> Worker:
-    return Worker(study, SPACE, train=training, data="data", output="out", num_trials=num_trials, name=name)
+def make_worker(study: optuna.Study, training, num_trials: int, **more) -> Worker:
+    return Worker(study, SPACE, train=training, data="data", output="out", num_trials=num_trials, name="w", **more)
 
 
 def run(study, training, num_trials, *, stop=None, patience: float = 0.0) -> None:
@@ -250,18 +250,20 @@ def test_late_first_attempts_are_surplus(url):
     assert [trial for trial, _, _ in standing(study)] == [0, 1, 3]
 
 
-def begin_and_die(study: optuna.Study) -> None:
-    """What a worker leaves that is killed after two validations."""
+def begin_and_die(study: optuna.Study, *, beats: bool = True) -> None:
+    """What a worker leaves that is killed after two validations, maybe before its first heartbeat."""
     trial = study.ask()
     SPACE.suggest(trial)
     trial.report(9.0, 1)
     trial.report(8.0, 2)
-    getattr(study._storage, "record_heartbeat", lambda _: None)(trial._trial_id)  # a journal has none
+    if beats and hasattr(study._storage, "record_heartbeat"):  # a journal has none
+        study._storage.record_heartbeat(trial._trial_id)
 
 
-def test_a_dead_workers_trial_is_found_and_gone_on_with(tmp_path):
+@pytest.mark.parametrize("beats", [True, False])
+def test_a_dead_workers_trial_is_found_and_gone_on_with(tmp_path, beats):
     url = f"sqlite:///{tmp_path}/study.db"
-    begin_and_die(open_study(url))
+    begin_and_die(open_study(url), beats=beats)
     study, training = open_study(url), FakeTraining()
     training.done["0000"] = 2
     run(study, training, 2, patience=20.0)
@@ -328,6 +330,23 @@ def test_a_worker_that_was_taken_for_dead_leaves_the_trial_to_the_other(url, cap
     assert "another worker goes on with this trial" in capsys.readouterr().out
     assert [run[0] for run in training.runs] == ["0000", "0000"]
     assert standing(study)[0][1] == "COMPLETE"
+
+
+def test_a_worker_that_stood_still_and_was_taken_for_dead_writes_nothing_more(url):
+    study, starts = open_study(url), []
+
+    def train(config, *, stop, **_):
+        starts.append(stop.requested)
+        if len(starts) == 1:
+            other = open_study(url)
+            tune_trials.take_from_dead(other, other._storage)
+            time.sleep(0.01)
+            pytest.fail(f"it goes on, {stop.requested}")
+        return Outcome(State(1.5))
+
+    make_worker(study, train, 1, look_seconds=0.0).run(command.StopSignal(), patience=0.0, after_trial=lambda: None)
+    assert starts == [False, False]
+    assert standing(study) == [(0, "COMPLETE", 1.5)]
 
 
 @pytest.mark.parametrize(
