@@ -63,4 +63,4 @@ def test_a_training_on_google_storage_alone(plain, gs_bucket, google):
     names = {
         entry.path.removeprefix(f"{gs_bucket}/run/").split("/")[0] for entry in storage.list_files(f"{gs_bucket}/run")
     }
-    assert names == {"bundle", "checkpoints", "metrics.jsonl", "run.json", "tensorboard"}
+    assert names == {"bundle", "checkpoints", "metrics.jsonl", "run.json", "samples", "starts.jsonl", "tensorboard"}
