@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -40,6 +41,7 @@ class WatchedStop(command.StopSignal):
     def _watch(self) -> None:
         while number := os.read(self._pipe[0], 1):
             if number[0] in (signal.SIGTERM, signal.SIGINT) and not self._has_left.wait(PATIENCE_SECONDS):
-                print("interrupted; start the same command again to go on", file=sys.stderr, flush=True)
+                with contextlib.suppress(OSError):  # nobody may be reading any more
+                    print("interrupted; start the same command again to go on", file=sys.stderr, flush=True)
                 os._exit(command.INTERRUPTED)
         os.close(self._pipe[0])

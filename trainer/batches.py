@@ -93,8 +93,8 @@ class Batch:
 
 
 def keyed_rng(*key: int) -> np.random.Generator:
-    """A stream from whole numbers, the same on any machine."""
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence(key)))
+    """A stream from whole numbers, the same on any machine. The length is in it, since NumPy pads keys with zeros."""
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence((*key, len(key)))))
 
 
 def cut_windows(num_events: np.ndarray, window: int, rng: np.random.Generator) -> Windows:

@@ -31,8 +31,12 @@ def save(folder: str, step: int, variables: Sequence[Any], state: dict[str, Any]
     """
     arrays = {f"{index:04d}": np.asarray(variable.value) for index, variable in enumerate(variables)}
     arrays["state"] = np.frombuffer(json.dumps({"step": step, **state}).encode(), np.uint8)
-    array_file.write(storage.join(folder, f"step-{step:08d}.npz"), arrays)
-    for path in paths(folder)[:-KEPT]:
+    name = f"step-{step:08d}.npz"
+    array_file.write(storage.join(folder, name), arrays)
+    found = paths(folder)
+    older = [path for path in found if path.rsplit("/", 1)[-1] < name]
+    later = [path for path in found if path.rsplit("/", 1)[-1] > name]  # could not be read: the run did not go on there
+    for path in [*older[: 1 - KEPT], *later]:
         storage.delete(path)
 
 
@@ -48,7 +52,11 @@ def restore_latest(folder: str, variables: Sequence[Any]) -> dict[str, Any] | No
             for value, variable in zip(values, variables, strict=True):
                 if value.shape != tuple(variable.shape):
                     raise ValueError(f"{variable.path} is {value.shape}, want {tuple(variable.shape)}")
-        except (ValueError, KeyError, OSError) as error:
+        except (
+            ValueError,
+            KeyError,
+            FileNotFoundError,
+        ) as error:  # other errors of storage may pass: no new start for them
             _log.warning("%s: passed over, not a whole checkpoint of this run: %s", path, error)
             continue
         for value, variable in zip(values, variables, strict=True):
@@ -62,7 +70,7 @@ def latest_state(folder: str) -> dict[str, Any] | None:
     for path in reversed(paths(folder)):
         try:
             return json.loads(array_file.read(path)["state"].tobytes())
-        except (ValueError, KeyError, OSError):
+        except (ValueError, KeyError, FileNotFoundError):
             continue  # `restore_latest` says so, if the run goes on
     return None
 

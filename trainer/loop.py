@@ -30,7 +30,7 @@ from trainer.pieces import Pieces
 from trainer.prior import start_from_unigram
 from trainer.run_files import RunFiles
 from trainer.run_state import Diverged, RunState
-from trainer.strategy import make_agreement, part_of
+from trainer.strategy import all_alike, make_agreement, part_of
 from trainer.train_step import TrainStep
 
 CHECKPOINT_SECONDS = 300.0  # a lost node costs no more than this
@@ -87,7 +87,7 @@ class Run:
         self._monitor, self._speed = Monitor(folder, is_chief=is_chief), Speed()
         self._saved, self._is_profiling = time.monotonic(), False
         self._files = RunFiles(folder, is_chief=is_chief)
-        self.state = self._files.restore(step.variables) or RunState()
+        self.state = self._restore() or RunState()
 
     def train(
         self, train: Pieces, validation: Pieces, *, stop: command.StopSignal, origin: dict[str, Any], fresh: bool
@@ -122,6 +122,7 @@ class Run:
                     self._go_back(bad, train)
                 finally:
                     self._profile(PROFILED.stop)
+        self._agree(False, 0.0)  # nobody leaves before the chief has written all: it could not go on alone
 
     def _steps(self, train: Pieces, stop: command.StopSignal, bar: Progress) -> None:
         """Steps and validations from where the run stands to its end."""
@@ -144,13 +145,13 @@ class Run:
                 self._profile(done)
                 loss = self._apply(batch, after)
                 self._speed.add(batch.num_events, feed.waited - waited_before)
-                best = f", best validation {self.state.best_nll:.3f}" if math.isfinite(self.state.best_nll) else ""
-                bar.note(f"loss {loss / batch.num_events:.3f}{best} nats a note")
-                bar.update(batch.num_events)
                 stopping, self.state.seconds = self._agree(stop.requested, time.monotonic() - self._started)
                 self.state.validation_due |= self._share_done() >= 1
                 if stopping:
                     self._interrupt()
+                best = f", best validation {self.state.best_nll:.3f}" if math.isfinite(self.state.best_nll) else ""
+                bar.note(f"loss {loss / batch.num_events:.3f}{best} nats a note")
+                bar.update(batch.num_events)
                 if time.monotonic() - self._saved > CHECKPOINT_SECONDS:
                     self._save_checkpoint()
 
@@ -205,7 +206,7 @@ class Run:
             raise Diverged(f"{where}; a lower --learning-rate may help, or --on-nan restore")
         if len(state.skipped) >= MOST_SKIPPED:
             raise Diverged(f"{where}; {MOST_SKIPPED} batches are left out already: a lower --learning-rate may help")
-        restored = self._files.restore(self._step.variables)
+        restored = self._restore()
         assert restored is not None, "there is a checkpoint from the start on"
         skipped = [*state.skipped, [state.position.epoch, state.position.batch]]
         self.state = dataclasses.replace(restored, seconds=state.seconds, skipped=skipped)
@@ -291,6 +292,22 @@ class Run:
         elif done >= PROFILED.stop and self._is_profiling:
             tf.profiler.experimental.stop()
             self._is_profiling = False
+
+    def _restore(self) -> RunState | None:
+        """Where the last checkpoint stands, the same on all workers.
+
+        Raises:
+          UserError: the workers see different checkpoints; they would train on with weights that differ.
+        """
+        restored = self._files.restore(self._step.variables)
+        step = -1 if restored is None else restored.step
+        if not all_alike(self._agree, float(step)):
+            seen = "none" if restored is None else f"that of step {step}"
+            raise command.UserError(
+                f"{self._folder}: the workers do not see the same newest checkpoint (this one: {seen});"
+                " want an --output that all of them share"
+            )
+        return restored
 
     def _save_checkpoint(self) -> None:
         self._saved = time.monotonic()

@@ -8,6 +8,7 @@ checkpoints/, metrics.jsonl, tensorboard/, samples/, bundle/     written by `tra
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import importlib.metadata
 import json
 import platform
@@ -27,6 +28,12 @@ PACKAGES = ("tensorflow", "keras", "numpy")
 def describe(config: TrainConfig, *, dataset: str, init_from: str | None) -> dict[str, Any]:
     """What decides the outcome of a run: its settings and two hashes."""
     return {**dataclasses.asdict(config), "dataset": dataset, "init_from": init_from}
+
+
+def number_of(described: dict[str, Any]) -> float:
+    """A whole number below 2**40 from a hash: equal for equal runs."""
+    digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).digest()
+    return float(int.from_bytes(digest[:5], "little"))
 
 
 def check(folder: str, described: dict[str, Any]) -> None:

@@ -113,3 +113,14 @@ def make_agreement(strategy: tf.distribute.Strategy) -> Callable[[bool, float], 
         return bool(share > 0), float(agreed)
 
     return agree
+
+
+def all_alike(agree: Callable[[bool, float], tuple[bool, float]], number: float) -> bool:
+    """Whether all workers gave the same number, which all of them learn; they have to call it alike.
+
+    Args:
+      agree: of `make_agreement`.
+      number: one whose sum over the workers float64 holds exactly.
+    """
+    _, mean = agree(False, number)
+    return not agree(mean != number, 0.0)[0]  # asked again: a middle one of several is the mean

@@ -89,8 +89,11 @@ def train(
     cluster.set_tf_config(workers.num_workers, workers.host_pattern)
     start = check(config, data=data, folder=folder, init_from=init_from)
     saved = checkpoint.latest_state(storage.join(folder, "checkpoints"))
-    if saved is not None and (state := RunState.from_json(saved)).is_over:
-        return Outcome(state, was_finished=True)
+    if saved is not None:
+        state = RunState.from_json(saved)
+        # Of several workers the others may be gone for good, so the samples of the last validation are not waited for.
+        if state.is_over or (state.finished and cluster.num_workers() > 1):
+            return Outcome(state, was_finished=True)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up notices are not news here
     return _run(config, start, data=data, folder=folder, stop=stop, profile=profile, hook=on_validation)
 
@@ -157,6 +160,8 @@ def _run(
     replicas, is_chief = devices.num_replicas_in_sync, strategy.is_chief(devices)
     if config.batch_size % replicas:
         raise UserError(f"--batch-size is {config.batch_size}, want a multiple of the {replicas} replicas")
+    if not strategy.all_alike(strategy.make_agreement(devices), run_folder.number_of(start.described)):
+        raise UserError("the workers' settings or datasets differ; want the same command for all of them")
     if is_chief:
         run_folder.claim(folder, start.described)
         run_folder.note_start(folder, strategy=strategy.name_of(devices), replicas=replicas, devices=_devices())

@@ -232,3 +232,7 @@ def test_windows_of_all_pieces_are_mixed():
     plan = plan_epoch(lengths, window=16, batch_size=64, rng_seed=0, epoch=0)
     means = [batch.piece.mean() for batch in plan]
     assert len(plan) == 100 and np.abs(np.array(means) - 3200).max() < 4 * 6400 / 12**0.5 / 8
+
+
+def test_keys_of_other_lengths_are_other_streams():
+    assert keyed_rng(3, 1).integers(2**32) != keyed_rng(3, 1, 0, 0).integers(2**32)  # NumPy pads with zeros

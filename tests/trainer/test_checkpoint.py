@@ -123,3 +123,27 @@ def test_buckets_too(gs_bucket):
         "step-00000002.npz",
         "step-00000003.npz",
     ]
+
+
+def test_a_new_start_after_damaged_ones_keeps_what_it_saves(tmp_path):
+    for step in (10, 20):
+        save(tmp_path, step)
+        (tmp_path / f"step-{step:08d}.npz").write_bytes(b"x")
+    assert restore(tmp_path)[0] is None
+    for step in (0, 1, 2):
+        save(tmp_path, step)
+    assert names(tmp_path) == ["step-00000001.npz", "step-00000002.npz"]
+    assert restore(tmp_path)[0] == {"step": 2, "best": 3.0}
+
+
+def test_an_error_of_the_storage_is_no_damaged_checkpoint(tmp_path, monkeypatch):
+    save(tmp_path, 1)
+
+    def fail(_):
+        raise TimeoutError("the bucket does not answer")
+
+    monkeypatch.setattr(checkpoint.array_file, "read", fail)
+    with pytest.raises(TimeoutError):
+        restore(tmp_path)
+    with pytest.raises(TimeoutError):
+        checkpoint.latest_state(str(tmp_path))

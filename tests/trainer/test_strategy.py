@@ -8,6 +8,7 @@ from tests.trainer.tiny import make_many, make_table
 from trainer import cluster, strategy
 from trainer.batches import Part, Windows, keyed_rng, make_batch
 from trainer.pieces import stack_pieces
+from trainer.strategy import all_alike
 
 
 @pytest.fixture(autouse=True)
@@ -126,3 +127,20 @@ def test_each_replica_gets_its_rows_and_the_key_of_the_step():
             got = two.experimental_local_results(shared[name])[replica].numpy()
             want = array if name == "step_key" else array[2 * replica : 2 * replica + 2]
             assert (got == want).all()
+
+
+def test_workers_are_alike_when_all_gave_one_number():
+    def agree_with(*others: float):
+        """Workers that answer like this one but for the numbers they gave."""
+
+        def agree(stop: bool, number: float) -> tuple[bool, float]:
+            if number:
+                return stop, (number + sum(others)) / (1 + len(others))
+            return stop or any(other != sum(others) / len(others) for other in others), 0.0
+
+        return agree
+
+    assert all_alike(agree_with(5.0, 5.0), 5.0)
+    assert not all_alike(agree_with(5.0, 5.0), 8.0)
+    assert not all_alike(agree_with(0.0, 10.0), 5.0)  # the one in the middle hears of the others
+    assert all_alike(lambda stop, number: (stop, number), 7.0)
