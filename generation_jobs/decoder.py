@@ -189,7 +189,7 @@ class Decoder:
         """Layer norm without its scale and shift, which the kernel after it has taken in."""
         return standardise(x) if self._config.layer_norm else x
 
-    def _head(self, parts, index, bins):
+    def _head(self, parts, index, bins, _values):
         """The output of the field at `index`, given the bins of this note's fields before it; `NoteModel.head`."""
         size = self._config.head_units
         hidden = parts[:, index * size : (index + 1) * size]

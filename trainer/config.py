@@ -21,6 +21,7 @@ STOP, RESTORE = "stop", "restore"
 CHOICES = {"timing_loss": TIMING_LOSSES, "precision": (FLOAT32, BFLOAT16), "on_nan": (STOP, RESTORE)}
 UNIT_SHARES = ("dropout", "recurrent_dropout", "embedding_dropout", "tempo")
 MAX_SAMPLES = 64
+MAX_CONTEXT_TICKS = 4096
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -51,6 +52,16 @@ class TrainConfig:
     )
     embedding_dropout: float = dataclasses.field(
         default=0.0, metadata={"help": "share of the symbols a sequence goes without as inputs"}
+    )
+    context_units: int = dataclasses.field(
+        default=0, metadata={"help": "hidden width with which each pitch is scored by the notes so far; 0 for none"}
+    )
+    context_notes: int = dataclasses.field(default=128, metadata={"help": "how many notes back that looks"})
+    context_lags: tuple[int, ...] = dataclasses.field(
+        default=(), metadata={"help": "ticks, as 24,48,96: tells pitches that they sounded so long ago"}
+    )
+    context_periods: tuple[int, ...] = dataclasses.field(
+        default=(), metadata={"help": "ticks, as 24,96: tells where in a beat, a bar a note begins"}
     )
     precision: str = dataclasses.field(
         default=FLOAT32, metadata={"help": "of matrix products: float32 or bfloat16; weights stay float32"}
@@ -91,7 +102,13 @@ class TrainConfig:
         for name in ("units", "head_units"):
             if getattr(self, name) < 16 or getattr(self, name) % 16:
                 found.append(f"{name} is {getattr(self, name)}, want a multiple of 16 above 0")
-        for name in ("layers", "batch_size", "window"):
+        if self.context_units < 0 or self.context_units % 16:
+            found.append(f"context_units is {self.context_units}, want a multiple of 16, or 0 for none")
+        for name in ("context_lags", "context_periods"):
+            wrong = [value for value in getattr(self, name) if not 1 <= value <= MAX_CONTEXT_TICKS]
+            if wrong:
+                found.append(f"{name} has {', '.join(map(str, wrong))}, want ticks from 1 to {MAX_CONTEXT_TICKS}")
+        for name in ("layers", "batch_size", "window", "context_notes"):
             if getattr(self, name) < 1:
                 found.append(f"{name} is {getattr(self, name)}, want at least 1")
         for name in ("learning_rate", "clip_norm", "epochs", "evaluate_every"):
@@ -119,7 +136,7 @@ class TrainConfig:
         return found
 
 
-METAVARS = {bool: "TRUE|FALSE", int: "INT", float: "FLOAT", str: "STR"}
+METAVARS = {bool: "TRUE|FALSE", int: "INT", float: "FLOAT", str: "STR", tuple: "INT,INT..."}
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -139,6 +156,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def shown_value(value: Any) -> str:
     """A setting as flags and YAML files write it."""
+    if isinstance(value, tuple):
+        return ",".join(map(str, value)) or "none"
     return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -185,7 +204,7 @@ def kind_of(name: str) -> tuple[type, bool]:
     hint = typing.get_type_hints(TrainConfig)[name]
     if isinstance(hint, types.UnionType):
         return next(part for part in typing.get_args(hint) if part is not type(None)), True
-    return hint, False
+    return typing.get_origin(hint) or hint, False
 
 
 def convert(name: str, value: Any) -> Any:
@@ -193,6 +212,8 @@ def convert(name: str, value: Any) -> Any:
     kind, optional = kind_of(name)
     if optional and (value is None or value == "none"):
         return None
+    if kind is tuple:
+        return _whole_numbers(value)
     wanted = {int: "a whole number", float: "a number", str: "a word", bool: "true or false"}[kind]
     problem = ValueError(f"is {value!r}, want {wanted}{' or none' if optional else ''}")
     if kind is bool:
@@ -211,3 +232,12 @@ def convert(name: str, value: Any) -> Any:
         return kind(value)
     except ValueError:
         raise problem from None
+
+
+def _whole_numbers(value: Any) -> tuple[int, ...]:
+    """A list of YAML, or text as `1,2,3`, empty or `none` for no number."""
+    parts = value if isinstance(value, list | tuple) else [part for part in str(value).split(",") if part != "none"]
+    try:
+        return tuple(int(str(part)) for part in parts if str(part).strip())
+    except ValueError:
+        raise ValueError(f"is {value!r}, want whole numbers as 1,2,3, or none") from None

@@ -21,10 +21,16 @@ def drop_units(x: tf.Tensor, keys: tf.Tensor | None, *, rate: float, stream: int
       rate: share of the units.
       stream: which of a key's streams; so for the functions below.
     """
+    keep = keep_units(keys, rate=rate, stream=stream, width=x.shape[-1])
+    return x if keep is None else x * keep[:, None, :]
+
+
+def keep_units(keys: tf.Tensor | None, *, rate: float, stream: int, width: int) -> tf.Tensor | None:
+    """`[batch, width]` float32 that units are multiplied by; None where nothing is dropped. Arguments as above."""
     if keys is None or rate == 0:
-        return x
-    uniform = random_streams.uniform_rows(keys, stream=stream, width=x.shape[-1])
-    return x * (tf.cast(uniform >= rate, x.dtype) / (1 - rate))[:, None, :]
+        return None
+    uniform = random_streams.uniform_rows(keys, stream=stream, width=width)
+    return tf.cast(uniform >= rate, tf.float32) / (1 - rate)
 
 
 def drop_symbols(

@@ -133,7 +133,9 @@ class Evaluator:
         for part in parts.split({**batch, **flat}, whole=("step_key",)):
             with parts.as_parts():
                 before = tf.nest.pack_sequence_as(state, [part[name] for name in flat])
-                outputs, after = self._model(part["previous"], part["bins"], before)
+                outputs, after = self._model(
+                    part["previous"], part["bins"], before, raw=part["raw"], is_note=part["is_note"]
+                )
                 measures = measure(self._model, outputs, part, deviations)
             totals += tf.stack([tf.reduce_sum(values) for values in measures])
             states.append(after)

@@ -71,7 +71,7 @@ class Signatures:
         settings = sampling.RowSettings(temperature, tf.fill([rows], fields.MAX_TICK), tf.ones([rows]))
         drawn = sampling.draw_note(
             self._table,
-            lambda index, bins: self._model.head(index, hidden, bins),
+            lambda index, bins, _values: self._model.head(index, hidden, bins),
             uniform,
             settings,
             previous=self._bins_before(note),

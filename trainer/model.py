@@ -24,8 +24,9 @@ import numpy as np
 import tensorflow as tf
 
 from midi_codec import fields as fields_lib
-from trainer import dropout, heads, hoisted_lstm, lstm
+from trainer import context, dropout, heads, hoisted_lstm, lstm
 from trainer.heads import MASKED_LOGIT, HeadOutputs, field_losses, head_output, logit_mask, output_width
+from trainer.pitch_context import PitchContext
 
 __all__ = [
     "MASKED_LOGIT",
@@ -61,6 +62,10 @@ class ModelConfig:
       layer_norm: normalise the inputs of the layers above the first and of the heads.
       residual: add the inputs of the layers above the first to their outputs.
       tied_embeddings: a categorical head's output kernel is a projection times the field's embedding table.
+      context_units: hidden channels of a pitch that is scored by the notes so far (`trainer.context`); 0 for none.
+      context_notes: how many notes back that sees.
+      context_lags: ticks, how long ago a pitch may have sounded to be told so.
+      context_periods: ticks, of which a note's place within is told.
     """
 
     units: int = 256
@@ -72,6 +77,14 @@ class ModelConfig:
     layer_norm: bool = False
     residual: bool = False
     tied_embeddings: bool = False
+    context_units: int = 0
+    context_notes: int = 128
+    context_lags: tuple[int, ...] = ()
+    context_periods: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("context_lags", "context_periods"):  # JSON has lists
+            object.__setattr__(self, name, tuple(getattr(self, name)))
 
 
 class NoteModel(keras.Model):
@@ -86,9 +99,12 @@ class NoteModel(keras.Model):
     Call arguments:
       previous: `[batch, time, num_fields]` int32, bins of the note before; `start_bins` at the start of a piece.
       current: `[batch, time, num_fields]` int32, bins of the notes predicted.
-      state: per layer (h, c), each `[batch, units]`; from `zero_state`, or the last call's.
+      state: per layer (h, c), each `[batch, units]`, and with a context the `Memory` of the notes so far; from
+        `zero_state`, or the last call's.
       dropout_keys: `[batch, 2]` uint32, a stream a sequence, or None for no dropout of inputs and embeddings.
       step_key: `[2]` uint32, the stream of the whole step, or None for no recurrent dropout.
+      raw: `[batch, time, num_fields]` int32, values of the notes predicted; only a context needs them.
+      is_note: `[batch, time]`, 0 where there is none; only a context needs it.
 
     Returns:
       `HeadOutputs`, and the state after the last time step.
@@ -110,6 +126,14 @@ class NoteModel(keras.Model):
             )
             for index in range(1, config.layers + 1 if config.layer_norm else 0)
         }
+        self.context = None
+        if config.context_units:
+            self.context = PitchContext(
+                config.context_units,
+                input_units=config.units,
+                lags=config.context_lags,
+                periods=config.context_periods,
+            )
         self._add_heads()
         self.built = True
 
@@ -132,7 +156,7 @@ class NoteModel(keras.Model):
         """Kernels and biases; a tied projection begins so that its product with the table is as wide as a kernel."""
         glorot = keras.initializers.GlorotUniform()
         units, head_units = self.config.units, self.config.head_units
-        width = len(self.table) * head_units + END_COLUMNS
+        width = len(self.table) * head_units + END_COLUMNS + (self.context.query_units if self.context else 0)
         self.head_kernel = self.add_weight(name="head_kernel", shape=(units, width), initializer=glorot)
         self.head_bias = self.add_weight(name="head_bias", shape=(width,), initializer="zeros")
         self.output_kernels, self.output_biases = [], []
@@ -162,26 +186,74 @@ class NoteModel(keras.Model):
         """Whether the head takes its output kernel from the field's embedding table."""
         return self.config.tied_embeddings and field.loss == fields_lib.CATEGORICAL
 
-    def zero_state(self, batch_size: int | tf.Tensor) -> list[tuple[tf.Tensor, tf.Tensor]]:
+    def zero_state(self, batch_size: int | tf.Tensor) -> list[Any]:
         zeros = tf.zeros([batch_size, self.config.units])
-        return [(zeros, zeros) for _ in self.lstm_layers]
+        state: list[Any] = [(zeros, zeros) for _ in self.lstm_layers]
+        if self.context is not None:
+            state.append(context.empty_memory(batch_size, self.config.context_notes))
+        return state
 
-    def call(self, previous, current, state, dropout_keys=None, step_key=None):
+    def call(self, previous, current, state, dropout_keys=None, step_key=None, raw=None, is_note=None):
+        seen = None
+        if self.context is not None:
+            seen = context.remember(state[-1], self.table, raw, is_note)
+            state = [*state[:-1], seen]
         h, new_state = self.trunk(previous, state, dropout_keys, step_key)
-        return self.heads(h, current), new_state
+        scene = self.scene(state, tf.shape(previous)[1])
+        return self.heads(h, current, scene, raw, dropout_keys), self._newest(new_state)
+
+    def remember(self, state: list[Any], raw, is_note) -> list[Any]:
+        """The state after notes that were drawn: what a sampler calls behind every note; the heads see them next.
+
+        Args:
+          state: of `trunk`, or of `zero_state` for notes that are given.
+          raw: `[batch, time, num_fields]` int32, the notes' values.
+          is_note: `[batch, time]`, 0 where there is none.
+        """
+        if self.context is None:
+            return state
+        return self._newest([*state[:-1], context.remember(state[-1], self.table, raw, is_note)])
+
+    def _newest(self, state: list[Any]) -> list[Any]:
+        if self.context is None:
+            return state
+        return [*state[:-1], context.newest(state[-1], self.config.context_notes)]
+
+    def scene(self, state: list[Any], time: int | tf.Tensor = 1) -> context.Scene | None:
+        """What `time` events see of the notes so far; None without a context.
+
+        Args:
+          state: its memory holds the notes before the first event, and those of the events themselves if there are
+            several.
+        """
+        if self.context is None:
+            return None
+        config = self.config
+        return context.Scene(
+            state[-1],
+            time=time,
+            notes=config.context_notes,
+            lags=config.context_lags,
+            time_base=self.table.time_base,
+        )
 
     def trunk(self, previous, state, dropout_keys=None, step_key=None):
         """What the heads see, `[batch, time, units]`, and the state after: all that does not hang on `current`.
 
-        Arguments are those of a call. With one time step at a time this is what a sampler needs.
+        Arguments are those of a call. With one time step at a time this is what a sampler needs; it then calls
+        `remember` with what it draws.
         """
         x = self._embed(previous, dropout_keys)
-        new_state = []
-        for index, (layer, (h, c)) in enumerate(zip(self.lstm_layers, state, strict=True)):
+        scene = self.scene(state, tf.shape(previous)[1])
+        if self.context is not None:
+            x += self.context.inputs(scene)
+        new_state: list[Any] = []
+        for index, (layer, (h, c)) in enumerate(zip(self.lstm_layers, state[: self.config.layers], strict=True)):
             inputs, kernel = self._inputs(x, dropout_keys, index), self._recurrent_kernel(index, step_key)
             output, h, c = layer(inputs, initial_state=[h, c], recurrent_kernel=kernel)
             x = x + output if self.config.residual and index > 0 else output
             new_state.append((h, c))
+        new_state += state[self.config.layers :]
         return self._inputs(x, dropout_keys, len(self.lstm_layers)), new_state
 
     def _embed(self, previous, keys):
@@ -215,12 +287,36 @@ class NoteModel(keras.Model):
         kernel = self.lstm_layers[index].cell.recurrent_kernel
         return dropout.drop_weights(kernel, step_key, rate=self.config.recurrent_dropout, stream=index)
 
-    def heads(self, h, current) -> HeadOutputs:
+    def heads(self, h, current, scene=None, raw=None, dropout_keys=None) -> HeadOutputs:
         """Every head's output `[batch, time, width]`, given the fields of the same note before it."""
         parts = self.head_parts(h)
         bins = [current[..., index] for index in range(len(self.table))]
-        outputs = {field.name: self.head(index, parts, bins[:index]) for index, field in enumerate(self.table)}
+        values = () if raw is None else tf.unstack(raw, axis=-1)
+        outputs = {}
+        for index, field in enumerate(self.table):
+            outputs[field.name] = self.head(index, parts, bins[:index], scene, values, dropout_keys)
         return HeadOutputs(end_logit=parts[..., self.end_column], fields=outputs)
+
+    def _pitch_scores(self, parts, scene: context.Scene, step, dropout_keys=None):
+        """`[batch, time, width]`, what the notes so far add to the logits of the pitch.
+
+        Args:
+          parts: `[batch, time, width]`, of `head_parts`; or `[batch, width]` of one event, as all else then.
+          scene: of the same events.
+          step: `[batch, time]` int32, ticks since the note before.
+        """
+        if len(parts.shape) == 2:
+            return self._pitch_scores(parts[:, None], scene, step[:, None], dropout_keys)[:, 0]
+        assert self.context is not None
+        first = self.end_column + END_COLUMNS
+        keep = dropout.keep_units(
+            dropout_keys,
+            rate=self.config.dropout,
+            stream=len(self.lstm_layers) + 1 + len(self.table),
+            width=self.config.context_units,
+        )
+        scores = self.context.scores(scene, scene.now + step, parts[..., first:], keep)
+        return context.on_pitch_axis(scores, self.table["pitch"].width)
 
     def head_parts(self, h):
         """Every head's hidden layer before the fields of the same note are added, and END's logit at `end_column`."""
@@ -229,13 +325,15 @@ class NoteModel(keras.Model):
         operand = hoisted_lstm.operand_rounding(BFLOAT16)
         return tf.cast(tf.tensordot(operand(h), operand(self.head_kernel), 1), tf.float32) + self.head_bias
 
-    def head(self, index: int, parts, bins):
+    def head(self, index: int, parts, bins, scene=None, values=(), dropout_keys=None):
         """The output of the field at `index`, as in `HeadOutputs`.
 
         Args:
           index: place in the table.
           parts: `[..., width]`, of `head_parts`.
           bins: `[...]` int32 each, of this note's fields before `index`.
+          scene: of the same events, `[batch, time]`; None without a context.
+          values: `[batch, time]` int32 each, of this note's fields before `index`, or of more; only with a scene.
         """
         size = self.config.head_units
         field = self.table.fields[index]
@@ -244,6 +342,8 @@ class NoteModel(keras.Model):
             hidden += tf.gather(self.conditions[field.name, other.name], other_bins)
         # A bfloat16 product would round logits, and a mixture's locations, to three digits.
         product = tf.tensordot(tf.nn.relu(hidden), self._output_kernel(index), 1)
+        if field.name == "pitch" and scene is not None:
+            product += self._pitch_scores(parts, scene, values[self.table.names.index("step")], dropout_keys)
         return head_output(field, product, tf.convert_to_tensor(self.output_biases[index]))
 
     def _output_kernel(self, index: int):

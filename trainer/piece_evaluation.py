@@ -88,7 +88,8 @@ def _compile(model: NoteModel, batch, state, deviations):
     @tf.function(input_signature=signature)
     def step(batch, state, deviations):
         rows = tf.shape(batch["bins"])[0]
-        outputs, state = model(batch["previous"], batch["bins"], [(h[:rows], c[:rows]) for h, c in state])
+        state = tf.nest.map_structure(lambda value: value[:rows], state)
+        outputs, state = model(batch["previous"], batch["bins"], state, raw=batch["raw"], is_note=batch["is_note"])
         measures = measure(model, outputs, batch, deviations, top=TOP)
         counts = {}
         for index, field in enumerate(model.table):

@@ -61,6 +61,7 @@ class PieceSampler:
         )
 
         def body(place, previous, state, running, lengths, values):
+            scene = model.scene(state)
             h, state = model.trunk(previous[:, None, :], state)
             parts = model.head_parts(h)[:, 0]
             places = tf.fill([num_pieces], place)
@@ -69,13 +70,14 @@ class PieceSampler:
             running &= ~is_end | (place == 0)  # no dataset has a piece without notes
             note = sampling.draw_note(
                 model.table,
-                lambda index, bins: model.head(index, parts, bins),
+                lambda index, bins, values: model.head(index, parts, bins, scene, values),
                 uniforms[:, 1:],
                 everything,
                 previous=previous,
                 is_first=places == 0,
                 deviations=deviations,
             )
+            state = model.remember(state, note.values[:, None, :], tf.ones([num_pieces, 1]))
             lengths += tf.cast(running, tf.int32)
             return place + 1, note.bins, state, running, lengths, values.write(place, note.values)
 

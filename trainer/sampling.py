@@ -176,7 +176,7 @@ class DrawnNote:
 
 def draw_note(
     table: fields.FieldTable,
-    head: Callable[[int, Sequence[tf.Tensor]], tf.Tensor],
+    head: Callable[[int, Sequence[tf.Tensor], Sequence[tf.Tensor]], tf.Tensor],
     uniforms: tf.Tensor,
     settings: RowSettings,
     *,
@@ -189,7 +189,7 @@ def draw_note(
 
     Args:
       table: the fields.
-      head: the output of the field at an index, given the bins of those before it (`NoteModel.head`).
+      head: the output of the field at an index, given the bins and the values of those before it (`NoteModel.head`).
       uniforms: `[rows, at least 2 num_fields]` in (0, 1).
       settings: of each row.
       previous: `[rows, num_fields]` int32, bins of the note before.
@@ -201,7 +201,7 @@ def draw_note(
     values: list[tf.Tensor] = []
     total = tf.zeros(tf.shape(uniforms)[:1])
     for index, field in enumerate(table):
-        output = head(index, bins)
+        output = head(index, bins, values)
         deviation = tf.convert_to_tensor(deviations.get(field.name, 1.0), tf.float64)
         first, second = uniforms[:, 2 * index], uniforms[:, 2 * index + 1]
         if field.loss == fields.MSE:

@@ -89,7 +89,13 @@ class TrainStep:
         with tf.GradientTape() as tape:
             state = model.zero_state(tf.shape(batch["bins"])[0])
             outputs, _ = model(
-                batch["previous"], batch["bins"], state, dropout_keys=batch["dropout_keys"], step_key=batch["step_key"]
+                batch["previous"],
+                batch["bins"],
+                state,
+                dropout_keys=batch["dropout_keys"],
+                step_key=batch["step_key"],
+                raw=batch["raw"],
+                is_note=batch["is_note"],
             )
             losses = field_losses(model.table, outputs, batch)
             total = tf.add_n([tf.reduce_sum(loss) for loss in losses.values()])
