@@ -245,7 +245,7 @@ class NoteModel(keras.Model):
         """
         x = self._embed(previous, dropout_keys)
         scene = self.scene(state, tf.shape(previous)[1])
-        if self.context is not None:
+        if self.context is not None and scene is not None:
             x += self.context.inputs(scene)
         new_state: list[Any] = []
         for index, (layer, (h, c)) in enumerate(zip(self.lstm_layers, state[: self.config.layers], strict=True)):
