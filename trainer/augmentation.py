@@ -59,12 +59,25 @@ def augment(
             values = table[name].values
             raw[..., column] += _shift(raw[..., column], where, amount, draw, low=values[0], high=values[-1])
     if amounts.tempo:
-        factor = np.exp((2 * draws[:, 2] - 1) * np.log1p(amounts.tempo))[:, None]
         for name in ("step", "duration"):
             column = table.names.index(name)
-            scaled = np.floor(raw[..., column] * factor + 0.5)
-            raw[..., column] = np.where(is_note, np.minimum(scaled, fields.MAX_TICK), raw[..., column])
+            scaled = scale_times(raw[..., column], amounts, draws)
+            raw[..., column] = np.where(is_note, scaled, raw[..., column])
     return raw
+
+
+def scale_times(ticks: np.ndarray, amounts: Augmentation, draws: np.ndarray) -> np.ndarray:
+    """`[windows, ...]` times at each window's tempo, rounded to the tick, in the type of `ticks`.
+
+    Args:
+      ticks: not negative.
+      draws: as for `augment`, which changes steps and durations by the same factors.
+    """
+    if not amounts.tempo:
+        return ticks
+    factor = np.exp((2 * draws[:, 2] - 1) * np.log1p(amounts.tempo))
+    scaled = np.floor(ticks * factor.reshape(-1, *[1] * (ticks.ndim - 1)) + 0.5)
+    return np.minimum(scaled, fields.MAX_TICK).astype(ticks.dtype)
 
 
 def _shift(values: np.ndarray, where: np.ndarray, amount: int, draw: np.ndarray, *, low: int, high: int) -> np.ndarray:

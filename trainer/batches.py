@@ -12,7 +12,7 @@ import dataclasses
 import numpy as np
 
 from midi_codec import fields
-from trainer.augmentation import NUM_DRAWS, Augmentation, augment
+from trainer.augmentation import NUM_DRAWS, Augmentation, augment, scale_times
 from trainer.pieces import Pieces
 
 TIME_MULTIPLE = 4  # of a batch's time steps: few different lengths, and little padding
@@ -70,6 +70,11 @@ class Batch:
       is_note, is_end: `[rows, time]` float32.
       dropout_keys: `[rows, 2]` uint32.
       milliseconds_per_tick: `[rows]` float32.
+      before: `[rows, memory, num_fields]` int32, values of the notes before the window, the newest last; a batch
+        without a memory has none of them.
+      before_is_note: `[rows, memory]` float32, 0 where the piece has not begun.
+      before_tick: `[rows]` int32, from the start of the piece to the onset of the note before the window; 0 where
+        there is none.
       step_key: `[2]` uint32, the same on all workers.
       num_events: of the global batch.
     """
@@ -81,6 +86,9 @@ class Batch:
     is_end: np.ndarray
     dropout_keys: np.ndarray
     milliseconds_per_tick: np.ndarray
+    before: np.ndarray
+    before_is_note: np.ndarray
+    before_tick: np.ndarray
     step_key: np.ndarray
     num_events: int
 
@@ -133,6 +141,7 @@ def make_batch(
     amounts: Augmentation | None = None,
     rng: np.random.Generator | None = None,
     time: int | None = None,
+    memory: int = 0,
     part: Part = WHOLE,
 ) -> Batch:
     """Gathers windows into arrays, padded to `batch_size` rows and a multiple of `TIME_MULTIPLE` events.
@@ -144,18 +153,24 @@ def make_batch(
       start_bins: `[num_fields]`, what stands before a piece's first event.
       amounts, rng: augmentation and the stream it draws from; None leaves the notes as they are.
       time: the exact number of time steps, instead of the longest window rounded up.
+      memory: how many notes before the window come along. They are changed as the window is, and a change must keep
+        them within range too.
       part: whose rows are gathered; the draws of `rng` are those of the whole batch, and a row's do not depend on it.
     """
     size = -(-max(int(windows.length.max()), 1) // TIME_MULTIPLE) * TIME_MULTIPLE if time is None else time
     own = part.rows(batch_size)
     piece, begin, length = (_pad(column, batch_size)[own] for column in (windows.piece, windows.begin, windows.length))
-    place = begin[:, None] + np.arange(-1, size)  # [rows, 1 + size]; the first column is the event before
+    lead = max(memory, 1)  # the event before is an input
+    place = begin[:, None] + np.arange(-lead, size)  # [rows, lead + size]
     events = pieces.first_event[piece][:, None] + place
     inside = (place >= 0) & (place < (begin + length)[:, None])
     last = place == (pieces.num_events[piece] - 1)[:, None]
     is_note = inside & ~last
     events = np.where(is_note, events, 0)
     raw = np.where(is_note[..., None], pieces.raw[events], 0)
+    before_tick = np.zeros(len(piece), np.int32)
+    if memory:
+        before_tick = np.where(is_note[:, lead - 1], pieces.onset[events[:, lead - 1]], 0)
     step_key, keys = np.zeros(2, np.uint32), np.zeros((0, 2), np.uint32)
     if rng is not None:
         step_key = rng.integers(0, 2**32, 2, np.uint32)
@@ -164,17 +179,22 @@ def make_batch(
             draws = _pad(rng.random((len(windows), NUM_DRAWS)), batch_size)[own]
             is_drum = pieces.is_drum[events] & is_note
             raw = augment(raw, is_note=is_note, is_drum=is_drum, table=table, amounts=amounts, draws=draws)
-    bins = np.zeros(raw.shape, np.int32)
-    bins[is_note] = table.encode(raw[is_note])
-    at_start = place[:, 1:] == 0
+            before_tick = scale_times(before_tick, amounts, draws)
+    recent, is_recent = raw[:, lead - 1 :], is_note[:, lead - 1 :]  # [rows, 1 + size]
+    bins = np.zeros(recent.shape, np.int32)
+    bins[is_recent] = table.encode(recent[is_recent])
+    at_start = place[:, lead:] == 0
     return Batch(
         previous=np.where(at_start[..., None], start_bins, bins[:, :-1]).astype(np.int32),
         bins=bins[:, 1:],
-        raw=raw[:, 1:].astype(np.int32),
-        is_note=is_note[:, 1:].astype(np.float32),
-        is_end=(inside & last)[:, 1:].astype(np.float32),
+        raw=raw[:, lead:].astype(np.int32),
+        is_note=is_note[:, lead:].astype(np.float32),
+        is_end=(inside & last)[:, lead:].astype(np.float32),
         dropout_keys=_pad(keys, batch_size)[own],
         milliseconds_per_tick=pieces.milliseconds_per_tick[piece],
+        before=raw[:, :memory].astype(np.int32),
+        before_is_note=is_note[:, :memory].astype(np.float32),
+        before_tick=before_tick,
         step_key=step_key,
         num_events=int(windows.length.sum()),
     )

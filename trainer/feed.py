@@ -33,7 +33,8 @@ class Position:
 class Feed:
     """Yields batches without end, each with the position after it; the same from the same position, always.
 
-    A global batch is the same whatever the number of workers and replicas; `part` says which of its rows are made here.
+    A global batch is the same whatever the number of workers and replicas; `part` says which of its rows are made here,
+    `memory` how many notes before each window come along.
 
     Attributes:
       waited: seconds that `next` has spent so far until a batch was ready.
@@ -47,10 +48,12 @@ class Feed:
         *,
         start_bins: np.ndarray,
         position: Position,
+        memory: int = 0,
         part: Part = WHOLE,
     ):
         self.waited = 0.0
         self._pieces, self._table, self._config, self._start_bins, self._part = pieces, table, config, start_bins, part
+        self._memory = memory
         self._amounts = Augmentation(transpose=config.transpose, tempo=config.tempo, velocity=config.velocity)
         self._plans = _plans(pieces, config, position)
         self._ahead: collections.deque[tuple[Future[Batch], Position]] = collections.deque()
@@ -84,6 +87,7 @@ class Feed:
             start_bins=self._start_bins,
             amounts=self._amounts,
             rng=keyed_rng(config.rng_seed, BATCH_STREAM, epoch, index),
+            memory=self._memory,
             part=self._part,
         )
 

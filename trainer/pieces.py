@@ -59,6 +59,16 @@ class Pieces:
         """`[num_pieces]` int64, the events of each piece, END included."""
         return np.diff(self.first_event)
 
+    @functools.cached_property
+    def onset(self) -> np.ndarray:
+        """`[num_events]` int32, ticks from the start of its piece to each event, an END's those of its last note.
+
+        Made when first asked for, and kept: 4 bytes a note more. A table's first field is the step.
+        """
+        total = np.cumsum(self.raw[:, 0], dtype=np.int64)
+        total -= np.repeat(total[self.first_event[:-1]], self.num_events)
+        return total.astype(np.int32)
+
 
 def stack_pieces(
     pieces: Sequence[Notes],

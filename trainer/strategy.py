@@ -83,8 +83,9 @@ def free_shapes(value: Any, free: int) -> Any:
 
 
 def batch_signature(shared: Mapping[str, Any]) -> dict[str, Any]:
-    """`free_shapes` of what `share_out` gives: any number of rows and time steps."""
-    free = {"step_key": 0, "dropout_keys": 1, "milliseconds_per_tick": 1}
+    """`free_shapes` of what `share_out` gives: any number of rows and time steps, as many notes before as there are."""
+    of_rows = ("dropout_keys", "milliseconds_per_tick", "before", "before_is_note", "before_tick")
+    free = {"step_key": 0, **dict.fromkeys(of_rows, 1)}
     return {name: free_shapes(value, free.get(name, 2)) for name, value in shared.items()}
 
 

@@ -1,9 +1,12 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from midi_codec.notes import DRUM_PROGRAM, Notes
+from midi_codec.fields import build_field_table
+from midi_codec.notes import DRUM_PROGRAM, MILLISECONDS, Notes
 from tests.trainer.tiny import make_many, make_table
 from trainer.augmentation import Augmentation
 from trainer.batches import (
@@ -191,7 +194,7 @@ def test_the_parts_of_a_batch_are_the_batch(replicas, count):
     def make(batch_size: int, part: Part = WHOLE) -> Batch:
         rng = keyed_rng(0, 1, 2)
         settings_of_batch = {"table": TABLE, "start_bins": START, "amounts": amounts, "rng": rng, "part": part}
-        return make_batch(pieces, windows, batch_size=batch_size, **settings_of_batch)
+        return make_batch(pieces, windows, batch_size=batch_size, memory=4, **settings_of_batch)
 
     whole = make(5)
     size = -(-5 // replicas) * replicas
@@ -205,6 +208,102 @@ def test_the_parts_of_a_batch_are_the_batch(replicas, count):
         assert (np.concatenate(got)[:5] == want).all(), name
     assert [part.num_events for part in parts] == [45] * count
     assert sum(part.is_note.sum() + part.is_end.sum() for part in parts) == 45
+
+
+def before_of(batch: Batch) -> list:
+    return [batch.before.tolist(), batch.before_is_note.tolist(), batch.before_tick.tolist()]
+
+
+def test_the_notes_before_a_window_written_out():
+    later = dataclasses.replace(THREE, start=np.array([0, 4, 11], np.int32))  # the second begins at tick 4
+    pieces = stack_pieces([THREE, later], TABLE)
+    windows = Windows(np.array([1, 0, 1, 0]), np.array([3, 0, 1, 2]), np.array([1, 4, 2, 2]))
+    batch = make_batch(pieces, windows, table=TABLE, batch_size=5, start_bins=START, memory=2)
+    first, second = [0, 60, 5, 40], [4, 65, 20, 90]
+    assert before_of(batch) == [
+        [[second, [7, 62, 55, 40]], [NOTHING] * 2, [NOTHING, first], THREE_RAW[:2], [NOTHING] * 2],
+        [[1, 1], [0, 0], [0, 1], [1, 1], [0, 0]],
+        [11, 0, 0, 0, 0],
+    ]
+    assert [getattr(batch, name).dtype.name for name in ("before", "before_is_note", "before_tick")] == [
+        "int32",
+        "float32",
+        "int32",
+    ]
+
+
+def test_without_a_memory_nothing_comes_along():
+    pieces = stack_pieces(make_many([9, 12]), TABLE)
+    windows = Windows(np.array([0, 1]), np.array([0, 3]), np.array([10, 8]))
+    batch = make_batch(pieces, windows, table=TABLE, batch_size=4, start_bins=START)
+    assert (batch.before.shape, batch.before_is_note.shape) == ((4, 0, 4), (4, 0))
+    assert batch.before_tick.tolist() == [0] * 4
+    assert "onset" not in vars(pieces), "onsets cost memory that nothing needs"
+
+
+@pytest.mark.parametrize("memory", [1, 5, 40])
+def test_a_memory_changes_nothing_else(memory):
+    """Where no note before a window comes near the ends of its range, which the draws keep to."""
+    pieces = stack_pieces(make_many([9, 12, 30]), TABLE)
+    windows = Windows(np.array([0, 1, 2, 2, 2]), np.array([0, 3, 0, 9, 18]), np.array([10, 9, 9, 9, 8]))
+    amounts = Augmentation(transpose=0, tempo=0.3)
+    settings_of_batch = {"table": TABLE, "batch_size": 6, "start_bins": START, "amounts": amounts}
+    without = make_batch(pieces, windows, **settings_of_batch, rng=keyed_rng(0, 1)).as_dict()
+    batch = make_batch(pieces, windows, **settings_of_batch, rng=keyed_rng(0, 1), memory=memory)
+    for name in without.keys() - {"before", "before_is_note", "before_tick"}:
+        assert batch.as_dict()[name].tobytes() == without[name].tobytes(), name
+    assert batch.before_is_note.sum(axis=1).tolist() == [min(memory, begin) for begin in (0, 3, 0, 9, 18, 0)]
+
+
+def test_notes_before_a_window_are_changed_as_the_window_is():
+    """A window that holds all notes of a piece, and one that has all but the last of them before it."""
+    table = build_field_table(
+        {"step": ([0, 10], [1, 1]), "duration": ([10], [1])}, programs=(0,), time_base=MILLISECONDS
+    )
+    pieces = stack_pieces(make_many([20]), table)
+    amounts = Augmentation(transpose=12, velocity=20, tempo=0.5)
+
+    def make(begin: int, length: int, key: int) -> Batch:
+        windows = Windows(np.array([0]), np.array([begin]), np.array([length]))
+        start_bins, rng = table.start_bins, keyed_rng(key)
+        return make_batch(
+            pieces, windows, table=table, batch_size=1, start_bins=start_bins, amounts=amounts, rng=rng, memory=19
+        )
+
+    seen = set()
+    for key in range(20):
+        whole, late = make(0, 21, key), make(19, 2, key)
+        assert (late.before[0] == whole.raw[0, :19]).all()
+        assert (late.raw[0, 0] == whole.raw[0, 19]).all()
+        factor = late.before_tick[0] / pieces.onset[18]
+        np.testing.assert_allclose(late.before[0, 1:, 0], pieces.raw[1:19, 0] * factor, atol=0.51)
+        assert abs(late.before_tick[0] - late.before[0, :, 0].sum()) <= 19 / 2  # each step is rounded by itself
+        seen.add((late.before[0, 0, 1], late.before_tick[0]))
+    assert len(seen) == 20
+
+
+def test_a_change_keeps_the_notes_before_within_range():
+    high = Notes.from_columns(
+        pitch=np.array([126, 60, 60]),
+        velocity=np.array([64, 64, 64]),
+        start=np.array([0, 4, 8]),
+        duration=np.array([5, 5, 5]),
+        program=np.zeros(3, np.int64),
+    )
+    table = build_field_table(
+        {"step": ([0, 10], [1, 1]), "duration": ([10], [1])}, programs=(0,), time_base=MILLISECONDS
+    )
+    pieces = stack_pieces([high], table)
+    windows = Windows(np.array([0]), np.array([2]), np.array([2]))
+    settings_of_batch = {"table": table, "batch_size": 1, "start_bins": table.start_bins}
+    highest = {}
+    for memory in (0, 2):
+        made = [
+            make_batch(pieces, windows, **settings_of_batch, amounts=Augmentation(), rng=keyed_rng(key), memory=memory)
+            for key in range(60)
+        ]
+        highest[memory] = max(int(batch.raw[0, 0, 1]) for batch in made)
+    assert highest == {0: 65, 2: 61}
 
 
 # Quantiles of the lengths of pieces, from the shortest to the longest: asap (performances), pop909, Nottingham.

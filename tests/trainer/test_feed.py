@@ -112,6 +112,28 @@ def test_a_worker_gathers_only_its_own_rows(monkeypatch):
     assert max(seen) == 2
 
 
+def test_a_feed_with_a_memory():
+    """Each row of an epoch has the notes before it, and all else as it is without."""
+    config = dataclasses.replace(CONFIG, tempo=0.0)
+    with contextlib.closing(Feed(PIECES, TABLE, config, start_bins=START, position=Position(), memory=20)) as batches:
+        made = [next(batches) for _ in range(9)]
+    without = Feed(PIECES, TABLE, config, start_bins=START, position=Position())
+    before = Position()
+    with contextlib.closing(without):
+        for (batch, after), (plain, _) in zip(made, without, strict=False):
+            windows = batch_windows(PIECES, config, before)
+            for row, (piece, begin) in enumerate(zip(windows.piece, windows.begin, strict=True)):
+                first = PIECES.first_event[piece]
+                want = PIECES.raw[first + max(begin - 20, 0) : first + begin]
+                assert (batch.before[row, 20 - len(want) :] == want).all()
+                assert batch.before_is_note[row].tolist() == [0] * (20 - len(want)) + [1] * len(want)
+                assert batch.before_tick[row] == want[:, 0].sum() + PIECES.onset[first + max(begin - 20, 0)] - (
+                    want[0, 0] if begin else 0
+                )
+            assert (batch.bins == plain.bins).all() and plain.before.shape[1] == 0
+            before = after
+
+
 def test_the_key_of_a_step_is_another_each_step_and_epoch():
     keys = [tuple(batch.step_key) for batch, _ in take(20, Position())]
     assert len(set(keys)) == 20

@@ -45,6 +45,14 @@ def test_pieces_one_after_the_other_written_out():
     assert stacked.milliseconds_per_tick.tolist() == [1, 1]
 
 
+def test_onsets_count_from_the_start_of_each_piece():
+    notes = make_many([4, 1, 3])
+    want = [tick for piece in notes for tick in [*piece.start.tolist(), piece.start[-1]]]
+    onset = stack_pieces(notes, TABLE).onset
+    assert onset.tolist() == want and onset.dtype == np.int32
+    assert stack_pieces([], TABLE).onset.tolist() == []
+
+
 def test_no_pieces():
     empty = stack_pieces([], TABLE)
     assert (empty.num_pieces, empty.num_notes, empty.raw.shape, empty.piece_id.dtype.str) == (0, 0, (0, 4), "|S32")

@@ -115,18 +115,27 @@ def test_one_process_makes_every_row():
     assert strategy.part_of(tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])) == Part(replicas=2)
 
 
-def test_each_replica_gets_its_rows_and_the_key_of_the_step():
+@pytest.mark.parametrize("memory", [0, 3])
+def test_each_replica_gets_its_rows_and_the_key_of_the_step(memory):
     two = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     table = make_table()
     pieces = stack_pieces(make_many([5, 7]), table)
     windows = Windows(np.array([0, 1]), np.array([0, 0]), np.array([6, 8]))
-    batch = make_batch(pieces, windows, table=table, batch_size=4, start_bins=table.start_bins, rng=keyed_rng(3))
+    windows.begin[0] = 3
+    batch = make_batch(
+        pieces, windows, table=table, batch_size=4, start_bins=table.start_bins, rng=keyed_rng(3), memory=memory
+    )
+    assert batch.before_is_note.sum() == min(memory, 3)
     shared = strategy.share_out(batch, two)
     for replica in (0, 1):
         for name, array in batch.as_dict().items():
             got = two.experimental_local_results(shared[name])[replica].numpy()
             want = array if name == "step_key" else array[2 * replica : 2 * replica + 2]
-            assert (got == want).all()
+            assert got.shape == want.shape and (got == want).all()
+    signature = strategy.batch_signature(shared)
+    assert {spec.shape.as_list()[1] for spec in tf.nest.flatten(signature["before"], expand_composites=True)} == {
+        memory
+    }
 
 
 def test_workers_are_alike_when_all_gave_one_number():
