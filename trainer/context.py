@@ -10,8 +10,8 @@ channels that say what sounded there and when, and a convolution along the pitch
     2..10        its age, log2 of ticks           began 1, 2, 4 ... ticks before (shares between two neighbours)
     11...        a lag each                       sounded so many ticks before
 
-The same channels around the pitch of the last note, at the time it began, are an input of the LSTM. Pitches below
-`LOWEST` or from `LOWEST + PITCHES` on have no channels; the head that hangs on the LSTM alone scores them.
+The channels around a note's pitch, as they were when it was scored, are an input of the LSTM at the next event. Pitches
+below `LOWEST` or from `LOWEST + PITCHES` on have no channels; the head that hangs on the LSTM alone scores them.
 
 Transposition-equivariant inputs: after Johnson 2017 (biaxial LSTM), whose recurrence over all pitches they replace.
 """
@@ -31,9 +31,11 @@ AGES = 9
 AGE_UNIT_MILLISECONDS = 16  # the first age of a grid of milliseconds; beats begin with one tick
 CHANNEL_MULTIPLE = 8
 REACH = 12  # semitones to each side that a pitch is scored by
-INPUT_REACH = 24  # semitones to each side of the last pitch that the LSTM sees
+INPUT_REACH = 24  # semitones to each side of a note that the LSTM sees
+BLOCK = 64  # events
 NO_PITCH = -1
 LONG_AGO = -(2**30)
+EMPTY = (NO_PITCH, LONG_AGO, LONG_AGO)  # of a memory's columns, where there is no note
 
 
 class Memory(NamedTuple):
@@ -78,9 +80,27 @@ def remember(memory: Memory, table: fields_lib.FieldTable, raw: tf.Tensor, is_no
     )
 
 
+def memory_before(table: fields_lib.FieldTable, raw: tf.Tensor, is_note: tf.Tensor, now: tf.Tensor) -> Memory:
+    """The memory of the notes before a window, `trainer.batches.Batch.before`.
+
+    Args:
+      raw, is_note: the notes, as `remember` takes them; those that are missing come first.
+      now: `[rows]` int32, the onset of the last of them.
+    """
+    step = tf.where(tf.cast(is_note, tf.bool), raw[..., table.names.index("step")], 0)
+    begin = now - tf.reduce_sum(step, axis=1)
+    one = Memory(*(tf.fill([tf.shape(raw)[0], 1], padding) for padding in EMPTY))
+    return newest(remember(one._replace(onset=begin[:, None]), table, raw, is_note), raw.shape[1])
+
+
 def newest(memory: Memory, notes: int) -> Memory:
     """The memory cut to its newest notes."""
     return Memory(memory.pitch[:, -notes:], memory.onset[:, -notes:], memory.end[:, -notes:])
+
+
+def around_size(lags: tuple[int, ...]) -> int:
+    """How many numbers `around` gives."""
+    return (2 * INPUT_REACH + 1) * num_channels(lags)
 
 
 def num_channels(lags: tuple[int, ...]) -> int:
@@ -88,55 +108,73 @@ def num_channels(lags: tuple[int, ...]) -> int:
     return -(-(2 + AGES + len(lags)) // CHANNEL_MULTIPLE) * CHANNEL_MULTIPLE
 
 
-class Scene:
-    """What the events of a window see of the notes so far: each the `notes` notes before it.
+class Surroundings(NamedTuple):
+    """What the notes so far say of events, each as of its own onset.
+
+    Attributes:
+      channels: `[rows, time, PITCHES, num_channels]` float32.
+      chord_size: `[rows, time]` int32, how many of the notes begin with the event.
+    """
+
+    channels: tf.Tensor
+    chord_size: tf.Tensor
+
+
+def surroundings(
+    earlier: Memory, onset: tf.Tensor, *, notes: int, lags: tuple[int, ...], time_base: str
+) -> Surroundings:
+    """Lays the notes before each event onto the pitch axis.
 
     Args:
-      seen: the `notes` notes before the window, and then the window's own; the last event's is not looked at.
-      time: how many events.
+      earlier: event i of the window sees the `notes` columns from the i-th on.
+      onset: `[rows, time]` int32, of the events, ticks since the piece began.
       notes: how many notes an event sees.
       lags: in ticks.
       time_base: the grid.
-
-    Attributes:
-      now: `[rows, time]` int32, the onset of the note before each event; 0 at the start of a piece.
-      pitch: `[rows, time]` int32, its pitch.
     """
+    if onset.shape[1] == 1:
+        earlier = Memory(*(column[:, :notes] for column in earlier))
+        return _surroundings(earlier, onset, notes=notes, lags=lags, time_base=time_base)
+    rows, time = tf.shape(onset)[0], tf.shape(onset)[1]
+    blocks = -(-time // BLOCK)  # a block of events looks at few notes that only its neighbours see
+    after = blocks * BLOCK - time
 
-    def __init__(self, seen: Memory, *, time: int | tf.Tensor, notes: int, lags: tuple[int, ...], time_base: str):
-        self._notes, self._lags = notes, lags
-        self._pitch, self._onset, self._end = (
-            column[:, : notes + time - 1] for column in (seen.pitch, seen.onset, seen.end)
-        )
-        self._age_unit = 1.0 if time_base == BEATS else float(AGE_UNIT_MILLISECONDS)
-        self._one_hot = tf.one_hot(self._pitch - LOWEST, PITCHES)  # [rows, seen, pitches]; zeros beyond
-        self.now = tf.maximum(self._onset[:, notes - 1 :], 0)
-        self.pitch = self._pitch[:, notes - 1 :]
+    def framed(column: tf.Tensor, padding: int, length: int) -> tf.Tensor:
+        column = tf.pad(column[:, : notes + time - 1], [[0, 0], [0, after]], constant_values=padding)
+        places = tf.range(blocks)[:, None] * BLOCK + tf.range(length)
+        return tf.reshape(tf.gather(column, places, axis=1), [rows * blocks, length])
 
-    def channels(self, ticks: tf.Tensor) -> tf.Tensor:
-        """`[rows, time, PITCHES, num_channels]` float32 of each event, as of a time of its own.
+    pieces = Memory(
+        *(framed(column, padding, notes + BLOCK - 1) for column, padding in zip(earlier, EMPTY, strict=True))
+    )
+    onsets = tf.reshape(tf.pad(onset, [[0, 0], [0, after]]), [rows * blocks, BLOCK])
+    found = _surroundings(pieces, onsets, notes=notes, lags=lags, time_base=time_base)
+    return Surroundings(*(tf.reshape(value, [rows, blocks * BLOCK, *value.shape[2:]])[:, :time] for value in found))
 
-        Args:
-          ticks: `[rows, time]` int32, since the piece began.
-        """
-        rows, time = tf.shape(ticks)[0], tf.shape(ticks)[1]
-        event, note = tf.range(time)[:, None], tf.range(self._notes + time - 1)[None, :]
-        visible = (note >= event) & (note < event + self._notes)
-        age = ticks[:, :, None] - self._onset[:, None, :]
-        since_end = ticks[:, :, None] - self._end[:, None, :]
-        octave = np.float32(1 / np.log(2)) * tf.math.log1p(tf.cast(age, tf.float32) / self._age_unit)
-        began = visible & (age > 0)
-        octave = tf.where(began, tf.maximum(octave, 1.0), -1.0)
-        shares = [tf.nn.relu(1 - tf.abs(octave - place)) for place in range(1, AGES + 1)]
-        flags = [visible & (age == 0), began & (since_end < 0)]
-        flags += [visible & (age >= lag) & (since_end < lag) for lag in self._lags]
-        flags = [tf.cast(flag, tf.float32) for flag in flags]
-        kernel = tf.stack(flags[:2] + shares + flags[2:], axis=2)
-        width = num_channels(self._lags)
-        kernel = tf.pad(kernel, [[0, 0], [0, 0], [0, width - kernel.shape[2]], [0, 0]])
-        kernel = tf.reshape(kernel, [rows, time * width, tf.shape(note)[1]])
-        counts = tf.reshape(tf.matmul(kernel, self._one_hot), [rows, time, width, PITCHES])
-        return tf.math.log1p(tf.transpose(counts, [0, 1, 3, 2]))
+
+def _surroundings(
+    earlier: Memory, onset: tf.Tensor, *, notes: int, lags: tuple[int, ...], time_base: str
+) -> Surroundings:
+    rows, time = tf.shape(onset)[0], onset.shape[1]
+    event, note = np.arange(time)[:, None], np.arange(notes + time - 1)[None, :]
+    visible = tf.constant((note >= event) & (note < event + notes))
+    age = onset[:, :, None] - earlier.onset[:, None, :]
+    since_end = onset[:, :, None] - earlier.end[:, None, :]
+    is_now, began = visible & (age == 0), visible & (age > 0)
+    unit = 1.0 if time_base == BEATS else float(AGE_UNIT_MILLISECONDS)
+    octave = np.float32(1 / np.log(2)) * tf.math.log1p(tf.cast(age, tf.float32) / unit)
+    octave = tf.where(began, tf.maximum(octave, 1.0), -1.0)
+    shares = [tf.nn.relu(1 - tf.abs(octave - place)) for place in range(1, AGES + 1)]
+    flags = [is_now, began & (since_end < 0), *(visible & (age >= lag) & (since_end < lag) for lag in lags)]
+    kernels = [tf.cast(flag, tf.float32) for flag in flags]
+    kernels = [*kernels[:2], *shares, *kernels[2:]]
+    width = num_channels(lags)
+    kernels += [tf.zeros_like(shares[0])] * (width - len(kernels))
+    kernel = tf.reshape(tf.stack(kernels, axis=2), [rows, time * width, notes + time - 1])
+    on_axis = tf.one_hot(earlier.pitch - LOWEST, PITCHES)  # zeros beyond
+    counts = tf.reshape(tf.matmul(kernel, on_axis), [rows, time, width, PITCHES])
+    chord_size = tf.reduce_sum(tf.cast(is_now, tf.int32), axis=2)
+    return Surroundings(tf.math.log1p(tf.transpose(counts, [0, 1, 3, 2])), chord_size)
 
 
 def around(channels: tf.Tensor, pitch: tf.Tensor) -> tf.Tensor:

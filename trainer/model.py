@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -87,6 +87,20 @@ class ModelConfig:
             object.__setattr__(self, name, tuple(getattr(self, name)))
 
 
+class NotesSoFar(NamedTuple):
+    """A context's part of the state.
+
+    Attributes:
+      memory: the last notes.
+      around: `[rows, around_size]` float32, what lay around the last of them when it was scored.
+      chord_size: `[rows]` int32, how many notes of its chord were there then.
+    """
+
+    memory: context.Memory
+    around: tf.Tensor
+    chord_size: tf.Tensor
+
+
 class NoteModel(keras.Model):
     """Predicts the fields of each note from those before it.
 
@@ -99,7 +113,7 @@ class NoteModel(keras.Model):
     Call arguments:
       previous: `[batch, time, num_fields]` int32, bins of the note before; `start_bins` at the start of a piece.
       current: `[batch, time, num_fields]` int32, bins of the notes predicted.
-      state: per layer (h, c), each `[batch, units]`, and with a context the `Memory` of the notes so far; from
+      state: per layer (h, c), each `[batch, units]`, and with a context `NotesSoFar`; from
         `zero_state`, or the last call's.
       dropout_keys: `[batch, 2]` uint32, a stream a sequence, or None for no dropout of inputs and embeddings.
       step_key: `[2]` uint32, the stream of the whole step, or None for no recurrent dropout.
@@ -187,73 +201,111 @@ class NoteModel(keras.Model):
         return self.config.tied_embeddings and field.loss == fields_lib.CATEGORICAL
 
     def zero_state(self, batch_size: int | tf.Tensor) -> list[Any]:
+        """That of pieces that have not begun."""
         zeros = tf.zeros([batch_size, self.config.units])
         state: list[Any] = [(zeros, zeros) for _ in self.lstm_layers]
         if self.context is not None:
-            state.append(context.empty_memory(batch_size, self.config.context_notes))
+            memory = context.empty_memory(batch_size, self.config.context_notes)
+            around = tf.zeros([batch_size, context.around_size(self.config.context_lags)])
+            state.append(NotesSoFar(memory, around, tf.zeros([batch_size], tf.int32)))
         return state
 
+    def state_before(self, batch: Mapping[str, Any]) -> list[Any]:
+        """The state at the start of a batch's windows: the LSTM knows nothing, the context the notes before."""
+        state = self.zero_state(tf.shape(batch["bins"])[0])
+        if self.context is None:
+            return state
+        last = context.memory_before(self.table, batch["before"], batch["before_is_note"], batch["before_tick"])
+        one = context.empty_memory(tf.shape(batch["bins"])[0], 1)
+        earlier = context.Memory(*(tf.concat(pair, axis=1) for pair in zip(one, last, strict=True)))
+        found = self._surroundings(earlier, earlier.onset[:, -1:])
+        return [*state[:-1], self._so_far(last, found)]
+
     def call(self, previous, current, state, dropout_keys=None, step_key=None, raw=None, is_note=None):
-        seen = None
-        if self.context is not None:
-            seen = context.remember(state[-1], self.table, raw, is_note)
-            state = [*state[:-1], seen]
-        h, new_state = self.trunk(previous, state, dropout_keys, step_key)
-        scene = self.scene(state, tf.shape(previous)[1])
-        return self.heads(h, current, scene, raw, dropout_keys), self._newest(new_state)
+        if self.context is None:
+            h, new_state = self.trunk(previous, state, dropout_keys, step_key)
+            return self.heads(h, current), new_state
+        before: NotesSoFar = state[-1]
+        notes = context.remember(before.memory, self.table, raw, is_note)
+        size = self.config.context_notes
+        onset = notes.onset[:, size:]
+        found = self._surroundings(notes, onset)
+        around = context.around(found.channels, notes.pitch[:, size:])
+        seen = tf.concat([before.around[:, None], around[:, :-1]], axis=1)
+        chord_size = tf.concat([before.chord_size[:, None], found.chord_size[:, :-1]], axis=1)
+        inputs = self.context.inputs(seen, tf.maximum(notes.onset[:, size - 1 : -1], 0), chord_size)
+        h, new_state = self._recur(previous, inputs, state[:-1], dropout_keys, step_key)
+        after = NotesSoFar(context.newest(notes, size), around[:, -1], found.chord_size[:, -1])
+        return self.heads(h, current, (found, onset), dropout_keys), [*new_state, after]
 
-    def remember(self, state: list[Any], raw, is_note) -> list[Any]:
-        """The state after notes that were drawn: what a sampler calls behind every note; the heads see them next.
+    def trunk(self, previous, state, dropout_keys=None, step_key=None):
+        """What the heads see, `[batch, time, units]`, and the state after: all that does not hang on `current`.
 
-        Args:
-          state: of `trunk`, or of `zero_state` for notes that are given.
-          raw: `[batch, time, num_fields]` int32, the notes' values.
-          is_note: `[batch, time]`, 0 where there is none.
+        Arguments are those of a call. With one time step at a time this is what a sampler needs; with a context it
+        then calls `look` when it knows the note's step, and `remember` when it knows the note.
         """
-        if self.context is None:
-            return state
-        return self._newest([*state[:-1], context.remember(state[-1], self.table, raw, is_note)])
+        inputs = None
+        if self.context is not None:
+            before: NotesSoFar = state[-1]
+            now = tf.maximum(before.memory.onset[:, -1:], 0)
+            inputs = self.context.inputs(before.around[:, None], now, before.chord_size[:, None])
+        h, new_state = self._recur(previous, inputs, state[: self.config.layers], dropout_keys, step_key)
+        return h, [*new_state, *state[self.config.layers :]]
 
-    def _newest(self, state: list[Any]) -> list[Any]:
-        if self.context is None:
-            return state
-        return [*state[:-1], context.newest(state[-1], self.config.context_notes)]
-
-    def scene(self, state: list[Any], time: int | tf.Tensor = 1) -> context.Scene | None:
-        """What `time` events see of the notes so far; None without a context.
+    def look(self, state: list[Any], step):
+        """What the notes so far say of one more event; None without a context.
 
         Args:
-          state: its memory holds the notes before the first event, and those of the events themselves if there are
-            several.
+          state: of `trunk`.
+          step: `[batch]` int32, ticks since the note before.
+
+        Returns:
+          what `head` takes as `sight`.
         """
         if self.context is None:
             return None
+        memory = state[-1].memory
+        onset = tf.maximum(memory.onset[:, -1:], 0) + step[:, None]
+        return self._surroundings(memory, onset), onset
+
+    def remember(self, state: list[Any], raw, sight) -> list[Any]:
+        """The state with a note that was drawn.
+
+        Args:
+          state: of `trunk`.
+          raw: `[batch, num_fields]` int32, the note's values.
+          sight: what `look` gave for it.
+        """
+        if self.context is None:
+            return state
+        notes = context.remember(state[-1].memory, self.table, raw[:, None], tf.ones([tf.shape(raw)[0], 1]))
+        return [*state[:-1], self._so_far(context.newest(notes, self.config.context_notes), sight[0])]
+
+    def _so_far(self, memory: context.Memory, found: context.Surroundings) -> NotesSoFar:
+        around = context.around(found.channels, memory.pitch[:, -1:])
+        return NotesSoFar(memory, around[:, 0], found.chord_size[:, 0])
+
+    def _surroundings(self, earlier: context.Memory, onset) -> context.Surroundings:
         config = self.config
-        return context.Scene(
-            state[-1],
-            time=time,
+        return context.surroundings(
+            earlier,
+            onset,
             notes=config.context_notes,
             lags=config.context_lags,
             time_base=self.table.time_base,
         )
 
-    def trunk(self, previous, state, dropout_keys=None, step_key=None):
-        """What the heads see, `[batch, time, units]`, and the state after: all that does not hang on `current`.
-
-        Arguments are those of a call. With one time step at a time this is what a sampler needs; it then calls
-        `remember` with what it draws.
-        """
+    def _recur(self, previous, context_inputs, state, dropout_keys, step_key):
+        """Embeddings and LSTM layers: what the heads see, and the layers' states after."""
         x = self._embed(previous, dropout_keys)
-        scene = self.scene(state, tf.shape(previous)[1])
-        if self.context is not None and scene is not None:
-            x += self.context.inputs(scene)
-        new_state: list[Any] = []
-        for index, (layer, (h, c)) in enumerate(zip(self.lstm_layers, state[: self.config.layers], strict=True)):
+        if context_inputs is not None:
+            x += context_inputs
+        new_state = []
+        for index, (layer, (h, c)) in enumerate(zip(self.lstm_layers, state, strict=True)):
             inputs, kernel = self._inputs(x, dropout_keys, index), self._recurrent_kernel(index, step_key)
             output, h, c = layer(inputs, initial_state=[h, c], recurrent_kernel=kernel)
             x = x + output if self.config.residual and index > 0 else output
             new_state.append((h, c))
-        new_state += state[self.config.layers :]
         return self._inputs(x, dropout_keys, len(self.lstm_layers)), new_state
 
     def _embed(self, previous, keys):
@@ -287,36 +339,15 @@ class NoteModel(keras.Model):
         kernel = self.lstm_layers[index].cell.recurrent_kernel
         return dropout.drop_weights(kernel, step_key, rate=self.config.recurrent_dropout, stream=index)
 
-    def heads(self, h, current, scene=None, raw=None, dropout_keys=None) -> HeadOutputs:
+    def heads(self, h, current, sight=None, dropout_keys=None) -> HeadOutputs:
         """Every head's output `[batch, time, width]`, given the fields of the same note before it."""
         parts = self.head_parts(h)
         bins = [current[..., index] for index in range(len(self.table))]
-        values = () if raw is None else tf.unstack(raw, axis=-1)
-        outputs = {}
-        for index, field in enumerate(self.table):
-            outputs[field.name] = self.head(index, parts, bins[:index], scene, values, dropout_keys)
+        outputs = {
+            field.name: self.head(index, parts, bins[:index], sight, dropout_keys)
+            for index, field in enumerate(self.table)
+        }
         return HeadOutputs(end_logit=parts[..., self.end_column], fields=outputs)
-
-    def _pitch_scores(self, parts, scene: context.Scene, step, dropout_keys=None):
-        """`[batch, time, width]`, what the notes so far add to the logits of the pitch.
-
-        Args:
-          parts: `[batch, time, width]`, of `head_parts`; or `[batch, width]` of one event, as all else then.
-          scene: of the same events.
-          step: `[batch, time]` int32, ticks since the note before.
-        """
-        if len(parts.shape) == 2:
-            return self._pitch_scores(parts[:, None], scene, step[:, None], dropout_keys)[:, 0]
-        assert self.context is not None
-        first = self.end_column + END_COLUMNS
-        keep = dropout.keep_units(
-            dropout_keys,
-            rate=self.config.dropout,
-            stream=len(self.lstm_layers) + 1 + len(self.table),
-            width=self.config.context_units,
-        )
-        scores = self.context.scores(scene, scene.now + step, parts[..., first:], keep)
-        return context.on_pitch_axis(scores, self.table["pitch"].width)
 
     def head_parts(self, h):
         """Every head's hidden layer before the fields of the same note are added, and END's logit at `end_column`."""
@@ -325,15 +356,14 @@ class NoteModel(keras.Model):
         operand = hoisted_lstm.operand_rounding(BFLOAT16)
         return tf.cast(tf.tensordot(operand(h), operand(self.head_kernel), 1), tf.float32) + self.head_bias
 
-    def head(self, index: int, parts, bins, scene=None, values=(), dropout_keys=None):
+    def head(self, index: int, parts, bins, sight=None, dropout_keys=None):
         """The output of the field at `index`, as in `HeadOutputs`.
 
         Args:
           index: place in the table.
           parts: `[..., width]`, of `head_parts`.
           bins: `[...]` int32 each, of this note's fields before `index`.
-          scene: of the same events, `[batch, time]`; None without a context.
-          values: `[batch, time]` int32 each, of this note's fields before `index`, or of more; only with a scene.
+          sight: of `look`, for the pitch of a model with a context.
         """
         size = self.config.head_units
         field = self.table.fields[index]
@@ -342,9 +372,24 @@ class NoteModel(keras.Model):
             hidden += tf.gather(self.conditions[field.name, other.name], other_bins)
         # A bfloat16 product would round logits, and a mixture's locations, to three digits.
         product = tf.tensordot(tf.nn.relu(hidden), self._output_kernel(index), 1)
-        if field.name == "pitch" and scene is not None:
-            product += self._pitch_scores(parts, scene, values[self.table.names.index("step")], dropout_keys)
+        if field.name == "pitch" and sight is not None:
+            product += self._context_scores(parts, sight, dropout_keys)
         return head_output(field, product, tf.convert_to_tensor(self.output_biases[index]))
+
+    def _context_scores(self, parts, sight, dropout_keys):
+        """What the notes so far add to the logits of the pitch, in the shape of `parts`."""
+        if len(parts.shape) == 2:  # one event
+            return self._context_scores(parts[:, None], sight, dropout_keys)[:, 0]
+        assert self.context is not None
+        found, onset = sight
+        keep = dropout.keep_units(
+            dropout_keys,
+            rate=self.config.dropout,
+            stream=len(self.lstm_layers) + 1 + len(self.table),
+            width=self.config.context_units,
+        )
+        scores = self.context.scores(found, onset, parts[..., self.end_column + END_COLUMNS :], keep)
+        return context.on_pitch_axis(scores, self.table["pitch"].width)
 
     def _output_kernel(self, index: int):
         field, kernel = self.table.fields[index], self.output_kernels[index]

@@ -3,7 +3,8 @@
     score of pitch p = relu(conv(channels)[p] + phase + own[p] + h's part) . (weights + h's other part)
 
 `conv` sees the channels of the pitches up to `REACH` semitones away, `own` tells pitches apart, and `phase` says where
-in each of the given periods (a beat, a bar ...) the note begins, counted from the start of the piece.
+in each of the given periods (a beat, a bar ...) the note begins, counted from the start of the piece, and how many
+notes of its chord are there already.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import keras
 import tensorflow as tf
 
 from trainer import context
+
+CHORD_SIZES = 16  # more notes than that at one onset count as so many
 
 
 class PitchContext(keras.layers.Layer):
@@ -27,13 +30,15 @@ class PitchContext(keras.layers.Layer):
         super().__init__(name="context")
         self.units, self._periods = units, periods
         channels = context.num_channels(lags)
+        around = context.around_size(lags)
         normal = keras.initializers.RandomNormal(stddev=0.05)
         add = self.add_weight
-        around = (2 * context.INPUT_REACH + 1) * channels
         self.input_kernel = add(name="input_kernel", shape=(around, input_units), initializer=normal)
         self.conv_kernel = add(name="conv_kernel", shape=(2 * context.REACH + 1, channels, units), initializer=normal)
         self.own = add(name="own", shape=(context.PITCHES, units), initializer="zeros")
         self.output_weights = add(name="output_weights", shape=(units,), initializer=normal)
+        self.input_chord = add(name="input_chord", shape=(CHORD_SIZES, input_units), initializer=normal)
+        self.chord = add(name="chord", shape=(CHORD_SIZES, units), initializer=normal)
         self.input_phase = [add(name=f"input_phase_{p}", shape=(p, input_units), initializer=normal) for p in periods]
         self.phase = [add(name=f"phase_{p}", shape=(p, units), initializer=normal) for p in periods]
         self.built = True
@@ -43,25 +48,29 @@ class PitchContext(keras.layers.Layer):
         """How many numbers `scores` takes from the LSTM's output."""
         return 2 * self.units
 
-    def inputs(self, scene: context.Scene) -> tf.Tensor:
-        """`[rows, time, input_units]`, what each event's LSTM sees of the notes so far."""
-        seen = context.around(scene.channels(scene.now), scene.pitch)
-        return tf.add_n([tf.tensordot(seen, self.input_kernel, 1), *self._phases(self.input_phase, scene.now)])
+    def inputs(self, seen: tf.Tensor, onset: tf.Tensor, chord_size: tf.Tensor) -> tf.Tensor:
+        """`[rows, time, input_units]`, what the LSTM sees of the notes so far.
 
-    def scores(self, scene: context.Scene, ticks: tf.Tensor, query: tf.Tensor, keep: tf.Tensor | None) -> tf.Tensor:
+        Args:
+          seen: `[rows, time, around_size]`, what lay around the note before when it was scored.
+          onset, chord_size: `[rows, time]` int32 of the note before.
+        """
+        product = tf.tensordot(seen, self.input_kernel, 1)
+        return product + self._told(self.input_chord, self.input_phase, onset, chord_size)
+
+    def scores(self, found: context.Surroundings, onset, query, keep) -> tf.Tensor:
         """`[rows, time, PITCHES]`, what adds to the logits of a note's pitch.
 
         Args:
-          scene: of the window.
-          ticks: `[rows, time]` int32, the note's onset.
+          found: of the notes so far.
+          onset: `[rows, time]` int32, ticks since the piece began.
           query: `[rows, time, query_units]`, from the LSTM's output.
           keep: `[rows, units]`, the hidden units' dropout mask, or None.
         """
-        rows, time = tf.shape(ticks)[0], tf.shape(ticks)[1]
-        channels = scene.channels(ticks)
-        flat = tf.reshape(channels, [rows * time, context.PITCHES, channels.shape[3]])
+        rows, time = tf.shape(onset)[0], tf.shape(onset)[1]
+        flat = tf.reshape(found.channels, [rows * time, context.PITCHES, found.channels.shape[3]])
+        shared = query[..., : self.units] + self._told(self.chord, self.phase, onset, found.chord_size)
         hidden = tf.nn.conv1d(flat, self.conv_kernel, 1, "SAME") + self.own
-        shared = tf.add_n([query[..., : self.units], *self._phases(self.phase, ticks)])
         hidden = tf.nn.relu(hidden + tf.reshape(shared, [rows * time, 1, self.units]))
         weights = query[..., self.units :] + self.output_weights
         if keep is not None:
@@ -69,5 +78,8 @@ class PitchContext(keras.layers.Layer):
         product = tf.matmul(hidden, tf.reshape(weights, [rows * time, self.units, 1]))
         return tf.reshape(product, [rows, time, context.PITCHES])
 
-    def _phases(self, tables: list, ticks: tf.Tensor) -> list[tf.Tensor]:
-        return [tf.gather(table, ticks % period) for table, period in zip(tables, self._periods, strict=True)]
+    def _told(self, chord, phases, onset, chord_size) -> tf.Tensor:
+        """The place in the chord and in every period."""
+        rows = [tf.gather(chord, tf.minimum(chord_size, CHORD_SIZES - 1))]
+        rows += [tf.gather(table, onset % period) for table, period in zip(phases, self._periods, strict=True)]
+        return tf.add_n(rows)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import io
 import wave
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -54,30 +55,36 @@ class PieceSampler:
 
     def _draw_values(self, deviations):
         """Values `[num_pieces, max_notes, num_fields]` and numbers of notes `[num_pieces]`, both int32."""
-        model, num_pieces = self._model, len(self._keys)
-        num_fields = len(model.table)
+        model, num_pieces, table = self._model, len(self._keys), self._model.table
+        num_fields = len(table)
         everything = sampling.RowSettings(
             tf.ones([num_pieces]), tf.fill([num_pieces], fields.MAX_TICK), tf.ones([num_pieces])
         )
 
         def body(place, previous, state, running, lengths, values):
-            scene = model.scene(state)
             h, state = model.trunk(previous[:, None, :], state)
             parts = model.head_parts(h)[:, 0]
             places = tf.fill([num_pieces], place)
             uniforms = sampling.note_uniforms(tf.constant(self._keys), places, num_fields)
             is_end = sampling.draw_end(parts[:, model.end_column], uniforms[:, 0], everything)
             running &= ~is_end | (place == 0)  # no dataset has a piece without notes
+            sights: list[Any] = [None]
+
+            def head(index, bins, values):
+                if table.fields[index].name == "pitch":
+                    sights[0] = model.look(state, values[table.names.index("step")])
+                return model.head(index, parts, bins, sights[0])
+
             note = sampling.draw_note(
-                model.table,
-                lambda index, bins, values: model.head(index, parts, bins, scene, values),
+                table,
+                head,
                 uniforms[:, 1:],
                 everything,
                 previous=previous,
                 is_first=places == 0,
                 deviations=deviations,
             )
-            state = model.remember(state, note.values[:, None, :], tf.ones([num_pieces, 1]))
+            state = model.remember(state, note.values, sights[0])
             lengths += tf.cast(running, tf.int32)
             return place + 1, note.bins, state, running, lengths, values.write(place, note.values)
 
