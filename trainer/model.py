@@ -26,7 +26,7 @@ import tensorflow as tf
 from midi_codec import fields as fields_lib
 from trainer import context, dropout, heads, hoisted_lstm, lstm
 from trainer.heads import MASKED_LOGIT, HeadOutputs, field_losses, head_output, logit_mask, output_width
-from trainer.pitch_context import PitchContext
+from trainer.pitch_context import PitchContext, Sight
 
 __all__ = [
     "MASKED_LOGIT",
@@ -94,11 +94,13 @@ class NotesSoFar(NamedTuple):
       memory: the last notes.
       around: `[rows, around_size]` float32, what lay around the last of them when it was scored.
       chord_size: `[rows]` int32, how many notes of its chord were there then.
+      above: `[rows, above_units]` float32, what lay above it then.
     """
 
     memory: context.Memory
     around: tf.Tensor
     chord_size: tf.Tensor
+    above: tf.Tensor
 
 
 class NoteModel(keras.Model):
@@ -145,6 +147,7 @@ class NoteModel(keras.Model):
             self.context = PitchContext(
                 config.context_units,
                 input_units=config.units,
+                parts_units=len(table) * config.head_units + END_COLUMNS,
                 lags=config.context_lags,
                 periods=config.context_periods,
             )
@@ -207,7 +210,8 @@ class NoteModel(keras.Model):
         if self.context is not None:
             memory = context.empty_memory(batch_size, self.config.context_notes)
             around = tf.zeros([batch_size, context.around_size(self.config.context_lags)])
-            state.append(NotesSoFar(memory, around, tf.zeros([batch_size], tf.int32)))
+            above = tf.zeros([batch_size, self.context.above_units])
+            state.append(NotesSoFar(memory, around, tf.zeros([batch_size], tf.int32), above))
         return state
 
     def state_before(self, batch: Mapping[str, Any]) -> list[Any]:
@@ -224,7 +228,7 @@ class NoteModel(keras.Model):
     def call(self, previous, current, state, dropout_keys=None, step_key=None, raw=None, is_note=None):
         if self.context is None:
             h, new_state = self.trunk(previous, state, dropout_keys, step_key)
-            return self.heads(h, current), new_state
+            return self.heads(self.head_parts(h), current), new_state
         before: NotesSoFar = state[-1]
         notes = context.remember(before.memory, self.table, raw, is_note)
         size = self.config.context_notes
@@ -235,14 +239,18 @@ class NoteModel(keras.Model):
         chord_size = tf.concat([before.chord_size[:, None], found.chord_size[:, :-1]], axis=1)
         inputs = self.context.inputs(seen, tf.maximum(notes.onset[:, size - 1 : -1], 0), chord_size)
         h, new_state = self._recur(previous, inputs, state[:-1], dropout_keys, step_key)
-        after = NotesSoFar(context.newest(notes, size), around[:, -1], found.chord_size[:, -1])
-        return self.heads(h, current, (found, onset), dropout_keys), [*new_state, after]
+        parts = self.head_parts(h)
+        sight = self._sight(found, onset, parts, dropout_keys)
+        above = self.context.above(sight, notes.pitch[:, size:])
+        parts = self._with_above(parts, tf.concat([before.above[:, None], above[:, :-1]], axis=1))
+        after = NotesSoFar(context.newest(notes, size), around[:, -1], found.chord_size[:, -1], above[:, -1])
+        return self.heads(parts, current, sight), [*new_state, after]
 
     def trunk(self, previous, state, dropout_keys=None, step_key=None):
         """What the heads see, `[batch, time, units]`, and the state after: all that does not hang on `current`.
 
-        Arguments are those of a call. With one time step at a time this is what a sampler needs; with a context it
-        then calls `look` when it knows the note's step, and `remember` when it knows the note.
+        Arguments are those of a call. With one time step at a time this and `parts` are what a sampler needs; with a
+        context it then calls `look` when it knows the note's step, and `remember` when it knows the note.
         """
         inputs = None
         if self.context is not None:
@@ -252,11 +260,22 @@ class NoteModel(keras.Model):
         h, new_state = self._recur(previous, inputs, state[: self.config.layers], dropout_keys, step_key)
         return h, [*new_state, *state[self.config.layers :]]
 
-    def look(self, state: list[Any], step):
+    def parts(self, h, state: list[Any]):
+        """`head_parts` of one event `[batch, width]`, with what the context knows of it before its step is known.
+
+        Args:
+          h: `[batch, 1, units]`, of `trunk`.
+          state: of `trunk`.
+        """
+        parts = self.head_parts(h)
+        return (parts if self.context is None else self._with_above(parts, state[-1].above[:, None]))[:, 0]
+
+    def look(self, state: list[Any], parts, step) -> Sight | None:
         """What the notes so far say of one more event; None without a context.
 
         Args:
           state: of `trunk`.
+          parts: `[batch, width]`, of `parts`.
           step: `[batch]` int32, ticks since the note before.
 
         Returns:
@@ -266,9 +285,9 @@ class NoteModel(keras.Model):
             return None
         memory = state[-1].memory
         onset = tf.maximum(memory.onset[:, -1:], 0) + step[:, None]
-        return self._surroundings(memory, onset), onset
+        return self._sight(self._surroundings(memory, onset), onset, parts[:, None])
 
-    def remember(self, state: list[Any], raw, sight) -> list[Any]:
+    def remember(self, state: list[Any], raw, sight: Sight | None) -> list[Any]:
         """The state with a note that was drawn.
 
         Args:
@@ -276,14 +295,35 @@ class NoteModel(keras.Model):
           raw: `[batch, num_fields]` int32, the note's values.
           sight: what `look` gave for it.
         """
-        if self.context is None:
+        if self.context is None or sight is None:
             return state
         notes = context.remember(state[-1].memory, self.table, raw[:, None], tf.ones([tf.shape(raw)[0], 1]))
-        return [*state[:-1], self._so_far(context.newest(notes, self.config.context_notes), sight[0])]
+        memory = context.newest(notes, self.config.context_notes)
+        so_far = self._so_far(memory, sight.found)
+        return [*state[:-1], so_far._replace(above=self.context.above(sight, memory.pitch[:, -1:])[:, 0])]
 
     def _so_far(self, memory: context.Memory, found: context.Surroundings) -> NotesSoFar:
+        assert self.context is not None
         around = context.around(found.channels, memory.pitch[:, -1:])
-        return NotesSoFar(memory, around[:, 0], found.chord_size[:, 0])
+        above = tf.zeros([tf.shape(memory.pitch)[0], self.context.above_units])
+        return NotesSoFar(memory, around[:, 0], found.chord_size[:, 0], above)
+
+    def _with_above(self, parts, above):
+        """`head_parts` with what lay above the note before: whether its chord goes on hangs on that."""
+        assert self.context is not None
+        added = tf.tensordot(above, self.context.above_kernel, 1)
+        return parts + tf.pad(added, [[0, 0], [0, 0], [0, parts.shape[-1] - added.shape[-1]]])
+
+    def _sight(self, found: context.Surroundings, onset, parts, dropout_keys=None) -> Sight:
+        """How every pitch looks to every event, from `head_parts`."""
+        assert self.context is not None
+        keep = dropout.keep_units(
+            dropout_keys,
+            rate=self.config.dropout,
+            stream=len(self.lstm_layers) + 1 + len(self.table),
+            width=self.config.context_units,
+        )
+        return self.context(found, onset, parts[..., self.end_column + END_COLUMNS :], keep)
 
     def _surroundings(self, earlier: context.Memory, onset) -> context.Surroundings:
         config = self.config
@@ -339,14 +379,10 @@ class NoteModel(keras.Model):
         kernel = self.lstm_layers[index].cell.recurrent_kernel
         return dropout.drop_weights(kernel, step_key, rate=self.config.recurrent_dropout, stream=index)
 
-    def heads(self, h, current, sight=None, dropout_keys=None) -> HeadOutputs:
+    def heads(self, parts, current, sight: Sight | None = None) -> HeadOutputs:
         """Every head's output `[batch, time, width]`, given the fields of the same note before it."""
-        parts = self.head_parts(h)
         bins = [current[..., index] for index in range(len(self.table))]
-        outputs = {
-            field.name: self.head(index, parts, bins[:index], sight, dropout_keys)
-            for index, field in enumerate(self.table)
-        }
+        outputs = {field.name: self.head(index, parts, bins[:index], sight) for index, field in enumerate(self.table)}
         return HeadOutputs(end_logit=parts[..., self.end_column], fields=outputs)
 
     def head_parts(self, h):
@@ -356,7 +392,7 @@ class NoteModel(keras.Model):
         operand = hoisted_lstm.operand_rounding(BFLOAT16)
         return tf.cast(tf.tensordot(operand(h), operand(self.head_kernel), 1), tf.float32) + self.head_bias
 
-    def head(self, index: int, parts, bins, sight=None, dropout_keys=None):
+    def head(self, index: int, parts, bins, sight: Sight | None = None):
         """The output of the field at `index`, as in `HeadOutputs`.
 
         Args:
@@ -373,23 +409,9 @@ class NoteModel(keras.Model):
         # A bfloat16 product would round logits, and a mixture's locations, to three digits.
         product = tf.tensordot(tf.nn.relu(hidden), self._output_kernel(index), 1)
         if field.name == "pitch" and sight is not None:
-            product += self._context_scores(parts, sight, dropout_keys)
+            scores = context.on_pitch_axis(sight.scores, field.width)
+            product += scores if len(product.shape) == 3 else scores[:, 0]
         return head_output(field, product, tf.convert_to_tensor(self.output_biases[index]))
-
-    def _context_scores(self, parts, sight, dropout_keys):
-        """What the notes so far add to the logits of the pitch, in the shape of `parts`."""
-        if len(parts.shape) == 2:  # one event
-            return self._context_scores(parts[:, None], sight, dropout_keys)[:, 0]
-        assert self.context is not None
-        found, onset = sight
-        keep = dropout.keep_units(
-            dropout_keys,
-            rate=self.config.dropout,
-            stream=len(self.lstm_layers) + 1 + len(self.table),
-            width=self.config.context_units,
-        )
-        scores = self.context.scores(found, onset, parts[..., self.end_column + END_COLUMNS :], keep)
-        return context.on_pitch_axis(scores, self.table["pitch"].width)
 
     def _output_kernel(self, index: int):
         field, kernel = self.table.fields[index], self.output_kernels[index]

@@ -9,12 +9,29 @@ notes of its chord are there already.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import keras
 import tensorflow as tf
 
 from trainer import context
 
+LEAST_SCORE = -20.0  # of an empty zone
 CHORD_SIZES = 16  # more notes than that at one onset count as so many
+
+
+class Sight(NamedTuple):
+    """How the pitches look to events.
+
+    Attributes:
+      found: of the notes so far.
+      hidden: `[rows, time, PITCHES, units]`.
+      scores: `[rows, time, PITCHES]`, what adds to the logits of a note's pitch.
+    """
+
+    found: context.Surroundings
+    hidden: tf.Tensor
+    scores: tf.Tensor
 
 
 class PitchContext(keras.layers.Layer):
@@ -23,10 +40,13 @@ class PitchContext(keras.layers.Layer):
     Args:
       units: hidden channels of a pitch, a multiple of 16.
       input_units: width of the LSTM's input.
+      parts_units: width of the heads' hidden layers, and END's logit.
       lags, periods: in ticks.
     """
 
-    def __init__(self, units: int, *, input_units: int, lags: tuple[int, ...], periods: tuple[int, ...]):
+    def __init__(
+        self, units: int, *, input_units: int, parts_units: int, lags: tuple[int, ...], periods: tuple[int, ...]
+    ):
         super().__init__(name="context")
         self.units, self._periods = units, periods
         channels = context.num_channels(lags)
@@ -37,6 +57,7 @@ class PitchContext(keras.layers.Layer):
         self.conv_kernel = add(name="conv_kernel", shape=(2 * context.REACH + 1, channels, units), initializer=normal)
         self.own = add(name="own", shape=(context.PITCHES, units), initializer="zeros")
         self.output_weights = add(name="output_weights", shape=(units,), initializer=normal)
+        self.above_kernel = add(name="above_kernel", shape=(self.above_units, parts_units), initializer=normal)
         self.input_chord = add(name="input_chord", shape=(CHORD_SIZES, input_units), initializer=normal)
         self.chord = add(name="chord", shape=(CHORD_SIZES, units), initializer=normal)
         self.input_phase = [add(name=f"input_phase_{p}", shape=(p, input_units), initializer=normal) for p in periods]
@@ -58,8 +79,8 @@ class PitchContext(keras.layers.Layer):
         product = tf.tensordot(seen, self.input_kernel, 1)
         return product + self._told(self.input_chord, self.input_phase, onset, chord_size)
 
-    def scores(self, found: context.Surroundings, onset, query, keep) -> tf.Tensor:
-        """`[rows, time, PITCHES]`, what adds to the logits of a note's pitch.
+    def call(self, found: context.Surroundings, onset, query, keep=None) -> Sight:
+        """Scores every pitch.
 
         Args:
           found: of the notes so far.
@@ -75,8 +96,30 @@ class PitchContext(keras.layers.Layer):
         weights = query[..., self.units :] + self.output_weights
         if keep is not None:
             weights *= keep[:, None, :]
-        product = tf.matmul(hidden, tf.reshape(weights, [rows * time, self.units, 1]))
-        return tf.reshape(product, [rows, time, context.PITCHES])
+        scores = tf.matmul(hidden, tf.reshape(weights, [rows * time, self.units, 1]))
+        hidden = tf.reshape(hidden, [rows, time, context.PITCHES, self.units])
+        return Sight(found, hidden, tf.reshape(scores, [rows, time, context.PITCHES]))
+
+    @property
+    def above_units(self) -> int:
+        """How many numbers `above` gives."""
+        return 2 * self.units + 16
+
+    def above(self, sight: Sight, pitch: tf.Tensor) -> tf.Tensor:
+        """`[rows, time, above_units]`, what lay above each note when it was scored: near, and farther up.
+
+        Args:
+          sight: of the events.
+          pitch: `[rows, time]` int32, of their notes.
+        """
+        rows, time = tf.shape(pitch)[0], tf.shape(pitch)[1]
+        higher = tf.range(context.LOWEST, context.LOWEST + context.PITCHES) - pitch[..., None]
+        zones = tf.stack([(higher > 0) & (higher <= context.REACH), higher > context.REACH], axis=2)
+        pooled = tf.math.log1p(tf.matmul(tf.cast(zones, tf.float32), sight.hidden))
+        mass = tf.reduce_logsumexp(tf.where(zones, sight.scores[:, :, None], LEAST_SCORE), axis=3)
+        mass -= tf.reduce_logsumexp(sight.scores, axis=2, keepdims=True)
+        flat = tf.reshape(pooled, [rows, time, 2 * self.units])
+        return tf.concat([flat, tf.pad(mass, [[0, 0], [0, 0], [0, 14]])], axis=2)
 
     def _told(self, chord, phases, onset, chord_size) -> tf.Tensor:
         """The place in the chord and in every period."""

@@ -63,7 +63,7 @@ class PieceSampler:
 
         def body(place, previous, state, running, lengths, values):
             h, state = model.trunk(previous[:, None, :], state)
-            parts = model.head_parts(h)[:, 0]
+            parts = model.parts(h, state)
             places = tf.fill([num_pieces], place)
             uniforms = sampling.note_uniforms(tf.constant(self._keys), places, num_fields)
             is_end = sampling.draw_end(parts[:, model.end_column], uniforms[:, 0], everything)
@@ -72,7 +72,7 @@ class PieceSampler:
 
             def head(index, bins, values):
                 if table.fields[index].name == "pitch":
-                    sights[0] = model.look(state, values[table.names.index("step")])
+                    sights[0] = model.look(state, parts, values[table.names.index("step")])
                 return model.head(index, parts, bins, sights[0])
 
             note = sampling.draw_note(
