@@ -1,7 +1,7 @@
 """The bundle: what the trainer hands on. A folder; reading it needs NumPy alone.
 
     bundle.json              written last: format version, model config, field table, dataset, metrics, weights' name
-    weights-<hash>.npz       a float32 array a weight, by the weight's path in the model
+    weights-<hash>.npz       an array a weight, by the weight's path in the model: float32, or float16 to save room
 
 The hash of a bundle covers the model config, the field table and every weight: the same hash means the same model.
 A bundle is replaced as a whole: new weights get a new name, and the old ones go after `bundle.json` points away.
@@ -96,7 +96,9 @@ def _path(variable: Any) -> str:
 
 
 def save(folder: str, bundle: Bundle) -> None:
-    """Writes the bundle, whole or not at all."""
+    """Writes the bundle, whole or not at all; weights in the type they have. Their hash is that of the same numbers as
+    float32, which is what `load` gives.
+    """
     name = f"weights-{bundle.hash}.npz"
     arrays = {path.replace("/", "."): array for path, array in bundle.weights.items()}
     array_file.write(storage.join(folder, name), arrays)
@@ -126,9 +128,10 @@ def load(folder: str) -> Bundle:
     described = load_description(folder)
     path = storage.join(folder, described["weights"])
     try:
-        weights = {name.replace(".", "/"): array for name, array in array_file.read(path).items()}
+        arrays = array_file.read(path)
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: not readable as the bundle's weights: {error}") from error
+    weights = {name.replace(".", "/"): array.astype(np.float32, copy=False) for name, array in arrays.items()}
     bundle = Bundle(
         config=described["config"],
         fields=FieldTable.from_json(described["fields"]),
