@@ -19,7 +19,7 @@ from midi_codec.fields import CATEGORICAL, TIMING_LOSSES
 FLOAT32, BFLOAT16 = "float32", "bfloat16"
 STOP, RESTORE = "stop", "restore"
 CHOICES = {"timing_loss": TIMING_LOSSES, "precision": (FLOAT32, BFLOAT16), "on_nan": (STOP, RESTORE)}
-UNIT_SHARES = ("dropout", "recurrent_dropout", "embedding_dropout", "tempo")
+UNIT_SHARES = ("dropout", "recurrent_dropout", "embedding_dropout", "weight_average", "tempo")
 MAX_SAMPLES = 64
 MAX_CONTEXT_TICKS = 4096
 
@@ -72,6 +72,12 @@ class TrainConfig:
     final_rate: float = dataclasses.field(default=0.02, metadata={"help": "share of it left at the end (cosine)"})
     warmup_steps: int = dataclasses.field(default=50, metadata={"help": "steps of linear warm-up"})
     clip_norm: float = dataclasses.field(default=1.0, metadata={"help": "largest norm of all gradients together"})
+    weight_average: float = dataclasses.field(
+        default=0.0,
+        metadata={
+            "help": "decay a step of the weights' moving average, which is what is validated and kept; 0 for none"
+        },
+    )
     epochs: float = dataclasses.field(default=30.0, metadata={"help": "passes over the training split"})
     max_minutes: float | None = dataclasses.field(
         default=None,

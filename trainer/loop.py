@@ -47,6 +47,10 @@ class Halted(Exception):
     """Raised by `on_validation` to end the run there; its text is the reason."""
 
 
+class _Stopping(Exception):
+    """A signal came, to this worker or another, amid a validation."""
+
+
 class _BadStep(Exception):
     """The loss of a batch was not finite, or exploded; the weights are spoilt."""
 
@@ -230,21 +234,13 @@ class Run:
 
     def _validation(self, validation: Pieces, origin: dict[str, Any], stop: command.StopSignal) -> None:
         state, speed = self.state, self._speed.pause()
-
-        def between_chunks() -> None:
-            if self._agree(stop.requested, 0.0)[0]:
-                self._interrupt()  # with `validation_due`, so that the run goes on with this validation
-
-        evaluation = self._evaluator.evaluate(validation, between_chunks=between_chunks)
-        if not math.isfinite(evaluation.nll):
-            raise Diverged(f"the validation NLL is {evaluation.nll} after step {state.step}")
+        try:
+            with self._step.weights_to_keep():
+                evaluation = self._judge(validation, origin, stop)
+        except _Stopping:  # a checkpoint holds the weights that training goes on with
+            self._interrupt()  # with `validation_due`, so that the run goes on with this validation
         state.validation_due, state.samples_due = False, self._hooks.write_samples is not None
         state.deviations = evaluation.deviations
-        if evaluation.nll < state.best_nll:
-            state.best_nll, state.best_step, state.validations_since_best = evaluation.nll, state.step, 0
-            self._files.save_bundle(self._step.model, evaluation, origin, step=state.step)
-        else:
-            state.validations_since_best += 1
         patience = self.config.patience
         state.finished = self._share_done() >= 1 or (patience is not None and state.validations_since_best >= patience)
         state.metrics.append(self._metrics_line(evaluation, speed))
@@ -252,6 +248,24 @@ class Run:
         self._monitor.validation(state.metrics, self._step.model.trainable_variables)
         self._call_on_validation(state.metrics[-1])
         self._save_checkpoint()
+
+    def _judge(self, validation: Pieces, origin: dict[str, Any], stop: command.StopSignal) -> Evaluation:
+        """Measures the model, and keeps it if it is the best so far."""
+        state = self.state
+
+        def between_chunks() -> None:
+            if self._agree(stop.requested, 0.0)[0]:
+                raise _Stopping
+
+        evaluation = self._evaluator.evaluate(validation, between_chunks=between_chunks)
+        if not math.isfinite(evaluation.nll):
+            raise Diverged(f"the validation NLL is {evaluation.nll} after step {state.step}")
+        if evaluation.nll < state.best_nll:
+            state.best_nll, state.best_step, state.validations_since_best = evaluation.nll, state.step, 0
+            self._files.save_bundle(self._step.model, evaluation, origin, step=state.step)
+        else:
+            state.validations_since_best += 1
+        return evaluation
 
     def _metrics_line(self, evaluation: Evaluation, speed: dict[str, float]) -> dict[str, Any]:
         state = self.state
@@ -277,7 +291,8 @@ class Run:
 
     def _write_samples(self) -> None:
         if self._hooks.write_samples is not None and self._is_chief:
-            self._hooks.write_samples(self.state.step, self.state.deviations, self._monitor.summary)
+            with self._step.weights_to_keep():
+                self._hooks.write_samples(self.state.step, self.state.deviations, self._monitor.summary)
         self.state.samples_due = False
         if self.state.finished:
             self._save_checkpoint()  # nothing is left to do, and a start after this one shall know

@@ -26,8 +26,8 @@ PACKAGES = ("tensorflow", "keras", "numpy")
 
 
 def describe(config: TrainConfig, *, dataset: str, init_from: str | None) -> dict[str, Any]:
-    """What decides the outcome of a run: its settings and two hashes."""
-    return {**dataclasses.asdict(config), "dataset": dataset, "init_from": init_from}
+    """What decides the outcome of a run, as JSON has it: its settings and two hashes."""
+    return json.loads(json.dumps({**dataclasses.asdict(config), "dataset": dataset, "init_from": init_from}))
 
 
 def number_of(described: dict[str, Any]) -> float:

@@ -7,10 +7,12 @@ with fewer notes weighs less.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from midi_codec.fields import FieldTable
@@ -20,6 +22,7 @@ from trainer.config import TrainConfig
 from trainer.lstm import kernels_in_use
 from trainer.model import ModelConfig, NoteModel, field_losses
 from trainer.strategy import batch_signature, share_out
+from trainer.weight_average import WeightAverage
 
 
 class Adam(keras.optimizers.Adam):
@@ -35,7 +38,9 @@ def model_config(config: TrainConfig) -> ModelConfig:
 
 
 class TrainStep:
-    """Model and optimizer, and the compiled function that applies a global batch."""
+    """Model and optimizer, the average of the weights if there shall be one, and the compiled function that applies a
+    global batch.
+    """
 
     def __init__(self, config: TrainConfig, table: FieldTable, strategy: tf.distribute.Strategy):
         self._strategy, self._clip_norm = strategy, config.clip_norm
@@ -44,17 +49,30 @@ class TrainStep:
             self.model = NoteModel(model_config(config), table, precision=config.precision)
             self.optimizer = Adam(learning_rate=config.learning_rate)
             self.optimizer.build(self.model.trainable_variables)
+            self._average = None
+            if config.weight_average:
+                self._average = WeightAverage(self.model.trainable_variables, config.weight_average)
         self._compiled: Any = None  # made for the first batch, and for any size
 
     @property
     def variables(self) -> list[keras.Variable]:
         """All that a checkpoint holds, in an order that the settings fix."""
-        return [*self.model.trainable_variables, *self.optimizer.variables]
+        averages = self._average.variables if self._average else []
+        return [*self.model.trainable_variables, *self.optimizer.variables, *averages]
 
     @property
     def kernels(self) -> str:
         """Whose LSTM kernels the steps take."""
         return kernels_in_use()
+
+    def weights_to_keep(self) -> contextlib.AbstractContextManager[None]:
+        """Inside, the model has the weights by which it is judged and kept: their average, if there shall be one.
+
+        Steps and checkpoints belong outside.
+        """
+        if self._average is None or not np.asarray(self.optimizer.iterations.value):
+            return contextlib.nullcontext()
+        return self._average.in_place()
 
     def __call__(self, batch: Batch, learning_rate: float) -> tuple[float, float]:
         """Applies a batch; the sum of its losses, and the gradients' norm before clipping."""
@@ -68,6 +86,8 @@ class TrainStep:
 
     def _distributed(self, batch, num_events):
         totals, norms = self._strategy.run(self._replica_step, args=(batch, num_events))
+        if self._average is not None:
+            self._average.update(self._strategy, self.optimizer.iterations.value)
         total = self._strategy.reduce(tf.distribute.ReduceOp.SUM, totals, axis=None)
         return total, self._strategy.reduce(tf.distribute.ReduceOp.MEAN, norms, axis=None)
 

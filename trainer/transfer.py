@@ -18,7 +18,8 @@ from trainer.config import TrainConfig
 
 def settings_of(bundle: Bundle) -> dict[str, Any]:
     """The settings that the bundle fixes: size and build of the model, loss of its times."""
-    return {**bundle.config, "timing_loss": bundle.fields["step"].loss}
+    fixed = {name: tuple(value) if isinstance(value, list) else value for name, value in bundle.config.items()}
+    return {**fixed, "timing_loss": bundle.fields["step"].loss}
 
 
 def check_settings(bundle: Bundle, config: TrainConfig, place: str) -> None:

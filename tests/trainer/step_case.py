@@ -37,6 +37,7 @@ CONFIG = TrainConfig(
     batch_size=8,
     window=16,
     clip_norm=0.1,
+    weight_average=0.8,
     transpose=0,
     velocity=0,
     tempo=0.1,
@@ -60,7 +61,8 @@ def run_steps(strategy: tf.distribute.Strategy) -> dict[str, np.ndarray]:
     start_from_unigram(step.model, PIECES)
     made = batches(part_of(strategy))
     losses, norms = np.array([step(batch, RATE) for batch in made]).T
-    evaluation = Evaluator(step.model, strategy, batch_size=4).evaluate(HELD_OUT)
+    with step.weights_to_keep():
+        evaluation = Evaluator(step.model, strategy, batch_size=4).evaluate(HELD_OUT)
     return {
         "losses": losses,
         "norms": norms,

@@ -20,6 +20,13 @@ def test_a_folder_is_claimed_once_and_by_equal_runs(tmp_path):
     assert json.loads(before) == described()
 
 
+def test_a_list_of_a_run_is_the_same_when_it_is_read_again(tmp_path):
+    config = TrainConfig(context_units=16, context_lags=(24, 48))
+    for _ in range(2):
+        run_folder.claim(str(tmp_path), run_folder.describe(config, dataset="d" * 32, init_from=None))
+        run_folder.check(str(tmp_path), run_folder.describe(config, dataset="d" * 32, init_from=None))
+
+
 def test_every_difference_is_named(tmp_path):
     run_folder.claim(str(tmp_path), described())
     path, want = f"{tmp_path}/run.json", "want the same, or another --output"

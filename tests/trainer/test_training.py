@@ -4,16 +4,19 @@ import dataclasses
 import json
 import logging
 import math
+import signal
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from midi_codec import command, storage
+from midi_codec import command, dataset_info, storage
 from tests.trainer.tiny import make_many, write_dataset
-from trainer import array_file, bundle, checkpoint, training, transfer
+from trainer import array_file, bundle, checkpoint, pieces, training, transfer
 from trainer import train_step as train_step_lib
 from trainer.batches import Batch
 from trainer.config import TrainConfig
+from trainer.evaluation import Evaluator
 from trainer.loop import Halted
 
 CONFIG = TrainConfig(
@@ -141,6 +144,84 @@ def test_a_damaged_checkpoint_costs_no_more_than_the_way_from_the_one_before(dat
         train(data, tmp_path)
     assert "step-00000003.npz: passed over, not a whole checkpoint of this run" in caplog.text
     assert bundle.load(f"{tmp_path}/bundle").hash == bundle.load(f"{finished}/bundle").hash
+
+
+AVERAGED = dataclasses.replace(CONFIG, weight_average=0.9)
+
+
+@pytest.fixture(scope="module")
+def averaged(data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("averaged")
+    train(data, folder, AVERAGED)
+    return folder
+
+
+def newest_checkpoint(folder) -> dict[str, np.ndarray]:
+    return array_file.read(checkpoint.paths(f"{folder}/checkpoints")[-1])
+
+
+def test_what_is_validated_and_kept_is_the_average(data, finished, averaged):
+    kept, plain = bundle.load(f"{averaged}/bundle"), bundle.load(f"{finished}/bundle")
+    assert kept.metrics["step"] == 6, "the last checkpoint holds another average"
+    arrays, without = newest_checkpoint(averaged), newest_checkpoint(finished)
+    assert len(arrays) == len(without) + len(kept.weights)
+    averages = [arrays[f"{number:04d}"] for number in range(len(without) - 1, len(arrays) - 1)]
+    for average, array in zip(averages, bundle.get_weights(kept.build_model()).values(), strict=True):
+        np.testing.assert_array_equal(average, array)
+    for name in without.keys() - {"state"}:
+        np.testing.assert_array_equal(arrays[name], without[name])  # trained as without
+    info = dataset_info.load(data)
+    validation = pieces.load_split(data, info, "validation", kept.fields)
+    strategy = tf.distribute.OneDeviceStrategy("/cpu:0")
+    nll = [Evaluator(one.build_model(), strategy, batch_size=64).evaluate(validation).nll for one in (kept, plain)]
+    assert [line["validation_nll"] for line in lines(averaged)][-1] == pytest.approx(nll[0], rel=1e-6)
+    assert nll[0] != pytest.approx(nll[1], rel=1e-3)
+
+
+def test_samples_are_drawn_with_the_average(data, averaged, tmp_path, monkeypatch):
+    from trainer import samples
+
+    drawn = []
+
+    def write(self, step, deviations, summary):
+        drawn.append(bundle.get_weights(self._sampler._model))
+
+    monkeypatch.setattr(samples.SampleWriter, "write", write)
+    train(data, tmp_path, dataclasses.replace(AVERAGED, samples=1))
+    assert len(drawn) == 2
+    for name, array in bundle.load(f"{averaged}/bundle").weights.items():
+        np.testing.assert_array_equal(drawn[1][name], array, err_msg=name)
+
+
+@pytest.mark.parametrize("place", ["between steps", "amid a validation"])
+def test_a_run_with_an_average_goes_on_as_if_undisturbed(data, averaged, tmp_path, monkeypatch, place):
+    from trainer import loop
+
+    original, calls = loop.Evaluator.evaluate, []
+
+    def evaluate(self, split, *, between_chunks):
+        def and_stop():
+            signal.raise_signal(signal.SIGTERM)
+            between_chunks()
+
+        calls.append(split)
+        stops = place == "amid a validation" and len(calls) == 2
+        return original(self, split, between_chunks=and_stop if stops else between_chunks)
+
+    def hook(line):
+        if place == "between steps" and len(calls) == 1:
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(loop.Evaluator, "evaluate", evaluate)
+    with pytest.raises(command.Interrupted):
+        train(data, tmp_path, AVERAGED, on_validation=hook)
+    assert checkpoint.latest_state(f"{tmp_path}/checkpoints")["step"] == (4 if place == "between steps" else 6)
+    train(data, tmp_path, AVERAGED)
+    got, want = newest_checkpoint(tmp_path), newest_checkpoint(averaged)
+    assert got.keys() == want.keys()
+    for name in want.keys() - {"state"}:
+        np.testing.assert_array_equal(got[name], want[name], err_msg=name)
+    assert bundle.load(f"{tmp_path}/bundle").hash == bundle.load(f"{averaged}/bundle").hash
 
 
 def test_a_checkpoint_now_and_then(data, tmp_path, monkeypatch):

@@ -87,3 +87,10 @@ def test_other_programs(tmp_path):
     assert problems_of(tmp_path, [notes(program=[0, 5])]) == [
         "D: the bundle knows only program 0, but the train split holds program 5"
     ]
+
+
+def test_lists_of_a_bundle_are_what_settings_hold():
+    bundle = dataclasses.replace(BUNDLE, config={**CONFIG, "context_lags": [24, 48]})  # as JSON has them
+    config = TrainConfig(units=32, layers=1, context_lags=(24, 48))
+    transfer.check_settings(bundle, config, "B")
+    assert dataclasses.replace(TrainConfig(), **transfer.settings_of(bundle)) == config
