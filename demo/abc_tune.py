@@ -22,7 +22,7 @@ import numpy as np
 from midi_codec.notes import BEATS, TICKS_PER_BEAT, Notes
 
 if TYPE_CHECKING:
-    from music21.abcFormat import ABCBar, ABCMetadata, ABCNote, ABCToken
+    from music21.abcFormat import ABCMetadata, ABCNote, ABCToken
 
 # The velocities are ours, the books have none: a player leans on the bar, then on the beat.
 BAR_VELOCITY, BEAT_VELOCITY, VELOCITY = 100, 88, 76
