@@ -138,6 +138,7 @@ class Run:
             start_bins=model.start_bins,
             position=self.state.position,
             part=part_of(self._strategy),
+            memory=model.memory,
         )
         with contextlib.closing(feed):
             for done in self._until_finished():

@@ -195,6 +195,11 @@ class NoteModel(keras.Model):
         return self.table.start_bins
 
     @property
+    def memory(self) -> int:
+        """How many notes before a window its events see."""
+        return self.config.context_notes if self.config.context_units else 0
+
+    @property
     def end_column(self) -> int:
         """Where END's logit stands in the product with `head_kernel`."""
         return len(self.table) * self.config.head_units

@@ -107,7 +107,7 @@ class TrainStep:
         model = self.model
         variables = [variable.value for variable in model.trainable_variables]
         with tf.GradientTape() as tape:
-            state = model.zero_state(tf.shape(batch["bins"])[0])
+            state = model.state_before(batch)
             outputs, _ = model(
                 batch["previous"],
                 batch["bins"],
