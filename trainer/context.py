@@ -4,14 +4,15 @@ A pitch is likely for what sounded around it: a chord's other notes, the same no
 Such reasons do not change when everything is transposed, so they are learned once for all pitches: every pitch gets
 channels that say what sounded there and when, and a convolution along the pitch axis scores it by those around it.
 
-    channel of a pitch                            1 for each of the last `notes` notes at that pitch that
-    0            its chord                        begins where the note to be scored begins
-    1            sounds                           began earlier and still sounds there
-    2..10        its age, log2 of ticks           began 1, 2, 4 ... ticks before (shares between two neighbours)
-    11...        a lag each                       sounded so many ticks before
+    channel of a pitch                            log(1 + n) for n of the last notes at that pitch that
+    0            sounds                           began earlier than the note to be scored, and still sound
+    1..9         its age, log2 of ticks           began 1, 2, 4 ... ticks before (shares between two neighbours)
+    10...        a lag each                       sounded so many ticks before
 
-The channels around a note's pitch, as they were when it was scored, are an input of the LSTM at the next event. Pitches
-below `LOWEST` or from `LOWEST + PITCHES` on have no channels; the head that hangs on the LSTM alone scores them.
+Notes that begin together see the same channels, which are computed once for them: a moment. What of its own chord is
+there already a note sees beside them. Channels and chord around a note's pitch, as they were when it was scored, are an
+input of the LSTM at the next event. Pitches below `LOWEST` or from `LOWEST + PITCHES` on have no channels; the head
+that hangs on the LSTM alone scores them.
 
 Transposition-equivariant inputs: after Johnson 2017 (biaxial LSTM), whose recurrence over all pitches they replace.
 """
@@ -32,7 +33,7 @@ AGE_UNIT_MILLISECONDS = 16  # the first age of a grid of milliseconds; beats beg
 CHANNEL_MULTIPLE = 8
 REACH = 12  # semitones to each side that a pitch is scored by
 INPUT_REACH = 24  # semitones to each side of a note that the LSTM sees
-BLOCK = 64  # events
+CHORD = 16  # notes of its chord that a note sees at most
 NO_PITCH = -1
 LONG_AGO = -(2**30)
 EMPTY = (NO_PITCH, LONG_AGO, LONG_AGO)  # of a memory's columns, where there is no note
@@ -100,23 +101,27 @@ def newest(memory: Memory, notes: int) -> Memory:
 
 def around_size(lags: tuple[int, ...]) -> int:
     """How many numbers `around` gives."""
-    return (2 * INPUT_REACH + 1) * num_channels(lags)
+    return (2 * INPUT_REACH + 1) * (num_channels(lags) + 1)
 
 
 def num_channels(lags: tuple[int, ...]) -> int:
     """Channels of a pitch, padded to a multiple of `CHANNEL_MULTIPLE`."""
-    return -(-(2 + AGES + len(lags)) // CHANNEL_MULTIPLE) * CHANNEL_MULTIPLE
+    return -(-(1 + AGES + len(lags)) // CHANNEL_MULTIPLE) * CHANNEL_MULTIPLE
 
 
 class Surroundings(NamedTuple):
     """What the notes so far say of events, each as of its own onset.
 
     Attributes:
-      channels: `[rows, time, PITCHES, num_channels]` float32.
-      chord_size: `[rows, time]` int32, how many of the notes begin with the event.
+      channels: `[rows, moments, PITCHES, num_channels]` float32.
+      moment: `[rows, time]` int32, which of them is an event's.
+      chord: `[rows, time, PITCHES]` float32, the notes that began with the event before it.
+      chord_size: `[rows, time]` int32, how many they are, at most `CHORD`.
     """
 
     channels: tf.Tensor
+    moment: tf.Tensor
+    chord: tf.Tensor
     chord_size: tf.Tensor
 
 
@@ -125,73 +130,78 @@ def surroundings(
 ) -> Surroundings:
     """Lays the notes before each event onto the pitch axis.
 
+    An event sees its chord, as far as `CHORD` notes back, and of the notes before that the last `notes - CHORD`.
+
     Args:
-      earlier: event i of the window sees the `notes` columns from the i-th on.
+      earlier: event i of the window sees notes of the `notes` columns from the i-th on.
       onset: `[rows, time]` int32, of the events, ticks since the piece began.
-      notes: how many notes an event sees.
+      notes: how many notes an event can see, more than `CHORD`.
       lags: in ticks.
       time_base: the grid.
     """
-    if onset.shape[1] == 1:
-        earlier = Memory(*(column[:, :notes] for column in earlier))
-        return _surroundings(earlier, onset, notes=notes, lags=lags, time_base=time_base)
     rows, time = tf.shape(onset)[0], tf.shape(onset)[1]
-    blocks = -(-time // BLOCK)  # a block of events looks at few notes that only its neighbours see
-    after = blocks * BLOCK - time
+    places = tf.range(time)[:, None] + notes - 1 - tf.range(CHORD)  # the newest first
+    pitch = tf.gather(earlier.pitch, places, axis=1)  # [rows, time, CHORD]
+    with_it = (tf.gather(earlier.onset, places, axis=1) == onset[..., None]) & (pitch != NO_PITCH)
+    on_axis = tf.one_hot(tf.where(with_it, pitch - LOWEST, NO_PITCH), PITCHES)
+    chord, chord_size = tf.reduce_sum(on_axis, axis=2), tf.reduce_sum(tf.cast(with_it, tf.int32), axis=2)
+    seen_to = tf.range(time) + notes - chord_size
+    if onset.shape[1] == 1:
+        moment = tf.zeros([rows, 1], tf.int32)
+    else:
+        # A chord of more notes than are seen of it moves on with every note; so does what its notes see of the past.
+        is_new = (chord_size == 0) | (chord_size == CHORD) | (tf.range(time) == 0)
+        moment = tf.cumsum(tf.cast(is_new, tf.int32), axis=1) - 1
+        num_moments = tf.reduce_max(moment[:, -1]) + 1
+        order = tf.argsort(tf.where(is_new, tf.range(time), time + tf.range(time)), axis=1)[:, :num_moments]
+        onset, seen_to = (tf.gather(column, order, axis=1, batch_dims=1) for column in (onset, seen_to))
+    return Surroundings(_channels(earlier, onset, seen_to, notes, lags, time_base), moment, chord, chord_size)
 
-    def framed(column: tf.Tensor, padding: int, length: int) -> tf.Tensor:
-        column = tf.pad(column[:, : notes + time - 1], [[0, 0], [0, after]], constant_values=padding)
-        places = tf.range(blocks)[:, None] * BLOCK + tf.range(length)
-        return tf.reshape(tf.gather(column, places, axis=1), [rows * blocks, length])
 
-    pieces = Memory(
-        *(framed(column, padding, notes + BLOCK - 1) for column, padding in zip(earlier, EMPTY, strict=True))
-    )
-    onsets = tf.reshape(tf.pad(onset, [[0, 0], [0, after]]), [rows * blocks, BLOCK])
-    found = _surroundings(pieces, onsets, notes=notes, lags=lags, time_base=time_base)
-    return Surroundings(*(tf.reshape(value, [rows, blocks * BLOCK, *value.shape[2:]])[:, :time] for value in found))
-
-
-def _surroundings(
-    earlier: Memory, onset: tf.Tensor, *, notes: int, lags: tuple[int, ...], time_base: str
-) -> Surroundings:
-    rows, time = tf.shape(onset)[0], onset.shape[1]
-    event, note = np.arange(time)[:, None], np.arange(notes + time - 1)[None, :]
-    visible = tf.constant((note >= event) & (note < event + notes))
+def _channels(
+    earlier: Memory, onset: tf.Tensor, seen_to: tf.Tensor, notes: int, lags: tuple[int, ...], time_base: str
+) -> tf.Tensor:
+    """Of moments `[rows, moments]`, each of which sees `notes - CHORD` columns in front of its `seen_to`."""
+    column = tf.range(tf.shape(earlier.pitch)[1])
+    visible = (column < seen_to[..., None]) & (column >= seen_to[..., None] - (notes - CHORD))
     age = onset[:, :, None] - earlier.onset[:, None, :]
     since_end = onset[:, :, None] - earlier.end[:, None, :]
-    is_now, began = visible & (age == 0), visible & (age > 0)
+    visible &= age > 0
     unit = 1.0 if time_base == BEATS else float(AGE_UNIT_MILLISECONDS)
     octave = np.float32(1 / np.log(2)) * tf.math.log1p(tf.cast(age, tf.float32) / unit)
-    octave = tf.where(began, tf.maximum(octave, 1.0), -1.0)
+    octave = tf.where(visible, tf.maximum(octave, 1.0), -1.0)
     shares = [tf.nn.relu(1 - tf.abs(octave - place)) for place in range(1, AGES + 1)]
-    flags = [is_now, began & (since_end < 0), *(visible & (age >= lag) & (since_end < lag) for lag in lags)]
-    kernels = [tf.cast(flag, tf.float32) for flag in flags]
-    kernels = [*kernels[:2], *shares, *kernels[2:]]
+    sounds, *were = [tf.cast(visible & (age >= lag) & (since_end < lag), tf.float32) for lag in (0, *lags)]
     width = num_channels(lags)
-    kernels += [tf.zeros_like(shares[0])] * (width - len(kernels))
-    kernel = tf.reshape(tf.stack(kernels, axis=2), [rows, time * width, notes + time - 1])
+    kernels = [sounds, *shares, *were]
+    kernels += [tf.zeros_like(sounds)] * (width - len(kernels))
+    shape = tf.shape(visible)
+    kernel = tf.reshape(tf.stack(kernels, axis=2), [shape[0], shape[1] * width, shape[2]])
     on_axis = tf.one_hot(earlier.pitch - LOWEST, PITCHES)  # zeros beyond
-    counts = tf.reshape(tf.matmul(kernel, on_axis), [rows, time, width, PITCHES])
-    chord_size = tf.reduce_sum(tf.cast(is_now, tf.int32), axis=2)
-    return Surroundings(tf.math.log1p(tf.transpose(counts, [0, 1, 3, 2])), chord_size)
+    counts = tf.reshape(tf.matmul(kernel, on_axis), [shape[0], shape[1], width, PITCHES])
+    return tf.math.log1p(tf.transpose(counts, [0, 1, 3, 2]))
 
 
-def around(channels: tf.Tensor, pitch: tf.Tensor) -> tf.Tensor:
-    """`[rows, time, (2 INPUT_REACH + 1) * channels]`: what lies around a pitch, zeros where the axis ends.
+def around(found: Surroundings, pitch: tf.Tensor) -> tf.Tensor:
+    """`[rows, time, around_size]`: what lies around a pitch, zeros where the axis ends.
 
     Args:
-      channels: `[rows, time, PITCHES, channels]`.
+      found: of the events.
       pitch: `[rows, time]` int32; of `NO_PITCH` all is zero.
     """
-    size, width = 2 * INPUT_REACH + 1, channels.shape[3]
-    padded = tf.pad(channels, [[0, 0], [0, 0], [INPUT_REACH, INPUT_REACH], [0, 0]])
+    size, width = 2 * INPUT_REACH + 1, found.channels.shape[3]
+    ends = [INPUT_REACH, INPUT_REACH]
+    length = PITCHES + 2 * INPUT_REACH
     place = pitch - LOWEST
     inside = (place >= 0) & (place < PITCHES)
     places = tf.where(inside, place, 0)[..., None] + tf.range(size)
-    window = tf.gather(padded, places, axis=2, batch_dims=2)
-    window = tf.where(inside[..., None, None], window, 0.0)
-    return tf.reshape(window, [tf.shape(pitch)[0], tf.shape(pitch)[1], size * width])
+    rows, time = tf.shape(pitch)[0], tf.shape(pitch)[1]
+    channels = tf.pad(found.channels, [[0, 0], [0, 0], ends, [0, 0]])
+    channels = tf.reshape(channels, [rows, tf.shape(channels)[1] * length, width])
+    window = tf.gather(channels, found.moment[..., None] * length + places, axis=1, batch_dims=1)
+    chord = tf.gather(tf.pad(found.chord, [[0, 0], [0, 0], ends]), places, axis=2, batch_dims=2)
+    both = tf.concat([tf.reshape(window, [rows, time, size * width]), chord], axis=2)
+    return tf.where(inside[..., None], both, 0.0)
 
 
 def on_pitch_axis(scores: tf.Tensor, width: int) -> tf.Tensor:

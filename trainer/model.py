@@ -239,7 +239,7 @@ class NoteModel(keras.Model):
         size = self.config.context_notes
         onset = notes.onset[:, size:]
         found = self._surroundings(notes, onset)
-        around = context.around(found.channels, notes.pitch[:, size:])
+        around = context.around(found, notes.pitch[:, size:])
         seen = tf.concat([before.around[:, None], around[:, :-1]], axis=1)
         chord_size = tf.concat([before.chord_size[:, None], found.chord_size[:, :-1]], axis=1)
         inputs = self.context.inputs(seen, tf.maximum(notes.onset[:, size - 1 : -1], 0), chord_size)
@@ -309,7 +309,7 @@ class NoteModel(keras.Model):
 
     def _so_far(self, memory: context.Memory, found: context.Surroundings) -> NotesSoFar:
         assert self.context is not None
-        around = context.around(found.channels, memory.pitch[:, -1:])
+        around = context.around(found, memory.pitch[:, -1:])
         above = tf.zeros([tf.shape(memory.pitch)[0], self.context.above_units])
         return NotesSoFar(memory, around[:, 0], found.chord_size[:, 0], above)
 

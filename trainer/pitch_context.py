@@ -1,8 +1,10 @@
 """The weights that read the notes so far (`trainer.context`): an input of the LSTM, and a score a pitch.
 
-    score of pitch p = relu(conv(channels)[p] + phase + own[p] + h's part) . (weights + h's other part)
+    first[p] = relu(conv(channels)[p] + conv(chord)[p] + own[p] + phase + size of the chord + h's first part)
+    hidden[p] = first[p] + relu(kernel first[p] + h's second part)
+    score of pitch p = hidden[p] . (weights + h's third part)
 
-`conv` sees the channels of the pitches up to `REACH` semitones away, `own` tells pitches apart, and `phase` says where
+`conv` sees the pitches up to `REACH` semitones away, `own` tells pitches apart, and `phase` says where
 in each of the given periods (a beat, a bar ...) the note begins, counted from the start of the piece, and how many
 notes of its chord are there already.
 """
@@ -17,7 +19,7 @@ import tensorflow as tf
 from trainer import context
 
 LEAST_SCORE = -20.0  # of an empty zone
-CHORD_SIZES = 16  # more notes than that at one onset count as so many
+CHORD_SIZES = context.CHORD + 1
 
 
 class Sight(NamedTuple):
@@ -55,6 +57,9 @@ class PitchContext(keras.layers.Layer):
         add = self.add_weight
         self.input_kernel = add(name="input_kernel", shape=(around, input_units), initializer=normal)
         self.conv_kernel = add(name="conv_kernel", shape=(2 * context.REACH + 1, channels, units), initializer=normal)
+        self.chord_kernel = add(name="chord_kernel", shape=(2 * context.REACH + 1, 1, units), initializer=normal)
+        self.second_kernel = add(name="second_kernel", shape=(units, units), initializer=normal)
+        self.second_bias = add(name="second_bias", shape=(units,), initializer="zeros")
         self.own = add(name="own", shape=(context.PITCHES, units), initializer="zeros")
         self.output_weights = add(name="output_weights", shape=(units,), initializer=normal)
         self.above_kernel = add(name="above_kernel", shape=(self.above_units, parts_units), initializer=normal)
@@ -67,7 +72,7 @@ class PitchContext(keras.layers.Layer):
     @property
     def query_units(self) -> int:
         """How many numbers `scores` takes from the LSTM's output."""
-        return 2 * self.units
+        return 3 * self.units
 
     def inputs(self, seen: tf.Tensor, onset: tf.Tensor, chord_size: tf.Tensor) -> tf.Tensor:
         """`[rows, time, input_units]`, what the LSTM sees of the notes so far.
@@ -88,16 +93,22 @@ class PitchContext(keras.layers.Layer):
           query: `[rows, time, query_units]`, from the LSTM's output.
           keep: `[rows, units]`, the hidden units' dropout mask, or None.
         """
-        rows, time = tf.shape(onset)[0], tf.shape(onset)[1]
-        flat = tf.reshape(found.channels, [rows * time, context.PITCHES, found.channels.shape[3]])
-        shared = query[..., : self.units] + self._told(self.chord, self.phase, onset, found.chord_size)
-        hidden = tf.nn.conv1d(flat, self.conv_kernel, 1, "SAME") + self.own
-        hidden = tf.nn.relu(hidden + tf.reshape(shared, [rows * time, 1, self.units]))
-        weights = query[..., self.units :] + self.output_weights
+        rows, time, units = tf.shape(onset)[0], tf.shape(onset)[1], self.units
+        events, moments = rows * time, tf.shape(found.channels)[1]
+        channels = tf.reshape(found.channels, [rows * moments, context.PITCHES, found.channels.shape[3]])
+        of_moment = tf.nn.conv1d(channels, self.conv_kernel, 1, "SAME") + self.own
+        place = tf.reshape(found.moment + tf.range(rows)[:, None] * moments, [events])
+        chord = tf.reshape(found.chord, [events, context.PITCHES, 1])
+        told = query[..., :units] + self._told(self.chord, self.phase, onset, found.chord_size)
+        first = tf.gather(of_moment, place) + tf.nn.conv1d(chord, self.chord_kernel, 1, "SAME")
+        first = tf.nn.relu(first + tf.reshape(told, [events, 1, units]))
+        asked = tf.reshape(query[..., units : 2 * units], [events, 1, units])
+        hidden = first + tf.nn.relu(tf.tensordot(first, self.second_kernel, 1) + self.second_bias + asked)
+        weights = query[..., 2 * units :] + self.output_weights
         if keep is not None:
             weights *= keep[:, None, :]
-        scores = tf.matmul(hidden, tf.reshape(weights, [rows * time, self.units, 1]))
-        hidden = tf.reshape(hidden, [rows, time, context.PITCHES, self.units])
+        scores = tf.matmul(hidden, tf.reshape(weights, [events, units, 1]))
+        hidden = tf.reshape(hidden, [rows, time, context.PITCHES, units])
         return Sight(found, hidden, tf.reshape(scores, [rows, time, context.PITCHES]))
 
     @property
