@@ -3,7 +3,7 @@ PYTHON := .venv/bin/python
 ROOMS := midi_codec beam_pipelines trainer generation_jobs demo benchmarks tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-all lint bench peers lock clean
+.PHONY: help setup run test test-all lint bench peers quality lock clean
 
 help:
 	@echo "make run              from real music to new music, in ten minutes; then open run/report.html"
@@ -15,6 +15,7 @@ help:
 	@echo "make lint             ruff (rules and format) and mypy"
 	@echo "make bench            the benchmarks; with peers to compare with after make peers"
 	@echo "make peers            .venv-peers, what only the benchmarks' peers need"
+	@echo "make quality SET=... DATA=...   trains and judges on piano rolls, or goes on: docs/quality.md"
 	@echo "make lock             resolves requirements.lock anew from setup.py"
 	@echo "make clean            deletes .venv, .venv-peers, caches and run/"
 
@@ -55,6 +56,12 @@ peers: .venv-peers/.installed
 	@$(PYTHON) -m venv .venv-peers
 	@.venv-peers/bin/python -m pip install --quiet -r benchmarks/peers.txt
 	@touch $@
+
+# Whoever has no file is told where to get one.
+quality: export QUALITY_DATA = $(value DATA)
+quality: setup
+	@$(PYTHON) -m benchmarks.pianoroll quality --data "$$QUALITY_DATA" $(if $(SET),--set "$(SET)") \
+		$(if $(MINUTES),--minutes "$(MINUTES)")
 
 # Keeps the versions that still fit; UPGRADE=1 takes the newest of everything. The sed drops what is always true.
 lock: setup

@@ -45,10 +45,10 @@ def make_parser() -> argparse.ArgumentParser:
     parser = command.make_parser("python -m benchmarks.pianoroll", __doc__)
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
 
-    def add_action(name: str, text: str, *, with_data: bool = True) -> argparse.ArgumentParser:
+    def add_action(name: str, text: str) -> argparse.ArgumentParser:
         action = actions.add_parser(name, help=text, description=text, allow_abbrev=False)
-        if with_data:
-            action.add_argument("--data", required=True, metavar="FILE.npz", help="piano rolls; see docs/quality.md")
+        if name != "pack":
+            action.add_argument("--data", metavar="FILE.npz", help="piano rolls; see docs/quality.md")
         return action
 
     add_action("calibrate", "independent pitches on every part of the file: is it read right?")
@@ -61,7 +61,7 @@ def make_parser() -> argparse.ArgumentParser:
     evaluate = add_action("evaluate", "nats a frame of a bundle; of several, as an ensemble")
     evaluate.add_argument("--bundle", required=True, action="append", help="bundle, or run folder; may be repeated")
     evaluate.add_argument("--split", choices=pianoroll_data.PARTS, default="valid", help="default: valid")
-    pack = add_action("pack", f"a bundle's weights as float16, at most {MAX_BYTES / 1e6:g} MB", with_data=False)
+    pack = add_action("pack", f"a bundle's weights as float16, at most {MAX_BYTES / 1e6:g} MB")
     pack.add_argument("--bundle", required=True, help="bundle, or run folder")
     pack.add_argument("--output", required=True, help="folder of the packed bundle")
     return parser
@@ -69,6 +69,8 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str]) -> int:
     args = make_parser().parse_args(argv)
+    if args.action != "pack" and not args.data:
+        raise UserError(f"--data is not given; {pianoroll_data.SOURCE}")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     {"calibrate": calibrate, "train": train, "evaluate": evaluate, "pack": pack, "quality": quality}[args.action](args)
     return command.OK
@@ -164,7 +166,8 @@ def pack_bundle(name: str, output: str) -> None:
     from midi_codec import dataset_info
 
     source = bundle_lib.load(bundle_folder(name))
-    weights = {path: array.astype(np.float16) for path, array in source.weights.items()}
+    with np.errstate(over="ignore"):  # it is looked for below
+        weights = {path: array.astype(np.float16) for path, array in source.weights.items()}
     wrong = [path for path, array in weights.items() if not np.isfinite(array).all()]
     if wrong:
         raise UserError(f"{name}: {', '.join(wrong)} has values that float16 does not hold")
