@@ -1,0 +1,184 @@
+"""A 5-gram over the fields of notes, smoothed by modified Kneser-Ney: the strongest model that only counts.
+
+Interpolated, with three discounts an order from counts of counts (Chen and Goodman 1999, section 3): a gram's count is
+discounted, and what that frees goes to the next shorter context, where a gram counts as many times as it has different
+symbols before it. Below the unigram lies the uniform distribution, so nothing has probability 0.
+
+What "the last four symbols" are is a choice where a note has four fields. Each field takes, of four orders of context,
+the one that does best on the very notes that are scored: a favour to the baseline.
+
+    stream      the fields one after the other, as they are read
+    same        the same field of the last four notes
+    own         this note's earlier fields, then the same field of the last notes
+    same_own    the same field of the last note, this note's earlier fields, the same field of the notes before
+
+Whether a piece ends is decided before its step, from the last note or notes; that cost counts as the pitch's. The
+likelihood is that of the same events over the same bins as a model's, and a time bin spreads its probability evenly
+over its ticks. Own code, because the libraries there are count in Python objects (nltk), or train in a program of
+their own on text with one fixed order of symbols (KenLM).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from midi_codec import fields
+
+ORDER = 5
+FALLBACK_DISCOUNT = 0.75  # where counts of counts say nothing
+SMALLEST_DISCOUNT = 0.01
+Layout = list[tuple[int, int]]  # (how many notes back, which field), the symbol that counts most first
+
+
+@dataclasses.dataclass(frozen=True)
+class Level:
+    """The grams of one length, for queries.
+
+    Attributes:
+      grams: `[n]` int64, ascending codes: context times number of symbols plus symbol.
+      kept: `[n]`, their counts less discounts.
+      contexts: `[m]` int64, ascending codes.
+      totals, freed: `[m]`, a context's counts in all, and what its discounts add up to.
+    """
+
+    grams: np.ndarray
+    kept: np.ndarray
+    contexts: np.ndarray
+    totals: np.ndarray
+    freed: np.ndarray
+
+
+class KneserNey:
+    """Probabilities of a symbol in a context of up to `len(sizes)` symbols.
+
+    Args:
+      symbols: `[n]` int, what was seen, each from 0 to `num_symbols` - 1.
+      contexts: `[n, length]` int, the symbol that is dropped last first.
+      num_symbols: how many there are.
+      sizes: `[length]`, how many symbols each place of a context has.
+    """
+
+    def __init__(self, symbols: np.ndarray, contexts: np.ndarray, *, num_symbols: int, sizes: list[int]):
+        self._num_symbols, self._sizes = num_symbols, sizes
+        grams, counts = np.unique(_codes(contexts, sizes) * num_symbols + symbols, return_counts=True)
+        self._levels = [_level(grams, counts, num_symbols)]
+        for size in reversed(sizes):
+            shorter = grams // num_symbols // size * num_symbols + grams % num_symbols
+            grams, counts = np.unique(shorter, return_counts=True)
+            self._levels.append(_level(grams, counts, num_symbols))
+
+    def probability(self, symbols: np.ndarray, contexts: np.ndarray) -> np.ndarray:
+        """`[n]` float64; arguments as for the class."""
+        found = np.full(len(symbols), 1 / self._num_symbols)
+        for length, level in enumerate(reversed(self._levels)):
+            context = _codes(contexts[:, :length], self._sizes[:length])
+            place, is_seen = _find(level.contexts, context)
+            gram, has_gram = _find(level.grams, context * self._num_symbols + symbols)
+            kept = np.where(has_gram, level.kept[gram], 0.0)
+            found = np.where(is_seen, (kept + level.freed[place] * found) / level.totals[place], found)
+        return found
+
+
+def _codes(contexts: np.ndarray, sizes: list[int]) -> np.ndarray:
+    """`[n]` int64, one number a context; the last place counts least, so a division drops it."""
+    codes = np.zeros(len(contexts), np.int64)
+    for column, size in zip(contexts.T, sizes, strict=True):
+        codes = codes * size + column
+    return codes
+
+
+def _find(ascending: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where each value stands, and whether it does."""
+    place = np.minimum(np.searchsorted(ascending, wanted), len(ascending) - 1)
+    return place, ascending[place] == wanted
+
+
+def _level(grams: np.ndarray, counts: np.ndarray, num_symbols: int) -> Level:
+    discounts = discounts_of(counts)[np.minimum(counts, 3)]
+    contexts, place = np.unique(grams // num_symbols, return_inverse=True)
+    totals = np.bincount(place, weights=counts)
+    return Level(grams, counts - discounts, contexts, totals, np.bincount(place, weights=discounts))
+
+
+def discounts_of(counts: np.ndarray) -> np.ndarray:
+    """`[4]`: nothing, and what grams seen once, twice, and more often lose."""
+    ones, twos, threes, fours = (int((counts == count).sum()) for count in (1, 2, 3, 4))
+    found = [0.0]
+    share = ones / (ones + 2 * twos) if ones else 0.0
+    for count, here, above in ((1, ones, twos), (2, twos, threes), (3, threes, fours)):
+        discount = count - (count + 1) * share * above / here if share and here else FALLBACK_DISCOUNT
+        found.append(min(max(discount, SMALLEST_DISCOUNT), count))
+    return np.array(found)
+
+
+def layouts(index: int, num_fields: int) -> dict[str, Layout]:
+    """The orders of context of the field at `index`; see the module's docstring."""
+    own: Layout = [(0, field) for field in reversed(range(index))]
+    before: Layout = [(lag, field) for lag in range(1, ORDER) for field in reversed(range(num_fields))]
+    same: Layout = [(lag, index) for lag in range(1, ORDER)]
+    found = {"stream": own + before, "same": same, "own": own + same, "same_own": same[:1] + own + same[1:]}
+    return {name: layout[: ORDER - 1] for name, layout in found.items()}
+
+
+def end_layouts(num_fields: int) -> dict[str, Layout]:
+    """Those of the end of a piece: what the last note was, and the last steps, pitches, and so on."""
+    last: Layout = [(1, field) for field in range(num_fields)]
+    found = {f"same_{field}": [(lag, field) for lag in range(1, ORDER)] for field in range(num_fields)}
+    return {"stream": last[::-1][: ORDER - 1], "forward": last[: ORDER - 1], **found}
+
+
+def symbols_at(bins: np.ndarray, first_event: np.ndarray, layout: Layout, sizes: list[int]) -> np.ndarray:
+    """`[num_events, len(layout)]` int64: bins of the layout, or the number of bins where the piece has not begun."""
+    begin = np.repeat(first_event[:-1], np.diff(first_event))
+    columns = []
+    for lag, field in layout:
+        place = np.arange(len(bins)) - lag
+        columns.append(np.where(place >= begin, bins[place, field], sizes[field]))
+    return np.stack(columns, axis=1).astype(np.int64)
+
+
+def score(
+    train_bins: np.ndarray,
+    train_first: np.ndarray,
+    held_out_bins: np.ndarray,
+    held_out_first: np.ndarray,
+    table: fields.FieldTable,
+) -> dict[str, float]:
+    """Nats a note by field, END's among the pitch's, of held-out pieces.
+
+    Args:
+      train_bins, held_out_bins: `[num_events, num_fields]`, of pieces one after the other; an END's say nothing.
+      train_first, held_out_first: `[num_pieces + 1]`, where each piece begins; its END is the event before the next.
+      table: the fields.
+    """
+    sizes = [field.num_bins for field in table]
+    learned, scored = (train_bins, train_first), (held_out_bins, held_out_first)
+    is_end_learned, is_end = (_is_end(bins, first) for bins, first in (learned, scored))
+    num_notes = int((~is_end).sum())
+
+    def cost(targets: tuple[np.ndarray, np.ndarray], where: tuple[np.ndarray, np.ndarray], layout: Layout, size: int):
+        contexts = [symbols_at(bins, first, layout, sizes) for bins, first in (learned, scored)]
+        places = [sizes[field] + 1 for _, field in layout]
+        model = KneserNey(targets[0][where[0]], contexts[0][where[0]], num_symbols=size, sizes=places)
+        return float(-np.log(model.probability(targets[1][where[1]], contexts[1][where[1]])).sum())
+
+    everywhere = (np.ones(len(train_bins), bool), np.ones(len(held_out_bins), bool))
+    ends = (is_end_learned.astype(np.int64), is_end.astype(np.int64))
+    end_cost = min(cost(ends, everywhere, layout, 2) for layout in end_layouts(len(sizes)).values())
+    found = {}
+    for index, field in enumerate(table):
+        targets = (train_bins[:, index].astype(np.int64), held_out_bins[:, index].astype(np.int64))
+        notes = (~is_end_learned, ~is_end)
+        best = min(cost(targets, notes, layout, sizes[index]) for layout in layouts(index, len(sizes)).values())
+        spans = np.log(field.spans)[targets[1][~is_end]].sum()
+        found[field.name] = float(best + spans + (end_cost if field.name == "pitch" else 0.0)) / num_notes
+    return found
+
+
+def _is_end(bins: np.ndarray, first_event: np.ndarray) -> np.ndarray:
+    """`[num_events]` bool."""
+    found = np.zeros(len(bins), bool)
+    found[first_event[1:] - 1] = True
+    return found
