@@ -57,11 +57,16 @@ peers: .venv-peers/.installed
 	@.venv-peers/bin/python -m pip install --quiet -r benchmarks/peers.txt
 	@touch $@
 
-# Whoever has no file is told where to get one.
+# Whoever has no file is told where to get one. SET=performances takes datasets: DATA="asap=DATASET pop909=DATASET".
 quality: export QUALITY_DATA = $(value DATA)
 quality: setup
+ifeq ($(SET),performances)
+	@$(PYTHON) -m benchmarks.performances $(foreach pair,$(DATA),--data "$(pair)") \
+		--output $(or $(OUTPUT),run/performances) $(if $(MINUTES),--minutes "$(MINUTES)") $(if $(QUICK),--quick)
+else
 	@$(PYTHON) -m benchmarks.pianoroll quality --data "$$QUALITY_DATA" $(if $(SET),--set "$(SET)") \
 		$(if $(MINUTES),--minutes "$(MINUTES)")
+endif
 
 # Keeps the versions that still fit; UPGRADE=1 takes the newest of everything. The sed drops what is always true.
 lock: setup
