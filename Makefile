@@ -3,12 +3,13 @@ PYTHON := .venv/bin/python
 ROOMS := midi_codec beam_pipelines trainer generation_jobs demo benchmarks tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-all lint bench peers quality lock clean
+.PHONY: help setup run box-model test test-all lint bench peers quality lock clean
 
 help:
 	@echo "make run              from real music to new music, in ten minutes; then open run/report.html"
 	@echo "make run CORPUS=...   the same with your own MIDI files: a folder or a glob"
 	@echo "make run QUICK=1      the same path on little music, in two minutes"
+	@echo "make box-model        trains the model in the box anew (docs/model_card.md)"
 	@echo "make setup            .venv from requirements.lock (the other targets call it)"
 	@echo "make test             all tests but the slow ones"
 	@echo "make test-all         the slow tests: servers, kills, many processes"
@@ -29,6 +30,9 @@ run: export DEMO_CORPUS = $(value CORPUS)
 run: setup
 	@$(PYTHON) -m demo.run $(if $(filter undefined,$(origin CORPUS)),,--corpus "$$DEMO_CORPUS") \
 		$(if $(QUICK),--quick) $(if $(TIME_BASE),--time-base "$(TIME_BASE)")
+
+box-model: setup
+	$(PYTHON) -m demo.box_model
 
 test: setup
 	@bash scripts/install_debian.sh

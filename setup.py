@@ -48,7 +48,12 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11,<3.13",
     packages=find_packages(include=["midi_codec*", "beam_pipelines*", "trainer*", "generation_jobs*", "demo*"]),
-    package_data={"": ["*.css", "*.j2", "*.js"]},
+    package_data={
+        "": ["*.css", "*.j2", "*.js"],
+        "demo": ["*.yaml"],
+        "generation_jobs": ["model_in_the_box/*"],
+        "trainer": ["tune_page/*"],
+    },
     install_requires=[
         "boto3>=1.40",
         "google-cloud-storage>=2.19",

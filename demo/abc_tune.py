@@ -1,9 +1,9 @@
 """One tune of ABC notation as notes: music21 reads the letters, this gives them time, accents and repeats.
 
-music21's own way to a score loses tunes whose repeat signs do not pair, and takes a minute for every ten seconds
-that its tokens take. ABC is described at abcnotation.com; what is taken of it here:
+music21's own way to a score stops at repeat signs that do not pair, and is several times slower than its tokens.
+What is taken of them:
 
-- notes, rests, chords, ties, tuplets, broken rhythms; accidentals hold to the end of the bar;
+- notes, rests, chords, ties, tuplets, broken rhythms; accidentals hold to the end of the bar, in every octave;
 - repeats are played, with first and second endings; a repeat without a beginning begins at the last double bar;
 - grace notes, bowings, slurs, ornaments and chord symbols are left out: they have no length of their own.
 """

@@ -1,11 +1,11 @@
-"""From music to new music: corpus, dataset, model, pieces, report. `make run` calls this.
+"""From music to new music: pieces of the model in the box, then corpus, dataset, model, pieces, report.
 
     python -m demo.run                            the Bach chorales that music21 carries
     python -m demo.run --corpus my/midi           your own music: a folder or a glob, local or in a bucket
     python -m demo.run --quick                    little music and little training: does it work?
 
-Every step prints the command it runs, so that you can run it yourself. Finished steps are not repeated, and
-a stopped one goes on when you start again.
+`make run` calls this. Every step prints the command it runs, so that you can run it yourself. Finished steps are
+not repeated, and a stopped one goes on when you start again.
 """
 
 from __future__ import annotations
@@ -15,15 +15,22 @@ import dataclasses
 import hashlib
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from demo import summary
 from demo.steps import StepFailed, Steps
+from generation_jobs import box_model
 from midi_codec import command, dataset_info, storage
 from midi_codec.command import StopSignal, UserError
 from midi_codec.dataset_info import DatasetInfo
 from midi_codec.notes import BEATS, MILLISECONDS, TIME_BASES
+from trainer import bundle
+
+if TYPE_CHECKING:
+    from beam_pipelines.corpus import Corpus
 
 PROGRAM = "make run"
+NUM_FIRST_PIECES = 10  # of the model in the box, before anything is trained
 NUM_PIECES, QUICK_PIECES = 64, 16
 QUICK_CHORALES = 48
 # Minutes end a training on a slow machine, passes over the music on a fast one.
@@ -53,10 +60,11 @@ class Plan:
 
 def main(argv: Sequence[str]) -> int:
     plan = make_plan(_parse_args(argv))
+    own = None if plan.corpus is None else _find(plan.corpus, plan)
     with StopSignal() as stop:
-        steps = Steps(plan.folder, 6, stop)
         try:
-            _run(plan, steps)
+            _first_pieces(plan, stop)
+            _run(plan, own, Steps(plan.folder, 6, stop))
         except StepFailed as error:
             print(f"{PROGRAM}: {error}", file=sys.stderr)
             return command.FAULT
@@ -105,8 +113,20 @@ def make_plan(args: argparse.Namespace) -> Plan:
     )
 
 
-def _run(plan: Plan, steps: Steps) -> None:
-    corpus, given = _corpus(plan, steps)
+def _first_pieces(plan: Plan, stop: StopSignal) -> None:
+    """Pieces of the model in the box and a page of them. Steps of their own: another model changes nothing below."""
+    folder, page = plan.path("first"), plan.path(summary.FIRST_REPORT)
+    music = storage.join(folder, "music")
+    steps = Steps(folder, 2, stop)
+    given = bundle.load_description(box_model.folder())["hash"]
+    generate = ["--output", music, "--samples-per-seed", str(NUM_FIRST_PIECES)]
+    steps.run("first pieces", "generation_jobs.generate", generate, outputs=[music], given=given)
+    steps.run("first report", "generation_jobs.report", ["--music", music, "--output", page], outputs=[page])
+    print(f"\n{NUM_FIRST_PIECES} pieces to hear, by a model that came with this repository: {page}\n", flush=True)
+
+
+def _run(plan: Plan, own: Corpus | None, steps: Steps) -> None:
+    corpus, given = _corpus(plan, own, steps)
     dataset, run, music = plan.path("dataset"), plan.path("training"), plan.path("music")
     encode = ["--input", corpus, "--output", dataset, "--time-base", plan.time_base]
     encode += ["--split-percents", plan.split_percents]
@@ -132,27 +152,31 @@ def choose_openings(info: DatasetInfo, num_pieces: int) -> tuple[str, int]:
     return split, next(count for count in range(most, 0, -1) if num_pieces % count == 0)
 
 
-def _corpus(plan: Plan, steps: Steps) -> tuple[str, str]:
-    """What to encode, and a hash of what it holds.
+def _find(pattern: str, plan: Plan) -> Corpus:
+    """The user's own files.
 
     Raises:
       UserError: there is no MIDI file.
     """
-    if plan.corpus is None:
-        folder = plan.path("corpus")
-        flags = ["--output", folder]
-        if plan.num_chorales is not None:
-            flags += ["--limit", str(plan.num_chorales)]
-        steps.run("corpus", "demo.chorales", flags, outputs=[folder])
-        return folder, ""
     from beam_pipelines import corpus
 
     try:
-        found = corpus.find([plan.corpus], output=plan.path("dataset"), work_folder=plan.path("dataset/work"))
+        return corpus.find([pattern], output=plan.path("dataset"), work_folder=plan.path("dataset/work"))
     except UserError as error:  # in the words the user used
         raise UserError(problem.replace("--input", "CORPUS", 1) for problem in error.problems) from error
-    steps.skip("corpus", f"{found.num_inputs:,} MIDI files in {plan.corpus}")
-    return plan.corpus, found.hash
+
+
+def _corpus(plan: Plan, own: Corpus | None, steps: Steps) -> tuple[str, str]:
+    """What to encode, and a hash of what it holds."""
+    if plan.corpus is not None and own is not None:
+        steps.skip("corpus", f"{own.num_inputs:,} MIDI files in {plan.corpus}")
+        return plan.corpus, own.hash
+    folder = plan.path("corpus")
+    flags = ["--output", folder]
+    if plan.num_chorales is not None:
+        flags += ["--limit", str(plan.num_chorales)]
+    steps.run("corpus", "demo.chorales", flags, outputs=[folder])
+    return folder, ""
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from midi_codec import dataset_info, storage
 from midi_codec.dataset_info import SPLITS
 
 REPORT = "report.html"
+FIRST_REPORT = "first/report.html"  # of the model in the box
 
 
 def text(folder: str) -> str:

@@ -1,8 +1,10 @@
-"""Continue seeds with a trained model: MIDI files, records and a manifest.
+"""Make music with a trained model: MIDI files, records and a manifest.
 
+    python -m generation_jobs.generate --output music --samples-per-seed 10
     python -m generation_jobs.generate --bundle run/bundle --seeds seeds.jsonl --output music --samples-per-seed 10
 
-Start the same command again after an interruption: what is whole stays. `docs/generate.md` explains seed lists.
+The first line makes ten pieces from silence with the model in the box (docs/model_card.md), the second continues what
+a list names (docs/generate.md). Start the same command again after an interruption: what is whole stays.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from generation_jobs import job, primers, seed_list
+from generation_jobs import box_model, job, primers, seed_list
 from generation_jobs.requests import Settings, is_whole, settings_problems
 from generation_jobs.stop_at_once import StopAtOnce
 from midi_codec import command, storage
@@ -30,6 +32,8 @@ def main(argv: Sequence[str]) -> int:
     args = _parse_args(argv)
     with StopAtOnce() as stop:
         bundle, this_job = _check(args)
+        if args.bundle is None:
+            print(f"without --bundle: {box_model.NAME}, {bundle.hash}, see {box_model.CARD}", flush=True)
         summary = job.run(this_job, functools.partial(_make_decoder, bundle, args.num_slots), stop)
     there = summary.num_samples - summary.num_made
     print(f"{summary.num_samples:,} pieces in {args.output}: {summary.num_made:,} made, {there:,} were there")
@@ -42,8 +46,8 @@ def main(argv: Sequence[str]) -> int:
 def _parse_args(argv: Sequence[str]) -> argparse.Namespace:
     parser = command.make_parser("python -m generation_jobs.generate", __doc__)
     add = parser.add_argument
-    add("--bundle", required=True, help="folder that the trainer wrote: RUN/bundle")
-    add("--seeds", required=True, help="seed list, JSON Lines: what to continue")
+    add("--bundle", help="folder that the trainer wrote: RUN/bundle (the model in the box, see docs/model_card.md)")
+    add("--seeds", help="seed list, JSON Lines: what to continue (nothing: from silence)")
     add("--output", required=True, help="folder for the music; pieces that are there already are kept")
     add("--samples-per-seed", type=int, default=1, help="pieces a seed, where it says no num_samples (%(default)s)")
     add("--rng-seed", type=int, default=0, help="other numbers give other music from the same seeds (%(default)s)")
@@ -76,7 +80,7 @@ def _check(args: argparse.Namespace) -> tuple[Bundle, job.Job]:
     except command.UserError as error:
         problems += error.problems
     try:
-        bundle = _load_bundle(args.bundle)
+        bundle = _load_bundle(box_model.folder() if args.bundle is None else args.bundle)
     except command.UserError as error:
         problems += error.problems
     seeds, read_primers, in_list = _read_seeds(args.seeds, bundle)
@@ -120,20 +124,20 @@ def _flag_problems(args: argparse.Namespace) -> Iterator[str]:
 
 
 def _read_seeds(
-    path: str, bundle: Bundle | None
+    path: str | None, bundle: Bundle | None
 ) -> tuple[seed_list.SeedList | None, primers.Primers | None, list[str]]:
-    """The list and its primers; what is wrong with both, in the order of lines."""
+    """The list and its primers; what is wrong with both, in the order of lines. Without a list, one seed of silence."""
     try:
-        seeds = seed_list.read(path)
+        seeds = seed_list.silence() if path is None else seed_list.read(path)
     except FileNotFoundError:
         return None, None, [f"--seeds {path!r} does not exist, want a seed list"]
     except (OSError, command.UserError) as error:
         return None, None, [f"--seeds {path!r} cannot be read: {getattr(error, 'strerror', None) or error}"]
     problems, read_primers = seeds.problems, None
     if bundle is not None:  # its grid decides what a primer is
-        read_primers, more = primers.load(seeds.seeds, folder=primers.folder_of(path), table=bundle.fields)
+        read_primers, more = primers.load(seeds.seeds, folder=primers.folder_of(seeds.path), table=bundle.fields)
         problems = sorted([*problems, *more], key=lambda problem: problem[0])
-    return seeds, read_primers, [seed_list.place(path, problem) for problem in problems]
+    return seeds, read_primers, [seed_list.place(seeds.path, problem) for problem in problems]
 
 
 def _load_bundle(path: str) -> Bundle:

@@ -119,6 +119,26 @@ def save(folder: str, bundle: Bundle) -> None:
             storage.delete(entry.path)
 
 
+def as_float16(bundle: Bundle, *, max_bytes: int) -> Bundle:
+    """The bundle with weights of float16, in half the room.
+
+    Raises:
+      UserError: a weight does not fit float16, or all of them take more than `max_bytes`.
+    """
+    weights = {path: array.astype(np.float16) for path, array in bundle.weights.items()}
+    problems = [
+        f"{path} has values that float16 does not hold"
+        for path, array in weights.items()
+        if not np.isfinite(array).all()
+    ]
+    size = sum(array.nbytes for array in weights.values())
+    if size > max_bytes:
+        problems.append(f"the weights take {size} bytes as float16, want at most {max_bytes}")
+    if problems:
+        raise UserError(problems)
+    return dataclasses.replace(bundle, weights=weights)
+
+
 def load(folder: str) -> Bundle:
     """Reads a bundle.
 

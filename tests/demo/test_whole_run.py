@@ -64,10 +64,13 @@ def test_own_music_stopped_in_training_then_finished_then_not_repeated(tmp_path)
     assert "16 pieces" in out
 
     (folder,) = (tmp_path / "run").glob("corpus-*/quick")
+    assert "[2/2] first report: done before" in out
+    assert len(list(folder.glob("first/music/midi/*/*.mid"))) == 10
+    assert (folder / "first/report.html").stat().st_size > 10_000
     assert (folder / "report.html").stat().st_size > 10_000
     assert len(list(folder.glob("music/midi/*/*.mid"))) == 16
 
     before = {path: os.stat(path).st_mtime_ns for path in folder.rglob("*") if path.is_file()}
     out, _ = start(tmp_path / "my music", tmp_path / "run").communicate()
-    assert out.count("done before") == 5
+    assert out.count("done before") == 7
     assert {path: os.stat(path).st_mtime_ns for path in before} == before

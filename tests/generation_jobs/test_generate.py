@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from generation_jobs import generate, manifest
+from generation_jobs import box_model, generate, manifest
 from midi_codec import command
 from tests.generation_jobs.fakes import FakeDecoder, make_bundle
 from trainer import bundle
@@ -51,6 +51,28 @@ def test_flags_become_settings_and_seeds_override_them(folder):
     assert a["rng_seed"] == 4
     assert a["bundle"] == make_bundle().hash
     assert a["dataset"] == "d" * 32
+
+
+def test_without_a_bundle_and_a_list_the_model_in_the_box_starts_from_silence(folder, capsys):
+    line = ["--output", "music", "--samples-per-seed", "2"]
+    assert command.run("generate", generate.main, line) == 0
+    box = bundle.load_description(box_model.folder())
+    first, second, _ = capsys.readouterr().out.splitlines()
+    assert first == f"without --bundle: the model in the box, {box['hash']}, see docs/model_card.md"
+    assert second == "2 pieces in music: 2 made, 0 were there"
+    lines = manifest.read("music")
+    assert [(line["seed_id"], line["num_primer_notes"]) for line in lines] == [("piece", 0)] * 2
+    assert {(line["bundle"], line["dataset"]) for line in lines} == {(box["hash"], box["dataset"]["hash"])}
+    assert command.run("generate", generate.main, [*line, "--bundle", "bundle"]) == 2
+    assert "was begun with bundle" in capsys.readouterr().err
+
+
+def test_no_list_is_a_list_with_one_seed_of_silence(folder):
+    assert command.run("generate", generate.main, ["--bundle", "bundle", "--output", "music"]) == 0
+    (folder / "seeds.jsonl").write_text('{"id": "piece"}\n')
+    assert run("--output", "of_a_list") == 0
+    assert manifest.read("music") == manifest.read("of_a_list")
+    assert (folder / "music/job.json").read_bytes() == (folder / "of_a_list/job.json").read_bytes()
 
 
 def test_tasks_share_the_work(folder, monkeypatch):

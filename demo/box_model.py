@@ -1,0 +1,76 @@
+"""Train the model in the box anew: its corpus, its dataset, its bundle, its figures; what `make box-model` calls.
+
+    python -m demo.box_model
+
+Everything that decides the outcome stands in `demo/box_model.yaml` and in the flags below. Finished steps are not
+repeated, and a stopped one goes on. The bundle replaces the one among the package's files.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from demo.steps import StepFailed, Steps
+from generation_jobs import box_model
+from midi_codec import command, storage
+from midi_codec.command import StopSignal
+from midi_codec.notes import BEATS
+
+PROGRAM = "python -m demo.box_model"
+SETTINGS = os.path.join(os.path.dirname(__file__), "box_model.yaml")
+# Versions of a tune share a split by its title too: near-duplicates are found by longer stretches than some have.
+ENCODE = ("--time-base", BEATS, "--split-percents", "90,10,0", "--group-regex", "([^/]+)--")
+DESCRIPTION_BYTES = 100_000  # room beside the weights for bundle.json
+
+
+def main(argv: Sequence[str]) -> int:
+    parser = command.make_parser(PROGRAM, __doc__)
+    add = parser.add_argument
+    add("--folder", default="run/box", help="for corpus, dataset, training and figures (%(default)s)")
+    add("--config", default=SETTINGS, help="settings of the training (demo/box_model.yaml)")
+    add("--limit", type=int, metavar="N", help="only the first N tunes, to try it")
+    add("--bundle", default=box_model.folder(), help="where the bundle goes (among the package's files)")
+    args = parser.parse_args(argv)
+    folder = args.folder
+    corpus, dataset, run = (storage.join(folder, name) for name in ("corpus", "dataset", "training"))
+    limit = [] if args.limit is None else ["--limit", str(args.limit)]
+    figures = storage.join(folder, "figures.json")
+    with StopSignal() as stop:
+        steps = Steps(folder, 4, stop)
+        try:
+            steps.run("corpus", "demo.tunes", ["--output", corpus, *limit], outputs=[corpus])
+            steps.run(
+                "encode",
+                "beam_pipelines.encode_corpus",
+                ["--input", corpus, "--output", dataset, *ENCODE],
+                outputs=[dataset],
+            )
+            train = ["--data", dataset, "--output", run, "--config", args.config]
+            steps.run("train", "trainer.task", train, outputs=[run], given=storage.read_text(args.config))
+            pack(storage.join(run, "bundle"), args.bundle)
+            measure = ["--bundle", args.bundle, "--data", dataset, "--output", figures]
+            steps.run("figures", "trainer.evaluate", measure, outputs=[figures])
+        except StepFailed as error:
+            print(f"{PROGRAM}: {error}", file=sys.stderr)
+            return command.FAULT
+    return command.OK
+
+
+def pack(source: str, output: str) -> None:
+    """Copies a bundle with weights of float16.
+
+    Raises:
+      UserError: it is too large for the package.
+    """
+    from trainer import bundle
+
+    packed = bundle.as_float16(bundle.load(source), max_bytes=box_model.MAX_BYTES - DESCRIPTION_BYTES)
+    bundle.save(output, packed)
+    size = sum(entry.size for entry in storage.list_files(output))
+    print(f"{output}: {size / 1e6:.2f} MB", flush=True)
+
+
+if __name__ == "__main__":
+    command.exit_process(command.run(PROGRAM, main))

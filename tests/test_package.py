@@ -1,0 +1,51 @@
+"""What the built packages hold besides code."""
+
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+BUILT_FROM = ("setup.py", "pyproject.toml", "README.md", "LICENSE")
+ROOMS = ("midi_codec", "beam_pipelines", "trainer", "generation_jobs", "demo")
+BOX = ROOT / "generation_jobs" / "model_in_the_box"
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """A wheel and a source archive, of a copy: building litters the folder."""
+    copy = tmp_path_factory.mktemp("package")
+    for name in BUILT_FROM:
+        shutil.copy(ROOT / name, copy)
+    for room in ROOMS:
+        shutil.copytree(ROOT / room, copy / room, ignore=shutil.ignore_patterns("__pycache__"))
+    line = [sys.executable, "setup.py", "-q", "sdist", "-d", "built", "bdist_wheel", "-d", "built"]
+    subprocess.run(line, cwd=copy, check=True, capture_output=True)
+    return copy / "built"
+
+
+def names_of(built: Path, kind: str) -> set[str]:
+    """Paths in the package, from the rooms on."""
+    if kind == "wheel":
+        (path,) = built.glob("*.whl")
+        with zipfile.ZipFile(path) as wheel:
+            return set(wheel.namelist())
+    (path,) = built.glob("*.tar.gz")
+    with tarfile.open(path) as archive:
+        return {name.partition("/")[2] for name in archive.getnames()}
+
+
+@pytest.mark.parametrize("kind", ["wheel", "source"])
+def test_packages_hold_the_model_in_the_box_and_the_pages(built, kind):
+    names = names_of(built, kind)
+    box = {f"generation_jobs/model_in_the_box/{path.name}" for path in BOX.iterdir()}
+    assert len(box) == 2 and box <= names
+    assert "demo/box_model.yaml" in names
+    for room in ROOMS:
+        kinds = (".py", ".css", ".j2", ".js")
+        files = {path.relative_to(ROOT).as_posix() for path in (ROOT / room).rglob("*") if path.suffix in kinds}
+        assert files <= names
