@@ -20,7 +20,7 @@ from trainer.pieces import Pieces, stack_pieces
 from trainer.strategy import batch_signature, free_shapes
 from trainer.whole_pieces import CHUNK, plan_whole_pieces
 
-BATCH_SIZE = 64  # sequences at once
+BATCH_SIZE = 16  # sequences at once; more take more memory, and no less time
 
 
 def decisions_of(bundle: Bundle, rolls: Sequence[RollPiece], *, name: str) -> dict[str, np.ndarray]:
