@@ -79,6 +79,18 @@ def test_new_weights_replace_the_old_ones(bundle, tmp_path):
     assert bundle_lib.load(str(tmp_path)).hash == better.hash
 
 
+def test_weights_of_float16_are_kept_so_and_come_back_as_float32(bundle, tmp_path):
+    halves = {name: array.astype(np.float16) for name, array in bundle.weights.items()}
+    half = dataclasses.replace(bundle, weights=halves)
+    bundle_lib.save(str(tmp_path), half)
+    stored = np.load(tmp_path / f"weights-{half.hash}.npz")
+    assert {stored[name].dtype for name in stored.files} == {np.dtype(np.float16)}
+    loaded = bundle_lib.load(str(tmp_path))
+    assert loaded.hash == half.hash != bundle.hash
+    for name, array in halves.items():
+        assert loaded.weights[name].dtype == np.float32 and (loaded.weights[name] == array).all()
+
+
 def test_a_folder_without_a_bundle(tmp_path):
     assert problem_of(tmp_path) == f"{tmp_path} is not a bundle: no bundle.json"
 
