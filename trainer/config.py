@@ -72,6 +72,10 @@ class TrainConfig:
     final_rate: float = dataclasses.field(default=0.02, metadata={"help": "share of it left at the end (cosine)"})
     warmup_steps: int = dataclasses.field(default=50, metadata={"help": "steps of linear warm-up"})
     clip_norm: float = dataclasses.field(default=1.0, metadata={"help": "largest norm of all gradients together"})
+    weight_decay: float = dataclasses.field(
+        default=0.0,
+        metadata={"help": "a step leaves each matrix smaller by this times the learning rate (AdamW); 0 for none"},
+    )
     weight_average: float = dataclasses.field(
         default=0.0,
         metadata={
@@ -124,6 +128,7 @@ class TrainConfig:
             if not 0 <= getattr(self, name) < 1:
                 found.append(f"{name} is {getattr(self, name)}, want at least 0 and below 1")
         highest_of = {
+            "weight_decay": 10,
             "transpose": 24,
             "velocity": 64,
             "rng_seed": 2**31 - 1,

@@ -26,10 +26,17 @@ from trainer.weight_average import WeightAverage
 
 
 class Adam(keras.optimizers.Adam):
-    """Adam whose gradients are already summed over the replicas; Keras would sum them once more."""
+    """Adam whose gradients are already summed over the replicas; Keras would sum them once more.
+
+    Its weight decay, decoupled from the gradients (AdamW: Loshchilov and Hutter 2019), is that of matrices: biases and
+    norms, which say what is common, are not drawn to zero.
+    """
 
     def _all_reduce_sum_gradients(self, grads_and_vars):
         return grads_and_vars
+
+    def _use_weight_decay(self, variable):
+        return len(variable.shape) > 1
 
 
 def model_config(config: TrainConfig) -> ModelConfig:
@@ -47,7 +54,7 @@ class TrainStep:
         keras.utils.set_random_seed(config.rng_seed)  # initial weights alone; all else has streams of its own
         with strategy.scope():
             self.model = NoteModel(model_config(config), table, precision=config.precision)
-            self.optimizer = Adam(learning_rate=config.learning_rate)
+            self.optimizer = Adam(learning_rate=config.learning_rate, weight_decay=config.weight_decay or None)
             self.optimizer.build(self.model.trainable_variables)
             self._average = None
             if config.weight_average:

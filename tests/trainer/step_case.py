@@ -37,6 +37,7 @@ CONFIG = TrainConfig(
     batch_size=8,
     window=16,
     clip_norm=0.1,
+    weight_decay=0.3,
     weight_average=0.8,
     transpose=0,
     velocity=0,

@@ -1,6 +1,7 @@
 """The same weights on one device, on two and on four replicas, and of two processes, with clipping and dropout on."""
 
 import contextlib
+import dataclasses
 import json
 import os
 import socket
@@ -129,7 +130,7 @@ def test_a_step_is_the_same_whatever_came_before(one_device):
 
 
 def test_a_step_is_adam_on_the_clipped_mean_gradient():
-    """Against plain TensorFlow and Adam's formula."""
+    """Against plain TensorFlow and the formula of AdamW."""
     from trainer.model import field_losses
 
     step = TrainStep(CONFIG, TABLE, tf.distribute.OneDeviceStrategy("/cpu:0"))
@@ -157,5 +158,24 @@ def test_a_step_is_adam_on_the_clipped_mean_gradient():
     for variable, old, gradient in zip(model.trainable_variables, before, gradients, strict=True):
         clipped = gradient * CONFIG.clip_norm / want_norm
         # The first step of Adam: both moments are corrected to the gradient and its square.
-        moved = old - 1e-3 * clipped / (np.abs(clipped) + 1e-7 / np.sqrt(1 - 0.999))
+        kept = 1 - 1e-3 * CONFIG.weight_decay if old.ndim > 1 else 1
+        moved = kept * old - 1e-3 * clipped / (np.abs(clipped) + 1e-7 / np.sqrt(1 - 0.999))
         np.testing.assert_allclose(np.asarray(variable.value), moved, atol=2e-5, err_msg=variable.path)
+
+
+def test_weight_decay_shrinks_matrices_and_nothing_else():
+    """By the learning rate times the decay of what they were, whatever the gradients."""
+    steps = []
+    for decay in (0.0, 2.0):
+        config = dataclasses.replace(CONFIG, weight_decay=decay, weight_average=0.0)
+        step = TrainStep(config, TABLE, tf.distribute.OneDeviceStrategy("/cpu:0"))
+        before = [np.array(variable.value) for variable in step.model.trainable_variables]
+        step(batches()[0], 1e-2)
+        steps.append(step)
+    plain, decayed = ([np.array(v.value) for v in step.model.trainable_variables] for step in steps)
+    assert {array.ndim for array in before} == {1, 2}
+    for old, without, smaller in zip(before, plain, decayed, strict=True):
+        if old.ndim == 1:
+            np.testing.assert_array_equal(smaller, without)
+        else:
+            np.testing.assert_allclose(without - smaller, 0.02 * old, atol=3e-7)
