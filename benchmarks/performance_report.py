@@ -56,6 +56,12 @@ def _of_dataset(folder: pathlib.Path) -> dict[str, Any]:
     return {"notes": notes, "seconds": seconds, "models": models}
 
 
+def peer_versions(output: pathlib.Path) -> dict[str, str]:
+    """Of PyTorch, as the transformers' trainings tell it; empty without one."""
+    found = [json.loads(path.read_text())["about"] for path in sorted(output.glob("*/transformer/curve.json"))]
+    return {"torch": found[-1]["torch"]} if found else {}
+
+
 def as_text(report: dict[str, Any]) -> str:
     """Tables, a dataset each."""
     lines = []

@@ -59,7 +59,7 @@ def main(argv: Sequence[str]) -> int:
         for run in plan(name, path, config, args, with_peer=with_peer):
             execute(run)
     report = performance_report.collect(output, list(datasets))
-    report["machine"] = machine.describe(["tensorflow", "keras", "numpy"], {})
+    report["machine"] = machine.describe(["tensorflow", "keras", "numpy"], performance_report.peer_versions(output))
     (output / "report.json").write_text(json.dumps(report) + "\n")
     performance_report.draw(report, output)
     print(performance_report.as_text(report))

@@ -118,6 +118,10 @@ def test_the_report_takes_the_best_validation(tmp_path):
         "parameters": 7,
         "curve": [[60.0, 4.0], [120.0, 3.5], [180.0, 3.75]],
     }
+    assert performance_report.peer_versions(tmp_path) == {}
+    (tmp_path / "tunes" / "transformer").mkdir()
+    (tmp_path / "tunes" / "transformer" / "curve.json").write_text(json.dumps({"about": {"torch": "2"}, "points": []}))
+    assert performance_report.peer_versions(tmp_path) == {"torch": "2"}
     performance_report.draw(report, tmp_path)
     assert (tmp_path / "tunes.png").read_bytes().startswith(b"\x89PNG")
 
@@ -135,7 +139,7 @@ with torch.no_grad():
     trainer.model.head_inputs.weight[-1].zero_()
 print(json.dumps(peer.validate(trainer.model, validation, setup, trainer.log_spans)))
 model = peer.Trainer(setup, train).model.eval()
-batch = peer.tensors(peer.gather(validation, np.array([[0, 0, 20]]), np.array(setup["num_bins"])))
+batch = peer.tensors(peer.gather(validation, np.array([[0, 0, 16]]), np.array(setup["num_bins"])))
 def run(batch):
     with torch.no_grad():
         return peer.costs(model, batch, trainer.log_spans)
@@ -206,3 +210,27 @@ def test_the_command_runs_and_goes_on(dataset, tmp_path):
     again = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert again.returncode == 0, again.stderr
     assert json.loads(again.stdout.splitlines()[-1])["datasets"] == report["datasets"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("side", ["categorical", pytest.param("transformer", marks=PEERS)])
+def test_a_training_goes_on_from_its_last_validation(dataset, tmp_path, side):
+    performance_data.prepare(str(dataset), tmp_path / "tunes")
+    curve = tmp_path / "tunes" / side / "curve.json"
+    if side == "transformer":  # its size is that of a run of ours
+        (tmp_path / "tunes" / "categorical").mkdir()
+        ours = tmp_path / "tunes" / "categorical" / "curve.json"
+        ours.write_text(json.dumps({"about": {"parameters": 50_000}, "points": [{}, {}]}))
+    args = parse("--data", f"tunes={dataset}", "--output", str(tmp_path), "--quick", "--cores", "1")
+    config = performances.check(args)[1]
+    plan = performances.plan("tunes", str(dataset), config, args, with_peer=True)
+    run = next(run for run in plan if run.folder.name == side)
+    half = performances.TimedRun(run.command, {**run.setup, "seconds": run.setup["seconds"] / 2, "validations": 1})
+    performances.execute(half)
+    first = json.loads(curve.read_text())["points"]
+    (tmp_path / "tunes" / side / "setup.json").unlink()
+    performances.execute(run)
+    points = json.loads(curve.read_text())["points"]
+    assert len(points) == 2 and points[:1] == first
+    assert points[1]["steps"] > first[0]["steps"] and points[1]["seconds"] > first[0]["seconds"]
+    assert len(list(curve.parent.glob("checkpoint*"))) == 1
