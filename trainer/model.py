@@ -17,16 +17,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from midi_codec import fields as fields_lib
-from trainer import context, dropout, heads, hoisted_lstm, lstm
+from trainer import context, dropout, heads, hoisted_lstm, lstm, pitch_context
 from trainer.heads import MASKED_LOGIT, HeadOutputs, field_losses, head_output, logit_mask, output_width
-from trainer.pitch_context import PitchContext, Sight
+from trainer.pitch_context import NotesSoFar, PitchContext, Sight
 
 __all__ = [
     "MASKED_LOGIT",
@@ -85,22 +85,6 @@ class ModelConfig:
     def __post_init__(self) -> None:
         for name in ("context_lags", "context_periods"):  # JSON has lists
             object.__setattr__(self, name, tuple(getattr(self, name)))
-
-
-class NotesSoFar(NamedTuple):
-    """A context's part of the state.
-
-    Attributes:
-      memory: the last notes.
-      around: `[rows, around_size]` float32, what lay around the last of them when it was scored.
-      chord_size: `[rows]` int32, how many notes of its chord were there then.
-      above: `[rows, above_units]` float32, what lay above it then.
-    """
-
-    memory: context.Memory
-    around: tf.Tensor
-    chord_size: tf.Tensor
-    above: tf.Tensor
 
 
 class NoteModel(keras.Model):
@@ -213,10 +197,12 @@ class NoteModel(keras.Model):
         zeros = tf.zeros([batch_size, self.config.units])
         state: list[Any] = [(zeros, zeros) for _ in self.lstm_layers]
         if self.context is not None:
-            memory = context.empty_memory(batch_size, self.config.context_notes)
-            around = tf.zeros([batch_size, context.around_size(self.config.context_lags)])
-            above = tf.zeros([batch_size, self.context.above_units])
-            state.append(NotesSoFar(memory, around, tf.zeros([batch_size], tf.int32), above))
+            config = self.config
+            state.append(
+                pitch_context.nothing_so_far(
+                    batch_size, notes=config.context_notes, lags=config.context_lags, units=config.context_units
+                )
+            )
         return state
 
     def state_before(self, batch: Mapping[str, Any]) -> list[Any]:
@@ -246,7 +232,7 @@ class NoteModel(keras.Model):
         h, new_state = self._recur(previous, inputs, state[:-1], dropout_keys, step_key)
         parts = self.head_parts(h)
         sight = self._sight(found, onset, parts, dropout_keys)
-        above = self.context.above(sight, notes.pitch[:, size:])
+        above = pitch_context.above(sight, notes.pitch[:, size:])
         parts = self._with_above(parts, tf.concat([before.above[:, None], above[:, :-1]], axis=1))
         after = NotesSoFar(context.newest(notes, size), around[:, -1], found.chord_size[:, -1], above[:, -1])
         return self.heads(parts, current, sight), [*new_state, after]
@@ -260,8 +246,7 @@ class NoteModel(keras.Model):
         inputs = None
         if self.context is not None:
             before: NotesSoFar = state[-1]
-            now = tf.maximum(before.memory.onset[:, -1:], 0)
-            inputs = self.context.inputs(before.around[:, None], now, before.chord_size[:, None])
+            inputs = self.context.inputs(before.around[:, None], before.now, before.chord_size[:, None])
         h, new_state = self._recur(previous, inputs, state[: self.config.layers], dropout_keys, step_key)
         return h, [*new_state, *state[self.config.layers :]]
 
@@ -289,7 +274,7 @@ class NoteModel(keras.Model):
         if self.context is None:
             return None
         memory = state[-1].memory
-        onset = tf.maximum(memory.onset[:, -1:], 0) + step[:, None]
+        onset = state[-1].now + step[:, None]
         return self._sight(self._surroundings(memory, onset), onset, parts[:, None])
 
     def remember(self, state: list[Any], raw, sight: Sight | None) -> list[Any]:
@@ -302,15 +287,12 @@ class NoteModel(keras.Model):
         """
         if self.context is None or sight is None:
             return state
-        notes = context.remember(state[-1].memory, self.table, raw[:, None], tf.ones([tf.shape(raw)[0], 1]))
-        memory = context.newest(notes, self.config.context_notes)
-        so_far = self._so_far(memory, sight.found)
-        return [*state[:-1], so_far._replace(above=self.context.above(sight, memory.pitch[:, -1:])[:, 0])]
+        return [*state[:-1], pitch_context.remember(state[-1], self.table, raw, sight)]
 
     def _so_far(self, memory: context.Memory, found: context.Surroundings) -> NotesSoFar:
         assert self.context is not None
         around = context.around(found, memory.pitch[:, -1:])
-        above = tf.zeros([tf.shape(memory.pitch)[0], self.context.above_units])
+        above = tf.zeros([tf.shape(memory.pitch)[0], pitch_context.above_size(self.config.context_units)])
         return NotesSoFar(memory, around[:, 0], found.chord_size[:, 0], above)
 
     def _with_above(self, parts, above):

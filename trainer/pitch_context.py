@@ -7,19 +7,27 @@
 `conv` sees the pitches up to `REACH` semitones away, `own` tells pitches apart, and `phase` says where
 in each of the given periods (a beat, a bar ...) the note begins, counted from the start of the piece, and how many
 notes of its chord are there already.
+
+The functions take the weights as they are: the model's variables, or a bundle's arrays in the decoder.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
+from midi_codec import fields as fields_lib
 from trainer import context
 
+NAME = "context"  # the layer's, before the names of its weights in a bundle
 LEAST_SCORE = -20.0  # of an empty zone
 CHORD_SIZES = context.CHORD + 1
+ZONES = 2  # above a note: near, and farther up
+ZONE_PADDING = 16 - ZONES
 
 
 class Sight(NamedTuple):
@@ -36,6 +44,173 @@ class Sight(NamedTuple):
     scores: tf.Tensor
 
 
+class NotesSoFar(NamedTuple):
+    """A context's part of a state.
+
+    Attributes:
+      memory: the last notes.
+      around: `[rows, around_size]` float32, what lay around the last of them when it was scored.
+      chord_size: `[rows]` int32, how many notes of its chord were there then.
+      above: `[rows, above_size]` float32, what lay above it then.
+    """
+
+    memory: context.Memory
+    around: tf.Tensor
+    chord_size: tf.Tensor
+    above: tf.Tensor
+
+    @property
+    def now(self) -> tf.Tensor:
+        """`[rows, 1]` int32, the onset of the last note; 0 before there is one."""
+        return tf.maximum(self.memory.onset[:, -1:], 0)
+
+
+class Weights(NamedTuple):
+    """Variables, tensors or arrays; `input_units` is the width of the LSTM's input.
+
+    Attributes:
+      input_kernel: `[around_size, input_units]`.
+      input_chord: `[CHORD_SIZES, input_units]`.
+      input_phases: `[period, input_units]` each.
+      conv_kernel: `[2 REACH + 1, channels, units]`.
+      chord_kernel: `[2 REACH + 1, 1, units]`.
+      second_kernel, second_bias: `[units, units]`, `[units]`.
+      own: `[PITCHES, units]`.
+      chord: `[CHORD_SIZES, units]`.
+      phases: `[period, units]` each.
+      output_weights: `[units]`.
+      above_kernel: `[above_size, width]`, of the heads' hidden layers.
+    """
+
+    input_kernel: Any
+    input_chord: Any
+    input_phases: tuple[Any, ...]
+    conv_kernel: Any
+    chord_kernel: Any
+    second_kernel: Any
+    second_bias: Any
+    own: Any
+    chord: Any
+    phases: tuple[Any, ...]
+    output_weights: Any
+    above_kernel: Any
+
+    @classmethod
+    def of(cls, find: Callable[[str], Any], periods: tuple[int, ...]) -> Weights:
+        """The weights that `find` gives for their names in the layer."""
+        single = {name: find(name) for name in cls._fields if not name.endswith("phases")}
+        told = {f"{name}s": tuple(find(f"{name}_{p}") for p in periods) for name in ("input_phase", "phase")}
+        return cls(**single, **told)
+
+    @classmethod
+    def of_bundle(cls, arrays: Mapping[str, np.ndarray], periods: tuple[int, ...]) -> Weights:
+        """The weights of a bundle (`trainer.bundle.Bundle.weights`)."""
+        return cls.of(lambda name: tf.constant(arrays[f"{NAME}/{name}"]), periods)
+
+
+def above_size(units: int) -> int:
+    """How many numbers `above` gives."""
+    return ZONES * units + ZONES + ZONE_PADDING
+
+
+def nothing_so_far(rows: int | tf.Tensor, *, notes: int, lags: tuple[int, ...], units: int) -> NotesSoFar:
+    """That of pieces that have not begun.
+
+    Args:
+      rows: how many.
+      notes: of the memory.
+      lags: in ticks.
+      units: hidden channels of a pitch.
+    """
+    return NotesSoFar(
+        context.empty_memory(rows, notes),
+        tf.zeros([rows, context.around_size(lags)]),
+        tf.zeros([rows], tf.int32),
+        tf.zeros([rows, above_size(units)]),
+    )
+
+
+def remember(so_far: NotesSoFar, table: fields_lib.FieldTable, raw: tf.Tensor, sight: Sight) -> NotesSoFar:
+    """What is known after one more note.
+
+    Args:
+      so_far: before it.
+      table: the fields.
+      raw: `[rows, num_fields]` int32, the note's values.
+      sight: what it saw, of one event.
+    """
+    notes = context.remember(so_far.memory, table, raw[:, None], tf.ones([tf.shape(raw)[0], 1]))
+    memory = context.newest(notes, so_far.memory.pitch.shape[1])
+    pitch = memory.pitch[:, -1:]
+    around = context.around(sight.found, pitch)
+    return NotesSoFar(memory, around[:, 0], sight.found.chord_size[:, 0], above(sight, pitch)[:, 0])
+
+
+def inputs(weights: Weights, seen: tf.Tensor, onset: tf.Tensor, chord_size: tf.Tensor) -> tf.Tensor:
+    """`[rows, time, input_units]`, what the LSTM sees of the notes so far.
+
+    Args:
+      weights: of the layer.
+      seen: `[rows, time, around_size]`, what lay around the note before when it was scored.
+      onset, chord_size: `[rows, time]` int32 of the note before.
+    """
+    product = tf.tensordot(seen, weights.input_kernel, 1)
+    return product + _told(weights.input_chord, weights.input_phases, onset, chord_size)
+
+
+def look(weights: Weights, found: context.Surroundings, onset, query, keep=None) -> Sight:
+    """Scores every pitch.
+
+    Args:
+      weights: of the layer.
+      found: of the notes so far.
+      onset: `[rows, time]` int32, ticks since the piece began.
+      query: `[rows, time, 3 units]`, from the LSTM's output.
+      keep: `[rows, units]`, the hidden units' dropout mask, or None.
+    """
+    rows, time, units = tf.shape(onset)[0], tf.shape(onset)[1], weights.own.shape[1]
+    events, moments = rows * time, tf.shape(found.channels)[1]
+    channels = tf.reshape(found.channels, [rows * moments, context.PITCHES, found.channels.shape[3]])
+    of_moment = tf.nn.conv1d(channels, weights.conv_kernel, 1, "SAME") + weights.own
+    place = tf.reshape(found.moment + tf.range(rows)[:, None] * moments, [events])
+    chord = tf.reshape(found.chord, [events, context.PITCHES, 1])
+    told = query[..., :units] + _told(weights.chord, weights.phases, onset, found.chord_size)
+    first = tf.gather(of_moment, place) + tf.nn.conv1d(chord, weights.chord_kernel, 1, "SAME")
+    first = tf.nn.relu(first + tf.reshape(told, [events, 1, units]))
+    asked = tf.reshape(query[..., units : 2 * units], [events, 1, units])
+    hidden = first + tf.nn.relu(tf.tensordot(first, weights.second_kernel, 1) + weights.second_bias + asked)
+    output = query[..., 2 * units :] + weights.output_weights
+    if keep is not None:
+        output *= keep[:, None, :]
+    scores = tf.matmul(hidden, tf.reshape(output, [events, units, 1]))
+    hidden = tf.reshape(hidden, [rows, time, context.PITCHES, units])
+    return Sight(found, hidden, tf.reshape(scores, [rows, time, context.PITCHES]))
+
+
+def above(sight: Sight, pitch: tf.Tensor) -> tf.Tensor:
+    """`[rows, time, above_size]`, what lay above each note when it was scored: near, and farther up.
+
+    Args:
+      sight: of the events.
+      pitch: `[rows, time]` int32, of their notes.
+    """
+    rows, time, units = tf.shape(pitch)[0], tf.shape(pitch)[1], sight.hidden.shape[3]
+    higher = tf.range(context.LOWEST, context.LOWEST + context.PITCHES) - pitch[..., None]
+    zones = tf.stack([(higher > 0) & (higher <= context.REACH), higher > context.REACH], axis=2)
+    pooled = tf.math.log1p(tf.matmul(tf.cast(zones, tf.float32), sight.hidden))
+    mass = tf.reduce_logsumexp(tf.where(zones, sight.scores[:, :, None], LEAST_SCORE), axis=3)
+    mass -= tf.reduce_logsumexp(sight.scores, axis=2, keepdims=True)
+    flat = tf.reshape(pooled, [rows, time, ZONES * units])
+    return tf.concat([flat, tf.pad(mass, [[0, 0], [0, 0], [0, ZONE_PADDING]])], axis=2)
+
+
+def _told(chord, phases, onset, chord_size) -> tf.Tensor:
+    """The place in the chord and in every period."""
+    rows = [tf.gather(chord, tf.minimum(chord_size, CHORD_SIZES - 1))]
+    rows += [tf.gather(table, onset % table.shape[0]) for table in phases]
+    return tf.add_n(rows)
+
+
 class PitchContext(keras.layers.Layer):
     """The part of the note model that looks at pitches in context.
 
@@ -49,7 +224,7 @@ class PitchContext(keras.layers.Layer):
     def __init__(
         self, units: int, *, input_units: int, parts_units: int, lags: tuple[int, ...], periods: tuple[int, ...]
     ):
-        super().__init__(name="context")
+        super().__init__(name=NAME)
         self.units, self._periods = units, periods
         channels = context.num_channels(lags)
         around = context.around_size(lags)
@@ -62,7 +237,7 @@ class PitchContext(keras.layers.Layer):
         self.second_bias = add(name="second_bias", shape=(units,), initializer="zeros")
         self.own = add(name="own", shape=(context.PITCHES, units), initializer="zeros")
         self.output_weights = add(name="output_weights", shape=(units,), initializer=normal)
-        self.above_kernel = add(name="above_kernel", shape=(self.above_units, parts_units), initializer=normal)
+        self.above_kernel = add(name="above_kernel", shape=(above_size(units), parts_units), initializer=normal)
         self.input_chord = add(name="input_chord", shape=(CHORD_SIZES, input_units), initializer=normal)
         self.chord = add(name="chord", shape=(CHORD_SIZES, units), initializer=normal)
         self.input_phase = [add(name=f"input_phase_{p}", shape=(p, input_units), initializer=normal) for p in periods]
@@ -71,69 +246,19 @@ class PitchContext(keras.layers.Layer):
 
     @property
     def query_units(self) -> int:
-        """How many numbers `scores` takes from the LSTM's output."""
+        """How many numbers of the LSTM's output `call` takes."""
         return 3 * self.units
 
-    def inputs(self, seen: tf.Tensor, onset: tf.Tensor, chord_size: tf.Tensor) -> tf.Tensor:
-        """`[rows, time, input_units]`, what the LSTM sees of the notes so far.
+    @property
+    def tensors(self) -> Weights:
+        """The weights as they are now."""
+        by_name = {weight.name: weight for weight in self.weights}
+        return Weights.of(by_name.__getitem__, self._periods)
 
-        Args:
-          seen: `[rows, time, around_size]`, what lay around the note before when it was scored.
-          onset, chord_size: `[rows, time]` int32 of the note before.
-        """
-        product = tf.tensordot(seen, self.input_kernel, 1)
-        return product + self._told(self.input_chord, self.input_phase, onset, chord_size)
+    def inputs(self, seen: tf.Tensor, onset: tf.Tensor, chord_size: tf.Tensor) -> tf.Tensor:
+        """`inputs` with these weights."""
+        return inputs(self.tensors, seen, onset, chord_size)
 
     def call(self, found: context.Surroundings, onset, query, keep=None) -> Sight:
-        """Scores every pitch.
-
-        Args:
-          found: of the notes so far.
-          onset: `[rows, time]` int32, ticks since the piece began.
-          query: `[rows, time, query_units]`, from the LSTM's output.
-          keep: `[rows, units]`, the hidden units' dropout mask, or None.
-        """
-        rows, time, units = tf.shape(onset)[0], tf.shape(onset)[1], self.units
-        events, moments = rows * time, tf.shape(found.channels)[1]
-        channels = tf.reshape(found.channels, [rows * moments, context.PITCHES, found.channels.shape[3]])
-        of_moment = tf.nn.conv1d(channels, self.conv_kernel, 1, "SAME") + self.own
-        place = tf.reshape(found.moment + tf.range(rows)[:, None] * moments, [events])
-        chord = tf.reshape(found.chord, [events, context.PITCHES, 1])
-        told = query[..., :units] + self._told(self.chord, self.phase, onset, found.chord_size)
-        first = tf.gather(of_moment, place) + tf.nn.conv1d(chord, self.chord_kernel, 1, "SAME")
-        first = tf.nn.relu(first + tf.reshape(told, [events, 1, units]))
-        asked = tf.reshape(query[..., units : 2 * units], [events, 1, units])
-        hidden = first + tf.nn.relu(tf.tensordot(first, self.second_kernel, 1) + self.second_bias + asked)
-        weights = query[..., 2 * units :] + self.output_weights
-        if keep is not None:
-            weights *= keep[:, None, :]
-        scores = tf.matmul(hidden, tf.reshape(weights, [events, units, 1]))
-        hidden = tf.reshape(hidden, [rows, time, context.PITCHES, units])
-        return Sight(found, hidden, tf.reshape(scores, [rows, time, context.PITCHES]))
-
-    @property
-    def above_units(self) -> int:
-        """How many numbers `above` gives."""
-        return 2 * self.units + 16
-
-    def above(self, sight: Sight, pitch: tf.Tensor) -> tf.Tensor:
-        """`[rows, time, above_units]`, what lay above each note when it was scored: near, and farther up.
-
-        Args:
-          sight: of the events.
-          pitch: `[rows, time]` int32, of their notes.
-        """
-        rows, time = tf.shape(pitch)[0], tf.shape(pitch)[1]
-        higher = tf.range(context.LOWEST, context.LOWEST + context.PITCHES) - pitch[..., None]
-        zones = tf.stack([(higher > 0) & (higher <= context.REACH), higher > context.REACH], axis=2)
-        pooled = tf.math.log1p(tf.matmul(tf.cast(zones, tf.float32), sight.hidden))
-        mass = tf.reduce_logsumexp(tf.where(zones, sight.scores[:, :, None], LEAST_SCORE), axis=3)
-        mass -= tf.reduce_logsumexp(sight.scores, axis=2, keepdims=True)
-        flat = tf.reshape(pooled, [rows, time, 2 * self.units])
-        return tf.concat([flat, tf.pad(mass, [[0, 0], [0, 0], [0, 14]])], axis=2)
-
-    def _told(self, chord, phases, onset, chord_size) -> tf.Tensor:
-        """The place in the chord and in every period."""
-        rows = [tf.gather(chord, tf.minimum(chord_size, CHORD_SIZES - 1))]
-        rows += [tf.gather(table, onset % period) for table, period in zip(phases, self._periods, strict=True)]
-        return tf.add_n(rows)
+        """`look` with these weights."""
+        return look(self.tensors, found, onset, query, keep)

@@ -10,7 +10,7 @@ from generation_jobs.decoder import Decoder
 from generation_jobs.requests import Request, Result, Sampling
 from midi_codec.fields import CATEGORICAL, MAX_TICK, MIXTURE, MSE
 from midi_codec.notes import BEATS
-from tests.trainer.tiny import make_notes, make_table
+from tests.trainer.tiny import ALL_PITCHES, make_notes, make_table
 from trainer import bundle as bundle_lib
 from trainer import mixture
 from trainer.batches import Windows, make_batch
@@ -27,11 +27,12 @@ def make_bundle(
     timing_loss: str, programs: tuple[int, ...], *, zero_step_bias: float = -12.0, config: Mapping[str, Any] = CONFIG
 ) -> Bundle:
     """Random weights, with an END now and then, and hardly a step of 0, so that notes come in their total order."""
-    table = make_table(timing_loss=timing_loss, programs=programs)
+    pitches = {"pitches": ALL_PITCHES} if "context_units" in config else {}
+    table = make_table(timing_loss=timing_loss, programs=programs, **pitches)
     model = NoteModel(ModelConfig(**config), table)
     rng = np.random.default_rng(5)
     for variable in model.trainable_variables:
-        variable.assign(rng.normal(0, 0.4, variable.shape))
+        variable.assign(rng.normal(0, 0.1 if "context" in variable.path else 0.4, variable.shape))
     head_bias = np.asarray(model.head_bias.value).copy()
     head_bias[model.end_column] = -4.0
     model.head_bias.assign(head_bias)
@@ -55,11 +56,15 @@ def make_bundle(
 
 
 DEEP = {**CONFIG, "layers": 3, "layer_norm": True, "residual": True, "tied_embeddings": True}
+CONTEXT = {"context_units": 16, "context_notes": 24, "context_lags": (8, 25), "context_periods": (50,)}
 CASES = {
     "categorical": (CATEGORICAL, (0, 128), CONFIG),
     "mse": (MSE, (), {**CONFIG, "layer_norm": True}),
     "mixture": (MIXTURE, (0, 128), {**DEEP, "layers": 2}),
     "deep": (CATEGORICAL, (), DEEP),
+    "context": (CATEGORICAL, (0, 128), {**CONFIG, **CONTEXT}),
+    "context, mse": (MSE, (), {**CONFIG, **CONTEXT, "context_lags": (), "layers": 1}),
+    "context, mixture": (MIXTURE, (), {**DEEP, **CONTEXT, "layers": 2, "context_periods": (12, 50)}),
 }
 
 
@@ -68,7 +73,7 @@ def make_case(name: str) -> Bundle:
     return make_bundle(timing_loss, programs, config=config)
 
 
-@pytest.fixture(scope="module", params=["categorical", "mse", "mixture"])
+@pytest.fixture(scope="module", params=["categorical", "mse", "mixture", "context", "context, mixture"])
 def decoder(request) -> Decoder:
     return Decoder(make_case(request.param), num_slots=SLOTS)
 
@@ -199,7 +204,9 @@ def nll_by_model(bundle: Bundle, result: Result) -> float:
     first, events = result.num_primer_notes, len(result.notes) + result.ended
     windows = Windows(np.zeros(1, np.int64), np.zeros(1, np.int64), np.array([events]))
     batch = make_batch(pieces, windows, table=table, batch_size=1, start_bins=model.start_bins, time=events)
-    outputs, _ = model(batch.previous, batch.bins, model.zero_state(1))
+    outputs, _ = model(
+        batch.previous, batch.bins, model.zero_state(1), raw=tf.constant(batch.raw), is_note=tf.constant(batch.is_note)
+    )
     deviation = bundle.deviations.get
     costs = [model.field_nll(field, outputs, batch.as_dict(), deviation(field.name)).numpy() for field in table]
     return sum(float(cost[0, first:].sum()) for cost in costs)
@@ -228,7 +235,8 @@ def greedy_by_hand(bundle: Bundle, max_notes: int) -> list[list[int]]:
     while len(notes) < max_notes:
         bins, values = np.zeros((1, 1, len(table)), np.int32), []
         for index, field in enumerate(table):
-            outputs, after = model(tf.constant(previous), tf.constant(bins), state)
+            raw = tf.constant(values + [0] * (len(table) - index))[None, None]
+            outputs, after = model(tf.constant(previous), tf.constant(bins), state, raw=raw, is_note=tf.ones([1, 1]))
             output = outputs.fields[field.name].numpy()[0, 0]
             if field.loss == MSE:
                 value = int(min(np.floor(output + 0.5), field.largest))
@@ -244,7 +252,7 @@ def greedy_by_hand(bundle: Bundle, max_notes: int) -> list[list[int]]:
         if outputs.end_logit.numpy()[0, 0] > 0:
             return notes
         notes.append(values)
-        previous, state = bins, after
+        previous, state = bins, after  # a context remembers no velocity, which comes last
     return notes
 
 
@@ -258,6 +266,32 @@ def assert_greedy(decoder: Decoder) -> None:
 
 def test_temperature_zero_is_the_argmax_of_the_keras_model(decoder):
     assert_greedy(decoder)
+
+
+def test_a_context_of_a_model_with_an_mse_head():
+    decoder = Decoder(make_case("context, mse"), num_slots=SLOTS)
+    assert_model_agrees(decoder.bundle, results_of(decoder, [make_request(number) for number in range(16)]))
+    assert_greedy(decoder)
+
+
+def test_a_context_knows_the_chord_that_is_drawn():
+    bundle = make_bundle(CATEGORICAL, (), zero_step_bias=1.0, config={**CONFIG, **CONTEXT})
+    requests = [make_request(number, max_notes=40, sampling=Sampling()) for number in range(32)]
+    compared = 0
+    for result in results_of(Decoder(bundle, num_slots=SLOTS), requests):
+        steps = np.diff(result.notes.start)
+        if (np.diff(result.notes.pitch.astype(int))[steps == 0] > 0).all():  # or notes do not come as they were drawn
+            assert -result.log_likelihood == pytest.approx(nll_by_model(bundle, result), rel=1e-3, abs=1e-3)
+            compared += np.sum(steps == 0) > 8 and len(result.notes) > CONTEXT["context_notes"]
+    assert compared > 5
+
+
+@pytest.mark.parametrize("name", ["categorical", "context, mixture"])
+def test_the_number_of_slots_changes_nothing(name):
+    bundle, requests = make_case(name), [make_request(number) for number in range(40)]
+    few, many = (results_of(Decoder(bundle, num_slots=slots), requests) for slots in (16, 48))
+    for got, want in zip(few, many, strict=True):
+        assert got.notes == want.notes and got.log_likelihood == pytest.approx(want.log_likelihood, rel=1e-5)
 
 
 def test_layer_norm_residual_links_and_tied_embeddings_are_the_keras_models():

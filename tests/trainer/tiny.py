@@ -12,17 +12,20 @@ from midi_codec.fields import CATEGORICAL, CATEGORY, MAX_TICK, TIME, FieldSpec, 
 from midi_codec.notes import MILLISECONDS, Notes
 
 STEP_EDGES = (0, 1, 5, 20, 31, MAX_TICK + 1)
+ALL_PITCHES = tuple(range(128))  # what a context wants
 DURATION_EDGES = (0, 10, 40, 61, MAX_TICK + 1)
 
 
-def make_table(*, timing_loss: str = CATEGORICAL, programs: tuple[int, ...] = ()) -> FieldTable:
+def make_table(
+    *, timing_loss: str = CATEGORICAL, programs: tuple[int, ...] = (), pitches: tuple[int, ...] = (60, 62, 65)
+) -> FieldTable:
     """Five step bins, three pitches, four duration bins, two velocities, and a program where there are any.
 
     The last bin of each time holds what no training note has.
     """
     fields = [
         FieldSpec(name="step", kind=TIME, edges=STEP_EDGES, largest=30, loss=timing_loss, scale=8.0),
-        FieldSpec(name="pitch", kind=CATEGORY, values=(60, 62, 65)),
+        FieldSpec(name="pitch", kind=CATEGORY, values=pitches),
         FieldSpec(name="duration", kind=TIME, edges=DURATION_EDGES, largest=60, loss=timing_loss, scale=20.0),
         FieldSpec(name="velocity", kind=CATEGORY, values=(40, 90)),
     ]
