@@ -171,11 +171,11 @@ def look(weights: Weights, found: context.Surroundings, onset, query, keep=None)
     rows, time, units = tf.shape(onset)[0], tf.shape(onset)[1], weights.own.shape[1]
     events, moments = rows * time, tf.shape(found.channels)[1]
     channels = tf.reshape(found.channels, [rows * moments, context.PITCHES, found.channels.shape[3]])
-    of_moment = tf.nn.conv1d(channels, weights.conv_kernel, 1, "SAME") + weights.own
+    of_moment = _convolve(channels, weights.conv_kernel) + weights.own
     place = tf.reshape(found.moment + tf.range(rows)[:, None] * moments, [events])
     chord = tf.reshape(found.chord, [events, context.PITCHES, 1])
     told = query[..., :units] + _told(weights.chord, weights.phases, onset, found.chord_size)
-    first = tf.gather(of_moment, place) + tf.nn.conv1d(chord, weights.chord_kernel, 1, "SAME")
+    first = tf.gather(of_moment, place) + _convolve(chord, weights.chord_kernel)
     first = tf.nn.relu(first + tf.reshape(told, [events, 1, units]))
     asked = tf.reshape(query[..., units : 2 * units], [events, 1, units])
     hidden = first + tf.nn.relu(tf.tensordot(first, weights.second_kernel, 1) + weights.second_bias + asked)
@@ -202,6 +202,14 @@ def above(sight: Sight, pitch: tf.Tensor) -> tf.Tensor:
     mass -= tf.reduce_logsumexp(sight.scores, axis=2, keepdims=True)
     flat = tf.reshape(pooled, [rows, time, ZONES * units])
     return tf.concat([flat, tf.pad(mass, [[0, 0], [0, 0], [0, ZONE_PADDING]])], axis=2)
+
+
+def _convolve(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    """Along the pitch axis, `[n, PITCHES, units]`.
+
+    TensorFlow gives back its input where n is 0, as it is for the first part of a batch of one row: a row is added.
+    """
+    return tf.nn.conv1d(tf.pad(x, [[0, 1], [0, 0], [0, 0]]), kernel, 1, "SAME")[:-1]
 
 
 def _told(chord, phases, onset, chord_size) -> tf.Tensor:
