@@ -22,6 +22,7 @@ CHOICES = {"timing_loss": TIMING_LOSSES, "precision": (FLOAT32, BFLOAT16), "on_n
 UNIT_SHARES = ("dropout", "recurrent_dropout", "embedding_dropout", "weight_average", "tempo")
 MAX_SAMPLES = 64
 MAX_CONTEXT_TICKS = 4096
+LEAST_CONTEXT_NOTES = 32  # sixteen of them are kept for the chord that a note belongs to
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -114,11 +115,13 @@ class TrainConfig:
                 found.append(f"{name} is {getattr(self, name)}, want a multiple of 16 above 0")
         if self.context_units < 0 or self.context_units % 16:
             found.append(f"context_units is {self.context_units}, want a multiple of 16, or 0 for none")
+        if self.context_notes < LEAST_CONTEXT_NOTES:
+            found.append(f"context_notes is {self.context_notes}, want at least {LEAST_CONTEXT_NOTES}")
         for name in ("context_lags", "context_periods"):
             wrong = [value for value in getattr(self, name) if not 1 <= value <= MAX_CONTEXT_TICKS]
             if wrong:
                 found.append(f"{name} has {', '.join(map(str, wrong))}, want ticks from 1 to {MAX_CONTEXT_TICKS}")
-        for name in ("layers", "batch_size", "window", "context_notes"):
+        for name in ("layers", "batch_size", "window"):
             if getattr(self, name) < 1:
                 found.append(f"{name} is {getattr(self, name)}, want at least 1")
         for name in ("learning_rate", "clip_norm", "epochs", "evaluate_every"):
