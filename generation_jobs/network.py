@@ -127,6 +127,7 @@ class Network:
         return [*state[:-1], pitch_context.remember(state[-1], self._table, values, sight)]
 
     def _context_inputs(self, so_far: NotesSoFar):
+        assert self._context is not None
         chord_size = so_far.chord_size[:, None]
         return pitch_context.inputs(self._context, so_far.around[:, None], so_far.now, chord_size)[:, 0]
 

@@ -1,4 +1,9 @@
-"""The signatures of an exported model: the note model's own parts, between values of notes instead of bins."""
+"""The signatures of an exported model: the note model's own parts, between values of notes instead of bins.
+
+With a context the state has a memory of notes, which is of integers: then `state` and `hidden` are rows of int32, in
+which floats stand bit by bit. What a note saw of the notes before it is computed where its pitch is scored, and once
+more by the `step` after it, which remembers it: between the two nothing but the note need be handed on.
+"""
 
 from __future__ import annotations
 
@@ -33,8 +38,10 @@ class Signatures:
         """By name of the signature; each gives a dict of tensors."""
         model, num_fields = self._model, len(self._table)
         note = tf.TensorSpec([None, num_fields], tf.int32, "note")
-        state = tf.TensorSpec([None, len(model.lstm_layers), 2, model.config.units], tf.float32, "state")
-        hidden = tf.TensorSpec([None, model.head_bias.shape[0]], tf.float32, "hidden")
+        start = tf.function(self.start).get_concrete_function(tf.TensorSpec([], tf.int32)).structured_outputs["state"]
+        state = tf.TensorSpec([None, *start.shape[1:]], start.dtype, "state")
+        hidden = self._packed_hidden(tf.zeros([1, model.head_bias.shape[0]]), model.zero_state(1))
+        hidden = tf.TensorSpec([None, hidden.shape[1]], hidden.dtype, "hidden")
         uniform = tf.TensorSpec([None, 2 * num_fields], tf.float32, "uniform")
         temperature = tf.TensorSpec([None], tf.float32, "temperature")
         notes = tf.TensorSpec([None, None, num_fields], tf.int32, "notes")
@@ -53,25 +60,62 @@ class Signatures:
 
     def start(self, batch_size):
         """What stands before the first note: `note` `[batch, num_fields]`, `state` `[batch, layers, 2, units]`."""
-        state = self._model.zero_state(batch_size)
-        return {"note": tf.fill([batch_size, len(self._table)], NO_NOTE), "state": _pack(state)}
+        state, parts = self._model.zero_state(batch_size), tf.zeros([batch_size, self._model.head_bias.shape[0]])
+        return {"note": tf.fill([batch_size, len(self._table)], NO_NOTE), "state": self._packed_state(state, parts)}
 
     def step(self, note, state):
         """From the note before: END's log odds `[batch]`, `hidden` for the heads, and the state after."""
-        h, after = self._model.trunk(self._bins_before(note)[:, None, :], _unpack(state))
-        hidden = self._model.head_parts(h)[:, 0]
-        return {"end_log_odds": hidden[:, self._model.end_column], "hidden": hidden, "state": _pack(after)}
+        before = self._remembered(note, state) if self._model.context is not None else _unpack(state)
+        h, after = self._model.trunk(self._bins_before(note)[:, None, :], before)
+        parts = self._model.parts(h, after)
+        hidden, state = self._packed_hidden(parts, after), self._packed_state(after, parts)
+        return {"end_log_odds": parts[:, self._model.end_column], "hidden": hidden, "state": state}
+
+    def _remembered(self, note, state):
+        """The state of a model with a context before `note`, and with it where there is one."""
+        model = self._model
+        zeros = (model.zero_state(1), tf.zeros([1, model.head_bias.shape[0]]))
+        before, parts = _from_words(state, zeros)
+        sight = model.look(before, parts, note[:, self._table.names.index("step")])
+        after = model.remember(before, note, sight)
+        is_none = note[:, 0] < 0
+
+        def chosen(old, new):
+            return tf.where(tf.reshape(is_none, [-1] + [1] * (len(old.shape) - 1)), old, new)
+
+        return tf.nest.map_structure(chosen, before, after)
+
+    def _packed_state(self, state, parts):
+        return _pack(state) if self._model.context is None else _words((state, parts))
+
+    def _packed_hidden(self, parts, state):
+        return parts if self._model.context is None else _words((parts, state[-1].memory))
+
+    def _unpacked_hidden(self, hidden):
+        """The heads' parts, and as much of the state as `look` wants."""
+        model = self._model
+        if model.context is None:
+            return hidden, []
+        nothing = model.zero_state(tf.shape(hidden)[0])
+        parts, memory = _from_words(hidden, (tf.zeros([1, model.head_bias.shape[0]]), model.zero_state(1)[-1].memory))
+        return parts, [nothing[-1]._replace(memory=memory)]
+
+    def _head(self, index: int, hidden, bins, step):
+        """The output of a head, given the bins and the step of this note."""
+        parts, state = self._unpacked_hidden(hidden)
+        sight = self._model.look(state, parts, step) if self._table.fields[index].name == "pitch" else None
+        return self._model.head(index, parts, bins, sight)
 
     def draw(self, note, hidden, uniform, temperature):
         """The next note `[batch, num_fields]`, drawn, and its log likelihood `[batch]` at temperature 1.
 
         `note` is the one before it, `uniform` is in (0, 1), temperature 0 takes the likeliest values.
         """
-        rows = tf.shape(note)[0]
+        rows, step = tf.shape(note)[0], self._table.names.index("step")
         settings = sampling.RowSettings(temperature, tf.fill([rows], fields.MAX_TICK), tf.ones([rows]))
         drawn = sampling.draw_note(
             self._table,
-            lambda index, bins, _values: self._model.head(index, hidden, bins),
+            lambda index, bins, values: self._head(index, hidden, bins, values[step] if values else None),
             uniform,
             settings,
             previous=self._bins_before(note),
@@ -86,7 +130,7 @@ class Signatures:
         def head(hidden, note):
             """The field's distribution, given those of its note's fields that come before it; others are not read."""
             bins = [self._encode(before, note[:, place]) for place, before in enumerate(self._table.fields[:index])]
-            output = self._model.head(index, hidden, bins)
+            output = self._head(index, hidden, bins, note[:, self._table.names.index("step")])
             if field.loss == fields.MSE:
                 deviation = tf.fill(tf.shape(output), np.float32(self._bundle.deviations[field.name]))
                 return {"mean": output, "deviation": deviation}
@@ -114,7 +158,8 @@ class Signatures:
         bins = tf.stack(columns, axis=-1)
         first = tf.tile(tf.constant(self._model.start_bins)[None, None], [batch, 1, 1])
         state = self._model.zero_state(batch)
-        outputs, _ = self._model(tf.concat([first, bins[:, :-1]], axis=1), bins, state)
+        previous = tf.concat([first, bins[:, :-1]], axis=1)
+        outputs, _ = self._model(previous, bins, state, raw=raw, is_note=tf.cast(is_note, tf.float32))
         targets = {
             "bins": bins,
             "raw": raw,
@@ -144,3 +189,26 @@ def _pack(state):
 
 def _unpack(state):
     return [(layer[:, 0], layer[:, 1]) for layer in tf.unstack(state, axis=1)]
+
+
+def _words(values):
+    """Tensors `[batch, ...]` of float32 and int32 as one `[batch, width]` int32, floats bit by bit.
+
+    Not as float32: a processor or a text format may change a float that means nothing as a number.
+    """
+    flat = [tf.bitcast(value, tf.int32) if value.dtype == tf.float32 else value for value in tf.nest.flatten(values)]
+    return tf.concat([tf.reshape(value, [tf.shape(value)[0], _width(value)]) for value in flat], axis=1)
+
+
+def _from_words(words, like):
+    """The inverse of `_words`: tensors as those of `like`, whose batch is 1."""
+    wanted = tf.nest.flatten(like)
+    found = []
+    for part, value in zip(tf.split(words, [_width(value) for value in wanted], axis=1), wanted, strict=True):
+        part = tf.reshape(part, [-1, *value.shape[1:]])
+        found.append(tf.bitcast(part, tf.float32) if value.dtype == tf.float32 else part)
+    return tf.nest.pack_sequence_as(like, found)
+
+
+def _width(value) -> int:
+    return int(np.prod(value.shape[1:]))

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from midi_codec.command import OK, UserError
 from midi_codec.fields import CATEGORICAL, MIXTURE, MSE
-from tests.trainer.tiny import make_many, make_table
+from tests.trainer.tiny import ALL_PITCHES, make_many, make_table
 from trainer import bundle as bundle_lib
 from trainer import export
 from trainer.bundle import Bundle
@@ -28,11 +28,15 @@ PLAIN = ModelConfig(units=32, layers=2, head_units=16)
 DEEP = dataclasses.replace(
     PLAIN, layers=3, layer_norm=True, residual=True, tied_embeddings=True, recurrent_dropout=0.2, embedding_dropout=0.1
 )
+CONTEXT = dataclasses.replace(
+    PLAIN, context_units=16, context_notes=18, context_lags=(8, 25), context_periods=(50,), layer_norm=True
+)
 CASES = {
     "categorical": (CATEGORICAL, (0, 128), PLAIN),
     "mse": (MSE, (), PLAIN),
     "mixture": (MIXTURE, (), PLAIN),
     "deep": (CATEGORICAL, (), DEEP),
+    "context": (CATEGORICAL, (), CONTEXT),
 }
 WITHOUT_OUR_CODE = """
 import sys
@@ -63,11 +67,12 @@ np.savez(sys.argv[3], **said)
 
 
 def make_bundle(timing_loss: str, programs: tuple[int, ...], config: ModelConfig) -> Bundle:
-    table = make_table(timing_loss=timing_loss, programs=programs)
+    pitches = {"pitches": ALL_PITCHES} if config.context_units else {}
+    table = make_table(timing_loss=timing_loss, programs=programs, **pitches)
     model = NoteModel(config, table)
     rng = np.random.default_rng(5)
     for variable in model.trainable_variables:
-        variable.assign(rng.normal(0, 0.3, variable.shape))
+        variable.assign(rng.normal(0, 0.05 if "context" in variable.path else 0.3, variable.shape))
     return Bundle(
         config=dataclasses.asdict(config),
         fields=table,
@@ -111,7 +116,7 @@ def test_another_process_gets_the_models_numbers(exported, tmp_path):
 
     bins = table.encode(notes)
     previous = np.concatenate([np.tile(model.start_bins, (2, 1, 1)), bins[:, :-1]], axis=1)
-    outputs, _ = model(tf.constant(previous), tf.constant(bins), model.zero_state(2))
+    outputs, _ = model(previous, bins, model.zero_state(2), raw=tf.constant(notes), is_note=tf.ones([2, 7]))
     for place in range(7):
         np.testing.assert_allclose(said["whole"][f"{place}/end"], outputs.end_logit[:, place], rtol=1e-4, atol=1e-5)
         for field in table:
@@ -198,7 +203,7 @@ def test_the_sampler_of_the_docs_runs(exported):
         count, _, values = line.partition(" notes: ")
         notes = np.array(json.loads(values))
         assert notes.shape == (int(count), len(bundle.fields)) and 1 <= int(count) <= 64
-        assert set(notes[:, 1]) <= {60, 62, 65} and notes[0, 0] == 0 and (notes[:, 0] <= 30).all()
+        assert set(notes[:, 1]) <= set(bundle.fields["pitch"].values) and notes[0, 0] == 0 and (notes[:, 0] <= 30).all()
 
 
 def test_the_description_says_what_the_numbers_mean(exported):
