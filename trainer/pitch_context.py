@@ -178,10 +178,11 @@ def look(weights: Weights, found: context.Surroundings, onset, query, keep=None)
     first = tf.gather(of_moment, place) + _convolve(chord, weights.chord_kernel)
     first = tf.nn.relu(first + tf.reshape(told, [events, 1, units]))
     asked = tf.reshape(query[..., units : 2 * units], [events, 1, units])
-    hidden = first + tf.nn.relu(tf.tensordot(first, weights.second_kernel, 1) + weights.second_bias + asked)
-    output = query[..., 2 * units :] + weights.output_weights
+    output, passed = query[..., 2 * units :] + weights.output_weights, first
     if keep is not None:
         output *= keep[:, None, :]
+        passed *= tf.reshape(tf.repeat(keep, time, axis=0), [events, 1, units])
+    hidden = first + tf.nn.relu(tf.tensordot(passed, weights.second_kernel, 1) + weights.second_bias + asked)
     scores = tf.matmul(hidden, tf.reshape(output, [events, units, 1]))
     hidden = tf.reshape(hidden, [rows, time, context.PITCHES, units])
     return Sight(found, hidden, tf.reshape(scores, [rows, time, context.PITCHES]))
