@@ -233,7 +233,7 @@ def greedy_by_hand(bundle: Bundle, max_notes: int) -> list[list[int]]:
     previous, state = model.start_bins[None, None], model.zero_state(1)
     notes: list[list[int]] = []
     while len(notes) < max_notes:
-        bins, values = np.zeros((1, 1, len(table)), np.int32), []
+        bins, values = np.zeros((1, 1, len(table)), np.int32), list[int]()
         for index, field in enumerate(table):
             raw = tf.constant(values + [0] * (len(table) - index))[None, None]
             outputs, after = model(tf.constant(previous), tf.constant(bins), state, raw=raw, is_note=tf.ones([1, 1]))

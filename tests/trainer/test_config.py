@@ -59,6 +59,13 @@ def test_true_and_false(tmp_path):
     assert problems_of("--config", path) == [f"{path}: residual: is 1, want true or false"]
 
 
+def test_ticks_come_as_text_and_as_lists(tmp_path):
+    path = write_yaml(tmp_path, "context_lags: [24, 48]\ncontext_periods: [96]\n")
+    config = read("--config", path, "--context-periods", "24,96")
+    assert (config.context_lags, config.context_periods) == ((24, 48), (24, 96))
+    assert read("--context-lags", "24").context_lags == (24,)
+
+
 def test_settings_of_a_base_stay_where_nothing_else_is_given():
     parser = argparse.ArgumentParser(allow_abbrev=False)
     config_lib.add_flags(parser)
@@ -117,6 +124,15 @@ def test_all_problems_come_at_once(tmp_path):
         ("weight-average", "nan", "weight_average is nan, want at least 0 and below 1"),
         ("weight-decay", "-0.1", "weight_decay is -0.1, want 0 to 10"),
         ("weight-decay", "nan", "weight_decay is nan, want 0 to 10"),
+        ("context-units", "8", "context_units is 8, want a multiple of 16, or 0 for none"),
+        ("context-units", "-16", "context_units is -16, want a multiple of 16, or 0 for none"),
+        ("context-notes", "3", f"context_notes is 3, want at least {config_lib.LEAST_CONTEXT_NOTES}"),
+        ("context-lags", "0,24", f"context_lags has 0, want ticks from 1 to {config_lib.MAX_CONTEXT_TICKS}"),
+        (
+            "context-periods",
+            "-1,4,0",
+            f"context_periods has -1, 0, want ticks from 1 to {config_lib.MAX_CONTEXT_TICKS}",
+        ),
         ("residual", "yes", "--residual: is 'yes', want true or false"),
         ("max-minutes", "soon", "--max-minutes: is 'soon', want a number or none"),
     ],
