@@ -89,7 +89,10 @@ class Trainer:
 
 def run(setup: dict[str, Any]) -> None:
     """Trains until the curve is whole; see `benchmarks.performances.lstm_setup` for what the setup holds."""
-    config = TrainConfig(**setup["config"])
+    lists_as_tuples = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in setup["config"].items()
+    }
+    config = TrainConfig(**lists_as_tuples)
     trainer = Trainer(config, setup["data"], dataset_info.load(setup["data"]))
     curve = Curve(pathlib.Path(setup["output"]), setup)
     if curve.points:

@@ -34,6 +34,7 @@ from trainer import config as config_lib
 PROGRAM = "python -m benchmarks.performances"
 HEADS = (CATEGORICAL, MIXTURE, MSE)
 TRANSFORMER = "transformer"
+OUR_SETTINGS = config_lib.TrainConfig(batch_size=16)  # 2,048 notes a step, as the transformer; the rest are defaults
 TRANSFORMER_SETTINGS = {
     "width": 160,
     "layers": 4,
@@ -86,7 +87,7 @@ def check(args: argparse.Namespace) -> tuple[dict[str, str], config_lib.TrainCon
     Raises:
       UserError: every mistake in the flags and the datasets, all at once.
     """
-    problems, datasets, config = [], dict[str, str](), config_lib.TrainConfig()
+    problems, datasets, config = [], dict[str, str](), OUR_SETTINGS
     for given in args.data:
         name, found, path = given.partition("=")
         if not (found and name.isidentifier() and path):
@@ -104,7 +105,7 @@ def check(args: argparse.Namespace) -> tuple[dict[str, str], config_lib.TrainCon
     if not 0 <= args.cores <= available:
         problems.append(f"--cores is {args.cores}, want 0 to {available}, as many as there are")
     try:
-        config = config_lib.read(argparse.Namespace(config=args.config))
+        config = config_lib.read(argparse.Namespace(config=args.config), base=OUR_SETTINGS)
     except UserError as error:
         problems += error.problems
     if problems:
@@ -178,7 +179,8 @@ def execute(run: TimedRun) -> None:
     place = run.folder / "setup.json"
     if place.exists():
         held = json.loads(place.read_text())
-        different = sorted(key for key in {*held, *run.setup} - {"cores"} if held.get(key) != run.setup.get(key))
+        wanted = json.loads(json.dumps(run.setup))  # JSON knows no tuples
+        different = sorted(key for key in {*held, *wanted} - {"cores"} if held.get(key) != wanted.get(key))
         if different:
             raise UserError(f"{run.folder} holds a run with other {', '.join(different)}; want another --output")
     if is_finished(run):

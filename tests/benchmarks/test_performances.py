@@ -79,7 +79,9 @@ def test_arrays_and_baselines(dataset, tmp_path):
 
 def test_settings_of_a_run_are_not_mixed(tmp_path):
     place = tmp_path / "run"
-    done = performances.TimedRun([sys.executable, "-c", ""], {"output": str(place), "seconds": 1, "cores": [0]})
+    done = performances.TimedRun(
+        [sys.executable, "-c", ""], {"output": str(place), "seconds": 1, "cores": [0], "lags": (1, 2)}
+    )
     performances.execute(done)
     performances.execute(performances.TimedRun(done.command, {**done.setup, "cores": [1]}))
     with pytest.raises(UserError, match="a run with other seconds"):
