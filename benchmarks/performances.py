@@ -34,13 +34,13 @@ from trainer import config as config_lib
 PROGRAM = "python -m benchmarks.performances"
 HEADS = (CATEGORICAL, MIXTURE, MSE)
 TRANSFORMER = "transformer"
-OUR_SETTINGS = config_lib.TrainConfig(batch_size=16)  # 2,048 notes a step, as the transformer; the rest are defaults
+OUR_SETTINGS = config_lib.TrainConfig(batch_size=16)  # small steps for short trainings; the rest are defaults
 TRANSFORMER_SETTINGS = {
     "width": 160,
     "layers": 4,
     "heads": 5,
     "window": 256,
-    "batch_size": 8,
+    "batch_size": 4,
     "dropout": 0.1,
     "weight_decay": 0.1,
     "learning_rate": 2e-3,
