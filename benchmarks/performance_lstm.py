@@ -89,7 +89,7 @@ class Trainer:
 
 def run(setup: dict[str, Any]) -> None:
     """Trains until the curve is whole; see `benchmarks.performances.lstm_setup` for what the setup holds."""
-    lists_as_tuples = {
+    lists_as_tuples: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in setup["config"].items()
     }
     config = TrainConfig(**lists_as_tuples)

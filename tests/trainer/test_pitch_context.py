@@ -30,7 +30,7 @@ CONFIG = ModelConfig(
     context_periods=(4, 24),
 )
 BEATS_TABLE = fields.build_field_table(
-    {"step": (np.arange(4), np.ones(4, int)), "duration": (np.array([1, 2, 5]), np.ones(3, int))},
+    {"step": (range(4), [1] * 4), "duration": ([1, 2, 5], [1] * 3)},
     programs=(0,),
     time_base=BEATS,
 )
