@@ -104,6 +104,10 @@ class TrainConfig:
     samples: int = dataclasses.field(default=4, metadata={"help": "pieces sampled at every validation; 0 for none"})
     rng_seed: int = dataclasses.field(default=0, metadata={"help": "random number seed of weights and batches"})
 
+    def __post_init__(self) -> None:
+        for name in ("context_lags", "context_periods"):  # JSON and YAML have lists
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+
     def problems(self) -> list[str]:
         """Every value that cannot work, a sentence each."""
         found = []

@@ -275,15 +275,15 @@ def test_a_context_of_a_model_with_an_mse_head():
 
 
 def test_a_context_knows_the_chord_that_is_drawn():
-    bundle = make_bundle(CATEGORICAL, (), zero_step_bias=1.0, config={**CONFIG, **CONTEXT})
+    bundle = make_bundle(CATEGORICAL, (), zero_step_bias=-1.5, config={**CONFIG, **CONTEXT})
     requests = [make_request(number, max_notes=40, sampling=Sampling()) for number in range(32)]
     compared = 0
     for result in results_of(Decoder(bundle, num_slots=SLOTS), requests):
         steps = np.diff(result.notes.start)
         if (np.diff(result.notes.pitch.astype(int))[steps == 0] > 0).all():  # or notes do not come as they were drawn
             assert -result.log_likelihood == pytest.approx(nll_by_model(bundle, result), rel=1e-3, abs=1e-3)
-            compared += np.sum(steps == 0) > 8 and len(result.notes) > CONTEXT["context_notes"]
-    assert compared > 5
+            compared += np.sum(steps == 0) > 5 and len(result.notes) > CONTEXT["context_notes"]
+    assert compared > 3
 
 
 @pytest.mark.parametrize("name", ["categorical", "context, mixture"])
@@ -321,9 +321,10 @@ def test_a_primer_that_does_not_fit(decoder):
     strange = dataclasses.replace(make_notes(1, num_notes=2), time_base=BEATS, pitch=np.array([60, 61], np.uint8))
     with pytest.raises(ValueError) as error:
         next(decoder.generate([make_request(0), make_request(1, primer=strange)]))
-    assert str(error.value) == (
-        "request 1: the notes lie on a grid of beats, want milliseconds; pitch 61 does not occur in the model's corpus"
-    )
+    wanted = "request 1: the notes lie on a grid of beats, want milliseconds"
+    if 61 not in decoder.bundle.fields["pitch"].values:
+        wanted += "; pitch 61 does not occur in the model's corpus"
+    assert str(error.value) == wanted
 
 
 @pytest.mark.parametrize("slots", [0, 8, 20])
