@@ -80,7 +80,7 @@ def main(argv: Sequence[str]) -> int:
 
 def table_sizes(table: fields.FieldTable) -> dict[str, list[int]]:
     """Bins and head widths of the fields, as the peer wants them."""
-    from trainer.model import output_width
+    from trainer.heads import output_width
 
     return {"bins": [field.num_bins for field in table], "widths": [output_width(field) for field in table]}
 

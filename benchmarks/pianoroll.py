@@ -161,24 +161,15 @@ def pack_bundle(name: str, output: str) -> None:
     Raises:
       UserError: it is too large, or a weight does not fit float16.
     """
-    import numpy as np
-
     from midi_codec import dataset_info
 
-    source = bundle_lib.load(bundle_folder(name))
-    with np.errstate(over="ignore"):  # it is looked for below
-        weights = {path: array.astype(np.float16) for path, array in source.weights.items()}
-    wrong = [path for path, array in weights.items() if not np.isfinite(array).all()]
-    if wrong:
-        raise UserError(f"{name}: {', '.join(wrong)} has values that float16 does not hold")
-    size = sum(array.nbytes for array in weights.values())
-    if size > MAX_BYTES:
-        raise UserError(f"{name}: the weights take {size} bytes as float16, want at most {MAX_BYTES}")
-    about = dict(source.dataset)
+    packed = bundle_lib.as_float16(bundle_lib.load(bundle_folder(name)), max_bytes=MAX_BYTES)
+    about = dict(packed.dataset)
     dataset = storage.join(name, DATASET)
     if storage.exists(storage.join(dataset, dataset_info.FILE_NAME)):
         about["rests"] = dataset_info.load(dataset).settings["rests"]
-    bundle_lib.save(output, dataclasses.replace(source, weights=weights, dataset=about))
+    bundle_lib.save(output, dataclasses.replace(packed, dataset=about))
+    size = sum(array.nbytes for array in packed.weights.values())
     print(f"{output}: {size / 1e6:.2f} MB of weights", flush=True)
 
 

@@ -82,7 +82,8 @@ def make_bundle(*, units: int, layers: int, head_units: int) -> bundle.Bundle:
     """A model of random weights that never ends a piece; imports TensorFlow."""
     import keras
 
-    from trainer.model import ModelConfig, NoteModel
+    from trainer.model import NoteModel
+    from trainer.model_config import ModelConfig
 
     keras.utils.set_random_seed(0)
     config: dict[str, Any] = {"units": units, "layers": layers, "head_units": head_units, "dropout": 0.0}

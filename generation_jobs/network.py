@@ -18,7 +18,9 @@ import tensorflow as tf
 from midi_codec import fields
 from trainer import context, pitch_context
 from trainer.bundle import Bundle
-from trainer.model import END_COLUMNS, ModelConfig, head_output, standardise, tied_kernel
+from trainer.heads import head_output, standardise, tied_kernel
+from trainer.model import END_COLUMNS
+from trainer.model_config import ModelConfig
 from trainer.pitch_context import NotesSoFar, Sight
 
 State = list[Any]  # a layer's (h, c) each, `[slots, units]`, and with a context `NotesSoFar`

@@ -34,7 +34,7 @@ class Bundle:
     """A trained model and where it comes from.
 
     Attributes:
-      config: the fields of `trainer.model.ModelConfig`.
+      config: the fields of `trainer.model_config.ModelConfig`.
       fields: the field table.
       dataset: `hash`, `time_base` and sizes of the dataset it was trained on.
       metrics: validation likelihoods, baselines, accuracy, error; see `trainer.evaluation`.
@@ -56,7 +56,8 @@ class Bundle:
 
     def build_model(self) -> NoteModel:
         """The Keras model with these weights; imports TensorFlow."""
-        from trainer.model import ModelConfig, NoteModel
+        from trainer.model import NoteModel
+        from trainer.model_config import ModelConfig
 
         model = NoteModel(ModelConfig(**self.config), self.fields)
         set_weights(model, self.weights)
@@ -125,7 +126,8 @@ def as_float16(bundle: Bundle, *, max_bytes: int) -> Bundle:
     Raises:
       UserError: a weight does not fit float16, or all of them take more than `max_bytes`.
     """
-    weights = {path: array.astype(np.float16) for path, array in bundle.weights.items()}
+    with np.errstate(over="ignore"):  # it is looked for below
+        weights = {path: array.astype(np.float16) for path, array in bundle.weights.items()}
     problems = [
         f"{path} has values that float16 does not hold"
         for path, array in weights.items()

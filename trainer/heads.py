@@ -18,6 +18,7 @@ from midi_codec import fields
 from trainer import likelihoods, mixture
 
 MASKED_LOGIT = -1e9
+NORM_EPSILON = 1e-5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,3 +129,16 @@ def guess(field: fields.FieldSpec, output: tf.Tensor) -> tf.Tensor:
         return tf.cast(mixture.likeliest_tick(output, shift=field.shift, largest=field.largest), tf.float64)
     middles = tf.constant(field.lows + (field.spans - 1) / 2, tf.float64)
     return tf.gather(middles, tf.argmax(output, axis=-1, output_type=tf.int32))
+
+
+def standardise(x: tf.Tensor) -> tf.Tensor:
+    """`[..., units]` with mean 0 and variance 1 over the units: layer norm without its scale and shift."""
+    centred = x - tf.reduce_mean(x, axis=-1, keepdims=True)
+    variance = tf.reduce_mean(tf.square(centred), axis=-1, keepdims=True)
+    return centred * tf.math.rsqrt(variance + NORM_EPSILON)
+
+
+def tied_kernel(field: fields.FieldSpec, projection: tf.Tensor, embedding: tf.Tensor) -> tf.Tensor:
+    """`[head_units, width]` output kernel: `[head_units, units]` times the rows of the field's bins, padded."""
+    kernel = tf.matmul(projection, embedding[: field.num_bins], transpose_b=True)
+    return tf.pad(kernel, [[0, 0], [0, field.width - field.num_bins]])

@@ -16,7 +16,8 @@ from collections.abc import Mapping, Sequence
 import tensorflow as tf
 
 from midi_codec import fields
-from trainer.model import HeadOutputs, NoteModel
+from trainer.heads import HeadOutputs
+from trainer.model import NoteModel
 
 TOP = (1, 3, 5)
 

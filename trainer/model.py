@@ -15,7 +15,6 @@ is padded to `fields.WIDTH_MULTIPLE`.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,66 +24,12 @@ import tensorflow as tf
 
 from midi_codec import fields as fields_lib
 from trainer import context, dropout, heads, hoisted_lstm, lstm, pitch_context
-from trainer.heads import MASKED_LOGIT, HeadOutputs, field_losses, head_output, logit_mask, output_width
+from trainer.heads import HeadOutputs, head_output, output_width, standardise, tied_kernel
+from trainer.model_config import ModelConfig
 from trainer.pitch_context import NotesSoFar, PitchContext, Sight
 
-__all__ = [
-    "MASKED_LOGIT",
-    "HeadOutputs",
-    "ModelConfig",
-    "NoteModel",
-    "field_losses",
-    "head_output",
-    "logit_mask",
-    "output_width",
-    "standardise",
-    "tied_kernel",
-]
-
 END_COLUMNS = fields_lib.WIDTH_MULTIPLE  # the END logit is the first; the rest keep the product's width whole
-NORM_EPSILON = 1e-5
 BFLOAT16 = "bfloat16"
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ModelConfig:
-    """What the model is, apart from its fields. Saved in every bundle.
-
-    Attributes:
-      units: of each LSTM layer and of the embeddings; a multiple of 16.
-      layers: how many LSTM layers.
-      head_units: width of each field's hidden layer; a multiple of 16.
-      dropout: share of an LSTM layer's inputs and of the heads' inputs that a training sequence goes without.
-      recurrent_dropout: share of the recurrent kernels' weights that a training step goes without (DropConnect:
-        Merity et al. 2018).
-      embedding_dropout: share of each embedding's symbols that a training sequence goes without (Gal and
-        Ghahramani 2016).
-      layer_norm: normalise the inputs of the layers above the first and of the heads.
-      residual: add the inputs of the layers above the first to their outputs.
-      tied_embeddings: a categorical head's output kernel is a projection times the field's embedding table.
-      context_units: hidden channels of a pitch that is scored by the notes so far (`trainer.context`); 0 for none.
-      context_notes: how many notes back that sees.
-      context_lags: ticks, how long ago a pitch may have sounded to be told so.
-      context_periods: ticks, of which a note's place within is told.
-    """
-
-    units: int = 256
-    layers: int = 2
-    head_units: int = 128
-    dropout: float = 0.2
-    recurrent_dropout: float = 0.0
-    embedding_dropout: float = 0.0
-    layer_norm: bool = False
-    residual: bool = False
-    tied_embeddings: bool = False
-    context_units: int = 0
-    context_notes: int = 128
-    context_lags: tuple[int, ...] = ()
-    context_periods: tuple[int, ...] = ()
-
-    def __post_init__(self) -> None:
-        for name in ("context_lags", "context_periods"):  # JSON has lists
-            object.__setattr__(self, name, tuple(getattr(self, name)))
 
 
 class NoteModel(keras.Model):
@@ -435,16 +380,3 @@ class NoteModel(keras.Model):
     def point_guess(self, field: fields_lib.FieldSpec, outputs: HeadOutputs) -> tf.Tensor:
         """`[batch, time]` float64, the value that a field's head holds likeliest, in ticks for a time field."""
         return heads.guess(field, outputs.fields[field.name])
-
-
-def standardise(x: tf.Tensor) -> tf.Tensor:
-    """`[..., units]` with mean 0 and variance 1 over the units: layer norm without its scale and shift."""
-    centred = x - tf.reduce_mean(x, axis=-1, keepdims=True)
-    variance = tf.reduce_mean(tf.square(centred), axis=-1, keepdims=True)
-    return centred * tf.math.rsqrt(variance + NORM_EPSILON)
-
-
-def tied_kernel(field: fields_lib.FieldSpec, projection: tf.Tensor, embedding: tf.Tensor) -> tf.Tensor:
-    """`[head_units, width]` output kernel: `[head_units, units]` times the rows of the field's bins, padded."""
-    kernel = tf.matmul(projection, embedding[: field.num_bins], transpose_b=True)
-    return tf.pad(kernel, [[0, 0], [0, field.width - field.num_bins]])

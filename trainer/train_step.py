@@ -19,8 +19,10 @@ from midi_codec.fields import FieldTable
 from trainer import parts
 from trainer.batches import Batch
 from trainer.config import TrainConfig
+from trainer.heads import field_losses
 from trainer.lstm import kernels_in_use
-from trainer.model import ModelConfig, NoteModel, field_losses
+from trainer.model import NoteModel
+from trainer.model_config import ModelConfig
 from trainer.strategy import batch_signature, share_out
 from trainer.weight_average import WeightAverage
 

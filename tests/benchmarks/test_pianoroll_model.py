@@ -15,7 +15,8 @@ from midi_codec.notes import BEATS
 from tests.benchmarks.rolls import make_roll, make_song
 from trainer import bundle as bundle_lib
 from trainer.bundle import Bundle
-from trainer.model import ModelConfig, NoteModel
+from trainer.model import NoteModel
+from trainer.model_config import ModelConfig
 from trainer.piece_evaluation import evaluate_pieces
 from trainer.pieces import stack_pieces
 

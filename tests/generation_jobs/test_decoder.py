@@ -15,7 +15,8 @@ from trainer import bundle as bundle_lib
 from trainer import mixture
 from trainer.batches import Windows, make_batch
 from trainer.bundle import Bundle
-from trainer.model import ModelConfig, NoteModel
+from trainer.model import NoteModel
+from trainer.model_config import ModelConfig
 from trainer.pieces import stack_pieces
 from trainer.sampling import drawable_mask, encode_bins
 

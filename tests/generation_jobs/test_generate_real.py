@@ -29,7 +29,8 @@ SAMPLES = ("--samples-per-seed", "6", "--max-notes", "40", "--num-slots", "16")
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    from trainer.model import ModelConfig, NoteModel
+    from trainer.model import NoteModel
+    from trainer.model_config import ModelConfig
 
     config = {"units": 16, "layers": 2, "head_units": 16, "dropout": 0.0}
     histograms = {name: (np.array([0, 6, 12, 24]), np.array([3, 2, 5, 1])) for name in ("step", "duration")}

@@ -8,7 +8,8 @@ from midi_codec.command import UserError
 from tests.trainer.tiny import make_table
 from trainer import bundle as bundle_lib
 from trainer.bundle import Bundle
-from trainer.model import ModelConfig, NoteModel
+from trainer.model import NoteModel
+from trainer.model_config import ModelConfig
 
 CELL_WEIGHTS = ("kernel", "recurrent_kernel", "bias")
 CONFIG = {"units": 16, "layers": 2, "head_units": 16, "dropout": 0.1}

@@ -8,7 +8,8 @@ from midi_codec.notes import BEATS, Notes
 from tests.trainer.tiny import make_many, make_table
 from trainer.batches import Windows, make_batch
 from trainer.evaluation import Evaluator
-from trainer.model import ModelConfig, NoteModel
+from trainer.model import NoteModel
+from trainer.model_config import ModelConfig
 from trainer.pieces import stack_pieces
 
 LENGTHS = [5, 40, 17, 33, 16, 1, 15]  # with END: shorter, longer and as long as a chunk

@@ -19,7 +19,8 @@ from trainer import export
 from trainer.bundle import Bundle
 from trainer.likelihoods import gaussian_tick_nll
 from trainer.mixture import Mixture
-from trainer.model import ModelConfig, NoteModel
+from trainer.model import NoteModel
+from trainer.model_config import ModelConfig
 
 pytestmark = pytest.mark.slow  # a process with TensorFlow for each model
 

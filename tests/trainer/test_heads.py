@@ -6,7 +6,8 @@ from midi_codec.fields import CATEGORICAL, MIXTURE, MSE
 from tests.trainer.tiny import make_many, make_table
 from trainer import heads, likelihoods, mixture
 from trainer.batches import Windows, make_batch
-from trainer.model import ModelConfig, NoteModel
+from trainer.model import NoteModel
+from trainer.model_config import ModelConfig
 from trainer.pieces import stack_pieces
 
 DEVIATIONS = {"step": 3.0, "duration": 9.0}

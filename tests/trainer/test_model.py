@@ -9,7 +9,9 @@ from midi_codec.fields import CATEGORICAL, MAX_TICK, MIXTURE, MSE, build_field_t
 from midi_codec.notes import BEATS
 from tests.trainer.tiny import make_table
 from trainer import bundle
-from trainer.model import HeadOutputs, ModelConfig, NoteModel, field_losses, head_output, logit_mask, tied_kernel
+from trainer.heads import HeadOutputs, field_losses, head_output, logit_mask, tied_kernel
+from trainer.model import NoteModel
+from trainer.model_config import ModelConfig
 
 PROGRAMS = (0, 128)
 

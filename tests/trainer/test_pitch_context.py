@@ -14,7 +14,8 @@ from tests.trainer.tiny import ALL_PITCHES, make_many, make_table
 from trainer import context, pitch_context
 from trainer.config import TrainConfig
 from trainer.feed import Feed, Position
-from trainer.model import ModelConfig, NoteModel
+from trainer.model import NoteModel
+from trainer.model_config import ModelConfig
 from trainer.pieces import stack_pieces
 from trainer.samples import PieceSampler
 from trainer.strategy import part_of

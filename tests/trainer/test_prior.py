@@ -6,7 +6,8 @@ from midi_codec.fields import CATEGORICAL, MIXTURE, MSE
 from tests.trainer.tiny import make_many, make_table
 from trainer import mixture
 from trainer.batches import Windows, make_batch
-from trainer.model import ModelConfig, NoteModel
+from trainer.model import NoteModel
+from trainer.model_config import ModelConfig
 from trainer.pieces import stack_pieces
 from trainer.prior import fit_mixture, inverse_softplus, start_from_unigram
 

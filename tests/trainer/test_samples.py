@@ -14,7 +14,8 @@ from midi_codec.fields import CATEGORICAL, MIXTURE, MSE
 from tests.trainer.tiny import make_table
 from trainer import samples
 from trainer.batches import keyed_rng
-from trainer.model import ModelConfig, NoteModel
+from trainer.model import NoteModel
+from trainer.model_config import ModelConfig
 from trainer.samples import PieceSampler, SampleWriter
 
 PLAIN = ModelConfig(units=16, layers=2, head_units=16)

@@ -131,7 +131,7 @@ def test_a_step_is_the_same_whatever_came_before(one_device):
 
 def test_a_step_is_adam_on_the_clipped_mean_gradient():
     """Against plain TensorFlow and the formula of AdamW."""
-    from trainer.model import field_losses
+    from trainer.heads import field_losses
 
     step = TrainStep(CONFIG, TABLE, tf.distribute.OneDeviceStrategy("/cpu:0"))
     batch = batches()[0]

@@ -11,7 +11,7 @@ from tests.trainer.tiny import make_many, make_table, write_dataset
 from trainer import transfer
 from trainer.bundle import Bundle
 from trainer.config import TrainConfig
-from trainer.model import ModelConfig
+from trainer.model_config import ModelConfig
 
 CONFIG = {**dataclasses.asdict(ModelConfig()), "units": 32, "layers": 1}
 BUNDLE = Bundle(config=CONFIG, fields=make_table(), dataset={}, metrics={}, deviations={}, weights={})
