@@ -116,7 +116,8 @@ class Run:
             self._save_checkpoint()
         self._started = time.monotonic() - self.state.seconds
         self._validate = lambda: self._validation(validation, origin, stop)
-        total = round(self.config.epochs * len(train.raw))
+        by_time = self.config.max_minutes is not None  # then nobody knows how many notes there will be
+        total = None if by_time else round(self.config.epochs * len(train.raw))
         with contextlib.closing(self._monitor), progress(total=total, unit="notes", label="training") as bar:
             bar.update(round(self.state.position.epochs_done * len(train.raw)))
             while not self.state.is_over:
@@ -154,11 +155,19 @@ class Run:
                 self.state.validation_due |= self._share_done() >= 1
                 if stopping:
                     self._interrupt()
-                best = f", best validation {self.state.best_nll:.3f}" if math.isfinite(self.state.best_nll) else ""
-                bar.note(f"loss {loss / batch.num_events:.3f}{best} nats a note")
+                bar.note(self._note(loss / batch.num_events))
                 bar.update(batch.num_events)
                 if time.monotonic() - self._saved > CHECKPOINT_SECONDS:
                     self._save_checkpoint()
+
+    def _note(self, loss: float) -> str:
+        """What stands beside the count of notes."""
+        best = f", best validation {self.state.best_nll:.3f}" if math.isfinite(self.state.best_nll) else ""
+        text = f"loss {loss:.3f}{best} nats a note"
+        if self.config.max_minutes is None:
+            return text
+        left = max(60 * self.config.max_minutes - self.state.seconds, 0)
+        return f"{text}, {left:,.0f} s left at most"
 
     def _until_finished(self) -> Iterator[int]:
         """0, 1, ...: the steps of this start; a validation that is due comes before the next."""

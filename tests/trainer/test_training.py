@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from midi_codec import command, dataset_info, storage
 from tests.trainer.tiny import make_many, write_dataset
-from trainer import array_file, bundle, checkpoint, pieces, training, transfer
+from trainer import array_file, bundle, checkpoint, evaluate, pieces, training, transfer
 from trainer import train_step as train_step_lib
 from trainer.batches import Batch
 from trainer.config import TrainConfig
@@ -254,3 +254,22 @@ def test_a_trace_for_the_profiler(data, tmp_path):
 def test_samples_belong_to_every_validation(data, tmp_path):
     train(data, tmp_path, dataclasses.replace(CONFIG, samples=2, epochs=1.0))
     assert [path.parent.name for path in tmp_path.glob("samples/*/*.mid")] == ["step-000003"] * 2
+
+
+def test_a_model_that_looks_at_the_notes_so_far_is_trained_judged_and_fine_tuned(data, tmp_path, capsys):
+    lags = {"context_units": 16, "context_notes": 32, "context_lags": (8, 25), "context_periods": (8,)}
+    config = dataclasses.replace(CONFIG, **lags, max_minutes=60.0, dropout=0.2)
+    train(data, tmp_path / "run", config)
+    assert "nats a note, 3,5" in capsys.readouterr().err  # of an hour's seconds, some are left
+    start = bundle.load(f"{tmp_path}/run/bundle")
+    assert start.config["context_lags"] == [8, 25]
+
+    report = f"{tmp_path}/report.json"
+    argv = ["--bundle", f"{tmp_path}/run/bundle", "--data", data, "--output", report, "--num-resamples", "100"]
+    assert evaluate.main(argv) == command.OK
+    row = json.loads(storage.read_bytes(report))["models"][-1]
+    assert row["nll"]["value"] == pytest.approx(start.metrics["validation_nll"], rel=1e-5)
+
+    still = dataclasses.replace(config, **transfer.settings_of(start), learning_rate=1e-30, warmup_steps=0)
+    train(data, tmp_path / "tuned", still, init_from=f"{tmp_path}/run/bundle")
+    assert lines(tmp_path / "tuned")[0]["validation_nll"] == pytest.approx(start.metrics["validation_nll"], rel=1e-6)
