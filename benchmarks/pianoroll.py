@@ -39,6 +39,7 @@ from trainer.config import TrainConfig
 SETTINGS = pathlib.Path(__file__).resolve().parent / "quality"
 MAX_BYTES = 6_000_000  # of a bundle in the repository
 DATASET = "dataset"  # folder of a run
+MAX_TRANSPOSED = 6  # semitones: with them every key
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -60,6 +61,14 @@ def make_parser() -> argparse.ArgumentParser:
         config_lib.add_flags(action)
     evaluate = add_action("evaluate", "nats a frame of a bundle; of several, as an ensemble")
     evaluate.add_argument("--bundle", required=True, action="append", help="bundle, or run folder; may be repeated")
+    evaluate.add_argument(
+        "--transposed",
+        type=int,
+        default=0,
+        metavar="N",
+        choices=range(0, MAX_TRANSPOSED + 1),
+        help=f"an ensemble of each bundle in 2N + 1 keys, N at most {MAX_TRANSPOSED} (default: 0, one key)",
+    )
     evaluate.add_argument("--split", choices=pianoroll_data.PARTS, default="valid", help="default: valid")
     pack = add_action("pack", f"a bundle's weights as float16, at most {MAX_BYTES / 1e6:g} MB")
     pack.add_argument("--bundle", required=True, help="bundle, or run folder")
@@ -129,11 +138,16 @@ def evaluate(args: argparse.Namespace) -> None:
     start = time.monotonic()
     from benchmarks.pianoroll_model import decisions_of  # TensorFlow, once everything else is known to be right
 
-    members = [decisions_of(one, pieces, name=name) for one, name in zip(bundles, args.bundle, strict=True)]
+    members = [
+        decisions_of(one, pieces, name=name, shift=shift)
+        for one, name in zip(bundles, args.bundle, strict=True)
+        for shift in range(-args.transposed, args.transposed + 1)
+    ]
     found = pianoroll_score.figure(pieces, pianoroll_score.mean_of_chances(members), counts)
     parameters = [sum(array.size for array in one.weights.values()) for one in bundles]
     print(f"{args.split}: {found.nats_per_frame:.4f} nats a frame, {found.sequences} sequences, {found.frames} frames")
-    about = {"split": args.split, "bundles": [one.hash for one in bundles], "parameters": parameters}
+    about = {"split": args.split, "transposed": args.transposed, "parameters": parameters}
+    about["bundles"] = [one.hash for one in bundles]
     print_json({**found.to_json(), "seconds": round(time.monotonic() - start, 1), **about})
 
 
@@ -179,7 +193,7 @@ def quality(args: argparse.Namespace) -> None:
     train(args)
     packed = storage.join(args.output, "packed")
     pack_bundle(args.output, packed)
-    evaluate(argparse.Namespace(bundle=[packed], data=args.data, split="valid"))
+    evaluate(argparse.Namespace(bundle=[packed], data=args.data, split="valid", transposed=0))
 
 
 def print_json(value: dict[str, Any]) -> None:

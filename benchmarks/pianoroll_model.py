@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -23,19 +24,21 @@ from trainer.whole_pieces import CHUNK, plan_whole_pieces
 BATCH_SIZE = 16  # sequences at once; more take more memory, and no less time
 
 
-def decisions_of(bundle: Bundle, rolls: Sequence[RollPiece], *, name: str) -> dict[str, np.ndarray]:
+def decisions_of(bundle: Bundle, rolls: Sequence[RollPiece], *, name: str, shift: int = 0) -> dict[str, np.ndarray]:
     """`[events]` float64 log probabilities by DECISIONS, the events of all sequences one after the other.
 
     Whole sequences pass through the model once, the state carried from chunk to chunk.
 
     Args:
       name: of the bundle, in messages.
+      shift: semitones by which the model hears the sequences higher; the same decisions, told in another key.
 
     Raises:
       UserError: the bundle's model does not know such notes.
     """
     table = bundle.fields
-    problems = {f"--bundle: {name}: {problem}" for roll in rolls for problem in table.problems(roll.notes)}
+    notes = [dataclasses.replace(roll.notes, pitch=(roll.notes.pitch + shift).astype(np.uint8)) for roll in rolls]
+    problems = {f"--bundle: {name}: {problem}" for heard in notes for problem in table.problems(heard)}
     problems |= {
         f"--bundle: {name}: the loss of {field} is {table[field].loss}, want {CATEGORICAL}"
         for field in ("step", "pitch")
@@ -44,7 +47,7 @@ def decisions_of(bundle: Bundle, rolls: Sequence[RollPiece], *, name: str) -> di
     if problems:
         raise UserError(sorted(problems))
     model = bundle.build_model()
-    pieces = stack_pieces([roll.notes for roll in rolls], table)
+    pieces = stack_pieces(notes, table)
     found = np.zeros((len(DECISIONS), len(pieces.raw)))
     compiled = None
     for chunks in plan_whole_pieces(pieces.num_events, chunk=CHUNK, batch_size=BATCH_SIZE):
@@ -52,7 +55,7 @@ def decisions_of(bundle: Bundle, rolls: Sequence[RollPiece], *, name: str) -> di
         for windows in chunks:
             batch = make_batch(pieces, windows, table=table, batch_size=len(windows), start_bins=model.start_bins)
             arrays = {key: tf.constant(array) for key, array in batch.as_dict().items()}
-            compiled = compiled or _compile(model, arrays, state)
+            compiled = compiled or _compile(model, arrays, state, LOWEST_KEY + shift)
             rows, state = compiled(arrays, state)
             place, inside = _places(pieces, windows)
             found[:, place[inside]] = rows.numpy()[:, :, : place.shape[1]][:, inside]
@@ -66,7 +69,7 @@ def _places(pieces: Pieces, windows) -> tuple[np.ndarray, np.ndarray]:
     return place, offset < windows.length[:, None]
 
 
-def _compile(model: NoteModel, batch, state):
+def _compile(model: NoteModel, batch, state, lowest_key: int):
     """The compiled step, for any number of rows and events: `[decisions, rows, time]`, and the state after."""
     signature = [batch_signature(batch), tf.nest.map_structure(lambda value: free_shapes(value, 1), state)]
 
@@ -75,12 +78,12 @@ def _compile(model: NoteModel, batch, state):
         rows = tf.shape(batch["bins"])[0]
         state = tf.nest.map_structure(lambda value: value[:rows], state)
         outputs, state = model(batch["previous"], batch["bins"], state, raw=batch["raw"], is_note=batch["is_note"])
-        return tf.stack(_log_chances(model, outputs, batch)), state
+        return tf.stack(_log_chances(model, outputs, batch, lowest_key)), state
 
     return step
 
 
-def _log_chances(model: NoteModel, outputs: heads.HeadOutputs, batch) -> list[tf.Tensor]:
+def _log_chances(model: NoteModel, outputs: heads.HeadOutputs, batch, lowest_key: int) -> list[tf.Tensor]:
     """`[rows, time]` float64 each, in the order of DECISIONS; 0 where there is nothing to decide."""
     is_note = tf.cast(batch["is_note"], tf.float64)
     end = heads.end_cost(tf.cast(outputs.end_logit, tf.float64), batch)
@@ -93,10 +96,10 @@ def _log_chances(model: NoteModel, outputs: heads.HeadOutputs, batch) -> list[tf
     last, pitch = batch["previous"][..., place], batch["bins"][..., place]
     is_first = last == model.table["pitch"].num_bins
     in_frame = (batch["raw"][..., model.table.names.index("step")] == 0) & ~is_first
-    lowest = tf.where(in_frame, tf.maximum(last + 1, LOWEST_KEY), LOWEST_KEY)[..., None]
+    lowest = tf.where(in_frame, tf.maximum(last + 1, lowest_key), lowest_key)[..., None]
     logits = tf.cast(outputs.fields["pitch"], tf.float64)
     key = tf.range(tf.shape(logits)[-1])
-    possible = tf.where((key >= lowest) & (key < LOWEST_KEY + KEYS), logits, MASKED_LOGIT)
+    possible = tf.where((key >= lowest) & (key < lowest_key + KEYS), logits, MASKED_LOGIT)
     costs["step_in_order"] = tf.where(is_first, tf.zeros_like(costs["step"]), costs["step"])
     costs["pitch_in_order"] = tf.nn.sparse_softmax_cross_entropy_with_logits(pitch, possible)
     return [-end, *(-costs[name] * is_note for name in DECISIONS[1:])]

@@ -107,6 +107,19 @@ def test_chunks_and_batches_change_nothing(bundle, monkeypatch):
         assert column == pytest.approx(whole[name], abs=1e-4), name
 
 
+def test_another_key_tells_the_same_decisions(bundle):
+    rolls = [make_song(number, length=20) for number in range(3)]
+    higher = [np.roll(roll, 2, axis=1) for roll in rolls]
+    assert not any(roll[:, -2:].any() for roll in rolls)
+    shifted = decisions_of(bundle, [to_piece(roll) for roll in rolls], name="b", shift=2)
+    as_if = decisions_of(bundle, [to_piece(roll) for roll in higher], name="b")
+    for name in ("end", "step", "pitch", "step_in_order"):
+        np.testing.assert_allclose(shifted[name], as_if[name], rtol=0, atol=1e-6)
+    one_octave = [to_piece(make_roll(*BEFORE, [key], [70])) for key in KEYS]
+    chances = decisions_of(bundle, one_octave, name="b", shift=-3)["pitch_in_order"].reshape(len(KEYS), -1)
+    assert np.exp(chances[:, 2]).sum() == pytest.approx(1, abs=1e-6)  # of all keys of the roll in that key
+
+
 def test_a_roll_without_notes_is_an_end(bundle):
     found = decisions_of(bundle, [to_piece(make_roll([], []))], name="b")
     assert all(len(column) == 1 for column in found.values())
