@@ -5,6 +5,7 @@ import pytest
 from demo import run
 from midi_codec.command import UserError
 from midi_codec.dataset_info import NO_DUPLICATES, NO_GROUPS, DatasetInfo, SplitInfo
+from trainer import config, task
 
 
 def plan(**flags):
@@ -28,6 +29,14 @@ def test_written_music_is_on_beats_and_the_users_own_on_milliseconds():
     assert plan().time_base == "beats"
     assert plan(corpus="a").time_base == "milliseconds"
     assert plan(corpus="a", time_base="beats").time_base == "beats"
+
+
+def test_music_on_beats_is_trained_with_what_sounded_bars_ago():
+    assert {"--context-units"} <= set(plan().training) & set(plan(corpus="a", time_base="beats").training)
+    assert not {"--context-units"} & {*plan(corpus="a").training, *plan(quick=True).training}
+    for one in (plan(), plan(corpus="a", time_base="beats"), plan(corpus="a"), plan(quick=True)):
+        args = task.make_parser().parse_args(["--data", "d", "--output", "o", *one.training])
+        assert config.read(args).problems() == []
 
 
 def test_all_mistakes_are_named_at_once():
