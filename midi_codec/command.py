@@ -19,6 +19,8 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from types import FrameType
 
+from midi_codec import json_log
+
 OK = 0
 FAULT = 1
 USER_ERROR = 2
@@ -75,14 +77,28 @@ def run(program: str, main: Callable[[Sequence[str]], int], argv: Sequence[str] 
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
+        if json_log.is_wanted():
+            json_log.install(program)
+    except ValueError as error:
+        print(f"{program}: {error}", file=sys.stderr)
+        return USER_ERROR
+    try:
         return main(sys.argv[1:] if argv is None else argv)
     except UserError as error:
         for problem in error.problems:
-            print(f"{program}: {problem}", file=sys.stderr)
+            _complain(f"{program}: {problem}")
         return USER_ERROR
     except (Interrupted, KeyboardInterrupt) as error:
         print(f"{program}: interrupted; {str(error) or 'start the same command again to go on'}", file=sys.stderr)
         return INTERRUPTED
+
+
+def _complain(text: str) -> None:
+    """One line on standard error; in a log of JSON it is an error."""
+    if isinstance(sys.stderr, json_log.JsonLines):
+        sys.stderr.say(text, json_log.ERROR)
+    else:
+        print(text, file=sys.stderr)
 
 
 def exit_process(status: int) -> None:

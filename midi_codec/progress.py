@@ -5,10 +5,15 @@ with progress(total=64, unit="pieces", label="generating") as bar:
 
 for path in progress(paths, unit="files", label="reading"):
     ...
+
+Where the environment has PROGRESS_FILE, the same goes into that file, a JSON object, as often as a log gets a line:
+`midi_codec.liveness` tells from its age whether a process still moves.
 """
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sized
@@ -16,6 +21,7 @@ from typing import Any, Generic, TypeVar, overload
 
 T = TypeVar("T")
 
+FILE_VARIABLE = "PROGRESS_FILE"
 LINE_SECONDS = 10.0  # between two lines where there is no terminal: a log stays readable
 
 
@@ -31,6 +37,9 @@ class Progress(Generic[T]):
         self._note = ""
         self._started = self._said = time.monotonic()
         self._is_closed = False
+        self._file = os.environ.get(FILE_VARIABLE)
+        self._written = -LINE_SECONDS
+        self._write()
         self._bar = None
         if sys.stderr.isatty():
             from tqdm import tqdm
@@ -54,6 +63,7 @@ class Progress(Generic[T]):
     def update(self, count: int = 1) -> None:
         """Notes that `count` more are done."""
         self.done += count
+        self._write()
         if self._bar is not None:
             self._bar.update(count)
         elif time.monotonic() - self._said >= LINE_SECONDS:
@@ -76,6 +86,17 @@ class Progress(Generic[T]):
         else:
             seconds = time.monotonic() - self._started
             self._say(f"{self._count()} in {seconds:.1f} s{self._tail()}")
+
+    def _write(self) -> None:
+        """Says in the file, if one is asked for, how far it is; whole or not at all."""
+        if self._file is None or time.monotonic() - self._written < LINE_SECONDS:
+            return
+        self._written = time.monotonic()
+        record = {"label": self._label, "done": self.done, "total": self._total, "unit": self._unit, "note": self._note}
+        temporary = f"{self._file}.{os.getpid()}"
+        with open(temporary, "w", encoding="utf-8") as file:
+            json.dump(record, file)
+        os.replace(temporary, self._file)
 
     def _count(self) -> str:
         whole = self.done == self._total or self._total is None

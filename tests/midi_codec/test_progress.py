@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from midi_codec import progress as progress_module
@@ -46,6 +48,25 @@ def test_unknown_total(clock, capsys):
 def test_nothing_to_iterate_is_an_error():
     with pytest.raises(TypeError, match="counts by update"):
         list(progress(total=3))
+
+
+def test_a_file_is_written_as_often_as_a_line(clock, tmp_path, monkeypatch):
+    path = tmp_path / "progress.json"
+    monkeypatch.setenv("PROGRESS_FILE", str(path))
+    bar = progress(total=9, unit="steps", label="training")
+    found = []
+    for _ in range(4):
+        clock[0] += 6
+        bar.update(2)
+        bar.note("loss 2")
+        found.append(json.loads(path.read_text()))
+    assert [(record["done"], record["note"]) for record in found] == [
+        (0, ""),
+        (4, "loss 2"),
+        (4, "loss 2"),
+        (8, "loss 2"),
+    ]
+    assert [each.name for each in tmp_path.iterdir()] == ["progress.json"]
 
 
 def test_a_terminal_gets_a_bar(monkeypatch, capsys):
