@@ -2,9 +2,9 @@
 
     {"time": "2026-11-23T06:20:00.123Z", "severity": "INFO", "message": "encoding: ...", "command": "...", "task": 3}
 
-`severity` is a name that collectors know: INFO for what is printed and for progress, WARNING and ERROR as `logging` gave
-them, ERROR for what a command says of the user's mistakes, and a traceback is one message. `task` is the completion
-index, where there is one. Libraries in C++ write past this, as plain text.
+`severity` is a name that collectors know: INFO for what is printed and for progress, WARNING and ERROR as `logging`
+gave them, ERROR for what a command says of the user's mistakes, and a traceback is one message. `task` is the
+completion index, where there is one. Libraries in C++ write past this, as plain text.
 """
 
 from __future__ import annotations

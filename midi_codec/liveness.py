@@ -2,8 +2,8 @@
 
     python -m midi_codec.liveness --max-age-seconds 900
 
-Status 0 while the file of $PROGRESS_FILE is younger, and before there is one (a start takes as long as it takes); 1 when
-it is older.
+Status 0 while the file of $PROGRESS_FILE is younger, and before there is one (a start takes as long as it takes); 1
+when it is older.
 """
 
 from __future__ import annotations
