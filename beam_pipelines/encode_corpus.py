@@ -13,14 +13,23 @@ import argparse
 import datetime
 import importlib.metadata
 import logging
+import math
 import platform
 import tempfile
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from beam_pipelines import cleaning_rules, encode_job, ledger, local_run, output_folder, settings_from_flags
+from beam_pipelines import (
+    cleaning_rules,
+    encode_job,
+    ledger,
+    local_run,
+    output_folder,
+    settings_from_flags,
+    wait_for_tasks,
+)
 from beam_pipelines import corpus as corpus_lib
 from beam_pipelines.corpus import Corpus
 from beam_pipelines.encode_job import Job, Work
@@ -54,6 +63,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--max-bytes", metavar="N", default=str(limits.max_bytes), help="reject a larger file, unread (%(default)s)")
     cleaning_rules.add_flags(parser)
     command.add_task_flags(parser)
+    add("--wait-minutes", type=float, metavar="X", help="as the last step, wait until no task has made a part for X")
     return parser
 
 
@@ -76,6 +86,9 @@ def main(argv: Sequence[str]) -> int:
             output_folder.mark(args.output, run_info)
             corpus.save_indexes()
             return _run_share(job, works, share, stop)
+        if args.wait_minutes is not None:
+            missing = wait_for_tasks.wait_for_parts(job, works, minutes=args.wait_minutes, stop=stop)
+            print(f"{len(works) - missing:,} of {len(works):,} parts are there", flush=True)
         output_folder.prepare(args.output, run_info, will_write=job.file_names())
         corpus.save_indexes()
         info = _run(job, works, beam_flags, corpus.num_inputs, stop)
@@ -140,6 +153,8 @@ def _check(args: argparse.Namespace, beam_flags: Sequence[str], work_folder: str
         problems.append(f"--num-tasks and Beam's {beam_flags[0].split('=')[0]} are both given, want one way to share")
     if args.add_to and args.output and args.add_to.rstrip("/") == args.output.rstrip("/"):
         problems.append(f"--output {args.output} is the dataset to add to, want a new folder")
+    if args.wait_minutes is not None:
+        problems += _problems_of_waiting(args, beam_flags)
     if args.survey and (beam_flags or args.num_tasks or args.add_to):
         problems.append("--survey reads a sample in this process, want no engine, no tasks and no --add-to with it")
     elif beam_flags:  # only then: importing Beam takes seconds
@@ -149,6 +164,13 @@ def _check(args: argparse.Namespace, beam_flags: Sequence[str], work_folder: str
     if corpus is None or settings is None or problems:
         raise UserError(problems)
     return corpus, settings
+
+
+def _problems_of_waiting(args: argparse.Namespace, beam_flags: Sequence[str]) -> Iterator[str]:
+    if not 0 <= args.wait_minutes < math.inf:
+        yield f"--wait-minutes is {args.wait_minutes}, want a number from 0"
+    if beam_flags or args.survey or (args.num_tasks or 1) > 1:
+        yield "--wait-minutes is for the last step of tasks, want no engine, no --survey and no --num-tasks with it"
 
 
 def _find_corpus(args: argparse.Namespace, work_folder: str, problems: list[str]) -> Corpus | None:
