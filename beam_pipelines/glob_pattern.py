@@ -18,7 +18,8 @@ from __future__ import annotations
 
 import re
 
-MIDI_EXTENSIONS = (".mid", ".midi", ".kar", ".rmi")
+from midi_codec.midi_header import EXTENSIONS as MIDI_EXTENSIONS
+
 ARCHIVE_EXTENSIONS = (".zip", ".tar", ".tar.gz", ".tgz")
 
 _MAGIC = re.compile(r"[*?\[]|\{[^{}]*,")

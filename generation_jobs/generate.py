@@ -15,7 +15,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from generation_jobs import box_model, job, primers, seed_list
+from generation_jobs import box_model, job, primers, problem_report, seed_list
 from generation_jobs.requests import Settings, is_whole, settings_problems
 from generation_jobs.stop_at_once import StopAtOnce
 from midi_codec import command, storage
@@ -47,7 +47,8 @@ def _parse_args(argv: Sequence[str]) -> argparse.Namespace:
     parser = command.make_parser("python -m generation_jobs.generate", __doc__)
     add = parser.add_argument
     add("--bundle", help="folder that the trainer wrote: RUN/bundle (the model in the box, see docs/model_card.md)")
-    add("--seeds", help="seed list, JSON Lines: what to continue (nothing: from silence)")
+    add("--seeds", help="seed list, .jsonl or .csv, or a folder of MIDI files: what to continue (from silence)")
+    add("--seed-data", help="dataset that the list's piece_id are of, as encode_corpus wrote it")
     add("--output", required=True, help="folder for the music; pieces that are there already are kept")
     add("--samples-per-seed", type=int, default=1, help="pieces a seed, where it says no num_samples (%(default)s)")
     add("--rng-seed", type=int, default=0, help="other numbers give other music from the same seeds (%(default)s)")
@@ -83,7 +84,7 @@ def _check(args: argparse.Namespace) -> tuple[Bundle, job.Job]:
         bundle = _load_bundle(box_model.folder() if args.bundle is None else args.bundle)
     except command.UserError as error:
         problems += error.problems
-    seeds, read_primers, in_list = _read_seeds(args.seeds, bundle)
+    seeds, read_primers, in_list = _read_seeds(args.seeds, args.seed_data, bundle)
     problems += in_list
     if problems:
         raise command.UserError(problems)
@@ -124,7 +125,7 @@ def _flag_problems(args: argparse.Namespace) -> Iterator[str]:
 
 
 def _read_seeds(
-    path: str | None, bundle: Bundle | None
+    path: str | None, dataset: str | None, bundle: Bundle | None
 ) -> tuple[seed_list.SeedList | None, primers.Primers | None, list[str]]:
     """The list and its primers; what is wrong with both, in the order of lines. Without a list, one seed of silence."""
     try:
@@ -135,9 +136,9 @@ def _read_seeds(
         return None, None, [f"--seeds {path!r} cannot be read: {getattr(error, 'strerror', None) or error}"]
     problems, read_primers = seeds.problems, None
     if bundle is not None:  # its grid decides what a primer is
-        read_primers, more = primers.load(seeds.seeds, folder=primers.folder_of(seeds.path), table=bundle.fields)
+        read_primers, more = primers.load(seeds.seeds, folder=seeds.folder, table=bundle.fields, dataset=dataset)
         problems = sorted([*problems, *more], key=lambda problem: problem[0])
-    return seeds, read_primers, [seed_list.place(seeds.path, problem) for problem in problems]
+    return seeds, read_primers, problem_report.sentences(seeds.path, problems)
 
 
 def _load_bundle(path: str) -> Bundle:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 import operator
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -72,18 +72,35 @@ class InlineNotes:
             record["program"] = self.program.tolist()
         return record
 
-    def to_ticks(self, *, time_base: str, tempo: float | None, program: int) -> dict[str, np.ndarray]:
-        """Columns with times in whole ticks of the grid; halves go up. `program` is for notes without one."""
-        seconds_a_beat = 60.0 / (DEFAULT_TEMPO if tempo is None else tempo)
-        if time_base == MILLISECONDS:
-            ticks = TICKS_PER_SECOND * (1.0 if self.unit == SECONDS else seconds_a_beat)
-        else:
-            ticks = TICKS_PER_BEAT / (1.0 if self.unit == BEATS else seconds_a_beat)
-        columns = {"pitch": self.pitch, "velocity": self.velocity}
-        columns["program"] = np.full(len(self.pitch), program) if self.program is None else self.program
-        for name in _TIME_NAMES:
-            columns[name] = np.floor(getattr(self, name) * ticks + 0.5).astype(np.int64)
-        return columns
+
+def to_ticks(
+    seeds: Sequence[InlineNotes], *, tempos: Sequence[float | None], time_base: str, program: int
+) -> dict[str, np.ndarray]:
+    """Columns of all seeds' notes, one seed behind the other, with times in whole ticks of the grid; halves go up.
+
+    Args:
+      tempos: quarter notes a minute of each seed, None for the default.
+      program: for notes without one.
+    """
+    if not seeds:
+        return {name: np.empty(0, np.int64) for name in (*_WHOLE_KEYS, *_TIME_NAMES)}
+    factors = [_ticks_per_unit(notes.unit, tempo, time_base) for notes, tempo in zip(seeds, tempos, strict=True)]
+    ticks = np.repeat(factors, [len(notes.pitch) for notes in seeds])
+    columns = {name: np.concatenate([getattr(notes, name) for notes in seeds]) for name in ("pitch", "velocity")}
+    columns["program"] = np.concatenate(
+        [np.full(len(notes.pitch), program) if notes.program is None else notes.program for notes in seeds]
+    )
+    for name in _TIME_NAMES:
+        times = np.concatenate([getattr(notes, name) for notes in seeds])
+        columns[name] = np.floor(times * ticks + 0.5).astype(np.int64)
+    return columns
+
+
+def _ticks_per_unit(unit: str, tempo: float | None, time_base: str) -> float:
+    seconds_a_beat = 60.0 / (DEFAULT_TEMPO if tempo is None else tempo)
+    if time_base == MILLISECONDS:
+        return TICKS_PER_SECOND * (1.0 if unit == SECONDS else seconds_a_beat)
+    return TICKS_PER_BEAT / (1.0 if unit == BEATS else seconds_a_beat)
 
 
 def parse(value: object) -> tuple[InlineNotes | None, list[str]]:

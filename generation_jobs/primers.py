@@ -1,28 +1,25 @@
 """The notes that a list's seeds continue, on the bundle's grid: read, cut, checked, all of them at once.
 
-Every MIDI file that the list names is read once, whatever the number of seeds that use it. All primers lie
-in one set of columns, so that 100,000 of them are sorted and checked in a few array operations.
+`primer_sources` finds them in MIDI files and datasets. All primers lie in one set of columns, so that 100,000
+of them are sorted and checked in a few array operations.
 """
 
 from __future__ import annotations
 
-import concurrent.futures
 import hashlib
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Sequence
 
 import numpy as np
 
-from generation_jobs.seed_list import Problem, Seed
-from midi_codec import midi_file, storage
-from midi_codec.command import UserError
+from generation_jobs import inline_notes, primer_sources
+from generation_jobs.primer_sources import Columns
+from generation_jobs.problem_report import Problem
+from generation_jobs.seed_record import Seed
 from midi_codec.fields import FieldTable
-from midi_codec.midi_file import MidiError
-from midi_codec.notes import COLUMN_DTYPES, DEFAULT_TEMPO, Notes
-from midi_codec.progress import progress
-
-READER_THREADS = 8  # reading waits for disks and buckets
-
-Columns = Mapping[str, np.ndarray]
+from midi_codec.note_order import sort_pieces
+from midi_codec.notes import COLUMN_DTYPES, DEFAULT_TEMPO, ORDER, Notes
+from midi_codec.piece_offsets import offsets_of
 
 
 class Primers:
@@ -30,20 +27,16 @@ class Primers:
 
     def __init__(self, columns: Sequence[Columns | None], tempos: Sequence[float], time_base: str) -> None:
         """`columns` holds, of each seed, the columns of `Notes` in any order of notes, already in range."""
-        lengths = np.array([0 if part is None else len(part["pitch"]) for part in columns], np.int64)
-        self.offsets = np.concatenate([[0], np.cumsum(lengths)])  # [num_seeds + 1]
+        self.offsets = offsets_of([0 if part is None else len(part["pitch"]) for part in columns])  # [num_seeds + 1]
         self.tempos = np.array(tempos, np.float64)
         self.time_base = time_base
         given = [part for part in columns if part is not None]
-        joined = {
-            name: np.concatenate([[], *(part[name] for part in given)]).astype(np.int64) for name in COLUMN_DTYPES
-        }
-        owner = np.repeat(np.arange(len(columns)), lengths)
-        order = np.lexsort([joined[name] for name in ("velocity", "duration", "program", "pitch", "start")] + [owner])
-        joined = {name: column[order] for name, column in joined.items()}
-        firsts = joined["start"][self.offsets[:-1][lengths > 0]]
-        joined["start"] -= np.repeat(firsts, lengths[lengths > 0])
-        self._columns = {name: column.astype(COLUMN_DTYPES[name]) for name, column in joined.items()}
+        joined = [_join([part[name] for part in given], COLUMN_DTYPES[name]) for name in ORDER]
+        self._columns = dict(zip(ORDER, sort_pieces(joined, self.offsets), strict=True))
+        lengths = np.diff(self.offsets)
+        filled = lengths > 0
+        firsts = self._columns["start"][self.offsets[:-1][filled]]
+        self._columns["start"] = self._columns["start"] - np.repeat(firsts, lengths[filled])
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -72,99 +65,59 @@ class Primers:
         return np.unique(self._columns[column])
 
 
-def load(seeds: Sequence[Seed], *, folder: str, table: FieldTable) -> tuple[Primers, list[Problem]]:
+def load(
+    seeds: Sequence[Seed], *, folder: str, table: FieldTable, dataset: str | None = None
+) -> tuple[Primers, list[Problem]]:
     """Reads and checks every primer.
 
     Args:
       folder: where relative MIDI paths start: the folder of the seed list.
       table: the bundle's fields; primers come onto its grid, and may hold only what it knows.
+      dataset: the folder of the dataset that `piece_id` is of.
 
     Returns:
-      The primers, and what is wrong with them; a seed with a problem has a primer of None.
+      The primers, and what is wrong with them; a seed with a problem has a primer of None, or one that does not fit.
     """
-    time_base = table.time_base
-    program = table.only_program or 0
     columns: list[Columns | None] = [None] * len(seeds)
     tempos = [DEFAULT_TEMPO if seed.tempo is None else seed.tempo for seed in seeds]
-    for index, seed in enumerate(seeds):
-        if seed.notes is not None:
-            columns[index] = seed.notes.to_ticks(time_base=time_base, tempo=seed.tempo, program=program)
+    _put_inline(seeds, columns, table)
     problems: list[Problem] = []
-    for index, found in _read_files(seeds, folder, time_base):
-        if isinstance(found, Notes):
-            columns[index] = {name: getattr(found, name) for name in COLUMN_DTYPES}
-            tempos[index] = found.tempo
-        else:
+    from_files = primer_sources.from_files(seeds, folder, table.time_base)
+    from_dataset, in_dataset = primer_sources.from_dataset(seeds, dataset, table.time_base)
+    for index, found in itertools.chain(from_files, from_dataset):
+        if isinstance(found, str):
             problems.append((seeds[index].line, found))
-    primers = Primers(columns, tempos, time_base)
+        else:
+            columns[index], tempos[index] = found
+    primers = Primers(columns, tempos, table.time_base)
+    problems += in_dataset
     for index in _strange(primers, table):
         notes = primers[index]
         assert notes is not None
+        of = "" if seeds[index].line else f" of {seeds[index].midi!r}"
         problems += [
-            (seeds[index].line, f"the primer does not fit the bundle: {text}") for text in table.problems(notes)
+            (seeds[index].line, f"the primer{of} does not fit the bundle: {text}") for text in table.problems(notes)
         ]
     return primers, problems
 
 
-def midi_path(midi: str, folder: str) -> str:
-    """Where a seed's MIDI file is, for the path as it stands in the list."""
-    return midi if midi.startswith("/") or "://" in midi else storage.join(folder, midi)
+def _join(parts: Sequence[np.ndarray], dtype: type) -> np.ndarray:
+    return np.concatenate([np.empty(0, dtype), *parts], dtype=dtype, casting="unsafe")  # the values are in range
 
 
-def folder_of(path: str) -> str:
-    """The folder of a file, for `midi_path`; empty for one in the current folder."""
-    head, slash, _ = path.rpartition("/")
-    return head or slash
-
-
-def _read_files(seeds: Sequence[Seed], folder: str, time_base: str) -> list[tuple[int, Notes | str]]:
-    """For each seed with a MIDI file, its notes or what is wrong."""
-    users: dict[str, list[int]] = {}
-    for index, seed in enumerate(seeds):
-        if seed.midi is not None:
-            users.setdefault(midi_path(seed.midi, folder), []).append(index)
-    if not users:
-        return []
-
-    def read(path: str) -> list[tuple[int, Notes | str]]:
-        whole = _parse(path, time_base)
-        return [(index, whole if isinstance(whole, str) else _cut(whole, seeds[index])) for index in users[path]]
-
-    with concurrent.futures.ThreadPoolExecutor(READER_THREADS) as pool:
-        parts = pool.map(read, users)
-        if len(users) > 1000:
-            parts = iter(progress(parts, total=len(users), unit="files", label="reading primers"))
-        return [found for part in parts for found in part]
-
-
-def _parse(path: str, time_base: str) -> Notes | str:
-    try:
-        return midi_file.parse(storage.read_bytes(path), time_base=time_base)
-    except FileNotFoundError:
-        return f"midi {path!r} does not exist"
-    except (OSError, UserError) as error:
-        return f"midi {path!r} cannot be read: {getattr(error, 'strerror', None) or error}"
-    except MidiError as error:
-        return f"midi {path!r} cannot be used: {error}"
-
-
-def _cut(notes: Notes, seed: Seed) -> Notes | str:
-    """The notes that the seed asks for, or why there are none."""
-    if seed.from_seconds is None and seed.to_seconds is None:
-        if seed.from_note >= len(notes):
-            return f"from_note is {seed.from_note}, but the file has {len(notes)} notes, counted from 0"
-        if seed.num_notes is not None and seed.from_note + seed.num_notes > len(notes):
-            return f"num_notes is {seed.num_notes}, but the file has {len(notes)} notes, from_note is {seed.from_note}"
-        stop = None if seed.num_notes is None else seed.from_note + seed.num_notes
-        return notes.take(slice(seed.from_note, stop))
-    seconds = notes.start * notes.seconds_per_tick
-    low = 0.0 if seed.from_seconds is None else seed.from_seconds
-    high = np.inf if seed.to_seconds is None else seed.to_seconds
-    chosen = notes.take(np.flatnonzero((seconds >= low) & (seconds < high)))
-    if not len(chosen):
-        span = f"{seconds[0]:.3f} to {seconds[-1]:.3f}"
-        return f"no note starts from {low:g} to {high:g} seconds; the file has notes from {span}"
-    return chosen
+def _put_inline(seeds: Sequence[Seed], columns: list[Columns | None], table: FieldTable) -> None:
+    """Brings the inline notes of all seeds onto the grid at once."""
+    given = [(index, seed.notes, seed.tempo) for index, seed in enumerate(seeds) if seed.notes is not None]
+    notes = [notes for _, notes, _ in given]
+    program = table.only_program or 0
+    joined = inline_notes.to_ticks(
+        notes, tempos=[tempo for *_, tempo in given], time_base=table.time_base, program=program
+    )
+    begin = 0
+    for index, own, _ in given:
+        stop = begin + len(own.pitch)
+        columns[index] = {name: column[begin:stop] for name, column in joined.items()}
+        begin = stop
 
 
 def _strange(primers: Primers, table: FieldTable) -> list[int]:

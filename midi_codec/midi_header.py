@@ -14,6 +14,7 @@ import struct
 
 HEADER = struct.Struct(">4sIHHH")
 CHUNK = struct.Struct(">4sI")
+EXTENSIONS = (".mid", ".midi", ".kar", ".rmi")  # of a MIDI file's name, in any case
 END_OF_TRACK = b"\xff\x2f\x00"  # the event, behind its delta
 MULTI_SONG_FORMAT = 2
 REASONS = frozenset(  # of a MidiError; docs/midi.md says what each means

@@ -19,7 +19,7 @@ from midi_codec import sustain
 
 NOTE_OFF, NOTE_ON, CONTROL_CHANGE, PROGRAM_CHANGE = 0x80, 0x90, 0xB0, 0xC0
 SYSEX, ESCAPE, META = 0xF0, 0xF7, 0xFF
-END_OF_TRACK, TEMPO = 0x2F, 0x51
+END_OF_TRACK, TEMPO, TRACK_NAME = 0x2F, 0x51, 0x03
 CHANNEL_DATA_BYTES = bytes(1 if 0xC0 <= status < 0xE0 else 2 for status in range(SYSEX))  # by status
 KEPT = bytes(status >> 4 in (0x8, 0x9, 0xC) for status in range(SYSEX))  # by status: notes and programs
 SYSTEM_DATA_BYTES = {0xF1: 1, 0xF2: 2, 0xF3: 1, 0xF6: 0, 0xF8: 0, 0xFA: 0, 0xFB: 0, 0xFC: 0, 0xFE: 0}
@@ -45,6 +45,7 @@ class TrackEvents:
     messages: array = dataclasses.field(default_factory=lambda: array("l"))
     tempo_ticks: array = dataclasses.field(default_factory=lambda: array("q"))
     tempo_microseconds: array = dataclasses.field(default_factory=lambda: array("l"))
+    name: bytes | None = None  # as the first event of that kind has it
     last_tick: int = 0  # of the last sound event
     stop: int = 0  # behind its last byte
     has_end: bool = False  # whether it is the end-of-track event
@@ -161,6 +162,8 @@ def _meta_event(data: bytes, position: int, stop: int, events: TrackEvents, tick
     if kind == TEMPO and length >= 3:
         events.tempo_ticks.append(tick)
         events.tempo_microseconds.append(int.from_bytes(data[position : position + 3], "big"))
+    elif kind == TRACK_NAME and events.name is None:
+        events.name = bytes(data[position : position + length])
     return position + length, kind == END_OF_TRACK
 
 

@@ -112,7 +112,7 @@ def test_every_mistake_is_said_at_once(folder, capsys):
     [
         (["--bundle", "nowhere"], "nowhere is not a bundle: no bundle.json"),
         (["--seeds", "nowhere"], "--seeds 'nowhere' does not exist, want a seed list"),
-        (["--seeds", "bundle"], "--seeds 'bundle' cannot be read: Is a directory"),
+        (["--seeds", "bundle"], "bundle: there is no MIDI file in this folder, want some of .mid, .midi, .kar, .rmi"),
         (["--output", "seeds.jsonl"], "--output 'seeds.jsonl' is a file, want a folder"),
         (
             ["--output", "seeds.jsonl/a"],

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from generation_jobs import primers, seed_list
+from generation_jobs import inline_notes, primer_sources, primers
 from generation_jobs.inline_notes import InlineNotes
-from generation_jobs.seed_list import Seed
-from midi_codec import midi_file
+from generation_jobs.seed_record import Seed
+from midi_codec import midi_file, storage
 from midi_codec.notes import BEATS, Notes
 from tests.generation_jobs.fakes import make_bundle
 
@@ -25,7 +25,7 @@ def make_notes(num_notes: int, *, first_tick: int = 250, program: int = 0) -> No
 
 
 def inline(**columns: object) -> InlineNotes:
-    notes, problems = seed_list.inline_notes.parse(columns)
+    notes, problems = inline_notes.parse(columns)
     assert problems == []
     assert notes is not None
     return notes
@@ -159,8 +159,8 @@ def test_a_file_that_is_no_midi_is_a_problem(tmp_path):
 
 def test_a_file_that_many_seeds_use_is_read_once(folder, monkeypatch):
     reads = []
-    read = primers.storage.read_bytes
-    monkeypatch.setattr(primers.storage, "read_bytes", lambda path: (reads.append(path), read(path))[1])
+    read = storage.read_bytes
+    monkeypatch.setattr(storage, "read_bytes", lambda path: (reads.append(path), read(path))[1])
     seeds = [Seed(id=f"s{n}", midi="four.mid", from_note=n) for n in range(4)]
     loaded, problems = primers.load(seeds, folder=folder, table=TABLE)
     assert (problems, reads) == ([], [f"{folder}/four.mid"])
@@ -180,15 +180,8 @@ def test_the_digest_changes_with_any_note(folder):
     assert len(set(others)) == len(others)
 
 
-@pytest.mark.parametrize(
-    ("path", "want"), [("s.jsonl", ""), ("a/s.jsonl", "a"), ("/s.jsonl", "/"), ("gs://b/c/s.jsonl", "gs://b/c")]
-)
-def test_folder_of(path, want):
-    assert primers.folder_of(path) == want
-
-
 def test_midi_path():
-    assert primers.midi_path("a/b.mid", "") == "a/b.mid"
-    assert primers.midi_path("a/b.mid", "gs://bucket/x") == "gs://bucket/x/a/b.mid"
-    assert primers.midi_path("/a/b.mid", "x") == "/a/b.mid"
-    assert primers.midi_path("gs://bucket/b.mid", "x") == "gs://bucket/b.mid"
+    assert primer_sources.midi_path("a/b.mid", "") == "a/b.mid"
+    assert primer_sources.midi_path("a/b.mid", "gs://bucket/x") == "gs://bucket/x/a/b.mid"
+    assert primer_sources.midi_path("/a/b.mid", "x") == "/a/b.mid"
+    assert primer_sources.midi_path("gs://bucket/b.mid", "x") == "gs://bucket/b.mid"

@@ -3,8 +3,9 @@ import json
 import numpy as np
 import pytest
 
-from generation_jobs import seed_list
+from generation_jobs import inline_notes, seed_list
 from generation_jobs.inline_notes import InlineNotes
+from generation_jobs.requests import WANTED
 from midi_codec.notes import BEATS, MILLISECONDS, Notes
 
 NOTE = {"pitch": 60, "velocity": 80, "start_seconds": 0.5, "duration_seconds": 0.25}
@@ -119,8 +120,8 @@ def test_ids_that_are_right(seed_id):
 @pytest.mark.parametrize(
     ("record", "want"),
     [
-        ({"temprature": 1}, "unknown key 'temprature', want some of id, midi, from_note, num_notes, from_seconds, "
-         "to_seconds, notes, tempo, num_samples, temperature, top_k, top_p, max_notes, max_seconds"),
+        ({"temprature": 1}, "unknown key 'temprature', want some of id, midi, track, piece_id, from_note, num_notes, "
+         f"from_seconds, to_seconds, notes, tempo, num_samples, {', '.join(WANTED)}"),
         ({"temperature": True}, "temperature is True, want a number, 0 (greedy) or more"),
         ({"temperature": None}, "temperature is None, want a number, 0 (greedy) or more"),
         ({"temperature": 10**400}, f"temperature is {10**400}, want a number, 0 (greedy) or more"),
@@ -132,8 +133,15 @@ def test_ids_that_are_right(seed_id):
         ({"num_samples": 0}, "num_samples is 0, want a whole number, 1 to 1000000"),
         ({"midi": ""}, "midi is '', want the path of a MIDI file"),
         ({"midi": 3}, "midi is 3, want the path of a MIDI file"),
-        ({"midi": "a.mid", "notes": [NOTE]}, "there are both 'midi' and 'notes', want one primer"),
-        ({"num_notes": 3}, "'num_notes' chooses notes of a MIDI file, and there is no 'midi'"),
+        ({"midi": "a.mid", "notes": [NOTE]}, "there are 'midi' and 'notes', want one primer"),
+        ({"midi": "a", "notes": [NOTE], "piece_id": "b"},
+         "there are 'midi' and 'piece_id' and 'notes', want one primer"),
+        ({"piece_id": ""}, "piece_id is '', want that of a piece of the dataset"),
+        ({"midi": "a", "track": -1}, "track is -1, want the number of a track, from 0, or its name"),
+        ({"midi": "a", "track": 1.0}, "track is 1.0, want the number of a track, from 0, or its name"),
+        ({"midi": "a", "track": ""}, "track is '', want the number of a track, from 0, or its name"),
+        ({"piece_id": "a", "track": 1}, "'track' chooses a track of a MIDI file, and there is no 'midi'"),
+        ({"num_notes": 3}, "'num_notes' chooses notes of a file or a piece, and there is no 'midi' or 'piece_id'"),
         ({"midi": "a", "from_note": -1}, "from_note is -1, want a whole number, 0 or more"),
         ({"midi": "a", "num_notes": 0}, "num_notes is 0, want a whole number, 1 or more"),
         ({"midi": "a", "from_note": 1, "to_seconds": 2},
@@ -211,11 +219,6 @@ def test_an_empty_list_is_a_problem(data):
     assert seed_list.parse(data) == ([], [(0, "the list is empty, want at least one seed")])
 
 
-def test_place_names_file_and_line():
-    assert seed_list.place("a/s.jsonl", (3, "wrong")) == "a/s.jsonl:3: wrong"
-    assert seed_list.place("a/s.jsonl", (0, "wrong")) == "a/s.jsonl: wrong"
-
-
 @pytest.mark.parametrize("time_base", [MILLISECONDS, BEATS])
 def test_what_is_written_reads_back_with_every_tick_the_same(tmp_path, time_base):
     rng = np.random.default_rng(0)
@@ -239,7 +242,7 @@ def test_what_is_written_reads_back_with_every_tick_the_same(tmp_path, time_base
     read = seed_list.read(path)
     assert read.problems == []
     a, b, c = read.seeds
-    ticks = a.notes.to_ticks(time_base=time_base, tempo=None, program=0)
+    ticks = inline_notes.to_ticks([a.notes], tempos=[None], time_base=time_base, program=0)
     assert Notes.from_columns(**ticks, time_base=time_base) == notes
     assert (a.tempo, a.num_samples, a.overrides) == (75.0, 3, {"top_k": None})
     assert (b.midi, b.from_note, b.num_notes) == ("x.mid", 2, 5)

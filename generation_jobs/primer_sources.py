@@ -1,0 +1,137 @@
+"""Where the notes of primers come from: MIDI files, and pieces of a dataset; and which of their notes a seed takes.
+
+Every file is read once, whatever the number of seeds that use it, and so is the dataset. What is wrong with a seed
+is a sentence in the place of its notes.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from generation_jobs import dataset_pieces
+from generation_jobs.problem_report import Problem
+from generation_jobs.seed_record import Seed
+from midi_codec import midi_file, midi_tracks, storage
+from midi_codec.command import UserError
+from midi_codec.midi_file import MidiError
+from midi_codec.notes import COLUMN_DTYPES, Notes, seconds_per_tick
+from midi_codec.progress import progress
+
+READER_THREADS = 8  # reading waits for disks and buckets
+MANY_FILES = 1000  # from here on progress shows
+
+Columns = Mapping[str, np.ndarray]
+Part = tuple[Columns, float]  # sorted by start; tempo
+Found = tuple[int, "Part | str"]  # index of the seed; its notes, or what is wrong
+
+
+def midi_path(midi: str, folder: str) -> str:
+    """Where a seed's MIDI file is, for the path as it stands in the list."""
+    return midi if midi.startswith("/") or "://" in midi else storage.join(folder, midi)
+
+
+def from_files(seeds: Sequence[Seed], folder: str, time_base: str) -> Iterator[Found]:
+    """For each seed with a MIDI file, its notes or what is wrong."""
+    users: dict[str, list[int]] = {}
+    for index, seed in enumerate(seeds):
+        if seed.midi is not None:
+            users.setdefault(midi_path(seed.midi, folder), []).append(index)
+    if not users:
+        return
+
+    def read(path: str) -> list[Found]:
+        return _of_file(path, [(index, seeds[index]) for index in users[path]], time_base)
+
+    with concurrent.futures.ThreadPoolExecutor(READER_THREADS) as pool:
+        parts = pool.map(read, users)
+        if len(users) >= MANY_FILES:
+            parts = iter(progress(parts, total=len(users), unit="files", label="reading primers"))
+        for part in parts:
+            yield from part
+
+
+def _of_file(path: str, users: Sequence[tuple[int, Seed]], time_base: str) -> list[Found]:
+    try:
+        data = storage.read_bytes(path)
+    except FileNotFoundError:
+        return [(index, f"midi {path!r} does not exist") for index, _ in users]
+    except (OSError, UserError) as error:
+        why = getattr(error, "strerror", None) or error
+        return [(index, f"midi {path!r} cannot be read: {why}") for index, _ in users]
+    whole: dict[int | str | None, Notes | str] = {}
+    for track in {seed.track: None for _, seed in users}:
+        whole[track] = _parse(path, data, track, time_base)
+    return [(index, _cut(whole[seed.track], seed)) for index, seed in users]
+
+
+def _parse(path: str, data: bytes, track: int | str | None, time_base: str) -> Notes | str:
+    try:
+        if track is None:
+            return midi_file.parse(data, time_base=time_base)
+        return midi_tracks.parse(data, track, time_base=time_base)
+    except MidiError as error:
+        return f"midi {path!r} cannot be used: {error}"
+    except LookupError as error:
+        return f"midi {path!r}: {error.args[0]}"
+
+
+def _cut(notes: Notes | str, seed: Seed) -> Part | str:
+    if isinstance(notes, str):
+        return notes
+    rows = _rows(notes.start, notes.seconds_per_tick, seed, "file" if seed.track is None else "track")
+    if isinstance(rows, str):
+        return rows
+    return {name: getattr(notes, name)[rows] for name in COLUMN_DTYPES}, notes.tempo
+
+
+def from_dataset(seeds: Sequence[Seed], dataset: str | None, time_base: str) -> tuple[list[Found], list[Problem]]:
+    """For each seed with a `piece_id`, its notes or what is wrong; and what is wrong with all of them."""
+    users = [(index, seed) for index, seed in enumerate(seeds) if seed.piece_id is not None]
+    if not users:
+        return [], []
+    first = users[0][1].line
+    if dataset is None:
+        return [], [(first, f"piece_id names a piece of a dataset, want --seed-data; {len(users):,} lines have one")]
+    try:
+        pieces = dataset_pieces.load(dataset, {seed.piece_id for _, seed in users if seed.piece_id is not None})
+    except UserError as error:
+        return [], [(0, f"--seed-data: {problem}") for problem in error.problems]
+    if pieces.time_base != time_base:
+        text = f"--seed-data {dataset!r} is on a grid of {pieces.time_base}, the bundle on one of {time_base}"
+        return [], [(0, f"{text}; want a dataset like the one it was trained on")]
+    return [(index, _of_piece(pieces, seed)) for index, seed in users], []
+
+
+def _of_piece(pieces: dataset_pieces.Pieces, seed: Seed) -> Part | str:
+    row = pieces.rows.get(seed.piece_id or "")
+    if row is None:
+        return f"piece_id {seed.piece_id!r} is not in the dataset"
+    begin, stop, tempo = int(pieces.offsets[row]), int(pieces.offsets[row + 1]), float(pieces.tempos[row])
+    rows = _rows(pieces.columns["start"][begin:stop], seconds_per_tick(pieces.time_base, tempo), seed, "piece")
+    if isinstance(rows, str):
+        return rows
+    chosen = slice(begin + rows.start, begin + rows.stop)
+    return {name: column[chosen] for name, column in pieces.columns.items()}, tempo
+
+
+def _rows(start: np.ndarray, tick_seconds: float, seed: Seed, what: str) -> slice | str:
+    """Which notes the seed asks for, or why there are none. `start` ascends; `what` holds the notes."""
+    size = len(start)
+    if seed.from_seconds is None and seed.to_seconds is None:
+        if seed.from_note >= size:
+            return f"from_note is {seed.from_note}, but the {what} has {size} notes, counted from 0"
+        stop = size if seed.num_notes is None else seed.from_note + seed.num_notes
+        if stop > size:
+            return f"num_notes is {seed.num_notes}, but the {what} has {size} notes, from_note is {seed.from_note}"
+        return slice(seed.from_note, stop)
+    seconds = start * tick_seconds
+    low = 0.0 if seed.from_seconds is None else seed.from_seconds
+    high = np.inf if seed.to_seconds is None else seed.to_seconds
+    begin, stop = (int(place) for place in np.searchsorted(seconds, [low, high]))
+    if begin == stop:
+        span = f"{seconds[0]:.3f} to {seconds[-1]:.3f}"
+        return f"no note starts from {low:g} to {high:g} seconds; the {what} has notes from {span}"
+    return slice(begin, stop)

@@ -1,0 +1,112 @@
+"""One track of a MIDI file: an MTrk chunk, with every channel in it; numbered from 0 in the order of the file.
+
+A file of format 0 has one track. The notes keep their place in time: tempos of all tracks count. A track's name
+is the text of its first track name event (FF 03), spaces round it left out; tracks without one are named ''.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from midi_codec import midi_ticks, symusic_reader, track_reader
+from midi_codec.midi_file import DEFAULT_LIMITS
+from midi_codec.midi_header import Header, Limits, MidiError, read_header
+from midi_codec.midi_ticks import TickBatch
+from midi_codec.notes import Notes
+from midi_codec.track_events import META, TEMPO, TRACK_NAME, read_events
+
+MAX_SHOWN = 20  # tracks in a message
+_NAME_EVENT = bytes([META, TRACK_NAME])
+_TEMPO_EVENT = bytes([META, TEMPO])
+_LONGEST_LENGTH = 6  # bytes of the event before its text
+
+
+def parse(data: bytes, track: int | str, *, time_base: str, limits: Limits = DEFAULT_LIMITS) -> Notes:
+    """The notes of one track; times as `midi_file.parse` of the whole file gives them.
+
+    Args:
+      track: its number, or its name.
+
+    Raises:
+      LookupError: there is no such track, or several have the name, or it has no notes.
+      MidiError: a file we cannot use.
+    """
+    header = read_header(data, limits)
+    number = _find(data, header, track)
+    ticks = _with_all_tempos(_read(data, header, number, limits), data, header, number, limits)
+    batch, _, errors = midi_ticks.to_batch(ticks, time_base=time_base, limits=limits)
+    if not errors:
+        return batch.piece(0)
+    if errors[0].reason == "no_notes":
+        raise LookupError(f"track {track!r} has no notes; the file has {_describe(names(data, header))}")
+    raise errors[0]
+
+
+def names(data: bytes, header: Header) -> list[str]:
+    """The name of every track, '' for none."""
+    return [_name(data, *bounds) for bounds in header.tracks]
+
+
+def _find(data: bytes, header: Header, track: int | str) -> int:
+    if isinstance(track, int):
+        if track < len(header.tracks):
+            return track
+        found: list[int] = []
+    else:
+        found = [number for number, name in enumerate(names(data, header)) if name == track.strip()]
+        if len(found) == 1:
+            return found[0]
+    if found:
+        raise LookupError(f"track {track!r} names {len(found)} tracks, {', '.join(map(str, found))}; want a number")
+    raise LookupError(f"there is no track {track!r}; the file has {_describe(names(data, header))}")
+
+
+def _describe(tracks: list[str]) -> str:
+    shown = ", ".join(f"{number} {name!r}" if name else str(number) for number, name in enumerate(tracks[:MAX_SHOWN]))
+    more = f" and {len(tracks) - MAX_SHOWN} more" if len(tracks) > MAX_SHOWN else ""
+    return f"the track{'s' * (len(tracks) > 1)} {shown}{more}"
+
+
+def _name(data: bytes, begin: int, stop: int) -> str:
+    """Reads no further than the name: what looks like its event may be part of another one."""
+    position = data.find(_NAME_EVENT, begin, stop)
+    while position >= 0:
+        room = data[position + len(_NAME_EVENT)] if position + len(_NAME_EVENT) < stop else 0
+        room = room if room < 0x80 else stop  # a name of more than 127 bytes
+        events = read_events(data, begin, min(stop, position + _LONGEST_LENGTH + room))
+        if events.name is not None:
+            return _text(events.name)
+        position = data.find(_NAME_EVENT, position + 1, stop)
+    return ""
+
+
+def _text(name: bytes) -> str:
+    try:
+        text = name.decode()
+    except UnicodeDecodeError:
+        text = name.decode("latin-1")
+    return text.strip("\0 \t\r\n")
+
+
+def _read(data: bytes, header: Header, number: int, limits: Limits) -> TickBatch:
+    alone = dataclasses.replace(header, tracks=[header.tracks[number]])
+    reading = symusic_reader.read_many([data], [alone], limits)
+    if reading.errors:
+        raise reading.errors[0]
+    if len(reading.files):
+        return reading.ticks
+    try:
+        return TickBatch.of_one(track_reader.read(data, alone, limits), header.division)
+    except MidiError as error:
+        raise MidiError(error.reason, f"track {number}: {error}") from error
+
+
+def _with_all_tempos(ticks: TickBatch, data: bytes, header: Header, number: int, limits: Limits) -> TickBatch:
+    others = [bounds for index, bounds in enumerate(header.tracks) if index != number]
+    if all(data.find(_TEMPO_EVENT, *bounds) < 0 for bounds in others):
+        return ticks
+    when, microseconds = track_reader.read_tempos(data, header, limits)
+    offsets = np.array([0, len(when)], np.int64)
+    return dataclasses.replace(ticks, tempo_ticks=when, tempo_microseconds=microseconds, tempo_offsets=offsets)
