@@ -36,7 +36,7 @@ def sentences(path: str, problems: Sequence[Problem]) -> list[str]:
         kinds.setdefault(_VARYING.sub("…", problem[1][:MAX_CHARACTERS]), []).append(problem)
     found = [sentence for kind in list(kinds.values())[:MAX_KINDS] for sentence in _of_a_kind(path, kind)]
     lines = {line for line, _ in problems}
-    total = f"{path}: {len(problems):,} problems of {len(kinds):,} kinds in {len(lines):,} lines"
+    total = f"{path}: {len(problems):,} problems of {len(kinds):,} kind{'s' * (len(kinds) > 1)} in {len(lines):,} lines"
     if len(kinds) > MAX_KINDS:
         total += f"; of the first {MAX_KINDS} kinds some are shown"
     return [*found, total]

@@ -55,7 +55,7 @@ def _find(data: bytes, header: Header, track: int | str) -> int:
             return track
         found: list[int] = []
     else:
-        found = [number for number, name in enumerate(names(data, header)) if name == track.strip()]
+        found = [number for number, name in enumerate(names(data, header)) if name and name == track.strip()]
         if len(found) == 1:
             return found[0]
     if found:
