@@ -21,6 +21,7 @@ from generation_jobs.network import Network
 from generation_jobs.request_queue import DRAWN, END, OVER, RequestQueue
 from generation_jobs.requests import Request, Result
 from midi_codec import fields
+from midi_codec.note_batch import NoteBatch
 from trainer import sampling
 from trainer.bundle import Bundle
 
@@ -49,10 +50,7 @@ class Decoder:
         Raises:
           ValueError: a primer does not fit the model's fields or grid.
         """
-        for index, request in enumerate(requests):
-            problems = self._table.problems(request.primer) if request.primer is not None else []
-            if problems:
-                raise ValueError(f"request {index}: {'; '.join(problems)}")
+        self._check(requests)
         queue = RequestQueue(requests, self._table, size=self.num_slots * (1 + WAITING_PER_SLOT))
         slots = self._empty_slots()
         while True:
@@ -62,6 +60,18 @@ class Decoder:
             slots["request"] = tf.constant(queue.renumber(slots["request"].numpy()))
             slots, emitted = self._call(slots, queue.tensors())
             yield from queue.collect({name: value.numpy() for name, value in emitted.items()})
+
+    def _check(self, requests: Sequence[Request]) -> None:
+        """All primers at once, as `primers.load` did; one by one only to say which of them does not fit."""
+        given = [request.primer for request in requests if request.primer is not None]
+        time_base = self._table.time_base
+        is_on_grid = all(primer.time_base == time_base for primer in given)
+        if is_on_grid and not self._table.problems(NoteBatch.from_notes(given, time_base)):
+            return
+        for index, request in enumerate(requests):
+            problems = self._table.problems(request.primer) if request.primer is not None else []
+            if problems:
+                raise ValueError(f"request {index}: {'; '.join(problems)}")
 
     def _empty_slots(self) -> dict[str, Any]:
         size = self.num_slots

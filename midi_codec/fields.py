@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from midi_codec import notes as notes_lib
+from midi_codec.note_batch import NoteBatch
 
 END_PITCH = 128
 CATEGORY = "category"
@@ -157,8 +158,8 @@ class FieldTable:
             columns["program"] = np.full(len(raw), self.only_program)
         return notes_lib.Notes.from_columns(start=np.cumsum(step), tempo=tempo, time_base=self.time_base, **columns)
 
-    def problems(self, notes: notes_lib.Notes) -> list[str]:
-        """Why a model with this table cannot take these notes; empty when it can."""
+    def problems(self, notes: notes_lib.Notes | NoteBatch) -> list[str]:
+        """Why a model with this table cannot take these notes, of one piece or of many; empty when it can."""
         found = []
         if notes.time_base != self.time_base:
             found.append(f"the notes lie on a grid of {notes.time_base}, want {self.time_base}")
