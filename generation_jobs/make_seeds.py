@@ -3,7 +3,9 @@
     python -m generation_jobs.make_seeds --data dataset --num-seeds 64 --num-notes 16 --output seeds.jsonl
 
 Pieces are taken in the order of a hash of their `piece_id`: the same dataset gives the same list, and a longer list
-begins with the shorter one. The notes are written into the list, so that it needs neither the dataset nor its files.
+begins with the shorter one. The notes are written into the list, so that it needs neither the dataset nor its files;
+with --by-piece-id the list names the pieces instead, and is read together with `generate --seed-data`. An --output that
+ends in .csv is written as CSV.
 """
 
 from __future__ import annotations
@@ -11,17 +13,15 @@ from __future__ import annotations
 import argparse
 import hashlib
 import heapq
-import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 
 from generation_jobs import seed_list
 from generation_jobs.inline_notes import InlineNotes
-from generation_jobs.seed_list import Seed
+from generation_jobs.seed_folder import make_id
+from generation_jobs.seed_record import Seed
 from midi_codec import command, dataset_info, records
 from midi_codec.records import Piece
-
-_NOT_IN_IDS = re.compile(r"[^A-Za-z0-9_]+")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -38,7 +38,12 @@ def main(argv: Sequence[str]) -> int:
         problems += error.problems
     if problems or info is None:
         raise command.UserError(problems)
-    seeds = choose(_pieces(args.data, info, args.split), num_seeds=args.num_seeds, num_notes=args.num_notes)
+    seeds = choose(
+        _pieces(args.data, info, args.split),
+        num_seeds=args.num_seeds,
+        num_notes=args.num_notes,
+        by_piece_id=args.by_piece_id,
+    )
     if not seeds:
         raise command.UserError(
             f"the {args.split} split of {args.data!r} has no piece of {args.num_notes} notes or more"
@@ -53,7 +58,7 @@ def main(argv: Sequence[str]) -> int:
     return command.OK
 
 
-def choose(pieces: Iterable[Piece], *, num_seeds: int, num_notes: int) -> list[Seed]:
+def choose(pieces: Iterable[Piece], *, num_seeds: int, num_notes: int, by_piece_id: bool = False) -> list[Seed]:
     """The openings of the first pieces in the order of their hash; fewer where there are not so many long enough."""
     openings = (
         (_place(piece.piece_id), piece.piece_id, piece.source, piece.notes.take(slice(num_notes)))
@@ -61,8 +66,13 @@ def choose(pieces: Iterable[Piece], *, num_seeds: int, num_notes: int) -> list[S
         if len(piece.notes) >= num_notes
     )
     chosen = heapq.nsmallest(num_seeds, openings, key=lambda opening: opening[:2])
+    if by_piece_id:
+        return [
+            Seed(id=make_id(source, piece_id), piece_id=piece_id, num_notes=num_notes)
+            for _, piece_id, source, _ in chosen
+        ]
     return [
-        Seed(id=_make_id(piece_id, source), notes=InlineNotes.from_notes(notes), tempo=notes.tempo)
+        Seed(id=make_id(source, piece_id), notes=InlineNotes.from_notes(notes), tempo=notes.tempo)
         for _, piece_id, source, notes in chosen
     ]
 
@@ -76,6 +86,7 @@ def _parse_args(argv: Sequence[str]) -> argparse.Namespace:
     add(
         "--num-seeds", type=int, default=64, help="how many seeds, fewer where the split has fewer pieces (%(default)s)"
     )
+    add("--by-piece-id", action="store_true", help="name the pieces instead of writing their notes into the list")
     add("--num-notes", type=int, default=16, help="notes of each opening; shorter pieces are left out (%(default)s)")
     return parser.parse_args(argv)
 
@@ -90,13 +101,6 @@ def _pieces(data: str, info: dataset_info.DatasetInfo, split: str) -> Iterator[P
 
 def _place(piece_id: str) -> bytes:
     return hashlib.sha256(f"make_seeds {piece_id}".encode()).digest()
-
-
-def _make_id(piece_id: str, source: str) -> str:
-    """The file's name for people, the piece's hash for certainty."""
-    stem = source.rsplit("/", 1)[-1].rsplit(".", 1)[0]
-    name = _NOT_IN_IDS.sub("-", stem).strip("-")[:60]
-    return f"{name or 'piece'}-{piece_id[:10]}"
 
 
 if __name__ == "__main__":

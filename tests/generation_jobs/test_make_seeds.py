@@ -130,17 +130,18 @@ def test_no_dataset_is_status_2(tmp_path, capsys):
     assert len(capsys.readouterr().err.splitlines()) == 2
 
 
-@pytest.mark.parametrize(
-    ("source", "want"),
-    [
-        ("a/b/bwv10.7.mid", "bwv10-7-0123456789"),
-        ("-x-.mid", "x-0123456789"),
-        ("...mid", "piece-0123456789"),
-        ("é.mid", "piece-0123456789"),
-        ("x" * 300, "x" * 60 + "-0123456789"),
-    ],
-)
-def test_ids_are_safe_names(source, want):
-    seed_id = make_seeds._make_id("0123456789abcdef", source)
-    assert seed_id == want
-    assert seed_list.parse(f'{{"id": "{seed_id}"}}'.encode())[1] == []
+@pytest.mark.parametrize("name", ["seeds.jsonl", "seeds.csv"])
+def test_a_list_by_piece_id_gives_the_same_primers(dataset, name):
+    table = make_bundle().fields
+    flags = ["--num-seeds", "5", "--num-notes", "12"]
+    assert run(dataset, *flags) == 0
+    inline, _ = primers.load(read(dataset), folder="", table=table)
+    path = f"{dataset}/{name}"
+    assert run(dataset, *flags, "--by-piece-id", "--output", path) == 0
+    seeds = seed_list.read(path)
+    assert seeds.problems == []
+    assert [(seed.num_notes, seed.notes) for seed in seeds.seeds] == [(12, None)] * 5
+    named, problems = primers.load(seeds.seeds, folder="", table=table, dataset=f"{dataset}/data")
+    assert problems == []
+    assert [named[index] for index in range(5)] == [inline[index] for index in range(5)]
+    assert named.digest == inline.digest

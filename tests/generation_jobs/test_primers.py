@@ -185,3 +185,31 @@ def test_midi_path():
     assert primer_sources.midi_path("a/b.mid", "gs://bucket/x") == "gs://bucket/x/a/b.mid"
     assert primer_sources.midi_path("/a/b.mid", "x") == "/a/b.mid"
     assert primer_sources.midi_path("gs://bucket/b.mid", "x") == "gs://bucket/b.mid"
+
+
+def test_a_track_of_a_file(tmp_path):
+    header = b"MThd\0\0\0\x06\0\x01\0\x03\x01\xf4"  # 500 ticks a quarter note: 1 ms each
+    events = [b"", b"\0\xff\x03\x05Piano\0\x90\x3c\x50\x64\x3c\0\0\x3e\x50\x64\x3e\0", b"\x0a\x90\x40\x50\x64\x40\0"]
+    tracks = [b"MTrk" + (len(event) + 4).to_bytes(4, "big") + event + b"\0\xff\x2f\0" for event in events]
+    (tmp_path / "a.mid").write_bytes(header + b"".join(tracks))
+
+    def load(**keys: object) -> list[int] | list[str]:
+        found = load_one(Seed(id="a", midi="a.mid", **keys), str(tmp_path))
+        return found if isinstance(found, list) else found.pitch.tolist()
+
+    assert load() == [60, 64, 62]
+    assert load(track=1) == load(track="Piano") == [60, 62]
+    assert load(track=1, from_note=1) == [62]
+    assert load(track=2) == [64]
+    assert load(track=2, num_notes=2) == ["num_notes is 2, but the track has 1 notes, from_note is 0"]
+    there = "the file has the tracks 0, 1 'Piano', 2"
+    assert load(track=3) == [f"midi '{tmp_path}/a.mid': there is no track 3; {there}"]
+    assert load(track=0) == [f"midi '{tmp_path}/a.mid': track 0 has no notes; {there}"]
+
+
+def test_the_file_of_a_folder_is_named_where_it_does_not_fit(tmp_path):
+    (tmp_path / "drums.mid").write_bytes(midi_file.serialize(make_notes(2, program=128)))
+    _, problems = primers.load([Seed(id="a", midi="drums.mid")], folder=str(tmp_path), table=TABLE)
+    assert problems == [
+        (0, "the primer of 'drums.mid' does not fit the bundle: program 128 does not occur in the model's corpus")
+    ]
