@@ -15,7 +15,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from generation_jobs import box_model, job, primers, problem_report, seed_list
+from generation_jobs import box_model, dry_run, job, primers, problem_report, seed_list
 from generation_jobs.requests import Settings, is_whole, settings_problems
 from generation_jobs.stop_at_once import StopAtOnce
 from midi_codec import command, storage
@@ -34,6 +34,11 @@ def main(argv: Sequence[str]) -> int:
         bundle, this_job = _check(args)
         if args.bundle is None:
             print(f"without --bundle: {box_model.NAME}, {bundle.hash}, see {box_model.CARD}", flush=True)
+        if args.dry_run:
+            make_decoder = functools.partial(_make_decoder, bundle, args.num_slots)
+            trial = dry_run.measure(this_job, make_decoder, num_slots=args.num_slots)
+            print(*dry_run.describe(this_job, trial, num_slots=args.num_slots), sep="\n")
+            return command.OK
         summary = job.run(this_job, functools.partial(_make_decoder, bundle, args.num_slots), stop)
     there = summary.num_samples - summary.num_made
     print(f"{summary.num_samples:,} pieces in {args.output}: {summary.num_made:,} made, {there:,} were there")
@@ -63,6 +68,7 @@ def _parse_args(argv: Sequence[str]) -> argparse.Namespace:
         shown = "no limit" if default is None else default
         add(f"--{name.replace('_', '-')}", type=kind, default=default, help=f"{text} ({shown})")
     add("--num-slots", type=int, default=64, help="pieces decoded at once, a multiple of 16 (%(default)s)")
+    add("--dry-run", action="store_true", help="say how many pieces, how long and how large, and write nothing")
     command.add_task_flags(parser)
     return parser.parse_args(argv)
 

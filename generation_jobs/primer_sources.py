@@ -94,7 +94,9 @@ def from_dataset(seeds: Sequence[Seed], dataset: str | None, time_base: str) -> 
         return [], []
     first = users[0][1].line
     if dataset is None:
-        return [], [(first, f"piece_id names a piece of a dataset, want --seed-data; {len(users):,} lines have one")]
+        return [], [
+            (first, f"piece_id names a piece of a dataset, want --seed-data; seeds that have one: {len(users):,}")
+        ]
     try:
         pieces = dataset_pieces.load(dataset, {seed.piece_id for _, seed in users if seed.piece_id is not None})
     except UserError as error:

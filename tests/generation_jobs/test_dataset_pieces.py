@@ -76,7 +76,7 @@ def test_what_is_wrong_with_a_piece_is_said_with_its_line(dataset):
 def test_what_is_wrong_with_the_dataset_is_said_once(dataset):
     seeds = [Seed(id=f"s{line}", line=line, piece_id=PIECES[0].piece_id) for line in (2, 5)]
     assert load(dataset, *seeds, data=None)[1] == [
-        (2, "piece_id names a piece of a dataset, want --seed-data; 2 lines have one")
+        (2, "piece_id names a piece of a dataset, want --seed-data; seeds that have one: 2")
     ]
     none = f"{dataset}/none"
     assert load(dataset, *seeds, data="none")[1] == [

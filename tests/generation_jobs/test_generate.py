@@ -234,3 +234,34 @@ def test_no_id_leads_out_of_the_output(folder):
     assert run() == 0
     assert (folder / "music/midi/a..b/a..b-00000.mid").is_file()
     assert {path.name for path in folder.iterdir()} == {"bundle", "seeds.jsonl", "music"}
+
+
+def test_a_dry_run_says_what_it_takes_and_writes_nothing(folder, capsys):
+    assert run("--dry-run", "--max-notes", "10") == 0
+    first, second, third, fourth = capsys.readouterr().out.splitlines()
+    assert first == "dry run, nothing is written: 4 pieces of 2 seeds"
+    assert second.startswith("measured on 4 of them: ")
+    assert third.startswith("on this machine the job takes ")
+    assert fourth.startswith("all tasks together write about ")
+    assert not (folder / "music").exists()
+    assert run("--dry-run", "--max-notes", "0") == 2
+
+
+def test_a_list_of_pieces_needs_their_dataset(folder, capsys):
+    (folder / "seeds.csv").write_text("id,piece_id\na,0123\nb,\n")
+    assert run("--seeds", "seeds.csv") == 2
+    assert run("--seeds", "seeds.csv", "--seed-data", "bundle") == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "generate: seeds.csv:2: piece_id names a piece of a dataset, want --seed-data; seeds that have one: 1",
+        "generate: seeds.csv: --seed-data: bundle is not a complete dataset: no dataset_info.json",
+    ]
+
+
+def test_thousands_of_problems_stay_readable(folder, capsys):
+    (folder / "seeds.jsonl").write_text("".join(f'{{"id": "s{n}", "top_k": 0}}\n' for n in range(3000)))
+    assert run() == 2
+    assert capsys.readouterr().err.splitlines() == [
+        *(f"generate: seeds.jsonl:{n}: top_k is 0, want a whole number, 1 or more" for n in (1, 2, 3)),
+        "generate: seeds.jsonl: 2,997 more like this, lines 4 to 3000",
+        "generate: seeds.jsonl: 3,000 problems of 1 kind in 3,000 lines",
+    ]
