@@ -36,10 +36,12 @@ box-model: setup
 
 test: setup
 	@bash scripts/install_debian.sh
+	@bash scripts/install_kubectl.sh
 	$(PYTHON) -m pytest -m "not slow" -n 2 --dist loadfile
 
 test-all: setup
 	@bash scripts/install_debian.sh
+	@bash scripts/install_kubectl.sh
 	$(PYTHON) -m pytest -m slow
 
 lint: setup

@@ -1,0 +1,228 @@
+"""The manifests as kubectl renders them: schemas, CRDs, and what schemas miss."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+from typing import Any
+
+import kubernetes_validate
+import pytest
+from kubeflow_trainer_api import models
+
+from midi_codec import command
+from tests.k8s.rendered import OVERLAYS, command_of, job_specs, kubectl, of_kind, pods, render, settings
+
+VERSIONS = ("1.33", "1.35", "1.37")
+QUANTITY = re.compile(r"[1-9][0-9]*(m|[KMGT]i?)?")
+EVERY = pytest.mark.parametrize("overlay", OVERLAYS)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def there_is_kubectl() -> None:
+    kubectl()
+
+
+def test_every_way_to_launch_is_looked_at():
+    jobs = {"encode", "train", "train-workers", "tune", "generate"}
+    assert {(where, job) for _, where, job in (each.split("/") for each in OVERLAYS)} == {
+        *(("local", job) for job in jobs),
+        *((where, job) for where in ("gke", "gke-spot") for job in (*jobs, "train-jobset")),
+    }
+
+
+# ------------------------------------------------------------------------------------------------- schemas
+
+
+@EVERY
+@pytest.mark.parametrize("version", VERSIONS)
+def test_objects_fit_the_schemas_strictly(overlay, version):
+    for each in render(overlay):
+        if each["kind"] != "JobSet":
+            kubernetes_validate.validate(each, version, strict=True)
+
+
+def test_the_schemas_would_find_a_slip():
+    job = of_kind(render("overlays/gke/encode"), "Job")["encode"]
+    misspelt = {**job, "spec": {**job["spec"], "backoffLimitPerIndx": 6}}
+    with pytest.raises(kubernetes_validate.ValidationError, match="backoffLimitPerIndx"):
+        kubernetes_validate.validate(misspelt, VERSIONS[0], strict=True)
+
+
+def lost(given: Any, kept: Any, place: str = "") -> list[str]:
+    """Paths of `given` that are not in `kept`."""
+    if isinstance(given, dict):
+        inside = kept if isinstance(kept, dict) else {}
+        return [
+            path
+            for key, value in given.items()
+            for path in (lost(value, inside[key], f"{place}/{key}") if key in inside else [f"{place}/{key}"])
+        ]
+    if isinstance(given, list):
+        inside_list = kept if isinstance(kept, list) else []
+        return [
+            path
+            for index, value in enumerate(given)
+            for path in (
+                lost(value, inside_list[index], f"{place}/{index}")
+                if index < len(inside_list)
+                else [f"{place}/{index}"]
+            )
+        ]
+    return []
+
+
+@pytest.mark.parametrize("overlay", [each for each in OVERLAYS if each.endswith("jobset")])
+def test_a_jobset_survives_its_published_model(overlay):
+    (jobset,) = of_kind(render(overlay), "JobSet").values()
+    model = models.JobsetV1alpha2JobSet.from_dict(jobset)
+    assert lost(jobset, json.loads(json.dumps(model.to_dict(), default=str))) == []
+    misspelt = {**jobset, "spec": {**jobset["spec"], "netwrk": {}}}
+    assert lost(misspelt, models.JobsetV1alpha2JobSet.from_dict(misspelt).to_dict()) == ["/spec/netwrk"]
+
+
+# ---------------------------------------------------------------------------------------- what schemas miss
+
+
+@EVERY
+def test_pods_are_as_a_reviewer_wants_them(overlay):
+    for name, template in pods(render(overlay)):
+        spec = template["spec"]
+        assert spec["automountServiceAccountToken"] is False and spec["enableServiceLinks"] is False, name
+        assert spec["securityContext"]["runAsNonRoot"] is True and spec["securityContext"]["runAsUser"] > 0
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        (container,) = spec["containers"]
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+        assert container["resources"]["requests"] == container["resources"]["limits"]
+        for resource, amount in container["resources"]["limits"].items():
+            assert QUANTITY.fullmatch(str(amount)), f"{name}: {resource} is {amount}"
+        assert set(container["resources"]["limits"]) >= {"cpu", "memory", "ephemeral-storage"}
+        assert not container["image"].endswith(":latest") and ":" in container["image"]
+        assert "livenessProbe" in container
+        mounted = {mount["name"] for mount in container["volumeMounts"]}
+        claimed = {"data"} if name == "tune-postgres" else set()
+        assert mounted == {volume["name"] for volume in spec["volumes"]} | claimed
+
+
+@EVERY
+def test_names_that_refer_to_something_find_it(overlay):
+    objects = render(overlay)
+    assert {
+        each["metadata"].get("namespace") for each in objects if each["kind"] not in ("Namespace", "PriorityClass")
+    } == {"midi-lstm"}
+    configs, accounts = of_kind(objects, "ConfigMap"), of_kind(objects, "ServiceAccount")
+    for name, template in pods(objects):
+        spec = template["spec"]
+        assert spec["serviceAccountName"] in accounts
+        assert spec.get("priorityClassName", "midi-lstm-batch") in of_kind(objects, "PriorityClass")
+        (container,) = spec["containers"]
+        for source in container.get("envFrom", []):
+            assert source["configMapRef"]["name"] in configs, name
+        for volume in spec["volumes"]:
+            if "configMap" in volume:
+                assert volume["configMap"]["name"] in configs
+            if "persistentVolumeClaim" in volume:
+                assert volume["persistentVolumeClaim"]["claimName"] in of_kind(objects, "PersistentVolumeClaim")
+    for service in of_kind(objects, "Service").values():
+        selector = service["spec"]["selector"].items()
+        assert any(selector <= template["metadata"]["labels"].items() for _, template in pods(objects))
+
+
+@EVERY
+def test_jobs_end_as_the_contract_of_statuses_says(overlay):
+    for name, spec in job_specs(render(overlay)):
+        pod = spec["template"]["spec"]
+        assert pod["restartPolicy"] == "Never"
+        (container,) = pod["containers"]
+        rules = spec["podFailurePolicy"]["rules"]
+        by_status = {
+            status: rule["action"] for rule in rules for status in rule.get("onExitCodes", {}).get("values", [])
+        }
+        (disruption,) = [rule["action"] for rule in rules if "onPodConditions" in rule]
+        together = name == "train-worker"  # of a JobSet: it restarts them all
+        assert by_status == {command.USER_ERROR: "FailJob", command.INTERRUPTED: "FailJob" if together else "Ignore"}
+        assert disruption == ("FailJob" if together else "Ignore")
+        assert {rule["onExitCodes"]["containerName"] for rule in rules if "onExitCodes" in rule} == {container["name"]}
+        indexed = spec.get("completionMode") == "Indexed"
+        assert ("backoffLimitPerIndex" in spec) == (indexed and not together)
+        assert pod["terminationGracePeriodSeconds"] == (15 if "spot" in overlay else 25)  # a command is gone in ten
+
+
+def parse(arguments: list[str]) -> Any:
+    """By the parser of the command itself; a wrong flag ends it."""
+    module = importlib.import_module(arguments[0])
+    make = getattr(module, "make_parser", None)
+    return make().parse_args(arguments[1:]) if make else module._parse_args(arguments[1:])
+
+
+@EVERY
+def test_every_argument_is_one_of_the_commands(overlay):
+    objects = render(overlay)
+    values = settings(objects)
+    for name, spec in job_specs(objects):
+        (container,) = spec["template"]["spec"]["containers"]
+        arguments = command_of(container, values)
+        assert not [argument for argument in arguments if "$(" in argument], name
+        args = parse(arguments)
+        shares = getattr(args, "num_tasks", None) or getattr(args, "num_workers", None)
+        if spec.get("completionMode") == "Indexed" and not name.startswith("tune"):
+            assert shares == spec["completions"] == spec["parallelism"]
+        else:
+            assert shares in (None, 1)
+
+
+@EVERY
+def test_workers_are_called_as_their_pods_are(overlay):
+    objects = render(overlay)
+    for name, spec in job_specs(objects):
+        (container,) = spec["template"]["spec"]["containers"]
+        pattern = [each.partition("=")[2] for each in container["args"] if each.startswith("--worker-host-pattern")]
+        if name == "train-workers":  # pods of an Indexed Job: <job>-<index>, in the domain of the Service
+            (service,) = of_kind(objects, "Service").values()
+            assert service["spec"]["clusterIP"] == "None" and service["spec"]["publishNotReadyAddresses"] is True
+            domain = spec["template"]["spec"]["subdomain"]
+            assert domain == service["metadata"]["name"]
+            assert pattern == [f"{name}-{{index}}.{domain}:{service['spec']['ports'][0]['port']}"]
+        elif name == "train-worker":  # <jobset>-<replicated job>-<its index>-<index>, in the domain of the JobSet
+            assert pattern == ["train-worker-0-{index}.train:2222"]
+        else:
+            assert pattern == []
+
+
+def test_what_a_jobset_does_after_a_failure():
+    (jobset,) = of_kind(render("overlays/gke/train-jobset"), "JobSet").values()
+    actions = {rule["name"]: rule for rule in jobset["spec"]["failurePolicy"]["rules"]}
+    assert list(actions) == ["mistake", "disruption"]  # the first that fits counts
+    pattern = actions["mistake"]["onJobFailureMessagePatterns"][0]
+    message = (
+        "Container train for pod midi-lstm/train-worker-0-0-x failed with exit code {} matching FailJob rule at index 0"
+    )
+    assert re.search(pattern, message.format(2)) and not re.search(pattern, message.format(75))
+    assert actions["mistake"]["action"] == "FailJobSet"
+    assert actions["disruption"]["action"] == "RestartJobSetAndIgnoreMaxRestarts"
+
+
+@pytest.mark.parametrize("where", ["gke", "gke-spot"])
+def test_gpus_are_asked_for_where_something_trains(where):
+    for overlay in (each for each in OVERLAYS if each.startswith(f"overlays/{where}/")):
+        for name, template in pods(render(overlay)):
+            (container,) = template["spec"]["containers"]
+            trains = name in ("train", "train-workers", "tune")
+            assert ("nvidia.com/gpu" in container["resources"]["limits"]) == trains, name
+            assert ("cloud.google.com/gke-accelerator" in template["spec"].get("nodeSelector", {})) == trains
+            is_job = name != "tune-postgres"
+            assert ("affinity" in template["spec"]) == (where == "gke-spot" and is_job)
+            assert ("/dev/shm" in [mount["mountPath"] for mount in container["volumeMounts"]]) == (
+                trains or name == "tune-create"
+            )
+
+
+@EVERY
+def test_no_key_is_in_a_manifest(overlay):
+    text = json.dumps(render(overlay)).lower()
+    assert not re.search(r'"kind": "secret"|private_key|aws_secret|"value": "[^"]*password', text)
