@@ -1,0 +1,271 @@
+"""A cluster of processes: runs the pods of rendered Jobs on this machine, by the Job controller's rules.
+
+A pod is its container's own command, arguments and environment, and nothing else of ours. What differs from a
+cluster: the image is this Python; mounted paths lie below a folder; pods that meet by a Service's name meet on
+loopback; nothing is limited.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.machine import ROOT
+from tests.k8s.rendered import Object, expand, job_specs, of_kind
+
+POLL_SECONDS = 0.05
+WORKER_HOST = re.compile(r"[a-z0-9-]+-\{index\}\.[a-z0-9-]+:[0-9]+")
+
+
+@dataclasses.dataclass(eq=False)
+class Pod:
+    """A started pod.
+
+    Attributes:
+      job: name of its Job.
+      index: completion index; None where the Job has none.
+      is_disrupted: the condition DisruptionTarget, as a drain, a preemption or a lost node leave it.
+    """
+
+    job: str
+    index: int | None
+    process: subprocess.Popen
+    log: Path
+    grace: float
+    is_disrupted: bool = False
+    killed_at: float | None = None
+
+    def disrupt(self) -> None:
+        """A drain: SIGTERM, and SIGKILL when the grace period is over."""
+        self.is_disrupted = True
+        self.process.send_signal(signal.SIGTERM)
+        self.killed_at = time.monotonic() + self.grace
+
+    def lose(self) -> None:
+        """The node is gone at once."""
+        self.is_disrupted = True
+        self.process.kill()
+
+
+@dataclasses.dataclass(eq=False)
+class Job:
+    """A Job's spec and what became of it so far; `failure` is (reason, message) as in its condition Failed."""
+
+    name: str
+    spec: Object
+    running: list[Pod] = dataclasses.field(default_factory=list)
+    done: set[int] = dataclasses.field(default_factory=set)
+    failures: collections.Counter = dataclasses.field(default_factory=collections.Counter)
+    failure: tuple[str, str] | None = None
+
+    @property
+    def is_indexed(self) -> bool:
+        return self.spec.get("completionMode") == "Indexed"
+
+    @property
+    def is_over(self) -> bool:
+        return not self.running and (self.failure is not None or len(self.done) == self.spec["completions"])
+
+    def waiting(self) -> list[int]:
+        """Indexes that have no pod and want one, as many as may run."""
+        taken = self.done | {pod.index or 0 for pod in self.running}
+        free = [index for index in range(self.spec["completions"]) if index not in taken]
+        return free[: self.spec["parallelism"] - len(self.running)] if self.failure is None else []
+
+    def ended(self, pod: Pod, status: int) -> None:
+        """What the controller does about a pod that is gone."""
+        self.running.remove(pod)
+        index = pod.index or 0
+        if status == 0:
+            self.done.add(index)
+            return
+        action, message = self._policy(pod, status)
+        if action == "FailJob":
+            self.failure = ("PodFailurePolicy", message)
+        if action is not None or self.failure is not None:
+            return
+        self.failures[index] += 1
+        if "backoffLimitPerIndex" in self.spec:
+            failed = [each for each, count in self.failures.items() if count > self.spec["backoffLimitPerIndex"]]
+            if len(failed) > self.spec["maxFailedIndexes"]:
+                self.failure = ("MaxFailedIndexesExceeded", f"indexes {failed} failed")
+        elif self.failures.total() > self.spec["backoffLimit"]:
+            self.failure = ("BackoffLimitExceeded", "Job has reached the specified backoff limit")
+
+    def _policy(self, pod: Pod, status: int) -> tuple[str | None, str]:
+        """The action of the first rule that fits, and the controller's message."""
+        for number, rule in enumerate(self.spec.get("podFailurePolicy", {}).get("rules", [])):
+            codes = rule.get("onExitCodes")
+            where = f"matching {rule['action']} rule at index {number}"
+            if codes is not None and status in codes["values"]:
+                return rule["action"], f"Container {codes['containerName']} failed with exit code {status} {where}"
+            if pod.is_disrupted and codes is None:
+                return rule["action"], f"Pod has condition DisruptionTarget {where}"
+        return None, ""
+
+
+class Cluster:
+    """Runs the Jobs of rendered objects until all are over.
+
+    Args:
+      folder: for volumes, pods' own files and logs.
+      objects: as `rendered.render` gives them.
+      environment: what the images would have beside; for tests' servers.
+    """
+
+    def __init__(self, folder: Path, objects: list[Object], **environment: str):
+        self.folder, self.objects, self.environment = folder, objects, environment
+        self.jobs = [Job(name, spec) for name, spec in job_specs(objects)]
+        self.pods: list[Pod] = []  # all there were
+        self._ports = _free_ports()
+
+    def __enter__(self) -> Cluster:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for pod in self.pods:
+            if pod.process.poll() is None:
+                pod.process.kill()
+                pod.process.wait()
+
+    def volume(self, claim: str) -> Path:
+        path = self.folder / "volumes" / claim
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def run(self, *, seconds: float, meanwhile: Callable[[Cluster], None] = lambda _: None) -> dict[str, Any]:
+        """By Job, None where it is complete, else (reason, message).
+
+        Args:
+          seconds: how long it may take.
+          meanwhile: called again and again while pods run.
+        """
+        until = time.monotonic() + seconds
+        while not all(job.is_over for job in self.jobs):
+            assert time.monotonic() < until, f"not over after {seconds} s: {self.tails()}"
+            for job in self.jobs:
+                self._look_after(job)
+            self._restart_jobsets()
+            meanwhile(self)
+            time.sleep(POLL_SECONDS)
+        return {job.name: job.failure for job in self.jobs}
+
+    def tails(self) -> str:
+        return "\n".join(f"{pod.job} {pod.index}: {pod.log.read_text()[-600:]}" for pod in self.pods[-4:])
+
+    def running(self, job: str) -> list[Pod]:
+        return [pod for pod in self.pods if pod.job == job and pod.process.poll() is None]
+
+    def _look_after(self, job: Job) -> None:
+        for pod in list(job.running):
+            status = pod.process.poll()
+            if status is not None:
+                job.ended(pod, 128 - status if status < 0 else status)
+            elif pod.killed_at is not None and time.monotonic() > pod.killed_at:
+                pod.process.kill()
+        if job.failure is not None:
+            for pod in job.running:
+                if pod.killed_at is None:
+                    pod.process.send_signal(signal.SIGTERM)
+                    pod.killed_at = time.monotonic() + pod.grace
+        for index in job.waiting():
+            job.running.append(self._start(job, index if job.is_indexed else None))
+
+    def _restart_jobsets(self) -> None:
+        """After a Job's failure, what the failure policy of its JobSet says; its first rule that fits counts."""
+        for name, jobset in of_kind(self.objects, "JobSet").items():
+            members = [job for job in self.jobs if job.name.startswith(f"{name}-")]
+            failed = next((job for job in members if job.failure), None)
+            if failed is None or failed.failure is None or any(job.running for job in members):
+                continue
+            reason, message = failed.failure
+            actions = [
+                rule["action"]
+                for rule in jobset["spec"]["failurePolicy"]["rules"]
+                if reason in rule.get("onJobFailureReasons", [reason])
+                and any(re.search(pattern, message) for pattern in rule.get("onJobFailureMessagePatterns", [""]))
+            ]
+            if actions[:1] == ["RestartJobSetAndIgnoreMaxRestarts"]:
+                for job in members:
+                    job.done, job.failure = set(), None
+                    job.failures.clear()
+
+    def _start(self, job: Job, index: int | None) -> Pod:
+        spec = job.spec["template"]["spec"]
+        (container,) = spec["containers"]
+        own = self.folder / "pods" / f"{job.name}-{index}-{len(self.pods)}"
+        own.mkdir(parents=True)
+        mounts = self._mounts(spec, container, own)
+        values: dict[str, str] = {}
+        for source in container.get("envFrom", []):
+            values |= of_kind(self.objects, "ConfigMap")[source["configMapRef"]["name"]]["data"]
+        values |= {each["name"]: each["value"] for each in container["env"] if "value" in each}
+        arguments = [_mapped(expand(each, values), mounts) for each in container["args"]]
+        arguments = [WORKER_HOST.sub(f"127.0.0.1:{self._ports}{{index}}", each) for each in arguments]
+        environment = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(ROOT),
+            "HOME": str(own),
+            "TMPDIR": str(own),
+            **{name: _mapped(value, mounts) for name, value in values.items()},
+            **self.environment,
+        }
+        if index is not None:
+            environment["JOB_COMPLETION_INDEX"] = str(index)
+        log = own / "log"
+        with open(log, "wb") as file:
+            process = subprocess.Popen(
+                [sys.executable, "-m", *arguments], env=environment, cwd=own, stdout=file, stderr=subprocess.STDOUT
+            )
+        pod = Pod(job.name, index, process, log, float(spec["terminationGracePeriodSeconds"]))
+        self.pods.append(pod)
+        return pod
+
+    def _mounts(self, spec: Object, container: Object, own: Path) -> dict[str, str]:
+        """By path in the container, the folder here."""
+        volumes = {volume["name"]: volume for volume in spec["volumes"]}
+        found = {}
+        for mount in container["volumeMounts"]:
+            volume = volumes[mount["name"]]
+            path = own / mount["name"]
+            if "persistentVolumeClaim" in volume:
+                path = self.volume(volume["persistentVolumeClaim"]["claimName"])
+            path.mkdir(exist_ok=True)
+            if "configMap" in volume:
+                data = of_kind(self.objects, "ConfigMap")[volume["configMap"]["name"]]["data"]
+                for name, text in data.items():
+                    (path / name).write_text(text)
+            found[mount["mountPath"]] = str(path)
+        return found
+
+
+def _mapped(text: str, mounts: dict[str, str]) -> str:
+    """A value, or a flag with one, whose path lies below a mounted one."""
+    flag, equals, value = text.rpartition("=")
+    for mounted, here in mounts.items():
+        if value == mounted or value.startswith(f"{mounted}/"):
+            return f"{flag}{equals}{here}{value.removeprefix(mounted)}"
+    return text
+
+
+def _free_ports() -> str:
+    """The first digits of ten ports of which the first four are free."""
+    for first in range(2300, 3200):
+        try:
+            for last in range(4):
+                with socket.socket() as each:
+                    each.bind(("127.0.0.1", 10 * first + last))
+        except OSError:
+            continue
+        return str(first)
+    raise AssertionError("no free ports")

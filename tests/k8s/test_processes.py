@@ -1,0 +1,153 @@
+"""The rendered Jobs, run: what they make is what one process makes that nobody disturbs."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from benchmarks.machine import ROOT
+from midi_codec import command
+from tests.beam_pipelines.corpora import make_midi, write_files
+from tests.beam_pipelines.test_encode_corpus import encode, files_of
+from tests.k8s.processes import Cluster, Job, Pod
+from tests.k8s.rendered import Object, kubectl, render
+from tests.trainer.tiny import make_many, write_dataset
+from trainer import bundle, training
+from trainer.config import TrainConfig
+
+NUM_FILES = 170
+
+
+@pytest.fixture(scope="module", autouse=True)
+def there_is_kubectl() -> None:
+    kubectl()
+
+
+def overlay(folder: Path, job: str, *, pods: int | None = None, files: dict[str, str] | None = None) -> list[Object]:
+    """An overlay of a user's own over `overlays/local/JOB`: so many pods, and other settings."""
+    folder.mkdir()
+    base = yaml.safe_load((ROOT / "k8s" / "overlays" / "local" / job / "kustomization.yaml").read_text())
+    own: Object = {"resources": [os.path.relpath(ROOT / "k8s" / "overlays" / "local" / job, folder)]}
+    if pods is not None:
+        patch = [{"op": "replace", "path": f"/spec/{name}", "value": pods} for name in ("completions", "parallelism")]
+        own["patches"] = [{"target": {"kind": "Job", "name": job}, "patch": json.dumps(patch)}]
+        own["replacements"] = base["replacements"]
+    own["configMapGenerator"] = []
+    for name, text in (files or {}).items():
+        config, _, file = name.partition("/")
+        (folder / file).write_text(text)
+        own["configMapGenerator"].append(
+            {"name": config, "behavior": "replace", "files": [file], "namespace": "midi-lstm"}
+        )
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(own))
+    return render(str(folder))
+
+
+def fake_job(**spec) -> Job:
+    rules = [
+        {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+        {"action": "FailJob", "onExitCodes": {"containerName": "c", "operator": "In", "values": [2]}},
+    ]
+    return Job("j", {"completions": 2, "parallelism": 2, "podFailurePolicy": {"rules": rules}, **spec})
+
+
+def end(job: Job, index: int, status: int, *, disrupted: bool = False) -> None:
+    pod = Pod("j", index, None, Path(), 1.0, is_disrupted=disrupted)
+    job.running.append(pod)
+    job.ended(pod, status)
+
+
+def test_the_controllers_rules():
+    job = fake_job(completionMode="Indexed", backoffLimitPerIndex=1, maxFailedIndexes=0)
+    for _ in range(5):
+        end(job, 0, 143, disrupted=True)
+    end(job, 0, 1)
+    assert (job.failures[0], job.failure, job.waiting()) == (1, None, [0, 1])
+    end(job, 1, 0)
+    assert job.waiting() == [0]
+    end(job, 0, 1)
+    assert job.failure == ("MaxFailedIndexesExceeded", "indexes [0] failed") and job.is_over
+
+    job = fake_job(backoffLimit=6)
+    end(job, 0, 2)
+    assert job.failure == ("PodFailurePolicy", "Container c failed with exit code 2 matching FailJob rule at index 1")
+    assert job.waiting() == [] and job.is_over
+
+
+@pytest.mark.slow
+def test_encode_by_three_tasks_of_which_one_is_lost_and_a_last_step(tmp_path):
+    with Cluster(tmp_path, overlay(tmp_path / "own", "encode", pods=3)) as cluster:
+        music = cluster.volume("music")
+        corpus = {f"{number:03d}.mid": make_midi(number) for number in range(NUM_FILES)}
+        write_files(music / "midi", corpus)
+        lost: list[Pod] = []
+
+        def lose_one(cluster: Cluster) -> None:
+            if not lost and cluster.running("encode"):
+                lost.append(cluster.running("encode")[-1])
+                lost[0].lose()
+
+        assert cluster.run(seconds=240, meanwhile=lose_one) == {"encode": None, "encode-finish": None}
+        assert len(cluster.pods) == 5 and lost  # three tasks, one of them twice, and the last step
+        alone = tmp_path / "alone"
+        encode("--input", str(music / "midi"), "--output", str(alone))
+        assert files_of(music / "dataset") == files_of(alone)
+        said = [json.loads(line) for pod in cluster.pods for line in pod.log.read_text().splitlines()]
+        assert {record["command"] for record in said} == {"python -m beam_pipelines.encode_corpus"}
+        assert {record.get("task") for record in said} == {0, 1, 2, None}
+
+
+@pytest.mark.slow
+def test_a_mistake_fails_the_job_at_once(tmp_path):
+    with Cluster(tmp_path, overlay(tmp_path / "own", "encode", pods=3)) as cluster:
+        failures = cluster.run(seconds=120)  # there is no corpus
+        assert {reason for reason, _ in failures.values()} == {"PodFailurePolicy"}
+        assert len(cluster.pods) <= 4 + 1
+
+
+TRAINING = {
+    "units": 16,
+    "layers": 1,
+    "head_units": 16,
+    "batch_size": 4,
+    "window": 16,
+    "epochs": 40,
+    "dropout": 0.2,
+    "samples": 0,
+    "patience": None,
+}
+
+
+def weights_of(folder: Path) -> dict[str, np.ndarray]:
+    return bundle.load(str(folder / "bundle")).weights
+
+
+@pytest.mark.slow
+def test_two_workers_of_which_one_is_drained_learn_what_one_alone_learns(tmp_path):
+    objects = overlay(tmp_path / "own", "train-workers", files={"train-config/train.yaml": yaml.safe_dump(TRAINING)})
+    splits = {"train": make_many([20, 9, 30, 14, 25]), "validation": make_many([12, 20])}
+    with Cluster(tmp_path, objects) as cluster:
+        music = cluster.volume("music")
+        write_dataset(str(music / "dataset"), splits)
+        drained: list[Pod] = []
+
+        def drain_one(cluster: Cluster) -> None:
+            metrics = music / "run" / "metrics.jsonl"
+            if not drained and metrics.exists() and len(metrics.read_text().splitlines()) > 3:
+                drained.append(cluster.running("train-workers")[-1])
+                drained[0].disrupt()
+
+        assert cluster.run(seconds=400, meanwhile=drain_one) == {"train-workers": None}
+        assert drained and len(cluster.pods) == 4  # both start again
+        alone = tmp_path / "alone"
+        with command.StopSignal() as stop:
+            training.train(TrainConfig(**TRAINING), data=str(music / "dataset"), folder=str(alone), stop=stop)
+        ours, theirs = weights_of(music / "run"), weights_of(alone)
+        assert set(ours) == set(theirs)
+        for name, array in theirs.items():
+            np.testing.assert_allclose(ours[name], array, rtol=1e-3, atol=1e-4, err_msg=name)
