@@ -8,6 +8,11 @@ signal is heard; between notes nothing goes back to Python.
 A sample's notes depend on its request alone: its random words come from its own key, counted by the note's place in
 the piece, and every row of a batch computes alike wherever it stands. With another number of slots, or on another
 machine, sums may round differently, and a draw at a boundary may fall to the other side.
+
+Requests with constraints (`Request.controls`) are decoded after those without, by a compiled call of their own: what
+nobody asked for costs nothing, and which of the two calls makes a piece hangs on its own request alone.
+
+Several bundles are an ensemble: each keeps its state, and their probabilities are averaged field by field.
 """
 
 from __future__ import annotations
@@ -17,12 +22,14 @@ from typing import Any
 
 import tensorflow as tf
 
+from generation_jobs.controls import MAX_POLYPHONY, misfits
+from generation_jobs.ensemble import Ensemble
 from generation_jobs.network import Network
 from generation_jobs.request_queue import DRAWN, END, OVER, RequestQueue
 from generation_jobs.requests import Request, Result
 from midi_codec import fields
 from midi_codec.note_batch import NoteBatch
-from trainer import sampling
+from trainer import constraints, sampling
 from trainer.bundle import Bundle
 
 STEPS_PER_CALL = 32
@@ -30,18 +37,20 @@ WAITING_PER_SLOT = 2  # requests a call can take up, beside those in its slots
 
 
 class Decoder:
-    """Generates pieces with one bundle.
+    """Generates pieces with one bundle, or with several together.
 
     Args:
-      bundle: the model.
+      bundle: the model, or the models of an ensemble, whose field tables are equal (`bundles.load`).
       num_slots: pieces decoded at once; a multiple of 16.
     """
 
-    def __init__(self, bundle: Bundle, *, num_slots: int = 64):
+    def __init__(self, bundle: Bundle | Sequence[Bundle], *, num_slots: int = 64):
         if num_slots < 1 or num_slots % fields.WIDTH_MULTIPLE:
             raise ValueError(f"num_slots is {num_slots}, want a multiple of {fields.WIDTH_MULTIPLE} above 0")
-        self.bundle, self.num_slots = bundle, num_slots
-        self._table, self._network = bundle.fields, Network(bundle)
+        bundles = [bundle] if isinstance(bundle, Bundle) else list(bundle)
+        self.bundle, self.num_slots = bundles[0], num_slots
+        self._table = self.bundle.fields
+        self._network = Network(self.bundle) if len(bundles) == 1 else Ensemble(bundles)
         self._call = tf.function(self._decode, jit_compile=True)
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Result]]:
@@ -51,8 +60,15 @@ class Decoder:
           ValueError: a primer does not fit the model's fields or grid.
         """
         self._check(requests)
-        queue = RequestQueue(requests, self._table, size=self.num_slots * (1 + WAITING_PER_SLOT))
-        slots = self._empty_slots()
+        for has_controls in (False, True):
+            chosen = [index for index, one in enumerate(requests) if one.controls.is_free != has_controls]
+            for index, result in self._generate([requests[index] for index in chosen], has_controls):
+                yield chosen[index], result
+
+    def _generate(self, requests: Sequence[Request], has_controls: bool) -> Iterator[tuple[int, Result]]:
+        size = self.num_slots * (1 + WAITING_PER_SLOT)
+        queue = RequestQueue(requests, self._table, size=size, has_controls=has_controls)
+        slots = self._empty_slots(has_controls)
         while True:
             queue.refresh()
             if queue.is_empty:
@@ -66,16 +82,20 @@ class Decoder:
         given = [request.primer for request in requests if request.primer is not None]
         time_base = self._table.time_base
         is_on_grid = all(primer.time_base == time_base for primer in given)
-        if is_on_grid and not self._table.problems(NoteBatch.from_notes(given, time_base)):
+        is_free = all(request.controls.is_free for request in requests)
+        if is_free and is_on_grid and not self._table.problems(NoteBatch.from_notes(given, time_base)):
             return
         for index, request in enumerate(requests):
             problems = self._table.problems(request.primer) if request.primer is not None else []
+            if not problems and not request.controls.is_free:
+                problems = list(misfits(request.controls, self._table, request.primer))
             if problems:
                 raise ValueError(f"request {index}: {'; '.join(problems)}")
 
-    def _empty_slots(self) -> dict[str, Any]:
+    def _empty_slots(self, has_controls: bool) -> dict[str, Any]:
         size = self.num_slots
         return {
+            **({"drawn": constraints.nothing_drawn(size, MAX_POLYPHONY)} if has_controls else {}),
             "request": tf.fill([size], -1),
             "place": tf.zeros([size], tf.int32),
             "ticks": tf.zeros([size], tf.int32),
@@ -125,6 +145,9 @@ class Decoder:
             "previous": begun(self._table.start_bins, slots["previous"]),
             "state": tf.nest.map_structure(begun, self._network.zero_state(self.num_slots), slots["state"]),
         }
+        if "drawn" in slots:
+            nothing = constraints.nothing_drawn(self.num_slots, MAX_POLYPHONY)
+            refilled["drawn"] = tf.nest.map_structure(begun, nothing, slots["drawn"])
         return refilled, waiting + tf.reduce_sum(tf.cast(starts, tf.int32))
 
     def _step(self, slots, queue):
@@ -136,11 +159,15 @@ class Decoder:
         is_given = place < of["primer_length"]
         given = tf.gather_nd(queue["primer"], tf.stack([request, tf.minimum(place, queue["primer"].shape[1] - 1)], 1))
         uniforms = sampling.note_uniforms(of["key"], place, len(self._table))
-        settings = sampling.RowSettings(of["temperature"], of["top_k"], of["top_p"])
+        names = ("temperature", "top_k", "top_p", "min_p")
+        columns = zip(*(tf.unstack(of[name], axis=1) for name in names), strict=True)
+        settings = [sampling.RowSettings(*column) for column in columns]
+        keep_to = self._constraints(slots, of)
         network, step = self._network, self._table.names.index("step")
         parts, state = network.trunk(slots["previous"], slots["state"])
-        end_logit = parts[:, network.end_column]
-        is_end = sampling.draw_end(end_logit, uniforms[:, 0], settings) & ~is_given
+        end_logit = network.end_logit(parts)
+        of_pitch = settings[self._table.names.index("pitch")]  # END is a value of pitch
+        is_end = sampling.draw_end(end_logit, uniforms[:, 0], of_pitch) & ~is_given
         sights: list[Any] = [None]
 
         def head(index, bins, values):
@@ -157,6 +184,7 @@ class Decoder:
             is_first=place == 0,
             deviations=self.bundle.deviations,
             given=(is_given, given),
+            keep_to=keep_to,
         )
         ticks = slots["ticks"] + tf.where(place > 0, note.values[:, step], 0)
         is_late = (ticks > of["max_ticks"]) & ~is_given & ~is_end
@@ -181,4 +209,13 @@ class Decoder:
             "previous": note.bins,
             "state": network.remember(state, note.values, sights[0]),
         }
+        if keep_to is not None:
+            after["drawn"] = keep_to.after(note.values, note.bins, is_given, place == 0)
         return after, emitted
+
+    def _constraints(self, slots, of) -> constraints.Constraints | None:
+        if "drawn" not in slots:
+            return None
+        columns = {name.removeprefix("control/"): value for name, value in of.items() if name.startswith("control/")}
+        pitch = slots["previous"][:, self._table.names.index("pitch")]
+        return constraints.Constraints(self._table, columns, slots["drawn"], tf.where(slots["place"] > 0, pitch, 0))

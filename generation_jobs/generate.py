@@ -15,17 +15,16 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from generation_jobs import box_model, dry_run, job, primers, problem_report, seed_list
+from generation_jobs import box_model, bundles, dry_run, job, primers, problem_report, seed_list, setting_flags
 from generation_jobs.requests import Settings, is_whole, settings_problems
 from generation_jobs.stop_at_once import StopAtOnce
 from midi_codec import command, storage
-from midi_codec.fields import WIDTH_MULTIPLE
+from midi_codec.fields import WIDTH_MULTIPLE, FieldTable
 
 if TYPE_CHECKING:
     from trainer.bundle import Bundle
 
 MAX_SLOTS = 4096
-DEFAULTS = Settings()
 
 
 def main(argv: Sequence[str]) -> int:
@@ -33,7 +32,7 @@ def main(argv: Sequence[str]) -> int:
     with StopAtOnce() as stop:
         bundle, this_job = _check(args)
         if args.bundle is None:
-            print(f"without --bundle: {box_model.NAME}, {bundle.hash}, see {box_model.CARD}", flush=True)
+            print(f"without --bundle: {box_model.NAME}, {this_job.bundle}, see {box_model.CARD}", flush=True)
         if args.dry_run:
             make_decoder = functools.partial(_make_decoder, bundle, args.num_slots)
             trial = dry_run.measure(this_job, make_decoder, num_slots=args.num_slots)
@@ -51,29 +50,21 @@ def main(argv: Sequence[str]) -> int:
 def _parse_args(argv: Sequence[str]) -> argparse.Namespace:
     parser = command.make_parser("python -m generation_jobs.generate", __doc__)
     add = parser.add_argument
-    add("--bundle", help="folder that the trainer wrote: RUN/bundle (the model in the box, see docs/model_card.md)")
+    text = "folder that the trainer wrote: RUN/bundle; several are an ensemble (the model in the box)"
+    add("--bundle", action="append", help=text)
     add("--seeds", help="seed list, .jsonl or .csv, or a folder of MIDI files: what to continue (from silence)")
     add("--seed-data", help="dataset that the list's piece_id are of, as encode_corpus wrote it")
     add("--output", required=True, help="folder for the music; pieces that are there already are kept")
     add("--samples-per-seed", type=int, default=1, help="pieces a seed, where it says no num_samples (%(default)s)")
     add("--rng-seed", type=int, default=0, help="other numbers give other music from the same seeds (%(default)s)")
-    for name, kind, text in (
-        ("temperature", float, "divides the logits: less is safer, 0 takes the likeliest every time"),
-        ("top_k", int, "draw each field from its k likeliest values only"),
-        ("top_p", float, "draw each field from the fewest likeliest values that have this probability"),
-        ("max_notes", int, "notes to generate at most, the primer's not counted"),
-        ("max_seconds", float, "no note starts later than this, counted from the first onset of the primer"),
-    ):
-        default = getattr(DEFAULTS, name)
-        shown = "no limit" if default is None else default
-        add(f"--{name.replace('_', '-')}", type=kind, default=default, help=f"{text} ({shown})")
+    setting_flags.add(parser)
     add("--num-slots", type=int, default=64, help="pieces decoded at once, a multiple of 16 (%(default)s)")
     add("--dry-run", action="store_true", help="say how many pieces, how long and how large, and write nothing")
     command.add_task_flags(parser)
     return parser.parse_args(argv)
 
 
-def _check(args: argparse.Namespace) -> tuple[Bundle, job.Job]:
+def _check(args: argparse.Namespace) -> tuple[list[Bundle], job.Job]:
     """Reads the bundle and the whole seed list.
 
     Raises:
@@ -81,28 +72,32 @@ def _check(args: argparse.Namespace) -> tuple[Bundle, job.Job]:
     """
     problems = list(_flag_problems(args))
     task_index, num_tasks = 0, 1
-    bundle: Bundle | None = None
+    settings = None if problems else setting_flags.settings_of(args)
+    models: list[Bundle] = []
     try:
         task_index, num_tasks = command.task_share(args)
     except command.UserError as error:
         problems += error.problems
     try:
-        bundle = _load_bundle(box_model.folder() if args.bundle is None else args.bundle)
+        models = bundles.load([box_model.folder()] if args.bundle is None else args.bundle)
     except command.UserError as error:
         problems += error.problems
-    seeds, read_primers, in_list = _read_seeds(args.seeds, args.seed_data, bundle)
+    table = models[0].fields if models else None
+    if settings is not None and table is not None:
+        problems += setting_flags.flag_misfits(settings, table)
+    seeds, read_primers, in_list = _read_seeds(args.seeds, args.seed_data, table, settings)
     problems += in_list
     if problems:
         raise command.UserError(problems)
-    assert bundle is not None and seeds is not None and read_primers is not None
-    return bundle, job.Job(
+    assert seeds is not None and read_primers is not None and settings is not None
+    return models, job.Job(
         output=args.output,
-        bundle=bundle.hash,
-        dataset=bundle.dataset["hash"],
+        bundle=bundles.joined([model.hash for model in models]),
+        dataset=bundles.joined([model.dataset["hash"] for model in models]),
         seeds=seeds.seeds,
         primers=read_primers,
         seeds_digest=seeds.digest,
-        settings=DEFAULTS.override({name: getattr(args, name) for name in vars(DEFAULTS)}),
+        settings=settings,
         samples_per_seed=args.samples_per_seed,
         rng_seed=args.rng_seed,
         num_tasks=num_tasks,
@@ -131,7 +126,7 @@ def _flag_problems(args: argparse.Namespace) -> Iterator[str]:
 
 
 def _read_seeds(
-    path: str | None, dataset: str | None, bundle: Bundle | None
+    path: str | None, dataset: str | None, table: FieldTable | None, settings: Settings | None
 ) -> tuple[seed_list.SeedList | None, primers.Primers | None, list[str]]:
     """The list and its primers; what is wrong with both, in the order of lines. Without a list, one seed of silence."""
     try:
@@ -141,19 +136,15 @@ def _read_seeds(
     except (OSError, command.UserError) as error:
         return None, None, [f"--seeds {path!r} cannot be read: {getattr(error, 'strerror', None) or error}"]
     problems, read_primers = seeds.problems, None
-    if bundle is not None:  # its grid decides what a primer is
-        read_primers, more = primers.load(seeds.seeds, folder=seeds.folder, table=bundle.fields, dataset=dataset)
+    if table is not None:  # its grid decides what a primer is
+        read_primers, more = primers.load(seeds.seeds, folder=seeds.folder, table=table, dataset=dataset)
+        if settings is not None:
+            more += setting_flags.seed_misfits(settings, seeds.seeds, read_primers, table)
         problems = sorted([*problems, *more], key=lambda problem: problem[0])
     return seeds, read_primers, problem_report.sentences(seeds.path, problems)
 
 
-def _load_bundle(path: str) -> Bundle:
-    from trainer import bundle
-
-    return bundle.load(path)
-
-
-def _make_decoder(bundle: Bundle, num_slots: int) -> job.Decoder:
+def _make_decoder(bundle: Sequence[Bundle], num_slots: int) -> job.Decoder:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # its start-up messages are not about this job
     from generation_jobs.decoder import Decoder
 

@@ -78,6 +78,7 @@ class Job:
             max_notes=settings.max_notes,
             max_seconds=settings.max_seconds,
             sampling=settings.sampling,
+            controls=settings.controls,
         )
 
     def path(self, sample: Sample) -> str:

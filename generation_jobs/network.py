@@ -47,6 +47,10 @@ class Network:
         """Where END's logit stands in `parts`."""
         return len(self._table) * self._config.head_units
 
+    def end_logit(self, parts):
+        """`[slots]`, log odds that the piece ends here."""
+        return parts[:, self.end_column]
+
     def zero_state(self, slots: int) -> State:
         """That of pieces that have not begun."""
         config, zeros = self._config, tf.zeros([slots, self._config.units])

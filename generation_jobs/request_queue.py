@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from generation_jobs.controls import Controls, columns
 from generation_jobs.requests import MAX_SECONDS, Request, Result
 from midi_codec import fields
 from midi_codec.notes import DEFAULT_TEMPO, seconds_per_tick
@@ -38,10 +39,11 @@ class RequestQueue:
 
     Args:
       size: requests a window holds.
+      has_controls: whether the tensors hold the requests' `controls`.
     """
 
-    def __init__(self, requests: Sequence[Request], table: fields.FieldTable, *, size: int):
-        self._requests, self._table, self._size = requests, table, size
+    def __init__(self, requests: Sequence[Request], table: fields.FieldTable, *, size: int, has_controls: bool = False):
+        self._requests, self._table, self._size, self._has_controls = requests, table, size, has_controls
         self._next = 0
         self._window: list[_Piece] = []
         self._numbers: list[int] = []  # of the last window, where each piece of this one stood
@@ -78,7 +80,6 @@ class RequestQueue:
         for number, piece in enumerate(self._window):
             primer[number, : len(piece.primer)] = piece.primer
         lengths = [len(piece.primer) for piece in self._window]
-        everything = fields.MAX_TICK
         return {
             "count": np.array(len(requests), np.int32),
             "primer": primer,
@@ -89,10 +90,27 @@ class RequestQueue:
                 np.int32,
             ),
             "max_ticks": self._column([_max_ticks(request, self._table.time_base) for request in requests], np.int32),
-            "temperature": self._column([request.sampling.temperature for request in requests], np.float32),
-            "top_k": self._column([request.sampling.top_k or everything for request in requests], np.int32),
-            "top_p": self._column([request.sampling.top_p or 1.0 for request in requests], np.float32),
+            "temperature": self._by_field(requests, "temperature", 1.0, np.float32),
+            "top_k": self._by_field(requests, "top_k", fields.MAX_TICK, np.int32),
+            "top_p": self._by_field(requests, "top_p", 1.0, np.float32),
+            "min_p": self._by_field(requests, "min_p", 0.0, np.float32),
+            **self._control_columns(requests),
         }
+
+    def _by_field(self, requests: Sequence[Request], setting: str, otherwise: float, dtype: type) -> np.ndarray:
+        """`[size, num_fields]`."""
+        names = self._table.names
+        how = [request.sampling for request in requests]
+        rows = [[min(one.of_field(setting, name, otherwise), fields.MAX_TICK) for name in names] for one in how]
+        return self._column(rows, dtype, len(names))
+
+    def _control_columns(self, requests: Sequence[Request]) -> dict[str, np.ndarray]:
+        if not self._has_controls:
+            return {}
+        tempos = [DEFAULT_TEMPO if request.primer is None else request.primer.tempo for request in requests]
+        filled = [*(request.controls for request in requests), *[Controls()] * (self._size - len(requests))]
+        tempos += [DEFAULT_TEMPO] * (self._size - len(requests))
+        return {f"control/{name}": array for name, array in columns(filled, tempos, self._table).items()}
 
     def _column(self, values: Sequence, dtype: type, *shape: int) -> np.ndarray:
         column: np.ndarray = np.zeros((self._size, *shape), dtype)

@@ -13,7 +13,8 @@ import numpy as np
 import tensorflow as tf
 
 from midi_codec import fields
-from trainer import heads, likelihoods, mixture, random_streams
+from trainer import constraints, heads, likelihoods, mixture, random_streams
+from trainer.constraints import Constraints
 from trainer.heads import MASKED_LOGIT
 from trainer.mixture import MAX_FLOAT_TICK
 
@@ -26,16 +27,19 @@ class RowSettings:
       temperature: `[rows]` float32; 0 takes the likeliest value.
       top_k: `[rows]` int32; how many of the likeliest values may be drawn, all when as many as there are.
       top_p: `[rows]` float32; only the fewest likeliest values that reach it; 1 means all.
+      min_p: `[rows]` float32; only values at least this times as likely as the likeliest; 0, or None, means all.
     """
 
     temperature: tf.Tensor
     top_k: tf.Tensor
     top_p: tf.Tensor
+    min_p: tf.Tensor | None = None
 
     @property
     def restricted(self) -> tf.Tensor:
         """`[rows]` bool, rows that may not draw every value."""
-        return (self.top_k < fields.MAX_TICK) | (self.top_p < 1.0)
+        by_rank = (self.top_k < fields.MAX_TICK) | (self.top_p < 1.0)
+        return by_rank if self.min_p is None else by_rank | (self.min_p > 0.0)
 
 
 def drawable_mask(field: fields.FieldSpec) -> np.ndarray:
@@ -104,17 +108,32 @@ def draw_bin(logits: tf.Tensor, uniform: tf.Tensor, settings: RowSettings) -> tf
 
 
 def _draw_restricted(weights: tf.Tensor, uniform: tf.Tensor, settings: RowSettings) -> tf.Tensor:
-    """Draws among the likeliest: the value that crosses `top_p` stays in, so one always does (Holtzman et al. 2020)."""
+    """Draws among the likeliest: the value that crosses `top_p` stays in, so one always does (Holtzman et al. 2020).
+
+    `min_p` as in Nguyen et al. 2024 (https://arxiv.org/abs/2407.01082), after the temperature as all of them are here.
+    """
     order = tf.argsort(-weights, axis=1, stable=True)
     ranked = tf.gather(weights, order, axis=1, batch_dims=1)
     ahead = tf.cumsum(ranked, axis=1, exclusive=True) / tf.reduce_sum(ranked, axis=1, keepdims=True)
     keep = (ahead < settings.top_p[:, None]) & (tf.range(weights.shape[1]) < settings.top_k[:, None])
+    if settings.min_p is not None:
+        keep &= ranked >= settings.min_p[:, None] * ranked[:, :1]
     rank = random_streams.choose(tf.where(keep, ranked, 0.0), uniform)
     return tf.gather(order, rank, axis=1, batch_dims=1)
 
 
-def draw_within_bin(field: fields.FieldSpec, bins: tf.Tensor, uniform: tf.Tensor) -> tf.Tensor:
-    """`[rows]` int32, a value of each row's bin, all alike likely."""
+def draw_within_bin(
+    field: fields.FieldSpec,
+    bins: tf.Tensor,
+    uniform: tf.Tensor,
+    limits: tuple[tf.Tensor, tf.Tensor] | None = None,
+) -> tf.Tensor:
+    """`[rows]` int32, a value of each row's bin, all alike likely; with `limits`, those that lie within them."""
+    if limits is not None:
+        first, last, _ = constraints.allowed_ticks(field, limits)
+        first, last = (tf.gather(ticks, bins, axis=1, batch_dims=1) for ticks in (first, last))
+        place = tf.cast(tf.floor(uniform * tf.cast(last - first + 1, tf.float32)), tf.int32)
+        return first + tf.minimum(place, last - first)
     lows, spans = np.minimum(field.lows, fields.MAX_TICK), np.minimum(field.spans, fields.MAX_TICK)
     span = tf.gather(tf.constant(spans, tf.int32), bins)
     place = tf.cast(tf.floor(uniform * tf.cast(span, tf.float32)), tf.int32)
@@ -178,12 +197,13 @@ def draw_note(
     table: fields.FieldTable,
     head: Callable[[int, Sequence[tf.Tensor], Sequence[tf.Tensor]], tf.Tensor],
     uniforms: tf.Tensor,
-    settings: RowSettings,
+    settings: RowSettings | Sequence[RowSettings],
     *,
     previous: tf.Tensor,
     is_first: tf.Tensor,
     deviations: Mapping[str, float | tf.Tensor],
     given: tuple[tf.Tensor, tf.Tensor] | None = None,
+    keep_to: Constraints | None = None,
 ) -> DrawnNote:
     """Draws the fields of a note, each knowing those before it; a piece's first step is 0, as those of a dataset are.
 
@@ -191,31 +211,37 @@ def draw_note(
       table: the fields.
       head: the output of the field at an index, given the bins and the values of those before it (`NoteModel.head`).
       uniforms: `[rows, at least 2 num_fields]` in (0, 1).
-      settings: of each row.
+      settings: of each row, the same for all fields or one a field.
       previous: `[rows, num_fields]` int32, bins of the note before.
       is_first: `[rows]` bool, whether there is no note before.
       deviations: of MSE heads, the residual's standard deviation in ticks, by field.
       given: `[rows]` bool and `[rows, num_fields]` int32: rows whose values are these instead.
+      keep_to: what the drawn values must keep to; given ones need not, nor does a piece's first step.
     """
+    of_fields = [settings] * len(table) if isinstance(settings, RowSettings) else settings
     bins: list[tf.Tensor] = []
     values: list[tf.Tensor] = []
     total = tf.zeros(tf.shape(uniforms)[:1])
-    for index, field in enumerate(table):
+    for index, (field, own) in enumerate(zip(table, of_fields, strict=True)):
         output = head(index, bins, values)
         deviation = tf.convert_to_tensor(deviations.get(field.name, 1.0), tf.float64)
         first, second = uniforms[:, 2 * index], uniforms[:, 2 * index + 1]
         if field.loss == fields.MSE:
-            value = draw_ticks(field, output, deviation, first, settings)
+            value = draw_ticks(field, output, deviation, first, own)
         elif field.loss == fields.MIXTURE:
-            value = draw_mixture_ticks(field, output, (first, second), settings)
+            value = draw_mixture_ticks(field, output, (first, second), own)
         else:
             logits = output + drawable_mask(field)
             if field.name == "pitch":
                 same_onset = ~is_first & (values[table.names.index("step")] == 0)
                 logits += ascending_mask(field, previous[:, index], same_onset)
-            drawn = draw_bin(logits, first, settings)
-            within = tf.where(settings.temperature == 0, 0.5, second)  # greedy: the middle of a bin, every time
-            value = draw_within_bin(field, drawn, within)
+            limits = None
+            if keep_to is not None:
+                limits = keep_to.limits(field, values)
+                logits += keep_to.offsets(field, limits)
+            drawn = draw_bin(logits, first, own)
+            within = tf.where(own.temperature == 0, 0.5, second)  # greedy: the middle of a bin, every time
+            value = draw_within_bin(field, drawn, within, limits)
         if field.name == "step":
             value = tf.where(is_first, 0, value)
         if given is not None:

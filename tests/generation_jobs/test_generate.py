@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import signal
@@ -7,6 +8,7 @@ import sys
 import pytest
 
 from generation_jobs import box_model, generate, manifest
+from generation_jobs.requests import Settings
 from midi_codec import command
 from tests.generation_jobs.fakes import FakeDecoder, make_bundle
 from trainer import bundle
@@ -27,7 +29,8 @@ def folder(tmp_path, monkeypatch):
 
 def run(*flags: str) -> int:
     """The status of the command; paths are those of `folder` unless a flag says otherwise."""
-    paths = ["--bundle", "bundle", "--seeds", "seeds.jsonl", "--output", "music"]
+    bundle = [] if "--bundle" in flags else ["--bundle", "bundle"]
+    paths = [*bundle, "--seeds", "seeds.jsonl", "--output", "music"]
     return command.run("generate", generate.main, [*paths, *flags])
 
 
@@ -46,7 +49,8 @@ def test_a_run_says_what_it_made(folder, capsys):
 def test_flags_become_settings_and_seeds_override_them(folder):
     assert run("--temperature", "0.5", "--top-k", "9", "--top-p", "0.75", "--max-seconds", "60", "--rng-seed", "4") == 0
     a, *_, b = manifest.read("music")
-    assert a["settings"] == {"temperature": 0.5, "top_k": 9, "top_p": 0.75, "max_notes": 300, "max_seconds": 60.0}
+    given = {"temperature": 0.5, "top_k": 9, "top_p": 0.75, "max_notes": 300, "max_seconds": 60.0}
+    assert a["settings"] == {**dataclasses.asdict(Settings()), **given}
     assert b["settings"] == {**a["settings"], "top_k": 5}
     assert a["rng_seed"] == 4
     assert a["bundle"] == make_bundle().hash

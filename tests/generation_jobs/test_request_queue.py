@@ -46,9 +46,17 @@ def test_the_window_as_arrays():
     assert arrays["key"].tolist() == [[1, 7], [2, 7], [3, 7]] and arrays["key"].dtype == np.uint32
     assert arrays["max_events"].tolist() == [9, 9, 5]
     assert arrays["max_ticks"].tolist() == [2000, 21_600_000, 21_600_000]
-    assert arrays["temperature"].tolist() == [0.5, 1.0, 1.0]
-    assert arrays["top_k"].tolist() == [3, MAX_TICK, MAX_TICK]
-    np.testing.assert_allclose(arrays["top_p"], [0.9, 1.0, 1.0])
+    for name, want in (("temperature", [0.5, 1, 1]), ("top_k", [3, MAX_TICK, MAX_TICK]), ("top_p", [0.9, 1, 1])):
+        np.testing.assert_allclose(arrays[name], np.repeat(np.array(want)[:, None], 4, axis=1), rtol=1e-6)  # a field
+
+
+def test_settings_by_field():
+    how = {"temperature": {"pitch": 0.5, "step": 0}, "top_k": {"velocity": 2}, "min_p": 0.25, "top_p": {"step": 0.5}}
+    arrays = make_queue([make_request(1, **how)], size=1).tensors()
+    assert TABLE.names == ("step", "pitch", "duration", "velocity")
+    assert arrays["temperature"].tolist() == [[0.0, 0.5, 1.0, 1.0]]
+    assert arrays["top_k"].tolist() == [[MAX_TICK, MAX_TICK, MAX_TICK, 2]]
+    assert arrays["min_p"].tolist() == [[0.25] * 4] and arrays["top_p"].tolist() == [[0.5, 1.0, 1.0, 1.0]]
 
 
 def test_a_window_that_is_not_full():

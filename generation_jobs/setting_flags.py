@@ -1,0 +1,100 @@
+"""The command's flags for the settings of a piece, one a setting, and what they say of a bundle that cannot keep them.
+
+--temperature 0.9      --temperature pitch=0.9,step=1      --pitch-classes "D minor"      --programs 0,32,128
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from generation_jobs.controls import misfits
+from generation_jobs.primers import Primers
+from generation_jobs.requests import Settings
+from generation_jobs.seed_record import Seed
+from midi_codec.fields import FieldTable
+
+DEFAULTS = Settings()
+
+
+def _by_field(kind: Callable[[str], Any]) -> Callable[[str], Any]:
+    def parse(text: str) -> Any:
+        if "=" not in text:
+            return kind(text)
+        pairs = [part.split("=") for part in text.split(",")]
+        values = {name.strip(): kind(value) for name, value in pairs}
+        if len(values) < len(pairs):
+            raise ValueError("a field is given twice")
+        return values
+
+    parse.__name__ = f"{kind.__name__} (or FIELD={kind.__name__},...)"  # argparse says it of a wrong value
+    return parse
+
+
+def _whole_numbers(text: str) -> list[int]:
+    return [int(part) for part in text.split(",")]
+
+
+def _key(text: str) -> str | list[int]:
+    return _whole_numbers(text) if text[:1].isdigit() else text
+
+
+_FLAGS: tuple[tuple[str, Callable[[str], Any], str], ...] = (
+    ("temperature", _by_field(float), "divides the logits: less is safer, 0 takes the likeliest; or by field"),
+    ("top_k", _by_field(int), "draw each field from its k likeliest values only; or by field"),
+    ("top_p", _by_field(float), "draw each field from the fewest likeliest values of this probability; or by field"),
+    ("min_p", _by_field(float), "draw only values this times as likely as the field's likeliest; or by field"),
+    ("min_pitch", int, "lowest pitch, 60 is middle C"),
+    ("max_pitch", int, "highest pitch"),
+    ("pitch_classes", _key, "a key such as 'D minor', or pitch classes such as 0,2,4 (0 is C)"),
+    ("programs", _whole_numbers, "instruments such as 0,32; 128 is drums"),
+    ("max_polyphony", int, "notes that sound at once, at most"),
+    ("min_step", str, "shortest time between onsets, such as '0.25 beats' or '0.1 seconds'"),
+    ("max_step", str, "longest time between onsets"),
+    ("min_duration", str, "shortest note"),
+    ("max_duration", str, "longest note"),
+    ("notes_per_second", float, "steer the steps towards so many notes a second"),
+    ("repetition_penalty", float, "divides the odds of a pitch once for each time it is among the last 16 notes"),
+    ("max_notes", int, "notes to generate at most, the primer's not counted"),
+    ("max_seconds", float, "no note starts later than this, counted from the first onset of the primer"),
+)
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    for name, kind, text in _FLAGS:
+        default = getattr(DEFAULTS, name)
+        shown = "no limit" if default is None else default
+        parser.add_argument(f"--{name.replace('_', '-')}", type=kind, default=default, help=f"{text} ({shown})")
+
+
+def settings_of(args: argparse.Namespace) -> Settings:
+    return DEFAULTS.override({name: getattr(args, name) for name, *_ in _FLAGS})
+
+
+def flag_misfits(settings: Settings, table: FieldTable) -> Iterator[str]:
+    """Why pieces with these flags, overridden by no seed, cannot be made with a bundle."""
+    for problem in settings_misfits(settings, table):
+        yield f"flags: {problem}"
+
+
+def settings_misfits(settings: Settings, table: FieldTable) -> Iterator[str]:
+    yield from misfits(settings.controls, table)
+    for name in ("temperature", "top_k", "top_p", "min_p"):
+        value = getattr(settings, name)
+        for field in value if isinstance(value, dict) else ():
+            if field not in table.names:
+                yield f"{name} names {field!r}, a field the model does not have; it has {', '.join(table.names)}"
+
+
+def seed_misfits(
+    settings: Settings, seeds: Sequence[Seed], primers: Primers, table: FieldTable
+) -> Iterator[tuple[int, str]]:
+    """(line, why its pieces cannot be made), where the flags alone are not the reason."""
+    of_flags = set(settings_misfits(settings, table))
+    for index, seed in enumerate(seeds):
+        own = settings.override(seed.overrides) if seed.overrides else settings
+        if own.controls.is_free and not seed.overrides:
+            continue
+        found = [*settings_misfits(own, table), *misfits(own.controls, table, primers[index])]
+        yield from ((seed.line, problem) for problem in dict.fromkeys(found) if problem not in of_flags)
