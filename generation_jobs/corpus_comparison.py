@@ -1,58 +1,59 @@
-"""How generated music is spread beside the corpus: one histogram a measure, and how far the two overlap.
+"""How generated music is spread beside the corpus: one histogram a measure, and how far the two agree.
 
-A measure counts one piece into bins; counts of pieces add up. Primer notes are given, not generated, so
-the first notes of a piece can be left out. Overlap is the area under both histograms, each scaled to 1:
-1 means alike, 0 means nothing in common. Two parts of the corpus do not reach 1 either, so the held-out part
-is compared with the corpus too: that is the ceiling.
+    overlap      the area under both histograms, each scaled to 1: 1 means alike, 0 means nothing in common
+    wasserstein  how far, on average, mass has to move to make one of the other; the unit is one bin. Round the circle
+                 for pitch classes
+    kl           Kullback-Leibler divergence of the generated from the corpus, in nats; each bin of both has half a
+                 count more, so that it is finite
+
+Two parts of the corpus do not reach 1 either, so a held-out part is compared with the corpus too: that is the ceiling.
+Sizes are matched, since a small sample never looks quite like a large one: the held-out pieces are drawn again and
+again, with replacement, until they have as much to count as the generated set (or the held-out set, where that has
+less), and the median of the draws is the ceiling; 2.5 % of the draws lie below its interval, 2.5 % above.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
-from typing import NamedTuple
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from midi_codec.notes import DRUM_PROGRAM, MILLISECONDS, TICKS_PER_BEAT, Notes
+from generation_jobs.measures import Measure, Part, measures
+from midi_codec.notes import Notes
 
-PITCH_CLASSES = ("C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "B♭", "B")
-VELOCITIES_PER_BIN = 4
-MAX_POLYPHONY = 15  # the last bin holds more too
-
-# Lower edges of time bins, in ticks. The first holds 0 alone: notes struck together. On the grid of 1 ms three
-# bins double the time, from 10 ms to 10 s; on the grid of beats they are the note values music is written in.
-_MILLISECOND_EDGES = (0, 1, *(round(10 * 2 ** (third / 3)) for third in range(31)))
-_BEAT_EDGES = (0, 1, 2, 3, 4, 6, 8, 9, 12, 16, 18, 24, 32, 36, 48, 64, 72, 96, 144, 192, 384)
-
-
-class Part(NamedTuple):
-    """A piece, of which the first `num_given` notes do not count."""
-
-    notes: Notes
-    num_given: int = 0
+NUM_DRAWS = 200
+QUANTILES = (0.5, 0.025, 0.975)
+_PSEUDO_COUNT = 0.5  # of a bin, for kl (Krichevsky and Trofimov)
 
 
 @dataclasses.dataclass(frozen=True)
-class Measure:
-    """One way to look at a piece. `count` gives `[num_bins]` float64; `ticks` are axis marks: (bin, text)."""
+class Ceiling:
+    """The corpus beside itself: medians over the draws, and where 95 % of the overlaps lie."""
 
-    name: str
-    title: str
-    bins: tuple[str, ...]
-    ticks: tuple[tuple[int, str], ...]
-    count: Callable[[Part], np.ndarray]
+    overlap: float
+    wasserstein: float
+    kl: float
+    interval: tuple[float, float]
 
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """Shares `[num_bins]` that add up to 1, or None where there was nothing to count; overlaps likewise."""
+    """Shares `[num_bins]` that add up to 1, or None where there was nothing to count; the others likewise."""
 
     measure: Measure
     generated: np.ndarray | None
     corpus: np.ndarray | None
     overlap: float | None
-    ceiling: float | None
+    wasserstein: float | None
+    kl: float | None
+    ceiling: Ceiling | None
+
+    @property
+    def of_ceiling(self) -> float | None:
+        """The overlap as a share of the ceiling's."""
+        return None if self.overlap is None or not self.ceiling else self.overlap / max(self.ceiling.overlap, 1e-9)
 
 
 def compare(
@@ -60,12 +61,21 @@ def compare(
 ) -> list[Comparison]:
     """One comparison a measure; all three on the grid `time_base`."""
     chosen = measures(time_base)
-    sums = [count(parts, chosen) for parts in (generated, corpus, held_out)]
-    comparisons = []
-    for index, measure in enumerate(chosen):
-        ours, theirs, others = (_shares(total[index]) for total in sums)
-        comparisons.append(Comparison(measure, ours, theirs, overlap(ours, theirs), overlap(others, theirs)))
-    return comparisons
+    ours = count_pieces(generated, chosen)
+    theirs = count(corpus, chosen)
+    others = count_pieces(held_out, chosen)
+    return [_compare(*row) for row in zip(chosen, ours, theirs, others, strict=True)]
+
+
+def cut_alike(notes: Iterable[Notes], shapes: Sequence[tuple[int, int]]) -> Iterator[Part]:
+    """Corpus pieces cut like generated ones, so that openings are compared with openings and ends with ends.
+
+    `shapes` are (notes given, notes in all) of the generated pieces, dealt out in turn; a piece that has no note
+    beyond those given is left out.
+    """
+    for piece, (num_given, num_notes) in zip(notes, itertools.cycle(shapes), strict=False):
+        if len(piece) > num_given:
+            yield Part(piece.take(slice(max(num_notes, num_given + 1))), num_given)
 
 
 def count(parts: Iterable[Part], chosen: Iterable[Measure]) -> list[np.ndarray]:
@@ -78,6 +88,14 @@ def count(parts: Iterable[Part], chosen: Iterable[Measure]) -> list[np.ndarray]:
     return totals
 
 
+def count_pieces(parts: Iterable[Part], chosen: Sequence[Measure]) -> list[np.ndarray]:
+    """The counts of each part, `[pieces, num_bins]` a measure."""
+    rows = [[measure.count(part) for measure in chosen] for part in parts]
+    return [
+        np.array([row[index] for row in rows]).reshape(-1, len(measure.bins)) for index, measure in enumerate(chosen)
+    ]
+
+
 def overlap(first: np.ndarray | None, second: np.ndarray | None) -> float | None:
     """The area under both of two histograms that are scaled to 1; None where one of them is missing."""
     if first is None or second is None:
@@ -85,99 +103,70 @@ def overlap(first: np.ndarray | None, second: np.ndarray | None) -> float | None
     return float(np.minimum(first, second).sum())
 
 
+def wasserstein(first: np.ndarray, second: np.ndarray, *, is_circular: bool = False) -> float:
+    """Of two histograms scaled to 1, in bins: the area between their cumulative sums (Vallender 1974).
+
+    Round a circle the cumulative sums may start at any bin; the median of their difference makes the area least
+    (Werman et al. 1986).
+    """
+    difference = np.cumsum(first - second)
+    return float(np.abs(difference - (np.median(difference) if is_circular else 0)).sum())
+
+
+def kl_divergence(first: np.ndarray, second: np.ndarray) -> float:
+    """Of counts `first` from counts `second`, in nats, with half a count more in each bin."""
+    p, q = first + _PSEUDO_COUNT, second + _PSEUDO_COUNT
+    p, q = p / p.sum(), q / q.sum()
+    return float((p * np.log(p / q)).sum())
+
+
+def _compare(measure: Measure, ours: np.ndarray, theirs: np.ndarray, others: np.ndarray) -> Comparison:
+    total = ours.sum(axis=0)
+    mine, corpus = _shares(total), _shares(theirs)
+    ceiling, moved, divergence = None, None, None
+    if corpus is not None and mine is not None:
+        moved, divergence = wasserstein(mine, corpus, is_circular=measure.is_circular), kl_divergence(total, theirs)
+    if corpus is not None and others.sum() > 0:
+        ceiling = _ceiling(measure, others, theirs, float(total.sum()) or float(others.sum()))
+    return Comparison(measure, mine, corpus, overlap(mine, corpus), moved, divergence, ceiling)
+
+
+def _ceiling(measure: Measure, others: np.ndarray, theirs: np.ndarray, size: float) -> Ceiling:
+    corpus = theirs / theirs.sum()
+    rows = [(counts / counts.sum(), counts) for counts in _draws(others, min(size, others.sum()))]
+    figures = np.array(
+        [
+            (
+                np.minimum(shares, corpus).sum(),
+                wasserstein(shares, corpus, is_circular=measure.is_circular),
+                kl_divergence(counts, theirs),
+            )
+            for shares, counts in rows
+        ]
+    )
+    middle, low, high = np.quantile(figures, QUANTILES, axis=0)
+    return Ceiling(*middle.tolist(), interval=(float(low[0]), float(high[0])))
+
+
+def _draws(counts: np.ndarray, size: float) -> np.ndarray:
+    """`[draws, num_bins]`: pieces drawn with replacement until they count `size`; the same draws every time."""
+    counts = counts[counts.sum(axis=1) > 0]
+    rng = np.random.default_rng(0)
+    sizes = counts.sum(axis=1)
+    totals = np.zeros((NUM_DRAWS, counts.shape[1]))
+    for total in totals:
+        drawn = np.zeros(len(counts))
+        missing = size
+        while missing > 0:
+            pieces = rng.integers(len(counts), size=int(missing // sizes.mean()) + 1)
+            before = np.cumsum(sizes[pieces]) - sizes[pieces]
+            kept = pieces[before < missing]
+            drawn += np.bincount(kept, minlength=len(counts))
+            missing -= sizes[kept].sum()
+        total += drawn @ counts
+    return totals
+
+
 def _shares(counts: np.ndarray) -> np.ndarray | None:
     total = counts.sum()
     return counts / total if total > 0 else None
-
-
-# ---------------------------------------------------------------------------------------------- measures
-
-
-def measures(time_base: str) -> tuple[Measure, ...]:
-    """The five measures; time is binned by the grid."""
-    edges = np.array(_MILLISECOND_EDGES if time_base == MILLISECONDS else _BEAT_EDGES)
-    bins, ticks = _time_bins(edges, time_base)
-    num_velocities = 128 // VELOCITIES_PER_BIN
-    velocities = tuple(
-        f"velocity {index * VELOCITIES_PER_BIN} to {(index + 1) * VELOCITIES_PER_BIN - 1}"
-        for index in range(num_velocities)
-    )
-    velocity_ticks = tuple((index, str(index * VELOCITIES_PER_BIN)) for index in range(0, num_velocities, 8))
-    voices = (*(str(number) for number in range(MAX_POLYPHONY)), f"{MAX_POLYPHONY} or more")
-    return (
-        Measure("pitch_class", "Pitch class", PITCH_CLASSES, tuple(enumerate(PITCH_CLASSES)), _count_pitch_classes),
-        Measure("step", "Step to the next note", bins, ticks, lambda part: _count_times(_steps(part), edges)),
-        Measure("duration", "Duration", bins, ticks, lambda part: _count_times(_after(part).duration, edges)),
-        Measure("velocity", "Velocity", velocities, velocity_ticks, _count_velocities),
-        Measure(
-            "polyphony",
-            "Notes sounding at once",
-            tuple(f"{text} sounding" for text in voices),
-            tuple((number, str(number)) for number in range(0, MAX_POLYPHONY + 1, 3)),
-            _count_polyphony,
-        ),
-    )
-
-
-def _after(part: Part) -> Notes:
-    return part.notes.take(slice(part.num_given, None)) if part.num_given else part.notes
-
-
-def _steps(part: Part) -> np.ndarray:
-    return part.notes.step[max(1, part.num_given) :]  # nothing comes before a piece's first note
-
-
-def _count_pitch_classes(part: Part) -> np.ndarray:
-    notes = _after(part)
-    return np.bincount(notes.pitch[notes.program != DRUM_PROGRAM] % 12, minlength=12).astype(np.float64)
-
-
-def _count_times(ticks: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    return np.bincount(np.searchsorted(edges, ticks, side="right") - 1, minlength=len(edges)).astype(np.float64)
-
-
-def _count_velocities(part: Part) -> np.ndarray:
-    bins = _after(part).velocity // VELOCITIES_PER_BIN
-    return np.bincount(bins, minlength=128 // VELOCITIES_PER_BIN).astype(np.float64)
-
-
-def _count_polyphony(part: Part) -> np.ndarray:
-    """Ticks during which so many notes sound, from the first onset that counts to the last end."""
-    num_bins = MAX_POLYPHONY + 1
-    if len(part.notes) <= part.num_given:
-        return np.zeros(num_bins)
-    begin = part.notes.start[part.num_given]
-    times = np.maximum(np.concatenate([part.notes.start, part.notes.end]), begin)
-    changes = np.repeat([1, -1], len(part.notes))
-    order = np.argsort(times, kind="stable")
-    sounding = np.cumsum(changes[order])[:-1]
-    lengths = np.diff(times[order])  # moments between changes at one time have length 0 and count nothing
-    kept = lengths > 0
-    return np.bincount(np.minimum(sounding[kept], MAX_POLYPHONY), lengths[kept], num_bins)
-
-
-# ------------------------------------------------------------------------------------------- words of bins
-
-
-def _time_bins(edges: np.ndarray, time_base: str) -> tuple[tuple[str, ...], tuple[tuple[int, str], ...]]:
-    if time_base == MILLISECONDS:
-        say, unit = _say_milliseconds, ""
-        marks = [(0, "0"), (20, "20 ms"), (102, "0.1 s"), (1016, "1 s"), (10240, "10 s")]
-    else:
-        say, unit = _say_beats, " of a beat"
-        marks = [(0, "0"), (6, "¼"), (12, "½"), (24, "1"), (48, "2"), (96, "4"), (192, "8")]
-    lasts = [int(edge) - 1 for edge in edges[1:]]
-    bins = ["0"]
-    for first, last in zip(edges[1:-1].tolist(), lasts[1:], strict=True):
-        bins.append(f"{say(first)}{unit}" if first == last else f"{say(first)} to {say(last)}{unit}")
-    bins.append(f"{say(int(edges[-1]))}{unit} or more")
-    nearest = [(int(np.abs(edges - ticks).argmin()), text) for ticks, text in marks]
-    return tuple(bins), tuple(nearest)
-
-
-def _say_milliseconds(ticks: int) -> str:
-    return f"{ticks} ms" if ticks < 1000 else f"{ticks / 1000:.2f} s"
-
-
-def _say_beats(ticks: int) -> str:
-    return f"{ticks}/{TICKS_PER_BEAT}"

@@ -136,7 +136,9 @@ def _describe_comparison(comparison: Comparison) -> dict[str, Any]:
         "generated": _rounded(comparison.generated),
         "corpus": _rounded(comparison.corpus),
         "overlap": comparison.overlap,
-        "ceiling": comparison.ceiling,
+        "ceiling": comparison.ceiling and comparison.ceiling.overlap,
+        "wasserstein": comparison.wasserstein,
+        "wasserstein_ceiling": comparison.ceiling and comparison.ceiling.wasserstein,
     }
 
 

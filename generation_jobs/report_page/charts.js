@@ -52,9 +52,9 @@ function comparisonChart(measure) {
 }
 
 function overlapTable(measures) {
-  const head = ["Overlap", "generated", "corpus itself"].map((text) => html("th", { scope: "col" }, text));
-  const rows = measures.map(({ title, overlap, ceiling }) => html("tr", {}, html("th", { scope: "row" }, title),
-    html("td", {}, decimal(overlap)), html("td", {}, decimal(ceiling))));
+  const head = ["", "overlap", "corpus itself", "distance", "corpus itself"].map((text) => html("th", { scope: "col" }, text));
+  const rows = measures.map((measure) => html("tr", {}, html("th", { scope: "row" }, measure.title),
+    ...["overlap", "ceiling", "wasserstein", "wasserstein_ceiling"].map((name) => html("td", {}, decimal(measure[name])))));
   return html("div", { class: "chart" }, html("table", { class: "overlaps" },
     html("thead", {}, html("tr", {}, ...head)), html("tbody", {}, ...rows)));
 }

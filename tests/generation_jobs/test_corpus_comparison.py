@@ -1,89 +1,16 @@
-"""The statistics, on pieces small enough to count by hand."""
+"""Overlaps, distances and ceilings, on histograms and pieces small enough to work out by hand."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.stats
 
-from generation_jobs.corpus_comparison import MAX_POLYPHONY, Part, compare, count, measures, overlap
-from midi_codec.notes import BEATS, DRUM_PROGRAM, MILLISECONDS, Notes
-
-
-def make_notes(
-    start, duration, pitch=None, velocity=None, program=None, time_base: str = MILLISECONDS
-) -> Notes:  # each a list, or None for what does not matter
-    size = len(start)
-    return Notes.from_columns(
-        pitch=np.array([60] * size if pitch is None else pitch),
-        velocity=np.array([64] * size if velocity is None else velocity),
-        start=np.array(start),
-        duration=np.array(duration),
-        program=np.array([0] * size if program is None else program),
-        time_base=time_base,
-    )
-
-
-def counted(name: str, part: Part, time_base: str = MILLISECONDS) -> dict[str, float]:
-    """The bins that are not empty, by their words."""
-    measure = next(measure for measure in measures(time_base) if measure.name == name)
-    counts = measure.count(part)
-    assert counts.shape == (len(measure.bins),)
-    return {measure.bins[index]: float(counts[index]) for index in np.flatnonzero(counts)}
-
-
-def test_pitch_classes_leave_out_drums_and_what_was_given():
-    notes = make_notes([0, 10, 20, 30, 40], [5] * 5, pitch=[60, 61, 72, 70, 38], program=[0, 0, 0, 40, DRUM_PROGRAM])
-    assert counted("pitch_class", Part(notes)) == {"C": 2, "C♯": 1, "B♭": 1}
-    assert counted("pitch_class", Part(notes, 2)) == {"C": 1, "B♭": 1}
-
-
-def test_steps_begin_with_the_second_note():
-    notes = make_notes([500, 500, 509, 519, 531, 544, 20_000, 120_000], [5] * 8)
-    assert counted("step", Part(notes)) == {
-        "0": 1, "1 ms to 9 ms": 1, "10 ms to 12 ms": 2, "13 ms to 15 ms": 1, "10.24 s or more": 2
-    }  # fmt: skip
-
-
-def test_the_first_generated_step_is_from_the_last_note_given():
-    notes = make_notes([0, 100, 113, 113], [5] * 4)
-    assert counted("step", Part(notes, 2)) == {"13 ms to 15 ms": 1, "0": 1}
-
-
-def test_durations_on_the_grid_of_beats():
-    notes = make_notes([0, 1, 2, 3, 4], [0, 6, 7, 24, 1000], time_base=BEATS)
-    words = {"0": 1, "6/24 to 7/24 of a beat": 2, "24/24 to 31/24 of a beat": 1, "384/24 of a beat or more": 1}
-    assert counted("duration", Part(notes), BEATS) == words
-
-
-def test_velocities_are_binned_by_four():
-    notes = make_notes([0, 1, 2, 3], [5] * 4, velocity=[1, 3, 4, 127])
-    assert counted("velocity", Part(notes)) == {
-        "velocity 0 to 3": 2, "velocity 4 to 7": 1, "velocity 124 to 127": 1
-    }  # fmt: skip
-
-
-def test_polyphony_is_time_with_so_many_notes():
-    notes = make_notes([0, 50, 200, 200], [100, 100, 30, 0])
-    assert counted("polyphony", Part(notes)) == {
-        "0 sounding": 50, "1 sounding": 50 + 50 + 30, "2 sounding": 50
-    }  # fmt: skip
-
-
-def test_polyphony_counts_notes_given_that_still_sound():
-    notes = make_notes([0, 0, 100, 150], [10, 120, 100, 100])
-    assert counted("polyphony", Part(notes, 2)) == {"1 sounding": 30 + 50, "2 sounding": 20 + 50}
-
-
-def test_polyphony_has_a_last_bin_for_more():
-    notes = make_notes([0] * 20, [10] * 20, pitch=list(range(40, 60)))
-    assert counted("polyphony", Part(notes)) == {f"{MAX_POLYPHONY} or more sounding": 10}
-
-
-@pytest.mark.parametrize("num_given", [0, 3])
-def test_nothing_generated_counts_nothing(num_given):
-    notes = make_notes([0, 10, 20][:num_given], [5] * num_given)
-    totals = count([Part(notes, num_given)], measures(MILLISECONDS))
-    assert [total.sum() for total in totals] == [0] * len(measures(MILLISECONDS))
+from generation_jobs import corpus_comparison
+from generation_jobs.corpus_comparison import compare, cut_alike, kl_divergence, overlap, wasserstein
+from generation_jobs.measures import Part
+from midi_codec.notes import BEATS, MILLISECONDS
+from tests.generation_jobs.test_measures import make_notes
 
 
 @pytest.mark.parametrize(
@@ -98,28 +25,69 @@ def test_overlap_of_nothing_is_none():
     assert overlap(None, np.array([1.0])) is None
 
 
+@pytest.mark.parametrize("rng_seed", range(5))
+def test_wasserstein_is_that_of_scipy(rng_seed):
+    first, second = np.random.default_rng(rng_seed).dirichlet(np.ones(9), 2)
+    want = scipy.stats.wasserstein_distance(np.arange(9), np.arange(9), first, second)
+    assert wasserstein(first, second) == pytest.approx(want)
+
+
+def test_wasserstein_round_a_circle_takes_the_shorter_way():
+    first, second = np.eye(12)[0], np.eye(12)[11]
+    assert wasserstein(first, second) == pytest.approx(11)
+    assert wasserstein(first, second, is_circular=True) == pytest.approx(1)
+
+
+def test_kl_has_half_a_count_more_in_each_bin():
+    assert kl_divergence(np.array([3.0, 0]), np.array([3.0, 0])) == 0
+    want = 7 / 8 * np.log((7 / 8) / (1 / 8)) + 1 / 8 * np.log((1 / 8) / (7 / 8))
+    assert kl_divergence(np.array([3.0, 0]), np.array([0, 3.0])) == pytest.approx(want)
+
+
+def by_name(comparisons, name):
+    return next(comparison for comparison in comparisons if comparison.measure.name == name)
+
+
 def test_compare_scales_counts_and_gives_a_ceiling():
     generated = [Part(make_notes([0, 10], [5, 5], pitch=[60, 62])), Part(make_notes([0], [5], pitch=[60]))]
     corpus = [Part(make_notes([0, 10, 20, 30], [5] * 4, pitch=[60, 60, 62, 64]))]
     held_out = [Part(make_notes([0, 10], [5] * 2, pitch=[60, 64]))]
-    first = compare(generated, corpus, held_out, time_base=MILLISECONDS)[0]
-    assert first.measure.name == "pitch_class"
-    assert first.generated is not None and first.corpus is not None
-    np.testing.assert_allclose(first.generated[[0, 2, 4]], [2 / 3, 1 / 3, 0])
-    np.testing.assert_allclose(first.corpus[[0, 2, 4]], [0.5, 0.25, 0.25])
-    assert first.overlap == pytest.approx(0.75)
-    assert first.ceiling == pytest.approx(0.75)
+    found = by_name(compare(generated, corpus, held_out, time_base=MILLISECONDS), "pitch_class")
+    np.testing.assert_allclose(found.generated[[0, 2, 4]], [2 / 3, 1 / 3, 0])
+    np.testing.assert_allclose(found.corpus[[0, 2, 4]], [0.5, 0.25, 0.25])
+    assert found.overlap == pytest.approx(0.75)
+    assert found.ceiling.overlap == pytest.approx(0.75)
+    assert found.ceiling.interval == pytest.approx((0.75, 0.75))  # one piece: all draws are the same
+    assert found.of_ceiling == pytest.approx(1)
+
+
+def test_a_small_generated_set_has_a_wide_ceiling():
+    held_out = [Part(make_notes([0, 10], [5] * 2, pitch=[pitch] * 2)) for pitch in range(60, 72)]
+    one, many = ([Part(make_notes([0, 10] * size, [5] * 2 * size, pitch=[60, 61] * size))] for size in (1, 100))
+    of_one, of_many = (by_name(compare(g, held_out, held_out, time_base=BEATS), "pitch_class") for g in (one, many))
+    assert of_one.ceiling.overlap == pytest.approx(1 / 12)  # one of the twelve was drawn
+    assert 0.4 < of_many.ceiling.interval[0] < of_many.ceiling.interval[1] < 0.9
 
 
 def test_compare_without_a_held_out_part_has_no_ceiling():
     part = Part(make_notes([0, 10], [5, 5]))
     for comparison in compare([part], [part], [], time_base=BEATS):
-        assert comparison.overlap == pytest.approx(1.0)
-        assert comparison.ceiling is None
+        if comparison.corpus is not None:
+            assert comparison.overlap == pytest.approx(1.0)
+            assert comparison.wasserstein == comparison.kl == 0
+        assert comparison.ceiling is None and comparison.of_ceiling is None
 
 
-@pytest.mark.parametrize("time_base", [MILLISECONDS, BEATS])
-def test_words_of_bins_are_unique_and_axis_marks_are_bins(time_base):
-    for measure in measures(time_base):
-        assert len(set(measure.bins)) == len(measure.bins)
-        assert all(0 <= index < len(measure.bins) for index, _ in measure.ticks)
+def test_draws_are_the_same_every_time_and_reach_the_size():
+    counts = np.random.default_rng(0).integers(1, 9, (20, 5)).astype(float)
+    first, again = (corpus_comparison._draws(counts, 100) for _ in range(2))
+    np.testing.assert_array_equal(first, again)
+    assert first.sum(axis=1).min() >= 100
+    assert first.sum(axis=1).max() < 100 + counts.sum(axis=1).max()
+
+
+def test_the_corpus_is_cut_like_the_generated_pieces():
+    notes = [make_notes(list(range(size)), [5] * size) for size in (10, 4, 10, 3)]
+    parts = list(cut_alike(notes, [(2, 5), (4, 8)]))
+    assert [(len(part.notes), part.num_given) for part in parts] == [(5, 2), (5, 2)]
+    assert list(cut_alike(notes, [])) == []

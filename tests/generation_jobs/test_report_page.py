@@ -299,9 +299,9 @@ def test_sort_and_find(visit, report_path):
 
 def test_charts_are_drawn(visit, report_path):
     page = visit(report_path).page
-    assert page.locator("#comparison-charts svg").count() == 5
+    assert page.locator("#comparison-charts svg").count() == 9
     assert page.locator("#training-charts svg").count() == 3
-    assert page.locator("#comparison-charts svg").nth(0).get_attribute("aria-label").startswith("Pitch class: overlap")
+    assert page.locator("#comparison-charts svg").nth(0).get_attribute("aria-label").startswith("Pitch: overlap")
     for path in page.query_selector_all(".chart path"):
         assert "NaN" not in path.get_attribute("d")
     assert "6.055" in page.locator(".scores").inner_text()

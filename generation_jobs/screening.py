@@ -1,0 +1,186 @@
+"""Screening: which generated pieces are wrong in a way that the corpus is not.
+
+    python -m generation_jobs.screening --data dataset --output thresholds.json
+
+Each check of `generation_jobs.screen_checks` has a threshold: the 99.9 % quantile of its values in windows of 256 notes
+of the training split (0.1 % where too little is wrong, and of whole pieces for a piece's length and number of notes).
+What this rejects of the validation split is printed and written beside them. docs/evaluate_music.md says more.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from generation_jobs import screen_checks
+from generation_jobs.requests import Result, is_number
+from midi_codec import command, dataset_info, records, storage
+from midi_codec.notes import TIME_BASES, Notes
+from midi_codec.progress import progress
+
+FORMAT_VERSION = 1
+QUANTILE = 0.999  # of what is good; 1 - QUANTILE where too little is wrong
+NO_NOTES = "no_notes"  # the reason of a piece in which nothing was generated
+
+
+@dataclasses.dataclass(frozen=True)
+class Judgement:
+    """What was measured of a piece, and the checks it failed; no reasons: accepted."""
+
+    checks: dict[str, float | int]
+    reasons: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Screen:
+    """Thresholds by check; a value beyond is a reason. A value equal to the threshold passes."""
+
+    thresholds: Mapping[str, float]
+    time_base: str
+    dataset: str  # hash
+
+    def judge(self, result: Result) -> Judgement:
+        return self.judge_notes(result.notes, result.num_primer_notes, ended=result.ended)
+
+    def judge_notes(self, notes: Notes, num_given: int, *, ended: bool) -> Judgement:
+        """Like `judge`, of notes from the first onset on.
+
+        Raises:
+          ValueError: the notes are on another grid than the thresholds.
+        """
+        if notes.time_base != self.time_base:
+            raise ValueError(f"the notes are on the grid of {notes.time_base}, the thresholds of {self.time_base}")
+        values = screen_checks.check_piece(notes, num_given, ended=ended)
+        reasons = [name for name in self.thresholds if name in values and self._is_beyond(name, values[name])]
+        if len(notes) <= num_given:
+            reasons.append(NO_NOTES)
+        return Judgement(dict(values), tuple(reasons))
+
+    def _is_beyond(self, name: str, value: float) -> bool:
+        limit = self.thresholds[name]
+        return value < limit if name in screen_checks.LOW else value > limit
+
+    def to_json(self, **more: Any) -> str:
+        fields = {"format_version": FORMAT_VERSION, "quantile": QUANTILE, **dataclasses.asdict(self), **more}
+        return json.dumps(fields, indent=1) + "\n"
+
+
+def load(path: str) -> Screen:
+    """Reads what `python -m generation_jobs.screening` wrote.
+
+    Raises:
+      UserError: the file is missing or no thresholds file; every mistake at once.
+    """
+    try:
+        fields = json.loads(storage.read_bytes(path))
+    except FileNotFoundError as error:
+        raise command.UserError(f"{path!r} does not exist, want a thresholds file") from error
+    except (OSError, ValueError) as error:
+        raise command.UserError(f"{path!r} is not a thresholds file: {error}") from error
+    problems = list(_problems(fields))
+    if problems:
+        raise command.UserError(f"{path!r}: {problem}" for problem in problems)
+    return Screen(fields["thresholds"], fields["time_base"], fields["dataset"])
+
+
+def _problems(fields: object) -> Iterator[str]:
+    if not isinstance(fields, dict):
+        yield f"it holds a {type(fields).__name__}, want an object"
+        return
+    if fields.get("format_version") != FORMAT_VERSION:
+        yield f"format_version is {fields.get('format_version')!r}, want {FORMAT_VERSION}"
+    if fields.get("time_base") not in TIME_BASES:
+        yield f"time_base is {fields.get('time_base')!r}, want one of {', '.join(TIME_BASES)}"
+    if not isinstance(fields.get("dataset"), str):
+        yield f"dataset is {fields.get('dataset')!r}, want its hash"
+    thresholds = fields.get("thresholds")
+    if not isinstance(thresholds, dict):
+        yield f"thresholds is {thresholds!r}, want an object"
+        return
+    for name, value in thresholds.items():
+        if name not in screen_checks.NAMES:
+            yield f"thresholds has {name!r}, want some of {', '.join(screen_checks.NAMES)}"
+        elif not is_number(value):
+            yield f"thresholds.{name} is {value!r}, want a number"
+
+
+def fit(pieces: Iterable[Notes], *, time_base: str, dataset: str) -> Screen:
+    """Thresholds from a corpus; checks without a value in it have none."""
+    found: dict[str, list[np.ndarray]] = {name: [] for name in screen_checks.NAMES}
+    for notes in pieces:
+        whole = screen_checks.check_piece(notes, 0, ended=True)
+        for name, values in screen_checks.check_windows(notes, 0).items():
+            found[name].append(values)
+        for name in ("length", "ended_notes"):
+            if name in whole:
+                found[name].append(np.array([whole[name]]))
+    thresholds = {}
+    for name, parts in found.items():
+        values = np.concatenate(parts) if parts else np.zeros(0)
+        values = values[~np.isnan(values)]
+        if values.size:
+            is_low = name in screen_checks.LOW
+            # an observed value, the outer one of two: a threshold between two values of a count means nothing
+            level, method = (1 - QUANTILE, "lower") if is_low else (QUANTILE, "higher")
+            limit = float(np.quantile(values, level, method=method))  # type: ignore[call-overload]
+            scale = 10**screen_checks.DECIMALS  # rounded outwards, so that the value itself passes
+            thresholds[name] = (math.floor if is_low else math.ceil)(limit * scale) / scale
+    return Screen(thresholds, time_base, dataset)
+
+
+def reject_shares(judgements: Sequence[Judgement]) -> dict[str, float]:
+    """The share of pieces with any reason, as `any`, and then by reason, the commonest first."""
+    if not judgements:
+        return {}
+    counts: dict[str, int] = {}
+    for judgement in judgements:
+        for reason in judgement.reasons:
+            counts[reason] = counts.get(reason, 0) + 1
+    counts = {"any": sum(bool(judgement.reasons) for judgement in judgements)} | dict(
+        sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    )
+    return {name: round(number / len(judgements), 6) for name, number in counts.items()}
+
+
+def read_notes(data: str, info: dataset_info.DatasetInfo, split: str, label: str = "screening") -> Iterator[Notes]:
+    """The notes of a split, piece by piece.
+
+    Raises:
+      UserError: a shard cannot be read.
+    """
+    paths = dataset_info.shard_paths(data, info, split)
+    found = (piece.notes for path in paths for piece in records.read_pieces(path, time_base=info.time_base))
+    try:
+        yield from progress(found, total=info.splits[split].num_pieces, unit=f"{split} pieces", label=label)
+    except (OSError, ValueError) as error:
+        raise command.UserError(f"{data!r} cannot be read: {error}") from error
+
+
+def main(argv: Sequence[str]) -> int:
+    parser = command.make_parser("python -m generation_jobs.screening", __doc__)
+    parser.add_argument("--data", required=True, help="dataset folder, as encode_corpus wrote it")
+    parser.add_argument("--output", required=True, help="thresholds file to write, JSON")
+    args = parser.parse_args(argv)
+    info = dataset_info.load(args.data)
+    if not info.splits["train"].num_pieces:
+        raise command.UserError(f"--data {args.data!r} has no piece in its train split, want some for the thresholds")
+    screen = fit(read_notes(args.data, info, "train"), time_base=info.time_base, dataset=info.hash)
+    held_out = [screen.judge_notes(notes, 0, ended=True) for notes in read_notes(args.data, info, "validation")]
+    shares = reject_shares(held_out)
+    storage.write_bytes(args.output, screen.to_json(validation_rejects=shares).encode())
+    for name, value in screen.thresholds.items():
+        word = "at least" if name in screen_checks.LOW else "at most"
+        print(f"{name:<16} {word:>8} {value:g}")
+    if held_out:
+        reasons = ", ".join(f"{name} {100 * share:.1f} %" for name, share in shares.items() if name != "any")
+        print(f"rejects {100 * shares['any']:.1f} % of {len(held_out):,} validation pieces: {reasons or 'none'}")
+    return command.OK
+
+
+if __name__ == "__main__":
+    command.exit_process(command.run("python -m generation_jobs.screening", main))

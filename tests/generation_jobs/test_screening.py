@@ -1,0 +1,135 @@
+"""Thresholds from a corpus, what they reject, and the file they are kept in."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from generation_jobs import screening
+from generation_jobs.requests import Result
+from generation_jobs.screening import Judgement, Screen, fit, load, reject_shares
+from midi_codec import command
+from midi_codec.notes import BEATS, MILLISECONDS, Notes
+from tests.generation_jobs import report_fakes
+from tests.generation_jobs.test_measures import make_notes
+
+SCREEN = Screen({"longest_repeat": 3.0, "low_density": 2.0, "ended_notes": 4.0}, MILLISECONDS, "d" * 32)
+
+
+def result(notes: Notes, *, num_given: int = 0, ended: bool = False) -> Result:
+    return Result(notes, num_given, -1.0, ended)
+
+
+def steady(size: int, step: int, pitch=None) -> Notes:
+    return make_notes(
+        list(range(0, size * step, step)), [10] * size, pitch=pitch or [index % 90 for index in range(size)]
+    )
+
+
+def test_no_reason_is_accepted_and_a_value_at_the_threshold_passes():
+    assert SCREEN.judge(result(steady(41, 500, [60, 60, 60, *range(38)]))).reasons == ()
+
+
+@pytest.mark.parametrize(
+    "given, want",
+    [
+        (result(steady(40, 100, [60] * 4 + list(range(36)))), ("longest_repeat",)),
+        (result(steady(40, 501)), ("low_density",)),
+        (result(steady(3, 100), ended=True), ("ended_notes",)),
+        (result(steady(3, 100)), ()),  # it met a limit: short, but not by its own will
+        (result(steady(5, 100), num_given=5), (screening.NO_NOTES,)),
+        (result(steady(40, 600, [60] * 40)), ("longest_repeat", "low_density")),
+    ],
+)
+def test_reasons(given, want):
+    assert SCREEN.judge(given).reasons == want
+
+
+def test_a_primer_is_not_judged():
+    assert SCREEN.judge(result(steady(50, 100, [60] * 10 + list(range(40))), num_given=10)).reasons == ()
+
+
+def test_checks_are_what_was_measured_and_json():
+    judgement = SCREEN.judge(result(steady(40, 100)))
+    assert judgement.checks["high_density"] == 10
+    json.dumps(judgement.checks, allow_nan=False)
+
+
+def test_another_grid_is_refused():
+    with pytest.raises(ValueError, match="beats.*milliseconds"):
+        SCREEN.judge(result(make_notes([0], [1], time_base=BEATS)))
+
+
+def test_fit_takes_the_outer_quantile_and_passes_its_own_corpus():
+    corpus = [report_fakes.make_notes(300, rng_seed=seed) for seed in range(8)]
+    screen = fit(corpus, time_base=MILLISECONDS, dataset="d" * 32)
+    assert set(screen.thresholds) == set(screening.screen_checks.NAMES)
+    assert [screen.judge_notes(notes, 0, ended=True).reasons for notes in corpus] == [()] * 8
+    assert screen.thresholds["ended_notes"] == 300
+
+
+def test_fit_leaves_out_one_window_in_more_than_a_thousand():
+    corpus = [steady(32, 100)] * 2999 + [steady(32, 100, [60] * 32)]
+    assert fit(corpus, time_base=MILLISECONDS, dataset="d").thresholds["longest_repeat"] == 1
+
+
+def test_damage_is_seen():
+    corpus = [report_fakes.make_notes(300, rng_seed=seed) for seed in range(30)]
+    screen = fit(corpus, time_base=MILLISECONDS, dataset="d" * 32)
+    notes = corpus[0]
+    assert screen.judge_notes(notes, 0, ended=False).reasons == ()
+    columns = {name: getattr(notes, name) for name in ("pitch", "velocity", "start", "duration", "program")}
+    half, piano = np.arange(300) >= 150, np.zeros(300)
+    for reason, change in (
+        ("longest_repeat", {"pitch": np.where(half, 60, notes.pitch), "program": piano}),
+        ("longest_silence", {"start": notes.start + half * 60_000}),
+        ("loop_notes", {"pitch": np.where(half, np.arange(300) % 7 + 50, notes.pitch), "program": piano}),
+        ("longest_note", {"duration": np.where(half, 100_000, notes.duration)}),
+        ("overlap_share", {"duration": np.full(300, 20_000)}),
+        ("high_density", {"start": notes.start // 10}),
+        ("low_density", {"start": notes.start * 10}),
+    ):
+        damaged = Notes.from_columns(**{**columns, **change})
+        assert reason in screen.judge_notes(damaged, 0, ended=False).reasons
+
+
+def test_reject_shares_count_a_piece_once():
+    judgements = [Judgement({}, reasons) for reasons in [(), ("b",), ("a", "b"), ()]]
+    assert list(reject_shares(judgements).items()) == [("any", 0.5), ("b", 0.5), ("a", 0.25)]
+    assert reject_shares([]) == {}
+
+
+def test_the_command_writes_what_load_reads(tmp_path, capsys):
+    train = [report_fakes.make_notes(100, rng_seed=seed) for seed in range(5)]
+    info = report_fakes.make_dataset(tmp_path / "data", {"train": train, "validation": train[:1]})
+    path = str(tmp_path / "thresholds.json")
+    assert screening.main(["--data", str(tmp_path / "data"), "--output", path]) == command.OK
+    assert load(path) == fit(train, time_base=MILLISECONDS, dataset=info.hash)
+    assert "rejects 0.0 % of 1 validation pieces: none" in capsys.readouterr().out
+    assert json.loads((tmp_path / "thresholds.json").read_text())["validation_rejects"] == {"any": 0.0}
+
+
+def test_a_dataset_without_training_pieces_is_refused(tmp_path):
+    report_fakes.make_dataset(tmp_path / "data", {"validation": [report_fakes.make_notes()]})
+    with pytest.raises(command.UserError, match="no piece in its train split"):
+        screening.main(["--data", str(tmp_path / "data"), "--output", str(tmp_path / "t.json")])
+
+
+def test_mistakes_of_a_thresholds_file_come_all_at_once(tmp_path):
+    fields = {"format_version": 2, "time_base": "hours", "thresholds": {"tune": 1, "length": "long"}}
+    (tmp_path / "t.json").write_text(json.dumps(fields))
+    with pytest.raises(command.UserError) as raised:
+        load(str(tmp_path / "t.json"))
+    words = ("format_version is 2", "time_base is 'hours'", "dataset is None", "'tune'", "length is 'long'")
+    assert all(word in problem for word, problem in zip(words, raised.value.problems, strict=True))
+
+
+@pytest.mark.parametrize("text", ["", "[]", None])
+def test_what_is_no_thresholds_file(tmp_path, text):
+    path = tmp_path / "t.json"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(command.UserError, match="t.json"):
+        load(str(path))
