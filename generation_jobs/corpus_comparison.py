@@ -145,7 +145,8 @@ def _ceiling(measure: Measure, others: np.ndarray, theirs: np.ndarray, size: flo
         ]
     )
     middle, low, high = np.quantile(figures, QUANTILES, axis=0)
-    return Ceiling(*middle.tolist(), interval=(float(low[0]), float(high[0])))
+    overlapping, moved, divergence = middle.tolist()
+    return Ceiling(overlapping, moved, divergence, (float(low[0]), float(high[0])))
 
 
 def _draws(counts: np.ndarray, size: float) -> np.ndarray:

@@ -146,9 +146,9 @@ def table(comparisons: Sequence[Comparison], split: str) -> Iterator[str]:
         interval = "" if ceiling is None else f"{ceiling.interval[0]:.3f}-{ceiling.interval[1]:.3f}"
         mark = "*" if share is not None and share < FLOOR else ""
         cells = (
-            _cell(comparison.overlap), _cell(ceiling and ceiling.overlap), interval, _cell(share) + mark,
-            _cell(comparison.wasserstein), _cell(ceiling and ceiling.wasserstein),
-            _cell(comparison.kl), _cell(ceiling and ceiling.kl),
+            _cell(comparison.overlap), _cell(ceiling.overlap if ceiling else None), interval, _cell(share) + mark,
+            _cell(comparison.wasserstein), _cell(ceiling.wasserstein if ceiling else None),
+            _cell(comparison.kl), _cell(ceiling.kl if ceiling else None),
         )  # fmt: skip
         yield f"{comparison.measure.name:<16}" + "".join(f"{cell:>13}" for cell in cells)
     yield f"ceiling: the {split} split against the train split; * below {FLOOR} of it; wasserstein in bins, kl in nats"
