@@ -10,7 +10,6 @@ from generation_jobs.decoder import Decoder
 from generation_jobs.requests import Result
 from midi_codec.fields import CATEGORICAL
 from tests.generation_jobs.test_decoder import SLOTS, assert_same, make_bundle, make_request, results_of
-from tests.trainer.tiny import make_notes
 
 STRICT = [
     Controls(max_polyphony=1),
