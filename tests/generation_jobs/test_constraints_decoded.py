@@ -7,9 +7,18 @@ import pytest
 
 from generation_jobs.controls import Controls
 from generation_jobs.decoder import Decoder
-from generation_jobs.requests import Result
+from generation_jobs.requests import Result, Sampling
 from midi_codec.fields import CATEGORICAL
-from tests.generation_jobs.test_decoder import SLOTS, assert_same, make_bundle, make_request, results_of
+from tests.generation_jobs.test_decoder import (
+    SLOTS,
+    assert_model_agrees,
+    assert_same,
+    make_bundle,
+    make_case,
+    make_request,
+    results_of,
+)
+from tests.trainer.tiny import make_notes
 
 STRICT = [
     Controls(max_polyphony=1),
@@ -92,9 +101,80 @@ def test_no_output_breaks_a_constraint(results):
     assert sum(len(result.notes) - result.num_primer_notes for result in results) > 500
 
 
+def test_without_constraints_each_would_have_been_broken(decoder):
+    free = results_of(
+        decoder,
+        [make_request(n, max_notes=40, max_seconds=None, sampling=Sampling()) for n in NUMBERS],
+    )
+    for controls in STRICT[:-1]:
+        assert any(broken(result, controls) for result in free), controls
+
+
 def test_neighbours_with_and_without_constraints_change_nothing(decoder, results):
     mixed = [constrained(n) if n % 3 else make_request(n) for n in NUMBERS]
     free = results_of(decoder, [make_request(n) for n in NUMBERS[::3]])
     got = results_of(decoder, mixed)
     for number in NUMBERS:
         assert_same(got[number], results[number] if number % 3 else free[number // 3])
+
+
+def test_notes_a_second_are_steered(decoder):
+    def rate(notes_per_second):
+        controls = Controls(notes_per_second=notes_per_second)
+        requests = [
+            make_request(n, primer=None, max_notes=200, max_seconds=None, sampling=Sampling(), controls=controls)
+            for n in range(32)
+        ]
+        chosen = [one.notes for one in results_of(decoder, requests) if len(one.notes) > 100]
+        assert len(chosen) > 3
+        return np.mean([1000 * (len(notes) - 1) / (notes.start[-1] - notes.start[0]) for notes in chosen])
+
+    slow, usual, fast = (rate(wanted) for wanted in (80.0, None, 200.0))
+    assert slow == pytest.approx(80, rel=0.15) and fast == pytest.approx(200, rel=0.15)
+    assert slow < fast and abs(usual - 80) > 5
+
+
+def test_a_primer_that_hangs_on_is_said(decoder):
+    primer = dataclasses.replace(make_notes(1, num_notes=3), duration=np.full(3, 60, np.int32))
+    request = make_request(0, primer=primer, controls=Controls(max_polyphony=1, max_step="0.005 s"))
+    with pytest.raises(ValueError, match="request 0: max_polyphony is 1, but the primer's notes sound on"):
+        next(decoder.generate([request]))
+
+
+def test_log_likelihood_is_the_models_at_temperature_1(decoder):
+    single = Decoder(make_bundle(CATEGORICAL, (0, 128)), num_slots=SLOTS)
+    requests = [
+        make_request(n, max_notes=30, controls=Controls(max_duration="0.03 s", min_pitch=62)) for n in range(24)
+    ]
+    assert_model_agrees(single.bundle, results_of(single, requests))
+
+
+def test_settings_by_field_are_of_their_field_alone(decoder):
+    requests = [
+        make_request(
+            n, primer=None, max_notes=40, max_seconds=None, sampling=Sampling(top_k={"program": 1, "pitch": 1})
+        )
+        for n in range(16)
+    ]
+    free = [dataclasses.replace(r, sampling=Sampling(top_k={"velocity": 1})) for r in requests]
+    one, other = results_of(decoder, requests), results_of(decoder, free)
+    assert any(len(set(r.notes.velocity.tolist())) > 1 for r in one)
+    assert any(len(set(r.notes.pitch.tolist())) > 1 for r in other)
+
+
+def test_an_ensemble_of_a_model_with_itself_is_the_model():
+    bundle = make_case("categorical")
+    requests = [make_request(number) for number in range(24)]
+    alone = results_of(Decoder(bundle, num_slots=SLOTS), requests)
+    twice = results_of(Decoder([bundle, bundle], num_slots=SLOTS), requests)
+    same = [a.notes == b.notes for a, b in zip(alone, twice, strict=True)]
+    assert sum(same) >= 22  # rounding may move a draw
+    for a, b, is_same in zip(alone, twice, same, strict=True):
+        assert not is_same or a.log_likelihood == pytest.approx(b.log_likelihood, rel=1e-3, abs=1e-3)
+
+
+def test_an_ensemble_of_mixtures_says_what_its_members_say():
+    """It has the components of all of them, so it draws other ones; what it makes is as likely."""
+    bundle = make_case("context, mixture")
+    decoder = Decoder([bundle, bundle], num_slots=SLOTS)
+    assert_model_agrees(bundle, results_of(decoder, [make_request(number) for number in range(24)]))
