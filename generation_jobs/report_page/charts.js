@@ -55,7 +55,8 @@ function overlapTable(measures) {
   const head = ["", "overlap", "corpus itself", "distance", "corpus itself"].map((text) => html("th", { scope: "col" }, text));
   const rows = measures.map((measure) => html("tr", {}, html("th", { scope: "row" }, measure.title),
     ...["overlap", "ceiling", "wasserstein", "wasserstein_ceiling"].map((name) => html("td", {}, decimal(measure[name])))));
-  return html("div", { class: "chart" }, html("table", { class: "overlaps" },
+  return html("div", { class: "chart scroll", tabindex: "0", role: "region", "aria-label": "Overlaps" },
+    html("table", { class: "overlaps" },
     html("thead", {}, html("tr", {}, ...head)), html("tbody", {}, ...rows)));
 }
 

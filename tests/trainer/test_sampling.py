@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import scipy.special
@@ -67,6 +69,21 @@ def test_draws_follow_the_distribution_that_the_settings_leave(temperature, top_
     assert len(counts) == 6 and (counts[want == 0] == 0).all()
     if num_kept > 1:
         assert scipy.stats.chisquare(counts[want > 0], DRAWS * want[want > 0]).pvalue > 1e-4
+
+
+@pytest.mark.parametrize(
+    "temperature, min_p, num_kept",
+    [(1.0, 0.0, 6), (1.0, 0.1, 5), (1.0, 0.65, 3), (0.5, 0.4, 3), (3.0, 0.65, 4), (1.0, 1.0, 1)],
+)
+def test_min_p_keeps_what_is_likely_enough_beside_the_likeliest(temperature, min_p, num_kept):
+    shares = PROBABILITIES ** (1 / temperature)
+    kept = shares >= min_p * shares.max()
+    assert kept.sum() == num_kept
+    own = dataclasses.replace(settings(temperature=temperature), min_p=tf.fill([DRAWS], np.float32(min_p)))
+    counts = np.bincount(sampling.draw_bin(make_logits(), uniforms(), own).numpy(), minlength=6)
+    assert len(counts) == 6 and (counts[~kept] == 0).all()
+    if num_kept > 1:
+        assert scipy.stats.chisquare(counts[kept], DRAWS * shares[kept] / shares[kept].sum()).pvalue > 1e-4
 
 
 @pytest.mark.parametrize("top_p", [1e-6, 0.3, 0.5])
