@@ -109,7 +109,7 @@ def make_plan(args: argparse.Namespace) -> Plan:
         parts.append("quick")
     own = args.corpus is not None
     time_base = args.time_base or (MILLISECONDS if own else BEATS)
-    training = QUICK_TRAINING if args.quick else OWN_TRAINING if own else CHORALE_TRAINING
+    training: tuple[str, ...] = QUICK_TRAINING if args.quick else OWN_TRAINING if own else CHORALE_TRAINING
     if time_base == BEATS and not args.quick:
         training += BEATS_TRAINING
     return Plan(
