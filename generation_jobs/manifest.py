@@ -4,6 +4,7 @@
     OUTPUT/midi/<seed_id>/<seed_id>-00000.mid          one a sample; at its final name it is whole
     OUTPUT/records/generated-00000-of-00004.tfrecord   one a task, examples in the dataset format
     OUTPUT/manifest-00000-of-00004.jsonl               one a task, a line a sample; written last: the task is done
+    OUTPUT/manifest.jsonl                              all lines, by `generation_jobs.merge`: the job is done
 
 A piece's manifest line is written into its `.mid` file too, as a text event. So one file, renamed into
 place, is all that a finished sample needs, and a restart reads back from it what it does not make again.
@@ -103,32 +104,49 @@ def write(path: str, texts: Iterable[str]) -> None:
     storage.write_bytes(path, "".join(f"{text}\n" for text in texts).encode())
 
 
+def task_manifests(root: str) -> list[str]:
+    """Names of the manifests that a job's tasks leave, whether they are there or not.
+
+    Raises:
+      UserError: `root` is no job's output.
+    """
+    path = storage.join(root, JOB_FILE)
+    try:
+        num_tasks = json.loads(storage.read_bytes(path))["num_tasks"]
+        return [manifest_name(index, num_tasks) for index in range(num_tasks)]
+    except FileNotFoundError as error:
+        raise UserError(f"{root!r} holds no {JOB_FILE}, want the output folder of a generation job") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path!r} is not a job file: {error!r}") from error
+
+
 def read(root: str) -> list[Line]:
     """The lines of a finished job, all tasks together, sorted by seed id and sample.
 
     Raises:
       UserError: it is no job's output, a task's manifest is missing, or one cannot be read.
     """
-    path = storage.join(root, JOB_FILE)
-    try:
-        num_tasks = json.loads(storage.read_bytes(path))["num_tasks"]
-        names = [manifest_name(index, num_tasks) for index in range(num_tasks)]
-    except FileNotFoundError as error:
-        raise UserError(f"{root!r} holds no {JOB_FILE}, want the output folder of a generation job") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path!r} is not a job file: {error!r}") from error
+    names = task_manifests(root)
     missing = [name for name in names if not storage.exists(storage.join(root, name))]
     if missing:
         raise UserError(
-            f"{root!r} is not finished: there is no {', '.join(missing[:5])} ({len(missing)} of {num_tasks})"
+            f"{root!r} is not finished: there is no {', '.join(missing[:5])} ({len(missing)} of {len(names)})"
         )
-    lines: list[Line] = []
-    for name in names:
-        try:
-            lines += map(json.loads, storage.read_text(storage.join(root, name)).splitlines())
-        except ValueError as error:
-            raise UserError(f"{storage.join(root, name)!r} is not a manifest: {error}") from error
+    lines = [line for index in range(len(names)) for line in read_task(root, index, len(names))]
     return sorted(lines, key=lambda line: (line["seed_id"], line["sample"]))
+
+
+def read_task(root: str, task_index: int, num_tasks: int) -> list[Line]:
+    """The lines of one task's manifest.
+
+    Raises:
+      UserError: it cannot be read.
+    """
+    path = storage.join(root, manifest_name(task_index, num_tasks))
+    try:
+        return list(map(json.loads, storage.read_text(path).splitlines()))
+    except ValueError as error:
+        raise UserError(f"{path!r} is not a manifest: {error}") from error
 
 
 def dumps(line: Line) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -11,9 +12,12 @@ import pytest
 import yaml
 
 from benchmarks.machine import ROOT
+from generation_jobs import generate, merge
 from midi_codec import command
 from tests.beam_pipelines.corpora import make_midi, write_files
 from tests.beam_pipelines.test_encode_corpus import encode, files_of
+from tests.generation_jobs.test_decoder import make_bundle
+from tests.generation_jobs.test_job import files_of as all_files_of
 from tests.k8s.processes import Cluster, Job, Pod
 from tests.k8s.rendered import Object, kubectl, render
 from tests.trainer.tiny import make_many, write_dataset
@@ -151,3 +155,38 @@ def test_two_workers_of_which_one_is_drained_learn_what_one_alone_learns(tmp_pat
         assert set(ours) == set(theirs)
         for name, array in theirs.items():
             np.testing.assert_allclose(ours[name], array, rtol=1e-3, atol=1e-4, err_msg=name)
+
+
+@pytest.mark.slow
+def test_four_tasks_of_which_two_are_lost_make_what_one_makes(tmp_path):
+    with Cluster(tmp_path, overlay(tmp_path / "own", "generate", pods=4)) as cluster:
+        music = cluster.volume("music")
+        small = dataclasses.replace(make_bundle("categorical", (0,)), dataset={"hash": "d" * 32})
+        bundle.save(str(music / "run" / "bundle"), small)
+        seeds = [{"id": f"s{number}", "num_samples": 12, "max_notes": 40} for number in range(5)]
+        (music / "seeds.jsonl").write_text("".join(f"{json.dumps(seed)}\n" for seed in seeds))
+        lost: list[Pod] = []
+
+        def lose_two(cluster: Cluster) -> None:
+            made = list((music / "music").glob("midi/*/*.mid"))
+            if len(lost) < 2 and len(made) > 12 * (len(lost) + 1) and cluster.running("generate"):
+                lost.append(cluster.running("generate")[0])
+                lost[-1].lose()
+
+        assert cluster.run(seconds=500, meanwhile=lose_two) == {"generate": None, "generate-merge": None}
+        assert len(lost) == 2 and len(cluster.pods) == 7
+        alone = tmp_path / "alone"
+        argv = [
+            "--bundle",
+            str(music / "run" / "bundle"),
+            "--seeds",
+            str(music / "seeds.jsonl"),
+            "--output",
+            str(alone),
+        ]
+        assert generate.main(argv) == merge.main(["--output", str(alone)]) == command.OK
+        ours, theirs = all_files_of(music / "music"), all_files_of(alone)
+        pieces = {name for name in theirs if name.endswith(".mid")}
+        assert len(pieces) == 60 and pieces == {name for name in ours if name.endswith(".mid")}
+        for name in {*pieces, "manifest.jsonl"}:
+            assert ours[name] == theirs[name], name
