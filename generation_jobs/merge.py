@@ -13,7 +13,6 @@ import argparse
 import collections
 import concurrent.futures
 import math
-import time
 from collections.abc import Iterator, Sequence
 
 from generation_jobs import manifest
@@ -23,11 +22,11 @@ from midi_codec import command, records, storage
 from midi_codec.command import Interrupted, StopSignal, UserError
 from midi_codec.notes import TIME_BASES
 from midi_codec.progress import progress
+from midi_codec.waiting import wait_while_more_come
 
 PROGRAM = "python -m generation_jobs.merge"
 MERGED = "manifest.jsonl"
 NUM_READERS = 8  # files read at once: in a bucket a read is mostly waiting
-SECONDS_BETWEEN_LOOKS = 5.0
 
 
 def main(argv: Sequence[str]) -> int:
@@ -60,39 +59,16 @@ def wait(root: str, *, minutes: float, stop: StopSignal) -> None:
     Raises:
       Interrupted: `stop` asked for it.
     """
-    last_change, there = time.monotonic(), 0
-    with progress(total=None, unit="tasks", label="waiting for") as bar:
-        while True:
-            missing = _missing(root)
-            if missing is not None and not missing[0]:
-                return
-            found = 0 if missing is None else missing[1]
-            if found != there:
-                last_change = time.monotonic()
-            bar.update(found - there)
-            there = found
-            left = last_change + 60 * minutes - time.monotonic()
-            if left <= 0:
-                return
-            _sleep(min(SECONDS_BETWEEN_LOOKS, left), stop)
 
+    def look() -> tuple[int, bool]:
+        try:
+            names = manifest.task_manifests(root)
+        except UserError:
+            return 0, False
+        there = sum(storage.exists(storage.join(root, name)) for name in names)
+        return there, there == len(names)
 
-def _missing(root: str) -> tuple[int, int] | None:
-    """How many manifests are missing, and how many are there; None before the job has begun."""
-    try:
-        names = manifest.task_manifests(root)
-    except UserError:
-        return None
-    found = sum(storage.exists(storage.join(root, name)) for name in names)
-    return len(names) - found, found
-
-
-def _sleep(seconds: float, stop: StopSignal) -> None:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        if stop.requested:
-            raise Interrupted("start the same command again to go on")
-        time.sleep(0.2)
+    wait_while_more_come(look, minutes=minutes, unit="tasks", label="waiting for", stop=stop)
 
 
 def problems_of_lines(root: str, lines: Sequence[Line]) -> Iterator[str]:

@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from beam_pipelines import wait_for_tasks
+from midi_codec import waiting
 from midi_codec.command import Interrupted, UserError
 from tests.beam_pipelines.test_encode_corpus import encode, files_of
 from tests.beam_pipelines.test_local_run import NUM_FILES, music, whole  # noqa: F401
@@ -18,7 +18,7 @@ def test_it_begins_when_all_parts_are_there(music, whole, tmp_path, parsed_files
         encode(*flags, "--task-index", str(len(looks)), "--num-tasks", "2")
         looks.append(sum(parsed_files))
 
-    monkeypatch.setattr(wait_for_tasks, "_sleep", meanwhile)
+    monkeypatch.setattr(waiting, "_sleep", meanwhile)
     assert encode(*flags, "--wait-minutes", "5") == 0
     assert looks == [80, NUM_FILES]
     assert sum(parsed_files) == NUM_FILES  # the last step parsed nothing
@@ -36,7 +36,7 @@ def test_what_does_not_come_it_makes_itself(music, whole, tmp_path, parsed_files
 
 
 def test_a_signal_ends_the_waiting(music, tmp_path, monkeypatch):  # noqa: F811
-    monkeypatch.setattr(wait_for_tasks.time, "sleep", lambda _: signal.raise_signal(signal.SIGTERM))
+    monkeypatch.setattr(waiting.time, "sleep", lambda _: signal.raise_signal(signal.SIGTERM))
     with pytest.raises(Interrupted):
         encode("--input", music, "--output", str(tmp_path / "d"), "--wait-minutes", "5")
     assert not (tmp_path / "d").exists()

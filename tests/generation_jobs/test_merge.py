@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from generation_jobs import manifest, merge
-from midi_codec import command, storage
+from midi_codec import command, storage, waiting
 from midi_codec.command import Interrupted, UserError
 from tests.generation_jobs.test_job import ALL, run
 
@@ -99,7 +99,7 @@ def test_records_that_are_gone_or_too_few(tmp_path):
 
 def test_waiting_for_the_tasks(tmp_path, monkeypatch):
     left = [0, 1, 2]
-    monkeypatch.setattr(merge, "_sleep", lambda *_: finish(tmp_path, left.pop(0)))
+    monkeypatch.setattr(waiting, "_sleep", lambda *_: finish(tmp_path, left.pop(0)))
     assert len(merged(tmp_path, "--wait-minutes", "5")) == 6 and left == []
 
 
@@ -110,7 +110,7 @@ def test_waiting_ends_when_no_task_ends(tmp_path):
 
 
 def test_a_signal_ends_the_waiting(tmp_path, monkeypatch):
-    monkeypatch.setattr(merge.time, "sleep", lambda _: signal.raise_signal(signal.SIGTERM))
+    monkeypatch.setattr(waiting.time, "sleep", lambda _: signal.raise_signal(signal.SIGTERM))
     with pytest.raises(Interrupted):
         merge.main(["--output", str(tmp_path), "--wait-minutes", "5"])
 
