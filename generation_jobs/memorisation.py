@@ -1,0 +1,175 @@
+"""Memorisation: the longest run of notes that a piece shares with any piece of a dataset, in any key.
+
+    python -m generation_jobs.memorisation --data dataset --output train.index
+
+writes the index of the training split once; `generation_jobs.compare` builds one itself where none is given.
+
+A run is a stretch of consecutive notes of both pieces in which each step to the next note agrees: the same interval,
+and about the same time (`generation_jobs.memorisation_strings` says exactly which notes follow one another and which
+times agree). The longest is found exactly. A primer's notes are not looked at; what goes on as its source does is a run
+like any other. docs/memorisation.md says more.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from generation_jobs.memorisation_search import Run, Text, longest_common, sort_suffixes
+from generation_jobs.memorisation_strings import BOUNDARY, END, Strings, strings_of
+from midi_codec import command, dataset_info, records
+from midi_codec.dataset_info import DatasetInfo
+from midi_codec.notes import Notes
+from midi_codec.progress import progress
+from trainer import array_file
+
+FORMAT_VERSION = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Copied:
+    """The longest run of a piece that is in the index too; `num_notes` is 0, and the rest None, where no step is."""
+
+    num_notes: int
+    piece_id: str | None = None  # of the piece that has it
+    source: str | None = None  # its file
+    at_note: int | None = None  # of the piece that was looked for, in the order of `Notes`, primer and all
+    from_note: int | None = None  # of the piece that has it
+    from_tick: int | None = None  # when its run begins
+    transposition: int | None = None  # semitones from there to here
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Index:
+    """Pieces, and their places in the order of what follows."""
+
+    strings: Strings
+    order: np.ndarray  # [total] int32, of `sort_suffixes`
+    piece_ids: Sequence[str]
+    sources: Sequence[str]
+    time_base: str
+    dataset: str  # hash
+    text: Text = dataclasses.field(repr=False)
+
+    @classmethod
+    def build(cls, pieces: Iterable[records.Piece], *, time_base: str, dataset: str) -> Index:
+        """Raises ValueError when a piece is on another grid."""
+        pieces = list(pieces)
+        strings = strings_of([piece.notes for piece in pieces], time_base)
+        names = [piece.piece_id for piece in pieces], [piece.source for piece in pieces]
+        return cls._of(strings, sort_suffixes(strings.symbol), *names, time_base, dataset)
+
+    @classmethod
+    def _of(
+        cls,
+        strings: Strings,
+        order: np.ndarray,
+        piece_ids: Sequence[str],
+        sources: Sequence[str],
+        time_base: str,
+        dataset: str,
+    ) -> Index:
+        text = Text.of(strings.symbol, strings.step, time_base, padding=BOUNDARY)
+        strings = dataclasses.replace(strings, symbol=text.symbol[: len(text)], step=text.step[: len(text)])
+        return cls(strings, order, piece_ids, sources, time_base, dataset, text)
+
+    def longest_run(self, notes: Notes, num_primer_notes: int = 0) -> Copied:
+        """What the notes after the primer's share with the pieces here; of equally long runs the first.
+
+        Raises:
+          ValueError: the notes are on another grid.
+        """
+        mine = strings_of([notes.take(slice(num_primer_notes, None))], self.time_base)
+        query = Text.of(mine.symbol, mine.step, self.time_base, padding=END)
+        return self.describe(longest_common(query, self.text, self.order), mine, num_primer_notes)
+
+    def describe(self, run: Run, mine: Strings, num_primer_notes: int) -> Copied:
+        """A run of entries as one of notes: one more than it has steps, from the one that the first step leaves."""
+        if not run.num_steps:
+            return Copied(0)
+        theirs, at, found = self.strings, run.at - 1, run.found - 1
+        row = int(np.searchsorted(theirs.offsets, found, "right")) - 1
+        return Copied(
+            num_notes=run.num_steps + 1,
+            piece_id=self.piece_ids[row],
+            source=self.sources[row],
+            at_note=int(mine.note[at]) + num_primer_notes,
+            from_note=int(theirs.note[found]),
+            from_tick=int(theirs.step[theirs.offsets[row] : found + 1].sum(dtype=np.int64)),
+            transposition=int(mine.pitch[at]) - int(theirs.pitch[found]),
+        )
+
+    def save(self, path: str) -> None:
+        """Writes a `.npz` file of plain arrays, uncompressed."""
+        arrays = {field.name: getattr(self.strings, field.name) for field in dataclasses.fields(Strings)}
+        words = {
+            "format_version": FORMAT_VERSION,
+            "time_base": self.time_base,
+            "dataset": self.dataset,
+            "piece_ids": list(self.piece_ids),
+            "sources": list(self.sources),
+        }
+        text = np.frombuffer(json.dumps(words).encode(), np.uint8)
+        array_file.write(path, {"order": self.order, "words": text, **arrays})
+
+    @classmethod
+    def load(cls, path: str) -> Index:
+        """Reads what `save` wrote.
+
+        Raises:
+          UserError: the file is missing, damaged, no index, or one of another version.
+        """
+        try:
+            arrays = array_file.read(path)
+            words = json.loads(arrays["words"].tobytes())
+            if words["format_version"] != FORMAT_VERSION:
+                raise ValueError(f"format_version is {words['format_version']}, this program reads {FORMAT_VERSION}")
+            strings = Strings(**{field.name: arrays[field.name] for field in dataclasses.fields(Strings)})
+            named = words["piece_ids"], words["sources"], words["time_base"], words["dataset"]
+            return cls._of(strings, arrays["order"], *named)
+        except FileNotFoundError as error:
+            raise command.UserError(
+                f"{path!r} does not exist, want an index of generation_jobs.memorisation"
+            ) from error
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise command.UserError(f"{path!r} is no index of generation_jobs.memorisation: {error}") from error
+
+
+def read_pieces(data: str, info: DatasetInfo, split: str, label: str) -> Iterable[records.Piece]:
+    """The pieces of a split.
+
+    Raises:
+      UserError: a shard cannot be read.
+    """
+    paths = dataset_info.shard_paths(data, info, split)
+    found = (piece for path in paths for piece in records.read_pieces(path, time_base=info.time_base))
+    try:
+        yield from progress(found, total=info.splits[split].num_pieces, unit=f"{split} pieces", label=label)
+    except (OSError, ValueError) as error:
+        raise command.UserError(f"{data!r} cannot be read: {error}") from error
+
+
+def build(data: str, info: DatasetInfo) -> Index:
+    """The index of a dataset's training split."""
+    return Index.build(read_pieces(data, info, "train", "indexing"), time_base=info.time_base, dataset=info.hash)
+
+
+def main(argv: Sequence[str]) -> int:
+    parser = command.make_parser("python -m generation_jobs.memorisation", __doc__)
+    parser.add_argument("--data", required=True, help="dataset folder, as encode_corpus wrote it")
+    parser.add_argument("--output", required=True, help="index file to write")
+    args = parser.parse_args(argv)
+    info = dataset_info.load(args.data)
+    if not info.splits["train"].num_pieces:
+        raise command.UserError(f"--data {args.data!r} has no piece in its train split, want some to index")
+    index = build(args.data, info)
+    index.save(args.output)
+    print(f"{len(index.text):,} notes of {len(index.piece_ids):,} pieces in {args.output}")
+    return command.OK
+
+
+if __name__ == "__main__":
+    command.exit_process(command.run("python -m generation_jobs.memorisation", main))
