@@ -18,6 +18,7 @@ from typing import Any
 from generation_jobs import corpus_comparison, report_music, screening
 from generation_jobs.corpus_comparison import Comparison
 from generation_jobs.measures import Part, measures
+from generation_jobs.memorisation import Index
 from generation_jobs.report_music import GeneratedPiece
 from generation_jobs.screening import Screen
 from midi_codec import command, dataset_info, storage
@@ -64,6 +65,7 @@ def _parse_args(argv: Sequence[str]) -> argparse.Namespace:
     splits = dataset_info.SPLITS[1:]
     parser.add_argument("--split", choices=splits, default="validation", help="the ceiling's part (%(default)s)")
     parser.add_argument("--screen", help="thresholds that generation_jobs.screening wrote (default: no screening)")
+    parser.add_argument("--index", help="of generation_jobs.memorisation: with --screen, copied notes count (do not)")
     parser.add_argument("--output", help="JSON file to write, with each piece's figures (standard output)")
     return parser.parse_args(argv)
 
@@ -71,15 +73,21 @@ def _parse_args(argv: Sequence[str]) -> argparse.Namespace:
 def _check(args: argparse.Namespace) -> tuple[DatasetInfo, Screen | None]:
     """Raises UserError with every mistake in the flags and the files they name."""
     problems: list[str] = []
-    info, screen = None, None
+    info, index, screen = None, None, None
     try:
         info = dataset_info.load(args.data)
         if not info.splits["train"].num_pieces:
             problems.append(f"--data {args.data!r} has no piece in its train split, want some to compare with")
     except command.UserError as error:
         problems += error.problems
+    if args.index and not args.screen:
+        problems.append("--index is given without --screen, want both or neither")
     try:
-        screen = screening.load(args.screen) if args.screen else None
+        index = Index.load(args.index) if args.index else None
+    except command.UserError as error:
+        problems += [f"--index: {problem}" for problem in error.problems]
+    try:
+        screen = screening.load(args.screen, index) if args.screen else None
     except command.UserError as error:
         problems += [f"--screen: {problem}" for problem in error.problems]
     if info and screen and screen.time_base != info.time_base:

@@ -4,7 +4,9 @@
 
 Each check of `generation_jobs.screen_checks` has a threshold: the 99.9 % quantile of its values in windows of 256 notes
 of the training split (0.1 % where too little is wrong, and of whole pieces for a piece's length and number of notes).
-What this rejects of the validation split is printed and written beside them. docs/evaluate_music.md says more.
+One more, copied_notes, is the 99.9 % quantile of the longest runs that pieces of the validation split have in common
+with the training split; it counts where there is an index of that (`generation_jobs.memorisation`).
+What all this rejects of the validation split is printed and written beside them. docs/evaluate_music.md says more.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from generation_jobs import screen_checks
+from generation_jobs import memorisation, screen_checks
+from generation_jobs.memorisation import Index
 from generation_jobs.requests import Result, is_number
 from midi_codec import command, dataset_info, records, storage
 from midi_codec.notes import TIME_BASES, Notes
@@ -25,6 +28,7 @@ from midi_codec.progress import progress
 
 FORMAT_VERSION = 1
 QUANTILE = 0.999  # of what is good; 1 - QUANTILE where too little is wrong
+COPIED_NOTES = "copied_notes"  # the longest run of notes that the training split has too
 NO_NOTES = "no_notes"  # the reason of a piece in which nothing was generated
 
 
@@ -43,6 +47,7 @@ class Screen:
     thresholds: Mapping[str, float]
     time_base: str
     dataset: str  # hash
+    index: Index | None = dataclasses.field(default=None, compare=False, repr=False)  # None: copied notes do not count
 
     def judge(self, result: Result) -> Judgement:
         return self.judge_notes(result.notes, result.num_primer_notes, ended=result.ended)
@@ -56,6 +61,8 @@ class Screen:
         if notes.time_base != self.time_base:
             raise ValueError(f"the notes are on the grid of {notes.time_base}, the thresholds of {self.time_base}")
         values = screen_checks.check_piece(notes, num_given, ended=ended)
+        if self.index is not None:
+            values[COPIED_NOTES] = float(self.index.longest_run(notes, num_given).num_notes)
         reasons = [name for name in self.thresholds if name in values and self._is_beyond(name, values[name])]
         if len(notes) <= num_given:
             reasons.append(NO_NOTES)
@@ -66,15 +73,15 @@ class Screen:
         return value < limit if name in screen_checks.LOW else value > limit
 
     def to_json(self, **more: Any) -> str:
-        fields = {"format_version": FORMAT_VERSION, "quantile": QUANTILE, **dataclasses.asdict(self), **more}
-        return json.dumps(fields, indent=1) + "\n"
+        fields = {"thresholds": dict(self.thresholds), "time_base": self.time_base, "dataset": self.dataset}
+        return json.dumps({"format_version": FORMAT_VERSION, "quantile": QUANTILE, **fields, **more}, indent=1) + "\n"
 
 
-def load(path: str) -> Screen:
-    """Reads what `python -m generation_jobs.screening` wrote.
+def load(path: str, index: Index | None = None) -> Screen:
+    """Reads what `python -m generation_jobs.screening` wrote; with an index, copied notes count too.
 
     Raises:
-      UserError: the file is missing or no thresholds file; every mistake at once.
+      UserError: the file is missing or no thresholds file, or not of the index's dataset; every mistake at once.
     """
     try:
         fields = json.loads(storage.read_bytes(path))
@@ -83,9 +90,14 @@ def load(path: str) -> Screen:
     except (OSError, ValueError) as error:
         raise command.UserError(f"{path!r} is not a thresholds file: {error}") from error
     problems = list(_problems(fields))
+    if index is not None and not problems:
+        if fields["dataset"] != index.dataset:
+            problems.append(f"dataset is {fields['dataset']}, that of the index is {index.dataset}, want one")
+        if COPIED_NOTES not in fields["thresholds"]:
+            problems.append(f"thresholds has no {COPIED_NOTES}, want one to use an index: write the file again")
     if problems:
         raise command.UserError(f"{path!r}: {problem}" for problem in problems)
-    return Screen(fields["thresholds"], fields["time_base"], fields["dataset"])
+    return Screen(fields["thresholds"], fields["time_base"], fields["dataset"], index)
 
 
 def _problems(fields: object) -> Iterator[str]:
@@ -103,8 +115,8 @@ def _problems(fields: object) -> Iterator[str]:
         yield f"thresholds is {thresholds!r}, want an object"
         return
     for name, value in thresholds.items():
-        if name not in screen_checks.NAMES:
-            yield f"thresholds has {name!r}, want some of {', '.join(screen_checks.NAMES)}"
+        if name not in (*screen_checks.NAMES, COPIED_NOTES):
+            yield f"thresholds has {name!r}, want some of {', '.join((*screen_checks.NAMES, COPIED_NOTES))}"
         elif not is_number(value):
             yield f"thresholds.{name} is {value!r}, want a number"
 
@@ -124,13 +136,23 @@ def fit(pieces: Iterable[Notes], *, time_base: str, dataset: str) -> Screen:
         values = np.concatenate(parts) if parts else np.zeros(0)
         values = values[~np.isnan(values)]
         if values.size:
-            is_low = name in screen_checks.LOW
-            # an observed value, the outer one of two: a threshold between two values of a count means nothing
-            level, method = (1 - QUANTILE, "lower") if is_low else (QUANTILE, "higher")
-            limit = float(np.quantile(values, level, method=method))  # type: ignore[call-overload]
-            scale = 10**screen_checks.DECIMALS  # rounded outwards, so that the value itself passes
-            thresholds[name] = (math.floor if is_low else math.ceil)(limit * scale) / scale
+            thresholds[name] = _limit(values, is_low=name in screen_checks.LOW)
     return Screen(thresholds, time_base, dataset)
+
+
+def _limit(values: np.ndarray, *, is_low: bool = False) -> float:
+    # an observed value, the outer one of two: a threshold between two values of a count means nothing
+    level, method = (1 - QUANTILE, "lower") if is_low else (QUANTILE, "higher")
+    limit = float(np.quantile(values, level, method=method))  # type: ignore[call-overload]
+    scale = 10**screen_checks.DECIMALS  # rounded outwards, so that the value itself passes
+    return (math.floor if is_low else math.ceil)(limit * scale) / scale
+
+
+def limit_copies(screen: Screen, index: Index, held_out: Iterable[Notes]) -> Screen:
+    """The same with the index, and with a threshold for copied notes from what other pieces have in common with it."""
+    lengths = np.array([index.longest_run(notes).num_notes for notes in held_out], np.float64)
+    more = {COPIED_NOTES: _limit(lengths)} if lengths.size else {}
+    return dataclasses.replace(screen, thresholds={**screen.thresholds, **more}, index=index)
 
 
 def reject_shares(judgements: Sequence[Judgement]) -> dict[str, float]:
@@ -170,7 +192,9 @@ def main(argv: Sequence[str]) -> int:
     if not info.splits["train"].num_pieces:
         raise command.UserError(f"--data {args.data!r} has no piece in its train split, want some for the thresholds")
     screen = fit(read_notes(args.data, info, "train"), time_base=info.time_base, dataset=info.hash)
-    held_out = [screen.judge_notes(notes, 0, ended=True) for notes in read_notes(args.data, info, "validation")]
+    others = list(read_notes(args.data, info, "validation"))
+    screen = limit_copies(screen, memorisation.build(args.data, info), others)
+    held_out = [screen.judge_notes(notes, 0, ended=True) for notes in others]
     shares = reject_shares(held_out)
     storage.write_bytes(args.output, screen.to_json(validation_rejects=shares).encode())
     for name, value in screen.thresholds.items():

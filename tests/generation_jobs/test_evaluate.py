@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from generation_jobs import evaluate, screening
-from midi_codec import command
+from generation_jobs import evaluate, memorisation, screening
+from midi_codec import command, dataset_info
 from midi_codec.notes import BEATS, MILLISECONDS
 from tests.generation_jobs.report_fakes import make_dataset, make_music, make_notes
 
@@ -72,6 +72,27 @@ def test_a_dataset_without_a_validation_split_has_no_ceiling(tmp_path, capsys):
     make_music(tmp_path / "music", [("a", 0, make_notes(100))])
     assert run(tmp_path) == command.OK
     assert {m["ceiling"] for m in json.loads(capsys.readouterr().out.splitlines()[-1])["measures"]} == {None}
+
+
+def test_an_index_makes_copied_notes_a_reason(folders, capsys):
+    data = str(folders / "data")
+    screen, index = str(folders / "with_copies.json"), str(folders / "index")
+    assert screening.main(["--data", data, "--output", screen]) == command.OK
+    assert memorisation.main(["--data", data, "--output", index]) == command.OK
+    copy = next(screening.read_notes(data, dataset_info.load(data), "train"))
+    make_music(folders / "music", [("a", 0, copy)])
+    for flags, is_counted in (([], False), (["--index", index], True)):
+        capsys.readouterr()
+        assert run(folders, "--screen", screen, *flags) == command.OK
+        found = json.loads(capsys.readouterr().out.splitlines()[-1])["screening"]
+        assert ("copied_notes" in found["generated"]) == is_counted
+        assert "copied_notes" not in found["corpus"]
+
+
+def test_an_index_without_thresholds_is_a_mistake(folders):
+    with pytest.raises(command.UserError) as raised:
+        run(folders, "--index", str(folders / "no.index"))
+    assert [problem.split(" ")[0] for problem in raised.value.problems] == ["--index", "--index:"]
 
 
 def test_mistakes_come_all_at_once(folders):

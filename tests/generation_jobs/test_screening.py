@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 
 from generation_jobs import screening
+from generation_jobs.memorisation import Index
 from generation_jobs.requests import Result
 from generation_jobs.screening import Judgement, Screen, fit, load, reject_shares
 from midi_codec import command
-from midi_codec.notes import BEATS, MILLISECONDS, Notes
+from midi_codec.notes import BEATS, DRUM_PROGRAM, MILLISECONDS, Notes
+from midi_codec.records import Piece
 from tests.generation_jobs import report_fakes
 from tests.generation_jobs.test_measures import make_notes
 
@@ -106,7 +109,11 @@ def test_the_command_writes_what_load_reads(tmp_path, capsys):
     info = report_fakes.make_dataset(tmp_path / "data", {"train": train, "validation": train[:1]})
     path = str(tmp_path / "thresholds.json")
     assert screening.main(["--data", str(tmp_path / "data"), "--output", path]) == command.OK
-    assert load(path) == fit(train, time_base=MILLISECONDS, dataset=info.hash)
+    wanted = fit(train, time_base=MILLISECONDS, dataset=info.hash)
+    num_pitched = int((train[0].program != DRUM_PROGRAM).sum())
+    assert load(path) == dataclasses.replace(
+        wanted, thresholds={**wanted.thresholds, screening.COPIED_NOTES: num_pitched}
+    )
     assert "rejects 0.0 % of 1 validation pieces: none" in capsys.readouterr().out
     assert json.loads((tmp_path / "thresholds.json").read_text())["validation_rejects"] == {"any": 0.0}
 
@@ -115,6 +122,39 @@ def test_a_dataset_without_training_pieces_is_refused(tmp_path):
     report_fakes.make_dataset(tmp_path / "data", {"validation": [report_fakes.make_notes()]})
     with pytest.raises(command.UserError, match="no piece in its train split"):
         screening.main(["--data", str(tmp_path / "data"), "--output", str(tmp_path / "t.json")])
+
+
+def make_index(*pieces: Notes, dataset: str = "d" * 32) -> Index:
+    named = [Piece(notes.piece_id, "", "", notes) for notes in pieces]
+    return Index.build(named, time_base=MILLISECONDS, dataset=dataset)
+
+
+def test_copied_notes_count_with_an_index_and_only_beyond_what_other_pieces_share():
+    tune = steady(60, 100, list(np.random.default_rng(0).integers(30, 90, 60)))
+    index = make_index(tune)
+    screen = screening.limit_copies(SCREEN, index, [tune.take(slice(10)), tune.take(slice(4))])
+    assert screen.thresholds == {**SCREEN.thresholds, "copied_notes": 10.0}
+    for given, num_primer, want in (
+        (tune.take(slice(20, 30)), 0, ()),
+        (tune.take(slice(20, 31)), 0, ("copied_notes",)),
+        (tune.take(slice(20, 31)), 1, ()),
+    ):
+        judgement = screen.judge(result(given.from_first_onset(), num_given=num_primer))
+        assert judgement.reasons == want
+        assert judgement.checks["copied_notes"] == len(given) - num_primer
+    assert screening.limit_copies(SCREEN, index, []).thresholds == SCREEN.thresholds
+    assert "copied_notes" not in SCREEN.judge(result(tune)).checks
+
+
+def test_thresholds_and_index_are_of_one_dataset_and_both_know_copied_notes(tmp_path):
+    (tmp_path / "t.json").write_text(SCREEN.to_json())
+    with pytest.raises(command.UserError) as raised:
+        load(str(tmp_path / "t.json"), make_index(dataset="e" * 32))
+    words = (f"that of the index is {'e' * 32}", "thresholds has no copied_notes")
+    assert all(word in problem for word, problem in zip(words, raised.value.problems, strict=True))
+    index = make_index()
+    (tmp_path / "t.json").write_text(dataclasses.replace(SCREEN, thresholds={"copied_notes": 9}).to_json())
+    assert load(str(tmp_path / "t.json"), index).index is index
 
 
 def test_mistakes_of_a_thresholds_file_come_all_at_once(tmp_path):
