@@ -9,7 +9,7 @@ import pytest
 
 from generation_jobs import memorisation, memorisation_search
 from generation_jobs.memorisation import Copied, Index
-from generation_jobs.memorisation_strings import CHORD_TICKS, SLACK_TICKS
+from generation_jobs.memorisation_strings import CHORD_TICKS, SLACK_TICKS, TRIVIAL_STEPS
 from midi_codec import command
 from midi_codec.notes import BEATS, DRUM_PROGRAM, MILLISECONDS, Notes
 from midi_codec.records import Piece
@@ -58,6 +58,15 @@ def in_order_of_comparison(notes: Notes) -> list[tuple[int, int, int, bool]]:
     return sorted(found)
 
 
+def is_trivial(rows, k) -> bool:
+    """The step to note k, which is from note k - 1 on."""
+
+    def letter(j):
+        return rows[j][1] - rows[j - 1][1] if not rows[j][3] else (rows[j - 1][1], rows[j][1])
+
+    return k >= TRIVIAL_STEPS + 2 and all(letter(j) == letter(j - 2) for j in range(k - TRIVIAL_STEPS + 1, k + 1))
+
+
 def step_agrees(a, b, c, d, time_base) -> bool:
     """From a to b as from c to d."""
     if b[3] != d[3] or (b[3] and (a[1], b[1]) != (c[1], d[1])) or b[1] - a[1] != d[1] - c[1]:
@@ -68,13 +77,17 @@ def step_agrees(a, b, c, d, time_base) -> bool:
 
 def brute_force(notes: Notes, num_given: int, pieces: list[Notes]) -> Copied:
     mine = in_order_of_comparison(notes.take(slice(num_given, None)))
+    mine_trivial = {i for i in range(1, len(mine)) if is_trivial(mine, i)}
     best = Copied(0)
     runs = []
     for row, piece in enumerate(pieces):
         theirs = in_order_of_comparison(piece)
+        theirs_trivial = {j for j in range(1, len(theirs)) if is_trivial(theirs, j)}
         lengths: dict[tuple[int, int], int] = {}
         for i in range(1, len(mine)):
             for j in range(1, len(theirs)):
+                if (i in mine_trivial) or (j in theirs_trivial):
+                    continue
                 if step_agrees(mine[i - 1], mine[i], theirs[j - 1], theirs[j], notes.time_base):
                     lengths[i, j] = lengths.get((i - 1, j - 1), 0) + 1
         runs += [(-length, i - length, row, j - length, theirs) for (i, j), length in lengths.items()]
@@ -165,6 +178,17 @@ def test_the_order_inside_a_chord_does_not_count():
     rolled = chords + [20, 10, 0, 0, 40, 20, 30, 0, 30]
     assert index.longest_run(notes_of(pitch, rolled)).num_notes == 9
     assert index.longest_run(notes_of(pitch, chords + [60, 0, 0, 0, 0, 0, 0, 0, 0])).num_notes < 9
+
+
+def test_a_trill_is_no_copy_beyond_ten_notes():
+    trill = notes_of([60, 62] * 50, 100 * np.arange(100))
+    same = notes_of([60] * 100, 100 * np.arange(100))
+    triplets = notes_of(([60, 64, 67] * 40)[:100], 100 * np.arange(100))
+    index = index_of(trill, same, triplets)
+    assert [index.longest_run(notes).num_notes for notes in (trill, same, triplets)] == [10, 10, 100]
+    ending = notes_of([60, 62] * 20 + [70, 50, 71, 52, 80], 100 * np.arange(45))
+    assert index_of(ending).longest_run(ending).num_notes == 10
+    assert index_of(ending).longest_run(ending, 38).num_notes == 6  # the last of the trill and five
 
 
 def test_primer_notes_are_not_copied_but_what_goes_on_like_their_source_is():

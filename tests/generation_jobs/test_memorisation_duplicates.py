@@ -28,7 +28,8 @@ def test_is_the_longest_run_with_an_index_of_the_others(num_pitches, chunk, monk
         wanted = index_of(*others).longest_run(piece)
         assert found[row] == dataclasses.replace(wanted, source=wanted.source and ""), row
     assert found[1] == found[3] == Copied(0)
-    assert found[6].num_notes >= 44 and (num_pitches == 1 or found[6].piece_id == "id2")
+    if num_pitches > 1:  # of one pitch, all is trivial
+        assert found[6].num_notes >= 44 and found[6].piece_id == "id2"
 
 
 def test_a_piece_that_is_alone_shares_nothing():
