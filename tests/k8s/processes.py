@@ -51,10 +51,11 @@ class Pod:
         self.process.send_signal(signal.SIGTERM)
         self.killed_at = time.monotonic() + self.grace
 
-    def lose(self) -> None:
-        """The node is gone at once."""
-        self.is_disrupted = True
+    def lose(self) -> bool:
+        """The node is gone at once. False: the pod had ended before."""
         self.process.kill()
+        self.is_disrupted = self.process.wait() == -signal.SIGKILL
+        return self.is_disrupted
 
 
 @dataclasses.dataclass(eq=False)
