@@ -17,7 +17,8 @@ class BackgroundWrites(Generic[T]):
     """Runs `write()` calls on threads and hands what they return to `done`, on the caller's thread.
 
     Leaving the context waits for every write that was begun and reports it to `done`, whatever ended the
-    block, so that the caller knows what is whole. A write that failed raises in `add`, or on leaving.
+    block, so that the caller knows what is whole. `done` may add more. A write that failed raises in `add`, or on
+    leaving.
     """
 
     def __init__(self, done: Callable[[T], None]) -> None:
@@ -29,13 +30,15 @@ class BackgroundWrites(Generic[T]):
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._pool.shutdown(wait=True)
         failure: BaseException | None = None
-        while self._pending:
-            future = self._pending.popleft()
-            failure = failure or future.exception()
-            if future.exception() is None:
-                self._done(future.result())
+        try:
+            while self._pending:
+                future = self._pending.popleft()
+                failure = failure or future.exception()
+                if future.exception() is None:
+                    self._done(future.result())
+        finally:
+            self._pool.shutdown(wait=True)
         if failure is not None and kind is None:
             raise failure
 

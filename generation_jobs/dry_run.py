@@ -13,7 +13,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from generation_jobs import manifest
-from generation_jobs.job import Decoder, Job, Sample
+from generation_jobs.job import Job
+from generation_jobs.making import Decoder
 from generation_jobs.requests import Request, Result
 
 TRIED_NOTES = 512  # of a piece at most, where there are `USUAL_SLOTS`: some seconds of work
@@ -44,7 +45,7 @@ def measure(
     count = min(len(share), num_slots)
     if not count:
         return None
-    samples = [share[index * len(share) // count] for index in range(count)]
+    samples = [int(share[index * len(share) // count]) for index in range(count)]
     limit = max(LEAST_TRIED_NOTES, TRIED_NOTES * USUAL_SLOTS // num_slots)
     requests = [job.request(sample) for sample in samples]
     tried = [dataclasses.replace(request, max_notes=min(request.max_notes, limit)) for request in requests]
@@ -61,7 +62,7 @@ def measure(
 
 def _trial(
     job: Job,
-    samples: Sequence[Sample],
+    samples: Sequence[int],
     requests: Sequence[Request],
     results: dict[int, Result],
     *,

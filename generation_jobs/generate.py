@@ -15,8 +15,21 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from generation_jobs import box_model, bundles, dry_run, job, primers, problem_report, seed_list, setting_flags
+from generation_jobs import (
+    box_model,
+    bundles,
+    dry_run,
+    making,
+    primers,
+    problem_report,
+    screening_policy,
+    seed_list,
+    setting_flags,
+)
+from generation_jobs.job import Job
+from generation_jobs.making import Decoder, Summary
 from generation_jobs.requests import Settings, is_whole, settings_problems
+from generation_jobs.shards import MAX_PIECES_PER_SHARD
 from generation_jobs.stop_at_once import StopAtOnce
 from midi_codec import command, storage
 from midi_codec.fields import WIDTH_MULTIPLE, FieldTable
@@ -25,6 +38,7 @@ if TYPE_CHECKING:
     from trainer.bundle import Bundle
 
 MAX_SLOTS = 4096
+PIECES_PER_SLOT = 128  # asked of the decoder at once: slots stand empty only at the end of them
 
 
 def main(argv: Sequence[str]) -> int:
@@ -38,13 +52,25 @@ def main(argv: Sequence[str]) -> int:
             trial = dry_run.measure(this_job, make_decoder, num_slots=args.num_slots)
             print(*dry_run.describe(this_job, trial, num_slots=args.num_slots), sep="\n")
             return command.OK
-        summary = job.run(this_job, functools.partial(_make_decoder, bundle, args.num_slots), stop)
-    there = summary.num_samples - summary.num_made
-    print(f"{summary.num_samples:,} pieces in {args.output}: {summary.num_made:,} made, {there:,} were there")
-    if summary.num_made:
+        make_decoder = functools.partial(_make_decoder, bundle, args.num_slots)
+        wave = max(making.USUAL_WAVE, PIECES_PER_SLOT * args.num_slots)
+        summary = making.run(this_job, make_decoder, stop, wave=wave)
+    print(*_describe(summary, args), sep="\n")
+    return command.FAULT if summary.num_failed else command.OK
+
+
+def _describe(summary: Summary, args: argparse.Namespace) -> Iterator[str]:
+    there = summary.num_samples - summary.num_made - summary.num_failed
+    yield f"{summary.num_samples:,} pieces in {args.output}: {summary.num_made:,} made, {there:,} were there"
+    if summary.num_retries or summary.num_rejected:
+        what = "left out" if args.on_reject == screening_policy.DROP else "kept all the same"
+        yield f"{summary.num_retries:,} rejected and made again, {summary.num_rejected:,} rejected and {what}"
+    if summary.num_notes:
         rate = summary.num_notes / max(summary.seconds, 1e-9)
-        print(f"{summary.num_notes:,} notes generated in {summary.seconds:.1f} s, {rate:,.0f} a second")
-    return command.OK
+        yield f"{summary.num_notes:,} notes generated in {summary.seconds:.1f} s, {rate:,.0f} a second"
+    if summary.num_failed:
+        where = storage.join(args.output, "failures")
+        yield f"{summary.num_failed:,} failed, see {where}; start the same command again to try them again"
 
 
 def _parse_args(argv: Sequence[str]) -> argparse.Namespace:
@@ -58,13 +84,15 @@ def _parse_args(argv: Sequence[str]) -> argparse.Namespace:
     add("--samples-per-seed", type=int, default=1, help="pieces a seed, where it says no num_samples (%(default)s)")
     add("--rng-seed", type=int, default=0, help="other numbers give other music from the same seeds (%(default)s)")
     setting_flags.add(parser)
+    screening_policy.add_flags(parser)
+    add("--pieces-per-shard", type=int, help="put so many pieces in a tar file (a .mid file each)")
     add("--num-slots", type=int, default=64, help="pieces decoded at once, a multiple of 16 (%(default)s)")
     add("--dry-run", action="store_true", help="say how many pieces, how long and how large, and write nothing")
     command.add_task_flags(parser)
     return parser.parse_args(argv)
 
 
-def _check(args: argparse.Namespace) -> tuple[list[Bundle], job.Job]:
+def _check(args: argparse.Namespace) -> tuple[list[Bundle], Job]:
     """Reads the bundle and the whole seed list.
 
     Raises:
@@ -85,12 +113,14 @@ def _check(args: argparse.Namespace) -> tuple[list[Bundle], job.Job]:
     table = models[0].fields if models else None
     if settings is not None and table is not None:
         problems += setting_flags.flag_misfits(settings, table)
+    policy, in_policy = screening_policy.load(args, table.time_base if table else None)
+    problems += in_policy
     seeds, read_primers, in_list = _read_seeds(args.seeds, args.seed_data, table, settings)
     problems += in_list
     if problems:
         raise command.UserError(problems)
     assert seeds is not None and read_primers is not None and settings is not None
-    return models, job.Job(
+    return models, Job(
         output=args.output,
         bundle=bundles.joined([model.hash for model in models]),
         dataset=bundles.joined([model.dataset["hash"] for model in models]),
@@ -100,6 +130,8 @@ def _check(args: argparse.Namespace) -> tuple[list[Bundle], job.Job]:
         settings=settings,
         samples_per_seed=args.samples_per_seed,
         rng_seed=args.rng_seed,
+        policy=policy,
+        pieces_per_shard=args.pieces_per_shard,
         num_tasks=num_tasks,
         task_index=task_index,
     )
@@ -112,9 +144,10 @@ def _flag_problems(args: argparse.Namespace) -> Iterator[str]:
     for name, low, high in (
         ("samples_per_seed", 1, seed_list.MAX_SAMPLES),
         ("rng_seed", 0, 2**63 - 1),
+        ("pieces_per_shard", 1, MAX_PIECES_PER_SHARD),
     ):
         value = getattr(args, name)
-        if not (is_whole(value) and low <= value <= high):
+        if value is not None and not (is_whole(value) and low <= value <= high):
             yield f"--{name.replace('_', '-')} is {value}, want a whole number, {low} to {high}"
     if not WIDTH_MULTIPLE <= args.num_slots <= MAX_SLOTS or args.num_slots % WIDTH_MULTIPLE:
         yield f"--num-slots is {args.num_slots}, want a multiple of {WIDTH_MULTIPLE}, at most {MAX_SLOTS}"
@@ -144,7 +177,7 @@ def _read_seeds(
     return seeds, read_primers, problem_report.sentences(seeds.path, problems)
 
 
-def _make_decoder(bundle: Sequence[Bundle], num_slots: int) -> job.Decoder:
+def _make_decoder(bundle: Sequence[Bundle], num_slots: int) -> Decoder:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # its start-up messages are not about this job
     from generation_jobs.decoder import Decoder
 

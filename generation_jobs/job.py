@@ -1,11 +1,7 @@
-"""One task's share of a generation job: what is left to make, making it, and the files that say it is done.
+"""A generation job: everything its pieces depend on, and how a sample is told from another.
 
-A sample is a (seed, sample number) pair. All samples are numbered in the order of the list, and task i of n
-takes every n-th of them, so that every task gets a like mix of seeds. What a sample becomes depends on its
-own random stream and its seed alone, never on the task.
-
-A finished sample is one `.mid` file, renamed into place; what is there is not made again. Records and
-manifest come last. So a kill at any moment loses only pieces that were not whole.
+A sample is a (seed, sample number) pair. What it becomes depends on its own random stream and its seed alone, never on
+the task that makes it, on its shard or on what is made beside it. `making` makes a task's share.
 """
 
 from __future__ import annotations
@@ -14,66 +10,104 @@ import dataclasses
 import functools
 import hashlib
 import json
-import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from generation_jobs import manifest
-from generation_jobs.background_writes import BackgroundWrites
+from generation_jobs.piece_files import LooseFiles, PieceFiles, TarFiles, loose_path, tar_path
 from generation_jobs.primers import Primers
 from generation_jobs.requests import Request, Result, Settings
+from generation_jobs.screening import Judgement
+from generation_jobs.screening_policy import Policy
 from generation_jobs.seed_list import Seed
-from midi_codec import records, storage
+from generation_jobs.shards import Shards, usual_pieces_per_shard
+from midi_codec import storage
 from midi_codec.code_version import code_version
-from midi_codec.command import Interrupted, StopSignal, UserError
-from midi_codec.progress import Progress, progress
-
-FORMAT_VERSION = 1  # of job.json and the folder round it
-
-Sample = tuple[int, int]  # index of the seed, number of the sample
+from midi_codec.command import UserError
 
 
-class Decoder(Protocol):
-    """What the job needs of `generation_jobs.decoder.Decoder`."""
-
-    def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Result]]: ...
+class Sample(NamedTuple):
+    seed: int  # its index in the list
+    number: int  # of that seed's samples
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Job:
-    """Everything the pieces depend on, and this task's place."""
+    """Everything the pieces depend on, and this task's place.
+
+    Attributes:
+      bundle, dataset: hashes.
+      pieces_per_shard: None: every piece is a file of its own, and shards are of a usual size.
+    """
 
     output: str
-    bundle: str  # hash
-    dataset: str  # hash
+    bundle: str
+    dataset: str
     seeds: Sequence[Seed]
     primers: Primers
     seeds_digest: str
     settings: Settings
     samples_per_seed: int
     rng_seed: int
+    policy: Policy = Policy()
+    pieces_per_shard: int | None = None
     num_tasks: int = 1
     task_index: int = 0
 
-    def share(self) -> list[Sample]:
-        """This task's samples in the order of the list."""
-        samples: list[Sample] = []
-        first = 0
-        for index, seed in enumerate(self.seeds):
-            count = self.samples_per_seed if seed.num_samples is None else seed.num_samples
-            samples += [(index, k) for k in range((self.task_index - first) % self.num_tasks, count, self.num_tasks)]
-            first += count
-        return samples
+    @functools.cached_property
+    def firsts(self) -> np.ndarray:
+        """`[seeds + 1]` int64: what the first sample of each seed is numbered, and how many samples there are."""
+        counts = [self.samples_per_seed if seed.num_samples is None else seed.num_samples for seed in self.seeds]
+        return np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
+
+    @functools.cached_property
+    def shards(self) -> Shards:
+        num_samples = int(self.firsts[-1])
+        return Shards(num_samples, self.pieces_per_shard or usual_pieces_per_shard(num_samples))
+
+    @functools.cached_property
+    def _index_of(self) -> dict[str, int]:
+        return {seed.id: index for index, seed in enumerate(self.seeds)}
+
+    def share(self) -> np.ndarray:
+        """`[n]` int64: the numbers of this task's samples, ascending."""
+        return self.shards.samples_of_task(self.task_index, self.num_tasks)
+
+    def sample(self, number: int) -> Sample:
+        """The sample with this number, counted through in the order of the list."""
+        seed = int(np.searchsorted(self.firsts, number, "right")) - 1
+        return Sample(seed, int(number - self.firsts[seed]))
+
+    def number_of(self, seed_id: str, sample: int) -> int | None:
+        """The inverse; None for a sample that is not of this job."""
+        index = self._index_of.get(seed_id)
+        if index is None or not 0 <= sample < self.firsts[index + 1] - self.firsts[index]:
+            return None
+        return int(self.firsts[index]) + sample
+
+    def path(self, number: int) -> str:
+        """Of a sample's `.mid` file, from the output folder."""
+        index, sample = self.sample(number)
+        if self.pieces_per_shard is None:
+            return loose_path(self.seeds[index].id, sample)
+        return tar_path(self.shards.tar(self.shards.of_sample(number)), self.seeds[index].id, sample)
+
+    def files(self) -> PieceFiles:
+        if self.pieces_per_shard is None:
+            return LooseFiles(self.output, self.shards, self.number_of)
+        return TarFiles(self.output, self.shards)
 
     def settings_of(self, seed: Seed) -> Settings:
         return self.settings.override(seed.overrides)
 
-    def request(self, sample: Sample) -> Request:
-        index, number = sample
+    def request(self, number: int, attempt: int = 0) -> Request:
+        index, sample = self.sample(number)
         seed = self.seeds[index]
         settings = self.settings_of(seed)
         return Request(
-            key=request_key(self.rng_seed, seed.id, number),
+            key=request_key(self.rng_seed, seed.id, sample, attempt),
             primer=self.primers[index],
             max_notes=settings.max_notes,
             max_seconds=settings.max_seconds,
@@ -81,11 +115,18 @@ class Job:
             controls=settings.controls,
         )
 
-    def path(self, sample: Sample) -> str:
-        return storage.join(self.output, manifest.midi_path(self.seeds[sample[0]].id, sample[1]))
-
-    def line(self, sample: Sample, result: Result) -> manifest.Line:
-        seed = self.seeds[sample[0]]
+    def line(
+        self,
+        number: int,
+        result: Result,
+        *,
+        judgement: Judgement | None = None,
+        rejected: Sequence[Any] = (),
+        is_left_out: bool = False,
+    ) -> manifest.Line:
+        """Of a piece and how it was judged; `rejected` says it of the attempts before."""
+        index, sample = self.sample(number)
+        seed = self.seeds[index]
         origin = {
             "rng_seed": self.rng_seed,
             "bundle": self.bundle,
@@ -93,42 +134,38 @@ class Job:
             "settings": dataclasses.asdict(self.settings_of(seed)),
             "code_version": code_version("midi_codec", "trainer", "generation_jobs"),
         }
-        return manifest.make_line(seed_id=seed.id, sample=sample[1], result=result, origin=origin)
+        screening = None
+        if judgement is not None:
+            screening = {"reasons": list(judgement.reasons), "checks": judgement.checks, "rejected": list(rejected)}
+        return manifest.make_line(
+            seed_id=seed.id,
+            sample=sample,
+            path=None if is_left_out else self.path(number),
+            result=result,
+            origin=origin,
+            screening=screening,
+        )
 
     def description(self) -> dict[str, Any]:
         """What `job.json` holds: every task and every restart must agree on it."""
         return {
-            "format_version": FORMAT_VERSION,
+            "format_version": manifest.FORMAT_VERSION,
             "bundle": self.bundle,
             "seeds": hashlib.sha256(f"{self.seeds_digest} {self.primers.digest}".encode()).hexdigest()[:32],
             "rng_seed": self.rng_seed,
             "samples_per_seed": self.samples_per_seed,
             **dataclasses.asdict(self.settings),
-            "num_tasks": self.num_tasks,
+            **self.policy.description(),
+            "num_samples": self.shards.num_samples,
+            "pieces_per_shard": self.shards.pieces_per_shard,
+            "layout": "mid" if self.pieces_per_shard is None else "tar",
         }
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Piece:
-    """What is kept in memory of a piece that is whole, until the task's last files are written."""
-
-    sample: Sample
-    line: str  # of the manifest
-    example: bytes | None  # None: a piece without a note
-    num_generated: int = 0  # notes
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Summary:
-    num_samples: int  # of the task's share
-    num_made: int = 0  # by this call; the others were there
-    num_notes: int = 0  # generated by this call
-    seconds: float = 0.0
-
-
-def request_key(rng_seed: int, seed_id: str, sample: int) -> tuple[int, int]:
-    """Two uint32 that begin a sample's own random stream."""
-    digest = hashlib.sha256(json.dumps([rng_seed, seed_id, sample]).encode()).digest()
+def request_key(rng_seed: int, seed_id: str, sample: int, attempt: int = 0) -> tuple[int, int]:
+    """Two uint32 that begin the random stream of a sample's attempt."""
+    words = [rng_seed, seed_id, sample, *([attempt] if attempt else [])]
+    digest = hashlib.sha256(json.dumps(words).encode()).digest()
     return int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:8], "little")
 
 
@@ -156,79 +193,3 @@ def begin(job: Job) -> None:
     ]
     if problems:
         raise UserError(problems)
-
-
-def run(job: Job, make_decoder: Callable[[], Decoder], stop: StopSignal) -> Summary:
-    """Makes what is missing of this task's share, then its records and its manifest.
-
-    `make_decoder` is called only when there is something to make.
-
-    Raises:
-      UserError: the output belongs to another job. Interrupted: `stop` asked for it.
-    """
-    begin(job)
-    share = job.share()
-    manifest_path = storage.join(job.output, manifest.manifest_name(job.task_index, job.num_tasks))
-    if storage.exists(manifest_path):
-        return Summary(num_samples=len(share))
-    there = _paths_there(job.output)
-    missing = [sample for sample in share if job.path(sample) not in there]
-    whole = {sample: _read_piece(job, sample) for sample in share if job.path(sample) in there}
-    summary = Summary(num_samples=len(share))
-    if missing:
-        summary = _make(job, missing, make_decoder(), whole, stop)
-    order = sorted(whole, key=lambda sample: (job.seeds[sample[0]].id, sample[1]))
-    records_path = storage.join(job.output, manifest.records_name(job.task_index, job.num_tasks))
-    examples = (whole[sample].example for sample in order)
-    storage.write_bytes(records_path, records.write_records(example for example in examples if example is not None))
-    manifest.write(manifest_path, (whole[sample].line for sample in order))
-    return summary
-
-
-def _paths_there(output: str) -> set[str]:
-    try:
-        return {entry.path for entry in storage.list_files(storage.join(output, manifest.MIDI_FOLDER))}
-    except FileNotFoundError:
-        return set()
-
-
-def _read_piece(job: Job, sample: Sample) -> Piece:
-    path = job.path(sample)
-    try:
-        line, notes = manifest.parse_piece(storage.read_bytes(path), time_base=job.primers.time_base)
-    except ValueError as error:
-        raise UserError(f"{path!r} stands where a piece of this job belongs, but {error}; move it away") from error
-    return Piece(sample, manifest.dumps(line), None if notes is None else manifest.serialize_example(line, notes))
-
-
-def _write_piece(job: Job, sample: Sample, result: Result) -> Piece:
-    line = job.line(sample, result)
-    storage.write_bytes(job.path(sample), manifest.serialize_piece(line, result.notes))
-    example = manifest.serialize_example(line, result.notes) if len(result.notes) else None
-    return Piece(sample, manifest.dumps(line), example, line["checks"]["num_notes_generated"])
-
-
-def _make(job: Job, missing: list[Sample], decoder: Decoder, whole: dict[Sample, Piece], stop: StopSignal) -> Summary:
-    """Generates, writes each piece as it is finished, and adds it to `whole`."""
-    num_notes = 0
-    started = time.monotonic()
-    bar: Progress[None] = progress(total=len(missing), unit="pieces", label="generating")
-
-    def done(piece: Piece) -> None:
-        nonlocal num_notes
-        whole[piece.sample] = piece
-        num_notes += piece.num_generated
-        bar.note(f"{num_notes / max(time.monotonic() - started, 1e-9):,.0f} notes a second")
-        bar.update(1)
-
-    try:
-        with bar, BackgroundWrites(done) as writes:
-            for index, result in decoder.generate([job.request(sample) for sample in missing]):
-                writes.add(functools.partial(_write_piece, job, missing[index], result))
-                if stop.requested:
-                    raise KeyboardInterrupt
-    except KeyboardInterrupt as error:
-        text = f"{len(whole):,} pieces are whole; start the same command again to go on"
-        raise Interrupted(text) from error
-    seconds = time.monotonic() - started
-    return Summary(num_samples=len(whole), num_made=len(missing), num_notes=num_notes, seconds=seconds)

@@ -1,13 +1,13 @@
-"""Where a job's output lies, and what is known of each piece: writer and reader side by side.
+"""A job's output, and what is known of each piece: writer and reader side by side.
 
-    OUTPUT/job.json                                    what the pieces depend on; written first
-    OUTPUT/midi/<seed_id>/<seed_id>-00000.mid          one a sample; at its final name it is whole
-    OUTPUT/records/generated-00000-of-00004.tfrecord   one a task, examples in the dataset format
-    OUTPUT/manifest-00000-of-00004.jsonl               one a task, a line a sample; written last: the task is done
-    OUTPUT/manifest.jsonl                              all lines, by `generation_jobs.merge`: the job is done
+    OUTPUT/job.json                                        what the pieces depend on; written first
+    OUTPUT/midi/<seed_id>/<seed_id>-00000.mid              one a sample (`piece_files`; or tar shards)
+    OUTPUT/records/generated-00000-of-00100.tfrecord       one a shard, examples in the dataset format
+    OUTPUT/manifest/part-00000-of-00100.jsonl              one a shard, a line a sample; written last: the shard is done
+    OUTPUT/manifest.jsonl                                  all lines, by `generation_jobs.merge`: the job is done
 
-A piece's manifest line is written into its `.mid` file too, as a text event. So one file, renamed into
-place, is all that a finished sample needs, and a restart reads back from it what it does not make again.
+A piece's manifest line is written into its `.mid` file too, as a text event, and into its record. So one file, renamed
+into place, is all that a finished sample needs, and a restart reads back from it what it does not make again.
 """
 
 from __future__ import annotations
@@ -18,39 +18,35 @@ from typing import Any
 
 from generation_jobs.checks import DECIMALS, check
 from generation_jobs.requests import Result
+from generation_jobs.shards import Shards
 from midi_codec import midi_file, records, storage
 from midi_codec.command import UserError
 from midi_codec.midi_file import MidiError
 from midi_codec.notes import Notes
 
 JOB_FILE = "job.json"
-MIDI_FOLDER = "midi"
+FORMAT_VERSION = 2  # of job.json and the folder round it
 _MARK = "generation_jobs.manifest "  # begins the text event that holds the line
 
 Line = dict[str, Any]
 
 
-def midi_path(seed_id: str, sample: int) -> str:
-    """Relative to the output folder."""
-    return f"{MIDI_FOLDER}/{seed_id}/{seed_id}-{sample:05d}.mid"
+def make_line(
+    *, seed_id: str, sample: int, path: str | None, result: Result, origin: Mapping[str, Any], screening: Line | None
+) -> Line:
+    """All that is known of a piece.
 
-
-def manifest_name(task_index: int, num_tasks: int) -> str:
-    return f"manifest-{task_index:05d}-of-{num_tasks:05d}.jsonl"
-
-
-def records_name(task_index: int, num_tasks: int) -> str:
-    return f"records/generated-{task_index:05d}-of-{num_tasks:05d}.tfrecord"
-
-
-def make_line(*, seed_id: str, sample: int, result: Result, origin: Mapping[str, Any]) -> Line:
-    """All that is known of a piece; `origin` says rng_seed, bundle, dataset, settings and code version."""
+    Args:
+      path: of its `.mid` file, from the output folder; None: it is left out.
+      origin: rng_seed, bundle, dataset, settings and code version.
+      screening: `describe_screening`; None where nothing was judged.
+    """
     notes = result.notes
     return {
         "seed_id": seed_id,
         "sample": sample,
         "rng_seed": origin["rng_seed"],
-        "path": midi_path(seed_id, sample),
+        "path": path,
         "piece_id": notes.piece_id,
         "bundle": origin["bundle"],
         "dataset": origin["dataset"],
@@ -61,6 +57,7 @@ def make_line(*, seed_id: str, sample: int, result: Result, origin: Mapping[str,
         "log_likelihood": round(result.log_likelihood, DECIMALS),
         "ended": result.ended,
         "checks": check(notes, result.num_primer_notes),
+        "screening": screening,
         "code_version": origin["code_version"],
     }
 
@@ -95,57 +92,86 @@ def parse_piece(data: bytes, *, time_base: str) -> tuple[Line, Notes | None]:
 def serialize_example(line: Line, notes: Notes) -> bytes:
     """The piece as an example of a dataset; what one seed gave is one group."""
     return records.serialize_columns(
-        piece_id=line["piece_id"], group_id=line["seed_id"], source=line["path"], notes=notes
+        piece_id=line["piece_id"],
+        group_id=line["seed_id"],
+        source=line["path"],
+        notes=notes,
+        provenance=dumps(line),
     )
 
 
 def write(path: str, texts: Iterable[str]) -> None:
-    """Writes a task's manifest of lines that `dumps` made; they come sorted by seed id and sample."""
+    """Writes lines that `dumps` made."""
     storage.write_bytes(path, "".join(f"{text}\n" for text in texts).encode())
 
 
-def task_manifests(root: str) -> list[str]:
-    """Names of the manifests that a job's tasks leave, whether they are there or not.
+def shards_of(root: str) -> Shards:
+    """The shards of the job whose output this is.
 
     Raises:
       UserError: `root` is no job's output.
     """
     path = storage.join(root, JOB_FILE)
     try:
-        num_tasks = json.loads(storage.read_bytes(path))["num_tasks"]
-        return [manifest_name(index, num_tasks) for index in range(num_tasks)]
+        job = json.loads(storage.read_bytes(path))
+        if job["format_version"] != FORMAT_VERSION:
+            version = job["format_version"]
+            raise UserError(f"{path!r} has format_version {version}, this program reads {FORMAT_VERSION}")
+        return Shards(job["num_samples"], job["pieces_per_shard"])
     except FileNotFoundError as error:
         raise UserError(f"{root!r} holds no {JOB_FILE}, want the output folder of a generation job") from error
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path!r} is not a job file: {error!r}") from error
 
 
-def read(root: str) -> list[Line]:
-    """The lines of a finished job, all tasks together, sorted by seed id and sample.
+def shards_there(root: str, shards: Shards) -> set[int]:
+    """The shards that are done."""
+    names = {shards.manifest(shard).rpartition("/")[2]: shard for shard in range(len(shards))}
+    try:
+        there = [entry.path.rpartition("/")[2] for entry in storage.list_files(storage.join(root, "manifest/"))]
+    except FileNotFoundError:
+        return set()
+    return {names[name] for name in there if name in names}
+
+
+def require_finished(root: str) -> Shards:
+    """The shards of a job, all of them done.
 
     Raises:
-      UserError: it is no job's output, a task's manifest is missing, or one cannot be read.
+      UserError: it is no job's output, or a shard is not done; says which samples failed.
     """
-    names = task_manifests(root)
-    missing = [name for name in names if not storage.exists(storage.join(root, name))]
-    if missing:
-        raise UserError(
-            f"{root!r} is not finished: there is no {', '.join(missing[:5])} ({len(missing)} of {len(names)})"
-        )
-    lines = [line for index in range(len(names)) for line in read_task(root, index, len(names))]
-    return sorted(lines, key=lambda line: (line["seed_id"], line["sample"]))
+    shards = shards_of(root)
+    there = shards_there(root, shards)
+    missing = [shard for shard in range(len(shards)) if shard not in there]
+    if not missing:
+        return shards
+    names = ", ".join(shards.manifest(shard) for shard in missing[:5])
+    problems = [f"{root!r} is not finished: there is no {names} ({len(missing)} of {len(shards)})"]
+    failures = [storage.join(root, shards.failures(shard)) for shard in missing]
+    problems += [f"{path!r} says which samples failed" for path in failures if storage.exists(path)][:5]
+    raise UserError(problems)
 
 
-def read_task(root: str, task_index: int, num_tasks: int) -> list[Line]:
-    """The lines of one task's manifest.
+def read(root: str) -> list[Line]:
+    """The lines of a finished job, all shards together, in the order of the seed list; of pieces left out as well.
+
+    Raises:
+      UserError: as `require_finished`, or a manifest cannot be read.
+    """
+    shards = require_finished(root)
+    return [line for shard in range(len(shards)) for line in read_shard(root, shards, shard)]
+
+
+def read_shard(root: str, shards: Shards, shard: int) -> list[Line]:
+    """The lines of one shard's manifest.
 
     Raises:
       UserError: it cannot be read.
     """
-    path = storage.join(root, manifest_name(task_index, num_tasks))
+    path = storage.join(root, shards.manifest(shard))
     try:
         return list(map(json.loads, storage.read_text(path).splitlines()))
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise UserError(f"{path!r} is not a manifest: {error}") from error
 
 

@@ -1,23 +1,24 @@
-"""Check a finished generation job whole, and write one manifest for all its tasks.
+"""Check a finished generation job whole, and write one manifest of it.
 
     python -m generation_jobs.merge --output music
 
-Every sample must be there once: its line in one task's manifest, its `.mid` file with the same line and the notes
-that the line names, its example in the task's records. Only then `manifest.jsonl` is written, the lines of all tasks
-sorted by seed and sample. With --wait-minutes it may be started together with the tasks.
+Every sample must be there once: its line in the manifest of its shard, its `.mid` file (or the member of its tar) with
+the same line and the notes that the line names, its example in the shard's records. Only then `manifest.jsonl` is
+written, all lines in the order of the seed list. With --wait-minutes it may be started together with the tasks.
 """
 
 from __future__ import annotations
 
 import argparse
-import collections
-import concurrent.futures
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from generation_jobs import manifest
 from generation_jobs.manifest import Line
+from generation_jobs.piece_files import MIDI_FOLDER, read_pieces
 from generation_jobs.problem_report import sentences
+from generation_jobs.shards import Shards
 from midi_codec import command, records, storage
 from midi_codec.command import Interrupted, StopSignal, UserError
 from midi_codec.notes import TIME_BASES
@@ -26,7 +27,6 @@ from midi_codec.waiting import wait_while_more_come
 
 PROGRAM = "python -m generation_jobs.merge"
 MERGED = "manifest.jsonl"
-NUM_READERS = 8  # files read at once: in a bucket a read is mostly waiting
 
 
 def main(argv: Sequence[str]) -> int:
@@ -36,13 +36,14 @@ def main(argv: Sequence[str]) -> int:
     with StopSignal() as stop:
         if args.wait_minutes is not None:
             wait(args.output, minutes=args.wait_minutes, stop=stop)
-        lines = manifest.read(args.output)
-        problems = [*problems_of_lines(args.output, lines), *problems_of_files(args.output, lines, stop)]
-        problems += problems_of_records(args.output, lines)
+        shards = manifest.require_finished(args.output)
+        problems = list(problems_of(args.output, shards, stop))
     if problems:
         raise UserError(sentences(args.output, [(0, problem) for problem in problems]))
-    manifest.write(storage.join(args.output, MERGED), map(manifest.dumps, lines))
-    print(f"{len(lines):,} pieces, each of them there once: {storage.join(args.output, MERGED)}")
+    parts = [storage.join(args.output, shards.manifest(shard)) for shard in range(len(shards))]
+    merged = storage.join(args.output, MERGED)
+    storage.write_bytes(merged, b"".join(map(storage.read_bytes, parts)))
+    print(f"{shards.num_samples:,} samples, each of them there once: {merged}")
     return command.OK
 
 
@@ -54,7 +55,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def wait(root: str, *, minutes: float, stop: StopSignal) -> None:
-    """Waits until every task's manifest is there, or for `minutes` none has come; the job may not have begun yet.
+    """Waits until every shard is done, or for `minutes` none has come; the job may not have begun yet.
 
     Raises:
       Interrupted: `stop` asked for it.
@@ -62,70 +63,83 @@ def wait(root: str, *, minutes: float, stop: StopSignal) -> None:
 
     def look() -> tuple[int, bool]:
         try:
-            names = manifest.task_manifests(root)
+            shards = manifest.shards_of(root)
         except UserError:
             return 0, False
-        there = sum(storage.exists(storage.join(root, name)) for name in names)
-        return there, there == len(names)
+        there = len(manifest.shards_there(root, shards))
+        return there, there == len(shards)
 
-    wait_while_more_come(look, minutes=minutes, unit="tasks", label="waiting for", stop=stop)
-
-
-def problems_of_lines(root: str, lines: Sequence[Line]) -> Iterator[str]:
-    """Samples that are not there once, or of another job than the rest."""
-    samples = collections.Counter((line["seed_id"], line["sample"]) for line in lines)
-    for (seed_id, sample), count in samples.items():
-        if count > 1:
-            yield f"sample {sample} of {seed_id!r} is there {count} times, want once"
-    highest: dict[str, int] = {}
-    for seed_id, sample in samples:
-        highest[seed_id] = max(sample, highest.get(seed_id, 0))
-    for seed_id, last in highest.items():
-        for sample in range(last):
-            if (seed_id, sample) not in samples:
-                yield f"sample {sample} of {seed_id!r} is missing"
-    for name in ("bundle", "dataset", "rng_seed"):
-        values = list(dict.fromkeys(line[name] for line in lines))
-        if len(values) > 1:
-            yield f"lines have several values of {name}, want one: {', '.join(map(repr, values[:3]))}"
-    num_tasks = len(manifest.task_manifests(root))
-    sizes = [len(manifest.read_task(root, index, num_tasks)) for index in range(num_tasks)]
-    want = [len(range(index, sum(sizes), num_tasks)) for index in range(num_tasks)]
-    for index, (size, wanted) in enumerate(zip(sizes, want, strict=True)):
-        if size != wanted:
-            yield f"{manifest.manifest_name(index, num_tasks)} has {size} lines, want {wanted} of {sum(sizes)}"
+    wait_while_more_come(look, minutes=minutes, unit="shards", label="waiting for", stop=stop)
 
 
-def problems_of_files(root: str, lines: Sequence[Line], stop: StopSignal) -> Iterator[str]:
-    """Pieces without a whole file of their own, and files of no piece.
+def problems_of(root: str, shards: Shards, stop: StopSignal) -> Iterator[str]:
+    """All that keeps the output from being whole, shard by shard; at the end, files of no sample.
 
     Raises:
       Interrupted: `stop` asked for it.
     """
-    with concurrent.futures.ThreadPoolExecutor(NUM_READERS) as pool:
-        found = pool.map(lambda line: _problem_of_file(root, line), lines)
-        for problem in progress(found, total=len(lines), unit="pieces", label="checking"):
-            if problem:
-                yield problem
+    order = _Order()
+    named: set[str] = set()
+    with progress(total=len(shards), unit="shards", label="checking") as bar:
+        for shard in range(len(shards)):
+            lines = manifest.read_shard(root, shards, shard)
+            wanted = len(shards.numbers(shard))
+            if len(lines) != wanted:
+                yield f"{shards.manifest(shard)!r} has {len(lines)} lines, want {wanted}"
+            yield from order.problems(shards.manifest(shard), lines)
+            yield from _problems_of_files(root, lines)
+            yield from _problems_of_records(storage.join(root, shards.records(shard)), lines)
+            named.update(line["path"].partition("!")[0] for line in lines if line["path"] is not None)
+            named.add(shards.tar(shard))  # it may hold no piece: all of them left out
+            bar.update(1)
             if stop.requested:
-                pool.shutdown(wait=False, cancel_futures=True)
                 raise Interrupted("start the same command again")
-    named = {storage.join(root, line["path"]) for line in lines}
-    folder = storage.join(root, manifest.MIDI_FOLDER)
+    folder = storage.join(root, MIDI_FOLDER)
     try:
-        there = {entry.path for entry in storage.list_files(f"{folder}/")}
+        for entry in storage.list_files(f"{folder}/"):
+            if entry.path[len(folder) - len(MIDI_FOLDER) :] not in named:
+                yield f"{entry.path!r} is no sample of this job"
     except FileNotFoundError:
-        there = set()
-    for path in sorted(there - named):
-        yield f"{path!r} is no sample of this job"
+        pass
 
 
-def _problem_of_file(root: str, line: Line) -> str | None:
-    path = storage.join(root, line["path"])
-    try:
-        data = storage.read_bytes(path)
-    except FileNotFoundError:
+class _Order:
+    """Whether lines come in the order of a list: the samples of each seed together, from 0 on, and no seed twice."""
+
+    def __init__(self) -> None:
+        self._seeds: set[str] = set()
+        self._last: tuple[str, int] | None = None
+        self._origin: dict[str, Any] = {}
+
+    def problems(self, name: str, lines: Sequence[Line]) -> Iterator[str]:
+        for place, line in enumerate(lines, start=1):
+            seed_id, sample = line["seed_id"], line["sample"]
+            follows = self._last == (seed_id, sample - 1)
+            if not follows and (sample != 0 or seed_id in self._seeds):
+                last = "the first of a seed"
+                if self._last is not None:
+                    last = f"sample {self._last[1] + 1} of {self._last[0]!r} or the first of another seed"
+                yield f"{name!r}, line {place} is sample {sample} of {seed_id!r}, want {last}"
+            self._seeds.add(seed_id)
+            self._last = seed_id, sample
+            for key in ("bundle", "dataset", "rng_seed"):
+                if line[key] != self._origin.setdefault(key, line[key]):
+                    yield f"{name!r}, line {place} has {key} {line[key]!r}, want {self._origin[key]!r} as before"
+
+
+def _problems_of_files(root: str, lines: Sequence[Line]) -> Iterator[str]:
+    kept = [line for line in lines if line["path"] is not None]
+    for line, data in zip(kept, read_pieces(root, [line["path"] for line in kept]), strict=True):
+        problem = _problem_of_file(storage.join(root, line["path"]), line, data)
+        if problem:
+            yield problem
+
+
+def _problem_of_file(path: str, line: Line, data: bytes | OSError) -> str | None:
+    if isinstance(data, FileNotFoundError):
         return f"{path!r} does not exist, but a manifest names it"
+    if isinstance(data, OSError):
+        return f"{path!r} cannot be read: {data}"
     problem = ""
     for time_base in TIME_BASES:  # the notes tell which: their hash is in the line
         try:
@@ -133,23 +147,23 @@ def _problem_of_file(root: str, line: Line) -> str | None:
         except ValueError as error:
             problem = str(error)
             continue
-        return None if inside == line else f"{path!r} holds another line than its task's manifest"
+        return None if inside == line else f"{path!r} holds another line than its manifest"
     return f"{path!r} is damaged: {problem}"
 
 
-def problems_of_records(root: str, lines: Sequence[Line]) -> Iterator[str]:
-    """Tasks whose records are not the pieces of their manifest."""
-    num_tasks = len(manifest.task_manifests(root))
-    for index in range(num_tasks):
-        path = storage.join(root, manifest.records_name(index, num_tasks))
-        want = sum(line["num_notes"] > 0 for line in manifest.read_task(root, index, num_tasks))
-        try:
-            found = sum(1 for _ in records.read_records(storage.read_bytes(path)))
-        except (FileNotFoundError, ValueError) as error:
-            yield f"{path!r} cannot be read: {error}"
-            continue
-        if found != want:
-            yield f"{path!r} holds {found} examples, want {want}"
+def _problems_of_records(path: str, lines: Sequence[Line]) -> Iterator[str]:
+    """Records that are not the pieces of their manifest, in its order."""
+    want = [line["piece_id"] for line in lines if line["path"] is not None and line["num_notes"]]
+    try:
+        examples = list(records.read_records(storage.read_bytes(path)))
+        found = [records.split_features(example)["piece_id"].decode() for example in examples]
+    except (FileNotFoundError, ValueError) as error:
+        yield f"{path!r} cannot be read: {error}"
+        return
+    if len(found) != len(want):
+        yield f"{path!r} holds {len(found)} examples, want {len(want)}"
+    elif found != want:
+        yield f"{path!r} holds other pieces than its manifest"
 
 
 if __name__ == "__main__":

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
+from itertools import repeat
 from typing import Any
 
 import numpy as np
 
 from generation_jobs import manifest
+from generation_jobs.piece_files import read_pieces
 from midi_codec import midi_file, storage
 from midi_codec.command import UserError
 from midi_codec.midi_file import MidiError
 from midi_codec.notes import Notes
 from midi_codec.progress import progress
 
-NUM_READERS = 8  # files read at once: in a bucket a read is mostly waiting
 MAX_PROBLEMS = 10  # shown of files that cannot be read
 NUM_HIGHLIGHTS = 20
 
@@ -45,17 +45,17 @@ class GeneratedPiece:
 
 
 def read(root: str, *, time_base: str) -> list[GeneratedPiece]:
-    """All pieces of a finished job, in the order of the manifest.
+    """All pieces of a finished job, in the order of the manifest; those that screening left out are not there.
 
     Raises:
       UserError: there is no finished job at `root`, it has no piece, or a `.mid` file is missing or damaged.
     """
-    lines = manifest.read(root)
+    lines = [line for line in manifest.read(root) if line["path"] is not None]
     if not lines:
         raise UserError(f"{root!r} holds a job without pieces, want at least one")
-    with concurrent.futures.ThreadPoolExecutor(NUM_READERS) as pool:
-        found = pool.map(lambda line: _read_notes(storage.join(root, line["path"]), time_base), lines)
-        results = list(progress(found, total=len(lines), unit="pieces", label="reading"))
+    paths = [line["path"] for line in lines]
+    found = map(_parse, (storage.join(root, path) for path in paths), read_pieces(root, paths), repeat(time_base))
+    results = list(progress(found, total=len(lines), unit="pieces", label="reading"))
     problems = [result for result in results if isinstance(result, str)]
     if problems:
         left_out = len(problems) - MAX_PROBLEMS
@@ -64,20 +64,20 @@ def read(root: str, *, time_base: str) -> list[GeneratedPiece]:
     return [GeneratedPiece(line, notes) for line, notes in pieces if isinstance(notes, Notes)]
 
 
-def _read_notes(path: str, time_base: str) -> Notes | str:
+def _parse(path: str, data: bytes | OSError, time_base: str) -> Notes | str:
     """The notes from the first onset on, as they were generated; or what is wrong with the file."""
-    try:
-        return midi_file.parse(storage.read_bytes(path), time_base=time_base).from_first_onset()
-    except FileNotFoundError:
+    if isinstance(data, FileNotFoundError):
         return f"{path!r} does not exist, but the manifest names it"
+    if isinstance(data, OSError):
+        return f"{path!r} cannot be read: {data}"
+    try:
+        return midi_file.parse(data, time_base=time_base).from_first_onset()
     except MidiError as error:
         if error.reason == "no_notes":
             nothing = np.zeros(0, np.int64)
             return Notes.from_columns(
                 pitch=nothing, velocity=nothing, start=nothing, duration=nothing, program=nothing, time_base=time_base
             )
-        return f"{path!r} cannot be read: {error}"
-    except OSError as error:
         return f"{path!r} cannot be read: {error}"
 
 

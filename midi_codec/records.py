@@ -2,6 +2,7 @@
 
 An example holds one value each of `piece_id`, `group_id`, `source` (bytes) and `tempo` (float), and the
 int64 lists `step`, `pitch`, `duration`, `velocity`, `program`, all of one length. END is not stored.
+A generated piece may have one more, `provenance` (bytes): what it was made from, as JSON. Readers of notes pass it by.
 
 The wire format is packed here with NumPy, because importing TensorFlow costs a worker seconds and
 hundreds of megabytes. The bytes are those of `tf.train.Example.SerializeToString(deterministic=True)`:
@@ -19,7 +20,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,19 +35,28 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 __all__ = ["Piece", "deserialize_example", "parse_example", "read_pieces", "read_records", "serialize_example"]
-__all__ += ["decode_column", "serialize_batch", "serialize_columns", "set_group", "split_features", "write_records"]
+__all__ += [
+    "PROVENANCE",
+    "decode_column",
+    "serialize_batch",
+    "serialize_columns",
+    "set_group",
+    "split_features",
+    "write_records",
+]
 
 BYTES_FEATURES = ("piece_id", "group_id", "source")
 NOTE_FEATURES = ("step", "pitch", "duration", "velocity", "program")
 FEATURES = tuple(sorted((*BYTES_FEATURES, "tempo", *NOTE_FEATURES)))  # the order on the wire
+PROVENANCE = "provenance"  # the one feature that an example may lack
 
 _BYTES_LIST, _FLOAT_LIST, _INT64_LIST = 1, 2, 3  # field numbers of Feature
 _KINDS = {name: _BYTES_LIST for name in BYTES_FEATURES} | {name: _INT64_LIST for name in NOTE_FEATURES}
-_KINDS["tempo"] = _FLOAT_LIST
+_KINDS |= {"tempo": _FLOAT_LIST, PROVENANCE: _BYTES_LIST}
 _LENGTH_DELIMITED = 2  # wire type; no other is in this format
 _TAGS = {number: number << 3 | _LENGTH_DELIMITED for number in (1, 2, 3)}
 _FIELD = {number: bytes([tag]) for number, tag in _TAGS.items()}
-_KEYS = {name: _FIELD[1] + bytes([len(name)]) + name.encode() for name in FEATURES}
+_KEYS = {name: _FIELD[1] + bytes([len(name)]) + name.encode() for name in _KINDS}
 _FLOAT = struct.Struct("<f")
 
 
@@ -74,10 +85,13 @@ def serialize_example(piece: Piece) -> bytes:
     return serialize_columns(piece_id=piece.piece_id, group_id=piece.group_id, source=piece.source, notes=notes)
 
 
-def serialize_columns(*, piece_id: str, group_id: str, source: str, notes: Notes) -> bytes:
+def serialize_columns(
+    *, piece_id: str, group_id: str, source: str, notes: Notes, provenance: str | None = None
+) -> bytes:
     """`serialize_example` without a Piece; steps drop the silence before the first onset by themselves."""
     batch = NoteBatch.from_notes([notes], notes.time_base)
-    return _serialize(batch, piece_ids=[piece_id], group_ids=[group_id], sources=[source])[0]
+    more = {} if provenance is None else {PROVENANCE: [provenance.encode()]}
+    return _serialize(batch, piece_ids=[piece_id], group_ids=[group_id], sources=[source], more=more)[0]
 
 
 def serialize_batch(batch: NoteBatch, *, piece_ids: Sequence[str], sources: Sequence[str]) -> list[bytes]:
@@ -86,9 +100,14 @@ def serialize_batch(batch: NoteBatch, *, piece_ids: Sequence[str], sources: Sequ
 
 
 def _serialize(
-    batch: NoteBatch, *, piece_ids: Sequence[str], group_ids: Sequence[str], sources: Sequence[str]
+    batch: NoteBatch,
+    *,
+    piece_ids: Sequence[str],
+    group_ids: Sequence[str],
+    sources: Sequence[str],
+    more: Mapping[str, Sequence[bytes]] = MappingProxyType({}),
 ) -> list[bytes]:
-    columns = {
+    columns: dict[str, Sequence[bytes]] = {
         "piece_id": [piece_id.encode() for piece_id in piece_ids],
         "group_id": [group_id.encode() for group_id in group_ids],
         "source": [source.encode("utf-8", "surrogateescape") for source in sources],
@@ -97,10 +116,12 @@ def _serialize(
     }
     for name in ("pitch", "duration", "velocity", "program"):
         columns[name] = varints.encode_pieces(getattr(batch, name), batch.offsets)
+    columns |= more
+    names = sorted(columns)
     records = []
-    for payloads in zip(*(columns[name] for name in FEATURES), strict=True):
+    for payloads in zip(*(columns[name] for name in names), strict=True):
         parts: list[bytes] = []
-        for name, payload in zip(FEATURES, payloads, strict=True):
+        for name, payload in zip(names, payloads, strict=True):
             parts += (_before_payload(name, len(payload)), payload)
         length = varints.encode_one(sum(map(len, parts)))
         records.append(b"".join((_FIELD[1], length, *parts)))

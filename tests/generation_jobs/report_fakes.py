@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from generation_jobs import manifest
+from generation_jobs import manifest, piece_files
 from generation_jobs.requests import Result
+from generation_jobs.shards import Shards
 from midi_codec import dataset_info, records
 from midi_codec.dataset_info import NO_DUPLICATES, NO_GROUPS, SPLITS, DatasetInfo, Histogram, SplitInfo
 from midi_codec.notes import MILLISECONDS, Notes
@@ -40,7 +41,7 @@ def make_music(
     pieces: Sequence[tuple[str, int, Notes]],
     *,
     num_primer_notes: int = 8,
-    num_tasks: int = 1,
+    num_shards: int = 1,
     dataset: str = "d" * 32,
     log_likelihoods: Mapping[tuple[str, int], float] | None = None,
 ) -> None:
@@ -53,15 +54,28 @@ def make_music(
         if log_likelihoods:
             likelihood = log_likelihoods[seed_id, sample]
         result = Result(notes, num_given, likelihood, index % 2 == 0)
-        line = manifest.make_line(seed_id=seed_id, sample=sample, result=result, origin=origin)
-        path = root / line["path"]
+        path = root / piece_files.loose_path(seed_id, sample)
+        line = manifest.make_line(
+            seed_id=seed_id,
+            sample=sample,
+            path=str(path.relative_to(root)),
+            result=result,
+            origin=origin,
+            screening=None,
+        )
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(manifest.serialize_piece(line, notes))
         lines.append(line)
-    (root / manifest.JOB_FILE).write_text(json.dumps({"num_tasks": num_tasks}))
-    for task in range(num_tasks):
-        mine = sorted(lines[task::num_tasks], key=lambda line: (line["seed_id"], line["sample"]))
-        manifest.write(str(root / manifest.manifest_name(task, num_tasks)), map(manifest.dumps, mine))
+    shards = Shards(len(pieces), -(-len(pieces) // num_shards) or 1)
+    job = {
+        "format_version": manifest.FORMAT_VERSION,
+        "num_samples": len(pieces),
+        "pieces_per_shard": shards.pieces_per_shard,
+    }
+    (root / manifest.JOB_FILE).write_text(json.dumps(job))
+    for shard in range(len(shards)):
+        mine = [manifest.dumps(lines[number]) for number in shards.numbers(shard)]
+        manifest.write(str(root / shards.manifest(shard)), mine)
 
 
 def make_dataset(root: Path, pieces: Mapping[str, Sequence[Notes]], *, time_base: str = MILLISECONDS) -> DatasetInfo:

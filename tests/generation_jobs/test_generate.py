@@ -153,7 +153,7 @@ def test_other_settings_on_the_same_output_are_a_mistake(folder, capsys):
     capsys.readouterr()
     (folder / "seeds.jsonl").write_text(LIST + '{"id": "c"}')
     assert run("--temperature", "0.9") == 2
-    seeds, temperature = capsys.readouterr().err.splitlines()
+    seeds, temperature, _num_samples = capsys.readouterr().err.splitlines()
     assert seeds.startswith("generate: --output 'music' was begun with seeds '")
     assert temperature == (
         "generate: --output 'music' was begun with temperature 1.0, now it is 0.9; want the same, or another --output"

@@ -8,14 +8,21 @@ import pytest
 from generation_jobs import manifest, merge
 from midi_codec import command, storage, waiting
 from midi_codec.command import Interrupted, UserError
-from tests.generation_jobs.test_job import ALL, run
+from tests.generation_jobs.test_job import ALL
+from tests.generation_jobs.test_making import policy, run
 
 TASKS = 3
+PART = "manifest/part-0000{}-of-00003.jsonl"
 
 
-def finish(output, *indexes: int) -> None:
+@pytest.fixture(autouse=True)
+def shards_of_two_pieces(monkeypatch):
+    monkeypatch.setattr("generation_jobs.shards._USUAL_PIECES", (2, 2))
+
+
+def finish(output, *indexes: int, **changes) -> None:
     for index in indexes or range(TASKS):
-        run(output, num_tasks=TASKS, task_index=index)
+        run(output, num_tasks=TASKS, task_index=index, **changes)
 
 
 def merged(output, *more: str) -> list[dict]:
@@ -31,7 +38,7 @@ def problems(output) -> list[str]:
 
 
 def rewrite(output, index: int, change) -> None:
-    path = output / manifest.manifest_name(index, TASKS)
+    path = output / PART.format(index)
     path.write_text("".join(f"{line}\n" for line in change(path.read_text().splitlines())))
 
 
@@ -40,7 +47,7 @@ def test_all_lines_in_order(tmp_path, capsys):
     lines = merged(tmp_path)
     assert [(line["seed_id"], line["sample"]) for line in lines] == ALL
     assert lines == manifest.read(str(tmp_path))
-    assert capsys.readouterr().out == f"6 pieces, each of them there once: {tmp_path}/manifest.jsonl\n"
+    assert capsys.readouterr().out == f"6 samples, each of them there once: {tmp_path}/manifest.jsonl\n"
     before = (tmp_path / "manifest.jsonl").read_bytes()
     merged(tmp_path)
     assert (tmp_path / "manifest.jsonl").read_bytes() == before
@@ -48,26 +55,53 @@ def test_all_lines_in_order(tmp_path, capsys):
 
 def test_a_job_that_is_not_finished_names_what_is_missing(tmp_path):
     finish(tmp_path, 0, 2)
-    assert problems(tmp_path) == [f"'{tmp_path}' is not finished: there is no manifest-00001-of-00003.jsonl (1 of 3)"]
+    assert problems(tmp_path) == [f"'{tmp_path}' is not finished: there is no {PART.format(1)} (1 of 3)"]
     with pytest.raises(UserError, match="holds no job.json"):
         merge.main(["--output", str(tmp_path / "none")])
 
 
-def test_lines_that_are_lost_or_there_twice(tmp_path):
+def test_lines_that_are_lost_there_twice_or_in_another_order(tmp_path):
     finish(tmp_path)
-    rewrite(tmp_path, 0, lambda lines: lines[:1])  # of a-0 and b-1, the first two of task 0
-    first = json.loads((tmp_path / manifest.manifest_name(0, TASKS)).read_text())
-    rewrite(tmp_path, 1, lambda lines: [*lines, json.dumps(first)])
+    first, second = (tmp_path / PART.format(0)).read_text().splitlines()  # b 0 and b 1
+    rewrite(tmp_path, 0, lambda lines: lines[:1])
     found = problems(tmp_path)
-    assert f"{tmp_path}: sample {first['sample']} of '{first['seed_id']}' is there 2 times, want once" in found
-    assert f"{tmp_path}: manifest-00000-of-00003.jsonl has 1 lines, want 2 of 6" in found
-    assert any("is no sample of this job" in problem for problem in found)
+    assert f"{tmp_path}: '{PART.format(0)}' has 1 lines, want 2" in found
+    last = "sample 1 of 'b' or the first of another seed"
+    assert f"{tmp_path}: '{PART.format(1)}', line 1 is sample 2 of 'b', want {last}" in found
+    assert f"{tmp_path}: '{tmp_path}/midi/b/b-00001.mid' is no sample of this job" in found
+
+    rewrite(tmp_path, 0, lambda lines: [first, first])
+    assert f"{tmp_path}: '{PART.format(0)}', line 2 is sample 0 of 'b', want {last}" in problems(tmp_path)
+    rewrite(tmp_path, 0, lambda lines: [second, first])
+    assert f"{tmp_path}: '{PART.format(0)}', line 1 is sample 1 of 'b', want the first of a seed" in problems(tmp_path)
 
 
-def test_a_sample_in_the_middle_that_is_missing(tmp_path):
+def test_lines_of_another_job(tmp_path):
     finish(tmp_path)
-    rewrite(tmp_path, 1, lambda lines: [line for line in lines if '"sample": 1' not in line])
-    assert f"{tmp_path}: sample 1 of 'b' is missing" in problems(tmp_path)
+    rewrite(tmp_path, 2, lambda lines: [line.replace('"rng_seed": 7', '"rng_seed": 8') for line in lines])
+    assert f"{tmp_path}: '{PART.format(2)}', line 1 has rng_seed 8, want 7 as before" in problems(tmp_path)
+
+
+@pytest.mark.parametrize("pieces_per_shard", [None, 2])
+def test_pieces_that_were_left_out(tmp_path, pieces_per_shard):
+    finish(tmp_path, policy=policy("drop"), pieces_per_shard=pieces_per_shard)
+    lines = merged(tmp_path)
+    assert [(line["seed_id"], line["sample"]) for line in lines] == ALL
+    assert 0 < sum(line["path"] is None for line in lines) < 6
+
+
+def test_tar_shards(tmp_path):
+    finish(tmp_path, pieces_per_shard=2)
+    assert len(merged(tmp_path)) == 6
+    (tmp_path / "manifest.jsonl").unlink()
+    paths = [tmp_path / f"midi/pieces-0000{shard}-of-00003.tar" for shard in range(3)]
+    names = [f"'{tmp_path}/{line['path']}'" for line in manifest.read(str(tmp_path))]
+    paths[0].unlink()
+    paths[1].write_bytes(paths[2].read_bytes())
+    assert problems(tmp_path) == [f"{tmp_path}: {name} does not exist, but a manifest names it" for name in names[:4]]
+    paths[2].write_bytes(b"x" * 1024)
+    with pytest.raises(UserError, match=r"pieces-00002-of-00003.tar' is damaged: "):
+        merge.main(["--output", str(tmp_path)])
 
 
 def test_files_that_are_gone_changed_or_strangers(tmp_path):
@@ -81,20 +115,22 @@ def test_files_that_are_gone_changed_or_strangers(tmp_path):
     (tmp_path / "midi" / "stranger.mid").write_bytes(b"MThd")
     assert problems(tmp_path) == [
         f"{tmp_path}: '{tmp_path}/{lines[0]['path']}' does not exist, but a manifest names it",
-        f"{tmp_path}: '{other}' holds another line than its task's manifest",
+        f"{tmp_path}: '{other}' holds another line than its manifest",
         f"{tmp_path}: '{cut}' is damaged: it does not say what it was generated from",
         f"{tmp_path}: '{tmp_path}/midi/stranger.mid' is no sample of this job",
     ]
 
 
-def test_records_that_are_gone_or_too_few(tmp_path):
+def test_records_that_are_gone_too_few_or_others(tmp_path):
     finish(tmp_path)
-    gone, short = (tmp_path / manifest.records_name(index, TASKS) for index in (0, 1))
+    gone, short, other = (tmp_path / f"records/generated-0000{index}-of-00003.tfrecord" for index in range(3))
+    other.write_bytes(gone.read_bytes())
     gone.unlink()
     short.write_bytes(b"")
     found = problems(tmp_path)
-    assert len(found) == 2 and f"'{gone}' cannot be read" in found[0]
+    assert len(found) == 3 and f"'{gone}' cannot be read" in found[0]
     assert found[1].startswith(f"{tmp_path}: '{short}' holds 0 examples, want ")
+    assert str(other) in found[2]
 
 
 def test_waiting_for_the_tasks(tmp_path, monkeypatch):

@@ -140,7 +140,7 @@ def test_a_piece_without_notes_has_no_sound(tmp_path):
 
 
 def test_tasks_are_one_list(tmp_path):
-    make_music(tmp_path / "music", PIECES, num_tasks=3)
+    make_music(tmp_path / "music", PIECES, num_shards=3)
     pieces = data_of(make_report(tmp_path))["pieces"]
     assert [(piece["seed_id"], piece["sample"]) for piece in pieces] == [piece[:2] for piece in PIECES]
 
@@ -256,7 +256,7 @@ def test_all_mistakes_at_once(tmp_path):
 
 
 def test_an_unfinished_job(folders):
-    (folders / "music" / "manifest-00000-of-00001.jsonl").unlink()
+    (folders / "music" / "manifest" / "part-00000-of-00001.jsonl").unlink()
     (problem,) = mistakes("--music", str(folders / "music"), "--output", str(folders / "report.html"))
     assert "is not finished" in problem
 
