@@ -3,10 +3,9 @@
     python -m benchmarks.generate
 
 Two LSTM layers of 512 and our heads, random weights, END out of reach, every piece from silence. Ours is the decoder
-with everything it does: refilling, draws within bins, likelihoods, pieces put together. `@b1` is one piece alone, for
-which ours still computes its least number of slots. PyTorch generates the same notes with the same products. The
-classic loop is a small Keras model, a single layer of 128, that is asked by `model.predict` for each note from the 25
-before it, as tutorials do.
+with everything it does: refilling, draws within bins, likelihoods, pieces put together. PyTorch
+generates the same notes with the same products. The classic loop is a small Keras model, a single layer of 128, that is
+asked by `model.predict` for each note from the 25 before it, as tutorials do.
 """
 
 from __future__ import annotations
@@ -96,7 +95,7 @@ def flops_of_a_note(size: dict[str, int], table: fields.FieldTable) -> float:
 def our_case(bundle: Any, batch: int, num_notes: int) -> Case:
     from generation_jobs.decoder import Decoder
 
-    decoder = Decoder(bundle, num_slots=max(batch, fields.WIDTH_MULTIPLE))
+    decoder = Decoder(bundle, num_slots=batch)
     requests = [
         Request(key=(batch, number), primer=None, max_notes=num_notes, max_seconds=None, sampling=Sampling())
         for number in range(batch)

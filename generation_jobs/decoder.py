@@ -9,8 +9,9 @@ A sample's notes depend on its request alone: its random words come from its own
 the piece, and every row of a batch computes alike wherever it stands. With another number of slots, or on another
 machine, sums may round differently, and a draw at a boundary may fall to the other side.
 
-Requests with constraints (`Request.controls`) are decoded after those without, by a compiled call of their own: what
-nobody asked for costs nothing, and which of the two calls makes a piece hangs on its own request alone.
+Requests with constraints (`Request.controls`), and those that may only draw the likeliest values, are decoded by
+compiled calls of their own: what nobody asked for costs nothing, and which call makes a piece hangs on its own request
+alone.
 
 Several bundles are an ensemble: each keeps its state, and their probabilities are averaged field by field.
 """
@@ -25,7 +26,7 @@ import tensorflow as tf
 from generation_jobs.controls import MAX_POLYPHONY, misfits
 from generation_jobs.ensemble import Ensemble
 from generation_jobs.network import Network
-from generation_jobs.request_queue import DRAWN, END, OVER, RequestQueue
+from generation_jobs.request_queue import DRAWN, END, OVER, Kind, RequestQueue
 from generation_jobs.requests import Request, Result
 from midi_codec import fields
 from midi_codec.note_batch import NoteBatch
@@ -41,12 +42,12 @@ class Decoder:
 
     Args:
       bundle: the model, or the models of an ensemble, whose field tables are equal (`bundles.load`).
-      num_slots: pieces decoded at once; a multiple of 16.
+      num_slots: pieces decoded at once; 1, or a multiple of 16, so that all rows of a batch compute alike.
     """
 
     def __init__(self, bundle: Bundle | Sequence[Bundle], *, num_slots: int = 64):
-        if num_slots < 1 or num_slots % fields.WIDTH_MULTIPLE:
-            raise ValueError(f"num_slots is {num_slots}, want a multiple of {fields.WIDTH_MULTIPLE} above 0")
+        if num_slots < 1 or num_slots % fields.WIDTH_MULTIPLE and num_slots > 1:
+            raise ValueError(f"num_slots is {num_slots}, want 1, or a multiple of {fields.WIDTH_MULTIPLE}")
         bundles = [bundle] if isinstance(bundle, Bundle) else list(bundle)
         self.bundle, self.num_slots = bundles[0], num_slots
         self._table = self.bundle.fields
@@ -60,15 +61,15 @@ class Decoder:
           ValueError: a primer does not fit the model's fields or grid.
         """
         self._check(requests)
-        for has_controls in (False, True):
-            chosen = [index for index, one in enumerate(requests) if one.controls.is_free != has_controls]
-            for index, result in self._generate([requests[index] for index in chosen], has_controls):
+        for kind in sorted(set(map(Kind.of, requests))):
+            chosen = [index for index, one in enumerate(requests) if Kind.of(one) == kind]
+            for index, result in self._generate([requests[index] for index in chosen], kind):
                 yield chosen[index], result
 
-    def _generate(self, requests: Sequence[Request], has_controls: bool) -> Iterator[tuple[int, Result]]:
+    def _generate(self, requests: Sequence[Request], kind: Kind) -> Iterator[tuple[int, Result]]:
         size = self.num_slots * (1 + WAITING_PER_SLOT)
-        queue = RequestQueue(requests, self._table, size=size, has_controls=has_controls)
-        slots = self._empty_slots(has_controls)
+        queue = RequestQueue(requests, self._table, size=size, kind=kind)
+        slots = self._empty_slots(kind.has_controls)
         while True:
             queue.refresh()
             if queue.is_empty:
@@ -159,9 +160,9 @@ class Decoder:
         is_given = place < of["primer_length"]
         given = tf.gather_nd(queue["primer"], tf.stack([request, tf.minimum(place, queue["primer"].shape[1] - 1)], 1))
         uniforms = sampling.note_uniforms(of["key"], place, len(self._table))
-        names = ("temperature", "top_k", "top_p", "min_p")
+        names = [name for name in ("temperature", "top_k", "top_p", "min_p") if name in of]
         columns = zip(*(tf.unstack(of[name], axis=1) for name in names), strict=True)
-        settings = [sampling.RowSettings(*column) for column in columns]
+        settings = [sampling.RowSettings(**dict(zip(names, column, strict=True))) for column in columns]
         keep_to = self._constraints(slots, of)
         network, step = self._network, self._table.names.index("step")
         parts, state = network.trunk(slots["previous"], slots["state"])

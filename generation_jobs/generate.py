@@ -86,7 +86,7 @@ def _parse_args(argv: Sequence[str]) -> argparse.Namespace:
     setting_flags.add(parser)
     screening_policy.add_flags(parser)
     add("--pieces-per-shard", type=int, help="put so many pieces in a tar file (a .mid file each)")
-    add("--num-slots", type=int, default=64, help="pieces decoded at once, a multiple of 16 (%(default)s)")
+    add("--num-slots", type=int, default=64, help="pieces decoded at once, 1 or a multiple of 16 (%(default)s)")
     add("--dry-run", action="store_true", help="say how many pieces, how long and how large, and write nothing")
     command.add_task_flags(parser)
     return parser.parse_args(argv)
@@ -149,8 +149,9 @@ def _flag_problems(args: argparse.Namespace) -> Iterator[str]:
         value = getattr(args, name)
         if value is not None and not (is_whole(value) and low <= value <= high):
             yield f"--{name.replace('_', '-')} is {value}, want a whole number, {low} to {high}"
-    if not WIDTH_MULTIPLE <= args.num_slots <= MAX_SLOTS or args.num_slots % WIDTH_MULTIPLE:
-        yield f"--num-slots is {args.num_slots}, want a multiple of {WIDTH_MULTIPLE}, at most {MAX_SLOTS}"
+    is_multiple = WIDTH_MULTIPLE <= args.num_slots <= MAX_SLOTS and not args.num_slots % WIDTH_MULTIPLE
+    if not is_multiple and args.num_slots != 1:
+        yield f"--num-slots is {args.num_slots}, want 1, or a multiple of {WIDTH_MULTIPLE}, at most {MAX_SLOTS}"
     try:
         if storage.exists(args.output):
             yield f"--output {args.output!r} is a file, want a folder"

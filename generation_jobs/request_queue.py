@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,6 +19,20 @@ from midi_codec.notes import DEFAULT_TEMPO, seconds_per_tick
 
 DRAWN, END, OVER = 1, 2, 4  # bits of a step's `flags`
 PRIMER_MULTIPLE = 16  # primers are padded to few lengths, so that few shapes are compiled
+
+
+class Kind(NamedTuple):
+    """What requests need of a step, apart from what all need; which kind a request is hangs on itself alone."""
+
+    is_restricted: bool  # top_k, top_p or min_p
+    has_controls: bool
+
+    @classmethod
+    def of(cls, request: Request) -> Kind:
+        return cls(request.sampling.is_restricted, not request.controls.is_free)
+
+
+PLAIN = Kind(is_restricted=False, has_controls=False)
 
 
 @dataclasses.dataclass(eq=False)
@@ -39,11 +54,11 @@ class RequestQueue:
 
     Args:
       size: requests a window holds.
-      has_controls: whether the tensors hold the requests' `controls`.
+      kind: of all the requests.
     """
 
-    def __init__(self, requests: Sequence[Request], table: fields.FieldTable, *, size: int, has_controls: bool = False):
-        self._requests, self._table, self._size, self._has_controls = requests, table, size, has_controls
+    def __init__(self, requests: Sequence[Request], table: fields.FieldTable, *, size: int, kind: Kind = PLAIN):
+        self._requests, self._table, self._size, self._kind = requests, table, size, kind
         self._next = 0
         self._window: list[_Piece] = []
         self._numbers: list[int] = []  # of the last window, where each piece of this one stood
@@ -91,10 +106,17 @@ class RequestQueue:
             ),
             "max_ticks": self._column([_max_ticks(request, self._table.time_base) for request in requests], np.int32),
             "temperature": self._by_field(requests, "temperature", 1.0, np.float32),
+            **self._limit_columns(requests),
+            **self._control_columns(requests),
+        }
+
+    def _limit_columns(self, requests: Sequence[Request]) -> dict[str, np.ndarray]:
+        if not self._kind.is_restricted:
+            return {}
+        return {
             "top_k": self._by_field(requests, "top_k", fields.MAX_TICK, np.int32),
             "top_p": self._by_field(requests, "top_p", 1.0, np.float32),
             "min_p": self._by_field(requests, "min_p", 0.0, np.float32),
-            **self._control_columns(requests),
         }
 
     def _by_field(self, requests: Sequence[Request], setting: str, otherwise: float, dtype: type) -> np.ndarray:
@@ -105,7 +127,7 @@ class RequestQueue:
         return self._column(rows, dtype, len(names))
 
     def _control_columns(self, requests: Sequence[Request]) -> dict[str, np.ndarray]:
-        if not self._has_controls:
+        if not self._kind.has_controls:
             return {}
         tempos = [DEFAULT_TEMPO if request.primer is None else request.primer.tempo for request in requests]
         filled = [*(request.controls for request in requests), *[Controls()] * (self._size - len(requests))]

@@ -42,6 +42,11 @@ class Sampling:
     top_p: float | Mapping[str, float] | None = None
     min_p: float | Mapping[str, float] | None = None
 
+    @property
+    def is_restricted(self) -> bool:
+        """Whether some values may not be drawn for being unlikely."""
+        return any(setting is not None for setting in (self.top_k, self.top_p, self.min_p))
+
     def of_field(self, setting: str, field: str, otherwise: float) -> float:
         """A setting of a field; `otherwise` where it says nothing of it."""
         value = getattr(self, setting)

@@ -111,8 +111,8 @@ class Signatures:
 
         `note` is the one before it, `uniform` is in (0, 1), temperature 0 takes the likeliest values.
         """
-        rows, step = tf.shape(note)[0], self._table.names.index("step")
-        settings = sampling.RowSettings(temperature, tf.fill([rows], fields.MAX_TICK), tf.ones([rows]))
+        step = self._table.names.index("step")
+        settings = sampling.RowSettings(temperature)
         drawn = sampling.draw_note(
             self._table,
             lambda index, bins, values: self._head(index, hidden, bins, values[step] if values else None),

@@ -57,9 +57,7 @@ class PieceSampler:
         """Values `[num_pieces, max_notes, num_fields]` and numbers of notes `[num_pieces]`, both int32."""
         model, num_pieces, table = self._model, len(self._keys), self._model.table
         num_fields = len(table)
-        everything = sampling.RowSettings(
-            tf.ones([num_pieces]), tf.fill([num_pieces], fields.MAX_TICK), tf.ones([num_pieces])
-        )
+        everything = sampling.RowSettings(tf.ones([num_pieces]))
 
         def body(place, previous, state, running, lengths, values):
             h, state = model.trunk(previous[:, None, :], state)

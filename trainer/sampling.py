@@ -27,19 +27,15 @@ class RowSettings:
       temperature: `[rows]` float32; 0 takes the likeliest value.
       top_k: `[rows]` int32; how many of the likeliest values may be drawn, all when as many as there are.
       top_p: `[rows]` float32; only the fewest likeliest values that reach it; 1 means all.
-      min_p: `[rows]` float32; only values at least this times as likely as the likeliest; 0, or None, means all.
+      min_p: `[rows]` float32; only values at least this times as likely as the likeliest; 0 means all.
+
+    Of the last three any may be None: no row has it, and nothing is spent on it.
     """
 
     temperature: tf.Tensor
-    top_k: tf.Tensor
-    top_p: tf.Tensor
+    top_k: tf.Tensor | None = None
+    top_p: tf.Tensor | None = None
     min_p: tf.Tensor | None = None
-
-    @property
-    def restricted(self) -> tf.Tensor:
-        """`[rows]` bool, rows that may not draw every value."""
-        by_rank = (self.top_k < fields.MAX_TICK) | (self.top_p < 1.0)
-        return by_rank if self.min_p is None else by_rank | (self.min_p > 0.0)
 
 
 def drawable_mask(field: fields.FieldSpec) -> np.ndarray:
@@ -89,6 +85,9 @@ def draw_end(end_logit: tf.Tensor, uniform: tf.Tensor, settings: RowSettings) ->
 def draw_bin(logits: tf.Tensor, uniform: tf.Tensor, settings: RowSettings) -> tf.Tensor:
     """`[rows]` int32, a column a row.
 
+    The value that crosses `top_p` may be drawn, so one always may (Holtzman et al. 2020). `min_p` as in Nguyen et al.
+    2024 (https://arxiv.org/abs/2407.01082). All three look at the probabilities after the temperature, each by itself.
+
     Args:
       logits: `[rows, width]`, masked columns far below the rest.
       uniform: `[rows]` in (0, 1).
@@ -96,30 +95,51 @@ def draw_bin(logits: tf.Tensor, uniform: tf.Tensor, settings: RowSettings) -> tf
     """
     greedy = settings.temperature == 0.0
     logits -= tf.reduce_max(logits, axis=1, keepdims=True)
-    weights = tf.exp(logits / tf.where(greedy, 1.0, settings.temperature)[:, None])
+    weights = unrestricted = tf.exp(logits / tf.where(greedy, 1.0, settings.temperature)[:, None])
+    if settings.min_p is not None:
+        is_likely = weights >= settings.min_p[:, None] * tf.reduce_max(weights, axis=1, keepdims=True)
+        weights = tf.where(is_likely, weights, 0.0)
+    if settings.top_k is not None or settings.top_p is not None:
+        weights = tf.where(_likeliest(unrestricted, settings), weights, 0.0)
     drawn = random_streams.choose(weights, uniform)
-    restricted = tf.cond(
-        tf.reduce_any(settings.restricted),
-        lambda: _draw_restricted(weights, uniform, settings),
-        lambda: drawn,
-    )
-    drawn = tf.where(settings.restricted, restricted, drawn)
     return tf.where(greedy, tf.argmax(logits, axis=1, output_type=tf.int32), drawn)
 
 
-def _draw_restricted(weights: tf.Tensor, uniform: tf.Tensor, settings: RowSettings) -> tf.Tensor:
-    """Draws among the likeliest: the value that crosses `top_p` stays in, so one always does (Holtzman et al. 2020).
+def _likeliest(weights: tf.Tensor, settings: RowSettings) -> tf.Tensor:
+    """`[rows, width]` bool, the values that `top_k` and `top_p` leave; of equal ones the first come first.
 
-    `min_p` as in Nguyen et al. 2024 (https://arxiv.org/abs/2407.01082), after the temperature as all of them are here.
+    A row is not sorted: that would take longer than the rest of its step. The least weight that stays in is found by
+    halving, on the bits of the floats, which ascend with them.
     """
-    order = tf.argsort(-weights, axis=1, stable=True)
-    ranked = tf.gather(weights, order, axis=1, batch_dims=1)
-    ahead = tf.cumsum(ranked, axis=1, exclusive=True) / tf.reduce_sum(ranked, axis=1, keepdims=True)
-    keep = (ahead < settings.top_p[:, None]) & (tf.range(weights.shape[1]) < settings.top_k[:, None])
-    if settings.min_p is not None:
-        keep &= ranked >= settings.min_p[:, None] * ranked[:, :1]
-    rank = random_streams.choose(tf.where(keep, ranked, 0.0), uniform)
-    return tf.gather(order, rank, axis=1, batch_dims=1)
+    bits = tf.bitcast(weights, tf.int32)
+    highest = tf.reduce_max(bits, axis=1)
+    top_k = tf.fill(tf.shape(highest), fields.MAX_TICK) if settings.top_k is None else settings.top_k
+    budget = tf.fill(tf.shape(highest), np.float32(np.inf))
+    if settings.top_p is not None:
+        budget = tf.where(settings.top_p < 1, settings.top_p * tf.reduce_sum(weights, axis=1), budget)
+
+    def above(threshold: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """`[rows]` each, the sum and the number of the weights above."""
+        is_above = bits > threshold[:, None]
+        total = tf.reduce_sum(tf.where(is_above, weights, 0.0), axis=1)
+        return total, tf.reduce_sum(tf.cast(is_above, tf.int32), axis=1)
+
+    def halve(turn: tf.Tensor, low: tf.Tensor, high: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """A weight of `high` bits may be drawn, one of `low` bits may not."""
+        middle = low + (high - low) // 2
+        total, count = above(middle)
+        is_in = (total < budget) & (count < top_k)
+        return turn + 1, tf.where(is_in, low, middle), tf.where(is_in, middle, high)
+
+    _, _, least = tf.while_loop(
+        lambda turn, *_: turn < 31, halve, (0, tf.fill(tf.shape(highest), -1), highest), maximum_iterations=31
+    )
+    total, count = above(least)
+    is_least = bits == least[:, None]
+    before = tf.cumsum(tf.cast(is_least, tf.int32), axis=1, exclusive=True)
+    fits = total[:, None] + tf.cast(before, tf.float32) * weights < budget[:, None]
+    fits &= count[:, None] + before < top_k[:, None]
+    return (bits > least[:, None]) | (is_least & fits)
 
 
 def draw_within_bin(

@@ -330,7 +330,7 @@ def test_a_primer_that_does_not_fit(decoder):
 
 @pytest.mark.parametrize("slots", [0, 8, 20])
 def test_slots_come_in_sixteens(slots):
-    with pytest.raises(ValueError, match=f"num_slots is {slots}, want a multiple of 16 above 0"):
+    with pytest.raises(ValueError, match=f"num_slots is {slots}, want 1, or a multiple of 16"):
         Decoder(make_case("mse"), num_slots=slots)
 
 

@@ -101,7 +101,7 @@ def test_every_mistake_is_said_at_once(folder, capsys):
         "generate: --max-seconds is -1.0, want a number above 0, at most 21600",
         "generate: --samples-per-seed is 0, want a whole number, 1 to 1000000",
         f"generate: --rng-seed is -1, want a whole number, 0 to {2**63 - 1}",
-        "generate: --num-slots is 40, want a multiple of 16, at most 4096",
+        "generate: --num-slots is 40, want 1, or a multiple of 16, at most 4096",
         "generate: --num-tasks is 2 but there is no --task-index; want both",
         "generate: seeds.jsonl:1: midi 'none.mid' does not exist",
         "generate: seeds.jsonl:2: id is '../b', want 1 to 100 letters, digits, '-', '_' or '.' of ASCII, "

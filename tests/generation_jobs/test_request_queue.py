@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from generation_jobs.request_queue import DRAWN, END, OVER, RequestQueue
+from generation_jobs.request_queue import DRAWN, END, OVER, PLAIN, Kind, RequestQueue
 from generation_jobs.requests import Request, Sampling
 from midi_codec.fields import MAX_TICK, FieldTable
 from midi_codec.notes import BEATS, Notes
@@ -17,8 +17,8 @@ def make_request(number: int = 0, *, primer: Notes | None = None, max_seconds=No
     )
 
 
-def make_queue(requests, *, size=3, table=TABLE) -> RequestQueue:
-    queue = RequestQueue(requests, table, size=size)
+def make_queue(requests, *, size=3, table=TABLE, kind=PLAIN) -> RequestQueue:
+    queue = RequestQueue(requests, table, size=size, kind=kind)
     queue.refresh()
     return queue
 
@@ -38,7 +38,8 @@ def test_the_window_as_arrays():
         make_request(3),
         make_request(4),
     ]
-    arrays = make_queue(requests, size=3).tensors()
+    assert not {"top_k", "top_p", "min_p"} & make_queue(requests[1:], size=3).tensors().keys()  # nobody asked
+    arrays = make_queue(requests, size=3, kind=Kind(is_restricted=True, has_controls=False)).tensors()
     assert arrays["count"] == 3
     assert arrays["primer"].shape == (3, 16, 4)
     assert (arrays["primer"][0, :4] == TABLE.raw(primer)).all() and not arrays["primer"][0, 4:].any()
@@ -52,7 +53,7 @@ def test_the_window_as_arrays():
 
 def test_settings_by_field():
     how = {"temperature": {"pitch": 0.5, "step": 0}, "top_k": {"velocity": 2}, "min_p": 0.25, "top_p": {"step": 0.5}}
-    arrays = make_queue([make_request(1, **how)], size=1).tensors()
+    arrays = make_queue([make_request(1, **how)], size=1, kind=Kind(is_restricted=True, has_controls=False)).tensors()
     assert TABLE.names == ("step", "pitch", "duration", "velocity")
     assert arrays["temperature"].tolist() == [[0.0, 0.5, 1.0, 1.0]]
     assert arrays["top_k"].tolist() == [[MAX_TICK, MAX_TICK, MAX_TICK, 2]]

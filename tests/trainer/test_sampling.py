@@ -146,6 +146,45 @@ def test_a_row_does_not_depend_on_its_neighbours():
         assert draw(np.array([row])) == whole[row]
 
 
+def sorted_likeliest(weights: np.ndarray, top_k: int, top_p: float) -> np.ndarray:
+    """What top_k and top_p leave of one row, by sorting; of equal weights the first come first."""
+    order = np.argsort(-weights, kind="stable")
+    ahead = np.concatenate([[0.0], np.cumsum(weights[order].astype(np.float64))[:-1]])
+    kept = (np.arange(len(weights)) < top_k) & ((ahead < top_p * weights.sum(dtype=np.float64)) | (top_p >= 1))
+    is_kept = np.zeros(len(weights), bool)
+    is_kept[order[kept]] = True
+    return is_kept
+
+
+def test_the_likeliest_are_those_that_sorting_finds():
+    rng = np.random.default_rng(5)
+    weights = rng.integers(0, 12, (400, 48)).astype(np.float32) / 16  # many are equal, and sums are exact
+    weights[:, 0] = 0.5  # none is empty
+    weights[200:] *= rng.random((200, 48)) < 0.2
+    weights[200:, 0] = 0.5
+    top_k = rng.choice([1, 2, 5, 47, EVERYTHING], 400).astype(np.int32)
+    top_p = rng.choice([0.01, 0.25, 0.5, 0.9375, 1.0], 400).astype(np.float32)
+    found = sampling._likeliest(
+        tf.constant(weights), RowSettings(tf.ones([400]), tf.constant(top_k), tf.constant(top_p))
+    ).numpy() & (weights > 0)
+    for row in range(400):
+        want = sorted_likeliest(weights[row], top_k[row], top_p[row]) & (weights[row] > 0)
+        assert found[row].tolist() == want.tolist(), (row, top_k[row], top_p[row])
+    assert 1 <= found.sum(axis=1).min() < found.sum(axis=1).max() == 47
+
+
+def test_a_limit_that_nobody_asked_for_may_be_left_out():
+    logits, uniform = make_logits(), uniforms()
+    full = sampling.draw_bin(logits, uniform, settings(top_k=3))
+    assert (
+        (sampling.draw_bin(logits, uniform, RowSettings(tf.ones([DRAWS]), top_k=tf.fill([DRAWS], 3))) == full)
+        .numpy()
+        .all()
+    )
+    free = sampling.draw_bin(logits, uniform, RowSettings(tf.ones([DRAWS])))
+    assert (free == sampling.draw_bin(logits, uniform, settings())).numpy().all()
+
+
 def test_padding_and_bins_beyond_the_corpus_are_never_drawn():
     assert (sampling.drawable_mask(STEP) == 0).tolist() == [True] * 3 + [False] * 13
     assert (sampling.drawable_mask(PITCH) == 0).tolist() == [True] * 6 + [False] * 10
