@@ -112,6 +112,11 @@ def compare(pieces: Sequence[GeneratedPiece], data: str, info: DatasetInfo, spli
     return [comparison for comparison in found if comparison.generated is not None or comparison.corpus is not None]
 
 
+def parts(data: str, info: DatasetInfo, pieces: Sequence[GeneratedPiece], split: str = "train") -> Iterator[Part]:
+    """The pieces of a split, cut like the generated ones."""
+    return _parts(data, info, split, [(piece.num_given, len(piece.notes)) for piece in pieces if piece.num_generated])
+
+
 def _parts(data: str, info: DatasetInfo, split: str, shapes: Sequence[tuple[int, int]]) -> Iterator[Part]:
     notes = itertools.islice(screening.read_notes(data, info, split, "comparing"), MAX_CORPUS_PIECES)
     return corpus_comparison.cut_alike(notes, shapes)

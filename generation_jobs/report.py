@@ -1,7 +1,8 @@
 """Makes one HTML page of generated music: piano rolls, players, a comparison with the corpus, training curves.
 
 The page needs no server and no network. Some twenty highlights carry their sound inside it; the sound of the others
-lies beside it in <report>_audio/ and is loaded when played. docs/report.md says more.
+lies beside it in <report>_audio/ and is loaded when played. Of large sets, the page itself makes the sound of the
+others. docs/report.md says more.
 
     python -m generation_jobs.report --music run/music --data run/dataset --run run/training --output run/report.html
 """
@@ -31,13 +32,14 @@ def main(argv: Sequence[str]) -> int:
     started = time.monotonic()
     run, info = _check(args)
 
-    from generation_jobs import report_content, report_music, report_page, report_sounds
+    from generation_jobs import evaluate, report_content, report_measures, report_music, report_page, report_sounds
     from midi_codec import audio, storage
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # the encoder's start-up messages are not about the report
     time_base = info.time_base if info else run.time_base if run else "milliseconds"
     pieces = report_music.read(args.music, time_base=time_base)
     comparisons, comparison_note = _compare(pieces, args.data, info) if info else ([], None)
+    figures = report_measures.figures_of(pieces, time_base, evaluate.parts(args.data, info, pieces) if info else ())
     highlights = report_music.choose_highlights(pieces)
     synthesizer = audio.best_synthesizer()
     folder = sound_folder(args.output)
@@ -49,8 +51,10 @@ def main(argv: Sequence[str]) -> int:
     content = report_content.make_content(
         pieces,
         highlights=highlights,
+        figures=figures,
         sounds=sounds.inside,
         sound_links=sounds.links,
+        sounds_made=sounds.made,
         sound_folder=folder.rsplit("/", 1)[-1],
         synthesizer=synthesizer,
         midi_links=report_content.midi_links(pieces, args.music, args.output),
@@ -63,9 +67,10 @@ def main(argv: Sequence[str]) -> int:
     page = report_page.render(content)
     storage.write_bytes(args.output, page)
     inside, beside = len(sounds.inside), len(sounds.links)
+    made = f"{len(sounds.made):,} made by the browser; " if sounds.made else ""
     print(
         f"{args.output}: {len(pieces):,} pieces, {len(page) / 1e6:.1f} MB with the sound of {inside}; "
-        f"{beside:,} sounds beside it in {folder}; {synthesizer.name}, {time.monotonic() - started:.0f} s"
+        f"{beside:,} sounds beside it in {folder}; {made}{synthesizer.name}, {time.monotonic() - started:.0f} s"
     )
     return command.OK
 

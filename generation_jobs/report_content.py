@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import os.path
 import urllib.parse
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from generation_jobs.corpus_comparison import Comparison
+from generation_jobs.report_measures import Figures
 from generation_jobs.report_music import GeneratedPiece
 from generation_jobs.report_page import Content
 from generation_jobs.report_run import Run
@@ -26,8 +27,10 @@ def make_content(
     pieces: Sequence[GeneratedPiece],
     *,
     highlights: Sequence[int],
+    figures: Figures,
     sounds: Mapping[int, bytes],
     sound_links: Mapping[int, str],
+    sounds_made: Collection[int] = (),
     sound_folder: str,
     synthesizer: audio.Synthesizer,
     midi_links: Mapping[int, str],
@@ -41,6 +44,7 @@ def make_content(
 
     Args:
       sounds: Ogg Vorbis inside the page, `sound_links`: addresses of those beside it; by index of piece.
+      sounds_made: indexes of the pieces whose sound the page makes itself.
       facts: what the command knows of the origin; what the manifest knows is added.
     """
     checks = _check_names(pieces)
@@ -49,12 +53,14 @@ def make_content(
             _describe(piece, checks)
             | {
                 "is_highlight": index in set(highlights),
-                "sound": "inside" if index in sounds else sound_links.get(index),
+                "figures": figures.pieces[index],
+                "sound": _sound(index, sounds, sound_links, sounds_made),
                 "link": midi_links.get(index),
             }
             for index, piece in enumerate(pieces)
         ],
         "checks": checks,
+        "measures": figures.measures,
         "programs": _programs(pieces),
         "sound_folder": sound_folder,
         "max_sound_seconds": audio.MAX_SECONDS,
@@ -66,7 +72,10 @@ def make_content(
         warnings=list(_warnings(pieces, run, info, synthesizer)),
         figures=_figures(pieces, run),
         facts=[{"label": label, "value": value} for label, value in [*facts, *_origin(pieces)]],
-        highlights_note=_highlights_note(len(highlights), len(sounds), len(sound_links), sound_folder),
+        highlights_note=_highlights_note(
+            len(highlights), len(sounds), len(sound_links), sound_folder, num_made=len(sounds_made)
+        ),
+        extremes_note=_extremes_note(figures),
         comparison_note=comparison_note,
         training=run.section() if run else None,
         data=data,
@@ -80,6 +89,7 @@ def make_content(
 def _describe(piece: GeneratedPiece, checks: Iterable[str]) -> dict[str, Any]:
     notes, line = piece.notes, piece.line
     per_note = piece.log_likelihood_per_note
+    screening = line.get("screening") or {}
     is_primed = 0 < piece.num_given < len(notes)
     return {
         "seed_id": line["seed_id"],
@@ -93,9 +103,20 @@ def _describe(piece: GeneratedPiece, checks: Iterable[str]) -> dict[str, Any]:
         "ended": line["ended"],
         "settings": line["settings"],
         "checks": {name: line["checks"].get(name) for name in checks},
+        "reasons": screening.get("reasons", []),
+        "num_rejected": len(screening.get("rejected", [])),
         "is_cut": notes.seconds > audio.MAX_SECONDS,
         "columns": pack_notes(notes),
     }
+
+
+def _sound(
+    index: int, sounds: Mapping[int, bytes], sound_links: Mapping[int, str], sounds_made: Collection[int]
+) -> str | None:
+    """As `player.js` takes it."""
+    if index in sounds:
+        return "inside"
+    return "made" if index in sounds_made else sound_links.get(index)
 
 
 def pack_notes(notes: Notes) -> str:
@@ -177,8 +198,20 @@ def _length(seconds: float) -> tuple[str, str]:
     return (f"{seconds / 60:.1f}", "minutes") if seconds >= 60 else (f"{seconds:.0f}", "seconds")
 
 
-def _highlights_note(num: int, num_inside: int, num_beside: int, sound_folder: str) -> str:
+def _extremes_note(figures: Figures) -> str:
+    note = "The pieces at both ends of everything that the list can be sorted by; a click opens one."
+    if any(measure["corpus"] for measure in figures.measures):
+        note += (
+            " Where the corpus can be measured alike, also those next to the median of its training pieces, cut to the "
+            "same lengths, and where nine in ten of them lie."
+        )
+    return note
+
+
+def _highlights_note(num: int, num_inside: int, num_beside: int, sound_folder: str, *, num_made: int) -> str:
     beside = f", that of {num_beside:,} beside it in {sound_folder}" if num_beside else ""
+    if num_made:
+        beside += f"; that of the other {num_made:,} is made by this page when they are played, a plain synthesis"
     return (
         f"The {num} highlights are spread evenly over the log-likelihood a note: the piece that the model finds least "
         "likely, the most likely one, and those at equal distances between. "
@@ -223,6 +256,7 @@ def midi_links(pieces: Sequence[GeneratedPiece], music: str, output: str) -> dic
     return {
         index: quote(os.path.relpath(os.path.join(music, piece.line["path"]), folder))
         for index, piece in enumerate(pieces)
+        if "!" not in piece.line["path"]  # a member of a tar has no address
     }
 
 

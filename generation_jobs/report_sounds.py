@@ -1,4 +1,8 @@
-"""The pieces' sound, as files: rendered and encoded by threads, highlights for inside the page, the rest beside it."""
+"""The pieces' sound, as files: rendered and encoded by threads, highlights for inside the page, the rest beside it.
+
+Of large sets only the highlights are rendered: a core encodes some 25 times as fast as music plays, so that a thousand
+pieces would take a quarter of an hour and 300 MB. The page makes the sound of the others when they are played.
+"""
 
 from __future__ import annotations
 
@@ -16,16 +20,18 @@ from midi_codec.command import Interrupted, StopSignal
 from midi_codec.progress import progress
 
 SUFFIX = ".ogg"
+MAX_RENDERED_SECONDS = 3600.0  # of music, altogether; in sets that have more, only the highlights are rendered
 MAX_INSIDE_BYTES = 12 << 20  # of sound in the page, so that it still opens fast; more lies beside it
 
 
 @dataclasses.dataclass(frozen=True)
 class Sounds:
-    """By index of the piece: files for inside the page, addresses of those beside it."""
+    """By index of the piece: files for inside the page, addresses of those beside it; those that the page makes."""
 
     inside: dict[int, bytes]
     links: dict[int, str]
     num_bytes: int  # of all files
+    made: frozenset[int] = frozenset()
 
 
 def make_sounds(
@@ -36,7 +42,8 @@ def make_sounds(
     folder: str,
     stop: StopSignal,
 ) -> Sounds:
-    """Renders every piece that has notes, and writes into `folder` what does not go into the page.
+    """Renders every piece that has notes, or of a large set the highlights; writes into `folder` what does not go into
+    the page.
 
     Sounds that an earlier report left in `folder`, and this one has not, are deleted.
 
@@ -44,7 +51,9 @@ def make_sounds(
       Interrupted: `stop` asked for it.
     """
     audio_vorbis.load()
-    chosen = [index for index, piece in enumerate(pieces) if len(piece.notes)]
+    chosen = audible = [index for index, piece in enumerate(pieces) if len(piece.notes)]
+    if sum(min(pieces[index].notes.seconds, audio.MAX_SECONDS) for index in audible) > MAX_RENDERED_SECONDS:
+        chosen = [index for index in audible if index in highlights]
     names = {index: file_name(pieces[index]) for index in chosen}
     inside: dict[int, bytes] = {}
     num_bytes = 0
@@ -74,7 +83,7 @@ def make_sounds(
         storage.write_bytes(storage.join(folder, names[index]), inside.pop(index))
     links = {index: f"{quote(_last(folder))}/{names[index]}" for index in chosen if index not in inside}
     _delete_others(folder, {names[index] for index in links})
-    return Sounds(dict(sorted(inside.items())), links, num_bytes)
+    return Sounds(dict(sorted(inside.items())), links, num_bytes, frozenset(audible) - set(chosen))
 
 
 def file_name(piece: GeneratedPiece) -> str:

@@ -18,7 +18,17 @@ from typing import Any
 
 import jinja2
 
-SCRIPTS = ("data.js", "roll.js", "player.js", "charts.js", "stage.js", "pieces.js", "page.js")
+SCRIPTS = (
+    "data.js",
+    "roll.js",
+    "synth.js",
+    "player.js",
+    "charts.js",
+    "stage.js",
+    "pieces.js",
+    "extremes.js",
+    "page.js",
+)
 
 _FOLDER = pathlib.Path(__file__).parent
 _JSON_ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}  # so that no text can end the data block
@@ -40,6 +50,7 @@ class Content:
     figures: Sequence[Mapping[str, str]]
     facts: Sequence[Mapping[str, str]]
     highlights_note: str
+    extremes_note: str
     comparison_note: str | None
     training: Mapping[str, Any] | None
     data: Mapping[str, Any]
@@ -73,14 +84,14 @@ def _data_block(data: Mapping[str, Any]) -> str:
 
 
 def _policy(style: str, script: str) -> str:
-    """This style, this script, sounds beside or inside the page, and nothing else."""
+    """This style, this script, sounds beside the page, inside it or made by it, and nothing else."""
     return "; ".join(
         (
             "default-src 'none'",
             f"style-src {_source(style)}",
             f"script-src {_source(script)}",
             "img-src data:",
-            "media-src data: file: 'self'",
+            "media-src data: blob: file: 'self'",
             "base-uri 'none'",
             "form-action 'none'",
         )

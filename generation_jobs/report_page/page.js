@@ -16,6 +16,7 @@ function start() {
     list.stage.row.scrollIntoView({ block: "center" });
   });
   drawCharts();
+  fillExtremes(list);
   if (list.order.length) list.openRow(list.order[0]);
   player.tell();
 }

@@ -15,7 +15,13 @@ const COLUMNS = [
     key: name, isCheck: true, title: checkTitle(name), value: (piece) => piece.checks[name],
     show: (piece) => checkText(name, piece.checks[name]),
   })),
+  // Shown where they are what the list is sorted by.
+  ...DATA.measures.map((measure, index) => ({
+    key: measure.name, isExtra: true, title: measure.title, corpus: measure.corpus,
+    value: (piece) => piece.figures[index], show: (piece) => decimal(piece.figures[index], 3),
+  })),
 ];
+const TABLE_COLUMNS = COLUMNS.filter((column) => !column.isExtra);
 
 class PieceList {
   constructor(player) {
@@ -42,11 +48,13 @@ class PieceList {
     byId("pieces-head").append(
       html("th", { scope: "col" }, html("span", { class: "hidden" }, "Play")),
       html("th", { scope: "col" }, html("span", { class: "hidden" }, "Piano roll")),
-      ...COLUMNS.map((column) => {
+      ...TABLE_COLUMNS.map((column) => {
         column.head = html("th", { scope: "col", class: column.text ? "text" : column.isCheck ? "check" : null },
           html("button", { type: "button", onclick: () => this.sortBy(column) }, column.title));
         return column.head;
-      }));
+      }),
+      html("th", { scope: "col", class: "extra" },
+        html("button", { type: "button", id: "extra-head", onclick: () => this.sortBy(this.column) })));
   }
 
   buildControls() {
@@ -93,7 +101,9 @@ class PieceList {
   }
 
   refresh() {
-    for (const column of COLUMNS) {
+    byId("pieces-table").classList.toggle("has-extra", Boolean(this.column.isExtra));
+    byId("extra-head").textContent = `${this.column.title} ${this.ascending ? "↑" : "↓"}`;
+    for (const column of TABLE_COLUMNS) {
       if (column === this.column) column.head.setAttribute("aria-sort", this.ascending ? "ascending" : "descending");
       else column.head.removeAttribute("aria-sort");
       column.head.firstChild.textContent = column.title + (column === this.column ? (this.ascending ? " ↑" : " ↓") : "");
@@ -138,14 +148,17 @@ class PieceList {
       type: "button", class: "thumb", "aria-expanded": "false", "aria-label": `Look at ${name}`,
       onclick: () => (this.open === index ? this.close() : this.openRow(index)),
     }, canvas);
-    const summary = `${clock(piece.seconds)} · ${whole(piece.num_notes)} notes · ${decimal(piece.log_likelihood_per_note)} a note`;
+    const extra = this.column.isExtra ? this.column : null;
+    const summary = `${clock(piece.seconds)} · ${whole(piece.num_notes)} notes · ${decimal(piece.log_likelihood_per_note)} a note`
+      + (extra ? ` · ${extra.title.toLowerCase()} ${extra.show(piece)}` : "");
     return html("tr", { class: "piece", "data-index": index },
       html("td", { class: "play" }, play),
       html("td", { class: "picture" }, look),
       html("td", { class: "text name" }, piece.seed_id, " ",
         html("span", { class: "sample" }, `sample ${piece.sample}${piece.is_highlight && !this.highlightsOnly ? " · highlight" : ""}`),
         html("span", { class: "summary" }, summary)),
-      ...COLUMNS.slice(1).map((column) => html("td", { class: column.isCheck ? "number check" : "number" }, column.show(piece))));
+      ...TABLE_COLUMNS.slice(1).map((column) => html("td", { class: column.isCheck ? "number check" : "number" }, column.show(piece))),
+      html("td", { class: "number extra" }, extra ? extra.show(piece) : ""));
   }
 
   // Draws what comes near the window, and frees what leaves it: a thousand canvases would fill the memory.
@@ -176,6 +189,16 @@ class PieceList {
     this.stage.show(index);
     this.player.choose(index);
     this.mark();
+  }
+
+  // A piece that may be none of those shown: then all are.
+  openAny(index) {
+    if (!this.order.includes(index)) {
+      byId("search").value = this.search = "";
+      byId("show-all").click();
+    }
+    this.follow(index);
+    this.stage.row.scrollIntoView({ block: "center" });
   }
 
   close() {

@@ -7,6 +7,7 @@ class Player {
     this.order = () => []; // indexes of the pieces that the list shows
     this.listeners = []; // called with the time in seconds whenever it, the piece or the state changes
     this.onpiece = () => {};
+    this.made = null; // address of a sound that was made here
     this.isSeeking = false;
     const { audio } = this;
     for (const name of ["play", "pause", "ended", "seeked", "loadedmetadata", "timeupdate"]) {
@@ -33,6 +34,8 @@ class Player {
     if (index === this.index) return;
     this.audio.pause();
     this.audio.removeAttribute("src");
+    if (this.made) URL.revokeObjectURL(this.made);
+    this.made = null;
     this.index = index;
     byId("player-problem").hidden = true;
     this.onpiece(index);
@@ -42,7 +45,12 @@ class Player {
   load() {
     if (this.audio.hasAttribute("src") || !this.piece || !this.piece.sound) return;
     const inside = byId(`sound-${this.index}`);
-    this.audio.src = inside ? `data:audio/ogg;base64,${inside.textContent}` : this.piece.sound;
+    if (this.piece.sound === "made") {
+      this.made = URL.createObjectURL(synthesize(this.piece));
+      this.audio.src = this.made;
+    } else {
+      this.audio.src = inside ? `data:audio/ogg;base64,${inside.textContent}` : this.piece.sound;
+    }
     this.audio.load();
   }
 

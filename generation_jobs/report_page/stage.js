@@ -10,7 +10,7 @@ class Stage {
     this.words = html("p", { class: "note" });
     this.roll = new Roll(canvas);
     const tool = (text, label, action) => html("button", { type: "button", "aria-label": label, onclick: action }, text);
-    this.row = html("tr", { class: "stage-row" }, html("td", { class: "stage-cell", colspan: COLUMNS.length + 2 },
+    this.row = html("tr", { class: "stage-row" }, html("td", { class: "stage-cell", colspan: TABLE_COLUMNS.length + 3 },
       html("div", { class: "stage" },
         html("div", { class: "stage-head" }, this.legend, html("div", { class: "tools" },
           tool("−", "Zoom out", () => this.roll.zoom(1 / 1.6)),
@@ -61,9 +61,12 @@ class Stage {
 
   wordsOf(piece) {
     const facts = [
+      ...(piece.reasons.length ? [`rejected because of ${piece.reasons.map((name) => checkTitle(name).toLowerCase()).join(", ")}`] : []),
+      ...(piece.num_rejected ? [`made again after ${whole(piece.num_rejected)} rejected`] : []),
       piece.ended ? "ended by itself" : "stopped at a limit",
       ...Object.entries(piece.settings).filter(([, value]) => value !== null).map(([name, value]) => `${name.replaceAll("_", " ")} ${value}`),
       ...DATA.checks.map((name) => `${checkTitle(name).toLowerCase()} ${checkText(name, piece.checks[name])}`),
+      ...DATA.measures.map((measure, index) => `${measure.title.toLowerCase()} ${decimal(piece.figures[index], 3)}`),
     ];
     const file = piece.link ? html("a", { href: piece.link, download: true }, "MIDI file") : piece.path;
     const cut = piece.is_cut ? [`; the sound is faded out after ${clock(DATA.max_sound_seconds)}`] : [];

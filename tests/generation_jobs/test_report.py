@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from generation_jobs import audio_vorbis, report, report_content, report_music, report_sounds
+from generation_jobs import audio_vorbis, manifest, report, report_content, report_music, report_sounds
 from generation_jobs.corpus_comparison import compare
-from generation_jobs.measures import Part
+from generation_jobs.measures import Part, measures
 from midi_codec import audio_plain, command, storage
 from midi_codec.notes import BEATS, MILLISECONDS, Notes
 from tests.generation_jobs.report_fakes import BUNDLE_HASH, make_dataset, make_music, make_notes, make_run
@@ -109,6 +109,34 @@ def test_a_dataset_on_beats_is_compared_on_beats(tmp_path):
     assert step["ticks"][3] == [11, "1"]
     assert sum(step["generated"]) == pytest.approx(1, abs=1e-4)
     assert step["ceiling"] is None  # no validation split
+
+
+def test_pieces_stand_on_the_scales_of_the_corpus(folders):
+    data = data_of(make_report(folders, "--data", str(folders / "data")))
+    names = [measure["name"] for measure in data["measures"]]
+    assert names == [
+        "pitch", "drum", "pitch_class", "interval", "step", "duration", "velocity", "density", "polyphony",
+    ]  # fmt: skip
+    for number, piece in enumerate(data["pieces"]):
+        part = Part(PIECES[number][2], 8)
+        want = [measure.piece_figure(part) for measure in measures(MILLISECONDS) if measure.name in names]
+        assert piece["figures"] == [round(figure, 4) for figure in want]
+    low, middle, high = data["measures"][0]["corpus"]
+    train = [make_notes(60, rng_seed=seed).take(slice(0, 30)) for seed in range(50, 55)]
+    pitches = [notes.pitch[notes.program != 128][0:].mean() for notes in train]
+    assert min(pitches) - 5 < low < middle < high < max(pitches) + 5
+    assert all(measure["corpus"] is None for measure in data_of(make_report(folders))["measures"])
+
+
+def test_screening_is_told(tmp_path):
+    make_music(tmp_path / "music", PIECES[:1])
+    (line,) = manifest.read(str(tmp_path / "music"))
+    line["screening"] = {"reasons": ["loop_notes"], "checks": {"loop_notes": 40.0}, "rejected": [{}, {}]}
+    line["path"] = "midi/pieces-00000-of-00001.tar!seed-0/seed-0-00000.mid"
+    piece = report_music.GeneratedPiece(line, PIECES[0][2])
+    described = report_content._describe(piece, [])
+    assert (described["reasons"], described["num_rejected"]) == (["loop_notes"], 2)
+    assert report_content.midi_links([piece], "music", "report.html") == {}  # a member of a tar has no address
 
 
 def test_columns_are_what_the_script_reads():
@@ -212,6 +240,16 @@ def test_sounds_of_an_earlier_report_go(folders, monkeypatch):
     names = {path.name for path in (folders / "report_audio").iterdir()}
     assert "old-00000-12345678.ogg" not in names and "mine.txt" in names
     assert len(names) == 6
+
+
+def test_of_a_large_set_only_the_highlights_are_rendered(folders, monkeypatch, capsys):
+    monkeypatch.setattr(report_music, "choose_highlights", lambda pieces: [0, 3])
+    monkeypatch.setattr(report_sounds, "MAX_RENDERED_SECONDS", 20.0)
+    page = make_report(folders)
+    assert [piece["sound"] for piece in data_of(page)["pieces"]] == ["inside", "made", "made", "inside", "made", "made"]
+    assert list((folders / "report_audio").glob("*")) == [] if (folders / "report_audio").exists() else True
+    assert "that of the other 4 is made by this page when they are played" in page
+    assert "4 made by the browser" in capsys.readouterr().out
 
 
 def test_names_of_sound_files_are_safe():

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from generation_jobs import manifest, report, report_content, report_music, report_page
+from generation_jobs import manifest, report, report_content, report_measures, report_music, report_page
 from midi_codec import audio_plain, command
 from tests.generation_jobs import needs
 from tests.generation_jobs.report_fakes import make_dataset, make_music, make_notes, make_run
@@ -110,18 +110,21 @@ def visit(browser):
         context.close()
     for opened in visits:
         assert opened.complaints == []
-        assert [address for address in opened.addresses if not address.startswith(("file:", "data:"))] == []
+        assert [address for address in opened.addresses if not address.startswith(("file:", "data:", "blob:"))] == []
 
 
 # ------------------------------------------------------------------------------------------------- rolls
 
 
 def test_rolls_are_drawn(visit, report_path):
-    page = visit(report_path).page
+    visited = visit(report_path)
+    page = visited.page
     assert page.title() == "4 generated pieces"
     assert page.locator("tr.piece").count() == NUM_HIGHLIGHTS
     assert page.eval_on_selector("#roll", NUM_DRAWN) > 1000
-    for canvas in page.query_selector_all(".thumb canvas"):
+    for number, canvas in enumerate(page.query_selector_all(".thumb canvas")):
+        canvas.scroll_into_view_if_needed()
+        visited.wait(f"document.querySelectorAll('.thumb canvas')[{number}].dataset.view")
         assert canvas.evaluate(NUM_DRAWN) > 100
 
 
@@ -236,6 +239,33 @@ def test_sound_plays(visit, report_path, is_inside):
     visited.wait(f"{AUDIO}.paused")
 
 
+def test_sound_of_a_large_set_is_made_by_the_page(visit, tmp_path):
+    make_music(tmp_path / "music", [("seed", 0, make_notes(60))])
+    (line,) = manifest.read(str(tmp_path / "music"))
+    piece = report_music.GeneratedPiece(line, make_notes(60))
+    visited = visit(rendered(tmp_path / "report.html", [piece], sounds_made={0}, sound_links={}))
+    page = visited.page
+    page.get_by_role("button", name="Play seed, sample 0").click()
+    visited.wait(f"{AUDIO}.currentTime > 0.3")
+    assert page.evaluate(f"{AUDIO}.src").startswith("blob:")
+    assert page.evaluate(f"{AUDIO}.duration") == pytest.approx(piece.notes.seconds + 0.5, abs=0.01)
+    loud = page.evaluate("""() => new Promise((done) => {
+        const context = new AudioContext(), analyser = context.createAnalyser();
+        const source = context.createMediaElementSource(document.querySelector('#audio'));
+        source.connect(analyser);
+        const samples = new Float32Array(analyser.fftSize);
+        let peak = 0, looks = 0;
+        const look = () => {
+            analyser.getFloatTimeDomainData(samples);
+            for (const sample of samples) peak = Math.max(peak, Math.abs(sample));
+            if (peak > 0.05 || ++looks > 100) done(peak);
+            else setTimeout(look, 50);
+        };
+        look();
+    })""")
+    assert 0.05 < loud <= 1
+
+
 def test_a_click_in_the_roll_goes_there_and_space_plays(visit, report_path):
     visited = visit(report_path)
     page = visited.page
@@ -287,7 +317,7 @@ def test_sort_and_find(visit, report_path):
         return [node.get_attribute("data-index") for node in page.query_selector_all("tr.piece")]
 
     assert samples() == ["0", "1", "2", "3"]  # the likeliest first
-    page.get_by_role("button", name="likelihood a note").click()
+    page.locator("#pieces-head").get_by_role("button", name="likelihood a note").click()
     assert samples() == ["3", "2", "1", "0"]
     assert page.locator("th[aria-sort]").get_attribute("aria-sort") == "ascending"
     page.fill("#search", "no such seed")
@@ -297,6 +327,39 @@ def test_sort_and_find(visit, report_path):
     assert len(samples()) == 4
 
 
+def test_the_best_and_the_worst_open_with_a_click(visit, report_path):
+    page = visit(report_path).page
+    rows = {row.query_selector("th").inner_text(): row for row in page.query_selector_all("#extremes-body tr")}
+    pieces = [make_notes(30, rng_seed=sample) for sample in range(NUM_PIECES)]
+    lengths = sorted((notes.seconds, index) for index, notes in enumerate(pieces))
+    lowest, likest, highest, corpus = rows["Length"].query_selector_all("td")
+    assert [end.get_attribute("title") for end in lowest.query_selector_all("button")] == [
+        f"seed-a, sample {index}" for _, index in lengths[:3]
+    ]
+    assert highest.query_selector("button").get_attribute("title") == f"seed-a, sample {lengths[-1][1]}"
+    assert (likest.inner_text(), corpus.inner_text()) == ("", "–")
+    _, likest, _, corpus = rows["Pitch"].query_selector_all("td")
+    assert len(likest.query_selector_all("button")) == 3 and " to " in corpus.inner_text()
+    worst = rows["Log‑likelihood a note"].query_selector("td:nth-child(2) button")  # the last of the list: no highlight
+    assert worst.get_attribute("title") == "seed-a, sample 3"
+    worst.click()
+    assert page.locator("tr.piece.open").get_attribute("data-index") == "3"
+
+
+def test_a_measure_that_is_no_column_is_shown_while_it_sorts(visit, report_path):
+    page = visit(report_path).page
+    page.get_by_role("button", name="All 4").click()
+    assert page.locator("#extra-head").is_visible() is False
+    page.select_option("#sort", label="Duration")
+    data = json.loads(page.locator("#report-data").inner_text())
+    place = [measure["name"] for measure in data["measures"]].index("duration")
+    order = sorted(range(4), key=lambda index: -data["pieces"][index]["figures"][place])
+    assert [int(node.get_attribute("data-index")) for node in page.query_selector_all("tr.piece")] == order
+    assert page.locator("#extra-head").inner_text() == "Duration ↓"
+    shown = [float(node.inner_text()) for node in page.query_selector_all("td.extra")]
+    assert shown == pytest.approx([data["pieces"][index]["figures"][place] for index in order], abs=0.001)
+
+
 def test_charts_are_drawn(visit, report_path):
     page = visit(report_path).page
     assert page.locator("#comparison-charts svg").count() == 9
@@ -304,7 +367,7 @@ def test_charts_are_drawn(visit, report_path):
     assert page.locator("#comparison-charts svg").nth(0).get_attribute("aria-label").startswith("Pitch: overlap")
     for path in page.query_selector_all(".chart path"):
         assert "NaN" not in path.get_attribute("d")
-    assert "6.055" in page.locator(".scores").inner_text()
+    assert "6.055" in page.locator("#training .scores").inner_text()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -324,7 +387,7 @@ def test_everything_can_be_reached_by_keyboard(visit, report_path):
     page = visit(report_path).page
     wanted = {"show-highlights", "show-all", "search", "roll", "toggle", "next", "previous", "position", "now"}
     reached: set[str] = set()
-    for _ in range(60):
+    for _ in range(400):
         page.keyboard.press("Tab")
         reached.add(page.evaluate("document.activeElement.id"))
     assert wanted <= reached
@@ -333,13 +396,15 @@ def test_everything_can_be_reached_by_keyboard(visit, report_path):
 # ------------------------------------------------------------------------------------ hostile and large
 
 
-def rendered(path: Path, pieces: list[report_music.GeneratedPiece]) -> Path:
-    """A page without sound."""
+def rendered(path: Path, pieces: list[report_music.GeneratedPiece], **sound: Any) -> Path:
+    """A page without sound, or with that of `sound`."""
+    sound = sound or {"sound_links": {index: f"./report_audio/{index}.ogg" for index in range(len(pieces))}}
     content = report_content.make_content(
         pieces,
         highlights=range(min(20, len(pieces))),
+        figures=report_measures.figures_of(pieces, "milliseconds"),
         sounds={},
-        sound_links={index: f"./report_audio/{index}.ogg" for index in range(len(pieces))},
+        **sound,
         sound_folder=HOSTILE,
         synthesizer=audio_plain.PlainSynthesis(),
         midi_links={index: report_content.quote(piece.line["path"]) for index, piece in enumerate(pieces)},
