@@ -27,7 +27,7 @@ if not __package__:  # run as a file: the rooms lie one folder up
 import numpy as np
 
 from benchmarks import machine
-from generation_jobs import bundles, compare, evaluate, memorisation, screening, setting_flags
+from generation_jobs import bundles, compare, evaluate, memorisation, screening, setting_flags, setting_misfits
 from generation_jobs.job import request_key
 from generation_jobs.memorisation import Index
 from generation_jobs.report_music import GeneratedPiece
@@ -67,7 +67,7 @@ def main(argv: Sequence[str]) -> int:
     problems = [
         f"--setting {text!r}: {problem}"
         for text, one in settings.items()
-        for problem in setting_flags.settings_misfits(one, models[0].fields)
+        for problem in setting_misfits.of_settings(one, models[0].fields)
     ]
     openings = read_openings(args.data, info, args.num_pieces, args.primer_notes)
     if not openings:
@@ -159,7 +159,7 @@ def read_openings(data: str, info: DatasetInfo, most: int, primer_notes: int) ->
     """Openings of validation pieces that go on, and a name each; shards are ordered by hash: a fair choice."""
     if not primer_notes:
         return [(None, "silence")]
-    found = []
+    found: list[tuple[Notes | None, str]] = []
     for notes in screening.read_notes(data, info, SPLIT, "openings"):
         if len(notes) > primer_notes and len(found) < most:
             found.append((notes.take(slice(primer_notes)).from_first_onset(), f"opening-{len(found)}"))

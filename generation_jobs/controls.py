@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -115,13 +115,13 @@ class Allowed:
             pitches <= (127 if controls.max_pitch is None else controls.max_pitch)
         )
         if controls.pitch_classes is not None:
-            pitch &= np.isin(pitches % 12, list(pitch_classes(controls.pitch_classes)))
+            pitch &= _members(pitch_classes(controls.pitch_classes), 12)[pitches % 12]
         program = None
         if "program" in table.names:
             values = table["program"].lows
             program = np.ones(len(values), bool)
             if controls.programs is not None:
-                program = np.isin(values, list(controls.programs))
+                program = _members(controls.programs, 129)[values]
 
         def span(name: str) -> tuple[int, int]:
             low, high = getattr(controls, f"min_{name}"), getattr(controls, f"max_{name}")
@@ -132,9 +132,22 @@ class Allowed:
         return cls(pitch, program, span("step"), span("duration"))
 
 
+def _members(values: Iterable[int], size: int) -> np.ndarray:
+    """`[size]` bool: which numbers are among the values."""
+    found: np.ndarray = np.zeros(size, bool)
+    found[list(values)] = True
+    return found
+
+
 def misfits(controls: Controls, table: fields.FieldTable, primer: Notes | None = None) -> Iterator[str]:
-    """Why a piece with this table cannot keep to them: `pitch_classes, min_pitch: no pitch is left`."""
-    tempo = DEFAULT_TEMPO if primer is None else primer.tempo
+    """Why a piece with this table and primer cannot keep to them: `pitch_classes, min_pitch: no pitch is left`."""
+    yield from tempo_misfits(controls, table, DEFAULT_TEMPO if primer is None else primer.tempo)
+    if primer is not None:
+        yield from primer_misfits(controls, table, primer)
+
+
+def tempo_misfits(controls: Controls, table: fields.FieldTable, tempo: float) -> Iterator[str]:
+    """Why no piece of this tempo can, whatever its primer."""
     allowed = Allowed.of(controls, table, tempo)
     if not allowed.pitch.any():
         yield "min_pitch, max_pitch and pitch_classes leave no pitch of the model's to draw"
@@ -158,19 +171,19 @@ def misfits(controls: Controls, table: fields.FieldTable, primer: Notes | None =
             )
     if allowed.step[1] < 1 and controls.max_step is not None:
         yield f"max_step is {controls.max_step!r}, less than a tick: no note could follow a chord"
-    yield from _polyphony_misfits(controls, allowed, primer)
-
-
-def _polyphony_misfits(controls: Controls, allowed: Allowed, primer: Notes | None) -> Iterator[str]:
-    limit, reach = controls.max_polyphony, allowed.step[1]
-    if limit is None:
-        return
-    if allowed.duration[0] > reach:
+    if controls.max_polyphony is not None and allowed.duration[0] > allowed.step[1]:
         yield "min_duration is longer than any step that may be drawn, so max_polyphony cannot be kept"
-    if primer is not None and len(primer) >= limit:
-        left = np.sort(primer.start.astype(np.int64) + np.maximum(primer.duration, 1))[-limit] - int(primer.start[-1])
-        if left > reach:
-            yield f"max_polyphony is {limit}, but the primer's notes sound on for longer than any step that is allowed"
+
+
+def primer_misfits(controls: Controls, table: fields.FieldTable, primer: Notes) -> Iterator[str]:
+    """Why a piece that goes on from this primer cannot, where another could."""
+    limit = controls.max_polyphony
+    if limit is None or len(primer) < limit:
+        return
+    reach = Allowed.of(controls, table, primer.tempo).step[1]
+    left = np.sort(primer.start.astype(np.int64) + np.maximum(primer.duration, 1))[-limit] - int(primer.start[-1])
+    if left > reach:
+        yield f"max_polyphony is {limit}, but the primer's notes sound on for longer than any step that is allowed"
 
 
 def _some(values: Sequence[Any]) -> str:

@@ -25,6 +25,7 @@ from generation_jobs import (
     screening_policy,
     seed_list,
     setting_flags,
+    setting_misfits,
 )
 from generation_jobs.job import Job
 from generation_jobs.making import Decoder, Summary
@@ -111,8 +112,6 @@ def _check(args: argparse.Namespace) -> tuple[list[Bundle], Job]:
     except command.UserError as error:
         problems += error.problems
     table = models[0].fields if models else None
-    if settings is not None and table is not None:
-        problems += setting_flags.flag_misfits(settings, table)
     policy, in_policy = screening_policy.load(args, table.time_base if table else None)
     problems += in_policy
     seeds, read_primers, in_list = _read_seeds(args.seeds, args.seed_data, table, settings)
@@ -162,20 +161,28 @@ def _flag_problems(args: argparse.Namespace) -> Iterator[str]:
 def _read_seeds(
     path: str | None, dataset: str | None, table: FieldTable | None, settings: Settings | None
 ) -> tuple[seed_list.SeedList | None, primers.Primers | None, list[str]]:
-    """The list and its primers; what is wrong with both, in the order of lines. Without a list, one seed of silence."""
+    """The list and its primers; what is wrong with both, in the order of lines, after what the bundle cannot keep of
+    the flags. Without a list, one seed of silence."""
+    of_flags = list(setting_misfits.of_settings(settings, table)) if settings and table else []
     try:
         seeds = seed_list.silence() if path is None else seed_list.read(path)
     except FileNotFoundError:
-        return None, None, [f"--seeds {path!r} does not exist, want a seed list"]
+        return None, None, [*_flags(of_flags), f"--seeds {path!r} does not exist, want a seed list"]
     except (OSError, command.UserError) as error:
-        return None, None, [f"--seeds {path!r} cannot be read: {getattr(error, 'strerror', None) or error}"]
+        why = getattr(error, "strerror", None) or error
+        return None, None, [*_flags(of_flags), f"--seeds {path!r} cannot be read: {why}"]
     problems, read_primers = seeds.problems, None
     if table is not None:  # its grid decides what a primer is
         read_primers, more = primers.load(seeds.seeds, folder=seeds.folder, table=table, dataset=dataset)
         if settings is not None:
-            more += setting_flags.seed_misfits(settings, seeds.seeds, read_primers, table)
+            of_flags, of_seeds = setting_misfits.find(settings, seeds.seeds, read_primers, table)
+            more += of_seeds
         problems = sorted([*problems, *more], key=lambda problem: problem[0])
-    return seeds, read_primers, problem_report.sentences(seeds.path, problems)
+    return seeds, read_primers, [*_flags(of_flags), *problem_report.sentences(seeds.path, problems)]
+
+
+def _flags(problems: Sequence[str]) -> list[str]:
+    return [f"flags: {problem}" for problem in problems]
 
 
 def _make_decoder(bundle: Sequence[Bundle], num_slots: int) -> Decoder:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from generation_jobs.problem_report import Problem
 from generation_jobs.seed_record import Seed
 from midi_codec.fields import FieldTable
 from midi_codec.note_order import sort_pieces
-from midi_codec.notes import COLUMN_DTYPES, DEFAULT_TEMPO, ORDER, Notes
+from midi_codec.notes import COLUMN_DTYPES, DEFAULT_TEMPO, ORDER, Notes, seconds_per_tick
 from midi_codec.piece_offsets import offsets_of
 
 
@@ -56,10 +56,21 @@ class Primers:
             digest.update(np.ascontiguousarray(values, values.dtype.newbyteorder("<")).tobytes())
         return digest.hexdigest()[:32]
 
-    def with_values(self, column: str, values: np.ndarray) -> list[int]:
-        """The seeds that have one of these values in a column."""
+    @property
+    def last_onset_seconds(self) -> np.ndarray:
+        """`[num_seeds]` float64: from each primer's first onset to its last; 0 from silence."""
+        lengths = np.diff(self.offsets)
+        ticks: np.ndarray = np.zeros(len(self), np.float64)
+        ticks[lengths > 0] = self._columns["start"][self.offsets[1:][lengths > 0] - 1]
+        return ticks * [seconds_per_tick(self.time_base, tempo) for tempo in self.tempos]
+
+    def with_values(self, column: str, values: np.ndarray) -> Iterator[tuple[int, tuple[int, ...]]]:
+        """The seeds that have some of these values, 0 to 255, in a column, and which of them, ascending."""
         rows = np.flatnonzero(np.isin(self._columns[column], values))
-        return np.unique(np.searchsorted(self.offsets, rows, side="right") - 1).tolist()
+        owners = np.searchsorted(self.offsets, rows, side="right") - 1
+        pairs = np.unique(owners * 256 + self._columns[column][rows])
+        for seed, group in itertools.groupby(pairs.tolist(), lambda pair: pair // 256):
+            yield seed, tuple(pair % 256 for pair in group)
 
     def distinct(self, column: str) -> np.ndarray:
         return np.unique(self._columns[column])
@@ -91,13 +102,9 @@ def load(
             columns[index], tempos[index] = found
     primers = Primers(columns, tempos, table.time_base)
     problems += in_dataset
-    for index in _strange(primers, table):
-        notes = primers[index]
-        assert notes is not None
+    for index, texts in _strange(primers, table):
         of = "" if seeds[index].line else f" of {seeds[index].midi!r}"
-        problems += [
-            (seeds[index].line, f"the primer{of} does not fit the bundle: {text}") for text in table.problems(notes)
-        ]
+        problems += [(seeds[index].line, f"the primer{of} does not fit the bundle: {text}") for text in texts]
     return primers, problems
 
 
@@ -120,9 +127,16 @@ def _put_inline(seeds: Sequence[Seed], columns: list[Columns | None], table: Fie
         begin = stop
 
 
-def _strange(primers: Primers, table: FieldTable) -> list[int]:
-    """The seeds whose notes hold a program that the model does not know; it knows every other value."""
+def _strange(primers: Primers, table: FieldTable) -> Iterator[tuple[int, list[str]]]:
+    """The seeds whose notes hold a program that the model does not know, and how to say so; it knows every other
+    value."""
     only = table.only_program
     programs = primers.distinct("program")
     unknown = programs[programs != only] if only is not None else table["program"].unknown(programs)
-    return primers.with_values("program", unknown)
+    texts: dict[tuple[int, ...], list[str]] = {}
+    for index, found in primers.with_values("program", unknown):
+        if found not in texts:
+            notes = primers[index]
+            assert notes is not None
+            texts[found] = table.problems(notes)
+        yield index, texts[found]

@@ -24,7 +24,7 @@ MAX_NOTES = 100_000  # of one generated piece; the decoder holds this many notes
 MAX_SECONDS = 21_600.0  # of one piece, six hours: as long as a MIDI file may be
 _FLOATS = ("temperature", "top_p", "min_p", "max_seconds", "notes_per_second", "repetition_penalty")
 FIELDS = ("step", "pitch", "duration", "velocity", "program")  # that a setting may be given for, one by one
-_BY_FIELD = ("temperature", "top_k", "top_p", "min_p")
+BY_FIELD = ("temperature", "top_k", "top_p", "min_p")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -186,7 +186,7 @@ def settings_problems(values: Mapping[str, object]) -> Iterator[str]:
         if name not in values:
             continue
         value = values[name]
-        if name in _BY_FIELD and isinstance(value, Mapping):
+        if name in BY_FIELD and isinstance(value, Mapping):
             is_all_right = value and all(
                 field in FIELDS and one is not None and is_right(one) for field, one in value.items()
             )

@@ -1,4 +1,4 @@
-"""The command's flags for the settings of a piece, one a setting, and what they say of a bundle that cannot keep them.
+"""The command's flags for the settings of a piece, one a setting.
 
 --temperature 0.9      --temperature pitch=0.9,step=1      --pitch-classes "D minor"      --programs 0,32,128
 """
@@ -6,14 +6,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from typing import Any
 
-from generation_jobs.controls import misfits
-from generation_jobs.primers import Primers
 from generation_jobs.requests import Settings
-from generation_jobs.seed_record import Seed
-from midi_codec.fields import FieldTable
 
 DEFAULTS = Settings()
 
@@ -70,31 +66,3 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def settings_of(args: argparse.Namespace) -> Settings:
     return DEFAULTS.override({name: getattr(args, name) for name, *_ in _FLAGS})
-
-
-def flag_misfits(settings: Settings, table: FieldTable) -> Iterator[str]:
-    """Why pieces with these flags, overridden by no seed, cannot be made with a bundle."""
-    for problem in settings_misfits(settings, table):
-        yield f"flags: {problem}"
-
-
-def settings_misfits(settings: Settings, table: FieldTable) -> Iterator[str]:
-    yield from misfits(settings.controls, table)
-    for name in ("temperature", "top_k", "top_p", "min_p"):
-        value = getattr(settings, name)
-        for field in value if isinstance(value, dict) else ():
-            if field not in table.names:
-                yield f"{name} names {field!r}, a field the model does not have; it has {', '.join(table.names)}"
-
-
-def seed_misfits(
-    settings: Settings, seeds: Sequence[Seed], primers: Primers, table: FieldTable
-) -> Iterator[tuple[int, str]]:
-    """(line, why its pieces cannot be made), where the flags alone are not the reason."""
-    of_flags = set(settings_misfits(settings, table))
-    for index, seed in enumerate(seeds):
-        own = settings.override(seed.overrides) if seed.overrides else settings
-        if own.controls.is_free and not seed.overrides:
-            continue
-        found = [*settings_misfits(own, table), *misfits(own.controls, table, primers[index])]
-        yield from ((seed.line, problem) for problem in dict.fromkeys(found) if problem not in of_flags)

@@ -131,6 +131,14 @@ def test_each_wrong_path_is_one_sentence(folder, capsys, flags, want):
     assert capsys.readouterr().err == f"generate: {want}\n"
 
 
+@pytest.mark.parametrize("seeds", ["seeds.jsonl", "nowhere"])
+def test_flags_that_the_bundle_cannot_keep_are_said_once(folder, capsys, seeds):
+    assert run("--min-pitch", "70", "--max-pitch", "60", "--seeds", seeds) == 2
+    first, *rest = capsys.readouterr().err.splitlines()
+    assert first == "generate: flags: min_pitch, max_pitch and pitch_classes leave no pitch of the model's to draw"
+    assert rest == ["generate: --seeds 'nowhere' does not exist, want a seed list"] * (seeds == "nowhere")
+
+
 def test_mistakes_in_a_list_are_said_even_without_a_bundle(folder, capsys):
     (folder / "seeds.jsonl").write_text("{}")
     assert run("--bundle", "nowhere") == 2
