@@ -1,8 +1,8 @@
 """Decodes many pieces at once: a fixed number of slots, refilled inside one compiled call.
 
 A step predicts one note in every slot. A slot whose piece ends takes the next request in the same step, so seeds of
-different lengths share a batch and no slot waits. The model's state stays in the slot; a primer's notes go through the
-same step, their values given instead of drawn. A call makes `STEPS_PER_CALL` steps, well under two seconds, so that a
+different lengths share a batch and no slot waits. The model's state stays in the slot; a piece with a primer begins
+from the state after it (`prefill`). A call makes `STEPS_PER_CALL` steps, well under two seconds, so that a
 signal is heard; between notes nothing goes back to Python.
 
 A sample's notes depend on its request alone: its random words come from its own key, counted by the note's place in
@@ -23,9 +23,10 @@ from typing import Any
 
 import tensorflow as tf
 
-from generation_jobs.controls import MAX_POLYPHONY, misfits
+from generation_jobs.controls import misfits
 from generation_jobs.ensemble import Ensemble
 from generation_jobs.network import Network
+from generation_jobs.prefill import Prefill
 from generation_jobs.request_queue import DRAWN, END, OVER, Kind, RequestQueue
 from generation_jobs.requests import Request, Result
 from midi_codec import fields
@@ -52,6 +53,7 @@ class Decoder:
         self.bundle, self.num_slots = bundles[0], num_slots
         self._table = self.bundle.fields
         self._network = Network(self.bundle) if len(bundles) == 1 else Ensemble(bundles)
+        self._prefill = Prefill(self._network, self._table, rows=max(num_slots, fields.WIDTH_MULTIPLE))
         self._call = tf.function(self._decode, jit_compile=True)
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Result]]:
@@ -68,7 +70,7 @@ class Decoder:
 
     def _generate(self, requests: Sequence[Request], kind: Kind) -> Iterator[tuple[int, Result]]:
         size = self.num_slots * (1 + WAITING_PER_SLOT)
-        queue = RequestQueue(requests, self._table, size=size, kind=kind)
+        queue = RequestQueue(requests, self._table, size=size, begin=self._prefill.starts, kind=kind)
         slots = self._empty_slots(kind.has_controls)
         while True:
             queue.refresh()
@@ -95,13 +97,14 @@ class Decoder:
 
     def _empty_slots(self, has_controls: bool) -> dict[str, Any]:
         size = self.num_slots
+        state, drawn = self._prefill.nothing(size)
         return {
-            **({"drawn": constraints.nothing_drawn(size, MAX_POLYPHONY)} if has_controls else {}),
+            **({"drawn": drawn} if has_controls else {}),
             "request": tf.fill([size], -1),
             "place": tf.zeros([size], tf.int32),
             "ticks": tf.zeros([size], tf.int32),
             "previous": tf.zeros([size, len(self._table)], tf.int32),
-            "state": self._network.zero_state(size),
+            "state": state,
         }
 
     def _decode(self, slots, queue):
@@ -136,29 +139,32 @@ class Decoder:
         turn = waiting + tf.cumsum(tf.cast(empty, tf.int32), exclusive=True)
         starts = empty & (turn < queue["count"])
 
+        row = tf.where(starts, turn, 0)
+
         def begun(beginning, value):
+            beginning = tf.gather(beginning, row)
             return tf.where(tf.reshape(starts, [-1] + [1] * (len(value.shape) - 1)), beginning, value)
 
+        state, drawn = tf.nest.pack_sequence_as(self._prefill.nothing(1), queue["begin_state"])
         refilled = {
             "request": tf.where(starts, turn, slots["request"]),
-            "place": begun(0, slots["place"]),
-            "ticks": begun(0, slots["ticks"]),
-            "previous": begun(self._table.start_bins, slots["previous"]),
-            "state": tf.nest.map_structure(begun, self._network.zero_state(self.num_slots), slots["state"]),
+            **{name: begun(queue[f"begin_{name}"], slots[name]) for name in ("place", "ticks", "previous")},
+            "state": tf.nest.map_structure(begun, state, slots["state"]),
         }
         if "drawn" in slots:
-            nothing = constraints.nothing_drawn(self.num_slots, MAX_POLYPHONY)
-            refilled["drawn"] = tf.nest.map_structure(begun, nothing, slots["drawn"])
+            refilled["drawn"] = tf.nest.map_structure(begun, drawn, slots["drawn"])
         return refilled, waiting + tf.reduce_sum(tf.cast(starts, tf.int32))
 
     def _step(self, slots, queue):
         """One note in every slot; `flags` has the bits of `request_queue`: a note drawn, END, the piece is over."""
         running = slots["request"] >= 0
         request = tf.maximum(slots["request"], 0)
-        of = {name: tf.gather(value, request) for name, value in queue.items() if name not in ("count", "primer")}
+        of = {
+            name: tf.gather(value, request)
+            for name, value in queue.items()
+            if name != "count" and not name.startswith("begin_")
+        }
         place = slots["place"]
-        is_given = place < of["primer_length"]
-        given = tf.gather_nd(queue["primer"], tf.stack([request, tf.minimum(place, queue["primer"].shape[1] - 1)], 1))
         uniforms = sampling.note_uniforms(of["key"], place, len(self._table))
         names = [name for name in ("temperature", "top_k", "top_p", "min_p") if name in of]
         columns = zip(*(tf.unstack(of[name], axis=1) for name in names), strict=True)
@@ -168,7 +174,7 @@ class Decoder:
         parts, state = network.trunk(slots["previous"], slots["state"])
         end_logit = network.end_logit(parts)
         of_pitch = settings[self._table.names.index("pitch")]  # END is a value of pitch
-        is_end = sampling.draw_end(end_logit, uniforms[:, 0], of_pitch) & ~is_given
+        is_end = sampling.draw_end(end_logit, uniforms[:, 0], of_pitch)
         sights: list[Any] = [None]
 
         def head(index, bins, values):
@@ -184,12 +190,11 @@ class Decoder:
             previous=slots["previous"],
             is_first=place == 0,
             deviations=self.bundle.deviations,
-            given=(is_given, given),
             keep_to=keep_to,
         )
         ticks = slots["ticks"] + tf.where(place > 0, note.values[:, step], 0)
-        is_late = (ticks > of["max_ticks"]) & ~is_given & ~is_end
-        is_drawn = running & ~is_given & ~is_end & ~is_late
+        is_late = (ticks > of["max_ticks"]) & ~is_end
+        is_drawn = running & ~is_end & ~is_late
         is_over = running & (is_end | is_late | (place + 1 >= of["max_events"]))
         log_likelihood = tf.where(is_end, 0.0, note.log_likelihood) - tf.nn.softplus(
             tf.where(is_end, -end_logit, end_logit)
@@ -211,7 +216,7 @@ class Decoder:
             "state": network.remember(state, note.values, sights[0]),
         }
         if keep_to is not None:
-            after["drawn"] = keep_to.after(note.values, note.bins, is_given, place == 0)
+            after["drawn"] = keep_to.after(note.values, note.bins, tf.zeros_like(running), place == 0)
         return after, emitted
 
     def _constraints(self, slots, of) -> constraints.Constraints | None:

@@ -62,3 +62,9 @@ class Ensemble:
     def remember(self, state, values, sight):
         sights = [None] * len(state) if sight is None else sight
         return [n.remember(s, values, seen) for n, s, seen in zip(self._networks, state, sights, strict=True)]
+
+    def consume(self, previous, values, state, counts):
+        """As `Network.consume`, of each model."""
+        return [
+            network.consume(previous, values, own, counts) for network, own in zip(self._networks, state, strict=True)
+        ]

@@ -76,9 +76,7 @@ class Network:
             if x is None and self._context is not None:
                 below = tf.concat([self._context_inputs(state[-1]), h], axis=1)
             gates = tf.matmul(below, kernel) + (sums if x is None else weights["lstm_biases"][index])
-            i, f, g, o = tf.split(gates, 4, axis=1)  # Keras's order
-            c = tf.sigmoid(f) * c + tf.sigmoid(i) * tf.tanh(g)
-            h = tf.sigmoid(o) * tf.tanh(c)
+            h, c = gated(gates, c)
             x = x + h if self._config.residual and x is not None else h
             after.append((h, c))
         seen = self._standardise(x)
@@ -132,6 +130,55 @@ class Network:
             return state
         return [*state[:-1], pitch_context.remember(state[-1], self._table, values, sight)]
 
+    def consume(self, previous, values, state: State, counts) -> State:
+        """The state after given notes, of which each row has its own number.
+
+        Args:
+          previous: `[rows, notes, num_fields]` int32, bins of the note before each.
+          values: `[rows, notes, num_fields]` int32, the notes.
+          state: before them.
+          counts: `[rows]` int32, how many of the notes there are.
+        """
+        if self._context is None:
+            return self._consume_at_once(previous, state, counts)
+        step = self._table.names.index("step")
+
+        def body(place, state):  # what a note sees hangs on the note before: one at a time
+            parts, after = self.trunk(previous[:, place], state)
+            sight = self.look(parts, after, values[:, place, step])
+            after = self.remember(after, values[:, place], sight)
+            return place + 1, keep_rows(place < counts, after, state)
+
+        num_notes = values.shape[1]
+        return tf.while_loop(lambda place, _: place < num_notes, body, (0, state), maximum_iterations=num_notes)[1]
+
+    def _consume_at_once(self, previous, state: State, counts) -> State:
+        """Layer by layer: its input product for all notes is one, only the recurrent one waits for the note before."""
+        weights, units, num_notes = self._weights, self._config.units, previous.shape[1]
+        before = tf.transpose(previous, [1, 0, 2])  # time first
+        sums = tf.add_n([tf.gather(table, before[:, :, index]) for index, table in enumerate(weights["tables"])])
+        x, after = None, []
+        for index, (h, c) in enumerate(state):
+            kernel = weights["lstm_kernels"][index]
+            if x is not None:
+                flat = tf.reshape(self._standardise(x), [-1, units])
+                sums = tf.reshape(tf.matmul(flat, kernel[:units]) + weights["lstm_biases"][index], sums.shape)
+                kernel = kernel[units:]
+            outputs = tf.TensorArray(tf.float32, num_notes, element_shape=h.shape)
+
+            def body(place, h, c, outputs, sums=sums, kernel=kernel):
+                new = gated(sums[place] + tf.matmul(h, kernel), c)
+                h, c = keep_rows(place < counts, new, (h, c))
+                return place + 1, h, c, outputs.write(place, h)
+
+            _, h, c, outputs = tf.while_loop(
+                lambda place, *_: place < num_notes, body, (0, h, c, outputs), maximum_iterations=num_notes
+            )
+            y = outputs.stack()
+            x = x + y if self._config.residual and x is not None else y
+            after.append((h, c))
+        return after
+
     def _context_inputs(self, so_far: NotesSoFar):
         assert self._context is not None
         chord_size = so_far.chord_size[:, None]
@@ -140,6 +187,20 @@ class Network:
     def _standardise(self, x):
         """Layer norm without its scale and shift, which the kernel after it has taken in."""
         return standardise(x) if self._config.layer_norm else x
+
+
+def gated(sums, c):
+    """An LSTM's h and c, `[rows, units]`, of the gates' sums `[rows, 4 units]` and the c before."""
+    i, f, g, o = tf.split(sums, 4, axis=1)  # Keras's order
+    c = tf.sigmoid(f) * c + tf.sigmoid(i) * tf.tanh(g)
+    return tf.sigmoid(o) * tf.tanh(c), c
+
+
+def keep_rows(is_new, new, old):
+    """The rows of the new state where `is_new`, `[rows]` bool, those of the old one elsewhere."""
+    return tf.nest.map_structure(
+        lambda one, other: tf.where(tf.reshape(is_new, [-1] + [1] * (len(one.shape) - 1)), one, other), new, old
+    )
 
 
 def _fold(weights: dict[str, np.ndarray], table: fields.FieldTable, config: ModelConfig) -> dict[str, Any]:

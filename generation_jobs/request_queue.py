@@ -7,18 +7,18 @@ notes that came out are sorted to their requests, and the window moves on.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from generation_jobs.controls import Controls, columns
+from generation_jobs.prefill import Start
 from generation_jobs.requests import MAX_SECONDS, Request, Result
 from midi_codec import fields
-from midi_codec.notes import DEFAULT_TEMPO, seconds_per_tick
+from midi_codec.notes import DEFAULT_TEMPO, Notes, seconds_per_tick
 
 DRAWN, END, OVER = 1, 2, 4  # bits of a step's `flags`
-PRIMER_MULTIPLE = 16  # primers are padded to few lengths, so that few shapes are compiled
 
 
 class Kind(NamedTuple):
@@ -42,6 +42,7 @@ class _Piece:
     index: int
     request: Request
     primer: np.ndarray  # [length, num_fields] int32
+    start: Start
     has_slot: bool = False
     is_over: bool = False
     ended: bool = False
@@ -55,15 +56,22 @@ class RequestQueue:
     Args:
       size: requests a window holds.
       kind: of all the requests.
+      begin: gives the starts of primers, as `prefill.Prefill.starts`.
     """
 
-    def __init__(self, requests: Sequence[Request], table: fields.FieldTable, *, size: int, kind: Kind = PLAIN):
-        self._requests, self._table, self._size, self._kind = requests, table, size, kind
+    def __init__(
+        self,
+        requests: Sequence[Request],
+        table: fields.FieldTable,
+        *,
+        size: int,
+        begin: Callable[[Sequence[np.ndarray]], Sequence[Start]],
+        kind: Kind = PLAIN,
+    ):
+        self._requests, self._table, self._size, self._kind, self._begin = requests, table, size, kind, begin
         self._next = 0
         self._window: list[_Piece] = []
         self._numbers: list[int] = []  # of the last window, where each piece of this one stood
-        longest = max((len(request.primer) for request in requests if request.primer is not None), default=0)
-        self._primer_length = max(1, -(-longest // PRIMER_MULTIPLE)) * PRIMER_MULTIPLE
 
     @property
     def is_empty(self) -> bool:
@@ -75,12 +83,16 @@ class RequestQueue:
         there.sort(key=lambda entry: not entry[1].has_slot)  # stable: the order of the list is kept
         self._numbers = [number for number, _ in there]
         self._window = [piece for _, piece in there]
-        while len(self._window) < self._size and self._next < len(self._requests):
-            request = self._requests[self._next]
-            empty = np.zeros((0, len(self._table)), np.int32)
-            primer = empty if request.primer is None else self._table.raw(request.primer)
-            self._window.append(_Piece(self._next, request, primer))
-            self._next += 1
+        come = range(self._next, min(self._next + self._size - len(self._window), len(self._requests)))
+        if not come:
+            return
+        primers = [self._raw(self._requests[index].primer) for index in come]
+        for index, primer, start in zip(come, primers, self._begin(primers), strict=True):
+            self._window.append(_Piece(index, self._requests[index], primer, start))
+        self._next = come.stop
+
+    def _raw(self, primer: Notes | None) -> np.ndarray:
+        return np.zeros((0, len(self._table)), np.int32) if primer is None else self._table.raw(primer)
 
     def renumber(self, slots: np.ndarray) -> np.ndarray:
         """`[slots]` int32, the requests in the slots by their place in the refreshed window; -1 stays."""
@@ -88,17 +100,21 @@ class RequestQueue:
         moved[self._numbers] = np.arange(len(self._numbers))
         return np.where(slots >= 0, moved[np.minimum(slots, len(moved) - 1)], -1).astype(np.int32)
 
-    def tensors(self) -> dict[str, np.ndarray]:
-        """The window as arrays, `[size]` or `[size, ...]`; `count` of them are real."""
+    def tensors(self) -> dict[str, Any]:
+        """The window as arrays, `[size]` or `[size, ...]`; `count` of them are real.
+
+        `begin_state` is a list: the arrays of `Start.state`.
+        """
         requests = [piece.request for piece in self._window]
-        primer = np.zeros((self._size, self._primer_length, len(self._table)), np.int32)
-        for number, piece in enumerate(self._window):
-            primer[number, : len(piece.primer)] = piece.primer
+        starts = [piece.start for piece in self._window]
+        rows = zip(*(start.state for start in starts), strict=True)
         lengths = [len(piece.primer) for piece in self._window]
         return {
             "count": np.array(len(requests), np.int32),
-            "primer": primer,
-            "primer_length": self._column(lengths, np.int32),
+            "begin_place": self._column(lengths, np.int32),
+            "begin_ticks": self._column([start.ticks for start in starts], np.int32),
+            "begin_previous": self._column([start.previous for start in starts], np.int32, len(self._table)),
+            "begin_state": [self._column(row, row[0].dtype, *row[0].shape) for row in rows],
             "key": self._column([request.key for request in requests], np.uint32, 2),
             "max_events": self._column(
                 [min(length + r.max_notes, fields.MAX_TICK) for length, r in zip(lengths, requests, strict=True)],

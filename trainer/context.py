@@ -172,14 +172,31 @@ def _channels(
     octave = tf.where(visible, tf.maximum(octave, 1.0), -1.0)
     shares = [tf.nn.relu(1 - tf.abs(octave - place)) for place in range(1, AGES + 1)]
     sounds, *were = [tf.cast(visible & (age >= lag) & (since_end < lag), tf.float32) for lag in (0, *lags)]
-    width = num_channels(lags)
     kernels = [sounds, *shares, *were]
-    kernels += [tf.zeros_like(sounds)] * (width - len(kernels))
+    kernels += [tf.zeros_like(sounds)] * (num_channels(lags) - len(kernels))
+    place = earlier.pitch - LOWEST
+    if onset.shape[1] == 1:
+        return _scatter(tf.stack([kernel[:, 0] for kernel in kernels], axis=2), place)
     shape = tf.shape(visible)
-    kernel = tf.reshape(tf.stack(kernels, axis=2), [shape[0], shape[1] * width, shape[2]])
-    on_axis = tf.one_hot(earlier.pitch - LOWEST, PITCHES)  # zeros beyond
-    counts = tf.reshape(tf.matmul(kernel, on_axis), [shape[0], shape[1], width, PITCHES])
+    kernel = tf.reshape(tf.stack(kernels, axis=2), [shape[0], shape[1] * len(kernels), shape[2]])
+    counts = tf.matmul(kernel, tf.one_hot(place, PITCHES))  # zeros beyond
+    counts = tf.reshape(counts, [shape[0], shape[1], len(kernels), PITCHES])
     return tf.math.log1p(tf.transpose(counts, [0, 1, 3, 2]))
+
+
+def _scatter(kernel: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
+    """Of one moment a row, note by note: a decoder's few rows take a third of the time of products.
+
+    Args:
+      kernel: `[rows, columns, num_channels]`, what each note adds.
+      place: `[rows, columns]` int32, where on the axis; what lies beyond adds nothing.
+    """
+    inside = (place >= 0) & (place < PITCHES)
+    kernel = tf.where(inside[..., None], kernel, 0.0)
+    row = tf.range(tf.shape(place)[0])[:, None] + tf.zeros_like(place)
+    at = tf.stack([row, tf.where(inside, place, 0)], axis=2)
+    counts = tf.scatter_nd(at, kernel, [tf.shape(place)[0], PITCHES, kernel.shape[2]])
+    return tf.math.log1p(counts)[:, None]
 
 
 def around(found: Surroundings, pitch: tf.Tensor) -> tf.Tensor:

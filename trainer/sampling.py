@@ -222,7 +222,6 @@ def draw_note(
     previous: tf.Tensor,
     is_first: tf.Tensor,
     deviations: Mapping[str, float | tf.Tensor],
-    given: tuple[tf.Tensor, tf.Tensor] | None = None,
     keep_to: Constraints | None = None,
 ) -> DrawnNote:
     """Draws the fields of a note, each knowing those before it; a piece's first step is 0, as those of a dataset are.
@@ -235,8 +234,7 @@ def draw_note(
       previous: `[rows, num_fields]` int32, bins of the note before.
       is_first: `[rows]` bool, whether there is no note before.
       deviations: of MSE heads, the residual's standard deviation in ticks, by field.
-      given: `[rows]` bool and `[rows, num_fields]` int32: rows whose values are these instead.
-      keep_to: what the drawn values must keep to; given ones need not, nor does a piece's first step.
+      keep_to: what the drawn values must keep to; a piece's first step need not.
     """
     of_fields = [settings] * len(table) if isinstance(settings, RowSettings) else settings
     bins: list[tf.Tensor] = []
@@ -264,8 +262,6 @@ def draw_note(
             value = draw_within_bin(field, drawn, within, limits)
         if field.name == "step":
             value = tf.where(is_first, 0, value)
-        if given is not None:
-            value = tf.where(given[0], given[1][:, index], value)
         bins.append(encode_bins(field, value))
         values.append(value)
         total += log_likelihood(field, output, bins[-1], value, deviation)

@@ -1,6 +1,6 @@
 import numpy as np
-import pytest
 
+from generation_jobs.prefill import Start
 from generation_jobs.request_queue import DRAWN, END, OVER, PLAIN, Kind, RequestQueue
 from generation_jobs.requests import Request, Sampling
 from midi_codec.fields import MAX_TICK, FieldTable
@@ -17,8 +17,16 @@ def make_request(number: int = 0, *, primer: Notes | None = None, max_seconds=No
     )
 
 
+def begin(primers) -> list[Start]:
+    """A state that says how long the primer was."""
+    return [
+        Start(np.full(4, len(primer), np.int32), 10 * len(primer), (np.full((2, 3), len(primer), np.float32),))
+        for primer in primers
+    ]
+
+
 def make_queue(requests, *, size=3, table=TABLE, kind=PLAIN) -> RequestQueue:
-    queue = RequestQueue(requests, table, size=size, kind=kind)
+    queue = RequestQueue(requests, table, size=size, begin=begin, kind=kind)
     queue.refresh()
     return queue
 
@@ -41,9 +49,11 @@ def test_the_window_as_arrays():
     assert not {"top_k", "top_p", "min_p"} & make_queue(requests[1:], size=3).tensors().keys()  # nobody asked
     arrays = make_queue(requests, size=3, kind=Kind(is_restricted=True, has_controls=False)).tensors()
     assert arrays["count"] == 3
-    assert arrays["primer"].shape == (3, 16, 4)
-    assert (arrays["primer"][0, :4] == TABLE.raw(primer)).all() and not arrays["primer"][0, 4:].any()
-    assert arrays["primer_length"].tolist() == [4, 0, 0]
+    assert arrays["begin_place"].tolist() == [4, 0, 0]
+    assert arrays["begin_ticks"].tolist() == [40, 0, 0]
+    assert arrays["begin_previous"].tolist() == [[4] * 4, [0] * 4, [0] * 4]
+    (state,) = arrays["begin_state"]
+    assert state.shape == (3, 2, 3) and state[:, 0, 0].tolist() == [4, 0, 0]
     assert arrays["key"].tolist() == [[1, 7], [2, 7], [3, 7]] and arrays["key"].dtype == np.uint32
     assert arrays["max_events"].tolist() == [9, 9, 5]
     assert arrays["max_ticks"].tolist() == [2000, 21_600_000, 21_600_000]
@@ -63,12 +73,6 @@ def test_settings_by_field():
 def test_a_window_that_is_not_full():
     arrays = make_queue([make_request(1)], size=3).tensors()
     assert arrays["count"] == 1 and arrays["max_events"].tolist() == [5, 0, 0]
-
-
-@pytest.mark.parametrize("length, want", [(0, 16), (1, 16), (16, 16), (17, 32)])
-def test_primers_are_padded_to_few_lengths(length, want):
-    primer = make_notes(1, num_notes=length) if length else None
-    assert make_queue([make_request(primer=primer)]).tensors()["primer"].shape == (3, want, 4)
 
 
 def test_seconds_of_the_beats_grid_follow_the_primers_tempo():
