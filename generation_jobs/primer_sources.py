@@ -6,7 +6,6 @@ is a sentence in the place of its notes.
 
 from __future__ import annotations
 
-import concurrent.futures
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -20,7 +19,6 @@ from midi_codec.midi_file import MidiError
 from midi_codec.notes import COLUMN_DTYPES, Notes, seconds_per_tick
 from midi_codec.progress import progress
 
-READER_THREADS = 8  # reading waits for disks and buckets
 MANY_FILES = 1000  # from here on progress shows
 
 Columns = Mapping[str, np.ndarray]
@@ -45,12 +43,11 @@ def from_files(seeds: Sequence[Seed], folder: str, time_base: str) -> Iterator[F
     def read(path: str) -> list[Found]:
         return _of_file(path, [(index, seeds[index]) for index in users[path]], time_base)
 
-    with concurrent.futures.ThreadPoolExecutor(READER_THREADS) as pool:
-        parts = pool.map(read, users)
-        if len(users) >= MANY_FILES:
-            parts = iter(progress(parts, total=len(users), unit="files", label="reading primers"))
-        for part in parts:
-            yield from part
+    parts = storage.map_in_threads(read, users, is_slow=storage.is_remote)
+    if len(users) >= MANY_FILES:
+        parts = iter(progress(parts, total=len(users), unit="files", label="reading primers"))
+    for part in parts:
+        yield from part
 
 
 def _of_file(path: str, users: Sequence[tuple[int, Seed]], time_base: str) -> list[Found]:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from generation_jobs import make_seeds, primers, seed_list
-from midi_codec import command, dataset_info, records
+from midi_codec import command, dataset_info, records, storage
 from midi_codec.notes import BEATS, MILLISECONDS, Notes
 from midi_codec.records import Piece
 from tests.generation_jobs.fakes import make_bundle
@@ -93,6 +93,23 @@ def test_a_longer_list_begins_with_the_shorter_one_and_leaves_out_short_pieces(d
 def test_the_order_of_pieces_does_not_matter():
     forward, backward = (make_seeds.choose(pieces, num_seeds=5, num_notes=3) for pieces in (PIECES, reversed(PIECES)))
     assert [seed.id for seed in forward] == [seed.id for seed in backward]
+
+
+@pytest.mark.parametrize("kind", ["gs", "s3"])
+@pytest.mark.parametrize("flags", [[], ["--by-piece-id"]])
+def test_a_dataset_and_a_list_in_a_bucket(dataset, kind, flags, request):
+    bucket = request.getfixturevalue(f"{kind}_bucket")
+    for entry in storage.list_files(f"{dataset}/data"):
+        storage.write_bytes(f"{bucket}/data/{entry.path.rpartition('/')[2]}", storage.read_bytes(entry.path))
+    there = ["--data", f"{bucket}/data", "--output", f"{bucket}/seeds.jsonl", "--num-notes", "12", *flags]
+    assert command.run("make_seeds", make_seeds.main, there) == 0
+    assert run(dataset, "--num-notes", "12", *flags) == 0
+    assert storage.read_bytes(f"{bucket}/seeds.jsonl") == storage.read_bytes(f"{dataset}/seeds.jsonl")
+    seeds = seed_list.read(f"{bucket}/seeds.jsonl").seeds
+    table = make_bundle(programs=(0, 40)).fields
+    loaded, problems = primers.load(seeds, folder=bucket, table=table, dataset=f"{bucket}/data")
+    assert problems == []
+    assert {len(loaded[index]) for index in range(10)} == {12}
 
 
 def test_a_split_with_too_few_pieces_says_so(dataset, capsys):

@@ -2,7 +2,10 @@ import hashlib
 
 import pytest
 
-from generation_jobs import seed_folder, seed_list
+from generation_jobs import primers, seed_folder, seed_list
+from midi_codec import midi_file, storage
+from tests.generation_jobs.fakes import make_bundle
+from tests.trainer.tiny import make_notes
 
 
 def hashed(path: str) -> str:
@@ -48,6 +51,27 @@ def test_a_folder_without_midi_files_is_a_problem(tmp_path):
 def test_a_folder_that_is_not_there(tmp_path):
     with pytest.raises(FileNotFoundError):
         seed_list.read(f"{tmp_path}/none/")
+
+
+@pytest.mark.parametrize("kind", ["gs", "s3"])
+def test_a_folder_in_a_bucket_is_the_folder_here(kind, request, tmp_path):
+    """In names are what URLs and shells take for something else; what begins like the folder is not in it."""
+    bucket = request.getfixturevalue(f"{kind}_bucket")
+    names = ("a.mid", "b/Ünï #1?.KAR", "c d%20/x+.midi", "notes.txt")
+    for number, name in enumerate(names):
+        for root in (bucket, str(tmp_path)):
+            storage.write_bytes(f"{root}/in/{name}", midi_file.serialize(make_notes(number, num_notes=4 + number)))
+    storage.write_bytes(f"{bucket}/inner/z.mid", b"")
+    want, got = (seed_list.read(f"{root}/in") for root in (str(tmp_path), bucket))
+    assert [(seed.id, seed.midi) for seed in got.seeds] == [(seed.id, seed.midi) for seed in want.seeds]
+    assert (got.digest, got.problems) == (want.digest, [])
+    of_bucket, problems = primers.load(got.seeds, folder=got.folder, table=make_bundle().fields)
+    here, _ = primers.load(want.seeds, folder=want.folder, table=make_bundle().fields)
+    assert problems == [] and [len(of_bucket[index]) for index in range(3)] == [4, 5, 6]
+    assert of_bucket.digest == here.digest
+    assert seed_list.read(f"{bucket}/in/").seeds[1].midi == "b/Ünï #1?.KAR"
+    (problem,) = seed_list.read(f"{bucket}/none/").problems
+    assert problem[1].startswith("there is no MIDI file in this folder")
 
 
 @pytest.mark.parametrize(
