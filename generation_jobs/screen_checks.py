@@ -5,8 +5,9 @@ shorter piece is one window. Times are in seconds on the grid of milliseconds an
 
     longest_repeat    the longest run of notes of one pitch and program, in the order of notes
     pitch_share       the share of notes that have the commonest pitch and program
-    loop_notes        the longest run of notes whose pitch and program are those of the note p before, plus p; p from 2
-                      to 64, and the run is at least as long as p: the loop is heard twice
+    loop_notes_P      the longest run of notes whose pitch and program are those of the note p before, plus p; the run
+                      is at least as long as p: the loop is heard twice. Of periods p up to P and above P / 2; P is 2,
+                      4, 8 ... 64: tunes repeat their strains, and that must not hide four notes over and over
     longest_silence   the longest time in which nothing sounds before a note begins
     longest_note      the longest duration
     overlap_share     the share of notes that begin while one of the same pitch and program sounds
@@ -27,10 +28,12 @@ from midi_codec.notes import MILLISECONDS, TICKS_PER_BEAT, TICKS_PER_SECOND, Not
 WINDOW_NOTES = 256
 MIN_DENSITY_NOTES = 32  # a window of fewer has no density
 MAX_LOOP_NOTES = 64
+LOOPS = {f"loop_notes_{longest}": longest for longest in (2, 4, 8, 16, 32, MAX_LOOP_NOTES)}  # longest period of each
 
 LOW = ("low_density", "ended_notes")  # too little is wrong; of the others too much
+RATES = ("max_begun", "low_density", "high_density")  # above 0; what is far from the corpus is so by a factor
 NAMES = (
-    "longest_repeat", "pitch_share", "loop_notes", "longest_silence", "longest_note", "overlap_share", "max_polyphony",
+    "longest_repeat", "pitch_share", *LOOPS, "longest_silence", "longest_note", "overlap_share", "max_polyphony",
     "max_begun", "low_density", "high_density", "length", "ended_notes",
 )  # fmt: skip
 DECIMALS = 6
@@ -109,7 +112,7 @@ def _judge_window(row: dict[str, np.ndarray], unit: int) -> dict[str, float]:
     return {
         "longest_repeat": _longest_repeat(voice),
         "pitch_share": np.unique(voice, return_counts=True)[1].max() / size if size >= MIN_DENSITY_NOTES else np.nan,
-        "loop_notes": _loop_notes(voice),
+        **_loop_notes(voice),
         "longest_silence": row["silence"].max() / unit,
         "longest_note": row["duration"].max() / unit,
         "overlap_share": row["overlaps"].mean() if size >= MIN_DENSITY_NOTES else np.nan,
@@ -124,12 +127,13 @@ def _longest_repeat(voice: np.ndarray) -> int:
     return int(_runs((voice[1:] == voice[:-1])[None])[0]) + 1
 
 
-def _loop_notes(voice: np.ndarray) -> int:
-    """0 where there is no loop."""
+def _loop_notes(voice: np.ndarray) -> dict[str, int]:
+    """By the longest period of each class; 0 where there is no loop."""
     periods = np.arange(2, MAX_LOOP_NOTES + 1)
     index = np.arange(len(voice))[None] - periods[:, None]  # [periods, notes]
     runs = _runs((index >= 0) & (voice[np.maximum(index, 0)] == voice[None]))
-    return int(np.where(runs >= periods, runs + periods, 0).max())
+    loops = np.where(runs >= periods, runs + periods, 0)
+    return {name: int(loops[(periods > most // 2) & (periods <= most)].max()) for name, most in LOOPS.items()}
 
 
 def _runs(same: np.ndarray) -> np.ndarray:

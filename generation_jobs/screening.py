@@ -4,6 +4,7 @@
 
 Each check of `generation_jobs.screen_checks` has a threshold: the 99.9 % quantile of its values in windows of 256 notes
 of the training split (0.1 % where too little is wrong, and of whole pieces for a piece's length and number of notes).
+Of densities, values that lie far beyond all others are faults of the corpus and do not count.
 One more, copied_notes, is the 99.9 % quantile of the longest runs that pieces of the validation split have in common
 with the training split; it counts where there is an index of that (`generation_jobs.memorisation`).
 What all this rejects of the validation split is printed and written beside them. docs/evaluate_music.md says more.
@@ -26,8 +27,9 @@ from midi_codec import command, dataset_info, records, storage
 from midi_codec.notes import TIME_BASES, Notes
 from midi_codec.progress import progress
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 QUANTILE = 0.999  # of what is good; 1 - QUANTILE where too little is wrong
+FAR_OUT = 3  # times the distance of the quartiles, beyond them: Tukey's outer fence (Exploratory Data Analysis, 1977)
 COPIED_NOTES = "copied_notes"  # the longest run of notes that the training split has too
 NO_NOTES = "no_notes"  # the reason of a piece in which nothing was generated
 
@@ -135,9 +137,24 @@ def fit(pieces: Iterable[Notes], *, time_base: str, dataset: str) -> Screen:
     for name, parts in found.items():
         values = np.concatenate(parts) if parts else np.zeros(0)
         values = values[~np.isnan(values)]
+        if name in screen_checks.RATES:
+            values = _without_faults(values)
         if values.size:
             thresholds[name] = _limit(values, is_low=name in screen_checks.LOW)
     return Screen(thresholds, time_base, dataset)
+
+
+def _without_faults(values: np.ndarray) -> np.ndarray:
+    """Rates without those that are far out, by factors; all of them where most are alike.
+
+    One file with a thousand notes at a moment has windows enough to be the outermost of several thousand.
+    """
+    if not values.size:
+        return values
+    logs = np.log(values)
+    low, high = np.quantile(logs, (0.25, 0.75))
+    reach = FAR_OUT * (high - low)
+    return values[(logs >= low - reach) & (logs <= high + reach)] if reach else values
 
 
 def _limit(values: np.ndarray, *, is_low: bool = False) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from generation_jobs.screen_checks import NAMES, check_piece, window_bounds
+from generation_jobs.screen_checks import LOOPS, NAMES, check_piece, window_bounds
 from midi_codec.notes import BEATS
 from tests.generation_jobs.test_measures import make_notes
 
@@ -22,9 +22,9 @@ def scale(size: int) -> list[int]:
 def test_every_value_of_a_plain_piece():
     got = check(list(range(0, 64_000, 1000)), [500] * 64, pitch=scale(64), ended=True)
     assert got == {
-        "longest_repeat": 1, "pitch_share": 1 / 64, "loop_notes": 0, "longest_silence": 0.5, "longest_note": 0.5,
-        "overlap_share": 0, "max_polyphony": 1, "max_begun": 1, "low_density": 1, "high_density": 1, "length": 63.5,
-        "ended_notes": 64,
+        "longest_repeat": 1, "pitch_share": 1 / 64, **dict.fromkeys(LOOPS, 0), "longest_silence": 0.5,
+        "longest_note": 0.5, "overlap_share": 0, "max_polyphony": 1, "max_begun": 1, "low_density": 1,
+        "high_density": 1, "length": 63.5, "ended_notes": 64,
     }  # fmt: skip
     assert set(got) == set(NAMES)
 
@@ -60,7 +60,19 @@ def test_a_repeat_is_of_one_program():
     ],
 )
 def test_loops(pitch, want):
-    assert check(list(range(len(pitch))), [1] * len(pitch), pitch=pitch)["loop_notes"] == want
+    got = check(list(range(len(pitch))), [1] * len(pitch), pitch=pitch)
+    assert max(got[name] for name in LOOPS) == want
+
+
+@pytest.mark.parametrize("period, classes", [(2, 6), (3, 5), (4, 5), (5, 4), (8, 4), (9, 3), (32, 2), (33, 1), (64, 1)])
+def test_a_loop_counts_in_the_class_of_its_period_and_wherever_a_multiple_is_heard_twice(period, classes):
+    got = check(list(range(256)), [1] * 256, pitch=[index % period for index in range(256)])
+    assert [got[name] for name in LOOPS] == [0] * (6 - classes) + [256] * classes
+
+
+def test_a_loop_of_65_notes_is_none():
+    got = check(list(range(256)), [1] * 256, pitch=[index % 65 for index in range(256)])
+    assert [got[name] for name in LOOPS] == [0] * 6
 
 
 def test_silence_begins_when_the_last_note_sounding_ends_also_one_given():

@@ -78,6 +78,31 @@ def test_fit_leaves_out_one_window_in_more_than_a_thousand():
     assert fit(corpus, time_base=MILLISECONDS, dataset="d").thresholds["longest_repeat"] == 1
 
 
+def test_a_corpus_that_repeats_its_strains_does_not_hide_a_short_loop():
+    strain = np.random.default_rng(0).integers(50, 90, 60)
+    corpus = [steady(240, 100, list(np.tile(strain, 4))) for _ in range(3)]
+    screen = fit(corpus, time_base=MILLISECONDS, dataset="d")
+    assert screen.thresholds["loop_notes_64"] == 240
+    looped = steady(240, 100, [*np.tile(strain, 3), *np.tile(strain[:4], 15)])
+    reasons = screen.judge_notes(looped, 0, ended=False).reasons
+    assert [name for name in reasons if "loop" in name] == [f"loop_notes_{most}" for most in (4, 8, 16, 32)]
+
+
+def test_a_damaged_file_sets_no_limit_to_density():
+    corpus = [steady(64, 90 + index % 20) for index in range(3000)]
+    damaged = make_notes([0] * 5120, [10] * 5120, pitch=[index % 90 for index in range(5120)])
+    sound = fit(corpus, time_base=MILLISECONDS, dataset="d").thresholds
+    thresholds = fit([*corpus, damaged], time_base=MILLISECONDS, dataset="d").thresholds
+    assert sound["high_density"] == thresholds["high_density"] == pytest.approx(1000 / 90, rel=1e-6)
+    assert thresholds["max_begun"] == sound["max_begun"] == 12
+    assert thresholds["low_density"] == sound["low_density"]
+
+
+def test_where_most_windows_are_alike_every_density_counts():
+    corpus = [*[steady(64, 100)] * 30, steady(64, 10)]
+    assert fit(corpus, time_base=MILLISECONDS, dataset="d").thresholds["high_density"] == 100
+
+
 def test_damage_is_seen():
     corpus = [report_fakes.make_notes(300, rng_seed=seed) for seed in range(30)]
     screen = fit(corpus, time_base=MILLISECONDS, dataset="d" * 32)
@@ -88,7 +113,7 @@ def test_damage_is_seen():
     for reason, change in (
         ("longest_repeat", {"pitch": np.where(half, 60, notes.pitch), "program": piano}),
         ("longest_silence", {"start": notes.start + half * 60_000}),
-        ("loop_notes", {"pitch": np.where(half, np.arange(300) % 7 + 50, notes.pitch), "program": piano}),
+        ("loop_notes_8", {"pitch": np.where(half, np.arange(300) % 7 + 50, notes.pitch), "program": piano}),
         ("longest_note", {"duration": np.where(half, 100_000, notes.duration)}),
         ("overlap_share", {"duration": np.full(300, 20_000)}),
         ("high_density", {"start": notes.start // 10}),
@@ -157,11 +182,11 @@ def test_thresholds_and_index_are_of_one_dataset_and_both_know_copied_notes(tmp_
 
 
 def test_mistakes_of_a_thresholds_file_come_all_at_once(tmp_path):
-    fields = {"format_version": 2, "time_base": "hours", "thresholds": {"tune": 1, "length": "long"}}
+    fields = {"format_version": 1, "time_base": "hours", "thresholds": {"tune": 1, "length": "long"}}
     (tmp_path / "t.json").write_text(json.dumps(fields))
     with pytest.raises(command.UserError) as raised:
         load(str(tmp_path / "t.json"))
-    words = ("format_version is 2", "time_base is 'hours'", "dataset is None", "'tune'", "length is 'long'")
+    words = ("format_version is 1", "time_base is 'hours'", "dataset is None", "'tune'", "length is 'long'")
     assert all(word in problem for word, problem in zip(words, raised.value.problems, strict=True))
 
 
