@@ -22,6 +22,7 @@ from midi_codec.notes import Notes
 
 MAX_NOTES = 100_000  # of one generated piece; the decoder holds this many notes a slot
 MAX_SECONDS = 21_600.0  # of one piece, six hours: as long as a MIDI file may be
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.001, 1000.0  # beyond, a masked value could be drawn, or float32 divide by nothing
 _FLOATS = ("temperature", "top_p", "min_p", "max_seconds", "notes_per_second", "repetition_penalty")
 FIELDS = ("step", "pitch", "duration", "velocity", "program")  # that a setting may be given for, one by one
 BY_FIELD = ("temperature", "top_k", "top_p", "min_p")
@@ -138,6 +139,10 @@ def _is_key(value: object) -> bool:
         return False
 
 
+def _is_temperature(value: object) -> bool:
+    return is_number(value) and (value == 0 or MIN_TEMPERATURE <= value <= MAX_TEMPERATURE)
+
+
 def _within(low: int, high: int) -> tuple[Callable[[Any], bool], str]:
     return lambda value: value is None or is_whole(value) and low <= value <= high, f"a whole number, {low} to {high}"
 
@@ -151,7 +156,7 @@ _TIME = (lambda value: value is None or is_time(value), "a time such as '0.5 sec
 
 # What each setting must be, and how to say so. Those by field: what each number must be.
 WANTED: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "temperature": (lambda value: is_number(value) and value >= 0, "a number, 0 (greedy) or more"),
+    "temperature": (_is_temperature, f"a number, 0 (greedy) or {MIN_TEMPERATURE:g} to {MAX_TEMPERATURE:g}"),
     "top_k": (lambda value: value is None or is_whole(value) and value >= 1, "a whole number, 1 or more"),
     "top_p": _number_above_0(1),
     "min_p": _number_above_0(1),

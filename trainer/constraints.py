@@ -105,7 +105,7 @@ class Constraints:
         is_steered = (per_tick > 0) & ~is_given & ~is_first
         return {
             "sounding": tf.maximum(left, tf.minimum(longer, tf.maximum(duration, 1)[:, None])),
-            "recent": tf.concat([self._state["recent"][:, 1:], bins[:, names.index("pitch"), None]], axis=1),
+            "recent": tf.concat([self._state["recent"][:, 1:], bins[:, names.index("pitch")][:, None]], axis=1),
             "lead": tf.where(is_steered, tf.clip_by_value(lead, -MAX_LEAD, MAX_LEAD), self._state["lead"]),
         }
 

@@ -85,7 +85,7 @@ def test_times_that_are_numbers_cannot_be_limited():
     [
         (
             {"temperature": {"pich": 1}},
-            "temperature is {'pich': 1}, want a number, 0 (greedy) or more, or such a number",
+            "temperature is {'pich': 1}, want a number, 0 (greedy) or 0.001 to 1000, or such a number",
         ),
         ({"top_k": {"pitch": 0}}, "top_k is {'pitch': 0}, want a whole number, 1 or more, or such a number by field"),
         ({"pitch_classes": "H major"}, "pitch_classes is 'H major', want a key such as"),

@@ -94,7 +94,7 @@ def test_every_mistake_is_said_at_once(folder, capsys):
     )
     assert status == 2
     assert capsys.readouterr().err.splitlines() == [
-        "generate: --temperature is nan, want a number, 0 (greedy) or more",
+        "generate: --temperature is nan, want a number, 0 (greedy) or 0.001 to 1000",
         "generate: --top-k is 0, want a whole number, 1 or more",
         "generate: --top-p is 2.0, want a number above 0, at most 1",
         "generate: --max-notes is 0, want a whole number, 1 to 100000",

@@ -51,15 +51,15 @@ def test_all_problems_come_at_once_with_their_lines():
     )
     assert seeds == []
     assert problems == [
-        (2, "temperature is -1, want a number, 0 (greedy) or more"),
+        (2, "temperature is -1, want a number, 0 (greedy) or 0.001 to 1000"),
         (3, "notes: not JSON: the key 'pitch' is given twice"),
-        (3, "temperature is 'hot', want a number, 0 (greedy) or more"),
+        (3, "temperature is 'hot', want a number, 0 (greedy) or 0.001 to 1000"),
         (4, "the row has 2 cells, want 3 as the header"),
         (5, "id is 'd\\nd', want 1 to 100 letters, digits, '-', '_' or '.' of ASCII, the first neither '-' nor '.': "
          "it names files"),
         (7, "notes: not JSON: Expecting ',' delimiter: line 1 column 3 (char 2)"),
         (7, "id 'A' is taken by line 2, as 'a' (some file systems ignore case)"),
-        (7, "temperature is 'NaN', want a number, 0 (greedy) or more"),
+        (7, "temperature is 'NaN', want a number, 0 (greedy) or 0.001 to 1000"),
         (8, "there is no 'id'; every seed needs one"),
     ]  # fmt: skip
 

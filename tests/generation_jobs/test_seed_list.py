@@ -67,7 +67,7 @@ def test_all_problems_of_a_list_come_at_once_with_their_lines():
     seeds, problems = seed_list.parse(data)
     assert seeds == []
     assert problems == [
-        (1, "temperature is -1, want a number, 0 (greedy) or more"),
+        (1, "temperature is -1, want a number, 0 (greedy) or 0.001 to 1000"),
         (1, "top_p is 0, want a number above 0, at most 1"),
         (3, "not JSON: Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"),
         (4, "the line is a list, want a JSON object"),
@@ -122,9 +122,11 @@ def test_ids_that_are_right(seed_id):
     [
         ({"temprature": 1}, "unknown key 'temprature', want some of id, midi, track, piece_id, from_note, num_notes, "
          f"from_seconds, to_seconds, notes, tempo, num_samples, {', '.join(WANTED)}"),
-        ({"temperature": True}, "temperature is True, want a number, 0 (greedy) or more"),
-        ({"temperature": None}, "temperature is None, want a number, 0 (greedy) or more"),
-        ({"temperature": 10**400}, f"temperature is {10**400}, want a number, 0 (greedy) or more"),
+        ({"temperature": True}, "temperature is True, want a number, 0 (greedy) or 0.001 to 1000"),
+        ({"temperature": None}, "temperature is None, want a number, 0 (greedy) or 0.001 to 1000"),
+        ({"temperature": 10**400}, f"temperature is {10**400}, want a number, 0 (greedy) or 0.001 to 1000"),
+        ({"temperature": 1e9}, "temperature is 1000000000.0, want a number, 0 (greedy) or 0.001 to 1000"),
+        ({"temperature": 1e-9}, "temperature is 1e-09, want a number, 0 (greedy) or 0.001 to 1000"),
         ({"top_k": 0}, "top_k is 0, want a whole number, 1 or more"),
         ({"top_k": 2.0}, "top_k is 2.0, want a whole number, 1 or more"),
         ({"top_p": 1.5}, "top_p is 1.5, want a number above 0, at most 1"),
