@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests import servers
+from tests import postgres_server, servers
 
 
 @pytest.fixture(scope="session")
@@ -65,6 +65,15 @@ def _need(what: str, is_there: bool, package: str) -> None:
     if os.environ.get("CI") == "true":
         pytest.fail(message)
     pytest.skip(message)
+
+
+@pytest.fixture
+def postgres() -> Iterator[str]:
+    """A new Postgres server with the user tune; `host:port`."""
+    binaries = postgres_server.binaries()
+    _need("Postgres", binaries is not None, "postgresql")
+    with postgres_server.serve(str(binaries)) as address:
+        yield address
 
 
 @pytest.fixture

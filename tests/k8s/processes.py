@@ -2,7 +2,7 @@
 
 A pod is its container's own command, arguments and environment, and nothing else of ours. What differs from a
 cluster: the image is this Python; mounted paths lie below a folder; pods that meet by a Service's name meet on
-loopback; nothing is limited.
+loopback; what is no Job (a database) is not run, but given; nothing is limited.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from benchmarks.machine import ROOT
@@ -121,11 +122,22 @@ class Cluster:
     Args:
       folder: for volumes, pods' own files and logs.
       objects: as `rendered.render` gives them.
+      hosts: by `service:port`, where what is not run here answers.
+      secrets: by `(secret, key)`, the values that a user would have put there.
       environment: what the images would have beside; for tests' servers.
     """
 
-    def __init__(self, folder: Path, objects: list[Object], **environment: str):
+    def __init__(
+        self,
+        folder: Path,
+        objects: list[Object],
+        *,
+        hosts: Mapping[str, str] = MappingProxyType({}),
+        secrets: Mapping[tuple[str, str], str] = MappingProxyType({}),
+        **environment: str,
+    ):
         self.folder, self.objects, self.environment = folder, objects, environment
+        self.hosts, self.secrets = hosts, secrets
         self.jobs = [Job(name, spec) for name, spec in job_specs(objects)]
         self.pods: list[Pod] = []  # all there were
         self._ports = _free_ports()
@@ -210,7 +222,7 @@ class Cluster:
         values: dict[str, str] = {}
         for source in container.get("envFrom", []):
             values |= of_kind(self.objects, "ConfigMap")[source["configMapRef"]["name"]]["data"]
-        values |= {each["name"]: each["value"] for each in container["env"] if "value" in each}
+        values |= {each["name"]: self._value(each) for each in container["env"]}
         arguments = [_mapped(expand(each, values), mounts) for each in container["args"]]
         arguments = [WORKER_HOST.sub(f"127.0.0.1:{self._ports}{{index}}", each) for each in arguments]
         environment = {
@@ -231,6 +243,15 @@ class Cluster:
         pod = Pod(job.name, index, process, log, float(spec["terminationGracePeriodSeconds"]))
         self.pods.append(pod)
         return pod
+
+    def _value(self, variable: Object) -> str:
+        if "value" not in variable:
+            wanted = variable["valueFrom"]["secretKeyRef"]
+            return self.secrets[wanted["name"], wanted["key"]]
+        text = variable["value"]
+        for service, here in self.hosts.items():
+            text = text.replace(service, here)
+        return text
 
     def _mounts(self, spec: Object, container: Object, own: Path) -> dict[str, str]:
         """By path in the container, the folder here."""

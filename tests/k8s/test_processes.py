@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+import psycopg
 import pytest
 import yaml
 
@@ -17,9 +18,10 @@ from midi_codec import command
 from tests.beam_pipelines.corpora import make_midi, write_files
 from tests.beam_pipelines.test_encode_corpus import encode, files_of
 from tests.generation_jobs.test_decoder import make_bundle
-from tests.generation_jobs.test_job import files_of as all_files_of
+from tests.generation_jobs.test_making import files_of as all_files_of
 from tests.k8s.processes import Cluster, Job, Pod
-from tests.k8s.rendered import Object, kubectl, render
+from tests.k8s.rendered import Object, kubectl, of_kind, render
+from tests.postgres_server import PASSWORD
 from tests.trainer.tiny import make_many, write_dataset
 from trainer import bundle, training
 from trainer.config import TrainConfig
@@ -40,7 +42,7 @@ def overlay(folder: Path, job: str, *, pods: int | None = None, files: dict[str,
     if pods is not None:
         patch = [{"op": "replace", "path": f"/spec/{name}", "value": pods} for name in ("completions", "parallelism")]
         own["patches"] = [{"target": {"kind": "Job", "name": job}, "patch": json.dumps(patch)}]
-        own["replacements"] = base["replacements"]
+        own["replacements"] = base.get("replacements", [])
     own["configMapGenerator"] = []
     for name, text in (files or {}).items():
         config, _, file = name.partition("/")
@@ -189,3 +191,62 @@ def test_four_tasks_of_which_two_are_lost_make_what_one_makes(tmp_path):
         assert len(pieces) == 400 and pieces == {name for name in ours if name.endswith(".mid")}
         for name in {*pieces, "manifest.jsonl"}:
             assert ours[name] == theirs[name], name
+
+
+SPACE = {
+    "learning_rate": {"low": 1e-3, "high": 3e-2, "log": True},
+    "units": [16, 32],
+    "timing_loss": ["categorical", "mixture"],
+    "layers": 1,
+    "head_units": 16,
+    "window": 16,
+    "batch_size": 4,
+    "epochs": 6,
+    "patience": "none",
+}
+NUM_TRIALS = 4
+
+
+@pytest.mark.slow
+def test_a_search_by_two_workers_of_which_one_is_lost(tmp_path, postgres):
+    psycopg.connect(f"postgresql://tune:{PASSWORD}@{postgres}/postgres", autocommit=True).execute(
+        "CREATE DATABASE tune"
+    )
+    objects = overlay(tmp_path / "own", "tune", pods=2, files={"tune-space/space.yaml": yaml.safe_dump(SPACE)})
+    for job in of_kind(objects, "Job").values():
+        (container,) = job["spec"]["template"]["spec"]["containers"]
+        container["args"] = [
+            each.replace("--num-trials=50", f"--num-trials={NUM_TRIALS}") for each in container["args"]
+        ]
+        container["args"].append("--heartbeat-seconds=3")  # so that the lost one's trial is missed soon
+    given = {"hosts": {"tune-postgres:5432": postgres}, "secrets": {("tune-postgres", "password"): PASSWORD}}
+    with Cluster(tmp_path, objects, **given) as cluster:
+        music = cluster.volume("music")
+        write_dataset(
+            str(music / "dataset"), {"train": make_many([20, 9, 30, 14, 25]), "validation": make_many([12, 20])}
+        )
+        lost: list[Pod] = []
+
+        def lose_one(cluster: Cluster) -> None:
+            pods, begun = cluster.running("tune"), list(music.rglob("trials/*/metrics.jsonl"))
+            if not lost and begun and pods and pods[-1].lose():
+                lost.append(pods[-1])
+
+        assert cluster.run(seconds=500, meanwhile=lose_one) == {"tune": None, "tune-create": None}
+        assert lost and sum(pod.job == "tune" for pod in cluster.pods) == 3
+        (report,) = music.rglob("trials.json")
+        found = json.loads(report.read_text())
+        assert sum(found["counts"][state] for state in ("complete", "pruned")) == NUM_TRIALS
+        assert found["counts"]["running"] == 0
+        (best,) = music.rglob("best.yaml")
+        config = TrainConfig(**yaml.safe_load(best.read_text()))
+        assert config.units in SPACE["units"] and config.epochs == 6
+        assert not any(PASSWORD in pod.log.read_text() for pod in cluster.pods)
+
+        # what a worker made of the best trial is what one process makes of its settings that nobody disturbs
+        alone = tmp_path / "alone"
+        with command.StopSignal() as stop:
+            training.train(config, data=str(music / "dataset"), folder=str(alone), stop=stop)
+        ours = bundle.load(str(report.parent / "trials" / f"{found['best']:04d}" / "bundle"))
+        for name, array in bundle.load(str(alone / "bundle")).weights.items():
+            np.testing.assert_allclose(ours.weights[name], array, rtol=1e-5, atol=1e-6, err_msg=name)

@@ -1,9 +1,7 @@
 """The command as processes: three workers of which one is killed, a signal, Postgres, a bucket."""
 
-import glob
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -16,6 +14,7 @@ import pytest
 import yaml
 
 from midi_codec import command, storage
+from tests.postgres_server import PASSWORD
 from tests.trainer.test_task import SPLITS
 from tests.trainer.test_tune_storage import race
 from tests.trainer.tiny import write_dataset
@@ -158,37 +157,6 @@ def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return listener.getsockname()[1]
-
-
-PASSWORD = "correct-horse"
-
-
-@pytest.fixture
-def postgres(tmp_path_factory) -> Iterator[str]:
-    """A new Postgres server on this machine, with a password; `host:port`."""
-    binaries = sorted(glob.glob("/usr/lib/postgresql/*/bin"))
-    if not binaries:
-        message = "Postgres is not installed; on Debian: apt-get install postgresql"
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(message)
-    folder = Path("/tmp") / f"pg-{os.getpid()}"  # short: a socket's path may have 107 characters
-    folder.mkdir(mode=0o700)
-    as_user = []
-    if os.geteuid() == 0:  # which Postgres refuses
-        os.chown(folder, 65534, 65534)
-        as_user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
-    (folder / "password").write_text(PASSWORD)
-    port = free_port()
-    shutil.chown(folder / "password", 65534 if as_user else os.geteuid())
-    initdb = [f"{binaries[-1]}/initdb", "-D", f"{folder}/data", "-U", "tune", "-A", "scram-sha-256", "--no-sync"]
-    subprocess.run([*as_user, *initdb, f"--pwfile={folder}/password"], check=True, cwd="/", stdout=subprocess.DEVNULL)
-    serve = ["postgres", "-D", f"{folder}/data", "-p", str(port), "-h", "127.0.0.1", "-k", str(folder), "-F"]
-    server = subprocess.Popen([*as_user, f"{binaries[-1]}/{serve[0]}", *serve[1:]], cwd="/", stderr=subprocess.DEVNULL)
-    try:
-        yield f"127.0.0.1:{port}"
-    finally:
-        server.send_signal(signal.SIGINT)
-        server.wait(30)
-        shutil.rmtree(folder)
 
 
 def test_workers_that_start_at_the_same_moment_make_one_study_in_postgres(postgres, monkeypatch):
