@@ -1,4 +1,4 @@
-"""What a job would take: how many pieces, how long, how large. It writes nothing.
+"""What a job would take: how many pieces are there and how many are left, how long, how large. It writes nothing.
 
 The estimate comes from pieces that the job would really make, some of them spread evenly over the task's share: the
 decoder is started, makes them once for nothing (so that it is compiled) and once with a clock beside it. From them
@@ -8,13 +8,15 @@ long as its limit allows, so the estimate is rather too high than too low.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Iterator, Sequence
 
 from generation_jobs import manifest
-from generation_jobs.job import Job
+from generation_jobs.job import Job, compare
 from generation_jobs.making import Decoder
+from generation_jobs.piece_keeper import PieceKeeper
 from generation_jobs.requests import Request, Result
 
 TRIED_NOTES = 512  # of a piece at most, where there are `USUAL_SLOTS`: some seconds of work
@@ -24,7 +26,7 @@ LEAST_TRIED_NOTES = 64
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Trial:
-    """What was measured on some pieces of the task's share. Sizes are means of a piece, in bytes."""
+    """What was measured on some pieces that the task has to make. Sizes are means of a piece, in bytes."""
 
     num_pieces: int
     num_cut: int  # pieces that were longer than what is tried
@@ -37,15 +39,38 @@ class Trial:
     line_bytes: float
 
 
+def left_to_make(job: Job) -> list[int]:
+    """The numbers of this task's samples that are not whole in the output, as a run of the task would find them.
+
+    Raises:
+      UserError: the output belongs to another job, or something else stands where a piece belongs.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        compare(job)
+    shards, keeper = job.shards, PieceKeeper(job)
+    done = manifest.shards_there(job.output, shards)
+    unfinished = [shard for shard in shards.of_task(job.task_index, job.num_tasks) if shard not in done]
+    keeper.files.look(unfinished)
+    left: list[int] = []
+    for shard in unfinished:
+        there = keeper.read(shard)
+        left += (number for number in shards.numbers(shard) if number not in there)
+    return left
+
+
 def measure(
-    job: Job, make_decoder: Callable[[], Decoder], *, num_slots: int, clock: Callable[[], float] = time.monotonic
+    job: Job,
+    left: Sequence[int],
+    make_decoder: Callable[[], Decoder],
+    *,
+    num_slots: int,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Trial | None:
-    """Tries some pieces; None when the task has none to make."""
-    share = job.share()
-    count = min(len(share), num_slots)
+    """Tries some of the pieces that are left; None when there are none."""
+    count = min(len(left), num_slots)
     if not count:
         return None
-    samples = [int(share[index * len(share) // count]) for index in range(count)]
+    samples = [left[index * len(left) // count] for index in range(count)]
     limit = max(LEAST_TRIED_NOTES, TRIED_NOTES * USUAL_SLOTS // num_slots)
     requests = [job.request(sample) for sample in samples]
     tried = [dataclasses.replace(request, max_notes=min(request.max_notes, limit)) for request in requests]
@@ -100,25 +125,27 @@ def decode_seconds(trial: Trial, *, num_pieces: int, num_slots: int) -> float:
     return trial.step_seconds * max((trial.notes + 1) * num_pieces / num_slots, trial.longest + 1)
 
 
-def describe(job: Job, trial: Trial | None, *, num_slots: int) -> Iterator[str]:
-    """The plan for people, a line a matter."""
+def describe(job: Job, left: Sequence[int], trial: Trial | None, *, num_slots: int) -> Iterator[str]:
+    """The plan for people, a line a matter; `left` and `trial` as the functions above gave them."""
     counts = [job.samples_per_seed if seed.num_samples is None else seed.num_samples for seed in job.seeds]
     total, own = sum(counts), len(job.share())
     tasks = f", {own:,} in this task of {job.num_tasks:,}" if job.num_tasks > 1 else ""
     yield f"dry run, nothing is written: {_count(total, 'piece')} of {_count(len(counts), 'seed')}{tasks}"
+    if len(left) < own:
+        yield f"{own - len(left):,} of {'these' if tasks else 'them'} are whole, {len(left):,} are left to make"
     if trial is None:
         return
     cut = f", {trial.num_cut:,} of them cut and counted as long as they may become" if trial.num_cut else ""
-    yield f"measured on {trial.num_pieces:,} of them{cut}: {trial.notes:,.0f} notes a piece with its primer"
-    seconds = decode_seconds(trial, num_pieces=own, num_slots=num_slots)
-    whose = "this task" if job.num_tasks > 1 else "the job"
-    rate = f"{own / max(seconds, 1e-9):,.1f} pieces a second with {num_slots:,} slots"
+    yield f"measured on {_count(trial.num_pieces, 'piece')}{cut}: {trial.notes:,.0f} notes a piece with its primer"
+    seconds = decode_seconds(trial, num_pieces=len(left), num_slots=num_slots)
+    whose = "the rest" if len(left) < own else "this task" if job.num_tasks > 1 else "the job"
+    rate = f"{len(left) / max(seconds, 1e-9):,.1f} pieces a second with {num_slots:,} slots"
     yield f"on this machine {whose} takes {_time(trial.start_seconds + seconds)}: " + (
         f"{_time(trial.start_seconds)} until the decoder is ready, then {_time(seconds)}, {rate}"
     )
     parts = {"MIDI files": trial.midi_bytes, "records": trial.record_bytes, "manifests": trial.line_bytes}
     sizes = ", ".join(f"{name} {_size(size * total)}" for name, size in parts.items())
-    yield f"all tasks together write about {_size(sum(parts.values()) * total)}: {sizes}"
+    yield f"all {_count(total, 'piece')} together take about {_size(sum(parts.values()) * total)}: {sizes}"
 
 
 def _count(number: int, noun: str) -> str:

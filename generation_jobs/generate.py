@@ -50,8 +50,9 @@ def main(argv: Sequence[str]) -> int:
             print(f"without --bundle: {box_model.NAME}, {this_job.bundle}, see {box_model.CARD}", flush=True)
         if args.dry_run:
             make_decoder = functools.partial(_make_decoder, bundle, args.num_slots)
-            trial = dry_run.measure(this_job, make_decoder, num_slots=args.num_slots)
-            print(*dry_run.describe(this_job, trial, num_slots=args.num_slots), sep="\n")
+            left = dry_run.left_to_make(this_job)
+            trial = dry_run.measure(this_job, left, make_decoder, num_slots=args.num_slots)
+            print(*dry_run.describe(this_job, left, trial, num_slots=args.num_slots), sep="\n")
             return command.OK
         make_decoder = functools.partial(_make_decoder, bundle, args.num_slots)
         wave = max(making.USUAL_WAVE, PIECES_PER_SLOT * args.num_slots)

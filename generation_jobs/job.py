@@ -177,8 +177,17 @@ def begin(job: Job) -> None:
     """
     path = storage.join(job.output, manifest.JOB_FILE)
     mine = job.description()
-    if storage.write_bytes(path, f"{json.dumps(mine, indent=1)}\n".encode(), only_if_absent=True):
-        return
+    if not storage.write_bytes(path, f"{json.dumps(mine, indent=1)}\n".encode(), only_if_absent=True):
+        compare(job)
+
+
+def compare(job: Job) -> None:
+    """Finds `job.json` equal.
+
+    Raises:
+      UserError: as `begin`. FileNotFoundError: there is none yet.
+    """
+    path, mine = storage.join(job.output, manifest.JOB_FILE), job.description()
     try:
         theirs = json.loads(storage.read_bytes(path))
     except ValueError as error:

@@ -4,9 +4,10 @@ import itertools
 import numpy as np
 import pytest
 
-from generation_jobs import dry_run, job, manifest, primers, seed_list
+from generation_jobs import dry_run, job, making, manifest, primers, seed_list
 from generation_jobs.dry_run import Trial, decode_seconds, describe
 from generation_jobs.requests import Result, Settings
+from midi_codec.command import UserError
 from midi_codec.notes import Notes
 from tests.generation_jobs.fakes import FakeDecoder, make_bundle
 
@@ -53,7 +54,7 @@ class Constant:
 def measure(this_job: job.Job, decoder, num_slots: int = 64) -> Trial | None:
     """By a clock that a look at it moves on: 0, 1, 3, 6 seconds."""
     clock = itertools.accumulate(itertools.count()).__next__
-    return dry_run.measure(this_job, lambda: decoder, num_slots=num_slots, clock=clock)
+    return dry_run.measure(this_job, dry_run.left_to_make(this_job), lambda: decoder, num_slots=num_slots, clock=clock)
 
 
 def test_a_trial_measures_pieces_of_the_share():
@@ -108,7 +109,7 @@ def test_many_slots_try_fewer_notes():
 def test_a_task_without_pieces_has_nothing_to_measure():
     this_job = make_job('{"id": "a"}', samples_per_seed=1, num_tasks=2, task_index=1)
     assert measure(this_job, None) is None
-    assert list(describe(this_job, None, num_slots=64)) == [
+    assert list(describe(this_job, [], None, num_slots=64)) == [
         "dry run, nothing is written: 1 piece of 1 seed, 0 in this task of 2"
     ]
 
@@ -137,26 +138,85 @@ def test_time_is_that_of_full_slots_or_of_the_longest_piece():
 
 
 def test_the_plan_for_people():
-    assert list(describe(make_job(samples_per_seed=6395), TRIAL, num_slots=64)) == [
+    assert list(describe(make_job(samples_per_seed=6395), range(6400), TRIAL, num_slots=64)) == [
         "dry run, nothing is written: 6,400 pieces of 2 seeds",
-        "measured on 64 of them: 199 notes a piece with its primer",
+        "measured on 64 pieces: 199 notes a piece with its primer",
         "on this machine the job takes 4 min: 20 s until the decoder is ready, then 3 min, 32.0 pieces a second with "
         "64 slots",
-        "all tasks together write about 22.4 MB: MIDI files 12.8 MB, records 6.4 MB, manifests 3.2 MB",
+        "all 6,400 pieces together take about 22.4 MB: MIDI files 12.8 MB, records 6.4 MB, manifests 3.2 MB",
     ]
     trial = dataclasses.replace(TRIAL, num_cut=3)
-    several = list(describe(make_job(samples_per_seed=10**6, num_tasks=4), trial, num_slots=64))
+    whole = make_job(samples_per_seed=10**6, num_tasks=4)
+    several = list(describe(whole, whole.share(), trial, num_slots=64))
     assert several[:3] == [
         "dry run, nothing is written: 1,000,005 pieces of 2 seeds, 250,368 in this task of 4",
-        "measured on 64 of them, 3 of them cut and counted as long as they may become: 199 notes a piece with its "
+        "measured on 64 pieces, 3 of them cut and counted as long as they may become: 199 notes a piece with its "
         "primer",
         "on this machine this task takes 2 h 11 min: 20 s until the decoder is ready, then 2 h 10 min, 32.0 pieces a "
         "second with 64 slots",
     ]
-    assert several[3].startswith("all tasks together write about 3.5 GB: ")
+    assert several[3].startswith("all 1,000,005 pieces together take about 3.5 GB: ")
+
+
+def test_the_plan_counts_only_what_is_left():
+    plan = list(describe(make_job(samples_per_seed=6395), range(3200), TRIAL, num_slots=64))
+    assert plan[1] == "3,200 of them are whole, 3,200 are left to make"
+    assert plan[3].startswith("on this machine the rest takes 2 min: 20 s until the decoder is ready, then 2 min, 32.0")
+    assert plan[4].startswith("all 6,400 pieces together take about 22.4 MB")
+    tasks = list(describe(make_job(samples_per_seed=6395, num_tasks=2), [], None, num_slots=64))
+    assert tasks[1:] == ["3,200 of these are whole, 0 are left to make"]
 
 
 def test_a_real_trial_of_the_fake_writes_nothing(tmp_path):
-    trial = dry_run.measure(make_job(output=str(tmp_path / "out")), FakeDecoder, num_slots=16)
+    this_job = make_job(output=str(tmp_path / "out"))
+    trial = dry_run.measure(this_job, dry_run.left_to_make(this_job), FakeDecoder, num_slots=16)
     assert trial.num_pieces == 8
     assert list(tmp_path.iterdir()) == []
+
+
+def files_of(folder) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def stop_after(count: int, this_job: job.Job) -> None:
+    with pytest.raises(RuntimeError, match="killed"):
+        making.run(this_job, lambda: FakeDecoder(stop_after=count), Never())
+
+
+class Never:
+    requested = False
+
+
+@pytest.mark.parametrize("pieces_per_shard", [None, 8])
+def test_what_is_whole_is_left_out_and_stays_as_it_is(tmp_path, pieces_per_shard):
+    """Twenty samples in shards of eight, of which a run made eleven."""
+    this_job = make_job(output=str(tmp_path), samples_per_seed=15, pieces_per_shard=pieces_per_shard)
+    assert dry_run.left_to_make(this_job) == list(range(20))
+    stop_after(11, this_job)
+    before = files_of(tmp_path)
+    left = dry_run.left_to_make(this_job)
+    assert len(left) == 9 and files_of(tmp_path) == before
+    made: list[int] = []
+
+    class Recorder(FakeDecoder):
+        def generate(self, requests):
+            made.extend(number for number in range(20) for one in requests if one.key == this_job.request(number).key)
+            return super().generate(requests)
+
+    making.run(this_job, Recorder, Never())
+    assert sorted(made) == left
+    assert dry_run.left_to_make(this_job) == []
+    assert measure(this_job, None) is None
+
+
+def test_a_task_looks_at_its_own_shards(tmp_path):
+    both = [make_job(output=str(tmp_path), samples_per_seed=15, num_tasks=2, task_index=index) for index in range(2)]
+    making.run(both[0], FakeDecoder, Never())
+    assert dry_run.left_to_make(both[0]) == []
+    assert dry_run.left_to_make(both[1]) == list(range(8, 16))
+
+
+def test_an_output_of_another_job_is_refused(tmp_path):
+    making.run(make_job(output=str(tmp_path)), FakeDecoder, Never())
+    with pytest.raises(UserError, match="was begun with rng_seed 0, now it is 1"):
+        dry_run.left_to_make(make_job(output=str(tmp_path), rng_seed=1))

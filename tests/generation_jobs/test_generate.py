@@ -252,11 +252,17 @@ def test_a_dry_run_says_what_it_takes_and_writes_nothing(folder, capsys):
     assert run("--dry-run", "--max-notes", "10") == 0
     first, second, third, fourth = capsys.readouterr().out.splitlines()
     assert first == "dry run, nothing is written: 4 pieces of 2 seeds"
-    assert second.startswith("measured on 4 of them: ")
+    assert second.startswith("measured on 4 pieces: ")
     assert third.startswith("on this machine the job takes ")
-    assert fourth.startswith("all tasks together write about ")
+    assert fourth.startswith("all 4 pieces together take about ")
     assert not (folder / "music").exists()
     assert run("--dry-run", "--max-notes", "0") == 2
+    assert run("--max-notes", "10") == 0
+    capsys.readouterr()
+    assert run("--dry-run", "--max-notes", "10") == 0
+    assert capsys.readouterr().out.splitlines() == [first, "4 of them are whole, 0 are left to make"]
+    assert run("--dry-run", "--max-notes", "9") == 2
+    assert "was begun with max_notes 10, now it is 9" in capsys.readouterr().err
 
 
 def test_a_list_of_pieces_needs_their_dataset(folder, capsys):
