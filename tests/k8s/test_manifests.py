@@ -11,6 +11,7 @@ import kubernetes_validate
 import pytest
 from kubeflow_trainer_api import models
 
+from beam_pipelines import encode_corpus, pipeline
 from midi_codec import command
 from tests.k8s.rendered import OVERLAYS, command_of, job_specs, kubectl, of_kind, pods, render, settings
 
@@ -29,6 +30,7 @@ def test_every_way_to_launch_is_looked_at():
     assert {(where, job) for _, where, job in (each.split("/") for each in OVERLAYS)} == {
         *(("local", job) for job in jobs),
         *((where, job) for where in ("gke", "gke-spot") for job in (*jobs, "train-jobset")),
+        ("gke", "encode-dataflow"),
     }
 
 
@@ -156,6 +158,10 @@ def test_jobs_end_as_the_contract_of_statuses_says(overlay):
 def parse(arguments: list[str]) -> Any:
     """By the parser of the command itself; a wrong flag ends it."""
     module = importlib.import_module(arguments[0])
+    if module is encode_corpus:  # what it does not know goes to Beam
+        args, beam_flags = encode_corpus.make_parser().parse_known_args(arguments[1:])
+        assert pipeline.problems_in_flags(beam_flags) == []
+        return args
     make = getattr(module, "make_parser", None)
     return make().parse_args(arguments[1:]) if make else module._parse_args(arguments[1:])
 
@@ -192,6 +198,32 @@ def test_workers_are_called_as_their_pods_are(overlay):
             assert pattern == ["train-worker-0-{index}.train:2222"]
         else:
             assert pattern == []
+
+
+def test_dataflow_gets_what_its_command_in_the_docs_names():
+    objects = render("overlays/gke/encode-dataflow")
+    (container,) = of_kind(objects, "Job")["encode-dataflow"]["spec"]["template"]["spec"]["containers"]
+    _, beam_flags = encode_corpus.make_parser().parse_known_args(command_of(container, settings(objects))[1:])
+    options = pipeline.make_options(beam_flags).get_all_options(drop_default=True)
+    assert options == {
+        "runner": "DataflowRunner",
+        "project": "PROJECT",
+        "region": "europe-west1",
+        "job_name": "encode",
+        "temp_location": "gs://BUCKET/dataflow/temp",
+        "staging_location": "gs://BUCKET/dataflow/staging",
+        "sdk_container_image": "REGISTRY/beam-worker:0.1.0-dataflow",
+        "sdk_location": "container",
+        "experiments": ["use_runner_v2"],
+        "service_account_email": "encode@PROJECT.iam.gserviceaccount.com",
+        "use_public_ips": False,
+        "save_main_session": False,
+    }
+
+
+def test_a_flag_that_beam_does_not_know_would_be_found():
+    with pytest.raises(AssertionError, match="temp_locaton"):
+        parse(["beam_pipelines.encode_corpus", "--input=a", "--output=b", "--temp_locaton=c"])
 
 
 def test_what_a_jobset_does_after_a_failure():
