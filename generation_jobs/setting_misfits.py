@@ -15,7 +15,7 @@ from generation_jobs.primers import Primers
 from generation_jobs.problem_report import Problem
 from generation_jobs.requests import BY_FIELD, Settings
 from generation_jobs.seed_record import Seed
-from midi_codec.fields import FieldTable
+from midi_codec.fields import CATEGORICAL, FieldTable
 from midi_codec.notes import DEFAULT_TEMPO
 
 _CONTROL_NAMES = frozenset(field.name for field in dataclasses.fields(Controls))
@@ -50,6 +50,11 @@ def of_settings(settings: Settings, table: FieldTable, tempo: float = DEFAULT_TE
         for field in value if isinstance(value, Mapping) else ():
             if field not in table.names:
                 yield f"{name} names {field!r}, a field the model does not have; it has {', '.join(table.names)}"
+            elif name != "temperature" and table[field].loss != CATEGORICAL:
+                yield (
+                    f"{name} names {field!r}, which is a number of the model's, not a class, and has no likeliest "
+                    "values; want a model trained with --timing-loss categorical"
+                )
 
 
 def _of_seeds(

@@ -6,6 +6,7 @@ from generation_jobs import setting_misfits
 from generation_jobs.primers import Primers
 from generation_jobs.requests import Settings
 from generation_jobs.seed_record import Seed
+from midi_codec.fields import MSE
 from midi_codec.notes import BEATS, COLUMN_DTYPES
 from tests.trainer.tiny import make_notes, make_table
 
@@ -46,6 +47,13 @@ def test_a_field_that_the_bundle_lacks():
     flags, seeds = find(Settings(temperature={"program": 1.0}), {}, {"temperature": 1}, {"top_k": {"program": 3}})
     assert flags == [wrong]
     assert seeds == [(3, wrong.replace("temperature", "top_k"))]
+
+
+def test_likeliest_values_of_a_field_that_is_a_number():
+    table = make_table(timing_loss=MSE)
+    assert find(Settings(top_k=3, temperature={"step": 0.5}, top_p={"pitch": 0.9}), {}, table=table) == ([], [])
+    (problem,) = setting_misfits.of_settings(Settings(top_k={"pitch": 3, "step": 3}), table)
+    assert problem.startswith("top_k names 'step', which is a number of the model's")
 
 
 def test_the_tempo_of_the_primer_counts():
