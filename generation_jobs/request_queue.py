@@ -24,15 +24,17 @@ DRAWN, END, OVER = 1, 2, 4  # bits of a step's `flags`
 class Kind(NamedTuple):
     """What requests need of a step, apart from what all need; which kind a request is hangs on itself alone."""
 
-    is_restricted: bool  # top_k, top_p or min_p
+    is_restricted: bool  # top_k or top_p
+    has_min_p: bool  # which costs far less, and is in the defaults
     has_controls: bool
 
     @classmethod
     def of(cls, request: Request) -> Kind:
-        return cls(request.sampling.is_restricted, not request.controls.is_free)
+        how = request.sampling
+        return cls(how.is_restricted, how.has_min_p, not request.controls.is_free)
 
 
-PLAIN = Kind(is_restricted=False, has_controls=False)
+PLAIN = Kind(is_restricted=False, has_min_p=False, has_controls=False)
 
 
 @dataclasses.dataclass(eq=False)
@@ -127,13 +129,13 @@ class RequestQueue:
         }
 
     def _limit_columns(self, requests: Sequence[Request]) -> dict[str, np.ndarray]:
-        if not self._kind.is_restricted:
-            return {}
-        return {
-            "top_k": self._by_field(requests, "top_k", fields.MAX_TICK, np.int32),
-            "top_p": self._by_field(requests, "top_p", 1.0, np.float32),
-            "min_p": self._by_field(requests, "min_p", 0.0, np.float32),
-        }
+        columns: dict[str, np.ndarray] = {}
+        if self._kind.is_restricted:
+            columns["top_k"] = self._by_field(requests, "top_k", fields.MAX_TICK, np.int32)
+            columns["top_p"] = self._by_field(requests, "top_p", 1.0, np.float32)
+        if self._kind.has_min_p:
+            columns["min_p"] = self._by_field(requests, "min_p", 0.0, np.float32)
+        return columns
 
     def _by_field(self, requests: Sequence[Request], setting: str, otherwise: float, dtype: type) -> np.ndarray:
         """`[size, num_fields]`."""

@@ -35,7 +35,7 @@ class Sampling:
     temperature  divides the logits; 0 means greedy, the likeliest value every time
     top_k        only the k likeliest values of a field may be drawn; None: all
     top_p        only the fewest likeliest values whose probability reaches it may be drawn; None: all
-    min_p        only values at least this times as likely as the likeliest may be drawn; None: all
+    min_p        only values at least this times as likely as the likeliest may be drawn; None or 0: all
     """
 
     temperature: float | Mapping[str, float] = 1.0
@@ -45,8 +45,13 @@ class Sampling:
 
     @property
     def is_restricted(self) -> bool:
-        """Whether some values may not be drawn for being unlikely."""
-        return any(setting is not None for setting in (self.top_k, self.top_p, self.min_p))
+        """Whether only so many of the likeliest values may be drawn, or only those of so much probability."""
+        return self.top_k is not None or self.top_p is not None
+
+    @property
+    def has_min_p(self) -> bool:
+        """Whether values may not be drawn for being far less likely than the likeliest."""
+        return any(self.min_p.values() if isinstance(self.min_p, Mapping) else (self.min_p,))
 
     def of_field(self, setting: str, field: str, otherwise: float) -> float:
         """A setting of a field; `otherwise` where it says nothing of it."""
@@ -159,7 +164,7 @@ WANTED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "temperature": (_is_temperature, f"a number, 0 (greedy) or {MIN_TEMPERATURE:g} to {MAX_TEMPERATURE:g}"),
     "top_k": (lambda value: value is None or is_whole(value) and value >= 1, "a whole number, 1 or more"),
     "top_p": _number_above_0(1),
-    "min_p": _number_above_0(1),
+    "min_p": (lambda value: value is None or is_number(value) and 0 <= value <= 1, "a number, 0 (none) to 1"),
     "min_pitch": _within(0, 127),
     "max_pitch": _within(0, 127),
     "pitch_classes": (

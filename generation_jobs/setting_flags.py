@@ -11,7 +11,7 @@ from typing import Any
 
 from generation_jobs.requests import Settings
 
-DEFAULTS = Settings()
+DEFAULTS = Settings(min_p={"pitch": 0.05})  # chosen on validation: docs/sampling.md, "The defaults"
 
 
 def _by_field(kind: Callable[[str], Any]) -> Callable[[str], Any]:
@@ -60,8 +60,13 @@ _FLAGS: tuple[tuple[str, Callable[[str], Any], str], ...] = (
 def add(parser: argparse.ArgumentParser) -> None:
     for name, kind, text in _FLAGS:
         default = getattr(DEFAULTS, name)
-        shown = "no limit" if default is None else default
+        shown = "no limit" if default is None else _as_given(default)
         parser.add_argument(f"--{name.replace('_', '-')}", type=kind, default=default, help=f"{text} ({shown})")
+
+
+def _as_given(value: Any) -> str:
+    """As a flag takes it."""
+    return ",".join(f"{field}={one}" for field, one in value.items()) if isinstance(value, dict) else str(value)
 
 
 def settings_of(args: argparse.Namespace) -> Settings:

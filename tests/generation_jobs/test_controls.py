@@ -103,5 +103,6 @@ def test_settings_that_are_wrong(value, problem):
 def test_settings_are_sampling_and_controls():
     settings = Settings().override({"temperature": {"pitch": 1}, "min_p": 1, "programs": [0], "max_notes": 5})
     assert settings.sampling.temperature == {"pitch": 1.0} and settings.sampling.min_p == 1.0
+    assert list(settings_problems({"min_p": 0})) == []  # the way to say none where there is a default
     assert settings.controls == Controls(programs=[0]) and not settings.controls.is_free
     assert Settings().controls.is_free

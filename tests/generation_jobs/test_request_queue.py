@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from generation_jobs.prefill import Start
 from generation_jobs.request_queue import DRAWN, END, OVER, PLAIN, Kind, RequestQueue
@@ -47,7 +48,8 @@ def test_the_window_as_arrays():
         make_request(4),
     ]
     assert not {"top_k", "top_p", "min_p"} & make_queue(requests[1:], size=3).tensors().keys()  # nobody asked
-    arrays = make_queue(requests, size=3, kind=Kind(is_restricted=True, has_controls=False)).tensors()
+    arrays = make_queue(requests, size=3, kind=Kind.of(requests[0])).tensors()
+    assert "min_p" not in arrays
     assert arrays["count"] == 3
     assert arrays["begin_place"].tolist() == [4, 0, 0]
     assert arrays["begin_ticks"].tolist() == [40, 0, 0]
@@ -63,11 +65,28 @@ def test_the_window_as_arrays():
 
 def test_settings_by_field():
     how = {"temperature": {"pitch": 0.5, "step": 0}, "top_k": {"velocity": 2}, "min_p": 0.25, "top_p": {"step": 0.5}}
-    arrays = make_queue([make_request(1, **how)], size=1, kind=Kind(is_restricted=True, has_controls=False)).tensors()
+    request = make_request(1, **how)
+    arrays = make_queue([request], size=1, kind=Kind.of(request)).tensors()
     assert TABLE.names == ("step", "pitch", "duration", "velocity")
     assert arrays["temperature"].tolist() == [[0.0, 0.5, 1.0, 1.0]]
     assert arrays["top_k"].tolist() == [[MAX_TICK, MAX_TICK, MAX_TICK, 2]]
     assert arrays["min_p"].tolist() == [[0.25] * 4] and arrays["top_p"].tolist() == [[0.5, 1.0, 1.0, 1.0]]
+
+
+@pytest.mark.parametrize(
+    "how, want",
+    [
+        ({}, (False, False)),
+        ({"min_p": 0.0}, (False, False)),
+        ({"min_p": {"pitch": 0.0, "step": 0.0}}, (False, False)),
+        ({"min_p": {"pitch": 0.0, "step": 0.1}}, (False, True)),
+        ({"min_p": 0.1, "temperature": 0.5}, (False, True)),
+        ({"top_k": 3}, (True, False)),
+        ({"top_p": {"pitch": 0.5}, "min_p": 0.1}, (True, True)),
+    ],
+)
+def test_a_kind_has_what_was_asked_for(how, want):
+    assert Kind.of(make_request(1, **how)) == (*want, False)
 
 
 def test_a_window_that_is_not_full():
