@@ -63,6 +63,15 @@ def test_the_notes_of_a_file_that_a_seed_asks_for_start_at_zero(folder, seed, pi
     assert notes.duration.tolist() == [400] * len(pitches)
 
 
+def test_last_onsets_are_counted_from_the_first(folder):
+    seeds = [Seed(id="a", midi="four.mid"), Seed(id="b"), Seed(id="c", midi="four.mid", from_note=1, num_notes=2)]
+    loaded, _ = primers.load(seeds, folder=folder, table=TABLE)
+    assert loaded.last_onset_seconds.tolist() == [1.5, 0.0, 0.5]
+    notes = inline(pitch=[1, 2], velocity=[3, 3], start_beats=[1, 4], duration_beats=[1, 1])
+    of_beats, _ = primers.load([Seed(id="a", notes=notes, tempo=90.0)], folder="", table=BEATS_TABLE)
+    assert of_beats.last_onset_seconds.tolist() == [pytest.approx(2.0)]
+
+
 def test_no_primer_is_none(folder):
     assert load_one(Seed(id="a"), folder) is None
 
@@ -131,6 +140,9 @@ def test_a_program_the_model_does_not_know_is_a_problem_of_that_seed():
         (9, f"{fits} 128 does not occur in the model's corpus"),
     ]
     assert load_one(seed(1, 24), "", BEATS_TABLE) == [f"{fits} 0 given, but the model knows only 24"]
+    loaded, problems = primers.load([seed(1, 41), Seed(id="a"), seed(3, 99), seed(4, 41)], folder="", table=TABLE)
+    assert [(line, text.split()[8]) for line, text in problems] == [(1, "41"), (3, "99"), (4, "41")]
+    assert list(loaded.with_values("program", np.array([0, 99]))) == [(0, (0,)), (2, (0, 99)), (3, (0,))]
 
 
 @pytest.mark.parametrize(
