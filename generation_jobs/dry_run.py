@@ -13,6 +13,8 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterator, Sequence
 
+import numpy as np
+
 from generation_jobs import manifest
 from generation_jobs.job import Job, compare
 from generation_jobs.making import Decoder
@@ -39,8 +41,8 @@ class Trial:
     line_bytes: float
 
 
-def left_to_make(job: Job) -> list[int]:
-    """The numbers of this task's samples that are not whole in the output, as a run of the task would find them.
+def left_to_make(job: Job) -> np.ndarray:
+    """`[n]` int64, ascending: this task's samples that are not whole in the output, as a run of it would find them.
 
     Raises:
       UserError: the output belongs to another job, or something else stands where a piece belongs.
@@ -51,16 +53,17 @@ def left_to_make(job: Job) -> list[int]:
     done = manifest.shards_there(job.output, shards)
     unfinished = [shard for shard in shards.of_task(job.task_index, job.num_tasks) if shard not in done]
     keeper.files.look(unfinished)
-    left: list[int] = []
+    left: list[np.ndarray] = [np.zeros(0, np.int64)]
     for shard in unfinished:
+        numbers = shards.numbers(shard)
         there = keeper.read(shard)
-        left += (number for number in shards.numbers(shard) if number not in there)
-    return left
+        left.append(np.setdiff1d(np.arange(numbers.start, numbers.stop), list(there), assume_unique=True))
+    return np.concatenate(left)
 
 
 def measure(
     job: Job,
-    left: Sequence[int],
+    left: np.ndarray,
     make_decoder: Callable[[], Decoder],
     *,
     num_slots: int,
@@ -70,7 +73,7 @@ def measure(
     count = min(len(left), num_slots)
     if not count:
         return None
-    samples = [left[index * len(left) // count] for index in range(count)]
+    samples = [int(left[index * len(left) // count]) for index in range(count)]
     limit = max(LEAST_TRIED_NOTES, TRIED_NOTES * USUAL_SLOTS // num_slots)
     requests = [job.request(sample) for sample in samples]
     tried = [dataclasses.replace(request, max_notes=min(request.max_notes, limit)) for request in requests]
@@ -125,7 +128,7 @@ def decode_seconds(trial: Trial, *, num_pieces: int, num_slots: int) -> float:
     return trial.step_seconds * max((trial.notes + 1) * num_pieces / num_slots, trial.longest + 1)
 
 
-def describe(job: Job, left: Sequence[int], trial: Trial | None, *, num_slots: int) -> Iterator[str]:
+def describe(job: Job, left: np.ndarray, trial: Trial | None, *, num_slots: int) -> Iterator[str]:
     """The plan for people, a line a matter; `left` and `trial` as the functions above gave them."""
     counts = [job.samples_per_seed if seed.num_samples is None else seed.num_samples for seed in job.seeds]
     total, own = sum(counts), len(job.share())

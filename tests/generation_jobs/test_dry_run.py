@@ -109,7 +109,7 @@ def test_many_slots_try_fewer_notes():
 def test_a_task_without_pieces_has_nothing_to_measure():
     this_job = make_job('{"id": "a"}', samples_per_seed=1, num_tasks=2, task_index=1)
     assert measure(this_job, None) is None
-    assert list(describe(this_job, [], None, num_slots=64)) == [
+    assert list(describe(this_job, np.arange(0), None, num_slots=64)) == [
         "dry run, nothing is written: 1 piece of 1 seed, 0 in this task of 2"
     ]
 
@@ -138,7 +138,7 @@ def test_time_is_that_of_full_slots_or_of_the_longest_piece():
 
 
 def test_the_plan_for_people():
-    assert list(describe(make_job(samples_per_seed=6395), range(6400), TRIAL, num_slots=64)) == [
+    assert list(describe(make_job(samples_per_seed=6395), np.arange(6400), TRIAL, num_slots=64)) == [
         "dry run, nothing is written: 6,400 pieces of 2 seeds",
         "measured on 64 pieces: 199 notes a piece with its primer",
         "on this machine the job takes 4 min: 20 s until the decoder is ready, then 3 min, 32.0 pieces a second with "
@@ -159,11 +159,11 @@ def test_the_plan_for_people():
 
 
 def test_the_plan_counts_only_what_is_left():
-    plan = list(describe(make_job(samples_per_seed=6395), range(3200), TRIAL, num_slots=64))
+    plan = list(describe(make_job(samples_per_seed=6395), np.arange(3200), TRIAL, num_slots=64))
     assert plan[1] == "3,200 of them are whole, 3,200 are left to make"
     assert plan[3].startswith("on this machine the rest takes 2 min: 20 s until the decoder is ready, then 2 min, 32.0")
     assert plan[4].startswith("all 6,400 pieces together take about 22.4 MB")
-    tasks = list(describe(make_job(samples_per_seed=6395, num_tasks=2), [], None, num_slots=64))
+    tasks = list(describe(make_job(samples_per_seed=6395, num_tasks=2), np.arange(0), None, num_slots=64))
     assert tasks[1:] == ["3,200 of these are whole, 0 are left to make"]
 
 
@@ -191,10 +191,10 @@ class Never:
 def test_what_is_whole_is_left_out_and_stays_as_it_is(tmp_path, pieces_per_shard):
     """Twenty samples in shards of eight, of which a run made eleven."""
     this_job = make_job(output=str(tmp_path), samples_per_seed=15, pieces_per_shard=pieces_per_shard)
-    assert dry_run.left_to_make(this_job) == list(range(20))
+    assert dry_run.left_to_make(this_job).tolist() == list(range(20))
     stop_after(11, this_job)
     before = files_of(tmp_path)
-    left = dry_run.left_to_make(this_job)
+    left = dry_run.left_to_make(this_job).tolist()
     assert len(left) == 9 and files_of(tmp_path) == before
     made: list[int] = []
 
@@ -205,15 +205,15 @@ def test_what_is_whole_is_left_out_and_stays_as_it_is(tmp_path, pieces_per_shard
 
     making.run(this_job, Recorder, Never())
     assert sorted(made) == left
-    assert dry_run.left_to_make(this_job) == []
+    assert dry_run.left_to_make(this_job).tolist() == []
     assert measure(this_job, None) is None
 
 
 def test_a_task_looks_at_its_own_shards(tmp_path):
     both = [make_job(output=str(tmp_path), samples_per_seed=15, num_tasks=2, task_index=index) for index in range(2)]
     making.run(both[0], FakeDecoder, Never())
-    assert dry_run.left_to_make(both[0]) == []
-    assert dry_run.left_to_make(both[1]) == list(range(8, 16))
+    assert dry_run.left_to_make(both[0]).tolist() == []
+    assert dry_run.left_to_make(both[1]).tolist() == list(range(8, 16))
 
 
 def test_an_output_of_another_job_is_refused(tmp_path):
