@@ -1,0 +1,158 @@
+"""Lets a model's pieces end as often as its corpus's do.
+
+    python -m trainer.calibrate_end --bundle run/bundle --data dataset --output run/calibrated
+
+A model that was trained on windows of a long piece is right about END in windows. In a whole piece, where it remembers
+more, it ends too soon: twice as often as the pieces do, on some corpora. One number is added to END's log odds: the one
+by which, over the validation split's whole pieces, the probabilities of END add up to the number of pieces. It is also
+the most likely one. Nothing else changes. docs/train.md says more.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from midi_codec import command, dataset_info
+from midi_codec.command import UserError
+from midi_codec.dataset_info import DatasetInfo
+from trainer import bundle as bundle_lib
+from trainer.bundle import Bundle
+
+if TYPE_CHECKING:
+    from trainer.model import NoteModel
+    from trainer.pieces import Pieces
+
+PROGRAM = "python -m trainer.calibrate_end"
+SPLIT = "validation"
+HEAD_BIAS = "head_bias"
+LIMIT = 30.0  # of the shift
+HALVINGS = 60
+BATCH_SIZE = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class EndLogits:
+    """END's log odds at each event of a split, `[events]` float64, and whether the piece ends there."""
+
+    logits: np.ndarray
+    is_end: np.ndarray
+
+    def expected(self, shift: float = 0.0) -> float:
+        """How many pieces should have ended."""
+        return float(_sigmoid(self.logits + shift).sum())
+
+    def nll(self, shift: float = 0.0) -> float:
+        """Nats of all of them."""
+        return float(np.logaddexp(0.0, np.where(self.is_end, -1.0, 1.0) * (self.logits + shift)).sum())
+
+
+def main(argv: Sequence[str]) -> int:
+    parser = command.make_parser(PROGRAM, __doc__)
+    parser.add_argument("--bundle", required=True, help="folder that the trainer wrote")
+    parser.add_argument("--data", required=True, help="dataset that it was trained on")
+    parser.add_argument("--output", required=True, help="folder for the bundle with the other END")
+    args = parser.parse_args(argv)
+    model, info = check(args.bundle, args.data, args.output)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from trainer.pieces import load_split
+
+    pieces = load_split(args.data, info, SPLIT, model.fields)
+    found = end_logits(model.build_model(), pieces)
+    shift = find_shift(found)
+    changed = shifted(model, found, shift)
+    bundle_lib.save(args.output, changed)
+    number = pieces.num_pieces
+    for title, by in (("before", 0.0), ("after", shift)):
+        expected, nats = found.expected(by), found.nll(by) / number
+        print(f"{title:<7} {expected:,.1f} ends expected of {number:,} pieces, {nats:.3f} nats a piece for END")
+    print(f"END's log odds {shift:+.3f}: {args.output} ({changed.hash})")
+    return command.OK
+
+
+def check(folder: str, data: str, output: str) -> tuple[Bundle, DatasetInfo]:
+    """Raises UserError with every mistake."""
+    problems: list[str] = []
+    model, info = None, None
+    try:
+        model = bundle_lib.load(folder)
+    except UserError as error:
+        problems += error.problems
+    try:
+        info = dataset_info.load(data)
+    except UserError as error:
+        problems += error.problems
+    if model and info and model.dataset["hash"] != info.hash:
+        problems.append(f"--data is dataset {info.hash}, the bundle was trained on {model.dataset['hash']}, want that")
+    if info and not info.splits[SPLIT].num_notes:
+        problems.append(f"{data}: the {SPLIT} split holds no note, want some to calibrate with")
+    if os.path.realpath(folder) == os.path.realpath(output):
+        problems.append("--output is the bundle's own folder, want another")
+    if problems or model is None or info is None:
+        raise UserError(problems)
+    return model, info
+
+
+def end_logits(model: NoteModel, pieces: Pieces) -> EndLogits:
+    """Of whole pieces, the state carried from beginning to end."""
+    import tensorflow as tf
+
+    from trainer.batches import make_batch
+    from trainer.whole_pieces import CHUNK, plan_whole_pieces
+
+    logits: list[np.ndarray] = []
+    is_end: list[np.ndarray] = []
+    for chunks in plan_whole_pieces(pieces.num_events, chunk=CHUNK, batch_size=BATCH_SIZE):
+        state = model.zero_state(len(chunks[0]))
+        for windows in chunks:
+            rows = len(windows)
+            batch = make_batch(pieces, windows, table=model.table, batch_size=rows, start_bins=model.start_bins)
+            state = tf.nest.map_structure(lambda value, rows=rows: value[:rows], state)
+            outputs, state = model(batch.previous, batch.bins, state, raw=batch.raw, is_note=batch.is_note)
+            is_event = (batch.is_note + batch.is_end) > 0
+            logits.append(outputs.end_logit.numpy()[is_event].astype(np.float64))
+            is_end.append(batch.is_end[is_event] > 0)
+    return EndLogits(np.concatenate(logits), np.concatenate(is_end))
+
+
+def find_shift(found: EndLogits) -> float:
+    """The number with which the probabilities add up to the number of ends; by halving, since the sum ascends with it.
+
+    It is within `LIMIT` of 0; where no number would do (every event is an end), it is the limit.
+    """
+    low, high, wanted = -LIMIT, LIMIT, float(found.is_end.sum())
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if found.expected(middle) < wanted else (low, middle)
+    return (low + high) / 2
+
+
+def shifted(model: Bundle, found: EndLogits, shift: float) -> Bundle:
+    """The bundle with END's bias and the validation likelihoods that follow from it; the rest is what it was."""
+    bias = model.weights[HEAD_BIAS].copy()
+    bias[end_column(model)] += np.float32(shift)
+    metrics: dict[str, Any] = dict(model.metrics)
+    gain = (found.nll() - found.nll(shift)) / metrics["num_notes"]
+    by_field = metrics["validation_nll_by_field"]
+    metrics["validation_nll_by_field"] = {**by_field, "pitch": by_field["pitch"] - gain}  # END stands in pitch
+    metrics["nll_per_second"] *= 1 - gain / metrics["validation_nll"]
+    metrics["validation_nll"] -= gain
+    metrics["end_shift"] = metrics.get("end_shift", 0.0) + shift
+    return dataclasses.replace(model, weights={**model.weights, HEAD_BIAS: bias}, metrics=metrics)
+
+
+def end_column(model: Bundle) -> int:
+    """Where END's bias lies among the heads' biases."""
+    return model.config["head_units"] * len(model.fields)
+
+
+def _sigmoid(values: np.ndarray) -> np.ndarray:
+    return np.exp(-np.logaddexp(0.0, -values))
+
+
+if __name__ == "__main__":
+    command.exit_process(command.run(PROGRAM, main))
