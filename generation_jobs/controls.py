@@ -180,9 +180,8 @@ def primer_misfits(controls: Controls, table: fields.FieldTable, primer: Notes) 
     limit = controls.max_polyphony
     if limit is None or len(primer) < limit:
         return
-    reach = Allowed.of(controls, table, primer.tempo).step[1]
     left = np.sort(primer.start.astype(np.int64) + np.maximum(primer.duration, 1))[-limit] - int(primer.start[-1])
-    if left > reach:
+    if left > 0 and left > Allowed.of(controls, table, primer.tempo).step[1]:
         yield f"max_polyphony is {limit}, but the primer's notes sound on for longer than any step that is allowed"
 
 
