@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from trainer.bundle import Bundle
 
 MAX_SLOTS = 4096
+FEW_SLOTS, MANY_SLOTS = 64, 256  # many are faster a piece, and slower until the first of them is there
+MANY_SAMPLES = 2048  # of a whole job, so that all of its tasks have as many slots
 PIECES_PER_SLOT = 128  # asked of the decoder at once: slots stand empty only at the end of them
 
 
@@ -46,16 +48,17 @@ def main(argv: Sequence[str]) -> int:
     args = _parse_args(argv)
     with StopAtOnce() as stop:
         bundle, this_job = _check(args)
+        num_slots = args.num_slots or _usual_slots(this_job)
         if args.bundle is None:
             print(f"without --bundle: {box_model.NAME}, {this_job.bundle}, see {box_model.CARD}", flush=True)
         if args.dry_run:
-            make_decoder = functools.partial(_make_decoder, bundle, args.num_slots)
+            make_decoder = functools.partial(_make_decoder, bundle, num_slots)
             left = dry_run.left_to_make(this_job)
-            trial = dry_run.measure(this_job, left, make_decoder, num_slots=args.num_slots)
-            print(*dry_run.describe(this_job, left, trial, num_slots=args.num_slots), sep="\n")
+            trial = dry_run.measure(this_job, left, make_decoder, num_slots=num_slots)
+            print(*dry_run.describe(this_job, left, trial, num_slots=num_slots), sep="\n")
             return command.OK
-        make_decoder = functools.partial(_make_decoder, bundle, args.num_slots)
-        wave = max(making.USUAL_WAVE, PIECES_PER_SLOT * args.num_slots)
+        make_decoder = functools.partial(_make_decoder, bundle, num_slots)
+        wave = max(making.USUAL_WAVE, PIECES_PER_SLOT * num_slots)
         summary = making.run(this_job, make_decoder, stop, wave=wave)
     print(*_describe(summary, args), sep="\n")
     return command.FAULT if summary.num_failed else command.OK
@@ -88,7 +91,8 @@ def _parse_args(argv: Sequence[str]) -> argparse.Namespace:
     setting_flags.add(parser)
     screening_policy.add_flags(parser)
     add("--pieces-per-shard", type=int, help="put so many pieces in a tar file (a .mid file each)")
-    add("--num-slots", type=int, default=64, help="pieces decoded at once, 1 or a multiple of 16 (%(default)s)")
+    text = f"pieces decoded at once, 1 or a multiple of 16 ({FEW_SLOTS}; {MANY_SLOTS} from {MANY_SAMPLES:,} samples on)"
+    add("--num-slots", type=int, help=text)
     add("--dry-run", action="store_true", help="say how many pieces, how long and how large, and write nothing")
     command.add_task_flags(parser)
     return parser.parse_args(argv)
@@ -149,8 +153,8 @@ def _flag_problems(args: argparse.Namespace) -> Iterator[str]:
         value = getattr(args, name)
         if value is not None and not (is_whole(value) and low <= value <= high):
             yield f"--{name.replace('_', '-')} is {value}, want a whole number, {low} to {high}"
-    is_multiple = WIDTH_MULTIPLE <= args.num_slots <= MAX_SLOTS and not args.num_slots % WIDTH_MULTIPLE
-    if not is_multiple and args.num_slots != 1:
+    num_slots = FEW_SLOTS if args.num_slots is None else args.num_slots
+    if num_slots != 1 and not (WIDTH_MULTIPLE <= num_slots <= MAX_SLOTS and num_slots % WIDTH_MULTIPLE == 0):
         yield f"--num-slots is {args.num_slots}, want 1, or a multiple of {WIDTH_MULTIPLE}, at most {MAX_SLOTS}"
     try:
         if storage.exists(args.output):
@@ -184,6 +188,10 @@ def _read_seeds(
 
 def _flags(problems: Sequence[str]) -> list[str]:
     return [f"flags: {problem}" for problem in problems]
+
+
+def _usual_slots(job: Job) -> int:
+    return MANY_SLOTS if job.shards.num_samples >= MANY_SAMPLES else FEW_SLOTS
 
 
 def _make_decoder(bundle: Sequence[Bundle], num_slots: int) -> Decoder:

@@ -72,9 +72,9 @@ def test_generate():
     ours = {"ours_float32@b1", "ours_float32@b16"}
     check(
         report,
-        rates=ours | {"ours", "predict_loop", "gemm_tensorflow_float32"},
+        rates=ours | {"ours_one_layer_of_128@b16", "predict_loop", "gemm_tensorflow_float32"},
         peers={"pytorch_float32@b1", "pytorch_float32@b16"} | GEMM_OF_PEERS,
-        ratios={"ours/predict_loop"},
+        ratios={"ours_one_layer_of_128@b16/predict_loop", "ours_float32@b16/predict_loop"},
         peer_ratios={"ours_float32/pytorch_float32@b1", "ours_float32/pytorch_float32@b16"},
     )
     assert report["of_limit"].keys() == ours

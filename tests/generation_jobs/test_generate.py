@@ -180,6 +180,18 @@ class _Signalled(FakeDecoder):
             yield index, result
 
 
+def test_jobs_of_many_samples_have_more_slots_whatever_the_task(folder, monkeypatch):
+    slots = []
+    monkeypatch.setattr(generate, "_make_decoder", lambda bundle, num_slots: slots.append(num_slots) or FakeDecoder())
+    monkeypatch.setattr(generate, "MANY_SAMPLES", 20)
+    (folder / "seeds.jsonl").write_text('{"id": "a", "num_samples": 19, "max_notes": 1}')
+    assert run() == 0
+    (folder / "seeds.jsonl").write_text('{"id": "a", "num_samples": 20, "max_notes": 1}')
+    assert run("--output", "more", "--num-tasks", "3", "--task-index", "2") == 0
+    assert run("--output", "told", "--num-slots", "16") == 0
+    assert slots == [64, 256, 16]
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_with_75_and_the_next_start_goes_on(folder, capsys, monkeypatch, number):
     decoder = _Signalled()
