@@ -134,22 +134,26 @@ def weights_of(folder: Path) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.slow
-def test_two_workers_of_which_one_is_drained_learn_what_one_alone_learns(tmp_path):
+@pytest.mark.parametrize("how", ["drained", "lost"])
+def test_two_workers_of_which_one_goes_away_learn_what_one_alone_learns(tmp_path, how):
     objects = overlay(tmp_path / "own", "train-workers", files={"train-config/train.yaml": yaml.safe_dump(TRAINING)})
     splits = {"train": make_many([20, 9, 30, 14, 25]), "validation": make_many([12, 20])}
     with Cluster(tmp_path, objects) as cluster:
         music = cluster.volume("music")
         write_dataset(str(music / "dataset"), splits)
-        drained: list[Pod] = []
+        gone: list[Pod] = []
 
-        def drain_one(cluster: Cluster) -> None:
-            metrics = music / "run" / "metrics.jsonl"
-            if not drained and metrics.exists() and len(metrics.read_text().splitlines()) > 3:
-                drained.append(cluster.running("train-workers")[-1])
-                drained[0].disrupt()
+        def take_one(cluster: Cluster) -> None:
+            metrics, pods = music / "run" / "metrics.jsonl", cluster.running("train-workers")
+            if not gone and pods and metrics.exists() and len(metrics.read_text().splitlines()) > 3:
+                if how == "lost":
+                    assert pods[-1].lose()
+                else:
+                    pods[-1].disrupt()
+                gone.append(pods[-1])
 
-        assert cluster.run(seconds=400, meanwhile=drain_one) == {"train-workers": None}
-        assert drained and len(cluster.pods) == 4  # both start again
+        assert cluster.run(seconds=400, meanwhile=take_one) == {"train-workers": None}
+        assert gone and len(cluster.pods) >= 4  # both start again
         alone = tmp_path / "alone"
         with command.StopSignal() as stop:
             training.train(TrainConfig(**TRAINING), data=str(music / "dataset"), folder=str(alone), stop=stop)
