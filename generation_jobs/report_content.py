@@ -101,7 +101,7 @@ def _describe(piece: GeneratedPiece, checks: Iterable[str]) -> dict[str, Any]:
         "primer_end": round(float(notes.start[piece.num_given]) * notes.seconds_per_tick, 3) if is_primed else 0,
         "log_likelihood_per_note": None if per_note is None else round(per_note, 4),
         "ended": line["ended"],
-        "settings": line["settings"],
+        "settings": {name: None if value is None else _shown(value) for name, value in line["settings"].items()},
         "checks": {name: line["checks"].get(name) for name in checks},
         "reasons": screening.get("reasons", []),
         "num_rejected": len(screening.get("rejected", [])),
@@ -236,9 +236,15 @@ def _origin(pieces: Sequence[GeneratedPiece]) -> Iterator[tuple[str, str]]:
         yield label, ", ".join(_values(pieces, name))
     yield "Random number seed", ", ".join(_values(pieces, "rng_seed"))
     for name in dict.fromkeys(name for piece in pieces for name in piece.line["settings"]):
-        values = dict.fromkeys(piece.line["settings"].get(name) for piece in pieces)
-        shown = ["no limit" if value is None else str(value) for value in values]
+        shown = list(dict.fromkeys(_shown(piece.line["settings"].get(name)) for piece in pieces))
         yield name.replace("_", " ").capitalize(), ", ".join(shown[:8]) + (" ..." if len(shown) > 8 else "")
+
+
+def _shown(setting: Any) -> str:
+    """One by field as the flag takes it: `pitch=0.05`."""
+    if isinstance(setting, Mapping):
+        return ",".join(f"{field}={value}" for field, value in setting.items())
+    return "no limit" if setting is None else str(setting)
 
 
 def _values(pieces: Iterable[GeneratedPiece], name: str) -> list[str]:

@@ -128,6 +128,20 @@ def test_pieces_stand_on_the_scales_of_the_corpus(folders):
     assert all(measure["corpus"] is None for measure in data_of(make_report(folders))["measures"])
 
 
+def test_settings_by_field_are_shown_as_flags_take_them(tmp_path):
+    make_music(tmp_path / "music", PIECES[:2])
+    pieces = []
+    for line, min_p in zip(manifest.read(str(tmp_path / "music")), ({"pitch": 0.05, "step": 0.1}, None), strict=True):
+        line["settings"] = {"min_p": min_p, "max_notes": 300}
+        pieces.append(report_music.GeneratedPiece(line, PIECES[0][2]))
+    assert list(report_content._origin(pieces))[-2:] == [
+        ("Min p", "pitch=0.05,step=0.1, no limit"),
+        ("Max notes", "300"),
+    ]
+    shown = [report_content._describe(piece, [])["settings"] for piece in pieces]
+    assert shown == [{"min_p": "pitch=0.05,step=0.1", "max_notes": "300"}, {"min_p": None, "max_notes": "300"}]
+
+
 def test_screening_is_told(tmp_path):
     make_music(tmp_path / "music", PIECES[:1])
     (line,) = manifest.read(str(tmp_path / "music"))
