@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from generation_jobs import manifest
 from midi_codec import dataset_info, storage
 from midi_codec.dataset_info import SPLITS
 
@@ -16,12 +17,7 @@ def text(folder: str) -> str:
     """Reads what the steps left in `folder`; plain text for people."""
     info = dataset_info.load(storage.join(folder, "dataset"))
     metrics = json.loads(storage.read_text(storage.join(folder, "training/bundle/bundle.json")))["metrics"]
-    pieces = [
-        json.loads(line)
-        for entry in storage.list_files(storage.join(folder, "music"))
-        if entry.path.rpartition("/")[2].startswith("manifest-")
-        for line in storage.read_text(entry.path).splitlines()
-    ]
+    pieces = manifest.read(storage.join(folder, "music"))
     return "\n".join(
         [
             "",

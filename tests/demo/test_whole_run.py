@@ -61,7 +61,7 @@ def test_own_music_stopped_in_training_then_finished_then_not_repeated(tmp_path)
     assert "[2/6] encode: done before" in out
     assert "[3/6] train: python -m trainer.task" in out
     assert "; 1 file not used" in out
-    assert "16 pieces" in out
+    assert "made          16 pieces, " in out
 
     (folder,) = (tmp_path / "run").glob("corpus-*/quick")
     assert "[2/2] first report: done before" in out
