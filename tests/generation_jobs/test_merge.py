@@ -9,7 +9,8 @@ from generation_jobs import manifest, merge
 from midi_codec import command, storage, waiting
 from midi_codec.command import Interrupted, UserError
 from tests.generation_jobs.test_job import ALL
-from tests.generation_jobs.test_making import policy, run
+from tests.generation_jobs.test_making import run
+from tests.generation_jobs.test_making_screened import policy
 
 TASKS = 3
 PART = "manifest/part-0000{}-of-00003.jsonl"
