@@ -3,7 +3,7 @@
     0    done; everything promised is whole
     2    the user's mistake: one sentence a problem on standard error, no traceback; do not retry
     75   interrupted (SIGTERM, SIGINT) with everything saved; start the same command again
-    1    a fault: a traceback; retry, then look at the log
+    1    a fault: a traceback, or one sentence for a full disk and the like; retry, then look at the log
 
 A command's `main(argv)` raises `UserError` for mistakes and `Interrupted` once it has saved; `run` turns
 both into statuses. Long work polls `StopSignal.requested`, since a handler must not do work of its own.
@@ -19,7 +19,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from types import FrameType
 
-from midi_codec import json_log
+from midi_codec import io_errors, json_log
 
 OK = 0
 FAULT = 1
@@ -91,6 +91,12 @@ def run(program: str, main: Callable[[Sequence[str]], int], argv: Sequence[str] 
     except (Interrupted, KeyboardInterrupt) as error:
         print(f"{program}: interrupted; {str(error) or 'start the same command again to go on'}", file=sys.stderr)
         return INTERRUPTED
+    except Exception as error:
+        trouble = io_errors.sentence(error)
+        if trouble is None:
+            raise
+        _complain(f"{program}: {trouble}")
+        return FAULT
 
 
 def _complain(text: str) -> None:

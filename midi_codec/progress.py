@@ -19,6 +19,8 @@ import time
 from collections.abc import Iterable, Iterator, Sized
 from typing import Any, Generic, TypeVar, overload
 
+from midi_codec import io_errors
+
 T = TypeVar("T")
 
 FILE_VARIABLE = "PROGRESS_FILE"
@@ -94,9 +96,10 @@ class Progress(Generic[T]):
         self._written = time.monotonic()
         record = {"label": self._label, "done": self.done, "total": self._total, "unit": self._unit, "note": self._note}
         temporary = f"{self._file}.{os.getpid()}"
-        with open(temporary, "w", encoding="utf-8") as file:
-            json.dump(record, file)
-        os.replace(temporary, self._file)
+        with io_errors.named(self._file):
+            with open(temporary, "w", encoding="utf-8") as file:
+                json.dump(record, file)
+            os.replace(temporary, self._file)
 
     def _count(self) -> str:
         whole = self.done == self._total or self._total is None

@@ -7,7 +7,8 @@ place promises alike:
 - a listing is sorted by path and streamed, and leaves out unfinished files and empty folders;
 - a missing file is `FileNotFoundError`, an unreadable one `PermissionError` (one file's trouble, which an
   encode counts as a reject); missing credentials, a missing bucket, a place that must not be listed or
-  written are the user's mistake: `UserError`.
+  written are the user's mistake: `UserError`;
+- whatever else goes wrong with a disk or on the way to a bucket is an `OSError` that names the path.
 
 Beam's and TensorFlow's own file systems are used elsewhere, and only inside Beam's IO, tf.data and
 checkpoints. The cloud libraries are imported when the first path of their kind is met.
@@ -63,6 +64,7 @@ class Backend(Protocol):
     def write_bytes(self, path: str, data: bytes, only_if_absent: bool, durable: bool) -> bool: ...
     def delete(self, path: str) -> None: ...
     def delete_folder(self, path: str) -> None: ...
+    def delete_leftovers(self, folder: str) -> None: ...
     def rename(self, source: str, target: str) -> None: ...
 
 
@@ -215,6 +217,16 @@ def delete(path: str) -> None:
 def delete_folder(path: str) -> None:
     """Deletes everything below a folder, unfinished files too; one that is not there is fine."""
     _backend(path).delete_folder(path)
+
+
+def delete_leftovers(folder: str) -> None:
+    """Deletes unfinished files (`PARTIAL_SUFFIX`) that killed processes left in a folder and all below it.
+
+    For the start of a job, on the folder of its output. Those of processes that still run stay, this one's and any
+    other's: `storage_partial` tells them apart. Buckets have none. The first write into a folder does the same for
+    that folder alone, so a command that writes a file or two need not call this.
+    """
+    _backend(folder).delete_leftovers(folder)
 
 
 def rename(source: str, target: str) -> None:

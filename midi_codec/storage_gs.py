@@ -13,14 +13,17 @@ from collections.abc import Iterator
 from typing import Any
 
 from google.api_core import exceptions
-from google.auth.exceptions import DefaultCredentialsError, RefreshError
+from google.auth.exceptions import DefaultCredentialsError, RefreshError, TransportError
 from google.cloud import storage as gcs
 from google.cloud.storage.retry import DEFAULT_RETRY
 from requests.adapters import HTTPAdapter
+from requests.exceptions import RequestException
 
+from midi_codec import io_errors
 from midi_codec.command import UserError
 from midi_codec.storage import NUM_CONNECTIONS, Entry, folder_prefix, is_remote, map_in_threads, split_url
 
+_ON_THE_WAY = (exceptions.GoogleAPICallError, exceptions.RetryError, RequestException, TransportError)
 _LISTED = "items(name,size,generation),nextPageToken"
 
 
@@ -60,6 +63,8 @@ def _mistakes_named(path: str, action: str) -> Iterator[None]:
         raise UserError(f"{path!r} cannot be {action}: there is no bucket {split_url(path)[0]!r}") from error
     except (exceptions.Forbidden, exceptions.Unauthorized, RefreshError) as error:
         raise UserError(f"{path!r} cannot be {action}: {_reason(error)}") from error
+    except _ON_THE_WAY as error:
+        raise io_errors.network_error(path, error) from error
 
 
 def _reason(error: Any) -> str:
@@ -110,6 +115,8 @@ def _trouble_of_one(path: str) -> Iterator[None]:
         raise PermissionError(errno.EACCES, _reason(error), path) from error
     except (exceptions.Unauthorized, RefreshError) as error:
         raise UserError(f"gs:// does not take these Google credentials: {_reason(error)}") from error
+    except _ON_THE_WAY as error:
+        raise io_errors.network_error(path, error) from error
 
 
 def read_bytes(path: str, max_bytes: int | None) -> bytes:
@@ -178,12 +185,17 @@ def delete_folder(path: str) -> None:
         pass
 
 
+def delete_leftovers(_folder: str) -> None:
+    """There are none: an object appears whole."""
+
+
 def rename(source: str, target: str) -> None:
     copy, original = _blob(target), _blob(source)
-    try:
-        token, _, _ = copy.rewrite(original, retry=DEFAULT_RETRY)
-        while token is not None:  # large objects move in several requests
-            token, _, _ = copy.rewrite(original, token=token, retry=DEFAULT_RETRY)
-    except exceptions.NotFound as error:
-        raise FileNotFoundError(errno.ENOENT, "no such object, or no such bucket", source) from error
+    with _mistakes_named(target, "written"):
+        try:
+            token, _, _ = copy.rewrite(original, retry=DEFAULT_RETRY)
+            while token is not None:  # large objects move in several requests
+                token, _, _ = copy.rewrite(original, token=token, retry=DEFAULT_RETRY)
+        except exceptions.NotFound as error:
+            raise FileNotFoundError(errno.ENOENT, "no such object, or no such bucket", source) from error
     delete(source)

@@ -5,16 +5,18 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 import shutil
 import stat
 from collections.abc import Iterator
 
+from midi_codec import io_errors, storage_partial
 from midi_codec.command import UserError
 from midi_codec.sorted_runs import sort_strings
-from midi_codec.storage import PARTIAL_SUFFIX, Entry
+from midi_codec.storage import Entry
 
+_swept: set[str] = set()  # folders that this process has written into, and cleared of what killed ones left
 _NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}  # some network and FUSE mounts
+_MISTAKES = {errno.EACCES, errno.EPERM, errno.EISDIR, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP}  # of a path
 
 
 def exists(path: str) -> bool:
@@ -65,37 +67,53 @@ def _walk(folder: str, above: frozenset[tuple[int, int]]) -> Iterator[Entry]:
 
 
 def read_bytes(path: str, max_bytes: int | None) -> bytes:
-    with open(path, "rb", buffering=0) as file:  # `readall` asks for the size; asking for `max_bytes` costs pages
+    # `readall` asks for the size; asking for `max_bytes` costs pages
+    with io_errors.named(path), open(path, "rb", buffering=0) as file:
         if max_bytes is None or os.fstat(file.fileno()).st_size <= max_bytes:
             return file.readall()
         return file.read(max_bytes + 1)
 
 
 def read_range(path: str, offset: int, length: int) -> bytes:
-    with open(path, "rb") as file:
+    with io_errors.named(path), open(path, "rb") as file:
         file.seek(offset)
         return file.read(length)
 
 
 def write_bytes(path: str, data: bytes, only_if_absent: bool, durable: bool) -> bool:
     if only_if_absent and os.path.lexists(path):
+        if not os.path.isfile(path):
+            raise UserError(f"{path!r} cannot be written: something that is no file has its name")
         return False
     folder = os.path.dirname(path)
-    partial = os.path.join(folder, f".{secrets.token_hex(8)}{PARTIAL_SUFFIX}")
-    try:
+    with _writing(path):
         _make_folder(folder)
-        _write_new(partial, data, durable)
-        if only_if_absent:
-            return _link(partial, path)
-        os.replace(partial, path)
-    except (PermissionError, IsADirectoryError) as error:
-        raise UserError(f"{path!r} cannot be written: {error.strerror}") from error
+        if folder not in _swept:
+            _swept.add(folder)
+            storage_partial.delete_left(folder or ".", recursive=False)
+        with storage_partial.create(folder) as (partial, file):
+            file.write(data)
+            file.flush()
+            if durable:  # a rename that outlives its data would show half a file after a crash
+                os.fsync(file.fileno())
+            if only_if_absent:
+                return _link(partial, path)
+            os.replace(partial, path)
+    return True
+
+
+@contextlib.contextmanager
+def _writing(path: str) -> Iterator[None]:
+    """Says what is wrong with this path: the user's mistake, or else an OSError that names it."""
+    try:
+        with io_errors.named(path):
+            yield
     except (NotADirectoryError, FileExistsError) as error:
         raise UserError(f"{path!r} cannot be written: {_file_above(path)!r} is a file, want a folder") from error
-    finally:
-        with contextlib.suppress(OSError):
-            os.unlink(partial)
-    return True
+    except OSError as error:
+        if error.errno in _MISTAKES:
+            raise UserError(f"{path!r} cannot be written: {error.strerror}") from error
+        raise
 
 
 def _make_folder(folder: str) -> None:
@@ -111,16 +129,6 @@ def _file_above(path: str) -> str:
         if above in ("", "/"):
             break
     return above
-
-
-def _write_new(path: str, data: bytes, durable: bool) -> None:
-    """Waits for the disk if told to: a rename that outlives its data would show half a file after a crash."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-    with open(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        if durable:
-            os.fsync(file.fileno())
 
 
 def _link(partial: str, path: str) -> bool:
@@ -148,6 +156,11 @@ def delete_folder(path: str) -> None:
         shutil.rmtree(path)
 
 
+def delete_leftovers(folder: str) -> None:
+    storage_partial.delete_left(folder, recursive=True)
+
+
 def rename(source: str, target: str) -> None:
-    _make_folder(os.path.dirname(target))
+    with io_errors.named(target):
+        _make_folder(os.path.dirname(target))
     os.replace(source, target)

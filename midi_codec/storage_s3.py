@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import boto3
+from boto3.exceptions import Boto3Error
 from botocore.config import Config
 from botocore.exceptions import (
+    BotoCoreError,
     ClientError,
     NoCredentialsError,
     ParamValidationError,
@@ -19,6 +21,7 @@ from botocore.exceptions import (
     ProfileNotFound,
 )
 
+from midi_codec import io_errors
 from midi_codec.command import UserError
 from midi_codec.storage import NUM_CONNECTIONS, Entry, folder_prefix, is_remote, map_in_threads, split_url
 
@@ -72,7 +75,9 @@ def _mistakes_named(path: str, action: str) -> Iterator[None]:
             raise UserError(f"{path!r} cannot be {action}: there is no bucket {bucket!r}") from error
         if _code(error) in _FORBIDDEN | _BAD_CREDENTIALS:
             raise UserError(f"{path!r} cannot be {action}: {error}") from error
-        raise
+        raise io_errors.network_error(path, error) from error
+    except (BotoCoreError, Boto3Error) as error:
+        raise io_errors.network_error(path, error) from error
 
 
 def exists(path: str) -> bool:
@@ -119,12 +124,7 @@ def read_bytes(path: str, max_bytes: int | None) -> bytes:
 
 
 def read_range(path: str, offset: int, length: int) -> bytes:
-    try:
-        return _read(path, None, {"Range": f"bytes={offset}-{offset + length - 1}"})
-    except ClientError as error:
-        if _code(error) in _BEHIND_THE_END:
-            return b""
-        raise
+    return _read(path, None, {"Range": f"bytes={offset}-{offset + length - 1}"})
 
 
 def _read(path: str, max_bytes: int | None, options: dict[str, str]) -> bytes:
@@ -138,6 +138,8 @@ def _read(path: str, max_bytes: int | None, options: dict[str, str]) -> bytes:
                 raise FileNotFoundError(errno.ENOENT, "no such object", path) from error
             if _code(error) in _FORBIDDEN:
                 raise PermissionError(errno.EACCES, str(error), path) from error
+            if _code(error) in _BEHIND_THE_END:
+                return b""
             raise
 
 
@@ -161,6 +163,10 @@ def delete(path: str) -> None:
 def delete_folder(path: str) -> None:
     for _ in map_in_threads(delete, (entry.path for entry in list_folder(path)), is_slow=is_remote):
         pass
+
+
+def delete_leftovers(_folder: str) -> None:
+    """There are none: an object appears whole."""
 
 
 def rename(source: str, target: str) -> None:
