@@ -83,6 +83,7 @@ def carried(base: Base | None, heads: Sequence[Part]) -> Carried:
         rejects=rejects,
         duplicates=ledger.read(base.path, ledger.DUPLICATES),
         salvaged=ledger.read(base.path, ledger.SALVAGED),
+        moved_groups=dataset_info.load(base.path).moved_groups,
         contents=_hashes(base),
     )
 

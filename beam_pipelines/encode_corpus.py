@@ -10,6 +10,7 @@ the same, byte for byte.
 from __future__ import annotations
 
 import argparse
+import collections
 import datetime
 import importlib.metadata
 import logging
@@ -24,7 +25,6 @@ from typing import Any
 from beam_pipelines import (
     cleaning_rules,
     encode_job,
-    ledger,
     local_run,
     output_folder,
     settings_from_flags,
@@ -96,7 +96,7 @@ def main(argv: Sequence[str]) -> int:
         print(f"template in {template}; a job made from it writes the dataset")
         return command.OK
     if info is None:
-        raise ledger.nothing_kept(args.output, ledger.read(args.output, ledger.REJECTS))
+        raise UserError(output_folder.problems_of_too_little(args.output))
     seconds = time.monotonic() - began
     output_folder.write_run_info(args.output, {**run_info, "finished": _now(), "seconds": round(seconds, 1)})
     output_folder.delete_work(args.output)
@@ -118,7 +118,7 @@ def _survey(args: argparse.Namespace, beam_flags: Sequence[str]) -> int:
 def _run(
     job: Job, works: Sequence[Work], beam_flags: Sequence[str], num_inputs: int, stop: StopSignal
 ) -> DatasetInfo | None:
-    """The whole encode; None where no piece was kept, or where a template was wanted and nothing was run."""
+    """The whole encode; None where too little was kept, or where a template was wanted and nothing was run."""
     if not beam_flags:
         return local_run.run(job, works, num_inputs=num_inputs, stop=stop)
     pipeline = _import_pipeline()
@@ -127,9 +127,11 @@ def _run(
         return None
     if storage.exists(storage.join(job.output, dataset_info.FILE_NAME)):
         return dataset_info.load(job.output)
-    if not storage.exists(output_folder.nothing_kept_mark(job.output)):
-        raise RuntimeError(f"the pipeline ended and left no dataset in {job.output}; see the runner's log")
-    return None
+    try:
+        raise UserError(output_folder.problems_of_too_little(job.output))
+    except FileNotFoundError as error:
+        message = f"the pipeline ended and left no dataset in {job.output}; see the runner's log"
+        raise RuntimeError(message) from error
 
 
 def _run_share(job: Job, works: Sequence[Work], share: tuple[int, int], stop: StopSignal) -> int:
@@ -225,6 +227,8 @@ def _print_summary(info: DatasetInfo, output: str) -> None:
         print(f"  {groups['pieces']:,} pieces in {groups['groups']:,} groups, the largest of {groups['largest']:,}")
     if groups["in_several_splits"]:
         print(f"  {groups['in_several_splits']:,} groups lie in several splits, as --split-regex has it: music leaks")
+    for split, count in sorted(collections.Counter(info.moved_groups.values()).items()):
+        print(f"  {split} would have been empty: {count:,} groups moved there from a split with more")
     for split in SPLITS:
         part = info.splits[split]
         counts = f"{part.num_pieces:>9,} pieces  {part.num_notes:>13,} notes  {part.seconds / 3600:>9,.1f} hours"

@@ -16,7 +16,7 @@ import numpy as np
 
 from beam_pipelines import near_duplicates
 from beam_pipelines.settings import Settings
-from beam_pipelines.splits import split_of_group
+from beam_pipelines.splits import fill_empty, split_of_group
 from midi_codec.dataset_info import SPLITS
 
 
@@ -29,12 +29,14 @@ class Groups:
       tied: `[n]` bool, newcomers that do not stay because they tie splits together.
       group_ids: `[n]` S32.
       splits: `[n]` place in SPLITS.
+      moved: `[n]` bool, those that are in a split because it had no group of its own.
     """
 
     stands_for: np.ndarray
     tied: np.ndarray
     group_ids: np.ndarray
     splits: np.ndarray
+    moved: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, bool))
 
     @property
     def is_kept(self) -> np.ndarray:
@@ -60,13 +62,23 @@ def find_groups(
     percents = settings.split_rule.percents
     if is_old.any():
         joining = ~is_old & (stands_for == np.arange(len(rows)))
-        return Groups(stands_for=stands_for, **_join_newcomers(rows, sources, edges, joining, percents))
+        groups = Groups(stands_for=stands_for, **_join_newcomers(rows, sources, edges, joining, percents))
+        return _fill_splits(groups, is_old, percents)
     group_ids = rows["piece_id"][near_duplicates.components(len(rows), edges)]
     splits = rows["split"].copy()
     if percents is not None:
         moved = np.flatnonzero(group_ids != rows["piece_id"])
         splits[moved] = [_split(group_id, percents) for group_id in group_ids[moved]]
-    return Groups(stands_for=stands_for, tied=np.zeros(len(rows), bool), group_ids=group_ids, splits=splits)
+    groups = Groups(stands_for=stands_for, tied=np.zeros(len(rows), bool), group_ids=group_ids, splits=splits)
+    return _fill_splits(groups, is_old, percents)
+
+
+def _fill_splits(groups: Groups, is_old: np.ndarray, percents: Sequence[int] | None) -> Groups:
+    """No split that was asked for stays empty as long as groups of newcomers can fill it; with paths nothing moves."""
+    splits, kept = groups.splits.copy(), groups.is_kept
+    if percents is not None:
+        splits[kept] = fill_empty(groups.group_ids[kept], splits[kept], ~is_old[kept], percents)
+    return dataclasses.replace(groups, splits=splits, moved=splits != groups.splits)
 
 
 def _split(group_id: bytes, percents: Sequence[int]) -> int:

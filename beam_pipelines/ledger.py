@@ -17,7 +17,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from midi_codec import storage
-from midi_codec.command import UserError
 
 REJECTS = "rejects"
 DUPLICATES = "duplicates"
@@ -84,7 +83,7 @@ def count_reasons(rejects: Iterable[Reject]) -> dict[str, int]:
     return dict(sorted(collections.Counter(reject.reason for reject in rejects).items()))
 
 
-def nothing_kept(root: str, rejects: Sequence[Reject]) -> UserError:
+def nothing_kept(root: str, rejects: Sequence[Reject]) -> list[str]:
     """What to say when no input became an example."""
     counts = count_reasons(rejects)
     first: Mapping[str, Reject] = {reject.reason: reject for reject in reversed(rejects)}
@@ -92,4 +91,4 @@ def nothing_kept(root: str, rejects: Sequence[Reject]) -> UserError:
     path = storage.join(root, file_name(REJECTS))
     problems = [f"nothing to keep: all {len(rejects)} inputs were rejected; see {path}"]
     problems += [f"{reason}: {counts[reason]}, such as {first[reason].path}: {first[reason].message}" for reason in top]
-    return UserError(problems)
+    return problems

@@ -12,7 +12,7 @@ import json
 import os
 import posixpath
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from beam_pipelines.settings import Settings
@@ -32,9 +32,22 @@ def work_folder(output: str) -> str:
     return storage.join(output, "work")
 
 
-def nothing_kept_mark(output: str) -> str:
-    """A file that says: this run came to its end, and no input became an example."""
-    return storage.join(work_folder(output), "nothing_kept")
+def _too_little_path(output: str) -> str:
+    return storage.join(work_folder(output), "too_little")
+
+
+def mark_too_little(output: str, problems: Sequence[str]) -> None:
+    """Leaves a file that says: this run came to its end, and too little was kept for a dataset."""
+    storage.write_bytes(_too_little_path(output), json.dumps(problems).encode())
+
+
+def problems_of_too_little(output: str) -> list[str]:
+    """What `mark_too_little` left.
+
+    Raises:
+      FileNotFoundError: nothing; the run did not come to its end.
+    """
+    return json.loads(storage.read_text(_too_little_path(output)))
 
 
 def delete_work(output: str) -> None:
@@ -94,7 +107,7 @@ def prepare(output: str, run_info: Mapping[str, Any], *, will_write: Collection[
     Overwriting rather than deleting keeps a stray twin of this run harmless: it writes the same bytes. Parts stay.
     """
     write_run_info(output, run_info)
-    storage.delete(nothing_kept_mark(output))
+    storage.delete(_too_little_path(output))
     for path in _paths_in(output):
         name = path.removeprefix(output.rstrip("/") + "/")
         if name not in will_write and (_SHARD.fullmatch(name) or _LEDGER.fullmatch(name)):

@@ -3,8 +3,9 @@
 1. Of equal pieces one is kept: that of the older dataset, else the one with the smallest source.
 2. Near-duplicates, and pieces that `--group-regex` ties, form groups: the components of a graph. A group's id is
    the smallest piece_id in it. With `--near-duplicates drop`, one piece of each near-duplicate component is kept.
-3. A group's id decides its split, or each path does. Old pieces keep group and split; a newcomer joins the group it
-   touches, and one that touches groups of several splits is rejected (`ties_splits`).
+3. A group's id decides its split, or each path does; a split that would be empty gets a group of another one. Old
+   pieces keep group and split; a newcomer joins the group it touches, and one that touches groups of several splits
+   is rejected (`ties_splits`).
 
 All rows stand in the order of piece_id, so nothing depends on the order in which parts come.
 """
@@ -54,6 +55,8 @@ class Plan:
     duplicates: Sequence[Duplicate]
     salvaged: Sequence[Salvaged]
     groups: Mapping[str, int]
+    num_groups: int  # those of one piece included
+    moved_groups: Mapping[str, str]  # as DatasetInfo has them
     contents: np.ndarray  # [m, 2] uint64, ascending
 
 
@@ -64,6 +67,7 @@ class Carried:
     rejects: Sequence[Reject] = ()
     duplicates: Sequence[Duplicate] = ()
     salvaged: Sequence[Salvaged] = ()
+    moved_groups: Mapping[str, str] = dataclasses.field(default_factory=dict)
     contents: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros((0, 2), np.uint64))
 
 
@@ -128,6 +132,8 @@ def make_plan(
         )
         for row in np.flatnonzero(~kept & ~is_tied).tolist()
     ]
+    moved = np.flatnonzero(kept & groups.moved[stays])
+    moved_groups = {group_ids[row].decode(): SPLITS[final[row]] for row in moved.tolist()}
     part_of = np.repeat(np.arange(len(parts), dtype=np.uint32), [len(head.rows) for head in parts])
     entries = np.zeros(len(rows), ENTRY)
     for name in ("piece_id", "offset", "length"):
@@ -144,6 +150,8 @@ def make_plan(
         duplicates=[*carried.duplicates, *duplicates],
         salvaged=[*carried.salvaged, *salvaged],
         groups=_describe_groups(group_ids[kept], final[kept]),
+        num_groups=len(np.unique(group_ids[kept])),
+        moved_groups={**carried.moved_groups, **moved_groups},
         contents=_sorted_rows(np.concatenate([carried.contents, *(head.contents for head in parts)])),
     )
 

@@ -12,6 +12,7 @@ import numpy as np
 from beam_pipelines import ledger, output_folder
 from beam_pipelines.plan import Plan
 from beam_pipelines.settings import Settings
+from beam_pipelines.splits import too_few
 from beam_pipelines.tally import Counts, Tally
 from midi_codec import dataset_info, storage
 from midi_codec.dataset_info import NO_DUPLICATES, SPLITS, DatasetInfo, SplitInfo
@@ -29,6 +30,8 @@ class Summary:
     duplicates: Mapping[str, int]
     salvaged: Mapping[str, int]
     groups: Mapping[str, int]
+    moved_groups: Mapping[str, str]
+    num_groups: int
 
 
 def write_ledgers(output: str, plan: Plan) -> Summary:
@@ -48,6 +51,8 @@ def write_ledgers(output: str, plan: Plan) -> Summary:
         duplicates={**NO_DUPLICATES, **kinds},
         salvaged=dict(sorted(rungs.items())),
         groups=plan.groups,
+        moved_groups=plan.moved_groups,
+        num_groups=plan.num_groups,
     )
 
 
@@ -59,7 +64,7 @@ def publish(
     *,
     other_files: int,
 ) -> DatasetInfo | None:
-    """Writes `dataset_info.json`, once all else is in place; nothing, and None, where no piece was kept.
+    """Writes `dataset_info.json`, once all else is in place; None where too little was kept, and a file that says so.
 
     Args:
       corrections: what the writer of each shard returned.
@@ -81,11 +86,34 @@ def publish(
         duplicates=summary.duplicates,
         salvaged=summary.salvaged,
         groups=summary.groups,
+        moved_groups=summary.moved_groups,
         histograms=histograms,
         settings=settings.as_dict(),
     )
-    if not examples:
-        storage.write_bytes(output_folder.nothing_kept_mark(output), b"")
+    if problems := _problems_of_few(output, summary, settings):
+        output_folder.mark_too_little(output, problems)
         return None
     dataset_info.save(output, info)
     return info
+
+
+def _problems_of_few(output: str, summary: Summary, settings: Settings) -> list[str]:
+    """Sentences where nothing was kept, or too few groups for the splits; an older dataset has its splits already."""
+    examples = sum(split.num_pieces for split in summary.splits.values())
+    if not examples:
+        return ledger.nothing_kept(output, ledger.read(output, ledger.REJECTS))
+    percents = settings.split_rule.percents
+    if percents is None or settings.base:
+        return []
+    if all(summary.splits[split].num_pieces for split, percent in zip(SPLITS, percents, strict=True) if percent):
+        return []
+    inputs = examples + sum(summary.rejects.values()) + sum(summary.duplicates.values())
+    found = f"{inputs:,} inputs gave {examples:,} pieces in {summary.num_groups:,} groups"
+    if summary.num_groups < examples:
+        found += " of what belongs together (see --near-duplicates and --group-regex)"
+    problems = [too_few(percents, found)]
+    dropped = {**summary.rejects, **summary.duplicates}
+    if any(dropped.values()):
+        counts = ", ".join(f"{name} {count:,}" for name, count in dropped.items() if count)
+        problems.append(f"no pieces came of {inputs - examples:,} inputs ({counts}); see the ledgers in {output}")
+    return problems

@@ -39,6 +39,10 @@ def make_settings(args: argparse.Namespace, corpus: Corpus | None, problems: lis
     if args.group_regex is not None:
         problems += problems_in_group_regex(args.group_regex)
     base, info = _base(args, problems)
+    if corpus is not None and rule.percents and args.add_to is None:
+        num_splits = len(rule.splits_of(()))
+        if corpus.num_inputs < num_splits:
+            problems.append(splits.too_few(rule.percents, f"--input gives {corpus.num_inputs:,} files"))
     if corpus is None or len(problems) > num_before:
         return None
     settings = Settings(

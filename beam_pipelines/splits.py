@@ -1,7 +1,8 @@
 """Which split a piece belongs to: pure functions, the same for any runner, worker and order.
 
 By percents, a hash of the group id decides, so a group never lies in two splits and a newcomer moves
-nobody. By path, an expression reads the split's name from the source.
+nobody; a split that chance leaves empty then gets a group of another one. By path, an expression reads the split's
+name from the source.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import hashlib
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
+
+import numpy as np
 
 from midi_codec.dataset_info import SPLITS
 
@@ -64,6 +67,50 @@ def split_of_group(group_id: str, percents: Sequence[int]) -> str:
             return split
         share -= percent
     raise ValueError(f"split percents must add up to 100, got {tuple(percents)}")
+
+
+def fill_empty(group_ids: np.ndarray, splits: np.ndarray, may_move: np.ndarray, percents: Sequence[int]) -> np.ndarray:
+    """Gives every split that has a percent at least one group, as far as there are groups for all of them.
+
+    A group of the fewest pieces moves, from the split that has the most groups; a hash decides between such groups.
+
+    Args:
+      group_ids: `[n]` S32, of each piece.
+      splits: `[n]` place in SPLITS, the same for all pieces of a group.
+      may_move: `[n]` bool; a group moves only as a whole.
+
+    Returns:
+      The new splits.
+    """
+    empty = [place for place, percent in enumerate(percents) if percent and not (splits == place).any()]
+    if not empty:
+        return splits
+    ids, first, of_piece, sizes = np.unique(group_ids, return_index=True, return_inverse=True, return_counts=True)
+    of_group = splits[first]
+    is_movable = np.bincount(of_piece[~may_move], minlength=len(ids)) == 0
+    for place in empty:
+        counts = np.bincount(of_group, minlength=len(SPLITS))
+        movable = np.flatnonzero(is_movable & (counts[of_group] > 1))
+        if len(movable):
+            donors = counts[of_group[movable]]
+            movable = movable[of_group[movable] == of_group[movable[donors.argmax()]]]
+            smallest = movable[sizes[movable] == sizes[movable].min()].tolist()
+            of_group[min(smallest, key=lambda group: _rank(bytes(ids[group]), place))] = place
+    return of_group[of_piece]
+
+
+def _rank(group_id: bytes, place: int) -> bytes:
+    return hashlib.sha256(f"fill {SPLITS[place]} ".encode() + group_id).digest()
+
+
+def too_few(percents: Sequence[int], found: str) -> str:
+    """A sentence for fewer groups than splits; `found` says how many of what there are."""
+    wanted = [split for split, percent in zip(SPLITS, percents, strict=True) if percent]
+    given = ",".join(map(str, percents))
+    return (
+        f"{found}, too few for {len(wanted)} splits ({', '.join(wanted)}); want more music, or fewer splits than "
+        f"--split-percents {given} asks for, such as --split-percents 100,0,0"
+    )
 
 
 def split_of_source(source: str, expression: re.Pattern[str]) -> str | None:

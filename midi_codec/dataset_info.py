@@ -60,7 +60,8 @@ class DatasetInfo:
     inputs = examples + sum(rejects) + sum(duplicates). `rejects` counts by reason, `duplicates` by kind,
     `salvaged` the examples' and duplicates' files that only a lenient rung could read, by rung. `groups` says
     how many groups of two pieces or more were kept, the pieces in them, the largest, and how many of them lie in
-    more than one split (which only `--split-regex` can bring about). `programs` are those of the kept pieces,
+    more than one split (which only `--split-regex` can bring about). `moved_groups` says, of each group that chance had
+    put elsewhere, which split it fills that would have been empty. `programs` are those of the kept pieces,
     ascending, 128 for drums. `histograms[split][column]` covers every note of that split. `settings` is what
     fixed the content besides the inputs: the split rule, limits and the like.
     """
@@ -78,6 +79,7 @@ class DatasetInfo:
     groups: Mapping[str, int]
     histograms: Mapping[str, Mapping[str, Histogram]]
     settings: Mapping[str, Any]
+    moved_groups: Mapping[str, str] = dataclasses.field(default_factory=dict)  # group_id -> split
 
     def __post_init__(self) -> None:
         if self.format_version != FORMAT_VERSION:
@@ -98,7 +100,12 @@ class DatasetInfo:
 
     def to_json(self) -> str:
         """The text of the file: keys sorted, one line a key, lists on one line."""
-        return _pretty(_to_fields(self)) + "\n"
+        return _pretty(self._fields()) + "\n"
+
+    def _fields(self) -> dict[str, Any]:
+        """Without `moved_groups` where there are none, as in datasets that were made before there could be any."""
+        fields = _to_fields(self)
+        return {name: value for name, value in fields.items() if name != "moved_groups" or value}
 
     @classmethod
     def from_json(cls, text: str) -> DatasetInfo:
@@ -114,6 +121,7 @@ class DatasetInfo:
         if version != FORMAT_VERSION:
             raise ValueError(f"format_version is {version!r}, this program reads {FORMAT_VERSION}")
         try:
+            fields.setdefault("moved_groups", {})
             fields["programs"] = tuple(fields["programs"])
             fields["splits"] = {name: _from_fields(SplitInfo, split) for name, split in fields["splits"].items()}
             fields["histograms"] = {
@@ -127,7 +135,7 @@ class DatasetInfo:
     @functools.cached_property
     def hash(self) -> str:
         """32 hex digits that name this dataset; equal for equal content."""
-        text = json.dumps(_to_fields(self), sort_keys=True, separators=(",", ":"))
+        text = json.dumps(self._fields(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 

@@ -23,6 +23,9 @@ def encode(*flags: str) -> int:
     return encode_corpus.main(flags)
 
 
+ALL_TRAIN = ("--split-percents", "100,0,0")
+
+
 def files_of(folder) -> dict[str, bytes]:
     """Everything that the promise of equal bytes covers."""
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.name != "run_info.json"}
@@ -198,7 +201,7 @@ def test_splits_by_path(tmp_path):
 
 def test_the_beats_grid(tmp_path):
     write_files(tmp_path / "music", {"a.mid": make_midi(1)})
-    encode("--input", str(tmp_path / "music"), "--output", str(tmp_path / "d"), "--time-base", "beats")
+    encode("--input", str(tmp_path / "music"), "--output", str(tmp_path / "d"), "--time-base", "beats", *ALL_TRAIN)
     info = dataset_info.load(str(tmp_path / "d"))
     (piece,) = [piece for split in dataset_info.SPLITS for piece in pieces_of(tmp_path / "d", split)]
     assert info.time_base == piece.notes.time_base == BEATS
@@ -209,12 +212,12 @@ def test_the_beats_grid(tmp_path):
 def test_limits_reject(tmp_path):
     write_files(tmp_path / "music", {"a.mid": make_midi(1), "big.mid": make_midi(2) + b"\0" * 4000})
     out = tmp_path / "d"
-    encode("--input", str(tmp_path / "music"), "--output", str(out), "--max-bytes", "4000")
+    encode("--input", str(tmp_path / "music"), "--output", str(out), "--max-bytes", "4000", *ALL_TRAIN)
     (line,) = ledger_of(out, "rejects")
     assert (line["path"], line["stage"], line["reason"], line["sha256"]) == ("big.mid", "read", "too_large", None)
     flags = ("--max-notes", "7", "--max-seconds", "1000")
     with pytest.raises(UserError, match="too_many_notes: 2, such as a.mid"):
-        encode("--input", str(tmp_path / "music"), "--output", str(tmp_path / "e"), *flags)
+        encode("--input", str(tmp_path / "music"), "--output", str(tmp_path / "e"), *flags, *ALL_TRAIN)
 
 
 def test_a_file_that_is_gone_when_its_turn_comes_is_a_reject(tmp_path, monkeypatch):
@@ -226,7 +229,7 @@ def test_a_file_that_is_gone_when_its_turn_comes_is_a_reject(tmp_path, monkeypat
         return real(*args, **kwargs)
 
     monkeypatch.setattr(encode_corpus.local_run, "run", run)
-    encode("--input", music, "--output", str(tmp_path / "d"))
+    encode("--input", music, "--output", str(tmp_path / "d"), *ALL_TRAIN)
     (line,) = ledger_of(tmp_path / "d", "rejects")
     assert (line["path"], line["sha256"], line["stage"], line["reason"]) == ("b.mid", None, "read", "unreadable")
     assert "No such file" in line["message"]
@@ -236,13 +239,13 @@ def test_a_fault_of_ours_leaves_no_dataset(tmp_path, monkeypatch):
     write_files(tmp_path / "music", {"a.mid": make_midi(1)})
     monkeypatch.setattr(encode_chunk.midi_file, "parse_many", lambda *_, **__: 1 // 0)
     with pytest.raises(ZeroDivisionError):
-        encode("--input", str(tmp_path / "music"), "--output", str(tmp_path / "d"))
+        encode("--input", str(tmp_path / "music"), "--output", str(tmp_path / "d"), *ALL_TRAIN)
     assert [path.name for path in (tmp_path / "d").iterdir() if path.name != "work"] == ["run_info.json"]
 
 
 def test_nothing_kept_is_a_mistake_that_names_the_reasons(tmp_path):
     write_files(tmp_path / "music", {name: b"x" for name in ("a.mid", "b.mid")} | {"c.mid": b""})
-    flags = ("--input", str(tmp_path / "music"), "--output", str(tmp_path / "d"))
+    flags = ("--input", str(tmp_path / "music"), "--output", str(tmp_path / "d"), *ALL_TRAIN)
     with pytest.raises(UserError) as error:
         encode(*flags)
     assert error.value.problems == [
@@ -334,9 +337,9 @@ def test_a_mistake_is_found_before_any_work(tmp_path, flags, message):
 
 def test_every_split_that_can_occur_has_all_its_shards(tmp_path):
     """Also those that no piece falls into, so that a reader may count them by their names."""
-    music = write_files(tmp_path / "music", {"a.mid": make_midi(1)})
+    music = write_files(tmp_path / "music", {"a.mid": make_midi(1), "b.mid": make_midi(2)})
     encode("--input", music, "--output", str(tmp_path / "d"), "--num-shards", "2", "--split-percents", "99,1,0")
     info = dataset_info.load(str(tmp_path / "d"))
-    assert sum(info.splits["train"].shard_lengths + info.splits["validation"].shard_lengths) == 1
+    assert sum(info.splits["train"].shard_lengths + info.splits["validation"].shard_lengths) == 2
     assert len(list((tmp_path / "d").glob("*.tfrecord"))) == 4
     assert info.splits["test"].shard_lengths == ()

@@ -49,7 +49,7 @@ def test_count_reasons():
 
 
 def test_nothing_kept_names_the_commonest_reason_first():
-    problems = ledger.nothing_kept("out", REJECTS).problems
+    problems = ledger.nothing_kept("out", REJECTS)
     assert problems == [
         "nothing to keep: all 3 inputs were rejected; see out/rejects-00000-of-00001.jsonl",
         "no_header: 2, such as z.mid: not a MIDI file",

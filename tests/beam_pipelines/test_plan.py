@@ -212,7 +212,8 @@ def test_a_newcomer_that_ties_two_splits_together_is_rejected_and_the_others_are
 
 
 def test_newcomers_among_themselves_are_grouped_as_ever():
-    plan = plan_of(old({"o.mid": (1, 1, "train")}), head({"a.mid": 3, "b.mid": 4}), pairs=[(3, 4)])
+    before = old({"o.mid": (1, 1, "train"), "p.mid": (2, 2, "validation")})
+    plan = plan_of(before, head({"a.mid": 3, "b.mid": 4}), pairs=[(3, 4)])
     group = min(IDS[3], IDS[4])
     number = 3 if group == IDS[3] else 4
     assert outcome(plan)[IDS[3]] == outcome(plan)[IDS[4]] == (by_hash(number), group)
@@ -255,3 +256,69 @@ def test_entries_are_by_shard_and_by_place():
         places = list(zip(entries["part"].tolist(), entries["offset"].tolist(), strict=True))
         assert places == sorted(places)
     assert sum(sum(plan.splits[split].shard_lengths) for split in SPLITS) == 40
+
+
+def of_one_split(split: str, count: int) -> list[int]:
+    return numbers_in(split)[:count]
+
+
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_a_split_that_would_be_empty_gets_a_group(split):
+    other = {"train": "validation", "validation": "train"}[split]
+    numbers = of_one_split(split, 5)
+    plan = plan_of(head({f"{n}.mid": n for n in numbers}))
+    ((moved, into),) = plan.moved_groups.items()
+    assert into == other
+    assert outcome(plan) == {IDS[n]: (other if IDS[n] == moved else split, IDS[n]) for n in numbers}
+    assert (plan.splits[split].num_pieces, plan.splits[other].num_pieces) == (4, 1)
+    backwards = plan_of(*(head({f"z{n}.mid": n}) for n in reversed(numbers)))
+    assert (outcome(backwards), backwards.moved_groups) == (outcome(plan), plan.moved_groups)
+
+
+def test_no_group_moves_where_every_split_has_one():
+    plan = plan_of(head({f"{n}.mid": n for n in (*of_one_split("train", 9), *of_one_split("validation", 1))}))
+    assert (plan.moved_groups, plan.splits["validation"].num_pieces) == ({}, 1)
+
+
+def test_a_group_moves_whole_and_a_small_one_first():
+    numbers = of_one_split("train", 4)
+    plan = plan_of(head({f"{n}.mid": n for n in numbers}), pairs=[tuple(numbers[:2]), tuple(numbers[1:3])])
+    assert plan.moved_groups == {IDS[numbers[3]]: "validation"}
+    plan = plan_of(head({f"{n}.mid": n for n in numbers}), pairs=[tuple(numbers[:2]), tuple(numbers[2:])])
+    assert sorted(split for split, _ in outcome(plan).values()) == ["train", "train", "validation", "validation"]
+
+
+def test_a_dropped_near_duplicate_goes_where_its_group_moved():
+    one, other, third = of_one_split("train", 3)
+    files = {"a.mid": one, "b.mid": other, "c.mid": third}
+    plan = plan_of(head(files), pairs=[(other, third)], near_duplicates="drop")
+    (line,) = plan.duplicates
+    assert (line.path, line.kept) == ("c.mid", "b.mid")
+    assert outcome(plan)[IDS[other]][0] == line.split
+    assert plan.splits["validation"].num_pieces == plan.splits["train"].num_pieces == 1
+
+
+def test_too_few_groups_stay_where_they_are():
+    one, other = of_one_split("train", 2)
+    plan = plan_of(head({"a.mid": one, "b.mid": other}), pairs=[(one, other)])
+    assert (plan.moved_groups, plan.num_groups, plan.splits["validation"].num_pieces) == ({}, 1, 0)
+
+
+def test_what_filled_a_split_stays_there_when_newcomers_come():
+    """By hash the old piece would be in train, and the newcomers are in validation by themselves."""
+    filler, *rest = of_one_split("train", 3)
+    before = old({"o.mid": (filler, filler, "validation"), "p.mid": (rest[0], rest[0], "train")})
+    newcomers = {f"{n}.mid": n for n in (*of_one_split("validation", 2), rest[1])}
+    carried = Carried(moved_groups={IDS[filler]: "validation"})
+    plan = plan_of(before, head(newcomers), pairs=[(rest[1], filler)], carried=carried)
+    assert outcome(plan)[IDS[filler]] == outcome(plan)[IDS[rest[1]]] == ("validation", IDS[filler])
+    assert plan.moved_groups == {IDS[filler]: "validation"}
+
+
+def test_newcomers_alone_fill_what_an_older_dataset_left_empty():
+    olds = of_one_split("train", 5)
+    before = old({f"o{n}.mid": (n, n, "train") for n in olds[:3]})
+    nobody = plan_of(before, head({}))
+    assert (nobody.moved_groups, nobody.splits["validation"].num_pieces) == ({}, 0)
+    plan = plan_of(before, head({f"{n}.mid": n for n in olds[3:]}), pairs=[(olds[3], olds[0])])
+    assert plan.moved_groups == {IDS[olds[4]]: "validation"}

@@ -1,6 +1,8 @@
 import collections
+import itertools
 import re
 
+import numpy as np
 import pytest
 
 from beam_pipelines import splits
@@ -101,3 +103,32 @@ def test_problems_in_regex(regex, message):
 
 def test_no_problem():
     assert splits.problems_in_regex("^(train|valid)/", ["train/a.mid", "valid/b.mid"]) == []
+
+
+def filled(ids: list[bytes], places: list[int], percents: tuple[int, ...], **changes) -> list[int]:
+    may_move = np.array(changes.get("may_move", [True] * len(ids)), bool)
+    return splits.fill_empty(np.array(ids, "S32"), np.array(places, np.uint8), may_move, percents).tolist()
+
+
+def test_three_groups_fill_three_splits_whatever_chance_says():
+    for places in itertools.product(range(3), repeat=3):
+        assert sorted(filled([b"a", b"b", b"c"], list(places), (90, 5, 5))) == [0, 1, 2]
+
+
+def test_who_fills_an_empty_split_never_changes():
+    # Part of the dataset format, like the hash of a group.
+    assert filled([b"a", b"b", b"c", b"d", b"e"], [0] * 5, (90, 5, 5)) == [0, 0, 1, 2, 0]
+    assert filled([b"e", b"d", b"c", b"b", b"a"], [0] * 5, (90, 5, 5)) == [0, 2, 1, 0, 0]
+
+
+def test_a_split_of_no_percent_stays_empty():
+    assert filled([b"a", b"b", b"c"], [0, 0, 0], (100, 0, 0)) == [0, 0, 0]
+    assert sorted(filled([b"a", b"b", b"c"], [2, 2, 2], (50, 0, 50))) == [0, 2, 2]
+
+
+def test_the_last_group_of_a_split_does_not_move():
+    assert filled([b"a", b"a"], [0, 0], (50, 50, 0)) == [0, 0]
+    assert filled([b"a", b"b"], [0, 1], (90, 5, 5)) == [0, 1]
+    assert filled([b"a", b"b"], [0, 0], (50, 50, 0), may_move=[False, True]) == [0, 1]
+    assert filled([b"a", b"b"], [0, 0], (50, 50, 0), may_move=[False, False]) == [0, 0]
+    assert filled([], [], (90, 5, 5)) == []
