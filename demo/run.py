@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from beam_pipelines.corpus import Corpus
 
 PROGRAM = "make run"
+FEWEST_FILES = 3
 NUM_FIRST_PIECES = 10  # of the model in the box, before anything is trained
 NUM_PIECES, QUICK_PIECES = 64, 16
 QUICK_CHORALES = 48
@@ -70,8 +71,13 @@ def main(argv: Sequence[str]) -> int:
     own = None if plan.corpus is None else _find(plan.corpus, plan)
     with StopSignal() as stop:
         try:
-            _first_pieces(plan, stop)
-            _run(plan, own, Steps(plan.folder, 6, stop))
+            steps = Steps(plan.folder, 6, stop)
+            if own is None:
+                _first_pieces(plan, stop)
+            _encode(plan, own, steps)
+            if own is not None:  # whose encode says within seconds whether it can be used
+                _first_pieces(plan, stop)
+            _train_and_generate(plan, steps)
         except StepFailed as error:
             print(f"{PROGRAM}: {error}", file=sys.stderr)
             return command.FAULT
@@ -136,12 +142,16 @@ def _first_pieces(plan: Plan, stop: StopSignal) -> None:
     print(f"\n{NUM_FIRST_PIECES} pieces to hear, by a model that came with this repository: {page}\n", flush=True)
 
 
-def _run(plan: Plan, own: Corpus | None, steps: Steps) -> None:
+def _encode(plan: Plan, own: Corpus | None, steps: Steps) -> None:
     corpus, given = _corpus(plan, own, steps)
-    dataset, run, music = plan.path("dataset"), plan.path("training"), plan.path("music")
+    dataset = plan.path("dataset")
     encode = ["--input", corpus, "--output", dataset, "--time-base", plan.time_base]
     encode += ["--split-percents", plan.split_percents]
     steps.run("encode", "beam_pipelines.encode_corpus", encode, outputs=[dataset], given=given)
+
+
+def _train_and_generate(plan: Plan, steps: Steps) -> None:
+    dataset, run, music = plan.path("dataset"), plan.path("training"), plan.path("music")
     steps.run("train", "trainer.task", ["--data", dataset, "--output", run, *plan.training], outputs=[run])
     seeds, (split, num_seeds) = plan.path("seeds.jsonl"), choose_openings(dataset_info.load(dataset), plan.num_pieces)
     openings = ["--data", dataset, "--split", split, "--num-seeds", str(num_seeds), "--output", seeds]
@@ -167,14 +177,20 @@ def _find(pattern: str, plan: Plan) -> Corpus:
     """The user's own files.
 
     Raises:
-      UserError: there is no MIDI file.
+      UserError: there are fewer MIDI files than splits.
     """
     from beam_pipelines import corpus
 
     try:
-        return corpus.find([pattern], output=plan.path("dataset"), work_folder=plan.path("dataset/work"))
+        found = corpus.find([pattern], output=plan.path("dataset"), work_folder=plan.path("dataset/work"))
     except UserError as error:  # in the words the user used
         raise UserError(problem.replace("--input", "CORPUS", 1) for problem in error.problems) from error
+    if found.num_inputs < FEWEST_FILES:
+        raise UserError(
+            f"CORPUS {pattern} has {found.num_inputs} of the {FEWEST_FILES} MIDI files that are the least: one each to "
+            "train, validate and test on; python -m beam_pipelines.encode_corpus takes fewer with --split-percents"
+        )
+    return found
 
 
 def _corpus(plan: Plan, own: Corpus | None, steps: Steps) -> tuple[str, str]:
