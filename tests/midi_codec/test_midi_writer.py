@@ -116,26 +116,6 @@ def test_a_tempo_that_no_event_can_say_is_refused():
         midi_file.serialize(notes)
 
 
-@pytest.mark.parametrize(
-    "starts, ends, want",
-    [
-        ([0, 10], [10, 20], [0, 0]),  # one after the other
-        ([0, 10, 20], [10, 20, 30], [0, 0, 0]),
-        ([0, 5], [10, 15], [0, 1]),
-        ([0, 2], [10, 4], [0, 1]),  # one inside the other
-        ([0, 8, 12, 22], [10, 15, 20, 30], [0, 1, 0, 0]),  # a chain needs two layers, not three
-        ([0, 0, 0], [0, 0, 9], [0, 0, 0]),  # notes without length do not sound
-        ([0, 5, 5, 10], [10, 5, 5, 10], [0, 1, 1, 0]),  # unless something sounds already
-    ],
-)
-def test_layers(starts, ends, want):
-    same = np.full(len(starts), 60)
-    layers = midi_writer.assign_layers(same, same, np.array(starts), np.array(ends))
-    assert layers.tolist() == want
-    other_pitch = midi_writer.assign_layers(same, np.arange(len(starts)), np.array(starts), np.array(ends))
-    assert not other_pitch.any()
-
-
 def test_programs_beyond_the_channels_share_them():
     programs = np.arange(0, DRUM_PROGRAM + 1)
     notes = one_program(len(programs), program=programs)
