@@ -61,6 +61,7 @@ setup(
         "boto3>=1.40",
         "google-cloud-storage>=2.19",
         "google-crc32c>=1.5",
+        "midirenderer>=0.1.3,<0.2",
         "numpy>=1.26,<2",
         "pretty_midi>=0.2.10",
         "requests>=2.31",

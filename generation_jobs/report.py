@@ -1,8 +1,7 @@
 """Makes one HTML page of generated music: piano rolls, players, a comparison with the corpus, training curves.
 
-The page needs no server and no network. Some twenty highlights carry their sound inside it; the sound of the others
-lies beside it in <report>_audio/ and is loaded when played. Of large sets, the page itself makes the sound of the
-others. docs/report.md says more.
+The page is one file that needs no server and no network. Some twenty highlights carry their sound inside it; the page
+itself makes the sound of the others when they are played. docs/report.md says more.
 
     python -m generation_jobs.report --music run/music --data run/dataset --run run/training --output run/report.html
 """
@@ -33,7 +32,7 @@ def main(argv: Sequence[str]) -> int:
     run, info = _check(args)
 
     from generation_jobs import evaluate, report_content, report_measures, report_music, report_page, report_sounds
-    from midi_codec import audio, storage
+    from midi_codec import storage
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # the encoder's start-up messages are not about the report
     time_base = info.time_base if info else run.time_base if run else "milliseconds"
@@ -41,22 +40,14 @@ def main(argv: Sequence[str]) -> int:
     comparisons, comparison_note = _compare(pieces, args.data, info) if info else ([], None)
     figures = report_measures.figures_of(pieces, time_base, evaluate.parts(args.data, info, pieces) if info else ())
     highlights = report_music.choose_highlights(pieces)
-    synthesizer = audio.best_synthesizer()
-    folder = sound_folder(args.output)
     with command.StopSignal() as stop:
-        sounds = report_sounds.make_sounds(
-            pieces, highlights=highlights, synthesizer=synthesizer, folder=folder, stop=stop
-        )
-    given = (("Music", args.music), ("Corpus", args.data), ("Training run", args.run), ("Sound", synthesizer.name))
+        sounds = report_sounds.make_sounds(pieces, highlights=highlights, stop=stop)
+    given = (("Music", args.music), ("Corpus", args.data), ("Training run", args.run))
     content = report_content.make_content(
         pieces,
         highlights=highlights,
         figures=figures,
-        sounds=sounds.inside,
-        sound_links=sounds.links,
-        sounds_made=sounds.made,
-        sound_folder=folder.rsplit("/", 1)[-1],
-        synthesizer=synthesizer,
+        sounds=sounds,
         midi_links=report_content.midi_links(pieces, args.music, args.output),
         run=run,
         info=info,
@@ -66,11 +57,9 @@ def main(argv: Sequence[str]) -> int:
     )
     page = report_page.render(content)
     storage.write_bytes(args.output, page)
-    inside, beside = len(sounds.inside), len(sounds.links)
-    made = f"{len(sounds.made):,} made by the browser; " if sounds.made else ""
     print(
-        f"{args.output}: {len(pieces):,} pieces, {len(page) / 1e6:.1f} MB with the sound of {inside}; "
-        f"{beside:,} sounds beside it in {folder}; {made}{synthesizer.name}, {time.monotonic() - started:.0f} s"
+        f"{args.output}: {len(pieces):,} pieces, {len(page) / 1e6:.1f} MB with the sound of {len(sounds)}, "
+        f"{time.monotonic() - started:.0f} s"
     )
     return command.OK
 
@@ -82,12 +71,6 @@ def _parse_args(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--run", help="run folder of trainer.task, for curves and scores (default: none)")
     parser.add_argument("--output", required=True, help="the page to write, a name that ends in .html")
     return parser.parse_args(argv)
-
-
-def sound_folder(output: str) -> str:
-    """`a/report.html` gives `a/report_audio`."""
-    stem = output.rsplit(".", 1)[0]
-    return f"{stem}_audio"
 
 
 def _check(args: argparse.Namespace) -> tuple[Run | None, DatasetInfo | None]:

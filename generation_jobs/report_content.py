@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import os.path
 import urllib.parse
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,10 +29,6 @@ def make_content(
     highlights: Sequence[int],
     figures: Figures,
     sounds: Mapping[int, bytes],
-    sound_links: Mapping[int, str],
-    sounds_made: Collection[int] = (),
-    sound_folder: str,
-    synthesizer: audio.Synthesizer,
     midi_links: Mapping[int, str],
     run: Run | None,
     info: DatasetInfo | None,
@@ -43,8 +39,7 @@ def make_content(
     """Puts the page's content together.
 
     Args:
-      sounds: Ogg Vorbis inside the page, `sound_links`: addresses of those beside it; by index of piece.
-      sounds_made: indexes of the pieces whose sound the page makes itself.
+      sounds: Ogg Vorbis files for inside the page, by index of piece; the page makes the sound of the others.
       facts: what the command knows of the origin; what the manifest knows is added.
     """
     checks = _check_names(pieces)
@@ -54,7 +49,7 @@ def make_content(
             | {
                 "is_highlight": index in set(highlights),
                 "figures": figures.pieces[index],
-                "sound": _sound(index, sounds, sound_links, sounds_made),
+                "sound": "inside" if index in sounds else "made" if len(piece.notes) else None,
                 "link": midi_links.get(index),
             }
             for index, piece in enumerate(pieces)
@@ -62,19 +57,16 @@ def make_content(
         "checks": checks,
         "measures": figures.measures,
         "programs": _programs(pieces),
-        "sound_folder": sound_folder,
         "max_sound_seconds": audio.MAX_SECONDS,
         "comparison": [_describe_comparison(comparison) for comparison in comparisons],
         "training": run.charts() if run else [],
     }
     return Content(
         title=f"{len(pieces):,} generated piece{'s' if len(pieces) != 1 else ''}",
-        warnings=list(_warnings(pieces, run, info, synthesizer)),
+        warnings=list(_warnings(pieces, run, info)),
         figures=_figures(pieces, run),
         facts=[{"label": label, "value": value} for label, value in [*facts, *_origin(pieces)]],
-        highlights_note=_highlights_note(
-            len(highlights), len(sounds), len(sound_links), sound_folder, num_made=len(sounds_made)
-        ),
+        highlights_note=_highlights_note(len(highlights), len(sounds), len(pieces)),
         extremes_note=_extremes_note(figures),
         comparison_note=comparison_note,
         training=run.section() if run else None,
@@ -108,15 +100,6 @@ def _describe(piece: GeneratedPiece, checks: Iterable[str]) -> dict[str, Any]:
         "is_cut": notes.seconds > audio.MAX_SECONDS,
         "columns": pack_notes(notes),
     }
-
-
-def _sound(
-    index: int, sounds: Mapping[int, bytes], sound_links: Mapping[int, str], sounds_made: Collection[int]
-) -> str | None:
-    """As `player.js` takes it."""
-    if index in sounds:
-        return "inside"
-    return "made" if index in sounds_made else sound_links.get(index)
 
 
 def pack_notes(notes: Notes) -> str:
@@ -208,27 +191,22 @@ def _extremes_note(figures: Figures) -> str:
     return note
 
 
-def _highlights_note(num: int, num_inside: int, num_beside: int, sound_folder: str, *, num_made: int) -> str:
-    beside = f", that of {num_beside:,} beside it in {sound_folder}" if num_beside else ""
-    if num_made:
-        beside += f"; that of the other {num_made:,} is made by this page when they are played, a plain synthesis"
+def _highlights_note(num: int, num_rendered: int, num_pieces: int) -> str:
+    others = "; this page makes that of the others when they are played, a plain synthesis"
     return (
         f"The {num} highlights are spread evenly over the log-likelihood a note: the piece that the model finds least "
         "likely, the most likely one, and those at equal distances between. "
-        f"The sound of {num_inside} pieces is inside this page{beside}."
+        f"The sound of {num_rendered} pieces is rendered with the instruments of a SoundFont"
+        f"{others if num_rendered < num_pieces else ''}."
     )
 
 
-def _warnings(
-    pieces: Sequence[GeneratedPiece], run: Run | None, info: DatasetInfo | None, synthesizer: audio.Synthesizer
-) -> Iterator[str]:
+def _warnings(pieces: Sequence[GeneratedPiece], run: Run | None, info: DatasetInfo | None) -> Iterator[str]:
     bundles, datasets = (_values(pieces, name) for name in ("bundle", "dataset"))
     if run and bundles != [run.bundle_hash]:
         yield f"The training shown is of bundle {run.bundle_hash}; the music was made by {', '.join(bundles)}."
     if info and datasets != [info.hash]:
         yield f"The corpus shown is dataset {info.hash}; the model learned from {', '.join(datasets)}."
-    if synthesizer.hint:
-        yield f"The sound is a {synthesizer.name}: {synthesizer.hint}, and make the report again."
 
 
 def _origin(pieces: Sequence[GeneratedPiece]) -> Iterator[tuple[str, str]]:

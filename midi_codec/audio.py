@@ -1,97 +1,118 @@
-"""Notes to sound: which notes sound from when to when, and who plays them.
+"""Notes to sound: midirenderer plays them with the General MIDI SoundFont that comes with pretty_midi.
 
-FluidSynth plays with the General MIDI SoundFont that comes with pretty_midi. Where its library is missing,
-a plain synthesis does; it needs NumPy only. Both are given `Strokes`, so that what a key struck twice means is
-decided once, here. Samples are mono float32 at `SAMPLE_RATE`.
+Samples are mono float32 at `SAMPLE_RATE`. The same notes give the same samples.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Protocol
+import functools
+import importlib.util
+import io
+import pathlib
+import wave
 
+import midirenderer
 import numpy as np
 
-from midi_codec.notes import DRUM_PROGRAM, Notes
+from midi_codec import midi_writer
+from midi_codec.notes import DRUM_PROGRAM, MILLISECONDS, Notes
 
-SAMPLE_RATE = 24_000  # a second; plenty for the SoundFont's instruments, and half the bytes of 48,000
-TAIL_SECONDS = 1.5  # after the last note, for its release and the room
+SOUNDFONT_NAME = "TimGM6mb.sf2"  # by Tim Brechbill, in the pretty_midi package
+SAMPLE_RATE = 24_000  # per second; enough for the SoundFont's instruments
+RENDER_FACTOR = 2  # midirenderer renders at 48,000 only
+TAIL_MILLISECONDS = 1500  # after the last note, for its release and the reverberation
 MAX_SECONDS = 300.0  # of one piece; a longer one is faded out there
 FADE_SECONDS = 2.0
-MIN_STROKE_SECONDS = 0.03  # a note of no length is heard all the same
-PEAK = 0.9  # the loudest sample of every piece, so that none has to be turned up
+MIN_STROKE_MILLISECONDS = 30  # a note of no length is heard all the same
+PEAK = 0.9  # the loudest sample of every piece, so that all are equally loud
+MELODIC_CHANNELS = 15  # of a MIDI file, beside the drums
 
 
-@dataclasses.dataclass(frozen=True)
-class Strokes:
-    """What sounds, in the order of starts. Columns `[n]`; frames count samples from the start of the piece.
-
-    Strokes of one key (program and pitch) do not overlap: striking a key again ends the stroke before.
-    """
-
-    start_frame: np.ndarray  # int64
-    end_frame: np.ndarray  # int64; equal to start_frame for one of two strokes of a key at the same moment
-    pitch: np.ndarray
-    velocity: np.ndarray
-    program: np.ndarray
-    num_frames: int  # of the whole piece, tail included
-
-    @classmethod
-    def from_notes(cls, notes: Notes) -> Strokes:
-        """Seconds from tick 0; notes that start after `MAX_SECONDS` are left out."""
-        per_tick = notes.seconds_per_tick * SAMPLE_RATE
-        kept = notes.take(np.flatnonzero(notes.start * notes.seconds_per_tick < MAX_SECONDS))
-        start = np.rint(kept.start * per_tick).astype(np.int64)
-        end = np.maximum(np.rint(kept.end * per_tick), start + MIN_STROKE_SECONDS * SAMPLE_RATE).astype(np.int64)
-        end = np.minimum(end, _next_stroke_of_key(kept, start), dtype=np.int64)
-        last = min(end.max(initial=0), round(MAX_SECONDS * SAMPLE_RATE))
-        num_frames = int(last + round(TAIL_SECONDS * SAMPLE_RATE))
-        return cls(start, end, kept.pitch, kept.velocity, kept.program, num_frames)
-
-    @property
-    def is_drum(self) -> np.ndarray:
-        return self.program == DRUM_PROGRAM
-
-
-def _next_stroke_of_key(notes: Notes, start: np.ndarray) -> np.ndarray:
-    """`[n]` int64, the frame at which the same key is struck next; a huge number where it is not."""
-    following = np.full(len(notes), np.iinfo(np.int64).max)
-    order = np.lexsort((start, notes.pitch, notes.program))
-    same_key = (np.diff(notes.pitch[order]) == 0) & (np.diff(notes.program[order]) == 0)
-    following[order[:-1][same_key]] = start[order[1:][same_key]]
-    return following
-
-
-class Synthesizer(Protocol):
-    """Plays strokes. `name` is for people, `hint` says how to get something better, or nothing."""
-
-    name: str
-    hint: str
-
-    def play(self, strokes: Strokes) -> np.ndarray: ...  # [num_frames] float32; any loudness
-
-
-def best_synthesizer() -> Synthesizer:
-    """FluidSynth where its library and the SoundFont are there, else the plain synthesis."""
-    from midi_codec import audio_fluidsynth, audio_plain
-
-    library, soundfont = audio_fluidsynth.find_library(), audio_fluidsynth.find_soundfont()
-    if library is None or soundfont is None:
-        return audio_plain.PlainSynthesis()
-    return audio_fluidsynth.FluidSynth(library, soundfont)
-
-
-def render(notes: Notes, synthesizer: Synthesizer) -> np.ndarray:
-    """`[num_frames]` float32 within -1 to 1: the piece from tick 0, a tail, the same loudest sample for all.
+def render(notes: Notes) -> np.ndarray:
+    """`[num_frames]` float32 within -1 to 1: the piece from tick 0, and a tail.
 
     A piece longer than `MAX_SECONDS` is faded out there.
     """
-    strokes = Strokes.from_notes(notes)
-    samples = synthesizer.play(strokes)
+    samples = play(strokes_of(notes))
     if notes.seconds > MAX_SECONDS:
         num_fade = round(FADE_SECONDS * SAMPLE_RATE)
-        end = round(MAX_SECONDS * SAMPLE_RATE)
-        samples = samples[:end]
+        samples = samples[: round(MAX_SECONDS * SAMPLE_RATE)]
         samples[-num_fade:] *= np.linspace(1.0, 0.0, num_fade, dtype=np.float32)
     peak = np.abs(samples).max(initial=0.0)
     return samples * np.float32(PEAK / peak) if peak > 0 else samples
+
+
+def strokes_of(notes: Notes) -> Notes:
+    """What sounds, in milliseconds: striking a key again ends its stroke before, so that no stroke cuts another.
+
+    Notes that start after `MAX_SECONDS` are left out.
+    """
+    per_tick, last = 1000 * notes.seconds_per_tick, round(1000 * MAX_SECONDS)
+    start = np.rint(notes.start * per_tick).astype(np.int64)
+    end = np.maximum(np.rint(notes.end * per_tick).astype(np.int64), start + MIN_STROKE_MILLISECONDS)
+    order = np.lexsort((start, notes.pitch, notes.program))
+    is_same_key = (np.diff(notes.pitch[order]) == 0) & (np.diff(notes.program[order]) == 0)
+    earlier, later = order[:-1][is_same_key], order[1:][is_same_key]
+    end[earlier] = np.minimum(end[earlier], start[later])
+    kept = np.flatnonzero((end > start) & (start < last))
+    return Notes.from_columns(
+        pitch=notes.pitch[kept],
+        velocity=notes.velocity[kept],
+        start=start[kept],
+        duration=np.minimum(end, last)[kept] - start[kept],
+        program=notes.program[kept],
+        time_base=MILLISECONDS,
+    )
+
+
+def play(strokes: Notes) -> np.ndarray:
+    """`[num_frames]` float32, as loud as the SoundFont makes it."""
+    end = int(strokes.end.max(initial=0)) + TAIL_MILLISECONDS
+    samples = np.zeros(end * SAMPLE_RATE // 1000, np.float32)
+    for part in _parts(strokes):
+        samples += _play_part(part, end)[: len(samples)]
+    return samples
+
+
+def _parts(strokes: Notes) -> list[Notes]:
+    """Strokes by groups of programs for which a MIDI file has channels."""
+    melodic = np.unique(strokes.program[strokes.program != DRUM_PROGRAM])
+    part = np.searchsorted(melodic, strokes.program) // MELODIC_CHANNELS
+    part[strokes.program == DRUM_PROGRAM] = 0
+    return [strokes.take(np.flatnonzero(part == number)) for number in np.unique(part)]
+
+
+def _play_part(strokes: Notes, end: int) -> np.ndarray:
+    """Float32 samples until at least `end` milliseconds, which is after all strokes; at least one stroke.
+
+    midirenderer stops at the last event. A note that starts at `end`, where nothing is heard any more, puts it there.
+    """
+    strokes = Notes.from_columns(
+        pitch=np.append(strokes.pitch, strokes.pitch[0]),
+        velocity=np.append(strokes.velocity, 1),
+        start=np.append(strokes.start, end),
+        duration=np.append(strokes.duration, 1),
+        program=np.append(strokes.program, strokes.program[0]),
+        time_base=MILLISECONDS,
+    )
+    midi = midi_writer.serialize(strokes)
+    with wave.open(io.BytesIO(midirenderer.render_wave_from(_soundfont(), midi))) as file:
+        stereo = np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, file.getnchannels())
+    mono = stereo.mean(axis=1, dtype=np.float32) / np.float32(1 << 15)
+    return np.convolve(mono, _low_pass(), "same")[::RENDER_FACTOR]
+
+
+@functools.cache
+def _low_pass() -> np.ndarray:
+    """`[63]` float32: a windowed sinc that keeps what `SAMPLE_RATE` can hold."""
+    place = np.arange(-31, 32)
+    kernel = np.sinc(place / RENDER_FACTOR) * np.hamming(len(place))
+    return (kernel / kernel.sum()).astype(np.float32)
+
+
+@functools.cache
+def _soundfont() -> bytes:
+    """Found without importing pretty_midi, which takes long."""
+    spec = importlib.util.find_spec("pretty_midi")
+    assert spec is not None and spec.origin is not None
+    return (pathlib.Path(spec.origin).parent / SOUNDFONT_NAME).read_bytes()

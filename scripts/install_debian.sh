@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
-# What tests need from Debian: FluidSynth's library (it renders the report's audio), Chromium (it opens it), and
-# Postgres (a study of trainer.tune lies there).
+# What tests need from Debian: Chromium (it opens the report) and Postgres (a study of trainer.tune lies there).
 #
 # Installs what is missing where this user may; says what to install where not. With CI=true a missing one
 # is a failure: tests would skip, and a skip nobody sees is a hole.
@@ -9,8 +8,6 @@ cd "$(dirname "$0")/.."
 
 find_missing() {
     missing=()
-    "${PYTHON:-.venv/bin/python}" -c 'import ctypes.util, sys; sys.exit(not ctypes.util.find_library("fluidsynth"))' ||
-        missing+=(libfluidsynth3)
     compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || missing+=(postgresql)
     command -v chromium >/dev/null || missing+=(chromium)
 }

@@ -6,9 +6,7 @@ process on free ports, so a process the test starts reaches them too.
 
 from __future__ import annotations
 
-import ctypes.util
 import os
-import shutil
 import subprocess
 import uuid
 from collections.abc import Iterator
@@ -88,19 +86,3 @@ def postgres() -> Iterator[str]:
     _need("Postgres", binaries is not None, "postgresql")
     with postgres_server.serve(str(binaries)) as address:
         yield address
-
-
-@pytest.fixture
-def chromium() -> str:
-    """Path of Debian's Chromium, for Playwright's `executable_path`."""
-    path = shutil.which("chromium")
-    _need("Chromium", path is not None, "chromium")
-    return str(path)
-
-
-@pytest.fixture
-def fluidsynth() -> str:
-    """Name of FluidSynth's library."""
-    name = ctypes.util.find_library("fluidsynth")
-    _need("FluidSynth's library", name is not None, "libfluidsynth3")
-    return str(name)

@@ -21,7 +21,18 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
-BASE = {"boto3", "botocore", "google", "google_crc32c", "numpy", "pretty_midi", "requests", "symusic", "tqdm"}
+BASE = {
+    "boto3",
+    "botocore",
+    "google",
+    "google_crc32c",
+    "midirenderer",
+    "numpy",
+    "pretty_midi",
+    "requests",
+    "symusic",
+    "tqdm",
+}
 TUNE = {"jinja2", "matplotlib", "optuna", "sqlalchemy"}  # of `trainer.tune` alone
 TENSORFLOW = {"keras", "tensorboard", "tensorflow", "tensorflow_io"}
 

@@ -114,7 +114,6 @@ class SampleWriter:
         keys = keyed_rng(rng_seed, STREAM).integers(0, 2**32, (num_pieces, 2), np.uint32)
         self._table, self._folder = model.table, folder
         self._sampler = PieceSampler(model, keys, max_notes=max_notes)
-        self._synthesizer = audio.best_synthesizer()
 
     def write(
         self, step: int, deviations: Mapping[str, float], summary: tf.summary.SummaryWriter | None = None
@@ -131,7 +130,7 @@ class SampleWriter:
         for number, notes in enumerate(pieces):
             text = f"sample {number} of training step {step}"
             storage.write_bytes(storage.join(folder, f"{number}.mid"), midi_writer.serialize(notes, texts=[text]))
-            samples = audio.render(notes, self._synthesizer)
+            samples = audio.render(notes)
             storage.write_bytes(storage.join(folder, f"{number}.wav"), wav_bytes(samples))
             if summary is not None:
                 with summary.as_default(step=step):

@@ -2,7 +2,7 @@
 
 The template stands beside this file, with the style and the scripts that go into it. The page asks the browser
 to hold it to its promise: its content security policy allows this script and no other, and nothing from a
-network but sounds from the page's own place. What comes from data is escaped: as text in the template, as JSON
+network. What comes from data is escaped: as text in the template, as JSON
 in a data block, and the script puts text into elements as text only.
 """
 
@@ -84,14 +84,14 @@ def _data_block(data: Mapping[str, Any]) -> str:
 
 
 def _policy(style: str, script: str) -> str:
-    """This style, this script, sounds beside the page, inside it or made by it, and nothing else."""
+    """This style, this script, sounds inside the page or made by it, and nothing else."""
     return "; ".join(
         (
             "default-src 'none'",
             f"style-src {_source(style)}",
             f"script-src {_source(script)}",
             "img-src data:",
-            "media-src data: blob: file: 'self'",
+            "media-src data: blob:",
             "base-uri 'none'",
             "form-action 'none'",
         )

@@ -44,13 +44,8 @@ class Player {
 
   load() {
     if (this.audio.hasAttribute("src") || !this.piece || !this.piece.sound) return;
-    const inside = byId(`sound-${this.index}`);
-    if (this.piece.sound === "made") {
-      this.made = URL.createObjectURL(synthesize(this.piece));
-      this.audio.src = this.made;
-    } else {
-      this.audio.src = inside ? `data:audio/ogg;base64,${inside.textContent}` : this.piece.sound;
-    }
+    if (this.piece.sound === "made") this.made = URL.createObjectURL(synthesize(this.piece));
+    this.audio.src = this.made ?? `data:audio/ogg;base64,${byId(`sound-${this.index}`).textContent}`;
     this.audio.load();
   }
 
@@ -109,10 +104,9 @@ class Player {
   explain() {
     if (!this.audio.hasAttribute("src")) return;
     const text = byId("player-problem");
-    const cannotPlay = !this.audio.canPlayType('audio/ogg; codecs="vorbis"');
-    text.textContent = cannotPlay
-      ? "This browser does not play Ogg Vorbis."
-      : `The sound cannot be loaded: keep the folder ${DATA.sound_folder} beside this page.`;
+    text.textContent = this.audio.canPlayType('audio/ogg; codecs="vorbis"')
+      ? "The sound cannot be played."
+      : "This browser does not play Ogg Vorbis.";
     text.hidden = false;
     this.tell();
   }

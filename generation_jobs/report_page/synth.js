@@ -1,4 +1,4 @@
-// Sound made here, for pieces of large sets, whose sound is not rendered: harmonics that fade, and noise for drums.
+// Sound made here, for pieces whose sound is not rendered: harmonics that fade, and noise for drums.
 
 const MADE_RATE = 22050; // samples a second
 const MADE_HARMONICS = [1, 0.5, 0.28, 0.16, 0.09];

@@ -17,8 +17,8 @@ import pytest
 from generation_jobs import audio_vorbis, manifest, report, report_content, report_music, report_sounds
 from generation_jobs.corpus_comparison import compare
 from generation_jobs.measures import Part, measures
-from midi_codec import audio_plain, command, storage
-from midi_codec.notes import BEATS, MILLISECONDS, Notes
+from midi_codec import audio, command, storage
+from midi_codec.notes import BEATS, MILLISECONDS
 from tests.generation_jobs.report_fakes import BUNDLE_HASH, make_dataset, make_music, make_notes, make_run
 
 PIECES = [(f"seed-{index // 2}", index % 2, make_notes(30, rng_seed=index)) for index in range(6)]
@@ -26,11 +26,10 @@ PIECES = [(f"seed-{index // 2}", index % 2, make_notes(30, rng_seed=index)) for 
 
 @pytest.fixture(autouse=True)
 def fake_sound(monkeypatch):
-    """Sound that takes no time; its bytes are as many as the notes' milliseconds."""
+    """Sound that takes no time; each note makes a thousand bytes."""
     monkeypatch.setattr(audio_vorbis, "load", lambda: None)
     monkeypatch.setattr(audio_vorbis, "encode", lambda samples, rate: b"OggS" + bytes(len(samples) * 1000 // rate))
-    monkeypatch.setattr(audio_plain.PlainSynthesis, "play", lambda self, strokes: np.zeros(strokes.num_frames))
-    monkeypatch.setattr("midi_codec.audio.best_synthesizer", audio_plain.PlainSynthesis)
+    monkeypatch.setattr(audio, "play", lambda strokes: np.zeros(len(strokes) * audio.SAMPLE_RATE))
 
 
 @pytest.fixture
@@ -74,7 +73,6 @@ def test_a_page_with_everything(folders, capsys):
     ]  # fmt: skip
     assert [chart["title"] for chart in data["training"]] == ["Validation", "Validation by field", "Training loss"]
     assert "bigram 7.40, unigram 9.10" in page
-    assert "plain synthesis" in page and "libfluidsynth3" in page
     assert "report.html: 6 pieces" in capsys.readouterr().out
 
 
@@ -219,57 +217,19 @@ def test_twenty_of_a_hundred_highlights_are_evenly_apart():
 # ------------------------------------------------------------------------------------------------- sound
 
 
-def test_sound_beyond_the_highlights_lies_beside_the_page(folders, monkeypatch):
+def test_only_the_highlights_are_rendered_and_the_page_makes_the_rest(folders, monkeypatch):
     monkeypatch.setattr(report_music, "choose_highlights", lambda pieces: [0, 3])
-    page = make_report(folders)
-    pieces = data_of(page)["pieces"]
-    assert [piece["sound"] == "inside" for piece in pieces] == [True, False, False, True, False, False]
-    for piece in pieces:
-        if piece["sound"] != "inside":
-            assert piece["sound"].startswith("./report_audio/seed-")
-            assert (folders / piece["sound"]).read_bytes().startswith(b"OggS")
-    assert len(re.findall(r'<script type="text/plain" id="sound-\d+">', page)) == 2
-
-
-def test_sound_that_would_make_the_page_heavy_lies_beside_it(folders, monkeypatch):
-    sizes = [len(notes_bytes(notes)) for _, _, notes in PIECES]
-    monkeypatch.setattr(report_sounds, "MAX_INSIDE_BYTES", sum(sizes[:3]))
-    pieces = data_of(make_report(folders))["pieces"]
-    assert [piece["sound"] == "inside" for piece in pieces] == [True] * 3 + [False] * 3
-    assert all((folders / piece["sound"]).exists() for piece in pieces[3:])
-
-
-def notes_bytes(notes: Notes) -> bytes:
-    from midi_codec.audio import SAMPLE_RATE, Strokes
-
-    return audio_vorbis.encode(np.zeros(Strokes.from_notes(notes).num_frames), SAMPLE_RATE)
-
-
-def test_sounds_of_an_earlier_report_go(folders, monkeypatch):
-    monkeypatch.setattr(report_music, "choose_highlights", lambda pieces: [0])
-    (folders / "report_audio").mkdir()
-    (folders / "report_audio" / "old-00000-12345678.ogg").write_bytes(b"OggS")
-    (folders / "report_audio" / "mine.txt").write_text("kept")
-    make_report(folders)
-    names = {path.name for path in (folders / "report_audio").iterdir()}
-    assert "old-00000-12345678.ogg" not in names and "mine.txt" in names
-    assert len(names) == 6
-
-
-def test_of_a_large_set_only_the_highlights_are_rendered(folders, monkeypatch, capsys):
-    monkeypatch.setattr(report_music, "choose_highlights", lambda pieces: [0, 3])
-    monkeypatch.setattr(report_sounds, "MAX_RENDERED_SECONDS", 20.0)
     page = make_report(folders)
     assert [piece["sound"] for piece in data_of(page)["pieces"]] == ["inside", "made", "made", "inside", "made", "made"]
-    assert list((folders / "report_audio").glob("*")) == [] if (folders / "report_audio").exists() else True
-    assert "that of the other 4 is made by this page when they are played" in page
-    assert "4 made by the browser" in capsys.readouterr().out
+    assert re.findall(r'<script type="text/plain" id="sound-(\d+)">', page) == ["0", "3"]
+    assert "this page makes that of the others when they are played" in page
 
 
-def test_names_of_sound_files_are_safe():
-    line = {"seed_id": "../<b>ä b", "sample": 7, "piece_id": "0123456789abcdef"}
-    piece = report_music.GeneratedPiece(line, make_notes(3))
-    assert report_sounds.file_name(piece) == "_b_b-00007-01234567.ogg"
+def test_the_page_makes_the_sound_that_would_make_it_heavy(folders, monkeypatch):
+    sizes = [len(audio_vorbis.encode(audio.render(notes), audio.SAMPLE_RATE)) for _, _, notes in PIECES]
+    monkeypatch.setattr(report_sounds, "MAX_BYTES", sum(sizes[:3]))
+    pieces = data_of(make_report(folders))["pieces"]
+    assert [piece["sound"] for piece in pieces] == ["inside"] * 3 + ["made"] * 3
 
 
 def test_a_stop_leaves_no_page(folders, monkeypatch):
@@ -381,5 +341,3 @@ def test_music_data_and_page_may_lie_in_a_bucket(folders, gs_bucket, monkeypatch
     assert report.main([*flags, "--output", output]) == command.OK
     pieces = data_of(storage.read_text(output))["pieces"]
     assert len(pieces) == 6 and pieces[0]["sound"] == "inside" and pieces[0]["link"] is None
-    for piece in pieces[1:]:
-        assert storage.read_bytes(storage.join(f"{gs_bucket}/pages", piece["sound"][2:])).startswith(b"OggS")
