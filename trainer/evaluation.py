@@ -12,6 +12,7 @@ that variance takes a pass of its own.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -24,7 +25,7 @@ from trainer.batches import make_batch
 from trainer.measures import measure, measure_names
 from trainer.model import NoteModel
 from trainer.pieces import Pieces
-from trainer.strategy import batch_signature, free_shapes, part_of, share_out
+from trainer.strategy import batch_signature, free_shapes, on_each, part_of, share_out
 from trainer.whole_pieces import CHUNK, piece_seconds, plan_whole_pieces
 
 SMALLEST_DEVIATION = 0.1  # ticks; an MSE head that is never wrong is not infinitely sure
@@ -90,14 +91,13 @@ class Evaluator:
         """The measures' means over the notes. Replicas add up by themselves and meet once, at the end."""
         model, strategy = self._model, self._strategy
         spread = {name: tf.constant(value, tf.float64) for name, value in deviations.items()}
-        on_each = strategy.experimental_distribute_values_from_function
-        totals = on_each(lambda _: tf.zeros([len(self._names)], tf.float64))
+        totals = on_each(strategy, lambda _: tf.zeros([len(self._names)], tf.float64))
         plan = plan_whole_pieces(
             pieces.num_events, chunk=self._chunk, batch_size=self._batch_size, replicas=strategy.num_replicas_in_sync
         )
         for chunks in plan:
             rows = len(chunks[0]) // strategy.num_replicas_in_sync
-            state = on_each(lambda _, rows=rows: model.zero_state(rows))
+            state = on_each(strategy, functools.partial(self._zero_state, rows))
             for windows in chunks:
                 batch = make_batch(
                     pieces,
@@ -111,6 +111,9 @@ class Evaluator:
                 between_chunks()
         sums = strategy.reduce(tf.distribute.ReduceOp.SUM, totals, axis=None).numpy()
         return dict(zip(self._names, np.divide(sums, pieces.num_notes).tolist(), strict=True))
+
+    def _zero_state(self, rows: int, _replica: int) -> list[Any]:
+        return self._model.zero_state(rows)
 
     def _step(self, batch, state, totals, deviations):
         if self._compiled is None:

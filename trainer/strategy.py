@@ -59,11 +59,28 @@ def share_out(batch: Batch, strategy: tf.distribute.Strategy) -> Any:
     if left:
         raise ValueError(f"the batch has {len(batch.bins)} rows here, want a multiple of {local_replicas} replicas")
 
-    def rows_of(context: tf.distribute.experimental.ValueContext) -> dict[str, tf.Tensor]:
-        first = context.replica_id_in_sync_group % local_replicas * size  # the number counts all workers' replicas
-        return {name: tf.constant(array) for name, array in batch.rows(slice(first, first + size)).items()}
+    def rows_of(replica: int) -> dict[str, tf.Tensor]:
+        rows = slice(replica * size, (replica + 1) * size)
+        return {name: tf.constant(array) for name, array in batch.rows(rows).items()}
 
-    return strategy.experimental_distribute_values_from_function(rows_of)
+    return on_each(strategy, rows_of)
+
+
+def on_each(strategy: tf.distribute.Strategy, make: Callable[[int], Any]) -> Any:
+    """A value for each replica of this worker, as `strategy.run` takes it and in the form in which it gives it back.
+
+    A compiled function takes only the form it was traced for, and TensorFlow has two: of a worker with one replica,
+    `strategy.run` gives plain tensors, while a strategy's own values from a function are wrapped even there.
+
+    Args:
+      make: the value of a replica, from its index among this worker's.
+    """
+    local_replicas = part_of(strategy).local_replicas
+    if local_replicas == 1:
+        return make(0)
+    return strategy.experimental_distribute_values_from_function(
+        lambda context: make(context.replica_id_in_sync_group % local_replicas)  # that index counts all workers'
+    )
 
 
 def free_shapes(value: Any, free: int) -> Any:

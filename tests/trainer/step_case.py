@@ -1,6 +1,6 @@
 """The same steps under any strategy: what test_train_step compares, and what a worker of its own process runs.
 
-python -m tests.trainer.step_case RESULT.npz     under the strategy that TF_CONFIG says
+python -m tests.trainer.step_case DEVICES RESULT.npz     one of the workers that TF_CONFIG names, with so many devices
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tests.trainer.on_devices import split_cpu
+from tests.trainer.strategies import worker
 from tests.trainer.tiny import make_many, make_table
 from trainer.batches import WHOLE, Batch, Part
 from trainer.config import TrainConfig
@@ -20,7 +22,7 @@ from trainer.evaluation import Evaluator
 from trainer.feed import Feed, Position
 from trainer.pieces import stack_pieces
 from trainer.prior import start_from_unigram
-from trainer.strategy import make_strategy, part_of
+from trainer.strategy import part_of
 from trainer.train_step import TrainStep
 
 TABLE = make_table()
@@ -44,7 +46,7 @@ CONFIG = TrainConfig(
     tempo=0.1,
 )
 PIECES = stack_pieces(make_many([30, 9, 12, 40, 5, 21]), TABLE)
-HELD_OUT = stack_pieces(make_many([17, 40, 3]), TABLE)
+HELD_OUT = stack_pieces(make_many([17, 40, 3]), TABLE)  # several chunks
 STEPS = 24
 RATE = 1e-3
 
@@ -63,7 +65,7 @@ def run_steps(strategy: tf.distribute.Strategy) -> dict[str, np.ndarray]:
     made = batches(part_of(strategy))
     losses, norms = np.array([step(batch, RATE) for batch in made]).T
     with step.weights_to_keep():
-        evaluation = Evaluator(step.model, strategy, batch_size=4).evaluate(HELD_OUT)
+        evaluation = Evaluator(step.model, strategy, batch_size=4, chunk=16).evaluate(HELD_OUT)
     return {
         "losses": losses,
         "norms": norms,
@@ -79,4 +81,5 @@ def variables_of(results: dict[str, Any]) -> dict[str, np.ndarray]:
 
 
 if __name__ == "__main__":
-    np.savez(sys.argv[1], **run_steps(make_strategy()))
+    split_cpu(int(sys.argv[1]))
+    np.savez(sys.argv[2], **run_steps(worker(int(sys.argv[1]))))

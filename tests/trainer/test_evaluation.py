@@ -1,23 +1,27 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import scipy.stats
 import tensorflow as tf
 
-from midi_codec.fields import CATEGORICAL, MIXTURE, MSE
-from midi_codec.notes import BEATS, Notes
-from tests.trainer.tiny import make_many, make_table
+from midi_codec.fields import CATEGORICAL, MIXTURE, MSE, FieldTable
+from midi_codec.notes import BEATS, MILLISECONDS, Notes
+from tests.trainer.strategies import under_several_forms
+from tests.trainer.tiny import ALL_PITCHES, make_many, make_table
 from trainer.batches import Windows, make_batch
-from trainer.evaluation import Evaluator
+from trainer.evaluation import Evaluation, Evaluator
 from trainer.model import NoteModel
 from trainer.model_config import ModelConfig
 from trainer.pieces import stack_pieces
 
 LENGTHS = [5, 40, 17, 33, 16, 1, 15]  # with END: shorter, longer and as long as a chunk
 ONE = "/cpu:0"
+PLAIN = ModelConfig(units=16, layers=2, head_units=16)
 
 
-def make_model(timing_loss: str) -> NoteModel:
-    model = NoteModel(ModelConfig(units=16, layers=2, head_units=16), make_table(timing_loss=timing_loss))
+def make_model(table: FieldTable, config: ModelConfig = PLAIN) -> NoteModel:
+    model = NoteModel(config, table)
     rng = np.random.default_rng(1)
     for variable in model.trainable_variables:
         variable.assign(rng.normal(0, 0.5, variable.shape))
@@ -26,7 +30,7 @@ def make_model(timing_loss: str) -> NoteModel:
 
 @pytest.fixture(scope="module", params=[CATEGORICAL, MSE, MIXTURE])
 def model(request) -> NoteModel:
-    return make_model(request.param)
+    return make_model(make_table(timing_loss=request.param))
 
 
 def outputs_of(model: NoteModel, notes: Notes):
@@ -94,20 +98,50 @@ def test_whole_pieces_in_chunks_equal_each_piece_by_itself(model):
     assert got.deviations == pytest.approx(continuous, rel=1e-5)
 
 
-def test_replicas_and_batch_size_change_nothing(model):
-    pieces = stack_pieces(make_many(LENGTHS), model.table)
-    one = Evaluator(model, tf.distribute.OneDeviceStrategy(ONE), batch_size=16, chunk=64).evaluate(pieces)
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+# A head of every loss, and all kinds of state that a chunk hands to the next: the LSTM's and the notes so far.
+EVERY_HEAD = FieldTable(
+    tuple(
+        dataclasses.replace(field, loss={"step": MSE, "duration": MIXTURE}.get(field.name, CATEGORICAL))
+        for field in make_table(pitches=ALL_PITCHES)
+    ),
+    MILLISECONDS,
+    only_program=0,
+)
+WITH_CONTEXT = ModelConfig(
+    units=16,
+    layers=1,
+    head_units=16,
+    context_units=16,
+    context_notes=32,
+    context_lags=(8, 25),
+    context_periods=(8,),
+)
+SPLITS = (LENGTHS, [40, 3, 17], [33])  # all take several chunks of 16; the last have fewer pieces than some replicas
+
+
+@pytest.fixture(scope="module")
+def on_one_device() -> list[Evaluation]:
+    model = make_model(EVERY_HEAD, WITH_CONTEXT)
+    evaluator = Evaluator(model, tf.distribute.OneDeviceStrategy(ONE), batch_size=16, chunk=64)
+    return [evaluator.evaluate(stack_pieces(make_many(lengths), EVERY_HEAD)) for lengths in SPLITS]
+
+
+@under_several_forms
+def test_strategy_chunks_and_batch_size_change_nothing(make_strategy, on_one_device):
+    strategy = make_strategy()
     with strategy.scope():
-        mirrored = make_model(model.table["step"].loss)
-    two = Evaluator(mirrored, strategy, batch_size=4, chunk=16).evaluate(pieces)
-    assert two.nll_by_field == pytest.approx(one.nll_by_field, rel=1e-5)
-    assert two.nll_per_second == pytest.approx(one.nll_per_second, rel=1e-5)
-    assert two.accuracy == one.accuracy and two.num_notes == one.num_notes
+        model = make_model(EVERY_HEAD, WITH_CONTEXT)
+    evaluator = Evaluator(model, strategy, batch_size=4, chunk=16)
+    for lengths, want in zip(SPLITS, on_one_device, strict=True):
+        got = evaluator.evaluate(stack_pieces(make_many(lengths), EVERY_HEAD))
+        assert got.nll_by_field == pytest.approx(want.nll_by_field, rel=1e-5)
+        assert got.nll_per_second == pytest.approx(want.nll_per_second, rel=1e-5)
+        assert got.deviations == pytest.approx(want.deviations, rel=1e-5)
+        assert got.accuracy == want.accuracy and got.num_notes == want.num_notes
 
 
 def test_it_can_be_stopped_between_chunks():
-    model, calls = make_model(CATEGORICAL), []
+    model, calls = make_model(make_table()), []
 
     def stop_at_the_third() -> None:
         calls.append(len(calls))
@@ -121,7 +155,7 @@ def test_it_can_be_stopped_between_chunks():
 
 
 def test_error_on_the_beats_grid_is_in_milliseconds_of_each_piece():
-    model = make_model(MSE)
+    model = make_model(make_table(timing_loss=MSE))
     columns = {"pitch": [60], "velocity": [40], "start": [0], "duration": [20], "program": [0]}
     many = [
         Notes.from_columns(**{name: np.array(column) for name, column in columns.items()}, tempo=tempo, time_base=BEATS)
@@ -134,6 +168,6 @@ def test_error_on_the_beats_grid_is_in_milliseconds_of_each_piece():
 
 
 def test_a_split_without_notes():
-    model = make_model(CATEGORICAL)
+    model = make_model(make_table())
     with pytest.raises(ValueError, match="the split holds no note, want at least one"):
         Evaluator(model, tf.distribute.OneDeviceStrategy(ONE), batch_size=2).evaluate(stack_pieces([], model.table))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.trainer.strategies import under_every_strategy
 from tests.trainer.tiny import make_many, make_table
 from trainer import cluster, strategy
 from trainer.batches import Part, Windows, keyed_rng, make_batch
@@ -136,6 +137,22 @@ def test_each_replica_gets_its_rows_and_the_key_of_the_step(memory):
     assert {spec.shape.as_list()[1] for spec in tf.nest.flatten(signature["before"], expand_composites=True)} == {
         memory
     }
+
+
+@under_every_strategy
+def test_what_a_call_gives_back_is_of_the_form_that_the_next_one_takes(make_strategy):
+    made = make_strategy()
+
+    given = strategy.on_each(made, lambda replica: {"state": [tf.zeros([2, 3]), (tf.constant(replica),)]})
+    signature = tf.nest.map_structure(lambda value: strategy.free_shapes(value, 0), given)
+
+    @tf.function(input_signature=[signature])
+    def step(values):
+        return made.run(lambda values: tf.nest.map_structure(lambda value: value + 10, values), args=(values,))
+
+    carried = step(step(given))
+    numbers = [value.numpy() for value in made.experimental_local_results(carried["state"][1][0])]
+    assert numbers == [20 + replica for replica in range(made.num_replicas_in_sync)]
 
 
 def test_workers_are_alike_when_all_gave_one_number():

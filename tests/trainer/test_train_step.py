@@ -14,6 +14,7 @@ import pytest
 import tensorflow as tf
 
 from tests.trainer.step_case import CONFIG, HELD_OUT, RATE, STEPS, TABLE, batches, run_steps, variables_of
+from tests.trainer.strategies import under_several_forms
 from trainer.train_step import TrainStep
 
 ROOT = Path(__file__).parents[2]
@@ -56,16 +57,9 @@ def test_every_event_counts_once(one_device):
     assert one_device["num_notes"] == HELD_OUT.num_notes
 
 
-# A process's collectives keep to one number of devices, so four replicas are reduced on one of them.
-CROSS_DEVICE = {2: None, 4: tf.distribute.ReductionToOneDevice()}
-
-
-@pytest.mark.parametrize("replicas", [2, pytest.param(4, marks=pytest.mark.slow)])
-def test_replicas_change_nothing(one_device, replicas):
-    devices = [f"CPU:{index}" for index in range(replicas)]
-    strategy = tf.distribute.MirroredStrategy(devices, cross_device_ops=CROSS_DEVICE[replicas])
-    assert strategy.num_replicas_in_sync == replicas
-    assert_same(run_steps(strategy), one_device)
+@under_several_forms
+def test_replicas_change_nothing(one_device, make_strategy):
+    assert_same(run_steps(make_strategy()), one_device)
 
 
 def free_ports(count: int) -> list[int]:
@@ -77,14 +71,15 @@ def free_ports(count: int) -> list[int]:
 
 
 @pytest.mark.slow
-def test_processes_change_nothing(one_device, tmp_path):
+@pytest.mark.parametrize("devices", [1, 2])
+def test_processes_change_nothing(one_device, tmp_path, devices):
     """Two workers: the same weights in both, to the bit, and those of one device; each has rows of its own."""
     addresses = [f"127.0.0.1:{port}" for port in free_ports(2)]
     workers = []
     for index in range(2):
         config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
         environment = {**os.environ, "TF_CONFIG": json.dumps(config), "CUDA_VISIBLE_DEVICES": ""}
-        command = [sys.executable, "-m", "tests.trainer.step_case", str(tmp_path / f"{index}.npz")]
+        command = [sys.executable, "-m", "tests.trainer.step_case", str(devices), str(tmp_path / f"{index}.npz")]
         workers.append(
             subprocess.Popen(
                 command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
