@@ -6,7 +6,6 @@ the same name and the same bytes went into the older one; where that one could n
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -17,7 +16,8 @@ from beam_pipelines.parts import Part
 from beam_pipelines.plan import Carried
 from beam_pipelines.publish import INPUT_HASHES
 from beam_pipelines.settings import Base, Settings
-from midi_codec import dataset_info, records, storage
+from midi_codec import array_file, dataset_info, records, storage
+from midi_codec.command import UserError
 from midi_codec.dataset_info import SPLITS, DatasetInfo
 
 _MAY_DIFFER = {"inputs_hash", "num_shards", "added_to"}
@@ -47,14 +47,14 @@ def encode_shard(split: str, path: str, settings: Settings) -> tuple[Part, bytes
     """A shard of the older dataset as a part: the records as they are, their pieces in their old groups.
 
     Raises:
-      ValueError: the shard is damaged; names it.
+      UserError: the shard is damaged; names it.
     """
     builder = PartBuilder(settings)
-    packed = list(records.read_records(storage.read_bytes(path)))
     try:
+        packed = list(records.read_records(storage.read_bytes(path)))
         pieces = [records.deserialize_example(record, time_base=settings.time_base) for record in packed]
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise UserError(f"{path} cannot be read: {error}") from error
     builder.add_old_pieces(pieces, packed, split)
     return builder.build()
 
@@ -68,7 +68,16 @@ def known_inputs(base: Base | None) -> Known:
 
 
 def _hashes(base: Base) -> np.ndarray:
-    return np.load(io.BytesIO(storage.read_bytes(storage.join(base.path, INPUT_HASHES))), allow_pickle=False)
+    path = storage.join(base.path, INPUT_HASHES)
+    try:
+        hashes = array_file.parse_array(storage.read_bytes(path))
+        if hashes.dtype.kind != "u" or hashes.dtype.itemsize != 8 or hashes.ndim != 2 or hashes.shape[1] != 2:
+            raise ValueError(f"it holds {hashes.dtype} of the shape {hashes.shape}, want pairs of uint64")
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is missing; want the whole dataset to add to") from error
+    except ValueError as error:
+        raise UserError(f"{path} cannot be read: {error}; want the file as encode_corpus wrote it") from error
+    return hashes
 
 
 def carried(base: Base | None, heads: Sequence[Part]) -> Carried:

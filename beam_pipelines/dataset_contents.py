@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -94,15 +94,8 @@ def read(root: str, *, piece: str | None, with_records: bool, with_piece: bool) 
 
 def _ledger(root: str, kind: str) -> Iterator[Mapping[str, Any]]:
     """The lines of a ledger; a dataset that was not encoded, such as generated music, has none."""
-    try:
-        data = storage.read_bytes(storage.join(root, ledger.file_name(kind)))
-    except FileNotFoundError:
-        return
-    for number, line in enumerate(data.splitlines(), 1):
-        try:
-            yield json.loads(line)
-        except ValueError as error:
-            raise UserError(f"{storage.join(root, ledger.file_name(kind))}:{number}: not JSON: {error}") from error
+    with contextlib.suppress(FileNotFoundError):
+        yield from map(dataclasses.asdict, ledger.read(root, kind))
 
 
 def _cases(

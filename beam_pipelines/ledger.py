@@ -16,7 +16,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from midi_codec import storage
+from midi_codec import json_text, storage
 
 REJECTS = "rejects"
 DUPLICATES = "duplicates"
@@ -74,8 +74,8 @@ def write(root: str, kind: str, lines: Iterable[Line]) -> None:
 
 def read(root: str, kind: str) -> list[Any]:
     """The lines of a ledger, of a dataset or of a run that kept nothing."""
-    text = storage.read_text(storage.join(root, file_name(kind)))
-    return [_LINES[kind](**json.loads(line)) for line in text.splitlines()]
+    lines = json_text.load_lines(storage.join(root, file_name(kind)), _LINES[kind])
+    return [_LINES[kind](**line) for line in lines]
 
 
 def count_reasons(rejects: Iterable[Reject]) -> dict[str, int]:

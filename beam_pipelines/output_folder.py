@@ -16,7 +16,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from beam_pipelines.settings import Settings
-from midi_codec import dataset_info, storage
+from midi_codec import dataset_info, json_text, storage
 from midi_codec.command import UserError
 from midi_codec.dataset_info import SPLITS, DatasetInfo
 
@@ -88,10 +88,8 @@ def _differences(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[st
 
 def _is_ours(output: str) -> bool:
     try:
-        return json.loads(storage.read_text(storage.join(output, RUN_INFO))).get("writer") == WRITER
-    except FileNotFoundError:
-        return False
-    except (ValueError, AttributeError):
+        return json_text.load(storage.join(output, RUN_INFO), dict[str, Any]).get("writer") == WRITER
+    except (FileNotFoundError, UserError):
         return False
 
 

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks import kneser_ney
-from midi_codec import dataset_info, fields
+from midi_codec import array_file, dataset_info, fields
 from midi_codec.command import UserError
-from trainer import array_file, baselines, pieces, training
+from trainer import baselines, pieces, training
 from trainer.config import TrainConfig
 
 ARRAYS, ABOUT = "arrays.npz", "about.json"

@@ -22,12 +22,11 @@ from typing import Any
 import numpy as np
 
 from beam_pipelines.tally import Tally
-from midi_codec import dataset_info, records, storage
+from midi_codec import array_file, dataset_info, records, storage
 from midi_codec.command import UserError
 from midi_codec.dataset_info import NO_DUPLICATES, SPLITS, DatasetInfo, SplitInfo
 from midi_codec.note_batch import NoteBatch
 from midi_codec.notes import BEATS, Notes
-from trainer import array_file
 
 KEYS, LOWEST_KEY = 88, 21
 VELOCITY = 64

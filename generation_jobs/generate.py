@@ -124,7 +124,7 @@ def _check(args: argparse.Namespace) -> tuple[list[Bundle], Job]:
     if problems:
         raise command.UserError(problems)
     assert seeds is not None and read_primers is not None and settings is not None
-    return models, Job(
+    this_job = Job(
         output=args.output,
         bundle=bundles.joined([model.hash for model in models]),
         dataset=bundles.joined([model.dataset["hash"] for model in models]),
@@ -139,6 +139,9 @@ def _check(args: argparse.Namespace) -> tuple[list[Bundle], Job]:
         num_tasks=num_tasks,
         task_index=task_index,
     )
+    if problems := list(this_job.shards.problems()):
+        raise command.UserError(problems)
+    return models, this_job
 
 
 def _flag_problems(args: argparse.Namespace) -> Iterator[str]:

@@ -23,7 +23,7 @@ from generation_jobs.screening import Judgement
 from generation_jobs.screening_policy import Policy
 from generation_jobs.seed_list import Seed
 from generation_jobs.shards import Shards, usual_pieces_per_shard
-from midi_codec import storage
+from midi_codec import json_text, storage
 from midi_codec.code_version import code_version
 from midi_codec.command import UserError
 
@@ -188,14 +188,10 @@ def compare(job: Job) -> None:
       UserError: as `begin`. FileNotFoundError: there is none yet.
     """
     path, mine = storage.join(job.output, manifest.JOB_FILE), job.description()
-    try:
-        theirs = json.loads(storage.read_bytes(path))
-    except ValueError as error:
-        raise UserError(f"{path!r} is not a job file: {error}") from error
-    if not isinstance(theirs, dict):
-        raise UserError(f"{path!r} is not a job file: it holds {theirs!r}")
+    theirs = json_text.load(path, dict[str, Any])
     problems = [
-        f"--output {job.output!r} was begun with {name} {theirs.get(name)!r}, now it is {mine.get(name)!r}; "
+        f"--output {job.output!r} was begun with {name} {json_text.shown(theirs.get(name))}, "
+        f"now it is {json_text.shown(mine.get(name))}; "
         "want the same, or another --output"
         for name in [*mine, *(name for name in theirs if name not in mine)]
         if mine.get(name) != theirs.get(name)

@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
 from generation_jobs.checks import DECIMALS, check
 from generation_jobs.requests import Result
 from generation_jobs.shards import Shards
-from midi_codec import midi_file, records, storage
+from midi_codec import json_text, midi_file, records, storage
 from midi_codec.command import UserError
 from midi_codec.midi_file import MidiError
 from midi_codec.notes import Notes
@@ -29,6 +29,45 @@ FORMAT_VERSION = 2  # of job.json and the folder round it
 _MARK = "generation_jobs.manifest "  # begins the text event that holds the line
 
 Line = dict[str, Any]
+
+
+def _is_below(path: str | None) -> bool:
+    return path is None or not (path.startswith("/") or "://" in path or ".." in path.split("/") or "\0" in path)
+
+
+_Count = Annotated[int, json_text.Wanted(lambda value: value >= 0, "a whole number from 0")]
+
+
+class _Versioned(TypedDict):
+    format_version: Annotated[int, json_text.Wanted(lambda value: value == FORMAT_VERSION, f"{FORMAT_VERSION}")]
+
+
+class _Job(_Versioned):
+    """What readers need of `job.json`."""
+
+    num_samples: int
+    pieces_per_shard: int
+
+
+class _Line(TypedDict):
+    """What every line of a manifest has."""
+
+    seed_id: str
+    sample: _Count
+    rng_seed: int
+    path: Annotated[str | None, json_text.Wanted(_is_below, "a path below the output folder, or null")]
+    piece_id: str
+    bundle: str
+    dataset: str
+    settings: dict[str, Any]
+    num_primer_notes: _Count
+    num_notes: _Count
+    seconds: float
+    log_likelihood: float
+    ended: bool
+    checks: dict[str, Any]
+    screening: dict[str, Any] | None
+    code_version: str
 
 
 def make_line(
@@ -113,15 +152,14 @@ def shards_of(root: str) -> Shards:
     """
     path = storage.join(root, JOB_FILE)
     try:
-        job = json.loads(storage.read_bytes(path))
-        if job["format_version"] != FORMAT_VERSION:
-            version = job["format_version"]
-            raise UserError(f"{path!r} has format_version {version}, this program reads {FORMAT_VERSION}")
-        return Shards(job["num_samples"], job["pieces_per_shard"])
+        json_text.load(path, _Versioned)
+        job = json_text.load(path, _Job)
     except FileNotFoundError as error:
         raise UserError(f"{root!r} holds no {JOB_FILE}, want the output folder of a generation job") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path!r} is not a job file: {error!r}") from error
+    shards = Shards(job["num_samples"], job["pieces_per_shard"])
+    if problems := list(shards.problems()):
+        raise UserError(f"{path}: {problem}" for problem in problems)
+    return shards
 
 
 def shards_there(root: str, shards: Shards) -> set[int]:
@@ -166,13 +204,13 @@ def read_shard(root: str, shards: Shards, shard: int) -> list[Line]:
     """The lines of one shard's manifest.
 
     Raises:
-      UserError: it cannot be read.
+      UserError: it cannot be read; everything that is wrong with it.
     """
     path = storage.join(root, shards.manifest(shard))
     try:
-        return list(map(json.loads, storage.read_text(path).splitlines()))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path!r} is not a manifest: {error}") from error
+        return json_text.load_lines(path, _Line)
+    except FileNotFoundError as error:
+        raise UserError(f"{path!r} does not exist, want the manifest of a shard") from error
 
 
 def dumps(line: Line) -> str:

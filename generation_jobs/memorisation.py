@@ -14,18 +14,26 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Annotated, TypedDict
 
 import numpy as np
 
 from generation_jobs.memorisation_search import Run, Text, longest_common, sort_suffixes
 from generation_jobs.memorisation_strings import BOUNDARY, END, Strings, strings_of
-from midi_codec import command, dataset_info, records
+from midi_codec import array_file, command, dataset_info, json_text, records
 from midi_codec.dataset_info import DatasetInfo
-from midi_codec.notes import Notes
+from midi_codec.notes import TIME_BASES, Notes
 from midi_codec.progress import progress
-from trainer import array_file
 
+_DTYPES = {
+    "symbol": np.dtype(np.uint16),
+    "step": np.dtype(np.int32),
+    "note": np.dtype(np.int32),
+    "pitch": np.dtype(np.uint8),
+    "offsets": np.dtype(np.int64),
+    "order": np.dtype(np.int32),
+}
 FORMAT_VERSION = 1
 
 
@@ -124,9 +132,9 @@ class Index:
         """
         try:
             arrays = array_file.read(path)
-            words = json.loads(arrays["words"].tobytes())
-            if words["format_version"] != FORMAT_VERSION:
-                raise ValueError(f"format_version is {words['format_version']}, this program reads {FORMAT_VERSION}")
+            words = json_text.parse(arrays.pop("words").tobytes(), _Words)
+            if problems := list(_problems(arrays, words)):
+                raise ValueError("; ".join(problems))
             strings = Strings(**{field.name: arrays[field.name] for field in dataclasses.fields(Strings)})
             named = words["piece_ids"], words["sources"], words["time_base"], words["dataset"]
             return cls._of(strings, arrays["order"], *named)
@@ -134,8 +142,37 @@ class Index:
             raise command.UserError(
                 f"{path!r} does not exist, want an index of generation_jobs.memorisation"
             ) from error
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError) as error:
             raise command.UserError(f"{path!r} is no index of generation_jobs.memorisation: {error}") from error
+
+
+class _Words(TypedDict):
+    format_version: Annotated[int, json_text.Wanted(lambda value: value == FORMAT_VERSION, f"{FORMAT_VERSION}")]
+    time_base: Annotated[str, json_text.Wanted(lambda value: value in TIME_BASES, " or ".join(TIME_BASES))]
+    dataset: str
+    piece_ids: list[str]
+    sources: list[str]
+
+
+def _problems(arrays: Mapping[str, np.ndarray], words: _Words) -> Iterator[str]:
+    """What no index has; the values are looked at once the shapes are right."""
+    for name, dtype in _DTYPES.items():
+        if name not in arrays:
+            yield f"{name} is missing"
+        elif arrays[name].dtype != dtype or arrays[name].ndim != 1:
+            yield f"{name} is {arrays[name].dtype} of the shape {arrays[name].shape}, want a row of {dtype}"
+    if set(arrays) != set(_DTYPES) or any(array.ndim != 1 for array in arrays.values()):
+        return
+    offsets, total = arrays["offsets"], len(arrays["symbol"])
+    if not len(offsets) or offsets[0] != 0 or offsets[-1] != total or (np.diff(offsets) < 0).any():
+        yield f"offsets do not ascend from 0 to {total}"
+    named = len(words["piece_ids"]), len(words["sources"])
+    if named != (len(offsets) - 1,) * 2:
+        yield f"there are {named[0]} piece_ids and {named[1]} sources of {len(offsets) - 1} pieces"
+    if any(len(arrays[name]) != total for name in ("step", "note", "pitch", "order")):
+        yield "symbol, step, note, pitch and order differ in length"
+    elif (np.sort(arrays["order"]) != np.arange(total)).any():
+        yield f"order does not hold 0 to {total - 1}, each once"
 
 
 def read_pieces(data: str, info: DatasetInfo, split: str, label: str) -> Iterable[records.Piece]:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
-from midi_codec import storage
+from midi_codec import json_text, storage
 from midi_codec.command import UserError
 from trainer import bundle
 
 METRICS_FILE = "metrics.jsonl"
 _BASELINES = (("bigram", "--voice-1"), ("unigram", "--voice-2"))
 _FIELD_PREFIX = "validation_nll_"
+
+
+class _Point(TypedDict):
+    step: int
 
 
 class Run:
@@ -26,15 +29,16 @@ class Run:
     def __init__(self, root: str) -> None:
         path = storage.join(root, METRICS_FILE)
         try:
-            self.points = [json.loads(line) for line in storage.read_text(path).splitlines()]
+            self.points = json_text.load_lines(path, _Point, allow_nan=True)
         except FileNotFoundError as error:
             raise UserError(f"--run {root!r} holds no {METRICS_FILE}, want a folder of trainer.task") from error
-        except ValueError as error:
-            raise UserError(f"{path!r} cannot be read: {error}") from error
         if not self.points:
             raise UserError(f"{path!r} is empty, want at least one validation")
         self.description = bundle.load_description(storage.join(root, "bundle"))
         self.metrics: Mapping[str, Any] = self.description["metrics"]
+        needed = ("validation_nll", "validation_nll_by_field", "baselines")
+        if lacking := [name for name in needed if name not in self.metrics]:
+            raise UserError(f"{root!r}: the bundle's metrics lack {', '.join(lacking)}, want those of trainer.task")
 
     @property
     def bundle_hash(self) -> str:

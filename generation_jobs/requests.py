@@ -162,7 +162,7 @@ _TIME = (lambda value: value is None or is_time(value), "a time such as '0.5 sec
 # What each setting must be, and how to say so. Those by field: what each number must be.
 WANTED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "temperature": (_is_temperature, f"a number, 0 (greedy) or {MIN_TEMPERATURE:g} to {MAX_TEMPERATURE:g}"),
-    "top_k": (lambda value: value is None or is_whole(value) and value >= 1, "a whole number, 1 or more"),
+    "top_k": (lambda value: value is None or is_whole(value) and 1 <= value < 2**31, "a whole number, 1 or more"),
     "top_p": _number_above_0(1),
     "min_p": (lambda value: value is None or is_number(value) and 0 <= value <= 1, "a number, 0 (none) to 1"),
     "min_pitch": _within(0, 127),

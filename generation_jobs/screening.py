@@ -16,14 +16,14 @@ import dataclasses
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
 import numpy as np
 
 from generation_jobs import memorisation, screen_checks
 from generation_jobs.memorisation import Index
-from generation_jobs.requests import Result, is_number
-from midi_codec import command, dataset_info, records, storage
+from generation_jobs.requests import Result
+from midi_codec import command, dataset_info, json_text, records, storage
 from midi_codec.notes import TIME_BASES, Notes
 from midi_codec.progress import progress
 
@@ -86,11 +86,9 @@ def load(path: str, index: Index | None = None) -> Screen:
       UserError: the file is missing or no thresholds file, or not of the index's dataset; every mistake at once.
     """
     try:
-        fields = json.loads(storage.read_bytes(path))
+        fields = json_text.load(path, dict[str, Any])
     except FileNotFoundError as error:
         raise command.UserError(f"{path!r} does not exist, want a thresholds file") from error
-    except (OSError, ValueError) as error:
-        raise command.UserError(f"{path!r} is not a thresholds file: {error}") from error
     problems = list(_problems(fields))
     if index is not None and not problems:
         if fields["dataset"] != index.dataset:
@@ -102,25 +100,19 @@ def load(path: str, index: Index | None = None) -> Screen:
     return Screen(fields["thresholds"], fields["time_base"], fields["dataset"], index)
 
 
-def _problems(fields: object) -> Iterator[str]:
-    if not isinstance(fields, dict):
-        yield f"it holds a {type(fields).__name__}, want an object"
-        return
-    if fields.get("format_version") != FORMAT_VERSION:
-        yield f"format_version is {fields.get('format_version')!r}, want {FORMAT_VERSION}"
-    if fields.get("time_base") not in TIME_BASES:
-        yield f"time_base is {fields.get('time_base')!r}, want one of {', '.join(TIME_BASES)}"
-    if not isinstance(fields.get("dataset"), str):
-        yield f"dataset is {fields.get('dataset')!r}, want its hash"
+class _Thresholds(TypedDict):
+    format_version: Annotated[int, json_text.Wanted(lambda value: value == FORMAT_VERSION, f"{FORMAT_VERSION}")]
+    time_base: Annotated[str, json_text.Wanted(lambda value: value in TIME_BASES, f"one of {', '.join(TIME_BASES)}")]
+    dataset: str
+    thresholds: Mapping[str, float]
+
+
+def _problems(fields: Mapping[str, Any]) -> Iterator[str]:
+    yield from json_text.problems(fields, _Thresholds)
     thresholds = fields.get("thresholds")
-    if not isinstance(thresholds, dict):
-        yield f"thresholds is {thresholds!r}, want an object"
-        return
-    for name, value in thresholds.items():
+    for name in thresholds if isinstance(thresholds, dict) else ():
         if name not in (*screen_checks.NAMES, COPIED_NOTES):
             yield f"thresholds has {name!r}, want some of {', '.join((*screen_checks.NAMES, COPIED_NOTES))}"
-        elif not is_number(value):
-            yield f"thresholds.{name} is {value!r}, want a number"
 
 
 def fit(pieces: Iterable[Notes], *, time_base: str, dataset: str) -> Screen:

@@ -17,8 +17,8 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from generation_jobs import seed_json
 from generation_jobs.seed_record import KEYS, Row
+from midi_codec import json_text
 
 _TEXT_KEYS = frozenset({"id", "midi", "piece_id"})
 
@@ -96,13 +96,13 @@ def _value(cell: str) -> Any:
     """JSON where it is JSON, else the text.
 
     Raises:
-      ValueError: JSON with a key twice, or what begins like a list or an object and is none.
+      JsonError: what begins like a list or an object and is none that we take.
     """
     try:
-        return seed_json.parse(cell)
-    except (ValueError, RecursionError) as error:
+        return json_text.parse(cell, any_number=True)
+    except json_text.JsonError:
         if cell.lstrip()[:1] in ("{", "["):
-            raise ValueError(f"not JSON: {error}") from error
+            raise
         return cell
 
 
@@ -114,7 +114,7 @@ def _cell(key: str, value: Any) -> str:
 
 def _is_json(text: str) -> bool:
     try:
-        seed_json.parse(text)
-    except (ValueError, RecursionError):
+        json_text.parse(text, any_number=True)
+    except json_text.JsonError:
         return text[:1] in ("{", "[")
     return True

@@ -7,10 +7,12 @@ takes every n-th shard. What a shard holds does not depend on the number of task
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 
 import numpy as np
 
 MAX_PIECES_PER_SHARD = 100_000
+MAX_SAMPLES, MAX_SHARDS = 10**8, 10**6  # of a job: more are more jobs
 _USUAL_SHARDS, _USUAL_PIECES = 64, (8, 512)
 
 
@@ -26,6 +28,15 @@ class Shards:
 
     num_samples: int
     pieces_per_shard: int
+
+    def problems(self) -> Iterator[str]:
+        """Why no job has so many."""
+        if not 1 <= self.num_samples <= MAX_SAMPLES:
+            yield f"num_samples is {self.num_samples}, want 1 to {MAX_SAMPLES:,} for one job"
+        elif not 1 <= self.pieces_per_shard <= MAX_PIECES_PER_SHARD:
+            yield f"pieces_per_shard is {self.pieces_per_shard}, want 1 to {MAX_PIECES_PER_SHARD:,}"
+        elif len(self) > MAX_SHARDS:
+            yield f"pieces_per_shard is {self.pieces_per_shard}: {len(self):,} shards, want at most {MAX_SHARDS:,}"
 
     def __len__(self) -> int:
         return -(-self.num_samples // self.pieces_per_shard)

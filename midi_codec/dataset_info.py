@@ -9,13 +9,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import itertools
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
-from midi_codec import storage
+from midi_codec import json_text, storage
 from midi_codec.command import UserError
-from midi_codec.notes import TIME_BASES
+from midi_codec.notes import COLUMN_RANGES, DRUM_PROGRAM, TIME_BASES
 
 FORMAT_VERSION = 2  # of the folder: this file, the examples, the order of notes, the hash in piece_id
 FILE_NAME = "dataset_info.json"
@@ -35,6 +36,8 @@ class Histogram:
     counts: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
+        if any(low >= high for low, high in itertools.pairwise(self.values)) or min(self.counts, default=1) < 1:
+            raise ValueError("a histogram has values that do not ascend or counts below 1, want neither")
         if len(self.values) != len(self.counts):
             raise ValueError(f"a histogram has {len(self.values)} values and {len(self.counts)} counts, want as many")
 
@@ -49,6 +52,8 @@ class SplitInfo:
     shard_lengths: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
+        if min(self.num_pieces, self.num_notes, self.seconds, *self.shard_lengths) < 0:
+            raise ValueError("a split has a size below 0, want sizes from 0")
         if sum(self.shard_lengths) != self.num_pieces:
             raise ValueError(f"shard lengths add up to {sum(self.shard_lengths)}, num_pieces is {self.num_pieces}")
 
@@ -91,6 +96,15 @@ class DatasetInfo:
             given = getattr(self, name)
             if set(given) != set(keys):
                 raise ValueError(f"{name} has {sorted(given)}, want {', '.join(keys)}")
+        for split, columns in self.histograms.items():
+            _check_histograms(split, columns, self.splits[split].num_notes)
+        is_empty = not any(split.num_notes for split in self.splits.values())
+        if list(self.programs) != sorted(set(self.programs) & set(range(DRUM_PROGRAM + 1))) or not (
+            self.programs or is_empty
+        ):
+            raise ValueError(f"programs is {list(self.programs)}, want those of the notes, ascending")
+        if min(self.inputs, self.other_files, *self.rejects.values(), *self.duplicates.values()) < 0:
+            raise ValueError("inputs, other_files, rejects or duplicates has a count below 0, want counts from 0")
         in_splits = sum(split.num_pieces for split in self.splits.values())
         if in_splits != self.examples:
             raise ValueError(f"the splits hold {in_splits} pieces, examples is {self.examples}")
@@ -114,29 +128,37 @@ class DatasetInfo:
         Raises:
           ValueError: not JSON, a key too many or too few, another version, or numbers that disagree.
         """
-        fields = json.loads(text)
-        if not isinstance(fields, dict):
-            raise ValueError(f"want an object, got {type(fields).__name__}")
-        version = fields.get("format_version")
-        if version != FORMAT_VERSION:
-            raise ValueError(f"format_version is {version!r}, this program reads {FORMAT_VERSION}")
-        try:
-            fields.setdefault("moved_groups", {})
-            fields["programs"] = tuple(fields["programs"])
-            fields["splits"] = {name: _from_fields(SplitInfo, split) for name, split in fields["splits"].items()}
-            fields["histograms"] = {
-                split: {column: _from_fields(Histogram, histogram) for column, histogram in columns.items()}
-                for split, columns in fields["histograms"].items()
-            }
-            return _from_fields(cls, fields)
-        except (AttributeError, KeyError, TypeError) as error:
-            raise ValueError(f"{type(error).__name__}: {error}") from error
+        json_text.parse(text, _Versioned)
+        fields = json_text.parse(text, cls)
+        fields.setdefault("moved_groups", {})
+        fields["splits"] = {name: _from_fields(SplitInfo, split) for name, split in fields["splits"].items()}
+        fields["histograms"] = {
+            split: {column: _from_fields(Histogram, histogram) for column, histogram in columns.items()}
+            for split, columns in fields["histograms"].items()
+        }
+        return _from_fields(cls, fields)
 
     @functools.cached_property
     def hash(self) -> str:
         """32 hex digits that name this dataset; equal for equal content."""
         text = json.dumps(self._fields(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _check_histograms(split: str, columns: Mapping[str, Histogram], num_notes: int) -> None:
+    for column in COLUMNS:
+        if column not in columns:
+            raise ValueError(f"histograms.{split} lacks {column}, want every column of the notes")
+        histogram, (low, high) = columns[column], COLUMN_RANGES[column if column != "step" else "start"]
+        if histogram.counts and sum(histogram.counts) != num_notes:
+            counted = f"histograms.{split}.{column} counts {sum(histogram.counts)} notes"
+            raise ValueError(f"{counted}, splits.{split}.num_notes is {num_notes}")
+        if histogram.values and not low <= histogram.values[0] <= histogram.values[-1] <= high:
+            raise ValueError(f"histograms.{split}.{column} has values beyond {low} to {high}")
+
+
+class _Versioned(TypedDict):
+    format_version: Annotated[int, json_text.Wanted(lambda value: value == FORMAT_VERSION, f"{FORMAT_VERSION}")]
 
 
 def _to_fields(value: Any) -> Any:
@@ -187,7 +209,9 @@ def load(root: str) -> DatasetInfo:
         return DatasetInfo.from_json(storage.read_text(path))
     except FileNotFoundError as error:
         raise UserError(f"{root} is not a complete dataset: no {FILE_NAME}") from error
-    except ValueError as error:
+    except json_text.JsonError as error:
+        raise UserError(f"{path}: {problem}" for problem in error.problems) from error
+    except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read: {error}") from error
 
 

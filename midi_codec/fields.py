@@ -19,12 +19,15 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from midi_codec import json_text
 from midi_codec import notes as notes_lib
+from midi_codec.dataset_info import COLUMNS
 from midi_codec.note_batch import NoteBatch
 
 END_PITCH = 128
@@ -182,12 +185,51 @@ class FieldTable:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> FieldTable:
-        """The inverse of `to_json`; an unknown key is a TypeError, on purpose."""
+        """The inverse of `to_json`.
+
+        Raises:
+          JsonError: keys too many or too few, or values that no table has; all at once.
+        """
+        if found := list(json_text.problems(value, cls)):
+            raise json_text.JsonError(found)
         fields = []
         for entry in value["fields"]:
             tuples = {name: tuple(entry[name]) for name in ("values", "edges")}
             fields.append(FieldSpec(**{**entry, **tuples}))
-        return cls(tuple(fields), value["time_base"], value["only_program"])
+        table = cls(tuple(fields), value["time_base"], value["only_program"])
+        if found := list(_problems(table)):
+            raise json_text.JsonError(found)
+        return table
+
+
+def _problems(table: FieldTable) -> Iterator[str]:
+    """What no table has, by field."""
+    if table.names not in (COLUMNS, COLUMNS[:-1]):
+        yield f"fields are {', '.join(table.names)}, want {', '.join(COLUMNS)}, or these without the last"
+        return
+    if table.time_base not in notes_lib.TIME_BASES:
+        yield f"time_base is {table.time_base!r}, want one of {', '.join(notes_lib.TIME_BASES)}"
+    if ("program" in table.names) != (table.only_program is None):
+        yield "want either a field 'program' or only_program"
+    if table.only_program is not None and not 0 <= table.only_program <= notes_lib.DRUM_PROGRAM:
+        yield f"only_program is {table.only_program}, want 0 to {notes_lib.DRUM_PROGRAM}"
+    for field in table:
+        is_time = field.name in ("step", "duration")
+        kind, losses = (TIME, TIMING_LOSSES) if is_time else (CATEGORY, (CATEGORICAL,))
+        if field.kind != kind:
+            yield f"fields.{field.name}.kind is {field.kind!r}, want {kind!r}"
+        if field.loss not in losses:
+            yield f"fields.{field.name}.loss is {field.loss!r}, want {' or '.join(losses)}"
+        what, low, high = ("edges", 0, MAX_TICK + 1) if is_time else ("values", *notes_lib.COLUMN_RANGES[field.name])
+        numbers = getattr(field, what)
+        is_rising = all(before < after for before, after in itertools.pairwise(numbers))
+        if len(numbers) < 1 + is_time or not is_rising or numbers[0] < low or numbers[-1] > high:
+            yield f"fields.{field.name}.{what} is {json_text.shown(numbers)}, want {low} to {high}, ascending"
+        elif is_time and not 0 <= field.largest < field.edges[-1]:
+            yield f"fields.{field.name}.largest is {field.largest}, want 0 to {field.edges[-1] - 1}"
+        for name in ("scale", "shift"):
+            if not getattr(field, name) > 0:
+                yield f"fields.{field.name}.{name} is {getattr(field, name)}, want a number above 0"
 
 
 def build_field_table(

@@ -12,21 +12,23 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 import numpy as np
 
-from midi_codec import storage
+from midi_codec import array_file, json_text, storage
 from midi_codec.command import UserError
 from midi_codec.fields import FieldTable
-from trainer import array_file
+from trainer.model_config import ModelConfig
 
 if TYPE_CHECKING:
     from trainer.model import NoteModel
 
 FORMAT_VERSION = 2
 FILE_NAME = "bundle.json"
+_WEIGHTS = re.compile(r"[0-9A-Za-z_-]+\.npz")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,12 +57,25 @@ class Bundle:
         return content_hash(self.config, self.fields, self.weights)
 
     def build_model(self) -> NoteModel:
-        """The Keras model with these weights; imports TensorFlow."""
-        from trainer.model import NoteModel
-        from trainer.model_config import ModelConfig
+        """The Keras model with these weights; imports TensorFlow.
 
-        model = NoteModel(ModelConfig(**self.config), self.fields)
-        set_weights(model, self.weights)
+        Raises:
+          UserError: no model has such sizes, or the weights are those of another.
+        """
+        from trainer.model import NoteModel
+
+        config = ModelConfig(**self.config)
+        problems = [f"config.{problem}" for problem in config.problems()]
+        kernel = (config.units, 4 * config.units)
+        if not any(array.shape == kernel for array in self.weights.values()):  # before much larger ones are made
+            problems.append(f"no weight is a recurrent kernel of {config.units} units")
+        if problems:
+            raise UserError(f"bundle {self.hash}: {problem}" for problem in problems)
+        model = NoteModel(config, self.fields)
+        try:
+            set_weights(model, self.weights)
+        except ValueError as error:
+            raise UserError(f"bundle {self.hash}: {error}") from error
         return model
 
 
@@ -148,15 +163,26 @@ def load(folder: str) -> Bundle:
       UserError: there is none, its format is another, or its weights are not those it names.
     """
     described = load_description(folder)
+    try:
+        table = FieldTable.from_json(described["fields"])
+    except json_text.JsonError as error:
+        place = storage.join(folder, FILE_NAME)
+        raise UserError(f"{place}: fields: {problem}" for problem in error.problems) from error
     path = storage.join(folder, described["weights"])
     try:
         arrays = array_file.read(path)
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: not readable as the bundle's weights: {error}") from error
+    if problems := [
+        f"{path}: {name} holds {array.dtype}, want float32 or float16"
+        for name, array in arrays.items()
+        if array.dtype not in (np.float16, np.float32)
+    ]:
+        raise UserError(problems)
     weights = {name.replace(".", "/"): array.astype(np.float32, copy=False) for name, array in arrays.items()}
     bundle = Bundle(
         config=described["config"],
-        fields=FieldTable.from_json(described["fields"]),
+        fields=table,
         dataset=described["dataset"],
         metrics=described["metrics"],
         deviations=described["deviations"],
@@ -168,14 +194,55 @@ def load(folder: str) -> Bundle:
 
 
 def load_description(folder: str) -> dict[str, Any]:
-    """`bundle.json` alone, checked for its version: fields and metrics without the weights."""
+    """`bundle.json` alone, checked: fields and metrics without the weights.
+
+    Raises:
+      UserError: there is none, or everything that is wrong with it.
+    """
     path = storage.join(folder, FILE_NAME)
     try:
-        described = json.loads(storage.read_bytes(path))
+        json_text.load(path, _Versioned)
+        return json_text.load(path, _Description)
     except FileNotFoundError as error:
         raise UserError(f"{folder} is not a bundle: no {FILE_NAME}") from error
-    except ValueError as error:
-        raise UserError(f"{path}: not JSON: {error}") from error
-    if described.get("format_version") != FORMAT_VERSION:
-        raise UserError(f"{path}: format version is {described.get('format_version')}, want {FORMAT_VERSION}")
-    return described
+
+
+class _Versioned(TypedDict):
+    format_version: Annotated[int, json_text.Wanted(lambda value: value == FORMAT_VERSION, f"{FORMAT_VERSION}")]
+
+
+class _Dataset(TypedDict):
+    hash: str
+    time_base: str
+
+
+_Figures = Mapping[str, float]
+
+
+class _Baseline(TypedDict):
+    nll: float
+    by_field: _Figures
+
+
+class _Metrics(TypedDict, total=False):
+    """What readers know of it; which of these they need they say themselves."""
+
+    step: int
+    num_notes: int
+    validation_nll: float
+    validation_nll_by_field: _Figures
+    nll_per_second: float
+    accuracy: _Figures
+    error_milliseconds: _Figures
+    baselines: Mapping[str, _Baseline]
+    end_shift: float
+
+
+class _Description(_Versioned):
+    hash: str
+    weights: Annotated[str, json_text.Wanted(_WEIGHTS.fullmatch, "the name of a file beside it")]
+    config: ModelConfig
+    fields: dict[str, Any]
+    dataset: _Dataset
+    metrics: _Metrics
+    deviations: Mapping[str, Annotated[float, json_text.Wanted(lambda value: value > 0, "a number above 0")]]

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from midi_codec import storage
-from trainer import array_file
+from midi_codec import array_file, json_text, storage
 
 KEPT = 2  # the newest, and one before it should the newest turn out damaged
 _log = logging.getLogger(__name__)
@@ -48,7 +47,7 @@ def restore_latest(folder: str, variables: Sequence[Any]) -> dict[str, Any] | No
             if len(arrays) != len(variables) + 1:
                 raise ValueError(f"holds {len(arrays) - 1} variables, want {len(variables)}")
             values = [arrays[f"{index:04d}"] for index in range(len(variables))]
-            state = json.loads(arrays["state"].tobytes())
+            state = _state(arrays)
             for value, variable in zip(values, variables, strict=True):
                 if value.shape != tuple(variable.shape):
                     raise ValueError(f"{variable.path} is {value.shape}, want {tuple(variable.shape)}")
@@ -69,10 +68,14 @@ def latest_state(folder: str) -> dict[str, Any] | None:
     """What the newest checkpoint that can be read remembers beside the variables, or None."""
     for path in reversed(paths(folder)):
         try:
-            return json.loads(array_file.read(path)["state"].tobytes())
+            return _state(array_file.read(path))
         except (ValueError, KeyError, FileNotFoundError):
             continue  # `restore_latest` says so, if the run goes on
     return None
+
+
+def _state(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    return json_text.parse(arrays["state"].tobytes(), dict[str, Any], allow_nan=True)  # no best yet is infinity
 
 
 def paths(folder: str) -> list[str]:

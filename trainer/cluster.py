@@ -12,6 +12,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from midi_codec import json_text, numerals
 from midi_codec.command import UserError
 
 DEFAULT_PORT = 2222
@@ -29,11 +30,11 @@ def num_workers() -> int:
     if not text:
         return 1
     try:
-        config = json.loads(text)
-    except ValueError as error:
-        raise UserError(f"TF_CONFIG is {text!r}, want JSON such as {WANTED}") from error
+        config = json_text.parse(text)
+    except json_text.JsonError as error:
+        raise UserError(f"TF_CONFIG is {json_text.shown(text)}, want JSON such as {WANTED}") from error
     if not isinstance(config, dict) or not isinstance(config.get("cluster", {}), dict):
-        raise UserError(f"TF_CONFIG is {text!r}, want an object such as {WANTED}")
+        raise UserError(f"TF_CONFIG is {json_text.shown(text)}, want an object such as {WANTED}")
     cluster = config.get("cluster", {})
     problems = _cluster_problems(cluster)
     sizes = {job: len(cluster[job]) for job in JOBS if isinstance(cluster.get(job), list)}
@@ -72,7 +73,7 @@ def _cluster_problems(cluster: Mapping[str, Any]) -> list[str]:
 
 def _is_address(address: Any) -> bool:
     host, colon, port = address.rpartition(":") if isinstance(address, str) else ("", "", "")
-    return bool(host and colon) and port.isascii() and port.isdecimal() and 1 <= int(port) <= 65535
+    return bool(host and colon) and numerals.is_index(port) and 1 <= int(port) <= 65535
 
 
 def _task_problems(task: Any, sizes: Mapping[str, int]) -> list[str]:
@@ -82,7 +83,7 @@ def _task_problems(task: Any, sizes: Mapping[str, int]) -> list[str]:
     if not size:
         return [f"task.type is {task.get('type')!r}, want {' or '.join(job for job in sizes if sizes[job])}"]
     index = task.get("index")
-    if isinstance(index, bool) or not str(index).isdecimal() or int(str(index)) >= size:
+    if isinstance(index, bool) or not numerals.is_index(str(index)) or int(str(index)) >= size:
         return [f"task.index is {index!r}, want a number from 0 to {size - 1}, as cluster.{task['type']} has"]
     return []
 
@@ -130,6 +131,6 @@ def _flag_problems(workers: int, host_pattern: str | None) -> list[str]:
     if not host_pattern or "{index}" not in host_pattern:
         problems.append(f"--worker-host-pattern is {host_pattern!r}, want a host name with {{index}} in it")
     index = os.environ.get("JOB_COMPLETION_INDEX", "")
-    if not (index.isascii() and index.isdecimal()) or int(index) >= max(workers, 1):
+    if not numerals.is_index(index) or int(index) >= max(workers, 1):
         problems.append(f"JOB_COMPLETION_INDEX is {index!r}, want this worker's number, 0 to {max(workers, 1) - 1}")
     return problems

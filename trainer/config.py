@@ -15,14 +15,22 @@ import yaml
 from midi_codec import storage
 from midi_codec.command import UserError
 from midi_codec.fields import CATEGORICAL, TIMING_LOSSES
+from trainer.model_config import ModelConfig
 
 FLOAT32, BFLOAT16 = "float32", "bfloat16"
 STOP, RESTORE = "stop", "restore"
 CHOICES = {"timing_loss": TIMING_LOSSES, "precision": (FLOAT32, BFLOAT16), "on_nan": (STOP, RESTORE)}
-UNIT_SHARES = ("dropout", "recurrent_dropout", "embedding_dropout", "weight_average", "tempo")
+UNIT_SHARES = ("weight_average", "tempo")
 MAX_SAMPLES = 64
-MAX_CONTEXT_TICKS = 4096
-LEAST_CONTEXT_NOTES = 32  # sixteen of them are kept for the chord that a note belongs to
+MAX_BATCH = 2**20
+HIGHEST = {
+    "weight_decay": 10,
+    "transpose": 24,
+    "velocity": 64,
+    "rng_seed": 2**31 - 1,
+    "warmup_steps": 10**9,
+    "samples": MAX_SAMPLES,
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -108,41 +116,28 @@ class TrainConfig:
         for name in ("context_lags", "context_periods"):  # JSON and YAML have lists
             object.__setattr__(self, name, tuple(getattr(self, name)))
 
+    @property
+    def model(self) -> ModelConfig:
+        """What of it the model is."""
+        return ModelConfig(**{field.name: getattr(self, field.name) for field in dataclasses.fields(ModelConfig)})
+
     def problems(self) -> list[str]:
         """Every value that cannot work, a sentence each."""
         found = []
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 found.append(f"{name} is {getattr(self, name)!r}, want {' or '.join(choices)}")
-        for name in ("units", "head_units"):
-            if getattr(self, name) < 16 or getattr(self, name) % 16:
-                found.append(f"{name} is {getattr(self, name)}, want a multiple of 16 above 0")
-        if self.context_units < 0 or self.context_units % 16:
-            found.append(f"context_units is {self.context_units}, want a multiple of 16, or 0 for none")
-        if self.context_notes < LEAST_CONTEXT_NOTES:
-            found.append(f"context_notes is {self.context_notes}, want at least {LEAST_CONTEXT_NOTES}")
-        for name in ("context_lags", "context_periods"):
-            wrong = [value for value in getattr(self, name) if not 1 <= value <= MAX_CONTEXT_TICKS]
-            if wrong:
-                found.append(f"{name} has {', '.join(map(str, wrong))}, want ticks from 1 to {MAX_CONTEXT_TICKS}")
-        for name in ("layers", "batch_size", "window"):
-            if getattr(self, name) < 1:
-                found.append(f"{name} is {getattr(self, name)}, want at least 1")
+        found += self.model.problems()
+        for name in ("batch_size", "window"):
+            if not 1 <= getattr(self, name) <= MAX_BATCH:
+                found.append(f"{name} is {getattr(self, name)}, want 1 to {MAX_BATCH}")
         for name in ("learning_rate", "clip_norm", "epochs", "evaluate_every"):
             if not 0 < getattr(self, name) < math.inf:  # written so that NaN fails too
                 found.append(f"{name} is {getattr(self, name)}, want a number above 0")
         for name in UNIT_SHARES:
             if not 0 <= getattr(self, name) < 1:
                 found.append(f"{name} is {getattr(self, name)}, want at least 0 and below 1")
-        highest_of = {
-            "weight_decay": 10,
-            "transpose": 24,
-            "velocity": 64,
-            "rng_seed": 2**31 - 1,
-            "warmup_steps": 10**9,
-            "samples": MAX_SAMPLES,
-        }
-        for name, highest in highest_of.items():
+        for name, highest in HIGHEST.items():
             if not 0 <= getattr(self, name) <= highest:
                 found.append(f"{name} is {getattr(self, name)}, want 0 to {highest}")
         if not 0 < self.final_rate <= 1:

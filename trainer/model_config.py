@@ -4,6 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 
+LEAST_CONTEXT_NOTES = 32  # sixteen of them are kept for the chord that a note belongs to
+MAX_CONTEXT_TICKS = 4096
+SIZES = {
+    "units": (16, 2**15, 16),
+    "layers": (1, 256, 1),
+    "head_units": (16, 2**15, 16),
+    "context_units": (0, 2**15, 16),
+    "context_notes": (LEAST_CONTEXT_NOTES, 2**20, 1),
+}  # the smallest, the largest, and what each is a multiple of
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelConfig:
@@ -44,3 +54,19 @@ class ModelConfig:
     def __post_init__(self) -> None:
         for name in ("context_lags", "context_periods"):  # JSON has lists
             object.__setattr__(self, name, tuple(getattr(self, name)))
+
+    def problems(self) -> list[str]:
+        """Every size that no model has, a sentence each."""
+        found = []
+        for name, (low, high, multiple) in SIZES.items():
+            if not low <= getattr(self, name) <= high or getattr(self, name) % multiple:
+                of = f"a multiple of {multiple}, " if multiple > 1 else ""
+                found.append(f"{name} is {getattr(self, name)}, want {of}{low} to {high}")
+        for name in ("dropout", "recurrent_dropout", "embedding_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                found.append(f"{name} is {getattr(self, name)}, want at least 0 and below 1")
+        for name in ("context_lags", "context_periods"):
+            wrong = [ticks for ticks in getattr(self, name) if not 1 <= ticks <= MAX_CONTEXT_TICKS]
+            if wrong:
+                found.append(f"{name} has {', '.join(map(str, wrong))}, want ticks from 1 to {MAX_CONTEXT_TICKS}")
+        return found

@@ -6,9 +6,9 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from midi_codec import storage
-from trainer import array_file, checkpoint
+from midi_codec import array_file, storage
 from trainer import bundle as bundle_lib
+from trainer import checkpoint
 from trainer.batches import Windows
 from trainer.evaluation import Evaluation
 from trainer.model import NoteModel

@@ -15,7 +15,7 @@ import platform
 import time
 from typing import Any
 
-from midi_codec import storage
+from midi_codec import json_text, storage
 from midi_codec.code_version import code_version
 from midi_codec.command import UserError
 from trainer.config import TrainConfig
@@ -44,14 +44,12 @@ def check(folder: str, described: dict[str, Any]) -> None:
     """
     path = storage.join(folder, RUN_FILE)
     try:
-        there = json.loads(storage.read_bytes(path))
+        there = json_text.load(path, dict[str, Any])
     except FileNotFoundError:
         return
-    except ValueError as error:
-        raise UserError(f"{path}: not JSON: {error}") from error
     names = sorted(described.keys() | there.keys())
     differences = [
-        f"{path}: {name} is {there.get(name)!r} there and {described.get(name)!r} here;"
+        f"{path}: {name} is {json_text.shown(there.get(name))} there and {json_text.shown(described.get(name))} here;"
         " want the same, or another --output"
         for name in names
         if there.get(name) != described.get(name)

@@ -6,6 +6,7 @@ import dataclasses
 import math
 from typing import Any
 
+from midi_codec import json_text
 from trainer.feed import Position
 
 
@@ -44,4 +45,11 @@ class RunState:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> RunState:
+        """The inverse of `to_json`.
+
+        Raises:
+          JsonError: it is no state of a run.
+        """
+        if found := list(json_text.problems(value, cls)):
+            raise json_text.JsonError([f"the checkpoint's state: {problem}" for problem in found])
         return cls(**{**value, "position": Position(**value["position"])})

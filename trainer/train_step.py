@@ -8,7 +8,6 @@ with fewer notes weighs less.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from typing import Any
 
 import keras
@@ -22,7 +21,6 @@ from trainer.config import TrainConfig
 from trainer.heads import field_losses
 from trainer.lstm import kernels_in_use
 from trainer.model import NoteModel
-from trainer.model_config import ModelConfig
 from trainer.strategy import batch_signature, share_out
 from trainer.weight_average import WeightAverage
 
@@ -41,11 +39,6 @@ class Adam(keras.optimizers.Adam):
         return len(variable.shape) > 1
 
 
-def model_config(config: TrainConfig) -> ModelConfig:
-    """The part of the settings that the model is built from."""
-    return ModelConfig(**{field.name: getattr(config, field.name) for field in dataclasses.fields(ModelConfig)})
-
-
 class TrainStep:
     """Model and optimizer, the average of the weights if there shall be one, and the compiled function that applies a
     global batch.
@@ -55,7 +48,7 @@ class TrainStep:
         self._strategy, self._clip_norm = strategy, config.clip_norm
         keras.utils.set_random_seed(config.rng_seed)  # initial weights alone; all else has streams of its own
         with strategy.scope():
-            self.model = NoteModel(model_config(config), table, precision=config.precision)
+            self.model = NoteModel(config.model, table, precision=config.precision)
             self.optimizer = Adam(learning_rate=config.learning_rate, weight_decay=config.weight_decay or None)
             self.optimizer.build(self.model.trainable_variables)
             self._average = None

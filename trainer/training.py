@@ -122,7 +122,7 @@ def check_dataset(info: dataset_info.DatasetInfo, config: TrainConfig, place: st
     problems = [
         f"{place}: the {split} split holds no piece, want at least one"
         for split in ("train", "validation")
-        if not info.splits[split].num_notes
+        if not info.splits[split].num_notes or not info.histograms[split]["step"].values
     ]
     if config.tempo and info.time_base == BEATS:
         problems.append(f"tempo is {config.tempo} but {place} lies on a grid of {BEATS}, which has no tempo; want 0")

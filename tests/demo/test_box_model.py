@@ -5,10 +5,10 @@ import pytest
 
 from demo import box_model, run
 from generation_jobs import box_model as package
-from midi_codec import command
+from midi_codec import array_file, command
 from midi_codec.command import StopSignal, UserError
 from tests.generation_jobs.fakes import make_bundle
-from trainer import array_file, bundle, config
+from trainer import bundle, config
 
 
 def test_packing_keeps_the_model_and_halves_its_weights(tmp_path):

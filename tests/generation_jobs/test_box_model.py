@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from generation_jobs import box_model, generate, manifest
-from midi_codec import command, storage
-from trainer import array_file, bundle
+from midi_codec import array_file, command, storage
+from trainer import bundle
 
 NUM_PIECES = 16
 

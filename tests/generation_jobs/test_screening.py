@@ -186,7 +186,7 @@ def test_mistakes_of_a_thresholds_file_come_all_at_once(tmp_path):
     (tmp_path / "t.json").write_text(json.dumps(fields))
     with pytest.raises(command.UserError) as raised:
         load(str(tmp_path / "t.json"))
-    words = ("format_version is 1", "time_base is 'hours'", "dataset is None", "'tune'", "length is 'long'")
+    words = ("dataset is missing", "format_version is 1", "time_base is 'hours'", "length is 'long'", "'tune'")
     assert all(word in problem for word, problem in zip(words, raised.value.problems, strict=True))
 
 

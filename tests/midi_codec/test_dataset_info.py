@@ -26,7 +26,13 @@ def make_info(**changes) -> DatasetInfo:
         "salvaged": {"clamped": 1},
         "groups": {"groups": 1, "pieces": 2, "largest": 2, "in_several_splits": 0},
         "histograms": {
-            "train": {**empty, "pitch": Histogram(values=(60, 64), counts=(4, 3))},
+            "train": {
+                "step": Histogram(values=(0, 250), counts=(3, 4)),
+                "pitch": Histogram(values=(60, 64), counts=(4, 3)),
+                "duration": Histogram(values=(500,), counts=(7,)),
+                "velocity": Histogram(values=(80,), counts=(7,)),
+                "program": Histogram(values=(0, 128), counts=(6, 1)),
+            },
             "validation": empty,
             "test": empty,
         },
@@ -58,19 +64,31 @@ def test_the_hash_follows_the_content_and_not_the_order_of_keys():
     assert make_info(other_files=2).hash != info.hash
 
 
+def of_train(changes: dict) -> dict:
+    histograms = json.loads(make_info().to_json())["histograms"]
+    return {"histograms": {**histograms, "train": {**histograms["train"], **changes}}}
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format_version": 1}, "format_version is 1, this program reads 2"),
-        ({"extra": 1}, r"DatasetInfo has unknown keys \['extra'\]"),
+        ({"format_version": 1}, "format_version is 1, want 2"),
+        ({"extra": 1}, "extra is not known, want of keys only format_version, "),
         ({"time_base": "frames"}, "time_base is 'frames'"),
         ({"inputs": 7}, "inputs is 7, examples . rejects . duplicates is 6"),
         ({"examples": 4}, "the splits hold 3 pieces, examples is 4"),
         ({"splits": {}}, "splits has"),
         ({"splits": {name: {} for name in SPLITS}}, "SplitInfo has unknown keys"),
         ({"duplicates": {"exact": 1}}, r"duplicates has \['exact'\], want exact, near"),
-        ({"splits": 5}, "AttributeError"),
-        ({"histograms": {"train": {"pitch": {"values": [1], "counts": []}}}}, "1 values and 0 counts"),
+        ({"splits": 5}, "splits is 5, want an object"),
+        ({"inputs": "6", "programs": [0, "x"]}, "inputs is '6', want a whole number; programs.1. is 'x', want"),
+        ({"other_files": -1}, "has a count below 0"),
+        ({"programs": [0, 129]}, "programs is .0, 129., want those of the notes, ascending"),
+        (of_train({"pitch": {"values": [1], "counts": []}}), "1 values and 0 counts"),
+        (of_train({"pitch": {"values": [60, 60], "counts": [3, 4]}}), "values that do not ascend"),
+        (of_train({"pitch": {"values": [60], "counts": [6]}}), "pitch counts 6 notes, splits.train.num_notes is 7"),
+        (of_train({"pitch": {"values": [128], "counts": [7]}}), "histograms.train.pitch has values beyond 0 to 127"),
+        ({"histograms": dict.fromkeys(SPLITS, {})}, "histograms.train lacks step, want every column"),
     ],
 )
 def test_what_is_wrong_is_named(changes, message):
@@ -88,7 +106,7 @@ def test_what_is_no_dataset_info_at_all(text):
 def test_a_missing_key_is_named():
     fields = json.loads(make_info().to_json())
     del fields["duplicates"]
-    with pytest.raises(ValueError, match=r"lacks \['duplicates'\]"):
+    with pytest.raises(ValueError, match="duplicates is missing, want an object"):
         DatasetInfo.from_json(json.dumps(fields))
 
 
@@ -119,7 +137,7 @@ def test_load_names_what_is_missing_or_damaged(tmp_path):
         dataset_info.load(str(tmp_path))
     path = tmp_path / "dataset_info.json"
     path.write_text(json.dumps({**dataclasses.asdict(make_info()), "format_version": 9}))
-    with pytest.raises(UserError, match="dataset_info.json cannot be read: format_version is 9, this program reads 2"):
+    with pytest.raises(UserError, match="dataset_info.json: format_version is 9, want 2"):
         dataset_info.load(str(tmp_path))
     path.write_bytes(b"\xff")
     with pytest.raises(UserError, match="cannot be read"):

@@ -103,7 +103,7 @@ def test_a_description_that_is_not_json(tmp_path):
 
 def test_another_version(bundle, tmp_path):
     (tmp_path / "bundle.json").write_text('{"format_version": 3}')
-    assert problem_of(tmp_path) == f"{tmp_path}/bundle.json: format version is 3, want 2"
+    assert problem_of(tmp_path) == f"{tmp_path}/bundle.json: format_version is 3, want 2"
 
 
 @pytest.mark.parametrize("keep", [0, 10, 1000, -1])

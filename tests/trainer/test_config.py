@@ -6,6 +6,7 @@ import pytest
 from midi_codec.command import UserError
 from midi_codec.fields import TIMING_LOSSES
 from trainer import config as config_lib
+from trainer import model_config
 from trainer.config import TrainConfig
 
 
@@ -89,8 +90,8 @@ def test_all_problems_come_at_once(tmp_path):
         f"{path}: batch_size: is 64.0, want a whole number",
         f"{path}: dropout: is True, want a number",
         "--learning-rate: is 'fast', want a number",
-        "units is 20, want a multiple of 16 above 0",
-        "window is 0, want at least 1",
+        "units is 20, want a multiple of 16, 16 to 32768",
+        "window is 0, want 1 to 1048576",
         "patience is 0, want at least 1, or none",
     ]
 
@@ -99,8 +100,8 @@ def test_all_problems_come_at_once(tmp_path):
     "flag, value, want",
     [
         ("timing-loss", "hinge", f"timing_loss is 'hinge', want {' or '.join(TIMING_LOSSES)}"),
-        ("head-units", "0", "head_units is 0, want a multiple of 16 above 0"),
-        ("layers", "0", "layers is 0, want at least 1"),
+        ("head-units", "0", "head_units is 0, want a multiple of 16, 16 to 32768"),
+        ("layers", "0", "layers is 0, want 1 to 256"),
         ("learning-rate", "nan", "learning_rate is nan, want a number above 0"),
         ("learning-rate", "inf", "learning_rate is inf, want a number above 0"),
         ("clip-norm", "0", "clip_norm is 0.0, want a number above 0"),
@@ -124,14 +125,14 @@ def test_all_problems_come_at_once(tmp_path):
         ("weight-average", "nan", "weight_average is nan, want at least 0 and below 1"),
         ("weight-decay", "-0.1", "weight_decay is -0.1, want 0 to 10"),
         ("weight-decay", "nan", "weight_decay is nan, want 0 to 10"),
-        ("context-units", "8", "context_units is 8, want a multiple of 16, or 0 for none"),
-        ("context-units", "-16", "context_units is -16, want a multiple of 16, or 0 for none"),
-        ("context-notes", "3", f"context_notes is 3, want at least {config_lib.LEAST_CONTEXT_NOTES}"),
-        ("context-lags", "0,24", f"context_lags has 0, want ticks from 1 to {config_lib.MAX_CONTEXT_TICKS}"),
+        ("context-units", "8", "context_units is 8, want a multiple of 16, 0 to 32768"),
+        ("context-units", "-16", "context_units is -16, want a multiple of 16, 0 to 32768"),
+        ("context-notes", "3", f"context_notes is 3, want {model_config.LEAST_CONTEXT_NOTES} to {2**20}"),
+        ("context-lags", "0,24", f"context_lags has 0, want ticks from 1 to {model_config.MAX_CONTEXT_TICKS}"),
         (
             "context-periods",
             "-1,4,0",
-            f"context_periods has -1, 0, want ticks from 1 to {config_lib.MAX_CONTEXT_TICKS}",
+            f"context_periods has -1, 0, want ticks from 1 to {model_config.MAX_CONTEXT_TICKS}",
         ),
         ("residual", "yes", "--residual: is 'yes', want true or false"),
         ("max-minutes", "soon", "--max-minutes: is 'soon', want a number or none"),

@@ -6,10 +6,10 @@ import signal
 import numpy as np
 import pytest
 
-from midi_codec import command
+from midi_codec import array_file, command
 from midi_codec.notes import BEATS, Notes
 from tests.trainer.tiny import make_many, write_dataset
-from trainer import array_file, bundle, checkpoint, task, train_step
+from trainer import bundle, checkpoint, task, train_step
 
 SETTINGS = {
     "units": "16",

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from midi_codec import command, storage
+from midi_codec import array_file, command, storage
 from tests.trainer.test_task import SPLITS, flags
 from tests.trainer.tiny import write_dataset
-from trainer import array_file, bundle, checkpoint
+from trainer import bundle, checkpoint
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]

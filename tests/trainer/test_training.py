@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from midi_codec import command, dataset_info, storage
+from midi_codec import array_file, command, dataset_info, storage
 from tests.trainer.tiny import make_many, write_dataset
-from trainer import array_file, bundle, checkpoint, evaluate, pieces, training, transfer
+from trainer import bundle, checkpoint, evaluate, pieces, training, transfer
 from trainer import train_step as train_step_lib
 from trainer.batches import Batch
 from trainer.config import TrainConfig
