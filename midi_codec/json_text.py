@@ -77,9 +77,9 @@ def load_lines(path: str, kind: Any = Any, *, allow_nan: bool = False) -> list[A
         try:
             values.append(parse(line, kind, allow_nan=allow_nan))
         except JsonError as error:
-            problems += [f"line {number}: {problem}" for problem in error.problems]
+            problems += [f"{path}:{number}: {problem}" for problem in error.problems]
     if problems:
-        raise UserError(f"{path}: {problem}" for problem in JsonError(problems).problems)
+        raise UserError(JsonError(problems).problems)
     return values
 
 

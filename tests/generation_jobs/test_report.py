@@ -299,7 +299,7 @@ def test_a_dataset_without_training_pieces(tmp_path):
     assert "no piece in its train split" in problem
 
 
-@pytest.mark.parametrize("text, words", [("", "is empty"), ("{oops\n", "metrics.jsonl: line 1: not JSON: ")])
+@pytest.mark.parametrize("text, words", [("", "is empty"), ("{oops\n", "metrics.jsonl:1: not JSON: ")])
 def test_a_run_that_cannot_be_read(folders, text, words):
     (folders / "run" / "metrics.jsonl").write_text(text)
     flags = ["--music", str(folders / "music"), "--output", str(folders / "report.html")]

@@ -132,8 +132,8 @@ def test_files_name_themselves_and_lines_their_number(tmp_path):
     path.write_text('{"size": 1}\n{"size": "2"}\n{\n')
     with pytest.raises(UserError) as error:
         json_text.load_lines(str(path), Part)
-    assert error.value.problems[0] == f"{path}: line 2: size is '2', want a whole number"
-    assert error.value.problems[1].startswith(f"{path}: line 3: not JSON: ")
+    assert error.value.problems[0] == f"{path}:2: size is '2', want a whole number"
+    assert error.value.problems[1].startswith(f"{path}:3: not JSON: ")
     path.write_text('{"size": 1}\n{"size": 2, "names": ["\u2028"]}\n')
     assert json_text.load_lines(str(path), Part) == [{"size": 1}, {"size": 2, "names": ["\u2028"]}]
     path.write_text("")
