@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from generation_jobs import manifest
+from generation_jobs import manifest, whole_shards
 from generation_jobs.job import Job, compare
 from generation_jobs.making import Decoder
 from generation_jobs.piece_keeper import PieceKeeper
@@ -50,13 +50,13 @@ def left_to_make(job: Job) -> np.ndarray:
     with contextlib.suppress(FileNotFoundError):
         compare(job)
     shards, keeper = job.shards, PieceKeeper(job)
-    done = manifest.shards_there(job.output, shards)
-    unfinished = [shard for shard in shards.of_task(job.task_index, job.num_tasks) if shard not in done]
-    keeper.files.look(unfinished)
+    found = whole_shards.find(job, keeper.files)
     left: list[np.ndarray] = [np.zeros(0, np.int64)]
-    for shard in unfinished:
+    for shard in shards.of_task(job.task_index, job.num_tasks):
+        if shard in found.whole:
+            continue
         numbers = shards.numbers(shard)
-        there = keeper.read(shard)
+        there = keeper.read(shard, was_whole=shard in found.damage)
         left.append(np.setdiff1d(np.arange(numbers.start, numbers.stop), list(there), assume_unique=True))
     return np.concatenate(left)
 

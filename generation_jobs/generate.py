@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from trainer.bundle import Bundle
 
 MAX_SLOTS = 4096
+MAX_DAMAGE = 5  # files that are named
 FEW_SLOTS, MANY_SLOTS = 64, 256  # many are faster a piece, and slower until the first of them is there
 MANY_SAMPLES = 2048  # of a whole job, so that all of its tasks have as many slots
 PIECES_PER_SLOT = 128  # asked of the decoder at once: slots stand empty only at the end of them
@@ -66,6 +67,10 @@ def main(argv: Sequence[str]) -> int:
 
 def _describe(summary: Summary, args: argparse.Namespace) -> Iterator[str]:
     there = summary.num_samples - summary.num_made - summary.num_failed
+    if summary.damage:
+        shown, rest = summary.damage[:MAX_DAMAGE], len(summary.damage) - MAX_DAMAGE
+        more = f" and {rest:,} more" if rest > 0 else ""
+        yield f"finished shards had lost something, it is made again: {'; '.join(shown)}{more}"
     yield f"{summary.num_samples:,} pieces in {args.output}: {summary.num_made:,} made, {there:,} were there"
     if summary.num_retries or summary.num_rejected:
         what = "left out" if args.on_reject == screening_policy.DROP else "kept all the same"

@@ -161,6 +161,18 @@ class Job:
             "layout": "mid" if self.pieces_per_shard is None else "tar",
         }
 
+    @functools.cached_property
+    def digest(self) -> str:
+        """32 hex digits that name the job; equal for all its tasks."""
+        return hashlib.sha256(json.dumps(self.description(), sort_keys=True).encode()).hexdigest()[:32]
+
+    def problem_of_line(self, number: int, line: manifest.Line) -> str | None:
+        """Whether a line may be of this job's sample: what is wrong with it otherwise."""
+        index, sample = self.sample(number)
+        wanted = {"seed_id": self.seeds[index].id, "sample": sample, "rng_seed": self.rng_seed, "bundle": self.bundle}
+        wrong = [f"{name} {line[name]!r}" for name, value in wanted.items() if line[name] != value]
+        return f"it is of {', '.join(wrong)}" if wrong else None
+
 
 def request_key(rng_seed: int, seed_id: str, sample: int, attempt: int = 0) -> tuple[int, int]:
     """Two uint32 that begin the random stream of a sample's attempt."""

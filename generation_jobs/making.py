@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
-from generation_jobs import manifest
+from generation_jobs import manifest, whole_shards
 from generation_jobs.background_writes import BackgroundWrites
 from generation_jobs.job import Job, begin
 from generation_jobs.piece_keeper import Made, Piece, PieceKeeper, Wanted
@@ -39,7 +39,10 @@ class Decoder(Protocol):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Summary:
-    """Of a task's share, and of what this call made of it."""
+    """Of a task's share, and of what this call made of it.
+
+    `damage` says of each file that a finished shard had lost what was wrong with it.
+    """
 
     num_samples: int
     num_made: int = 0  # the others were there, or failed
@@ -48,6 +51,7 @@ class Summary:
     num_rejected: int = 0  # of those made, the last attempt
     num_failed: int = 0
     seconds: float = 0.0
+    damage: Sequence[str] = ()
 
 
 def run(job: Job, make_decoder: Callable[[], Decoder], stop: StopSignal, *, wave: int = USUAL_WAVE) -> Summary:
@@ -61,6 +65,7 @@ def run(job: Job, make_decoder: Callable[[], Decoder], stop: StopSignal, *, wave
       UserError: the output belongs to another job. Interrupted: `stop` asked for it.
     """
     begin(job)
+    whole_shards.delete_leftovers(job.output)
     share = _Share(job)
     share.find()
     if share.missing:
@@ -81,24 +86,26 @@ class _Share:
         self._bar: Progress[None]
         self._writes: BackgroundWrites[Made | None]
         self._started = self._seconds = 0.0
+        self._damage: list[str] = []
         self.missing: list[int] = []
 
     def find(self) -> None:
-        """Reads what is whole of the shards that are not done, and finishes those that lack nothing."""
+        """Reads what is there of the shards that are not whole, and finishes those that lack no piece."""
         job = self._job
-        done = manifest.shards_there(job.output, job.shards)
-        mine = job.shards.of_task(job.task_index, job.num_tasks)
-        self._keeper.files.look(mine)
-        for shard in mine:
+        found = whole_shards.find(job, self._keeper.files)
+        for shard in job.shards.of_task(job.task_index, job.num_tasks):
             self._counts["samples"] += len(job.shards.numbers(shard))
-            if shard in done:
+            if shard in found.whole:
                 self._keeper.files.clear(shard)
                 continue
-            pieces = self._keeper.read(shard)
+            pieces = self._keeper.read(shard, was_whole=shard in found.damage)
+            self._damage += [f"{path} {wrong}" for path, wrong in found.damage.get(shard, {}).items()]
             missing = [number for number in job.shards.numbers(shard) if number not in pieces]
             self.missing += missing
             if missing:
                 self._open[shard] = pieces
+                if shard in found.damage:  # until it is whole again it does not count as done
+                    storage.delete(storage.join(job.output, job.shards.manifest(shard)))
             else:
                 self._keeper.finish(shard, pieces)
 
@@ -143,10 +150,12 @@ class _Share:
         self._bar.update(1)
         shard = self._job.shards.of_sample(made.wanted.number)
         if made.piece is None:
-            self._failed[shard][made.wanted.number] = made.error
+            error = f"{type(made.error).__name__}: {made.error}"
+            self._failed[shard][made.wanted.number] = error
             self._failures_in_a_row += 1
             if self._failures_in_a_row >= MAX_FAILURES_IN_A_ROW:
-                raise RuntimeError(f"{self._failures_in_a_row} pieces one after the other failed: {made.error}")
+                text = f"{self._failures_in_a_row} pieces one after the other failed: {error}"
+                raise RuntimeError(text) from made.error
             return
         self._failures_in_a_row = 0
         self._counts["made"] += 1
@@ -165,6 +174,7 @@ class _Share:
             num_rejected=counts["rejected"],
             num_failed=sum(map(len, self._failed.values())),
             seconds=self._seconds,
+            damage=self._damage,
         )
 
     def _record_failures(self) -> None:
@@ -173,4 +183,5 @@ class _Share:
             for number, error in sorted(failures.items()):
                 index, sample = self._job.sample(number)
                 lines.append(json.dumps({"seed_id": self._job.seeds[index].id, "sample": sample, "error": error}))
-            manifest.write(storage.join(self._job.output, self._job.shards.failures(shard)), lines)
+            path = storage.join(self._job.output, self._job.shards.failures(shard))
+            storage.write_bytes(path, manifest.join_lines(lines))

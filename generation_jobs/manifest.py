@@ -3,6 +3,7 @@
     OUTPUT/job.json                                        what the pieces depend on; written first
     OUTPUT/midi/<seed_id>/<seed_id>-00000.mid              one a sample (`piece_files`; or tar shards)
     OUTPUT/records/generated-00000-of-00100.tfrecord       one a shard, examples in the dataset format
+    OUTPUT/sizes/part-00000-of-00100.json                  one a shard: the sizes of its other files
     OUTPUT/manifest/part-00000-of-00100.jsonl              one a shard, a line a sample; written last: the shard is done
     OUTPUT/manifest.jsonl                                  all lines, by `generation_jobs.merge`: the job is done
 
@@ -29,6 +30,10 @@ FORMAT_VERSION = 2  # of job.json and the folder round it
 _MARK = "generation_jobs.manifest "  # begins the text event that holds the line
 
 Line = dict[str, Any]
+START_AGAIN = (
+    "start python -m generation_jobs.generate again with the flags that the job was begun with: it makes what is "
+    "missing or has another size; what is damaged in another way has to be deleted first"
+)
 
 
 def _is_below(path: str | None) -> bool:
@@ -139,9 +144,9 @@ def serialize_example(line: Line, notes: Notes) -> bytes:
     )
 
 
-def write(path: str, texts: Iterable[str]) -> None:
-    """Writes lines that `dumps` made."""
-    storage.write_bytes(path, "".join(f"{text}\n" for text in texts).encode())
+def join_lines(texts: Iterable[str]) -> bytes:
+    """A file of lines that `dumps` made."""
+    return "".join(f"{text}\n" for text in texts).encode()
 
 
 def shards_of(root: str) -> Shards:
@@ -187,7 +192,7 @@ def require_finished(root: str) -> Shards:
     problems = [f"{root!r} is not finished: there is no {names} ({len(missing)} of {len(shards)})"]
     failures = [storage.join(root, shards.failures(shard)) for shard in missing]
     problems += [f"{path!r} says which samples failed" for path in failures if storage.exists(path)][:5]
-    raise UserError(problems)
+    raise UserError([*problems, START_AGAIN])
 
 
 def read(root: str) -> list[Line]:

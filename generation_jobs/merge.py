@@ -14,11 +14,11 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from generation_jobs import manifest
+from generation_jobs import manifest, whole_shards
 from generation_jobs.manifest import Line
-from generation_jobs.piece_files import MIDI_FOLDER, read_pieces
+from generation_jobs.piece_files import read_pieces
 from generation_jobs.problem_report import sentences
-from generation_jobs.shards import Shards
+from generation_jobs.shards import MIDI_FOLDER, Shards
 from midi_codec import command, records, storage
 from midi_codec.command import Interrupted, StopSignal, UserError
 from midi_codec.notes import TIME_BASES
@@ -27,6 +27,7 @@ from midi_codec.waiting import wait_while_more_come
 
 PROGRAM = "python -m generation_jobs.merge"
 MERGED = "manifest.jsonl"
+_OF_ONE_FILE = (FileNotFoundError, IsADirectoryError, PermissionError)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -37,9 +38,11 @@ def main(argv: Sequence[str]) -> int:
         if args.wait_minutes is not None:
             wait(args.output, minutes=args.wait_minutes, stop=stop)
         shards = manifest.require_finished(args.output)
+        whole_shards.delete_leftovers(args.output)
         problems = list(problems_of(args.output, shards, stop))
     if problems:
-        raise UserError(sentences(args.output, [(0, problem) for problem in problems]))
+        said = sentences(args.output, [(0, problem) for problem in problems])
+        raise UserError([*said, manifest.START_AGAIN])
     parts = [storage.join(args.output, shards.manifest(shard)) for shard in range(len(shards))]
     merged = storage.join(args.output, MERGED)
     storage.write_bytes(merged, b"".join(map(storage.read_bytes, parts)))
@@ -80,9 +83,18 @@ def problems_of(root: str, shards: Shards, stop: StopSignal) -> Iterator[str]:
     """
     order = _Order()
     named: set[str] = set()
+    is_read = True  # every manifest
     with progress(total=len(shards), unit="shards", label="checking") as bar:
         for shard in range(len(shards)):
-            lines = manifest.read_shard(root, shards, shard)
+            bar.update(1)
+            named.add(shards.tar(shard))  # it may hold no piece: all of them left out
+            try:
+                lines = manifest.read_shard(root, shards, shard)
+            except UserError as error:
+                yield from error.problems
+                order.skip()
+                is_read = False
+                continue
             wanted = len(shards.numbers(shard))
             if len(lines) != wanted:
                 yield f"{shards.manifest(shard)!r} has {len(lines)} lines, want {wanted}"
@@ -90,10 +102,10 @@ def problems_of(root: str, shards: Shards, stop: StopSignal) -> Iterator[str]:
             yield from _problems_of_files(root, lines)
             yield from _problems_of_records(storage.join(root, shards.records(shard)), lines)
             named.update(line["path"].partition("!")[0] for line in lines if line["path"] is not None)
-            named.add(shards.tar(shard))  # it may hold no piece: all of them left out
-            bar.update(1)
             if stop.requested:
                 raise Interrupted("start the same command again")
+    if not is_read:
+        return
     folder = storage.join(root, MIDI_FOLDER)
     try:
         for entry in storage.list_files(f"{folder}/"):
@@ -110,18 +122,24 @@ class _Order:
         self._seeds: set[str] = set()
         self._last: tuple[str, int] | None = None
         self._origin: dict[str, Any] = {}
+        self._is_after_gap = False
+
+    def skip(self) -> None:
+        """Lines are missing here that another problem speaks of."""
+        self._is_after_gap = True
 
     def problems(self, name: str, lines: Sequence[Line]) -> Iterator[str]:
         for place, line in enumerate(lines, start=1):
             seed_id, sample = line["seed_id"], line["sample"]
             follows = self._last == (seed_id, sample - 1)
-            if not follows and (sample != 0 or seed_id in self._seeds):
+            if not (follows or self._is_after_gap) and (sample != 0 or seed_id in self._seeds):
                 last = "the first of a seed"
                 if self._last is not None:
                     last = f"sample {self._last[1] + 1} of {self._last[0]!r} or the first of another seed"
                 yield f"{name!r}, line {place} is sample {sample} of {seed_id!r}, want {last}"
             self._seeds.add(seed_id)
             self._last = seed_id, sample
+            self._is_after_gap = False
             for key in ("bundle", "dataset", "rng_seed"):
                 if line[key] != self._origin.setdefault(key, line[key]):
                     yield f"{name!r}, line {place} has {key} {line[key]!r}, want {self._origin[key]!r} as before"
@@ -129,10 +147,15 @@ class _Order:
 
 def _problems_of_files(root: str, lines: Sequence[Line]) -> Iterator[str]:
     kept = [line for line in lines if line["path"] is not None]
-    for line, data in zip(kept, read_pieces(root, [line["path"] for line in kept]), strict=True):
-        problem = _problem_of_file(storage.join(root, line["path"]), line, data)
-        if problem:
-            yield problem
+    try:
+        for line, data in zip(kept, read_pieces(root, [line["path"] for line in kept]), strict=True):
+            problem = _problem_of_file(storage.join(root, line["path"]), line, data)
+            if problem:
+                yield problem
+    except UserError as error:  # a whole archive
+        yield from error.problems
+    except _OF_ONE_FILE as error:
+        yield f"{error.filename!r} cannot be read: {error.strerror}"
 
 
 def _problem_of_file(path: str, line: Line, data: bytes | OSError) -> str | None:
@@ -157,7 +180,7 @@ def _problems_of_records(path: str, lines: Sequence[Line]) -> Iterator[str]:
     try:
         examples = list(records.read_records(storage.read_bytes(path)))
         found = [records.split_features(example)["piece_id"].decode() for example in examples]
-    except (FileNotFoundError, ValueError) as error:
+    except (*_OF_ONE_FILE, ValueError) as error:
         yield f"{path!r} cannot be read: {error}"
         return
     if len(found) != len(want):

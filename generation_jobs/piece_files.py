@@ -17,11 +17,10 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Protocol
 
-from generation_jobs.shards import Shards
-from midi_codec import storage
+from generation_jobs.shards import MIDI_FOLDER, Shards
+from midi_codec import file_sizes, storage
 from midi_codec.command import UserError
 
-MIDI_FOLDER = "midi"
 PIECES_PER_SAVE = 256  # what a kill can cost of a tar shard
 _LOOSE = re.compile(r"([^/]+)/([^/]+)-([0-9]{5,})\.mid")
 _ARCHIVE_MARK = ".tar!"
@@ -45,6 +44,13 @@ class PieceFiles(Protocol):
 
     def look(self, shards: Collection[int]) -> None:
         """Finds what is there of these shards; called once, before `read`."""
+
+    def sizes(self, shard: int) -> dict[str, int]:
+        """Bytes of the files that `look` found of a shard, but for those below `unfinished/`."""
+
+    def replace(self, shard: int, paths: Collection[str]) -> None:
+        """These files, or pieces, of the shard are not what they were: `read` leaves them out, as far as it can tell
+        them from good ones, and what is made again takes their place."""
 
     def read(self, shard: int) -> dict[str, bytes]:
         """Pieces of a shard that are whole."""
@@ -71,7 +77,8 @@ class LooseFiles:
 
     def __init__(self, root: str, shards: Shards, number_of: Callable[[str, int], int | None]) -> None:
         self._root, self._shards, self._number_of = root, shards, number_of
-        self._paths: dict[int, list[str]] = collections.defaultdict(list)
+        self._there: dict[int, dict[str, int]] = collections.defaultdict(dict)  # bytes by path
+        self._replaced: set[str] = set()
 
     def look(self, shards: Collection[int]) -> None:
         wanted = frozenset(shards)
@@ -81,12 +88,19 @@ class LooseFiles:
                 match = _LOOSE.fullmatch(entry.path[start:])
                 number = self._number_of(match[1], int(match[3])) if match and match[1] == match[2] else None
                 if number is not None and self._shards.of_sample(number) in wanted:
-                    self._paths[self._shards.of_sample(number)].append(f"{MIDI_FOLDER}/{match[0]}" if match else "")
+                    path = f"{MIDI_FOLDER}/{match[0]}" if match else ""
+                    self._there[self._shards.of_sample(number)][path] = entry.size
         except FileNotFoundError:
             pass
 
+    def sizes(self, shard: int) -> dict[str, int]:
+        return self._there.get(shard, {})
+
+    def replace(self, shard: int, paths: Collection[str]) -> None:
+        self._replaced.update(path for path in paths if path.startswith(f"{MIDI_FOLDER}/"))
+
     def read(self, shard: int) -> dict[str, bytes]:
-        paths = self._paths.pop(shard, [])
+        paths = [path for path in self._there.pop(shard, {}) if path not in self._replaced]
         found = {}
         for path, data in zip(paths, storage.read_many(storage.join(self._root, path) for path in paths), strict=True):
             if isinstance(data, OSError):
@@ -95,8 +109,9 @@ class LooseFiles:
         return found
 
     def put(self, path: str, data: bytes) -> bytes:
-        path = storage.join(self._root, path)
-        return data if storage.write_bytes(path, data, only_if_absent=True) else storage.read_bytes(path)
+        whole = storage.join(self._root, path)
+        is_written = storage.write_bytes(whole, data, only_if_absent=path not in self._replaced)
+        return data if is_written else storage.read_bytes(whole)
 
     def save(self, *, all_of_them: bool) -> None:
         """`put` has written them."""
@@ -105,7 +120,7 @@ class LooseFiles:
         return dict(pieces)
 
     def clear(self, shard: int) -> None:
-        """There is nothing to clear."""
+        self._there.pop(shard, None)
 
 
 class TarFiles:
@@ -119,6 +134,8 @@ class TarFiles:
         self._root, self._shards, self._pieces_per_save = root, shards, pieces_per_save
         self._unsaved: dict[int, dict[str, bytes]] = collections.defaultdict(dict)
         self._parts: dict[int, list[str]] = collections.defaultdict(list)  # files below unfinished/
+        self._there: dict[str, int] = {}  # tars below midi/, bytes by path
+        self._replaced: set[int] = set()
         self._lock = threading.Lock()  # `put` and `finish` are called by writing threads
 
     def look(self, shards: Collection[int]) -> None:
@@ -131,13 +148,26 @@ class TarFiles:
                     self._parts[shard].append(entry.path)
         except FileNotFoundError:
             pass
+        self._there = file_sizes.list_sizes(self._root, MIDI_FOLDER)
+
+    def sizes(self, shard: int) -> dict[str, int]:
+        path = self._shards.tar(shard)
+        return {path: self._there[path]} if path in self._there else {}
+
+    def replace(self, shard: int, paths: Collection[str]) -> None:
+        if any(path.partition("!")[0] == self._shards.tar(shard) for path in paths):
+            self._replaced.add(shard)
 
     def read(self, shard: int) -> dict[str, bytes]:
-        whole = storage.join(self._root, self._shards.tar(shard))
+        path = self._shards.tar(shard)
+        whole = storage.join(self._root, path)
         found: dict[str, bytes] = {}
-        for archive in [whole] if storage.exists(whole) else self._parts[shard]:
-            found |= {f"{self._shards.tar(shard)}!{name}": data for name, data in read_tar(archive).items()}
-        return found
+        if shard not in self._replaced and storage.exists(whole):
+            found = read_tar(whole)
+        else:
+            for archive in [*self._parts[shard], *([whole] if path in self._there else [])]:
+                found |= _read_before_damage(archive)
+        return {f"{path}!{name}": data for name, data in found.items()}
 
     def put(self, path: str, data: bytes) -> bytes:
         with self._lock:
@@ -160,10 +190,16 @@ class TarFiles:
     def finish(self, shard: int, pieces: Mapping[str, bytes]) -> dict[str, bytes]:
         with self._lock:
             self._unsaved.pop(shard, None)
-        path = storage.join(self._root, self._shards.tar(shard))
-        if storage.write_bytes(path, _tar_of_pieces(pieces), only_if_absent=True):
-            return dict(pieces)
-        return self.read(shard)
+        path, data = self._shards.tar(shard), _tar_of_pieces(pieces)
+        whole = storage.join(self._root, path)
+        if not storage.write_bytes(whole, data, only_if_absent=shard not in self._replaced):
+            there = self.read(shard)
+            if there.keys() >= pieces.keys():
+                self._there[path] = storage.size(whole) or 0
+                return there
+            storage.write_bytes(whole, data)  # one that was cut between two pieces reads as a whole one
+        self._there[path] = len(data)
+        return dict(pieces)
 
     def clear(self, shard: int) -> None:
         for part in self._parts.pop(shard, []):
@@ -199,6 +235,19 @@ def read_tar(path: str) -> dict[str, bytes]:
             return {member.name: file.read() for member in archive if (file := archive.extractfile(member))}
     except tarfile.TarError as error:
         raise UserError(f"{path!r} is damaged: {error}") from error
+
+
+def _read_before_damage(path: str) -> dict[str, bytes]:
+    """The members of an archive up to where it is damaged; none where it is gone."""
+    found: dict[str, bytes] = {}
+    try:
+        with tarfile.open(fileobj=io.BytesIO(storage.read_bytes(path)), mode="r:") as archive:
+            for member in archive:
+                file = archive.extractfile(member)
+                found[member.name] = file.read() if file else b""
+    except (tarfile.TarError, FileNotFoundError):
+        pass
+    return found
 
 
 def read_pieces(root: str, paths: Iterable[str]) -> Iterator[bytes | OSError]:

@@ -6,10 +6,12 @@ A piece is judged, then kept (`piece_files`), and lies in memory until its shard
 from __future__ import annotations
 
 import dataclasses
+import errno
+import json
 from collections.abc import Mapping
 from typing import Any
 
-from generation_jobs import manifest
+from generation_jobs import manifest, whole_shards
 from generation_jobs.job import Job
 from generation_jobs.requests import Result
 from generation_jobs.screening import Judgement
@@ -33,7 +35,8 @@ class Piece:
     number: int
     path: str | None  # None: left out
     line: str  # of the manifest
-    data: bytes  # the .mid file
+    data: bytes  # the .mid file, where it lies in memory
+    size: int  # of the .mid file
     example: bytes | None  # None: a piece without a note, or left out
 
 
@@ -46,7 +49,10 @@ class Made:
     piece: Piece | None = None
     is_rejected: bool = False
     again: Wanted | None = None
-    error: str = ""
+    error: Exception | None = None
+
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})  # nothing more can be written, of any piece
 
 
 class PieceKeeper:
@@ -61,7 +67,7 @@ class PieceKeeper:
         An error of this one piece, such as a file that cannot be written, is what it gives back.
 
         Raises:
-          UserError: nothing can be written there.
+          UserError, OSError: nothing can be written there.
         """
         num_notes = len(result.notes) - result.num_primer_notes
         try:
@@ -74,7 +80,9 @@ class PieceKeeper:
         except UserError:
             raise
         except Exception as error:  # of one sample: the others go on
-            return Made(wanted, num_notes, error=f"{type(error).__name__}: {error}")
+            if isinstance(error, OSError) and error.errno in _FULL:
+                raise
+            return Made(wanted, num_notes, error=error)
 
     def _keep(self, wanted: Wanted, result: Result, judgement: Judgement | None) -> Piece:
         is_left_out = judgement is not None and bool(judgement.reasons) and self.job.policy.on_reject == DROP
@@ -83,35 +91,67 @@ class PieceKeeper:
         )
         path = line["path"]
         if path is None:
-            return Piece(wanted.number, None, manifest.dumps(line), b"", None)
+            return _left_out(wanted.number, manifest.dumps(line))
         mine = manifest.serialize_piece(line, result.notes)
         kept = self.files.put(path, mine)
         if kept != mine:
             return self._parse(wanted.number, path, kept)
         example = manifest.serialize_example(line, result.notes) if len(result.notes) else None
-        return Piece(wanted.number, path, manifest.dumps(line), self._held(mine), example)
+        return Piece(wanted.number, path, manifest.dumps(line), self._held(mine), len(mine), example)
 
-    def read(self, shard: int) -> dict[int, Piece]:
+    def read(self, shard: int, *, was_whole: bool) -> dict[int, Piece]:
         """The pieces of a shard that are whole, by number.
+
+        Args:
+          was_whole: the shard was done and has lost something: a piece that is damaged is one to make again.
 
         Raises:
           UserError: something else stands where a piece belongs.
         """
         found = self.files.read(shard)
+        pieces = self._left_out(shard)
         if not found:  # as of most shards of a job that begins; millions of paths would take a minute
+            return pieces
+        for number in self.job.shards.numbers(shard):
+            path = self.job.path(number)
+            if path not in found:
+                continue
+            try:
+                pieces[number] = self._parse(number, path, found[path])
+            except UserError:
+                if not was_whole:
+                    raise
+                self.files.replace(shard, [path])
+        return pieces
+
+    def _left_out(self, shard: int) -> dict[int, Piece]:
+        """Pieces that have a line and no file: the shard's manifest, if there is one, knows them."""
+        job = self.job
+        if job.policy.on_reject != DROP:
             return {}
-        paths = {number: self.job.path(number) for number in self.job.shards.numbers(shard)}
-        return {number: self._parse(number, path, found[path]) for number, path in paths.items() if path in found}
+        try:
+            texts = storage.read_text(storage.join(job.output, job.shards.manifest(shard))).splitlines()
+            lines = [json.loads(text) for text in texts]
+            named = zip(job.shards.numbers(shard), lines, strict=True)
+            return {
+                number: _left_out(number, manifest.dumps(line))
+                for number, line in named
+                if line["path"] is None and job.problem_of_line(number, line) is None
+            }
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}  # they are made again, with the same outcome
 
     def _parse(self, number: int, path: str, data: bytes) -> Piece:
         try:
             line, notes = manifest.parse_piece(data, time_base=self.job.primers.time_base)
-        except ValueError as error:
+            if problem := self.job.problem_of_line(number, line):
+                raise ValueError(problem)
+        except (ValueError, KeyError) as error:
             whole = storage.join(self.job.output, path)
             text = f"{whole!r} stands where a piece of this job belongs, but {error}; move it away"
             raise UserError(text) from error
         example = None if notes is None else manifest.serialize_example(line, notes)
-        return Piece(number, path, manifest.dumps(line), self._held(data), example)
+        return Piece(number, path, manifest.dumps(line), self._held(data), len(data), example)
 
     def _held(self, data: bytes) -> bytes:
         return b"" if self.job.pieces_per_shard is None else data  # a loose file is written already
@@ -124,8 +164,23 @@ class PieceKeeper:
         if kept != mine:  # another task was first
             pieces = {**pieces, **{n: self._parse(n, p.path, kept[p.path]) for n, p in pieces.items() if p.path}}
         ordered = [pieces[number] for number in shards.numbers(shard)]
-        examples = (piece.example for piece in ordered if piece.example is not None)
-        storage.write_bytes(storage.join(job.output, shards.records(shard)), records.write_records(examples))
-        manifest.write(storage.join(job.output, shards.manifest(shard)), (piece.line for piece in ordered))
+        data = {
+            shards.records(shard): records.write_records(
+                piece.example for piece in ordered if piece.example is not None
+            ),
+            shards.manifest(shard): manifest.join_lines(piece.line for piece in ordered),
+        }
+        storage.write_bytes(storage.join(job.output, shards.records(shard)), data[shards.records(shard)])
+        sizes = {path: len(content) for path, content in data.items()}
+        if job.pieces_per_shard is None:
+            sizes |= {piece.path: piece.size for piece in ordered if piece.path is not None}
+        else:
+            sizes |= self.files.sizes(shard)
+        whole_shards.write_sizes(job, shard, sizes)
+        storage.write_bytes(storage.join(job.output, shards.manifest(shard)), data[shards.manifest(shard)])
         self.files.clear(shard)
         storage.delete(storage.join(job.output, shards.failures(shard)))
+
+
+def _left_out(number: int, line: str) -> Piece:
+    return Piece(number, None, line, b"", 0, None)

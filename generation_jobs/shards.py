@@ -11,6 +11,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+MIDI_FOLDER, RECORDS_FOLDER, MANIFEST_FOLDER, SIZES_FOLDER = "midi", "records", "manifest", "sizes"
+UNFINISHED_FOLDER, FAILURES_FOLDER = "unfinished", "failures"
+FOLDERS = (MIDI_FOLDER, RECORDS_FOLDER, MANIFEST_FOLDER, SIZES_FOLDER, UNFINISHED_FOLDER, FAILURES_FOLDER)
 MAX_PIECES_PER_SHARD = 100_000
 MAX_SAMPLES, MAX_SHARDS = 10**8, 10**6  # of a job: more are more jobs
 _USUAL_SHARDS, _USUAL_PIECES = 64, (8, 512)
@@ -63,18 +66,22 @@ class Shards:
 
     def manifest(self, shard: int) -> str:
         """Path from the output folder; written last: the shard is done."""
-        return f"manifest/part-{self.place(shard)}.jsonl"
+        return f"{MANIFEST_FOLDER}/part-{self.place(shard)}.jsonl"
+
+    def sizes(self, shard: int) -> str:
+        """How large its other files are (`midi_codec.file_sizes`)."""
+        return f"{SIZES_FOLDER}/part-{self.place(shard)}.json"
 
     def records(self, shard: int) -> str:
-        return f"records/generated-{self.place(shard)}.tfrecord"
+        return f"{RECORDS_FOLDER}/generated-{self.place(shard)}.tfrecord"
 
     def tar(self, shard: int) -> str:
-        return f"midi/pieces-{self.place(shard)}.tar"
+        return f"{MIDI_FOLDER}/pieces-{self.place(shard)}.tar"
 
     def unfinished(self, shard: int) -> str:
         """What the names of the files begin with that hold a tar shard's pieces until it is whole."""
-        return f"unfinished/pieces-{self.place(shard)}-"
+        return f"{UNFINISHED_FOLDER}/pieces-{self.place(shard)}-"
 
     def failures(self, shard: int) -> str:
         """Samples that failed, until another run has made them."""
-        return f"failures/part-{self.place(shard)}.jsonl"
+        return f"{FAILURES_FOLDER}/part-{self.place(shard)}.jsonl"

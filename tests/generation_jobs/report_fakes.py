@@ -12,7 +12,7 @@ import numpy as np
 from generation_jobs import manifest, piece_files
 from generation_jobs.requests import Result
 from generation_jobs.shards import Shards
-from midi_codec import dataset_info, records
+from midi_codec import dataset_info, records, storage
 from midi_codec.dataset_info import NO_DUPLICATES, NO_GROUPS, SPLITS, DatasetInfo, Histogram, SplitInfo
 from midi_codec.notes import MILLISECONDS, Notes
 from midi_codec.records import Piece
@@ -75,7 +75,7 @@ def make_music(
     (root / manifest.JOB_FILE).write_text(json.dumps(job))
     for shard in range(len(shards)):
         mine = [manifest.dumps(lines[number]) for number in shards.numbers(shard)]
-        manifest.write(str(root / shards.manifest(shard)), mine)
+        storage.write_bytes(str(root / shards.manifest(shard)), manifest.join_lines(mine))
 
 
 def make_dataset(root: Path, pieces: Mapping[str, Sequence[Notes]], *, time_base: str = MILLISECONDS) -> DatasetInfo:

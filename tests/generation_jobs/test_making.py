@@ -10,7 +10,7 @@ import pytest
 from generation_jobs import making, manifest, piece_files
 from generation_jobs.piece_keeper import PieceKeeper
 from generation_jobs.requests import Settings
-from midi_codec import midi_file, records, storage
+from midi_codec import command, midi_file, records, storage
 from midi_codec.command import Interrupted, StopSignal, UserError
 from midi_codec.notes import MILLISECONDS
 from tests.generation_jobs.fakes import FakeDecoder
@@ -18,6 +18,7 @@ from tests.generation_jobs.test_job import ALL, make_job
 
 MANIFEST = "manifest/part-00000-of-00001.jsonl"
 RECORDS = "records/generated-00000-of-00001.tfrecord"
+SIZES = "sizes/part-00000-of-00001.json"
 
 
 def run(output: pathlib.Path, decoder: FakeDecoder | None = None, **changes: object) -> making.Summary:
@@ -31,7 +32,7 @@ def files_of(output: pathlib.Path) -> dict[str, bytes]:
 def test_what_a_job_leaves(tmp_path):
     summary = run(tmp_path)
     names = {f"midi/{seed}/{seed}-{sample:05d}.mid" for seed, sample in ALL}
-    assert files_of(tmp_path).keys() == names | {"job.json", MANIFEST, RECORDS}
+    assert files_of(tmp_path).keys() == names | {"job.json", MANIFEST, RECORDS, SIZES}
     lines = manifest.read(str(tmp_path))
     assert [(line["seed_id"], line["sample"]) for line in lines] == ALL
     notes = sum(line["checks"]["num_notes_generated"] for line in lines)
@@ -118,7 +119,7 @@ def test_any_number_of_tasks_in_any_order_leaves_the_same_files(tmp_path, monkey
     run(tmp_path / "other", pieces_per_shard=pieces_per_shard, num_tasks=2, task_index=1)
     run(tmp_path / "other", pieces_per_shard=pieces_per_shard)  # one goes on alone
     assert files_of(tmp_path / "one") == files_of(tmp_path / "four") == files_of(tmp_path / "other")
-    assert len(files_of(tmp_path / "one")) == 1 + (3 * 3 if layout == "tar" else 6 + 2 * 6)
+    assert len(files_of(tmp_path / "one")) == 1 + (4 * 3 if layout == "tar" else 6 + 3 * 6)
 
 
 def test_another_rng_seed_gives_other_music_and_the_same_primer(tmp_path):
@@ -163,7 +164,8 @@ def test_a_finished_task_does_nothing(tmp_path):
 
 def test_a_finished_task_does_not_read_its_pieces_again(tmp_path):
     run(tmp_path)
-    (tmp_path / "midi/a/a-00000.mid").write_bytes(b"")  # would be refused if it were read
+    path = tmp_path / "midi/a/a-00000.mid"
+    path.write_bytes(bytes(path.stat().st_size))  # would be refused if it were read
     assert run(tmp_path).num_made == 0
 
 
@@ -172,7 +174,6 @@ def test_a_half_written_piece_is_not_taken_for_whole(tmp_path):
     (tmp_path / "killed/midi/a").mkdir(parents=True)
     (tmp_path / "killed/midi/a/.0123.partial").write_bytes(b"MThd")
     run(tmp_path / "killed")
-    (tmp_path / "killed/midi/a/.0123.partial").unlink()
     assert files_of(tmp_path / "killed") == files_of(tmp_path / "straight")
 
 
@@ -207,6 +208,7 @@ def test_a_file_that_stands_in_the_way_is_named(tmp_path, data):
 def test_a_piece_that_was_edited_is_named(tmp_path):
     run(tmp_path)
     (tmp_path / MANIFEST).unlink()
+    (tmp_path / SIZES).unlink()
     path = tmp_path / "midi/a/a-00000.mid"
     line, notes = manifest.parse_piece(path.read_bytes(), time_base=MILLISECONDS)
     path.write_bytes(manifest.serialize_piece(line, dataclasses.replace(notes, velocity=notes.velocity // 2 + 1)))
@@ -230,6 +232,7 @@ def test_pieces_in_tar_shards_are_the_loose_ones(tmp_path):
         "job.json",
         *(f"{name}-{shard}-of-00002.{kind}" for shard in ("00000", "00001") for name, kind in (
             ("midi/pieces", "tar"), ("records/generated", "tfrecord"), ("manifest/part", "jsonl"),
+            ("sizes/part", "json"),
         )),
     }  # fmt: skip
     loose, tar = (manifest.read(str(tmp_path / name)) for name in ("loose", "tar"))
@@ -316,6 +319,7 @@ def test_a_piece_that_cannot_be_written_is_recorded_and_made_by_the_next_run(tmp
     assert refused.value.problems == [
         f"'{tmp_path}/music' is not finished: there is no {MANIFEST} (1 of 1)",
         f"'{tmp_path}/music/failures/part-00000-of-00001.jsonl' says which samples failed",
+        manifest.START_AGAIN,
     ]
     monkeypatch.undo()
     again = FakeDecoder()
@@ -325,12 +329,26 @@ def test_a_piece_that_cannot_be_written_is_recorded_and_made_by_the_next_run(tmp
 
 def test_a_disk_that_takes_nothing_ends_the_task(tmp_path, monkeypatch):
     monkeypatch.setattr(making, "MAX_FAILURES_IN_A_ROW", 4)
-    refuse_to_write(monkeypatch, ".mid", 28, "No space left on device")
-    with pytest.raises(
-        RuntimeError, match="[456] pieces one after the other failed: OSError: .*No space left on device"
-    ):
+    refuse_to_write(monkeypatch, ".mid", 5, "Input/output error")
+    with pytest.raises(RuntimeError, match="[456] pieces one after the other failed: OSError: .*output error") as error:
         run(tmp_path)
+    assert isinstance(error.value.__cause__, OSError)
     assert len((tmp_path / "failures/part-00000-of-00001.jsonl").read_text().splitlines()) >= 4
+
+
+@pytest.mark.parametrize("pieces_per_shard", [None, 2, 6])
+def test_a_full_disk_ends_the_task_with_the_path(tiny_disk, capsys, pieces_per_shard):
+    ballast = tiny_disk / "ballast"
+    ballast.write_bytes(bytes((1 << 20) - 8192))
+    status = command.run("prog", lambda _: run(tiny_disk, pieces_per_shard=pieces_per_shard) and 0, [])
+    *_, said = capsys.readouterr().err.splitlines()
+    assert status == 1
+    assert said.startswith(f"prog: '{tiny_disk}/")
+    assert said.endswith(": No space left on device")
+    ballast.unlink()
+    assert run(tiny_disk, pieces_per_shard=pieces_per_shard).num_failed == 0
+    run(tiny_disk.parent / "straight", pieces_per_shard=pieces_per_shard)
+    assert files_of(tiny_disk) == files_of(tiny_disk.parent / "straight")
 
 
 def test_only_shards_that_are_not_whole_lie_in_memory(tmp_path, monkeypatch):

@@ -35,7 +35,9 @@ def problems(output) -> list[str]:
     with pytest.raises(UserError) as error:
         merge.main(["--output", str(output)])
     assert not (output / "manifest.jsonl").exists()
-    return error.value.problems
+    *found, last = error.value.problems
+    assert last == manifest.START_AGAIN
+    return found
 
 
 def rewrite(output, index: int, change) -> None:
@@ -101,8 +103,44 @@ def test_tar_shards(tmp_path):
     paths[1].write_bytes(paths[2].read_bytes())
     assert problems(tmp_path) == [f"{tmp_path}: {name} does not exist, but a manifest names it" for name in names[:4]]
     paths[2].write_bytes(b"x" * 1024)
-    with pytest.raises(UserError, match=r"pieces-00002-of-00003.tar' is damaged: "):
-        merge.main(["--output", str(tmp_path)])
+    *_, last = problems(tmp_path)
+    assert f"'{paths[2]}' is damaged: " in last
+    paths[1].unlink()  # of the right size: the restart cannot tell
+    finish(tmp_path, pieces_per_shard=2)
+    assert len(merged(tmp_path)) == 6
+
+
+def test_manifests_that_are_cut_or_hold_no_lines(tmp_path):
+    finish(tmp_path)
+    paths = [tmp_path / PART.format(index) for index in range(3)]
+    paths[0].write_bytes(paths[0].read_bytes()[:-30])
+    paths[1].write_text('{"seed_id": "b"}\n')
+    paths[2].write_text("[]\n")
+    first, *others = problems(tmp_path)
+    assert first.startswith(f"{tmp_path}: '{paths[0]}' is not a manifest: ")
+    assert others == [
+        f'{tmp_path}: \'{paths[1]}\', line 1 is no line of a manifest: {{"seed_id": "b"}}',
+        f"{tmp_path}: '{paths[2]}', line 1 is no line of a manifest: []",
+    ]
+    finish(tmp_path)
+    assert len(merged(tmp_path)) == 6
+
+
+def test_folders_in_the_place_of_files(tmp_path):
+    finish(tmp_path)
+    for name in ("midi/b/b-00000.mid", "records/generated-00001-of-00003.tfrecord"):
+        (tmp_path / name).unlink()
+        (tmp_path / name).mkdir()
+    midi, records = problems(tmp_path)
+    assert midi.startswith(f"{tmp_path}: '{tmp_path}/midi/b/b-00000.mid' cannot be read: ")
+    assert records.startswith(f"{tmp_path}: '{tmp_path}/records/generated-00001-of-00003.tfrecord' cannot be read: ")
+
+
+def test_what_killed_tasks_left_half_written_goes(tmp_path):
+    finish(tmp_path)
+    (tmp_path / "midi/.0123456789abcdef.partial").write_bytes(b"half of a tar")
+    merged(tmp_path)
+    assert not (tmp_path / "midi/.0123456789abcdef.partial").exists()
 
 
 def test_files_that_are_gone_changed_or_strangers(tmp_path):
