@@ -189,10 +189,10 @@ def require_finished(root: str) -> Shards:
     if not missing:
         return shards
     names = ", ".join(shards.manifest(shard) for shard in missing[:5])
-    problems = [f"{root!r} is not finished: there is no {names} ({len(missing)} of {len(shards)})"]
+    problems = [f"{root!r} is not finished: there is no {names} ({len(missing)} of {len(shards)}); {START_AGAIN}"]
     failures = [storage.join(root, shards.failures(shard)) for shard in missing]
     problems += [f"{path!r} says which samples failed" for path in failures if storage.exists(path)][:5]
-    raise UserError([*problems, START_AGAIN])
+    raise UserError(problems)
 
 
 def read(root: str) -> list[Line]:

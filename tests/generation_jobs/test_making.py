@@ -317,9 +317,8 @@ def test_a_piece_that_cannot_be_written_is_recorded_and_made_by_the_next_run(tmp
     with pytest.raises(UserError) as refused:
         manifest.read(str(tmp_path / "music"))
     assert refused.value.problems == [
-        f"'{tmp_path}/music' is not finished: there is no {MANIFEST} (1 of 1)",
+        f"'{tmp_path}/music' is not finished: there is no {MANIFEST} (1 of 1); {manifest.START_AGAIN}",
         f"'{tmp_path}/music/failures/part-00000-of-00001.jsonl' says which samples failed",
-        manifest.START_AGAIN,
     ]
     monkeypatch.undo()
     again = FakeDecoder()
