@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import errno
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -130,16 +129,14 @@ class PieceKeeper:
         if job.policy.on_reject != DROP:
             return {}
         try:
-            texts = storage.read_text(storage.join(job.output, job.shards.manifest(shard))).splitlines()
-            lines = [json.loads(text) for text in texts]
-            named = zip(job.shards.numbers(shard), lines, strict=True)
-            return {
-                number: _left_out(number, manifest.dumps(line))
-                for number, line in named
-                if line["path"] is None and job.problem_of_line(number, line) is None
-            }
-        except (OSError, ValueError, KeyError, TypeError):
+            lines = manifest.read_shard(job.output, job.shards, shard)
+        except UserError:
             return {}  # they are made again, with the same outcome
+        return {
+            number: _left_out(number, manifest.dumps(line))
+            for number, line in zip(job.shards.numbers(shard), lines, strict=False)
+            if line["path"] is None and job.problem_of_line(number, line) is None
+        }
 
     def _parse(self, number: int, path: str, data: bytes) -> Piece:
         try:

@@ -116,12 +116,10 @@ def test_manifests_that_are_cut_or_hold_no_lines(tmp_path):
     paths[0].write_bytes(paths[0].read_bytes()[:-30])
     paths[1].write_text('{"seed_id": "b"}\n')
     paths[2].write_text("[]\n")
-    first, *others = problems(tmp_path)
-    assert first.startswith(f"{tmp_path}: '{paths[0]}' is not a manifest: ")
-    assert others == [
-        f'{tmp_path}: \'{paths[1]}\', line 1 is no line of a manifest: {{"seed_id": "b"}}',
-        f"{tmp_path}: '{paths[2]}', line 1 is no line of a manifest: []",
-    ]
+    found = problems(tmp_path)
+    assert found[0].startswith(f"{tmp_path}: {paths[0]}:2: not JSON: ")
+    assert f"{tmp_path}: {paths[1]}:1: ended is missing, want true or false" in found
+    assert found[-1] == f"{tmp_path}: {paths[2]}:1: it is [], want an object"
     finish(tmp_path)
     assert len(merged(tmp_path)) == 6
 
