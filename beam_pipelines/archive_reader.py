@@ -9,6 +9,7 @@ from typing import BinaryIO
 from beam_pipelines import archives, chunks, gzip_index, zip_directory
 from beam_pipelines.chunks import Item, Place, Row, too_large
 from beam_pipelines.zip_directory import DamagedZipError
+from midi_codec import io_errors
 from midi_codec.storage_file import open_file, raise_network_error
 
 _SLACK_BYTES = 1 << 16  # that deflate may add to what does not pack
@@ -22,7 +23,9 @@ def open_archive(place: Place) -> BinaryIO | OSError:
     """The archive, or why all its members are rejects."""
     try:
         return open_file(place.path, place.size)
-    except (FileNotFoundError, PermissionError) as error:
+    except OSError as error:
+        if not io_errors.is_of_one_file(error):
+            raise
         return error
 
 
@@ -30,7 +33,7 @@ def read_members(file: BinaryIO | OSError, place: Place, rows: Sequence[Row], ma
     """Each member once; one of more than `max_bytes` is unpacked no further than that. Closes the archive."""
     if isinstance(file, OSError):
         for row in rows:
-            yield _refused(place, row, "unreadable", f"the archive cannot be read: {file.strerror}")
+            yield _refused(place, row, "unreadable", f"the archive cannot be read: {io_errors.reason(file)}")
         return
     with file:
         read = _READERS[place.kind](file, place, rows, max_bytes)
@@ -39,6 +42,11 @@ def read_members(file: BinaryIO | OSError, place: Place, rows: Sequence[Row], ma
                 data = _read(read, row, max_bytes)
             except _MemberError as error:
                 yield _refused(place, row, *error.args)
+            except OSError as error:
+                if not io_errors.is_of_one_file(error):
+                    raise
+                reason = io_errors.reason(error)
+                yield _refused(place, row, "unreadable", f"the archive cannot be read: {reason}")
             else:
                 yield Item(chunks.source_of(place, row), data, len(data))
             finally:

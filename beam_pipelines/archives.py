@@ -10,6 +10,7 @@ import array
 import collections
 import dataclasses
 import hashlib
+import itertools
 import math
 import re
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from beam_pipelines.chunks import PackedInputs, Place, Row
 from beam_pipelines.glob_pattern import MIDI_EXTENSIONS
 from beam_pipelines.tar_directory import BombError, DamagedTarError
 from beam_pipelines.zip_directory import DamagedZipError
+from midi_codec import io_errors
 from midi_codec.storage import Entry
 from midi_codec.storage_file import open_file, raise_network_error
 
@@ -55,16 +57,17 @@ def list_archive(entry: Entry, source: str, work_folder: str) -> Archive:
       OSError: the archive cannot be read, which may pass.
     """
     try:
-        file = open_file(entry.path, entry.size)
-    except (FileNotFoundError, PermissionError) as error:
-        return _refused(entry, source, "unreadable", f"the archive cannot be read: {error.strerror}")
-    with file:
-        try:
-            return _list_opened(file, entry, source, work_folder)
-        except BombError as error:
-            return _refused(entry, source, "archive_bomb", f"the archive is refused: {error}")
-        finally:
-            raise_network_error(file)
+        with open_file(entry.path, entry.size) as file:
+            try:
+                return _list_opened(file, entry, source, work_folder)
+            except BombError as error:
+                return _refused(entry, source, "archive_bomb", f"the archive is refused: {error}")
+            finally:
+                raise_network_error(file)
+    except OSError as error:
+        if not io_errors.is_of_one_file(error):
+            raise
+        return _refused(entry, source, "unreadable", f"the archive cannot be read: {io_errors.reason(error)}")
 
 
 def _list_opened(file: BinaryIO, entry: Entry, source: str, work_folder: str) -> Archive:
@@ -146,7 +149,9 @@ def _list_zip(file: BinaryIO, entry: Entry, source: str) -> Archive:
     try:
         return _collect_zip(zip_directory.read_directory(file, entry.size), entry, place)
     except DamagedZipError as error:
-        archive = _collect_zip(zip_directory.scan(file, entry.size), entry, place)
+        scanned = zip_directory.scan(file, entry.size, max_bytes=most_unpacked(entry.size))
+        found = itertools.takewhile(lambda member: _is_within(member, entry), scanned)
+        archive = _collect_zip(found, entry, place)
         _add_refusal(archive, entry, source, "damaged_archive", f"the archive is damaged: {error}")
         return archive
 
@@ -156,17 +161,22 @@ def _collect_zip(members: Iterator[zip_directory.Member], entry: Entry, place: P
     begins, ends = array.array("Q"), array.array("Q")
     total = 0
     for member in members:
-        if member.end > 2 * entry.size + FREE_BYTES:  # also keeps it within 64 bits
+        if not _is_within(member, entry):
             raise DamagedZipError("a member lies outside of it")
         begins.append(max(member.offset, 0))
         ends.append(max(member.end, 0))
         total += member.size
+        _check_total(total, entry.size)
         collector.add(_zip_row(member), is_file=member.is_file)
-    _check_total(total, entry.size)
     order = np.argsort(np.frombuffer(begins, np.uint64), kind="stable")
     if (np.frombuffer(ends, np.uint64)[order][:-1] > np.frombuffer(begins, np.uint64)[order][1:]).any():
         raise BombError("its members overlap")
     return collector.build()
+
+
+def _is_within(member: zip_directory.Member, entry: Entry) -> bool:
+    """Whether a member may lie in the archive, even one that has lost some of its end; so places fit 64 bits."""
+    return member.end <= 2 * entry.size + FREE_BYTES
 
 
 def _check_total(total: int, packed: int) -> None:
@@ -240,7 +250,7 @@ def _list_tar_gz(file: BinaryIO, entry: Entry, source: str, work_folder: str) ->
         return _list_tar(gzip_index.open_in_order(file), entry, place, is_gzip=True)[0]
     with gzip_index.open_to_index(file) as unpacked:
         archive, is_whole = _list_tar(unpacked, entry, place, is_gzip=True)
-        if not is_whole:
+        if not (is_whole and gzip_index.is_one_stream(file, unpacked.tell())):
             archive, _ = _list_tar(gzip_index.open_in_order(file), entry, place, is_gzip=True)
         archive.indexes = gzip_index.to_keep(kept, unpacked, archive.inputs, archive.num_others)
     return archive

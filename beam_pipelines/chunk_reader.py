@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from beam_pipelines import archive_reader, chunks
 from beam_pipelines.chunks import Item, Place, Row, too_large
-from midi_codec import storage
+from midi_codec import io_errors, storage
 
 FETCHED_AHEAD_BYTES = 1 << 20  # the largest archive that is fetched before its turn
 
@@ -58,7 +58,7 @@ def _is_refused(row: Row, max_bytes: int) -> bool:
 
 def _answered(source: str, row: Row, answer: bytes | OSError, max_bytes: int) -> Item:
     if isinstance(answer, OSError):
-        return Item(source, None, row.size, "unreadable", f"the file cannot be read: {answer.strerror}")
+        return Item(source, None, row.size, "unreadable", f"the file cannot be read: {io_errors.reason(answer)}")
     if len(answer) > max_bytes:  # it has grown since it was listed, or its size was not known
         return Item(source, None, len(answer), *too_large(len(answer), max_bytes))
     return Item(source, answer, len(answer))

@@ -16,7 +16,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 FOLDER = "folder"
-UNKNOWN_SIZE = -1  # of a bucket's object that a list names: to ask for each would take longer than to read it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +69,7 @@ class Item(NamedTuple):
 
     source: str
     data: bytes | None
-    size: int  # bytes, as far as is known; UNKNOWN_SIZE where nothing is
+    size: int  # bytes, as far as is known; storage.UNKNOWN_SIZE where nothing is
     reason: str | None = None  # a fixed slug, where there is no data
     message: str | None = None
 

@@ -100,12 +100,12 @@ def _merge(listings: Sequence[Listing]) -> Iterator[tuple[Entry, list[Given]]]:
     streams = (_keyed(number, listing.entries) for number, listing in enumerate(listings))
     for _, same in itertools.groupby(heapq.merge(*streams), key=lambda keyed: keyed[0]):
         found = list(same)
-        path, size, version, _ = found[-1]  # a list knows no size of a bucket's object, a listing does
-        yield Entry(path, size, version), [listings[number].given for number in {each[3] for each in found}]
+        path, size, version, _, trouble = found[-1]  # a list knows no size of a bucket's object, a listing does
+        yield Entry(path, size, version, trouble), [listings[number].given for number in {each[3] for each in found}]
 
 
-def _keyed(number: int, entries: Iterable[Entry]) -> Iterator[tuple[str, int, str, int]]:
-    return ((entry.path, entry.size, entry.version, number) for entry in entries)
+def _keyed(number: int, entries: Iterable[Entry]) -> Iterator[tuple[str, int, str, int, str]]:
+    return ((entry.path, entry.size, entry.version, number, entry.trouble) for entry in entries)
 
 
 class _Finder:
@@ -126,6 +126,8 @@ class _Finder:
                 self.found.extend(archive.inputs)
                 self.indexes.update(archive.indexes)
                 self._count(givens, len(archive.inputs), archive.num_others)
+            elif entry.trouble:
+                self._add_unreadable(place, entry, givens)
             elif entry.path.lower().endswith(MIDI_EXTENSIONS):
                 self._check_name(entry.path)
                 row = Row(entry.path[len(place.path) :], entry.size, entry.version)
@@ -134,8 +136,19 @@ class _Finder:
             else:
                 self._count(givens, 0, 1)
 
+    def _add_unreadable(self, place: Place, entry: Entry, givens: Iterable[Given]) -> None:
+        """Nobody knows what a folder that cannot be listed holds: it counts as one input, like a damaged archive."""
+        is_folder = entry.path.endswith("/")
+        if not is_folder and not entry.path.lower().endswith(MIDI_EXTENSIONS + ARCHIVE_EXTENSIONS):
+            self._count(givens, 0, 1)
+            return
+        what = "folder cannot be listed" if is_folder else "file cannot be read"
+        message = f"the {what}: {entry.trouble}"
+        self.found.add(place, Row(entry.path[len(place.path) :], entry.size, reason="unreadable", message=message))
+        self._count(givens, 1, 0)
+
     def _open(self, place: Place, entry: Entry, givens: list[Given]):
-        if not entry.path.lower().endswith(ARCHIVE_EXTENSIONS):
+        if entry.trouble or not entry.path.lower().endswith(ARCHIVE_EXTENSIONS):
             return entry, givens, None
         self._archives.add(entry.path)
         source = place.prefix + entry.path[len(place.path) :]

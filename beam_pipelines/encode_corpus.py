@@ -228,7 +228,7 @@ def _print_summary(info: DatasetInfo, output: str) -> None:
     if groups["in_several_splits"]:
         print(f"  {groups['in_several_splits']:,} groups lie in several splits, as --split-regex has it: music leaks")
     for split, count in sorted(collections.Counter(info.moved_groups.values()).items()):
-        print(f"  {split} would have been empty: {count:,} groups moved there from a split with more")
+        print(f"  {split} would have been empty; groups moved there from a split with more: {count:,}")
     for split in SPLITS:
         part = info.splits[split]
         counts = f"{part.num_pieces:>9,} pieces  {part.num_notes:>13,} notes  {part.seconds / 3600:>9,.1f} hours"

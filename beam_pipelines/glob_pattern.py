@@ -17,6 +17,7 @@ Beam's own matching is not used: its `**/` skips files at the root, and it minds
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from midi_codec.midi_header import EXTENSIONS as MIDI_EXTENSIONS
 
@@ -75,9 +76,24 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
         raise ValueError(f"not a glob: {error.msg}") from error
 
 
+def compile_folders(pattern: str) -> re.Pattern[str]:
+    """The expression that a folder matches, without a final slash, where files that the pattern means may lie in it."""
+    expressions = set()
+    for each in expand_braces(pattern):
+        names = each.rstrip("/").split("/")
+        depth = names.index("**") if "**" in names else len(names) - 1
+        expressions |= {_names_expression(names[:count]) for count in range(1, depth + 1)}
+        if "**" in names:
+            expressions.add(_expression("/".join(names[: depth + 1])))
+    return re.compile("|".join(f"(?:{each})" for each in sorted(expressions)), re.DOTALL)
+
+
 def _expression(pattern: str) -> str:
-    wants_folder = pattern.endswith("/")
     names = pattern.rstrip("/").split("/")
+    return _names_expression(names) + ("/.*" if pattern.endswith("/") else "(?:/.*)?")
+
+
+def _names_expression(names: Sequence[str]) -> str:
     parts = []
     for place, name in enumerate(names):
         is_last = place == len(names) - 1
@@ -87,7 +103,7 @@ def _expression(pattern: str) -> str:
             parts.append(rf"{_NO_DOT}[^/]+")
         else:
             parts.append(_name_expression(name, is_last) + ("" if is_last else "/"))
-    return "".join(parts) + ("/.*" if wants_folder else "(?:/.*)?")
+    return "".join(parts)
 
 
 def _name_expression(name: str, is_last: bool) -> str:

@@ -74,6 +74,15 @@ def open_to_index(file: BinaryIO) -> indexed_gzip.IndexedGzipFile:
     return _open_indexed(file, _MOST_AT_ONCE)
 
 
+def is_one_stream(file: BinaryIO, num_bytes: int) -> bool:
+    """Whether the file ends with its one stream, of so many bytes unpacked: `indexed_gzip` overlooks what follows."""
+    place = file.tell()
+    file.seek(-4, io.SEEK_END)
+    declared = int.from_bytes(file.read(4), "little")
+    file.seek(place)
+    return declared == num_bytes & 0xFFFFFFFF
+
+
 def open_in_order(file: BinaryIO) -> BinaryIO:
     """The unpacked archive, to be read from its beginning, up to the very place of a damage."""
     file.seek(0)

@@ -9,15 +9,15 @@ import os
 from collections.abc import Iterable, Iterator
 
 from beam_pipelines import glob_pattern
-from beam_pipelines.chunks import UNKNOWN_SIZE
 from beam_pipelines.glob_pattern import ARCHIVE_EXTENSIONS, MIDI_EXTENSIONS
 from beam_pipelines.roots import with_slash
-from midi_codec import storage
+from midi_codec import io_errors, storage
 from midi_codec.command import UserError
 from midi_codec.sorted_runs import sort_strings
-from midi_codec.storage import Entry
+from midi_codec.storage import UNKNOWN_SIZE, Entry
 
 _NUM_NAMED = 3  # of many mistakes in a list
+_MOST_NAMED = 300  # characters of a path in a message
 
 
 @dataclasses.dataclass
@@ -39,13 +39,20 @@ class Given:
             problems.append(named + (f"; and {more:,} more like these" if more > 0 else ""))
         if not problems and not self.num_inputs:
             problems.append(self._nothing())
-        return [f"--input {self.text}: {problem}" for problem in problems]
+        return [f"--input {_shortened(self.text)}: {problem}" for problem in problems]
 
     def _nothing(self) -> str:
         wanted = ", ".join(MIDI_EXTENSIONS)
         if self.num_others:
             return f"none of {self.num_others} files has a MIDI extension ({wanted})"
         return f"matches no file; want files with a MIDI extension ({wanted})"
+
+
+def _shortened(path: str) -> str:
+    """A path as a message names it."""
+    if len(path) > _MOST_NAMED:
+        return f"{path[:_MOST_NAMED]}… ({len(path):,} characters)"
+    return path if path.isprintable() else repr(path)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,8 +84,10 @@ def _guard(given: Given, items: Iterator) -> Iterator:
         yield from items
     except FileNotFoundError:
         given.problems.append("no such file or folder")
-    except PermissionError as error:
-        given.problems.append(f"cannot be read: {error.strerror}")
+    except OSError as error:
+        if not io_errors.is_of_one_file(error):
+            raise
+        given.problems.append(f"cannot be read: {io_errors.reason(error)}")
     except ValueError as error:
         given.problems.append(str(error))
     except UserError as error:
@@ -86,6 +95,8 @@ def _guard(given: Given, items: Iterator) -> Iterator:
 
 
 def _open(given: Given, text: str) -> list[tuple[str, Iterator[Entry]]]:
+    if not text.removeprefix("@").strip():
+        raise ValueError("names nothing, want a folder, a glob, a file, an archive or a @list")
     if text.startswith("@"):
         return _open_list(given, _absolute(text[1:]))
     path = _absolute(text)
@@ -94,10 +105,24 @@ def _open(given: Given, text: str) -> list[tuple[str, Iterator[Entry]]]:
     if storage.exists(path):
         return [(_folder_of(path), storage.list_files(path))]
     if not glob_pattern.is_pattern(path) or storage.is_folder(path):
-        return [(path.rstrip("/") or "/", storage.list_files(path))]
-    expression = glob_pattern.compile_pattern(path)
+        return [(path.rstrip("/") or "/", _list(path))]
+    matches = glob_pattern.compile_pattern(path).fullmatch
+    may_lie_below = glob_pattern.compile_folders(path).fullmatch
     root = glob_pattern.literal_folder(path)
-    return [(root, (entry for entry in storage.list_files(root) if expression.fullmatch(entry.path)))]
+    entries = (
+        entry
+        for entry in _list(root)
+        if matches(entry.path) or (entry.path.endswith("/") and may_lie_below(entry.path[:-1]))
+    )
+    return [(root, entries)]
+
+
+def _list(folder: str) -> Iterator[Entry]:
+    """All files below a folder, and what cannot be read; the folder itself has to be."""
+    for entry in storage.list_files(folder, with_unreadable=True):
+        if entry.trouble and entry.path == with_slash(folder):
+            raise ValueError(f"cannot be listed: {entry.trouble}")
+        yield entry
 
 
 def _but(output: str | None, entries: Iterator[Entry]) -> Iterator[Entry]:
@@ -177,9 +202,19 @@ def _look_up_all(given: Given, paths: Iterable[str]) -> Iterator[Entry]:
         is_archive = path.lower().endswith(ARCHIVE_EXTENSIONS)
         entry = Entry(path, UNKNOWN_SIZE)
         if is_archive or not storage.is_remote(path):
-            found = storage.look_up(path)
+            wrong = "is missing"
+            try:
+                found = storage.look_up(path)
+                if found is None and storage.is_folder(path):
+                    wrong = "is a folder, want a file"
+            except UserError as error:
+                found, wrong = None, error.problems[0].removeprefix(f"{path!r} ")
+            except OSError as error:
+                if not io_errors.is_of_one_file(error):
+                    raise
+                found, wrong = None, f"cannot be read: {io_errors.reason(error)}"
             if found is None:
-                given.mistakes.append(f"{path} is {'a folder, want a file' if storage.is_folder(path) else 'missing'}")
+                given.mistakes.append(f"{_shortened(path)} {wrong}")
                 continue
             entry = found
         yield entry

@@ -16,8 +16,13 @@ from typing import BinaryIO
 
 _BLOCK = 512
 _MOST_HEADER_BYTES = 1 << 20  # of a long name or a pax header
+_MOST_BYTES = 1 << 60  # that a member says it has: an exabyte; beyond, places in the file no longer fit 64 bits
 _PIECE = 1 << 18
 _DAMAGE = (EOFError, zlib.error, struct.error, ValueError, OverflowError, RecursionError, OSError)
+
+
+def _shown(size: int) -> str:
+    return f"{size:,}" if abs(size) <= _MOST_BYTES else f"{size:.1e}"
 
 
 class DamagedTarError(ValueError):
@@ -79,6 +84,8 @@ def read_directory(
     try:
         with tarfile.TarFile(fileobj=headers, encoding="utf-8", errors="surrogateescape") as tar:
             while (member := tar.next()) is not None:
+                if not (0 <= member.size <= _MOST_BYTES and 0 <= member.offset_data <= _MOST_BYTES):
+                    raise DamagedTarError(f"a member says that it has {_shown(member.size)} bytes")
                 yield member
                 tar.members.clear()  # type: ignore[attr-defined]  # it would keep all of them
         if not headers.last:
@@ -92,4 +99,6 @@ def read_directory(
     except tarfile.TarError as error:
         raise DamagedTarError(str(error)) from error
     except _DAMAGE as error:
+        if isinstance(error, OSError) and error.errno is not None:  # of the disk; those of unpacking have no number
+            raise
         raise DamagedTarError("it cannot be unpacked further, or a header makes no sense") from error

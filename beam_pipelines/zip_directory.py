@@ -108,8 +108,12 @@ def _find_directory(file: BinaryIO, file_size: int) -> tuple[int, int, int, int]
     return count, size, offset, end - size - offset
 
 
-def scan(file: BinaryIO, file_size: int) -> Iterator[Member]:
-    """The members in front of a damage, found by their own headers; for an archive without a directory."""
+def scan(file: BinaryIO, file_size: int, *, max_bytes: int) -> Iterator[Member]:
+    """The members in front of a damage, found by their own headers; for an archive without a directory.
+
+    Args:
+      max_bytes: what a member of unknown size may unpack to; a larger one counts as damage.
+    """
     offset = 0
     while offset + _LOCAL.size <= file_size:
         file.seek(offset)
@@ -121,7 +125,7 @@ def scan(file: BinaryIO, file_size: int) -> Iterator[Member]:
         start = offset + _LOCAL.size + name_length + extra_length
         end = start + packed
         if flags & _HAS_DESCRIPTOR and not packed:
-            found = _inflated_to_end(file) if method == DEFLATED else None
+            found = _inflated_to_end(file, max_bytes) if method == DEFLATED else None
             if found is None:
                 return
             packed, size, crc = found
@@ -130,14 +134,14 @@ def scan(file: BinaryIO, file_size: int) -> Iterator[Member]:
         offset = end
 
 
-def _inflated_to_end(file: BinaryIO) -> tuple[int, int, int] | None:
-    """(packed bytes, bytes, CRC) of the deflate stream that starts here; None if it does not end."""
+def _inflated_to_end(file: BinaryIO, max_bytes: int) -> tuple[int, int, int] | None:
+    """(packed bytes, bytes, CRC) of the deflate stream that starts here; None if it does not end, or only beyond."""
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     packed = size = crc = 0
     pending = b""
     while not inflater.eof:
         pending = pending or file.read(_PIECE)
-        if not pending:
+        if not pending or size > max_bytes:
             return None
         try:
             data = inflater.decompress(pending, _PIECE)

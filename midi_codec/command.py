@@ -96,7 +96,7 @@ def run(program: str, main: Callable[[Sequence[str]], int], argv: Sequence[str] 
         if trouble is None:
             raise
         _complain(f"{program}: {trouble}")
-        return FAULT
+        return USER_ERROR if isinstance(error, OSError) and error.errno in io_errors.OF_A_NAME else FAULT
 
 
 def _complain(text: str) -> None:

@@ -12,11 +12,23 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 import sys
 from collections.abc import Iterator
 
 # What holds for every file of the place: no use in trying the next one.
 OF_THE_PLACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ENXIO, errno.ENODEV, errno.ESTALE})
+# What is wrong with a name, or with what it stands for: the user's mistake, where the user has named it.
+OF_A_NAME = frozenset(
+    {errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL}
+)
+_OF_ONE_FILE = OF_A_NAME | {errno.ENOENT, errno.EIO, errno.ENXIO, errno.ENODEV, errno.ESTALE, errno.EOVERFLOW}
+_OF_ONE_FILE |= {
+    errno.EBADMSG,
+    errno.EUCLEAN,
+    errno.ENODATA,
+    errno.EREMOTEIO,
+}  # file systems that find themselves damaged
 _TEXTS = tuple(os.strerror(number) for number in sorted(OF_THE_PLACE))
 
 
@@ -30,6 +42,24 @@ def named(path: str) -> Iterator[None]:
             raise
         # NumPy's own ("1000 requested and 0 written") have no number
         raise OSError(error.errno or errno.EIO, error.strerror or str(error), path) from error
+
+
+def is_of_one_file(error: OSError) -> bool:
+    """Whether a file among many cannot be read, and the others may be; not where files or memory run out."""
+    return error.errno in _OF_ONE_FILE or isinstance(error, FileNotFoundError | PermissionError)
+
+
+def reason(error: OSError) -> str:
+    """What is wrong, without the path."""
+    return error.strerror or str(error)
+
+
+def not_regular(path: str, mode: int) -> OSError:
+    """What to raise instead of reading from a pipe or a device, which may block, or never end."""
+    kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+    kind = kinds.get(stat.S_IFMT(mode), "a device")
+    number = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
+    return OSError(number, f"it is {kind}, want a regular file", path)
 
 
 def network_error(path: str, error: Exception) -> OSError:

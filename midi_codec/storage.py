@@ -5,8 +5,9 @@ place promises alike:
 
 - a write is seen whole or not at all;
 - a listing is sorted by path and streamed, and leaves out unfinished files and empty folders;
-- a missing file is `FileNotFoundError`, an unreadable one `PermissionError` (one file's trouble, which an
-  encode counts as a reject); missing credentials, a missing bucket, a place that must not be listed or
+- a missing file is `FileNotFoundError`, an unreadable one `PermissionError` or another OSError that
+  `io_errors.is_of_one_file` knows (one file's trouble, which an encode counts as a reject); only regular files are
+  read, so nothing blocks or never ends; missing credentials, a missing bucket, a place that must not be listed or
   written are the user's mistake: `UserError`;
 - whatever else goes wrong with a disk or on the way to a bucket is an `OSError` that names the path.
 
@@ -25,9 +26,12 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, TypeVar
 
+from midi_codec import io_errors
 from midi_codec.command import UserError
 
 PARTIAL_SUFFIX = ".partial"  # of files being written; no listing shows them
+
+UNKNOWN_SIZE = -1  # of a bucket's object that a list names, where to ask would take longer than to read it; of no file
 
 NUM_CONNECTIONS = 32  # to a bucket, for each process: what hides 50 ms of latency behind 600 small objects a second
 _AHEAD = 2 * NUM_CONNECTIONS  # reads asked for before the first of them is wanted
@@ -50,6 +54,7 @@ class Entry:
     path: str  # as the functions here take it
     size: int  # bytes
     version: str = dataclasses.field(default="", compare=False)  # another one where the file was written anew
+    trouble: str = ""  # why it cannot be read, where a listing finds that; a folder's path ends in a slash
 
 
 class Backend(Protocol):
@@ -86,14 +91,18 @@ def is_folder(path: str) -> bool:
     return _backend(path).is_folder(path)
 
 
-def list_files(prefix: str) -> Iterator[Entry]:
+def list_files(prefix: str, *, with_unreadable: bool = False) -> Iterator[Entry]:
     """Everything below a folder, or the one file of this name; sorted by path, streamed.
+
+    With `with_unreadable` also names that stand for no regular file, links to nothing among them, and folders that
+    cannot be listed, each with its `trouble`. Without, such names are left out, and such folders are errors.
 
     An empty folder of a bucket cannot be told from a missing one: both list nothing.
 
     Raises:
       FileNotFoundError: nothing of this local name exists.
       UserError: there is no such bucket, or it must not be listed.
+      OSError: the name itself is what cannot be read.
     """
     backend = _backend(prefix)
     if not prefix.endswith("/"):
@@ -102,12 +111,19 @@ def list_files(prefix: str) -> Iterator[Entry]:
             yield entry
             return
     for entry in backend.list_folder(prefix):
-        if not entry.path.endswith(PARTIAL_SUFFIX):
+        if entry.trouble and not with_unreadable:
+            if entry.path.endswith("/"):
+                raise UserError(f"{entry.path!r} cannot be listed: {entry.trouble}")
+        elif not entry.path.endswith(PARTIAL_SUFFIX):
             yield entry
 
 
 def look_up(path: str) -> Entry | None:
-    """What a listing says of this one file; None where there is no file of this name."""
+    """What a listing says of this one file; None where there is no file of this name.
+
+    Raises:
+      OSError: the name cannot be looked up, or is that of a pipe or a device.
+    """
     return _backend(path).look_up(path)
 
 
@@ -149,7 +165,9 @@ def read_many(paths: Iterable[str], *, max_bytes: int | None = None) -> Iterator
     def read(path: str) -> bytes | OSError:
         try:
             return read_bytes(path, max_bytes=max_bytes)
-        except (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError) as error:
+        except OSError as error:
+            if not io_errors.is_of_one_file(error):
+                raise
             return error
 
     return map_in_threads(read, paths, is_slow=is_remote)
@@ -268,6 +286,8 @@ def _scheme(path: str) -> str:
 def _backend(path: str) -> Backend:
     if not path:
         raise UserError("the path is empty, want a local path, gs://bucket/name or s3://bucket/name")
+    if "\0" in path:
+        raise UserError(f"{path!r} holds a NUL, which no path does")
     scheme = _scheme(path)
     if scheme not in _BACKENDS:
         raise UserError(f"{path!r} is on {scheme}://, want a local path, gs://bucket/name or s3://bucket/name")

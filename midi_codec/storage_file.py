@@ -6,7 +6,7 @@ import collections
 import io
 from typing import BinaryIO, cast
 
-from midi_codec import storage
+from midi_codec import storage, storage_local
 
 BLOCK_BYTES = 4 << 20  # at 50 ms a request some 80 MB a second, and a member of an archive is seldom larger
 _NUM_BLOCKS = 4
@@ -16,10 +16,10 @@ def open_file(path: str, size: int) -> BinaryIO:
     """Opens for reading; `size` as the listing has it.
 
     Raises:
-      FileNotFoundError, PermissionError: as `storage.read_bytes`.
+      OSError: as `storage.read_bytes`.
     """
     if not storage.is_remote(path):
-        return open(path, "rb")
+        return storage_local.open_regular(path)
     file = RangeFile(path, size)
     if size <= BLOCK_BYTES:
         file.peek()

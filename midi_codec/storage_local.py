@@ -8,11 +8,12 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator
+from typing import BinaryIO, cast
 
 from midi_codec import io_errors, storage_partial
 from midi_codec.command import UserError
 from midi_codec.sorted_runs import sort_strings
-from midi_codec.storage import Entry
+from midi_codec.storage import UNKNOWN_SIZE, Entry
 
 _swept: set[str] = set()  # folders that this process has written into, and cleared of what killed ones left
 _NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}  # some network and FUSE mounts
@@ -32,50 +33,98 @@ def look_up(path: str) -> Entry | None:
         status = os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    return _entry(path, status)
+    if stat.S_ISREG(status.st_mode):
+        return _entry(path, status)
+    if stat.S_ISDIR(status.st_mode):
+        return None
+    raise io_errors.not_regular(path, status.st_mode)
 
 
-def _entry(path: str, status: os.stat_result) -> Entry | None:
-    return Entry(path, status.st_size, str(status.st_mtime_ns)) if stat.S_ISREG(status.st_mode) else None
+def _entry(path: str, status: os.stat_result) -> Entry:
+    return Entry(path, status.st_size, str(status.st_mtime_ns))
 
 
 def list_folder(path: str) -> Iterator[Entry]:
-    if not os.path.isdir(path):
-        raise FileNotFoundError(errno.ENOENT, "no such file or folder", path)
-    yield from _walk(path, frozenset())
+    status = os.stat(path)
+    if not stat.S_ISDIR(status.st_mode):
+        raise io_errors.not_regular(path, status.st_mode)
+    return _walk(path, frozenset())
 
 
 def _walk(folder: str, above: frozenset[tuple[int, int]]) -> Iterator[Entry]:
     """Files below `folder` in the order of their full paths; `above` are the folders we came through."""
-    status = os.stat(folder)
-    here = (status.st_dev, status.st_ino)
-    if here in above:  # a symbolic link back up
-        return
     try:
+        status = os.stat(folder)
+        here = (status.st_dev, status.st_ino)
+        if here in above:  # a symbolic link back up
+            return
         # A folder sorts as its name with the slash, or `a/b` would come before `a-b`.
         with os.scandir(folder) as entries:
-            children = sort_strings(entry.name + "/" if entry.is_dir() else entry.name for entry in entries)
-    except PermissionError as error:
-        raise UserError(f"{folder!r} cannot be listed: {error.strerror}") from error
+            children = sort_strings(entry.name + "/" if _is_folder(entry) else entry.name for entry in entries)
+    except OSError as error:
+        if not io_errors.is_of_one_file(error):
+            raise
+        yield Entry(os.path.join(folder, ""), UNKNOWN_SIZE, trouble=io_errors.reason(error))
+        return
     prefix = os.path.join(folder, "")
     for name in children:
         path = prefix + name
         if name.endswith("/"):
             yield from _walk(path[:-1], above | {here})
-        elif entry := look_up(path):  # not sockets, pipes, or links to nothing
-            yield entry
+        else:
+            yield _look_at(path)
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError as error:  # a link in a circle, or to a name that is too long
+        if not io_errors.is_of_one_file(error):
+            raise
+        return False
+
+
+def _look_at(path: str) -> Entry:
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        if not io_errors.is_of_one_file(error):
+            raise
+        is_link = isinstance(error, FileNotFoundError) and os.path.islink(path)
+        return Entry(path, UNKNOWN_SIZE, trouble="it is a link to nothing" if is_link else io_errors.reason(error))
+    if stat.S_ISREG(status.st_mode):
+        return _entry(path, status)
+    return Entry(path, UNKNOWN_SIZE, trouble=io_errors.reason(io_errors.not_regular(path, status.st_mode)))
+
+
+def open_regular(path: str, *, buffering: int = -1) -> BinaryIO:
+    """Opens for reading without waiting for whoever writes to a pipe.
+
+    Raises:
+      OSError: it cannot be opened, or is no regular file.
+    """
+    return cast(BinaryIO, open(path, "rb", buffering=buffering, opener=_open_regular))
+
+
+def _open_regular(path: str, flags: int) -> int:
+    descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        raise io_errors.not_regular(path, mode)
+    return descriptor
 
 
 def read_bytes(path: str, max_bytes: int | None) -> bytes:
     # `readall` asks for the size; asking for `max_bytes` costs pages
-    with io_errors.named(path), open(path, "rb", buffering=0) as file:
+    with io_errors.named(path), open_regular(path, buffering=0) as file:
         if max_bytes is None or os.fstat(file.fileno()).st_size <= max_bytes:
-            return file.readall()
+            return file.read()
         return file.read(max_bytes + 1)
 
 
 def read_range(path: str, offset: int, length: int) -> bytes:
-    with io_errors.named(path), open(path, "rb") as file:
+    with io_errors.named(path), open_regular(path) as file:
         file.seek(offset)
         return file.read(length)
 
