@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from midi_codec import numerals
 from midi_codec.midi_header import Limits
 
 KEEP, DROP, ONLY, REJECT = "keep", "drop", "only", "reject"
@@ -186,7 +187,7 @@ def rules_from_args(args: argparse.Namespace, problems: list[str], *, limits: Li
 
 def _number(text: str, wanted: str) -> float | None:
     try:
-        value = int(text) if wanted == _WHOLE else float(text)
+        value = numerals.whole(text) if wanted == _WHOLE else numerals.number(text)
     except ValueError:
         return None
     return value if _fits(value, wanted) else None
@@ -194,7 +195,7 @@ def _number(text: str, wanted: str) -> float | None:
 
 def _pitch_range(text: str, problems: list[str]) -> tuple[int, int] | None:
     parts = text.split("-")
-    if len(parts) == 2 and all(part.isdecimal() for part in parts):
+    if len(parts) == 2 and all(numerals.is_index(part) for part in parts):
         low, high = int(parts[0]), int(parts[1])
         if low <= high <= MAX_PITCH:
             return low, high
@@ -206,7 +207,7 @@ def _programs(text: str, problems: list[str]) -> tuple[int, ...] | None:
     found: set[int] = set()
     for part in text.split(","):
         ends = part.strip().split("-")
-        if len(ends) > 2 or not all(end.isdecimal() for end in ends):
+        if len(ends) > 2 or not all(numerals.is_index(end) for end in ends):
             break
         first, last = int(ends[0]), int(ends[-1])
         if not first <= last <= MAX_PROGRAM:

@@ -37,13 +37,14 @@ from beam_pipelines.settings import NEAR_DUPLICATES, Settings
 from midi_codec import command, dataset_info, storage
 from midi_codec.command import StopSignal, UserError
 from midi_codec.dataset_info import SPLITS, DatasetInfo
+from midi_codec.flags import Parser
 from midi_codec.midi_header import Limits
 from midi_codec.notes import MILLISECONDS, TIME_BASES
 
 PROGRAM = "python -m beam_pipelines.encode_corpus"
 
 
-def make_parser() -> argparse.ArgumentParser:
+def make_parser() -> Parser:
     limits = Limits()
     parser = command.make_parser(PROGRAM, __doc__)
     add = parser.add_argument
@@ -68,12 +69,16 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str]) -> int:
-    args, beam_flags = make_parser().parse_known_args(argv)
+    args, beam_flags, problems = make_parser().parse_with_unknown(argv)
     began, run_info = time.monotonic(), _run_info(argv)
-    share = command.task_share(args)
+    share = (0, 1)
+    try:
+        share = command.task_share(args)
+    except UserError as error:
+        problems += error.problems
     if args.survey:
-        return _survey(args, beam_flags)
-    corpus, settings = _check(args, beam_flags, output_folder.work_folder(args.output or ""))
+        return _survey(args, beam_flags, problems)
+    corpus, settings = _check(args, beam_flags, output_folder.work_folder(args.output or ""), problems)
     if info := output_folder.find_dataset(args.output, settings):
         output_folder.delete_work(args.output)
         print(f"already complete: {args.output}")
@@ -105,11 +110,11 @@ def main(argv: Sequence[str]) -> int:
     return command.OK
 
 
-def _survey(args: argparse.Namespace, beam_flags: Sequence[str]) -> int:
+def _survey(args: argparse.Namespace, beam_flags: Sequence[str], problems: list[str]) -> int:
     from beam_pipelines import survey_run, survey_text
 
     with tempfile.TemporaryDirectory(prefix="survey-") as folder, command.StopSignal() as stop:
-        corpus, settings = _check(args, beam_flags, folder)
+        corpus, settings = _check(args, beam_flags, folder, problems)
         corpus.save_indexes()
         print(survey_text.format_estimate(survey_run.run(corpus, settings, stop=stop)))
     return command.OK
@@ -142,13 +147,14 @@ def _run_share(job: Job, works: Sequence[Work], share: tuple[int, int], stop: St
     return command.OK
 
 
-def _check(args: argparse.Namespace, beam_flags: Sequence[str], work_folder: str) -> tuple[Corpus, Settings]:
+def _check(
+    args: argparse.Namespace, beam_flags: Sequence[str], work_folder: str, problems: list[str]
+) -> tuple[Corpus, Settings]:
     """Finds the inputs and the settings, or says everything that is wrong, before any work.
 
     Raises:
       UserError: all mistakes in the flags and paths at once.
     """
-    problems: list[str] = []
     corpus = _find_corpus(args, work_folder, problems)
     settings = settings_from_flags.make_settings(args, corpus, problems)
     if args.num_tasks is not None and args.num_tasks > 1 and beam_flags:

@@ -15,7 +15,7 @@ from beam_pipelines.settings import (
     problems_in_group_regex,
 )
 from beam_pipelines.splits import SplitRule
-from midi_codec import dataset_info
+from midi_codec import dataset_info, numerals
 from midi_codec.command import UserError
 from midi_codec.midi_header import Limits
 from midi_codec.notes import TIME_BASES
@@ -96,7 +96,7 @@ def _limits(args: argparse.Namespace, problems: list[str]) -> Limits:
 
 
 def _whole_number(flag: str, text: str, problems: list[str]) -> int:
-    if text.isdecimal() and int(text) >= 1:
+    if numerals.is_index(text) and int(text) >= 1:
         return int(text)
     problems.append(f"{flag} is {text!r}, want a whole number from 1")
     return 1
@@ -104,7 +104,7 @@ def _whole_number(flag: str, text: str, problems: list[str]) -> int:
 
 def _positive(flag: str, text: str, problems: list[str]) -> float:
     try:
-        value = float(text)
+        value = numerals.number(text)
     except ValueError:
         value = 0.0
     if 0 < value < float("inf"):

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from midi_codec import numerals
 from midi_codec.dataset_info import SPLITS
 
 DEFAULT_PERCENTS: tuple[int, ...] = (90, 5, 5)
@@ -133,7 +134,7 @@ def parse_percents(text: str) -> tuple[int, ...]:
       ValueError: not three whole numbers from 0 that add up to 100; says what was given.
     """
     parts = [part.strip() for part in text.split(",")]
-    if len(parts) != len(SPLITS) or not all(part.isdecimal() for part in parts):
+    if len(parts) != len(SPLITS) or not all(numerals.is_index(part) for part in parts):
         raise ValueError(f"--split-percents is {text!r}, want three whole numbers: {', '.join(SPLITS)}")
     percents = tuple(int(part) for part in parts)
     if sum(percents) != 100:

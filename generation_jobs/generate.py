@@ -34,6 +34,7 @@ from generation_jobs.shards import MAX_PIECES_PER_SHARD
 from generation_jobs.stop_at_once import StopAtOnce
 from midi_codec import command, storage
 from midi_codec.fields import WIDTH_MULTIPLE, FieldTable
+from midi_codec.flags import Parser
 
 if TYPE_CHECKING:
     from trainer.bundle import Bundle
@@ -46,9 +47,9 @@ PIECES_PER_SLOT = 128  # asked of the decoder at once: slots stand empty only at
 
 
 def main(argv: Sequence[str]) -> int:
-    args = _parse_args(argv)
+    args, in_flags = _make_parser().parse(argv)
     with StopAtOnce() as stop:
-        bundle, this_job = _check(args)
+        bundle, this_job = _check(args, in_flags)
         num_slots = args.num_slots or _usual_slots(this_job)
         if args.bundle is None:
             print(f"without --bundle: {box_model.NAME}, {this_job.bundle}, see {box_model.CARD}", flush=True)
@@ -83,7 +84,7 @@ def _describe(summary: Summary, args: argparse.Namespace) -> Iterator[str]:
         yield f"{summary.num_failed:,} failed, see {where}; start the same command again to try them again"
 
 
-def _parse_args(argv: Sequence[str]) -> argparse.Namespace:
+def _make_parser() -> Parser:
     parser = command.make_parser("python -m generation_jobs.generate", __doc__)
     add = parser.add_argument
     text = "folder that the trainer wrote: RUN/bundle; several are an ensemble (the model in the box)"
@@ -100,16 +101,16 @@ def _parse_args(argv: Sequence[str]) -> argparse.Namespace:
     add("--num-slots", type=int, help=text)
     add("--dry-run", action="store_true", help="say how many pieces, how long and how large, and write nothing")
     command.add_task_flags(parser)
-    return parser.parse_args(argv)
+    return parser
 
 
-def _check(args: argparse.Namespace) -> tuple[list[Bundle], Job]:
+def _check(args: argparse.Namespace, in_flags: Sequence[str]) -> tuple[list[Bundle], Job]:
     """Reads the bundle and the whole seed list.
 
     Raises:
       UserError: every mistake in the flags, the bundle and the list, all at once.
     """
-    problems = list(_flag_problems(args))
+    problems = [*in_flags, *_flag_problems(args)]
     task_index, num_tasks = 0, 1
     settings = None if problems else setting_flags.settings_of(args)
     models: list[Bundle] = []
@@ -165,7 +166,7 @@ def _flag_problems(args: argparse.Namespace) -> Iterator[str]:
     if num_slots != 1 and not (WIDTH_MULTIPLE <= num_slots <= MAX_SLOTS and num_slots % WIDTH_MULTIPLE == 0):
         yield f"--num-slots is {args.num_slots}, want 1, or a multiple of {WIDTH_MULTIPLE}, at most {MAX_SLOTS}"
     try:
-        if storage.exists(args.output):
+        if args.output is not None and storage.exists(args.output):
             yield f"--output {args.output!r} is a file, want a folder"
     except command.UserError as error:
         yield from (f"--output: {problem}" for problem in error.problems)

@@ -10,37 +10,60 @@ from collections.abc import Callable
 from typing import Any
 
 from generation_jobs.requests import Settings
+from midi_codec import numerals
 
 DEFAULTS = Settings(min_p={"pitch": 0.05})  # chosen on validation: docs/sampling.md, "The defaults"
 
 
-def _by_field(kind: Callable[[str], Any]) -> Callable[[str], Any]:
+def _by_field(read: Callable[[str], Any], wanted: str) -> Callable[[str], Any]:
     def parse(text: str) -> Any:
-        if "=" not in text:
-            return kind(text)
-        pairs = [part.split("=") for part in text.split(",")]
-        values = {name.strip(): kind(value) for name, value in pairs}
+        try:
+            if "=" not in text:
+                return read(text)
+            pairs = [part.split("=") for part in text.split(",")]
+            values = {name.strip(): read(value) for name, value in pairs}
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{wanted}, or FIELD={wanted},... with each field once") from None
         if len(values) < len(pairs):
-            raise ValueError("a field is given twice")
+            raise argparse.ArgumentTypeError(f"{wanted}, or FIELD={wanted},... with each field once")
         return values
 
-    parse.__name__ = f"{kind.__name__} (or FIELD={kind.__name__},...)"  # argparse says it of a wrong value
     return parse
 
 
 def _whole_numbers(text: str) -> list[int]:
-    return [int(part) for part in text.split(",")]
+    try:
+        return [numerals.whole(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError("whole numbers such as 0,32") from None
 
 
 def _key(text: str) -> str | list[int]:
     return _whole_numbers(text) if text[:1].isdigit() else text
 
 
+_NUMBER, _WHOLE = _by_field(numerals.number, "a number"), _by_field(numerals.whole, "a whole number")
 _FLAGS: tuple[tuple[str, Callable[[str], Any], str], ...] = (
-    ("temperature", _by_field(float), "divides the logits: less is safer, 0 takes the likeliest; or by field"),
-    ("top_k", _by_field(int), "draw each field from its k likeliest values only; or by field"),
-    ("top_p", _by_field(float), "draw each field from the fewest likeliest values of this probability; or by field"),
-    ("min_p", _by_field(float), "draw only values this times as likely as the field's likeliest; or by field"),
+    (
+        "temperature",
+        _NUMBER,
+        "divides the logits: less is safer, 0 takes the likeliest; or by field",
+    ),
+    (
+        "top_k",
+        _WHOLE,
+        "draw each field from its k likeliest values only; or by field",
+    ),
+    (
+        "top_p",
+        _NUMBER,
+        "draw each field from the fewest likeliest values of this probability; or by field",
+    ),
+    (
+        "min_p",
+        _NUMBER,
+        "draw only values this times as likely as the field's likeliest; or by field",
+    ),
     ("min_pitch", int, "lowest pitch, 60 is middle C"),
     ("max_pitch", int, "highest pitch"),
     ("pitch_classes", _key, "a key such as 'D minor', or pitch classes such as 0,2,4 (0 is C)"),

@@ -16,23 +16,17 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from types import FrameType
 
-from midi_codec import io_errors, json_log
+from midi_codec import io_errors, json_log, numerals
+from midi_codec.flags import Parser
+from midi_codec.mistakes import UserError
 
 OK = 0
 FAULT = 1
 USER_ERROR = 2
 INTERRUPTED = 75  # EX_TEMPFAIL of sysexits.h
-
-
-class UserError(Exception):
-    """One or more mistakes of the user, each a sentence with its place, the value, and what was wanted."""
-
-    def __init__(self, problems: str | Iterable[str]):
-        self.problems = [problems] if isinstance(problems, str) else list(problems)
-        super().__init__("\n".join(self.problems))
 
 
 class Interrupted(Exception):
@@ -122,9 +116,9 @@ def exit_process(status: int) -> None:
     sys.exit(status)
 
 
-def make_parser(program: str, description: str | None) -> argparse.ArgumentParser:
+def make_parser(program: str, description: str | None) -> Parser:
     """The parser of a command: its module's docstring is the help, and no flag is guessed from its first letters."""
-    return argparse.ArgumentParser(
+    return Parser(
         prog=program,
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -147,8 +141,8 @@ def task_share(args: argparse.Namespace) -> tuple[int, int]:
     index = args.task_index
     if index is None and os.environ.get("JOB_COMPLETION_INDEX"):
         text = os.environ["JOB_COMPLETION_INDEX"]
-        if not text.isdecimal():
-            raise UserError(f"JOB_COMPLETION_INDEX is {text!r}, want a whole number from 0")
+        if not numerals.is_index(text):
+            raise UserError(f"JOB_COMPLETION_INDEX is {text!r}, want a whole number from 0, in the digits 0 to 9")
         index = int(text)
     if args.num_tasks is None:
         if index is not None:

@@ -19,6 +19,8 @@ import traceback
 from types import TracebackType
 from typing import Any, TextIO
 
+from midi_codec import numerals
+
 VARIABLE = "LOG_FORMAT"
 PLAIN, JSON = "text", "json"
 INFO, ERROR = "INFO", "ERROR"
@@ -92,7 +94,7 @@ class JsonLines(io.TextIOBase):
             "command": self._program,
         }
         index = os.environ.get("JOB_COMPLETION_INDEX", "")
-        if index.isdecimal():
+        if numerals.is_index(index):
             record["task"] = int(index)
         self._stream.write(json.dumps(record, ensure_ascii=False) + "\n")
         self._stream.flush()

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import re
 
-_WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
-_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_WHOLE = re.compile(r"[+-]?[0-9]{1,19}")
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[+-]?inf|nan")
 
 
 def whole(text: str) -> int:
     """A whole number.
 
     Raises:
-      ValueError: it is none, or one of more than 18 digits.
+      ValueError: it is none, or one of more than 19 digits.
     """
     if not _WHOLE.fullmatch(text.strip()):
         raise ValueError("want a whole number")
@@ -21,12 +20,12 @@ def whole(text: str) -> int:
 
 
 def number(text: str) -> float:
-    """A finite number.
+    """A number; nan and inf too, since whoever wants a number in a range can say so better.
 
     Raises:
       ValueError: it is none.
     """
-    if not _NUMBER.fullmatch(text.strip()) or not math.isfinite(float(text)):
+    if not _NUMBER.fullmatch(text.strip()):
         raise ValueError("want a number")
     return float(text)
 

@@ -7,14 +7,13 @@ import dataclasses
 import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Any
 
-import yaml
-
-from midi_codec import storage
+from midi_codec import json_text, numerals
 from midi_codec.command import UserError
 from midi_codec.fields import CATEGORICAL, TIMING_LOSSES
+from trainer import yaml_file
 from trainer.model_config import ModelConfig
 
 FLOAT32, BFLOAT16 = "float32", "bfloat16"
@@ -182,7 +181,7 @@ def read(args: argparse.Namespace, *, base: TrainConfig = TrainConfig()) -> Trai
     """
     given: dict[str, tuple[Any, str]] = {}
     if args.config:
-        given.update({key: (value, f"{args.config}: {key}") for key, value in read_yaml(args.config).items()})
+        given.update({key: (value, f"{args.config}: {key}") for key, value in yaml_file.load(args.config).items()})
     names = {field.name for field in dataclasses.fields(TrainConfig)}
     for name in names & vars(args).keys():
         given[name] = (getattr(args, name), f"--{name.replace('_', '-')}")
@@ -202,16 +201,6 @@ def read(args: argparse.Namespace, *, base: TrainConfig = TrainConfig()) -> Trai
     return config
 
 
-def read_yaml(path: str) -> Mapping[str, Any]:
-    try:
-        loaded = yaml.safe_load(storage.read_bytes(path))
-    except (OSError, yaml.YAMLError) as error:
-        raise UserError(f"{path}: not readable as YAML: {error}") from error
-    if not isinstance(loaded, dict):
-        raise UserError(f"{path}: holds {type(loaded).__name__}, want settings as `name: value`")
-    return {str(key): value for key, value in loaded.items()}
-
-
 def kind_of(name: str) -> tuple[type, bool]:
     """A field's type, and whether it may be None."""
     hint = typing.get_type_hints(TrainConfig)[name]
@@ -228,7 +217,7 @@ def convert(name: str, value: Any) -> Any:
     if kind is tuple:
         return _whole_numbers(value)
     wanted = {int: "a whole number", float: "a number", str: "a word", bool: "true or false"}[kind]
-    problem = ValueError(f"is {value!r}, want {wanted}{' or none' if optional else ''}")
+    problem = ValueError(f"is {json_text.shown(value)}, want {wanted}{' or none' if optional else ''}")
     if kind is bool:
         if isinstance(value, str):
             value = {"true": True, "false": False}.get(value.lower())
@@ -242,15 +231,18 @@ def convert(name: str, value: Any) -> Any:
     ):
         raise problem
     try:
-        return kind(value)
-    except ValueError:
+        return _READ[kind](value) if isinstance(value, str) else kind(value)
+    except (OverflowError, ValueError):
         raise problem from None
+
+
+_READ: dict[type, Callable[[str], Any]] = {int: numerals.whole, float: numerals.number, str: str}
 
 
 def _whole_numbers(value: Any) -> tuple[int, ...]:
     """A list of YAML, or text as `1,2,3`, empty or `none` for no number."""
     parts = value if isinstance(value, list | tuple) else [part for part in str(value).split(",") if part != "none"]
     try:
-        return tuple(int(str(part)) for part in parts if str(part).strip())
+        return tuple(numerals.whole(str(part)) for part in parts if str(part).strip())
     except ValueError:
-        raise ValueError(f"is {value!r}, want whole numbers as 1,2,3, or none") from None
+        raise ValueError(f"is {json_text.shown(value)}, want whole numbers as 1,2,3, or none") from None

@@ -9,17 +9,17 @@ nothing for one that is finished.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 from collections.abc import Sequence
 
-from midi_codec import command, storage
+from midi_codec import command, dataset_info, storage
+from midi_codec.flags import Parser
 from midi_codec.watched_stop import WatchedStop
 from trainer import config as config_lib
 from trainer import training
 
 
-def make_parser() -> argparse.ArgumentParser:
+def make_parser() -> Parser:
     parser = command.make_parser("python -m trainer.task", __doc__)
     add = parser.add_argument
     add("--data", required=True, help="dataset folder, as encode_corpus writes it")
@@ -33,8 +33,18 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str]) -> int:
-    args = make_parser().parse_args(argv)
-    config = config_lib.read(args, base=_base(args.init_from))
+    args, problems = make_parser().parse(argv)
+    config = dataset = None
+    try:
+        config = config_lib.read(args, base=_base(args.init_from))
+    except command.UserError as error:
+        problems += error.problems
+    try:
+        dataset = dataset_info.load(args.data) if args.data else None
+    except command.UserError as error:
+        problems += error.problems
+    if config is None or dataset is None or problems:
+        raise command.UserError(problems)
     with WatchedStop() as stop:
         outcome = training.train(
             config,

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from midi_codec import command, dataset_info, storage
 from midi_codec.command import UserError
+from midi_codec.flags import Parser
 from midi_codec.watched_stop import WatchedStop
 from trainer import cluster, training, tune_space
 
@@ -34,7 +35,7 @@ RANDOM_TRIALS = 10  # before the sampler has enough to go by
 HIGHEST_RNG_SEED = 2**31 - 1
 
 
-def make_parser() -> argparse.ArgumentParser:
+def make_parser() -> Parser:
     parser = command.make_parser("python -m trainer.tune", __doc__)
     add = parser.add_argument
     add("--data", required=True, help="dataset folder, as encode_corpus writes it")
@@ -70,8 +71,8 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str]) -> int:
-    args = make_parser().parse_args(argv)
-    space, info = _check(args)
+    args, in_flags = make_parser().parse(argv)
+    space, info = _check(args, in_flags)
     identity = {**space.to_json(), "dataset": info.hash, "--pruner": args.pruner, "--rng-seed": args.rng_seed}
     if args.create_only:
         _open(args, identity)
@@ -88,20 +89,22 @@ def main(argv: Sequence[str]) -> int:
     return command.OK
 
 
-def _check(args: argparse.Namespace) -> tuple[tune_space.SearchSpace, dataset_info.DatasetInfo]:
+def _check(
+    args: argparse.Namespace, in_flags: Sequence[str]
+) -> tuple[tune_space.SearchSpace, dataset_info.DatasetInfo]:
     """Reads the search space and the dataset's description.
 
     Raises:
       UserError: every mistake in flags and files, all at once.
     """
-    problems = _flag_problems(args)
+    problems = [*in_flags, *_flag_problems(args)]
     space = info = None
     try:
-        space = tune_space.read(args.space, base_path=args.config, defaults=TRIAL_DEFAULTS)
+        space = tune_space.read(args.space, base_path=args.config, defaults=TRIAL_DEFAULTS) if args.space else None
     except UserError as error:
         problems += error.problems
     try:
-        info = dataset_info.load(args.data)
+        info = dataset_info.load(args.data) if args.data else None
     except UserError as error:
         problems += error.problems
     if space is not None and info is not None:
@@ -127,7 +130,7 @@ def _flag_problems(args: argparse.Namespace) -> list[str]:
             problems.append(f"--{name.replace('_', '-')} is {value}, want {lowest} to {highest}")
     if not args.study or len(args.study) > 200:
         problems.append(f"--study is {args.study!r}, want a name of at most 200 characters")
-    args.storage = args.storage or os.environ.get("TUNE_STORAGE") or tune_storage.local_default(args.output)
+    args.storage = args.storage or os.environ.get("TUNE_STORAGE") or tune_storage.local_default(args.output or "")
     if args.storage is None:
         problems.append("--storage is not given and --output is a bucket, want a database: postgresql://USER@HOST/NAME")
     else:

@@ -22,6 +22,7 @@ import yaml
 from midi_codec import storage
 from midi_codec.command import UserError
 from trainer import config as config_lib
+from trainer import yaml_file
 from trainer.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -140,12 +141,12 @@ def read(path: str, *, base_path: str | None = None, defaults: Mapping[str, Any]
     try:
         if base_path:
             read_base = config_lib.read(argparse.Namespace(config=base_path))
-            named |= config_lib.read_yaml(base_path).keys()
+            named |= yaml_file.load(base_path).keys()
             base.update({name: getattr(read_base, name) for name in named})
     except UserError as error:
         problems += error.problems
     try:
-        entries = config_lib.read_yaml(path)
+        entries = yaml_file.load(path)
     except UserError as error:
         problems += error.problems
     for name, value in entries.items():

@@ -54,7 +54,7 @@ def test_an_array_with_python_objects_is_refused():
 def test_what_is_compressed_is_refused_unread():
     data = saved({"a": np.zeros(10**7, np.uint8)}, np.savez_compressed)
     assert len(data) < 20_000
-    assert problem_of(data) .startswith("a is compressed, want arrays as numpy.savez writes them; ")
+    assert problem_of(data).startswith("a is compressed, want arrays as numpy.savez writes them; ")
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,7 @@ def test_a_default_of_trials_gives_way_to_the_file(read):
             ["units: has 'hi', want of a range only low, high, step, log", "units: is a range without 'high'"],
         ),
         ("units: {low: 16.5, high: 32}", ["units: low is 16.5, want a whole number"]),
-        ("dropout: {low: 0, high: .inf}", ["dropout: high is inf, want a number"]),
+        ("dropout: {low: 0, high: .inf}", ["dropout.high: is inf, want a number"]),
         ("dropout: {low: 0.3, high: 0.3}", ["dropout: is from 0.3 to 0.3, want low below high; one value"]),
         ("learning_rate: {low: 0, high: 1, log: true}", ["learning_rate: low is 0.0, want a number above 0 where log"]),
         ("learning_rate: {low: 0.1, high: 1, log: yes please}", ["learning_rate: log is 'yes please', want true or"]),
@@ -104,9 +104,12 @@ def test_a_default_of_trials_gives_way_to_the_file(read):
         ("rng_seed: {low: 0, high: 9}", ["rng_seed: varies, want one value: the best of several seeds is luck"]),
         ("epochs: 3", ["varies nothing, want at least one range"]),
         # What no run can have, at an end of the range or where steps lead.
-        ("units: {low: 16, high: 32, step: 8}", ["units is 24, want a multiple of 16 above 0"]),
-        ("units: {low: 16, high: 64, step: 16}\nlayers: [0, 1]", ["layers is 0, want at least 1"]),
-        ("dropout: {low: 0, high: 1}\nwindow: 0", ["window is 0, want at least 1", "dropout is 1.0, want at least 0"]),
+        ("units: {low: 16, high: 32, step: 8}", ["units is 24, want a multiple of 16, 16 to 32768"]),
+        ("units: {low: 16, high: 64, step: 16}\nlayers: [0, 1]", ["layers is 0, want 1 to 256"]),
+        (
+            "dropout: {low: 0, high: 1}\nwindow: 0",
+            ["window is 0, want 1 to 1048576", "dropout is 1.0, want at least 0"],
+        ),
         ("timing_loss: [categorical, median]", ["timing_loss is 'median', want categorical or"]),
     ],
 )
@@ -123,12 +126,12 @@ def test_everything_wrong_is_told_at_once(read):
         "unit",
         "units",
         "layers",
-        "batch_size is 0, want at least 1",
+        "batch_size is 0, want 1 to 1048576",
     ]
 
 
 def test_a_whole_number_range_without_steps_is_looked_at_between_its_ends(read):
-    assert problems_of(read, "units: {low: 16, high: 64}") == ["units is 17, want a multiple of 16 above 0"]
+    assert problems_of(read, "units: {low: 16, high: 64}") == ["units is 17, want a multiple of 16, 16 to 32768"]
 
 
 def test_many_settings_are_still_looked_at(read):

@@ -1,0 +1,77 @@
+"""Settings files in YAML: read with what we want of JSON, and no more of YAML than people need."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import yaml
+
+from midi_codec import storage
+from midi_codec.command import UserError
+from midi_codec.json_text import HIGHEST, LOWEST, MAX_DEPTH, MAX_PROBLEMS, shown
+
+MAX_BYTES = 1 << 20
+
+
+def load(path: str) -> dict[str, Any]:
+    """The settings of a file.
+
+    Raises:
+      UserError: it cannot be read; everything that is wrong with it.
+    """
+    try:
+        data = storage.read_bytes(path, max_bytes=MAX_BYTES)
+        if len(data) > MAX_BYTES:
+            raise UserError(f"{path}: has more than {MAX_BYTES:,} bytes, want a file of settings")
+        loaded = yaml.load(data, _Loader)
+    except (OSError, yaml.YAMLError, ValueError) as error:  # the last of dates that are none and of huge integers
+        raise UserError(f"{path}: not readable as YAML: {error}") from error
+    except RecursionError:
+        raise UserError(f"{path}: is nested too deep, want at most {MAX_DEPTH} levels") from None
+    if not isinstance(loaded, dict):
+        raise UserError(f"{path}: holds {type(loaded).__name__}, want settings as `name: value`")
+    if problems := list(_problems(loaded)):
+        raise UserError(f"{path}: {problem}" for problem in problems[:MAX_PROBLEMS])
+    return loaded
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without aliases, in which a few lines may stand for millions of values, and each key once."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark
+            raise yaml.composer.ComposerError(None, None, "want values themselves, no *aliases of them", mark)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+            name = key.value if isinstance(key, yaml.ScalarNode) else None
+            if name is None or key.tag not in _KEY_TAGS:
+                wanted = f"the key {shown(name)} is no text, want names" if name else "a key is no text, want names"
+                raise yaml.constructor.ConstructorError(None, None, wanted, key.start_mark)
+            if name in seen:
+                twice = f"the key {shown(name)} is given twice"
+                raise yaml.constructor.ConstructorError(None, None, twice, key.start_mark)
+            seen.add(name)
+        return super().construct_mapping(node, deep)
+
+
+_KEY_TAGS = ("tag:yaml.org,2002:str",)
+
+
+def _problems(value: Any, place: str = "", depth: int = 1) -> Iterator[str]:
+    if depth > MAX_DEPTH:
+        yield f"{place}: is nested too deep, want at most {MAX_DEPTH} levels"
+    elif isinstance(value, dict | list | tuple):
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, item in items:
+            below = f"{place}[{key}]" if isinstance(key, int) else f"{place}.{key}" if place else str(key)
+            yield from _problems(item, below, depth + 1)
+    elif isinstance(value, int) and not LOWEST <= value <= HIGHEST:
+        yield f"{place}: is {shown(value)}, want an integer, {LOWEST} to {HIGHEST}"
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield f"{place}: is {value}, want a number"
