@@ -10,11 +10,11 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from beam_pipelines import ledger
+from beam_pipelines import dataset_files, ledger
+from beam_pipelines.dataset_files import INPUT_HASHES
 from beam_pipelines.encode_chunk import Known, PartBuilder
 from beam_pipelines.parts import Part
 from beam_pipelines.plan import Carried
-from beam_pipelines.publish import INPUT_HASHES
 from beam_pipelines.settings import Base, Settings
 from midi_codec import array_file, dataset_info, records, storage
 from midi_codec.command import UserError
@@ -30,6 +30,11 @@ def problems_with(base: Base, info: DatasetInfo, settings: Settings) -> list[str
     names = [INPUT_HASHES, *map(ledger.file_name, ledger.KINDS)]
     missing = [name for name in names if not storage.exists(storage.join(base.path, name))]
     problems = [f"--add-to {base.path}: it has no {name}, so what is new cannot be told" for name in missing]
+    if not missing and (damage := dataset_files.find_damage(base.path, info)):
+        problems.append(
+            f"--add-to {base.path} is not whole: {dataset_files.describe(damage)}; "
+            "the command that made it makes that again"
+        )
     return problems + [
         f"--add-to {base.path}: its {key} is {there.get(key)!r}, and {here.get(key)!r} is asked for; want the same"
         for key in sorted({*there, *here} - _MAY_DIFFER)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import dataclasses
 import datetime
 import importlib.metadata
 import logging
@@ -23,7 +24,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from beam_pipelines import (
+    claim,
     cleaning_rules,
+    dataset_files,
     encode_job,
     local_run,
     output_folder,
@@ -79,34 +82,54 @@ def main(argv: Sequence[str]) -> int:
     if args.survey:
         return _survey(args, beam_flags, problems)
     corpus, settings = _check(args, beam_flags, output_folder.work_folder(args.output or ""), problems)
-    if info := output_folder.find_dataset(args.output, settings):
-        output_folder.delete_work(args.output)
-        print(f"already complete: {args.output}")
-        _print_summary(info, args.output)
-        return command.OK
+    old, is_whole = _look(args.output, settings)
+    if old is not None and is_whole:
+        return _say_complete(args.output, old)
     job = encode_job.make_job(corpus, settings, args.output)
     works = encode_job.list_works(corpus, settings)
     with command.StopSignal() as stop:
+        output_folder.mark(args.output, run_info)
         if share[1] > 1:
-            output_folder.mark(args.output, run_info)
             corpus.save_indexes()
             return _run_share(job, works, share, stop)
         if args.wait_minutes is not None:
             missing = wait_for_tasks.wait_for_parts(job, works, minutes=args.wait_minutes, stop=stop)
             print(f"{len(works) - missing:,} of {len(works):,} parts are there", flush=True)
-        output_folder.prepare(args.output, run_info, will_write=job.file_names())
-        corpus.save_indexes()
-        info = _run(job, works, beam_flags, corpus.num_inputs, stop)
-    if template := _template_path(beam_flags):
-        print(f"template in {template}; a job made from it writes the dataset")
-        return command.OK
-    if info is None:
-        raise UserError(output_folder.problems_of_too_little(args.output))
-    seconds = time.monotonic() - began
-    output_folder.write_run_info(args.output, {**run_info, "finished": _now(), "seconds": round(seconds, 1)})
-    output_folder.delete_work(args.output)
+        if template := _template_path(beam_flags):  # nobody is there to hold a claim while its job runs
+            _run(job, works, corpus, run_info, beam_flags, stop)
+            print(f"template in {template}; a job made from it writes the dataset")
+            return command.OK
+        with claim.hold(args.output, settings.key, stop=stop):
+            there, is_whole = _look(args.output, settings, is_quiet=True)
+            if there is not None and is_whole:  # by a twin, meanwhile
+                return _say_complete(args.output, there)
+            job = dataclasses.replace(job, claim=settings.key)
+            info = _run(job, works, corpus, run_info, beam_flags, stop)
+            if info is None:
+                raise UserError(output_folder.problems_of_too_little(args.output))
+            seconds = time.monotonic() - began
+            output_folder.write_run_info(args.output, {**run_info, "finished": _now(), "seconds": round(seconds, 1)})
+            output_folder.delete_work(args.output)
+    if old is not None and old.hash != info.hash:
+        print(f"it is not the dataset that it was, {old.hash}: another version of the programs has made this one")
     _print_summary(info, args.output)
     print(f"took {seconds:.1f} s, {info.inputs / seconds:,.0f} files a second")
+    return command.OK
+
+
+def _look(output: str, settings: Settings, *, is_quiet: bool = False) -> tuple[DatasetInfo | None, bool]:
+    """The dataset that is there, and whether all of it is."""
+    info = output_folder.find_dataset(output, settings)
+    damage = dataset_files.find_damage(output, info) if info is not None else {}
+    if damage and not is_quiet:
+        print(f"{output} was complete and has lost something; it is made again: {dataset_files.describe(damage)}")
+    return info, not damage
+
+
+def _say_complete(output: str, info: DatasetInfo) -> int:
+    output_folder.delete_work(output)
+    print(f"already complete: {output}")
+    _print_summary(info, output)
     return command.OK
 
 
@@ -121,13 +144,20 @@ def _survey(args: argparse.Namespace, beam_flags: Sequence[str], problems: list[
 
 
 def _run(
-    job: Job, works: Sequence[Work], beam_flags: Sequence[str], num_inputs: int, stop: StopSignal
+    job: Job,
+    works: Sequence[Work],
+    corpus: Corpus,
+    run_info: Mapping[str, Any],
+    beam_flags: Sequence[str],
+    stop: StopSignal,
 ) -> DatasetInfo | None:
     """The whole encode; None where too little was kept, or where a template was wanted and nothing was run."""
+    output_folder.prepare(job.output, run_info, will_write=job.file_names())
+    corpus.save_indexes()
     if not beam_flags:
-        return local_run.run(job, works, num_inputs=num_inputs, stop=stop)
+        return local_run.run(job, works, num_inputs=corpus.num_inputs, stop=stop)
     pipeline = _import_pipeline()
-    pipeline.run(job, works, pipeline.make_options(beam_flags), num_inputs=num_inputs, stop=stop)
+    pipeline.run(job, works, pipeline.make_options(beam_flags), num_inputs=corpus.num_inputs, stop=stop)
     if _template_path(beam_flags):
         return None
     if storage.exists(storage.join(job.output, dataset_info.FILE_NAME)):

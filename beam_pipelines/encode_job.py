@@ -5,11 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable
 
-from beam_pipelines import additions, ledger, output_folder, parts
+from beam_pipelines import additions, dataset_files, output_folder, parts
 from beam_pipelines.corpus import Corpus
 from beam_pipelines.encode_chunk import Known, encode_chunk
 from beam_pipelines.parts import DamagedPartError, Part
-from beam_pipelines.publish import INPUT_HASHES
 from beam_pipelines.settings import Settings
 from midi_codec import dataset_info, storage
 from midi_codec.dataset_info import shard_name
@@ -32,12 +31,13 @@ class Job:
     splits: tuple[str, ...]  # those that get shards
     num_inputs: int
     other_files: int
+    claim: str = ""  # the key under which this run holds the output (`claim`); "": it holds none
 
     def file_names(self) -> set[str]:
         """What will stand in the output folder, but for `dataset_info.json` and `run_info.json`."""
         num = self.settings.num_shards
         names = {shard_name(split, index, num) for split in self.splits for index in range(num)}
-        return names | {ledger.file_name(kind) for kind in ledger.KINDS} | {INPUT_HASHES}
+        return names | {*dataset_files.LEDGERS}
 
     def part_path(self, work: Work) -> str:
         """Where the part of a work lies."""

@@ -57,7 +57,7 @@ def run(job: Job, works: Sequence[Work], *, num_inputs: int, stop: StopSignal) -
     check_complete(heads.parts, job)
     carried = additions.carried(job.settings.base, heads.parts)
     plan = make_plan(heads, job.settings, job.splits, carried=carried)
-    summary = publish.write_ledgers(job.output, plan)
+    summary = publish.write_ledgers(job, plan)
     del heads
 
     def write(index: int):
@@ -75,7 +75,7 @@ def run(job: Job, works: Sequence[Work], *, num_inputs: int, stop: StopSignal) -
 
     with concurrent.futures.ThreadPoolExecutor(SHARDS_AT_ONCE) as writers:
         corrections = list(writers.map(write, range(job.settings.num_shards)))
-    return publish.publish(job.output, summary, corrections, job.settings, other_files=job.other_files)
+    return publish.publish(job, summary, corrections)
 
 
 def _keep_freed_memory() -> None:

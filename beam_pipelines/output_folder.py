@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import posixpath
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -51,13 +50,14 @@ def problems_of_too_little(output: str) -> list[str]:
 
 
 def delete_work(output: str) -> None:
-    """Deletes what only an unfinished dataset needs."""
+    """Deletes what only an unfinished dataset needs, and what killed runs left half written."""
+    storage.delete_leftovers(output)
     with contextlib.suppress(OSError):  # a task that is late may still write there; the dataset is whole all the same
         storage.delete_folder(work_folder(output))
 
 
 def find_dataset(output: str, settings: Settings) -> DatasetInfo | None:
-    """The dataset that is already complete in this folder, or None where there is still work to do.
+    """The dataset that this folder calls complete (`dataset_files` looks whether it is), or None where there is none.
 
     Raises:
       UserError: the folder holds another dataset, or files that are not ours.
@@ -65,7 +65,13 @@ def find_dataset(output: str, settings: Settings) -> DatasetInfo | None:
     if storage.exists(output):
         raise UserError(f"--output {output} is a file, want a folder")
     if storage.exists(storage.join(output, dataset_info.FILE_NAME)):
-        info = dataset_info.load(output)
+        try:
+            info = dataset_info.load(output)
+        except UserError as error:
+            hint = (
+                f"delete {storage.join(output, dataset_info.FILE_NAME)}, and the same command makes the dataset again"
+            )
+            raise UserError([*error.problems, hint]) from error
         there = {"time_base": info.time_base, **info.settings}
         differences = _differences(there, {"time_base": settings.time_base, **settings.as_dict()})
         if differences:
@@ -105,15 +111,13 @@ def prepare(output: str, run_info: Mapping[str, Any], *, will_write: Collection[
     Overwriting rather than deleting keeps a stray twin of this run harmless: it writes the same bytes. Parts stay.
     """
     write_run_info(output, run_info)
+    storage.delete(storage.join(output, dataset_info.FILE_NAME))  # of a dataset that has lost something
     storage.delete(_too_little_path(output))
     for path in _paths_in(output):
         name = path.removeprefix(output.rstrip("/") + "/")
         if name not in will_write and (_SHARD.fullmatch(name) or _LEDGER.fullmatch(name)):
             storage.delete(path)
-    if "://" not in output:  # buckets have no unfinished files, and listings show none
-        for name in os.listdir(output):
-            if name.endswith(storage.PARTIAL_SUFFIX):
-                storage.delete(storage.join(output, name))
+    storage.delete_leftovers(output)
 
 
 def mark(output: str, run_info: Mapping[str, Any]) -> None:

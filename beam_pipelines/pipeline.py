@@ -180,7 +180,7 @@ class _PlanFn(beam.DoFn):
         check_complete(heads.parts, job)
         carried = additions.carried(job.settings.base, heads.parts)
         plan = make_plan(heads, job.settings, job.splits, carried=carried, pairs=pairs)
-        yield beam.pvalue.TaggedOutput("summary", publish.write_ledgers(job.output, plan))
+        yield beam.pvalue.TaggedOutput("summary", publish.write_ledgers(job, plan))
         yield from enumerate(plan.entries)
 
 
@@ -211,8 +211,7 @@ class _PublishFn(beam.DoFn):
         self._job = job
 
     def process(self, _: None, summary: publish.Summary, corrections: Sequence[Mapping]) -> Iterator:
-        job = self._job
-        info = publish.publish(job.output, summary, corrections, job.settings, other_files=job.other_files)
+        info = publish.publish(self._job, summary, corrections)
         if info is not None:
             yield info
 

@@ -9,15 +9,15 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from beam_pipelines import ledger, output_folder
+from beam_pipelines import claim, dataset_files, ledger, output_folder
+from beam_pipelines.encode_job import Job
 from beam_pipelines.plan import Plan
 from beam_pipelines.settings import Settings
 from beam_pipelines.splits import too_few
 from beam_pipelines.tally import Counts, Tally
 from midi_codec import dataset_info, storage
+from midi_codec.command import UserError
 from midi_codec.dataset_info import NO_DUPLICATES, SPLITS, DatasetInfo, SplitInfo
-
-INPUT_HASHES = "input_hashes.npy"  # [m, 2] uint64, ascending: which inputs a dataset accounts for
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -34,14 +34,22 @@ class Summary:
     num_groups: int
 
 
-def write_ledgers(output: str, plan: Plan) -> Summary:
-    """Writes what became of every input that gave no example, of the salvaged ones, and the hashes of all."""
+def write_ledgers(job: Job, plan: Plan) -> Summary:
+    """Writes what became of every input that gave no example, of the salvaged ones, and the hashes of all.
+
+    It is the first step that writes into the dataset; shards follow.
+
+    Raises:
+      UserError: another encode has taken the folder.
+    """
+    output = job.output
+    _check_claim(job)
     ledger.write(output, ledger.REJECTS, plan.rejects)
     ledger.write(output, ledger.DUPLICATES, plan.duplicates)
     ledger.write(output, ledger.SALVAGED, plan.salvaged)
     hashes = io.BytesIO()
     np.save(hashes, plan.contents.astype("<u8"), allow_pickle=False)
-    storage.write_bytes(storage.join(output, INPUT_HASHES), hashes.getvalue())
+    storage.write_bytes(storage.join(output, dataset_files.INPUT_HASHES), hashes.getvalue())
     kinds = collections.Counter(line.kind for line in plan.duplicates)
     rungs = collections.Counter(line.rung for line in plan.salvaged)
     return Summary(
@@ -56,19 +64,23 @@ def write_ledgers(output: str, plan: Plan) -> Summary:
     )
 
 
+def _check_claim(job: Job) -> None:
+    if job.claim:
+        claim.check(job.output, job.claim)
+
+
 def publish(
-    output: str,
-    summary: Summary,
-    corrections: Iterable[Mapping[str, Mapping[str, Counts]]],
-    settings: Settings,
-    *,
-    other_files: int,
+    job: Job, summary: Summary, corrections: Iterable[Mapping[str, Mapping[str, Counts]]]
 ) -> DatasetInfo | None:
     """Writes `dataset_info.json`, once all else is in place; None where too little was kept, and a file that says so.
 
     Args:
       corrections: what the writer of each shard returned.
+
+    Raises:
+      UserError: another encode has taken the folder; what it finds there is not called complete.
     """
+    output, settings = job.output, job.settings
     tally = Tally()
     tally.add_counts(summary.counts)
     for counts in corrections:
@@ -80,7 +92,7 @@ def publish(
         programs=tuple(sorted({value for split in SPLITS for value in histograms[split]["program"].values})),
         splits=summary.splits,
         inputs=examples + sum(summary.rejects.values()) + sum(summary.duplicates.values()),
-        other_files=other_files,
+        other_files=job.other_files,
         examples=examples,
         rejects=summary.rejects,
         duplicates=summary.duplicates,
@@ -93,7 +105,16 @@ def publish(
     if problems := _problems_of_few(output, summary, settings):
         output_folder.mark_too_little(output, problems)
         return None
-    dataset_info.save(output, info)
+    dataset_files.write_sizes(output, info)
+    _check_claim(job)
+    is_first = dataset_info.save(output, info, only_if_absent=True)
+    if not is_first and dataset_info.load(output).hash != info.hash:
+        raise UserError(f"--output {output}: another encode has finished there meanwhile; want another --output")
+    try:
+        _check_claim(job)
+    except UserError:
+        storage.delete(storage.join(output, dataset_info.FILE_NAME))
+        raise
     return info
 
 

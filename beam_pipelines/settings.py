@@ -60,6 +60,12 @@ class Settings:
         return hashlib.sha256(self._decisive + b"\0" + chunk).hexdigest()[:32]
 
     @functools.cached_property
+    def key(self) -> str:
+        """Names the dataset that would be made: equal for encodes that write the same bytes."""
+        wanted = json.dumps({**self.as_dict(), "time_base": self.time_base}, sort_keys=True).encode()
+        return hashlib.sha256(self._decisive + b"\0" + wanted).hexdigest()[:32]
+
+    @functools.cached_property
     def _decisive(self) -> bytes:
         decisive = {**self.as_dict(), "time_base": self.time_base}
         del decisive["inputs_hash"], decisive["near_duplicates"]  # they matter later

@@ -215,6 +215,7 @@ def load(root: str) -> DatasetInfo:
         raise UserError(f"{path} cannot be read: {error}") from error
 
 
-def save(root: str, info: DatasetInfo) -> None:
-    """Writes `dataset_info.json`; call it when everything else of the dataset is in place."""
-    storage.write_bytes(storage.join(root, FILE_NAME), info.to_json().encode())
+def save(root: str, info: DatasetInfo, *, only_if_absent: bool = False) -> bool:
+    """Writes `dataset_info.json`; call it when everything else of the dataset is in place. Gives whether it wrote."""
+    path = storage.join(root, FILE_NAME)
+    return storage.write_bytes(path, info.to_json().encode(), only_if_absent=only_if_absent)

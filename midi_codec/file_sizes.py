@@ -44,8 +44,8 @@ class FileSizes:
 
 def list_sizes(root: str, folder: str = "") -> dict[str, int]:
     """Bytes of all files below a folder of `root`, by path from `root`; one listing."""
-    start = len(storage.join(root, "x")) - 1
+    start, prefix = len(storage.join(root, "x")) - 1, storage.join(root, folder).rstrip("/") + "/"
     try:
-        return {entry.path[start:]: entry.size for entry in storage.list_files(f"{storage.join(root, folder)}/")}
+        return {entry.path[start:]: entry.size for entry in storage.list_files(prefix)}
     except FileNotFoundError:
         return {}
