@@ -37,7 +37,7 @@ box-model: setup
 test: setup
 	@bash scripts/install_debian.sh
 	@bash scripts/install_kubectl.sh
-	$(PYTHON) -m pytest -m "not slow" -n 2 --dist loadfile
+	$(PYTHON) -m pytest -m "not slow" -n 2 --dist loadfile --max-worker-restart 0  # with restarts, loadfile waits for ever
 
 test-all: setup
 	@bash scripts/install_debian.sh

@@ -35,6 +35,7 @@ DEV = [
     "mypy>=2",
     "playwright>=1.65",
     "pytest>=9",
+    "pytest-timeout>=2.4",
     "pytest-xdist>=3",
     "ruff>=0.15",
     "scipy>=1.15",

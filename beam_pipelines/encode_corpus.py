@@ -37,7 +37,7 @@ from beam_pipelines import corpus as corpus_lib
 from beam_pipelines.corpus import Corpus
 from beam_pipelines.encode_job import Job, Work
 from beam_pipelines.settings import NEAR_DUPLICATES, Settings
-from midi_codec import command, dataset_info, storage
+from midi_codec import command, dataset_info, masking, storage
 from midi_codec.command import StopSignal, UserError
 from midi_codec.dataset_info import SPLITS, DatasetInfo
 from midi_codec.flags import Parser
@@ -244,7 +244,7 @@ def _run_info(argv: Sequence[str]) -> dict[str, Any]:
         "host": platform.node(),
         "python": platform.python_version(),
         "packages": {name: importlib.metadata.version(name) for name in packages},
-        "command": ["python", "-m", "beam_pipelines.encode_corpus", *argv],
+        "command": ["python", "-m", "beam_pipelines.encode_corpus", *masking.mask_arguments(argv)],
     }
 
 

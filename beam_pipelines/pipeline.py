@@ -38,7 +38,7 @@ from beam_pipelines.near_duplicates_beam import NearDuplicatePairs
 from beam_pipelines.parts import Part
 from beam_pipelines.plan import Heads, make_plan
 from beam_pipelines.write_shards import write_shard
-from midi_codec import storage
+from midi_codec import foreign_lines, storage
 from midi_codec.command import Interrupted, StopSignal
 from midi_codec.progress import Progress, progress
 
@@ -305,5 +305,7 @@ def _end_workers(parent: str = "self") -> None:
     for tasks in glob.glob(f"/proc/{parent}/task/*/children"):
         with contextlib.suppress(OSError), open(tasks, encoding="ascii") as file:
             for child in file.read().split():
+                if int(child) == foreign_lines.process_id():
+                    continue
                 _end_workers(child)
                 os.kill(int(child), signal.SIGKILL)  # nothing that is half written has its final name

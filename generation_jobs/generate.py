@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -32,7 +31,7 @@ from generation_jobs.making import Decoder, Summary
 from generation_jobs.requests import Settings, is_whole, settings_problems
 from generation_jobs.shards import MAX_PIECES_PER_SHARD
 from generation_jobs.stop_at_once import StopAtOnce
-from midi_codec import command, storage
+from midi_codec import command, foreign_lines, storage
 from midi_codec.fields import WIDTH_MULTIPLE, FieldTable
 from midi_codec.flags import Parser
 
@@ -204,7 +203,7 @@ def _usual_slots(job: Job) -> int:
 
 
 def _make_decoder(bundle: Sequence[Bundle], num_slots: int) -> Decoder:
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # its start-up messages are not about this job
+    foreign_lines.quiet_tensorflow()
     from generation_jobs.decoder import Decoder
 
     return Decoder(bundle, num_slots=num_slots)

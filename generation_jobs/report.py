@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from midi_codec import command
+from midi_codec import command, foreign_lines
 
 if TYPE_CHECKING:
     from generation_jobs.corpus_comparison import Comparison
@@ -34,7 +33,7 @@ def main(argv: Sequence[str]) -> int:
     from generation_jobs import evaluate, report_content, report_measures, report_music, report_page, report_sounds
     from midi_codec import storage
 
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # the encoder's start-up messages are not about the report
+    foreign_lines.quiet_tensorflow()
     time_base = info.time_base if info else run.time_base if run else "milliseconds"
     pieces = report_music.read(args.music, time_base=time_base)
     comparisons, comparison_note = _compare(pieces, args.data, info) if info else ([], None)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import signal
 from types import FrameType
 
+from midi_codec import early_stop
 from midi_codec.watched_stop import WatchedStop
 
 
@@ -13,4 +13,4 @@ class StopAtOnce(WatchedStop):
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         super()._note(number, frame)
-        signal.default_int_handler(number, frame)
+        early_stop.interrupt(number, frame)

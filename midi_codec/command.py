@@ -12,21 +12,25 @@ both into statuses. Long work polls `StopSignal.requested`, since a handler must
 from __future__ import annotations
 
 import argparse
+import atexit
 import logging
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Sequence
-from types import FrameType
+from types import FrameType, TracebackType
+from typing import Any
 
-from midi_codec import io_errors, json_log, numerals
+from midi_codec import early_stop, foreign_lines, io_errors, json_log, masking, numerals
 from midi_codec.flags import Parser
 from midi_codec.mistakes import UserError
 
 OK = 0
 FAULT = 1
 USER_ERROR = 2
-INTERRUPTED = 75  # EX_TEMPFAIL of sysexits.h
+INTERRUPTED = early_stop.INTERRUPTED
+MAX_CHARACTERS = 2000  # of one problem
 
 
 class Interrupted(Exception):
@@ -69,20 +73,28 @@ def run(program: str, main: Callable[[Sequence[str]], int], argv: Sequence[str] 
 
     Outside a StopSignal, where there is nothing to save, SIGTERM ends the command like SIGINT does.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         if json_log.is_wanted():
             json_log.install(program)
+        else:
+            _mask_secrets()
+        signal.signal(signal.SIGTERM, early_stop.interrupt)
+        if signal.getsignal(signal.SIGINT) is early_stop.leave:
+            signal.signal(signal.SIGINT, early_stop.interrupt)
     except ValueError as error:
         print(f"{program}: {error}", file=sys.stderr)
         return USER_ERROR
     try:
-        return main(sys.argv[1:] if argv is None else argv)
+        status = main(sys.argv[1:] if argv is None else argv)
+        early_stop.ignore()
+        return status
     except UserError as error:
+        early_stop.ignore()
         for problem in error.problems:
             _complain(f"{program}: {problem}")
         return USER_ERROR
     except (Interrupted, KeyboardInterrupt) as error:
+        early_stop.ignore()
         print(f"{program}: interrupted; {str(error) or 'start the same command again to go on'}", file=sys.stderr)
         return INTERRUPTED
     except Exception as error:
@@ -94,7 +106,11 @@ def run(program: str, main: Callable[[Sequence[str]], int], argv: Sequence[str] 
 
 
 def _complain(text: str) -> None:
-    """One line on standard error; in a log of JSON it is an error."""
+    """One line on standard error, without secrets and never very long; in a log of JSON it is an error."""
+    text = masking.mask(text)
+    if len(text) > MAX_CHARACTERS:
+        text = f"{text[: MAX_CHARACTERS // 2]} ... {text[-MAX_CHARACTERS // 2 :]}"
+    text = text.encode("utf-8", "backslashreplace").decode()  # names of files may be any bytes
     if isinstance(sys.stderr, json_log.JsonLines):
         sys.stderr.say(text, json_log.ERROR)
     else:
@@ -108,12 +124,36 @@ def exit_process(status: int) -> None:
     job into a failed pod; leaving without running them keeps the status. An interrupted command leaves
     the same way: it has saved, and must not wait for threads that still work.
     """
+    early_stop.ignore()
     if status == INTERRUPTED or "tensorflow_io" in sys.modules:
         sys.stdout.flush()
         sys.stderr.flush()
         logging.shutdown()
+        foreign_lines.drain()
         os._exit(status)
+    atexit.register(foreign_lines.drain)
     sys.exit(status)
+
+
+def _mask_secrets() -> None:
+    """What is logged, and a traceback, without secrets; names of files may hold bytes that are no text."""
+    make_record = logging.getLogRecordFactory()
+
+    def make_masked(*args: Any, **options: Any) -> logging.LogRecord:
+        record = make_record(*args, **options)
+        text = record.getMessage()
+        masked = masking.mask(text)
+        if masked != text:
+            record.msg, record.args = masked, ()
+        return record
+
+    def say(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        sys.stderr.write(masking.mask("".join(traceback.format_exception(kind, error, trace))))
+
+    if early_stop.is_command:
+        logging.setLogRecordFactory(make_masked)
+        sys.excepthook = say
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
 
 def make_parser(program: str, description: str | None) -> Parser:

@@ -4,12 +4,14 @@
 
 `severity` is a name that collectors know: INFO for what is printed and for progress, WARNING and ERROR as `logging`
 gave them, ERROR for what a command says of the user's mistakes, and a traceback is one message. `task` is the
-completion index, where there is one. Libraries in C++ write past this, as plain text.
+completion index, where there is one. What libraries in C++, Python's warnings and other processes write becomes
+objects too (`foreign_lines`), for the process's whole life. Secrets are masked.
 """
 
 from __future__ import annotations
 
 import datetime
+import faulthandler
 import io
 import json
 import logging
@@ -19,7 +21,7 @@ import traceback
 from types import TracebackType
 from typing import Any, TextIO
 
-from midi_codec import numerals
+from midi_codec import foreign_lines, masking, numerals
 
 VARIABLE = "LOG_FORMAT"
 PLAIN, JSON = "text", "json"
@@ -40,11 +42,13 @@ def is_wanted() -> bool:
 
 def install(program: str) -> None:
     """From now on the process's output is JSON; what is raised and not caught too."""
-    out = JsonLines(sys.stdout, program, INFO)
-    errors = JsonLines(sys.stderr, program, INFO)
+    plain_out, plain_errors = foreign_lines.take(foreign_lines.AS_JSON, program)
+    out, errors = JsonLines(plain_out, program, 1), JsonLines(plain_errors, program, 2)
     sys.stdout, sys.stderr = out, errors
+    faulthandler.enable(2)  # a crash in C++ says where Python stood
     handler = _Handler(errors)
     logging.basicConfig(handlers=[handler], force=True)
+    logging.captureWarnings(True)  # each whole, in one object
 
     def say(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         errors.say("".join(traceback.format_exception(kind, error, trace)).rstrip("\n"), ERROR)
@@ -58,11 +62,11 @@ class JsonLines(io.TextIOBase):
     Args:
       stream: where they go.
       program: whose they are.
-      severity: of lines that are written to it.
+      descriptor: for processes that are started, whose lines become objects on their way.
     """
 
-    def __init__(self, stream: TextIO, program: str, severity: str):
-        self._stream, self._program, self._severity = stream, program, severity
+    def __init__(self, stream: TextIO, program: str, descriptor: int):
+        self._stream, self._program, self._descriptor = stream, program, descriptor
         self._begun = ""
 
     def writable(self) -> bool:
@@ -72,13 +76,13 @@ class JsonLines(io.TextIOBase):
         return False
 
     def fileno(self) -> int:
-        return self._stream.fileno()
+        return self._descriptor
 
     def write(self, text: str) -> int:
         *lines, self._begun = (self._begun + text).split("\n")
         for line in lines:
             if line:
-                self.say(line, self._severity)
+                self.say(line, foreign_lines.severity_of(line, INFO))
         return len(text)
 
     def flush(self) -> None:
@@ -90,13 +94,13 @@ class JsonLines(io.TextIOBase):
         record: dict[str, Any] = {
             "time": now.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "severity": severity,
-            "message": message,
+            "message": masking.mask(message),
             "command": self._program,
         }
         index = os.environ.get("JOB_COMPLETION_INDEX", "")
         if numerals.is_index(index):
             record["task"] = int(index)
-        self._stream.write(json.dumps(record, ensure_ascii=False) + "\n")
+        self._stream.write(json.dumps(record, ensure_ascii=False) + "\n")  # half characters: as backslashes
         self._stream.flush()
 
 

@@ -17,6 +17,15 @@ import pytest
 from tests import postgres_server, servers
 
 
+SLOW_SECONDS = 1800  # that a slow test may take; others have `timeout` of pyproject.toml
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(SLOW_SECONDS))
+
+
 @pytest.fixture(scope="session")
 def gcs_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.GcsServer]:
     """Google Cloud Storage. (It does not enforce generation preconditions.)"""

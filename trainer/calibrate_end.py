@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from midi_codec import command, dataset_info
+from midi_codec import command, dataset_info, foreign_lines
 from midi_codec.command import UserError
 from midi_codec.dataset_info import DatasetInfo
 from trainer import bundle as bundle_lib
@@ -58,7 +58,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--output", required=True, help="folder for the bundle with the other END")
     args = parser.parse_args(argv)
     model, info = check(args.bundle, args.data, args.output)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    foreign_lines.quiet_tensorflow()
     from trainer.pieces import load_split
 
     pieces = load_split(args.data, info, SPLIT, model.fields)

@@ -16,7 +16,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from midi_codec import command, dataset_info, fields, storage
+from midi_codec import command, dataset_info, fields, foreign_lines, storage
 from midi_codec.command import UserError
 from midi_codec.progress import progress
 from midi_codec.watched_stop import WatchedStop
@@ -36,7 +36,7 @@ def main(argv: Sequence[str]) -> int:
     args = _parse_args(argv)
     with WatchedStop() as stop:
         info, bundles = _check(args)
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up notices are not news here
+        foreign_lines.quiet_tensorflow()
         report = evaluate(args, info, bundles, stop)
         from trainer import evaluation_text
 

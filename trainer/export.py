@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import pathlib
 import tempfile
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from midi_codec import command, storage
+from midi_codec import command, foreign_lines, storage
 from midi_codec.command import UserError
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ def main(argv: Sequence[str]) -> int:
     bundle = bundle_lib.load(args.bundle)
     if storage.exists(storage.join(args.output, MODEL_FILE)):
         raise UserError(f"{args.output} holds a SavedModel already; want a folder without one")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up notices are not news here
+    foreign_lines.quiet_tensorflow()
     import tensorflow as tf
 
     tf.config.set_visible_devices([], "GPU")  # cuDNN's operations would run nowhere else

@@ -5,11 +5,10 @@ everything that needs none is known to be right.
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from midi_codec import dataset_info, fields, storage
+from midi_codec import dataset_info, fields, foreign_lines, storage
 from midi_codec.command import StopSignal, UserError
 from midi_codec.notes import BEATS
 from trainer import bundle as bundle_lib
@@ -94,7 +93,7 @@ def train(
         # Of several workers the others may be gone for good, so the samples of the last validation are not waited for.
         if state.is_over or (state.finished and cluster.num_workers() > 1):
             return Outcome(state, was_finished=True)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up notices are not news here
+    foreign_lines.quiet_tensorflow()
     return _run(config, start, data=data, folder=folder, stop=stop, profile=profile, hook=on_validation)
 
 

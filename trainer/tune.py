@@ -20,7 +20,7 @@ import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from midi_codec import command, dataset_info, storage
+from midi_codec import command, dataset_info, foreign_lines, storage
 from midi_codec.command import UserError
 from midi_codec.flags import Parser
 from midi_codec.watched_stop import WatchedStop
@@ -193,7 +193,7 @@ def _work(study: Study, space: tune_space.SearchSpace, args: argparse.Namespace,
     if not beats:
         print("the study lies in a file without heartbeats: a dead worker's trial is not gone on with by others")
     if tune_trials.has_work(study, args.num_trials):
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        foreign_lines.quiet_tensorflow()
         # Loading TensorFlow stops all threads for seconds: done before a trial has a heart that must beat.
         importlib.import_module("trainer.loop")
     worker = Worker(
