@@ -34,10 +34,11 @@ run: setup
 box-model: setup
 	$(PYTHON) -m demo.box_model
 
+# Where a worker crashed, --dist loadfile with a new one in its place waits for ever.
 test: setup
 	@bash scripts/install_debian.sh
 	@bash scripts/install_kubectl.sh
-	$(PYTHON) -m pytest -m "not slow" -n 2 --dist loadfile --max-worker-restart 0  # with restarts, loadfile waits for ever
+	$(PYTHON) -m pytest -m "not slow" -n 2 --dist loadfile --max-worker-restart 0
 
 test-all: setup
 	@bash scripts/install_debian.sh

@@ -21,7 +21,7 @@ from typing import TextIO
 AS_JSON, WITHOUT_CHATTER = "json", "filter"
 DRAIN_SECONDS = 1.0
 _SEVERITIES = {"I": "INFO", "W": "WARNING", "E": "ERROR", "F": "ERROR"}
-_NATIVE = re.compile(r"(?:\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: ([IWEF]) |([IWEF])\d{4} \d\d:\d\d:\d\d\.\d+\s)")
+_NATIVE = re.compile(r"(?:\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: ([IWEF]) |([IWEF])\d{4} \d\d:\d\d:\d+\.\d+\s)")
 _NAMED = re.compile(r"(?:absl: )?(INFO|WARNING|ERROR|CRITICAL|FATAL)\b")
 _CHATTER = re.compile(
     r"WARNING: All log messages before absl::InitializeLog|To enable the following instructions: .*rebuild TensorFlow"

@@ -16,7 +16,6 @@ import pytest
 
 from tests import postgres_server, servers
 
-
 SLOW_SECONDS = 1800  # that a slow test may take; others have `timeout` of pyproject.toml
 
 
