@@ -213,5 +213,7 @@ def columns(controls: Sequence[Controls], tempos: Sequence[float], table: fields
         "log_penalty": np.log([one.repetition_penalty for one in controls]).astype(np.float32),
     }
     if "program" in table.names:
-        arrays["program_mask"] = masks("program", [one.program for one in found if one.program is not None])
+        programs = [one.program for one in found if one.program is not None]
+        arrays["program_mask"] = masks("program", programs)
+        arrays["highest_program"] = np.array([np.flatnonzero(own)[-1] for own in programs], np.int32)
     return arrays

@@ -13,6 +13,8 @@ Requests with constraints (`Request.controls`), and those that may only draw the
 compiled calls of their own: what nobody asked for costs nothing, and which call makes a piece hangs on its own request
 alone.
 
+Notes that share onset, pitch and program are never drawn where the bundles' corpora have none (`trainer.onset_order`).
+
 Several bundles are an ensemble: each keeps its state, and their probabilities are averaged field by field.
 """
 
@@ -52,6 +54,7 @@ class Decoder:
         bundles = [bundle] if isinstance(bundle, Bundle) else list(bundle)
         self.bundle, self.num_slots = bundles[0], num_slots
         self._table = self.bundle.fields
+        self._allow_duplicates = any(one.may_have_duplicate_notes for one in bundles)
         self._network = Network(self.bundle) if len(bundles) == 1 else Ensemble(bundles)
         self._prefill = Prefill(self._network, self._table, rows=max(num_slots, fields.WIDTH_MULTIPLE))
         self._call = tf.function(self._decode, jit_compile=True)
@@ -191,6 +194,7 @@ class Decoder:
             is_first=place == 0,
             deviations=self.bundle.deviations,
             keep_to=keep_to,
+            allow_duplicates=self._allow_duplicates,
         )
         ticks = slots["ticks"] + tf.where(place > 0, note.values[:, step], 0)
         is_late = (ticks > of["max_ticks"]) & ~is_end
@@ -223,5 +227,4 @@ class Decoder:
         if "drawn" not in slots:
             return None
         columns = {name.removeprefix("control/"): value for name, value in of.items() if name.startswith("control/")}
-        pitch = slots["previous"][:, self._table.names.index("pitch")]
-        return constraints.Constraints(self._table, columns, slots["drawn"], tf.where(slots["place"] > 0, pitch, 0))
+        return constraints.Constraints(self._table, columns, slots["drawn"])

@@ -107,7 +107,7 @@ class Prefill:
         state, drawn = states
 
         def body(place, drawn):
-            rules = constraints.Constraints(self._table, {"notes_per_tick": tf.zeros(self._rows)}, drawn, counts)
+            rules = constraints.Constraints(self._table, {"notes_per_tick": tf.zeros(self._rows)}, drawn)
             given = tf.ones([self._rows], tf.bool)
             after = rules.after(values[:, place], bins[:, place], given, ~given)
             return place + 1, keep_rows(place < counts, after, drawn)

@@ -38,7 +38,9 @@ class Bundle:
     Attributes:
       config: the fields of `trainer.model_config.ModelConfig`.
       fields: the field table.
-      dataset: `hash`, `time_base` and sizes of the dataset it was trained on.
+      dataset: of the dataset it was trained on: `hash`, `time_base`, `num_notes` and `duplicate_notes` of its training
+        split (the latter repeat the onset, pitch and program of another), `limits` and `cleaning` it was read with.
+        Bundles of earlier versions have fewer of these.
       metrics: validation likelihoods, baselines, accuracy, error; see `trainer.evaluation`.
       deviations: of an MSE head, the standard deviation of its validation residual in ticks, by field.
       weights: arrays by path.
@@ -55,6 +57,11 @@ class Bundle:
     def hash(self) -> str:
         """32 hex digits."""
         return content_hash(self.config, self.fields, self.weights)
+
+    @property
+    def may_have_duplicate_notes(self) -> bool:
+        """Whether the training split has them, as far as the bundle says."""
+        return self.dataset.get("duplicate_notes") != 0
 
     def build_model(self) -> NoteModel:
         """The Keras model with these weights; imports TensorFlow.

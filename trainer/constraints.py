@@ -43,11 +43,16 @@ class Constraints:
       table: the fields.
       of: by name, a row each, as `generation_jobs.controls.columns` makes them.
       state: of the notes before.
-      previous_pitch: `[rows]` int32, bin of the note before.
     """
 
-    def __init__(self, table: fields.FieldTable, of: Mapping[str, tf.Tensor], state: State, previous_pitch: tf.Tensor):
-        self._table, self._of, self._state, self._previous_pitch = table, of, state, previous_pitch
+    def __init__(self, table: fields.FieldTable, of: Mapping[str, tf.Tensor], state: State):
+        self._table, self._of, self._state = table, of, state
+
+    @property
+    def highest(self) -> dict[str, tf.Tensor]:
+        """`[rows]` int32, the last bin that may be drawn: of pitch, and of program where there is the field."""
+        names = (name for name in ("pitch", "program") if name in self._table.names)
+        return {name: self._of[f"highest_{name}"] for name in names}
 
     def limits(self, field: fields.FieldSpec, values: Sequence[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor] | None:
         """First and last tick `[rows]` that may be drawn; None of a field that is no class of times."""
@@ -58,9 +63,7 @@ class Constraints:
         sounding = self._state["sounding"]
         if field.name == "step":
             until_free = tf.gather(sounding, tf.maximum(most - 1, 0), axis=1, batch_dims=1)
-            low = tf.maximum(low, tf.where(most > 0, until_free, 0))
-            # notes of an onset ascend: where none of the allowed pitches is left above, the next one is later
-            return tf.maximum(low, tf.cast(self._previous_pitch > self._of["highest_pitch"], tf.int32)), high
+            return tf.maximum(low, tf.where(most > 0, until_free, 0)), high
         reach = self._of["step_limits"][:, 1]
         others = tf.gather(sounding, tf.maximum(most - 2, 0), axis=1, batch_dims=1)
         others -= values[self._table.names.index("step")]

@@ -121,6 +121,7 @@ class Signatures:
             previous=self._bins_before(note),
             is_first=note[:, 0] < 0,
             deviations=self._bundle.deviations,
+            allow_duplicates=self._bundle.may_have_duplicate_notes,
         )
         return {"note": drawn.values, "log_likelihood": drawn.log_likelihood}
 

@@ -59,6 +59,16 @@ class Pieces:
         """`[num_pieces]` int64, the events of each piece, END included."""
         return np.diff(self.first_event)
 
+    def count_duplicates(self, table: fields.FieldTable) -> int:
+        """How many notes repeat the onset, pitch and program of the one before them."""
+        columns = [self.raw[:, table.names.index(name)] for name in ("pitch", "program") if name in table.names]
+        same = self.raw[1:, table.names.index("step")] == 0
+        for column in columns:
+            same &= column[1:] == column[:-1]
+        same[self.first_event[1:-1] - 1] = False  # a piece's first note follows the END of another
+        same[self.first_event[1:] - 2] = False  # an END
+        return int(same.sum())
+
     @functools.cached_property
     def onset(self) -> np.ndarray:
         """`[num_events]` int32, ticks from the start of its piece to each event, an END's those of its last note.

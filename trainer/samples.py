@@ -37,10 +37,14 @@ class PieceSampler:
       model: the model; its weights are read at every draw.
       keys: `[num_pieces, 2]` uint32, a random stream a piece.
       max_notes: of a piece.
+      allow_duplicates: as `sampling.draw_note` takes it.
     """
 
-    def __init__(self, model: NoteModel, keys: np.ndarray, *, max_notes: int = MAX_NOTES):
+    def __init__(
+        self, model: NoteModel, keys: np.ndarray, *, max_notes: int = MAX_NOTES, allow_duplicates: bool = True
+    ):
         self._model, self._keys, self._max_notes = model, keys, max_notes
+        self._allow_duplicates = allow_duplicates
         self._draw = tf.function(self._draw_values)
 
     def draw(self, deviations: Mapping[str, float]) -> list[np.ndarray]:
@@ -81,6 +85,7 @@ class PieceSampler:
                 previous=previous,
                 is_first=places == 0,
                 deviations=deviations,
+                allow_duplicates=self._allow_duplicates,
             )
             state = model.remember(state, note.values, sights[0])
             lengths += tf.cast(running, tf.int32)
@@ -108,12 +113,22 @@ class SampleWriter:
       num_pieces: how many pieces, at least 1.
       rng_seed: random number seed of the run.
       max_notes: of a piece.
+      allow_duplicates: as `sampling.draw_note` takes it.
     """
 
-    def __init__(self, model: NoteModel, folder: str, *, num_pieces: int, rng_seed: int, max_notes: int = MAX_NOTES):
+    def __init__(
+        self,
+        model: NoteModel,
+        folder: str,
+        *,
+        num_pieces: int,
+        rng_seed: int,
+        max_notes: int = MAX_NOTES,
+        allow_duplicates: bool = True,
+    ):
         keys = keyed_rng(rng_seed, STREAM).integers(0, 2**32, (num_pieces, 2), np.uint32)
         self._table, self._folder = model.table, folder
-        self._sampler = PieceSampler(model, keys, max_notes=max_notes)
+        self._sampler = PieceSampler(model, keys, max_notes=max_notes, allow_duplicates=allow_duplicates)
 
     def write(
         self, step: int, deviations: Mapping[str, float], summary: tf.summary.SummaryWriter | None = None

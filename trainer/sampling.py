@@ -17,6 +17,7 @@ from trainer import constraints, heads, likelihoods, mixture, random_streams
 from trainer.constraints import Constraints
 from trainer.heads import MASKED_LOGIT
 from trainer.mixture import MAX_FLOAT_TICK
+from trainer.onset_order import OnsetOrder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,20 +46,6 @@ def drawable_mask(field: fields.FieldSpec) -> np.ndarray:
     if field.kind == fields.TIME:
         allowed[: field.num_bins] &= field.lows <= field.largest
     return np.where(allowed, 0.0, MASKED_LOGIT).astype(np.float32)
-
-
-def ascending_mask(field: fields.FieldSpec, previous: tf.Tensor, same_onset: tf.Tensor) -> tf.Tensor:
-    """`[rows, width]` float32 to add to the pitch's logits: notes of one onset stand in ascending order.
-
-    That is the order of every dataset. Without it a note drawn below the one before it, at its onset, would be sorted
-    in front of it: in front of a primer's last note, too.
-
-    Args:
-      previous: `[rows]` int32, the bin of the pitch before.
-      same_onset: `[rows]` bool, whether the note begins with the one before it.
-    """
-    lowest = tf.where(same_onset, previous, 0)
-    return tf.where(tf.range(field.width) < lowest[:, None], MASKED_LOGIT, 0.0)
 
 
 def note_uniforms(keys: tf.Tensor, place: tf.Tensor, num_fields: int) -> tf.Tensor:
@@ -223,6 +210,7 @@ def draw_note(
     is_first: tf.Tensor,
     deviations: Mapping[str, float | tf.Tensor],
     keep_to: Constraints | None = None,
+    allow_duplicates: bool = True,
 ) -> DrawnNote:
     """Draws the fields of a note, each knowing those before it; a piece's first step is 0, as those of a dataset are.
 
@@ -235,7 +223,9 @@ def draw_note(
       is_first: `[rows]` bool, whether there is no note before.
       deviations: of MSE heads, the residual's standard deviation in ticks, by field.
       keep_to: what the drawn values must keep to; a piece's first step need not.
+      allow_duplicates: whether a note may repeat the onset, pitch and program of another.
     """
+    order = OnsetOrder(table, previous, is_first, allow_duplicates=allow_duplicates, keep_to=keep_to)
     of_fields = [settings] * len(table) if isinstance(settings, RowSettings) else settings
     bins: list[tf.Tensor] = []
     values: list[tf.Tensor] = []
@@ -249,19 +239,18 @@ def draw_note(
         elif field.loss == fields.MIXTURE:
             value = draw_mixture_ticks(field, output, (first, second), own)
         else:
-            logits = output + drawable_mask(field)
-            if field.name == "pitch":
-                same_onset = ~is_first & (values[table.names.index("step")] == 0)
-                logits += ascending_mask(field, previous[:, index], same_onset)
+            logits = output + drawable_mask(field) + order.mask(field, bins, values)
             limits = None
             if keep_to is not None:
                 limits = keep_to.limits(field, values)
+                if field.name == "step" and limits is not None:
+                    limits = tf.maximum(limits[0], order.least_step), limits[1]
                 logits += keep_to.offsets(field, limits)
             drawn = draw_bin(logits, first, own)
             within = tf.where(own.temperature == 0, 0.5, second)  # greedy: the middle of a bin, every time
             value = draw_within_bin(field, drawn, within, limits)
         if field.name == "step":
-            value = tf.where(is_first, 0, value)
+            value = tf.where(is_first, 0, tf.maximum(value, order.least_step))
         bins.append(encode_bins(field, value))
         values.append(value)
         total += log_likelihood(field, output, bins[-1], value, deviation)

@@ -177,16 +177,20 @@ def _run(
         bundle_lib.set_weights(step.model, start.bundle.weights)
     train, validation = (pieces.load_split(data, start.info, name, start.table) for name in ("train", "validation"))
     scores = baselines.score_baselines(train, validation, start.table)
-    hooks = Hooks(on_validation=hook, write_samples=_sampler(config, step, folder), profile=profile)
+    num_duplicates = train.count_duplicates(start.table)
+    sampler = _sampler(config, step, folder, allow_duplicates=num_duplicates > 0)
+    hooks = Hooks(on_validation=hook, write_samples=sampler, profile=profile)
     run = Run(config, step, devices, folder=folder, is_chief=is_chief, hooks=hooks)
-    origin = _origin(start, train.num_notes, scores)
+    origin = _origin(start, scores, num_notes=train.num_notes, duplicate_notes=num_duplicates)
     run.train(train, validation, stop=stop, origin=origin, fresh=start.bundle is None)
     return Outcome(run.state, is_chief=is_chief)
 
 
-def _origin(start: Start, num_notes: int, scores: Mapping[str, Any]) -> dict[str, Any]:
-    """What the bundle says of its dataset, the bundle it was made from, and the baselines."""
-    dataset = {"hash": start.info.hash, "time_base": start.info.time_base, "num_notes": num_notes}
+def _origin(start: Start, scores: Mapping[str, Any], **counts: int) -> dict[str, Any]:
+    """What the bundle says of its dataset, the bundle it was made from, and the baselines; `counts` of its notes."""
+    info = start.info
+    reading = {name: info.settings[name] for name in ("limits", "cleaning") if name in info.settings}
+    dataset = {"hash": info.hash, "time_base": info.time_base, **counts, **reading}
     if start.bundle is not None:
         dataset["init_from"] = start.bundle.hash
     return {"dataset": dataset, "baselines": {name: dataclasses.asdict(score) for name, score in scores.items()}}
@@ -198,13 +202,21 @@ def _devices() -> list[str]:
     return [f"{device.device_type} {device.name}" for device in tf.config.list_logical_devices()]
 
 
-def _sampler(config: TrainConfig, step: Any, folder: str) -> Callable[[int, Mapping[str, float], Any], None] | None:
+def _sampler(
+    config: TrainConfig, step: Any, folder: str, *, allow_duplicates: bool
+) -> Callable[[int, Mapping[str, float], Any], None] | None:
     """A function of (step, deviations, summary) that writes sample pieces, or None when there shall be none."""
     if not config.samples:
         return None
     from trainer.samples import SampleWriter
 
-    writer = SampleWriter(step.model, folder, num_pieces=config.samples, rng_seed=config.rng_seed)
+    writer = SampleWriter(
+        step.model,
+        folder,
+        num_pieces=config.samples,
+        rng_seed=config.rng_seed,
+        allow_duplicates=allow_duplicates,
+    )
 
     def write(step: int, deviations: Mapping[str, float], summary: Any) -> None:
         writer.write(step, deviations, summary)

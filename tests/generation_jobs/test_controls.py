@@ -48,6 +48,7 @@ def test_what_is_allowed():
     assert (allowed.step, allowed.duration) == ((3, 30), (0, 20))
     arrays = columns([controls, Controls()], [120.0, 120.0], TABLE)
     assert (arrays["pitch_mask"] == 0).sum(axis=1).tolist() == [1, 3]
+    assert arrays["highest_program"].tolist() == [1, 1]
     assert arrays["highest_pitch"].tolist() == [1, 2] and arrays["step_limits"].tolist() == [[3, 30], [0, 30]]
 
 

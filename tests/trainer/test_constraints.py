@@ -31,9 +31,9 @@ def columns(rows=1, **given) -> dict[str, tf.Tensor]:
     return {name: tf.constant(np.repeat(array[None], rows, axis=0)) for name, array in arrays.items()}
 
 
-def keep_to(rows=1, state=None, previous=0, **given) -> Constraints:
+def keep_to(rows=1, state=None, **given) -> Constraints:
     state = state or constraints.nothing_drawn(rows, MOST)
-    return Constraints(TABLE, columns(rows, **given), state, tf.fill([rows], previous))
+    return Constraints(TABLE, columns(rows, **given), state)
 
 
 def test_a_bin_partly_allowed_keeps_its_share_and_gives_the_allowed_ticks_alone():
@@ -89,12 +89,6 @@ def test_the_state_after_a_note():
     assert after["lead"].numpy().tolist() == [-0.5]  # half a note was due, one came
     given = keep_to(1, state, notes_per_tick=np.float32(0.05)).after(values, bins, ~no, no)
     assert given["lead"].numpy().tolist() == [0.0]
-
-
-def test_where_no_pitch_is_left_above_the_next_note_is_later():
-    for previous, low in ((71, 0), (72, 0), (73, 1)):
-        first, _ = keep_to(previous=previous, highest_pitch=72).limits(STEP, [])
-        assert first.numpy().tolist() == [low]
 
 
 def test_ticks_of_a_bin_beyond_all_are_none():

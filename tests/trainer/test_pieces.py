@@ -6,6 +6,8 @@ import pytest
 
 from midi_codec import dataset_info, records, storage
 from midi_codec.dataset_info import DatasetInfo
+from midi_codec.fields import build_field_table
+from midi_codec.notes import Notes
 from tests.trainer.tiny import make_many, make_notes, make_table, write_dataset
 from trainer import pieces
 from trainer.pieces import load_split, stack_pieces
@@ -51,6 +53,21 @@ def test_onsets_count_from_the_start_of_each_piece():
     onset = stack_pieces(notes, TABLE).onset
     assert onset.tolist() == want and onset.dtype == np.int32
     assert stack_pieces([], TABLE).onset.tolist() == []
+
+
+def test_notes_that_repeat_onset_pitch_and_program_are_counted():
+    def piece(*rows):
+        start, pitch, program = np.array(rows).T
+        same = np.full(len(rows), 40)
+        return Notes.from_columns(pitch=pitch, velocity=same, start=start, duration=same, program=program)
+
+    first = piece((0, 0, 0), (0, 0, 0), (0, 0, 7), (5, 0, 7), (5, 2, 7), (5, 2, 7), (5, 2, 7))
+    table = build_field_table({"step": ([0, 5], [1, 1]), "duration": ([40], [1])}, programs=(0, 7), time_base="beats")
+    # the second begins with what an END looks like, and with what the first one ends with
+    assert stack_pieces([first, piece((0, 0, 0), (3, 0, 0)), piece((0, 2, 7))], table).count_duplicates(table) == 3
+    alone = build_field_table({"step": ([0, 5], [1, 1]), "duration": ([40], [1])}, programs=(0,), time_base="beats")
+    assert stack_pieces([first], alone).count_duplicates(alone) == 4
+    assert stack_pieces([], table).count_duplicates(table) == 0
 
 
 def test_no_pieces():
