@@ -17,25 +17,17 @@ from collections.abc import Callable
 
 import numpy as np
 
-from beam_pipelines.cleaning_rules import (
-    DROP,
-    FAMILY,
-    KEEP,
-    MERGE,
-    ONLY,
-    REJECT,
-    CleaningRules,
-    add_flags,
-    rules_from_args,
-)
+from beam_pipelines.cleaning_flags import add_flags, rules_from_args
 from beam_pipelines.piece_measures import longest_silence, polyphony
+from midi_codec import note_policies
+from midi_codec.cleaning_rules import DROP, ONLY, REJECT, CleaningRules
 from midi_codec.note_batch import NoteBatch
-from midi_codec.notes import COLUMN_DTYPES, DRUM_PROGRAM
+from midi_codec.notes import DRUM_PROGRAM
+from midi_codec.piece_offsets import offsets_of
 
 __all__ = ["STAGE", "Cleaned", "CleaningRules", "add_flags", "clean", "rules_from_args"]
 
 STAGE = "clean"  # of the rejects
-FAMILY_SIZE = 8  # General MIDI's programs come in sixteen families of eight
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -71,7 +63,7 @@ def clean(batch: NoteBatch, rules: CleaningRules) -> Cleaned:
         return Cleaned(batch, every, [])
     findings = _Findings()
     _note_unwanted_programs(batch, rules, findings)
-    changed = _apply_policies(batch, rules)
+    changed = note_policies.apply(batch, rules)
     _note_empty(batch, changed, rules, findings)
     sounding = np.flatnonzero(changed.lengths)
     if sounding.size:
@@ -84,73 +76,18 @@ def clean(batch: NoteBatch, rules: CleaningRules) -> Cleaned:
     return Cleaned(changed.take(rows), rows, drops)
 
 
-# ---------------------------------------------------------------------------------------------- policies
-
-
-def _apply_policies(batch: NoteBatch, rules: CleaningRules) -> NoteBatch:
-    wanted = np.ones(len(batch.pitch), bool)
-    is_drum = batch.program == DRUM_PROGRAM
-    if rules.drum_policy == DROP:
-        wanted &= ~is_drum
-    elif rules.drum_policy == ONLY:
-        wanted &= is_drum
-    if rules.programs is not None and rules.other_programs == DROP:
-        wanted &= is_drum | _is_listed(batch.program, rules)
-    if not wanted.all():
-        columns = {name: getattr(batch, name)[wanted] for name in COLUMN_DTYPES}
-        batch = dataclasses.replace(batch, **columns, offsets=_cumulated(wanted)[batch.offsets])
-    return batch if rules.program_policy == KEEP else _merge(batch, rules.program_policy)
-
-
-def _merge(batch: NoteBatch, policy: str) -> NoteBatch:
-    """Fewer programs; of the notes that then share onset, pitch and program, one stays: the longest, as the loudest."""
-    if not len(batch.pitch):
-        return batch
-    merged = {MERGE: np.zeros_like(batch.program), FAMILY: batch.program // FAMILY_SIZE * FAMILY_SIZE}[policy]
-    program = np.where(batch.program == DRUM_PROGRAM, np.uint8(DRUM_PROGRAM), merged).astype(batch.program.dtype)
-    # The new programs change the order only among notes of one onset and pitch.
-    is_new = np.ones(len(program), bool)
-    is_new[1:] = (batch.start[1:] != batch.start[:-1]) | (batch.pitch[1:] != batch.pitch[:-1])
-    is_new[batch.offsets[:-1][batch.lengths > 0]] = True
-    key = np.cumsum(is_new) << 8 | program
-    order = np.argsort(key, kind="stable")
-    key = key[order]
-    first = np.flatnonzero(np.append(True, key[1:] != key[:-1]))
-    kept = order[first]
-    return dataclasses.replace(
-        batch,
-        start=batch.start[kept],
-        pitch=batch.pitch[kept],
-        program=program[kept],
-        duration=np.maximum.reduceat(batch.duration[order], first),
-        velocity=np.maximum.reduceat(batch.velocity[order], first),
-        offsets=np.searchsorted(first, batch.offsets),
-    )
-
-
-def _is_listed(program: np.ndarray, rules: CleaningRules) -> np.ndarray:
-    listed = np.zeros(DRUM_PROGRAM + 1, bool)
-    listed[list(rules.programs or ())] = True
-    return listed[program]
-
-
-def _cumulated(mask: np.ndarray) -> np.ndarray:
-    """`[n + 1]` int64, how many are true before each place."""
-    return np.concatenate([np.zeros(1, np.int64), np.cumsum(mask)])
-
-
 # ------------------------------------------------------------------------------------------------- rules
 
 
 def _note_unwanted_programs(batch: NoteBatch, rules: CleaningRules, findings: _Findings) -> None:
     if rules.drum_policy == REJECT:
-        drums = np.diff(_cumulated(batch.program == DRUM_PROGRAM)[batch.offsets])
+        drums = np.diff(offsets_of(batch.program == DRUM_PROGRAM)[batch.offsets])
         findings.note(
             "has_drums", np.flatnonzero(drums), lambda row: f"has {drums[row]:,} drum notes, want none (--drum-policy)"
         )
     if rules.programs is not None and rules.other_programs == REJECT:
-        is_other = (batch.program != DRUM_PROGRAM) & ~_is_listed(batch.program, rules)
-        others = np.diff(_cumulated(is_other)[batch.offsets])
+        is_other = (batch.program != DRUM_PROGRAM) & ~note_policies.is_listed(batch.program, rules)
+        others = np.diff(offsets_of(is_other)[batch.offsets])
 
         def sentence(row: int) -> str:
             notes = slice(batch.offsets[row], batch.offsets[row + 1])

@@ -14,7 +14,6 @@ import numpy as np
 
 from beam_pipelines import chunk_reader, cleaning, fingerprints, parts
 from beam_pipelines.chunk_reader import Item
-from beam_pipelines.cleaning_rules import APPLY
 from beam_pipelines.ledger import Reject, Salvaged
 from beam_pipelines.parts import Part
 from beam_pipelines.settings import Settings
@@ -99,7 +98,7 @@ def _encode_batch(items: Sequence[Item], builder: PartBuilder) -> None:
         datas,
         time_base=settings.time_base,
         limits=settings.limits,
-        apply_sustain=settings.cleaning.sustain_pedal == APPLY,
+        apply_sustain=settings.cleaning.apply_sustain,
     )
     for row, error in parsed.errors.items():
         builder.reject(Reject(sources[row], digests[row].hex(), "parse", error.reason, str(error)))

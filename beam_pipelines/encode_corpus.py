@@ -25,7 +25,7 @@ from typing import Any
 
 from beam_pipelines import (
     claim,
-    cleaning_rules,
+    cleaning_flags,
     dataset_files,
     encode_job,
     local_run,
@@ -65,7 +65,7 @@ def make_parser() -> Parser:
     add("--max-notes", metavar="N", default=str(limits.max_notes), help="reject a file with more notes (%(default)s)")
     add("--max-seconds", metavar="X", default=f"{limits.max_seconds:g}", help="reject a longer file (%(default)s)")
     add("--max-bytes", metavar="N", default=str(limits.max_bytes), help="reject a larger file, unread (%(default)s)")
-    cleaning_rules.add_flags(parser)
+    cleaning_flags.add_flags(parser)
     command.add_task_flags(parser)
     add("--wait-minutes", type=float, metavar="X", help="as the last step, wait until no task has made a part for X")
     return parser

@@ -10,8 +10,8 @@ import json
 import re
 from typing import Any
 
-from beam_pipelines.cleaning_rules import CleaningRules
 from beam_pipelines.splits import SplitRule
+from midi_codec.cleaning_rules import CleaningRules
 from midi_codec.code_version import code_version
 from midi_codec.midi_header import Limits
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable
 
-from beam_pipelines import additions, cleaning_rules, splits
+from beam_pipelines import additions, cleaning_flags, splits
 from beam_pipelines.corpus import Corpus
 from beam_pipelines.settings import (
     NEAR_DUPLICATES,
@@ -26,7 +26,7 @@ def make_settings(args: argparse.Namespace, corpus: Corpus | None, problems: lis
     num_before = len(problems)
     rule = _split_rule(args, corpus.sources() if corpus else (), problems)
     limits = _limits(args, problems)
-    rules = cleaning_rules.rules_from_args(args, problems, limits=limits)
+    rules = cleaning_flags.rules_from_args(args, problems, limits=limits)
     num_shards = default_num_shards(corpus.num_inputs if corpus else 0)
     if args.num_shards is not None:
         num_shards = _whole_number("--num-shards", args.num_shards, problems)

@@ -3,7 +3,7 @@ import argparse
 import pytest
 
 from beam_pipelines import cleaning
-from beam_pipelines.cleaning_rules import CleaningRules
+from midi_codec.cleaning_rules import CleaningRules
 from midi_codec.midi_header import Limits
 
 
