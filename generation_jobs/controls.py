@@ -151,10 +151,7 @@ def tempo_misfits(controls: Controls, table: fields.FieldTable, tempo: float) ->
     allowed = Allowed.of(controls, table, tempo)
     if not allowed.pitch.any():
         yield "min_pitch, max_pitch and pitch_classes leave no pitch of the model's to draw"
-    known = table["program"].values if "program" in table.names else (table.only_program,)
-    others = sorted(set(controls.programs or ()) - set(known))
-    if others:
-        yield f"programs has {', '.join(map(str, others))}, which the model does not know; it knows {_some(known)}"
+    yield from program_misfits("programs", controls.programs or (), table)
     for name, (low, high) in (("step", allowed.step), ("duration", allowed.duration)):
         given = [f"{end}_{name}" for end in ("min", "max") if getattr(controls, f"{end}_{name}") is not None]
         is_steered = name == "step" and (controls.notes_per_second or controls.max_polyphony)
@@ -183,6 +180,14 @@ def primer_misfits(controls: Controls, table: fields.FieldTable, primer: Notes) 
     left = np.sort(primer.start.astype(np.int64) + np.maximum(primer.duration, 1))[-limit] - int(primer.start[-1])
     if left > 0 and left > Allowed.of(controls, table, primer.tempo).step[1]:
         yield f"max_polyphony is {limit}, but the primer's notes sound on for longer than any step that is allowed"
+
+
+def program_misfits(name: str, programs: Sequence[int], table: fields.FieldTable) -> Iterator[str]:
+    """Why a setting cannot ask for these programs."""
+    known = table["program"].values if "program" in table.names else (table.only_program,)
+    others = sorted(set(programs) - set(known))
+    if others:
+        yield f"{name} has {', '.join(map(str, others))}, which the model does not know; it knows {_some(known)}"
 
 
 def _some(values: Sequence[Any]) -> str:

@@ -28,6 +28,7 @@ from generation_jobs import (
 )
 from generation_jobs.job import Job
 from generation_jobs.making import Decoder, Summary
+from generation_jobs.primer_reading import Reading
 from generation_jobs.requests import Settings, is_whole, settings_problems
 from generation_jobs.shards import MAX_PIECES_PER_SHARD
 from generation_jobs.stop_at_once import StopAtOnce
@@ -50,6 +51,8 @@ def main(argv: Sequence[str]) -> int:
     with StopAtOnce() as stop:
         bundle, this_job = _check(args, in_flags)
         num_slots = args.num_slots or _usual_slots(this_job)
+        for remark in problem_report.sentences(args.seeds, this_job.primers.remarks, noun="remark"):
+            print(remark, flush=True)
         if args.bundle is None:
             print(f"without --bundle: {box_model.NAME}, {this_job.bundle}, see {box_model.CARD}", flush=True)
         if args.dry_run:
@@ -122,9 +125,14 @@ def _check(args: argparse.Namespace, in_flags: Sequence[str]) -> tuple[list[Bund
     except command.UserError as error:
         problems += error.problems
     table = models[0].fields if models else None
+    reading = None
+    try:
+        reading = Reading.of_bundle(models[0]) if models else None
+    except command.UserError as error:
+        problems += error.problems
     policy, in_policy = screening_policy.load(args, table.time_base if table else None)
     problems += in_policy
-    seeds, read_primers, in_list = _read_seeds(args.seeds, args.seed_data, table, settings)
+    seeds, read_primers, in_list = _read_seeds(args, table, settings, reading)
     problems += in_list
     if problems:
         raise command.UserError(problems)
@@ -172,10 +180,11 @@ def _flag_problems(args: argparse.Namespace) -> Iterator[str]:
 
 
 def _read_seeds(
-    path: str | None, dataset: str | None, table: FieldTable | None, settings: Settings | None
+    args: argparse.Namespace, table: FieldTable | None, settings: Settings | None, reading: Reading | None
 ) -> tuple[seed_list.SeedList | None, primers.Primers | None, list[str]]:
     """The list and its primers; what is wrong with both, in the order of lines, after what the bundle cannot keep of
     the flags. Without a list, one seed of silence."""
+    path = args.seeds
     of_flags = list(setting_misfits.of_settings(settings, table)) if settings and table else []
     try:
         seeds = seed_list.silence() if path is None else seed_list.read(path)
@@ -186,7 +195,14 @@ def _read_seeds(
         return None, None, [*_flags(of_flags), f"--seeds {path!r} cannot be read: {why}"]
     problems, read_primers = seeds.problems, None
     if table is not None:  # its grid decides what a primer is
-        read_primers, more = primers.load(seeds.seeds, folder=seeds.folder, table=table, dataset=dataset)
+        read_primers, more = primers.load(
+            seeds.seeds,
+            folder=seeds.folder,
+            table=table,
+            dataset=args.seed_data,
+            reading=reading,
+            map_programs=settings.map_programs if settings else None,
+        )
         if settings is not None:
             of_flags, of_seeds = setting_misfits.find(settings, seeds.seeds, read_primers, table)
             more += of_seeds

@@ -141,6 +141,7 @@ class Job:
             seed_id=seed.id,
             sample=sample,
             path=None if is_left_out else self.path(number),
+            salvaged=self.primers.salvaged.get(index),
             result=result,
             origin=origin,
             screening=screening,

@@ -76,7 +76,14 @@ class _Line(TypedDict):
 
 
 def make_line(
-    *, seed_id: str, sample: int, path: str | None, result: Result, origin: Mapping[str, Any], screening: Line | None
+    *,
+    seed_id: str,
+    sample: int,
+    path: str | None,
+    result: Result,
+    origin: Mapping[str, Any],
+    screening: Line | None,
+    salvaged: str | None = None,
 ) -> Line:
     """All that is known of a piece.
 
@@ -84,6 +91,7 @@ def make_line(
       path: of its `.mid` file, from the output folder; None: it is left out.
       origin: rng_seed, bundle, dataset, settings and code version.
       screening: `describe_screening`; None where nothing was judged.
+      salvaged: the rung that read the primer's file, where strict reading did not.
     """
     notes = result.notes
     return {
@@ -96,6 +104,7 @@ def make_line(
         "dataset": origin["dataset"],
         "settings": dict(origin["settings"]),
         "num_primer_notes": result.num_primer_notes,
+        "primer_salvaged": salvaged,
         "num_notes": len(notes),
         "seconds": round(notes.seconds, DECIMALS),
         "log_likelihood": round(result.log_likelihood, DECIMALS),

@@ -1,28 +1,39 @@
 """Where the notes of primers come from: MIDI files, and pieces of a dataset; and which of their notes a seed takes.
 
-Every file is read once, whatever the number of seeds that use it, and so is the dataset. What is wrong with a seed
-is a sentence in the place of its notes.
+Every file is read once, as the bundle's corpus was (`primer_reading`), whatever the number of seeds that use it, and so
+is the dataset. What is wrong with a seed is a sentence in the place of its notes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from generation_jobs import dataset_pieces
+from generation_jobs.primer_reading import PrimerFile, Reading
 from generation_jobs.problem_report import Problem
 from generation_jobs.seed_record import Seed
-from midi_codec import midi_file, midi_tracks, storage
+from midi_codec import storage
 from midi_codec.command import UserError
-from midi_codec.midi_file import MidiError
-from midi_codec.notes import COLUMN_DTYPES, Notes, seconds_per_tick
+from midi_codec.notes import COLUMN_DTYPES, seconds_per_tick
 from midi_codec.progress import progress
 
 MANY_FILES = 1000  # from here on progress shows
 
 Columns = Mapping[str, np.ndarray]
-Part = tuple[Columns, float]  # sorted by start; tempo
+
+
+class Part(NamedTuple):
+    """What a seed takes of a file or a piece."""
+
+    columns: Columns  # sorted by start
+    tempo: float
+    salvaged: str | None = None  # the rung that read the file
+    remark: str = ""  # what was done to the file's notes, for the log
+
+
 Found = tuple[int, "Part | str"]  # index of the seed; its notes, or what is wrong
 
 
@@ -31,7 +42,7 @@ def midi_path(midi: str, folder: str) -> str:
     return midi if midi.startswith("/") or "://" in midi else storage.join(folder, midi)
 
 
-def from_files(seeds: Sequence[Seed], folder: str, time_base: str) -> Iterator[Found]:
+def from_files(seeds: Sequence[Seed], folder: str, reading: Reading) -> Iterator[Found]:
     """For each seed with a MIDI file, its notes or what is wrong."""
     users: dict[str, list[int]] = {}
     for index, seed in enumerate(seeds):
@@ -41,7 +52,7 @@ def from_files(seeds: Sequence[Seed], folder: str, time_base: str) -> Iterator[F
         return
 
     def read(path: str) -> list[Found]:
-        return _of_file(path, [(index, seeds[index]) for index in users[path]], time_base)
+        return _of_file(path, [(index, seeds[index]) for index in users[path]], reading)
 
     parts = storage.map_in_threads(read, users, is_slow=storage.is_remote)
     if len(users) >= MANY_FILES:
@@ -50,38 +61,23 @@ def from_files(seeds: Sequence[Seed], folder: str, time_base: str) -> Iterator[F
         yield from part
 
 
-def _of_file(path: str, users: Sequence[tuple[int, Seed]], time_base: str) -> list[Found]:
-    try:
-        data = storage.read_bytes(path)
-    except FileNotFoundError:
-        return [(index, f"midi {path!r} does not exist") for index, _ in users]
-    except (OSError, UserError) as error:
-        why = getattr(error, "strerror", None) or error
-        return [(index, f"midi {path!r} cannot be read: {why}") for index, _ in users]
-    whole: dict[int | str | None, Notes | str] = {}
-    for track in {seed.track: None for _, seed in users}:
-        whole[track] = _parse(path, data, track, time_base)
+def _of_file(path: str, users: Sequence[tuple[int, Seed]], reading: Reading) -> list[Found]:
+    data = reading.load(path)
+    if isinstance(data, str):
+        return [(index, data) for index, _ in users]
+    whole = {track: reading.parse(path, data, track) for track in {seed.track: None for _, seed in users}}
     return [(index, _cut(whole[seed.track], seed)) for index, seed in users]
 
 
-def _parse(path: str, data: bytes, track: int | str | None, time_base: str) -> Notes | str:
-    try:
-        if track is None:
-            return midi_file.parse(data, time_base=time_base)
-        return midi_tracks.parse(data, track, time_base=time_base)
-    except MidiError as error:
-        return f"midi {path!r} cannot be used: {error}"
-    except LookupError as error:
-        return f"midi {path!r}: {error.args[0]}"
-
-
-def _cut(notes: Notes | str, seed: Seed) -> Part | str:
-    if isinstance(notes, str):
-        return notes
+def _cut(file: PrimerFile | str, seed: Seed) -> Part | str:
+    if isinstance(file, str):
+        return file
+    notes = file.notes
     rows = _rows(notes.start, notes.seconds_per_tick, seed, "file" if seed.track is None else "track")
     if isinstance(rows, str):
         return rows
-    return {name: getattr(notes, name)[rows] for name in COLUMN_DTYPES}, notes.tempo
+    columns = {name: getattr(notes, name)[rows] for name in COLUMN_DTYPES}
+    return Part(columns, notes.tempo, file.salvaged, file.remark)
 
 
 def from_dataset(seeds: Sequence[Seed], dataset: str | None, time_base: str) -> tuple[list[Found], list[Problem]]:
@@ -113,7 +109,7 @@ def _of_piece(pieces: dataset_pieces.Pieces, seed: Seed) -> Part | str:
     if isinstance(rows, str):
         return rows
     chosen = slice(begin + rows.start, begin + rows.stop)
-    return {name: column[chosen] for name, column in pieces.columns.items()}, tempo
+    return Part({name: column[chosen] for name, column in pieces.columns.items()}, tempo)
 
 
 def _rows(start: np.ndarray, tick_seconds: float, seed: Seed, what: str) -> slice | str:

@@ -1,4 +1,4 @@
-"""The notes that a list's seeds continue, on the bundle's grid: read, cut, checked, all of them at once.
+"""The notes that a list's seeds continue, on the bundle's grid: read, cut, mapped, checked, all of them at once.
 
 `primer_sources` finds them in MIDI files and datasets. All primers lie in one set of columns, so that 100,000
 of them are sorted and checked in a few array operations.
@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from generation_jobs import inline_notes, primer_sources
+from generation_jobs import inline_notes, primer_sources, program_map
+from generation_jobs.primer_reading import Reading
 from generation_jobs.primer_sources import Columns
 from generation_jobs.problem_report import Problem
+from generation_jobs.program_map import advice
 from generation_jobs.seed_record import Seed
 from midi_codec.fields import FieldTable
 from midi_codec.note_order import sort_pieces
@@ -25,8 +27,22 @@ from midi_codec.piece_offsets import offsets_of
 class Primers:
     """`primers[i]` is the notes of seed i from their first onset on, or None: from silence."""
 
-    def __init__(self, columns: Sequence[Columns | None], tempos: Sequence[float], time_base: str) -> None:
-        """`columns` holds, of each seed, the columns of `Notes` in any order of notes, already in range."""
+    def __init__(
+        self,
+        columns: Sequence[Columns | None],
+        tempos: Sequence[float],
+        time_base: str,
+        *,
+        salvaged: Mapping[int, str] | None = None,
+        remarks: Sequence[Problem] = (),
+    ) -> None:
+        """
+        Args:
+          columns: of each seed, the columns of `Notes` in any order of notes, already in range.
+          salvaged: by seed, the rung that read its file, where strict reading did not.
+          remarks: what was done to the notes of files, for the log: lines and sentences.
+        """
+        self.salvaged, self.remarks = salvaged or {}, remarks
         self.offsets = offsets_of([0 if part is None else len(part["pitch"]) for part in columns])  # [num_seeds + 1]
         self.tempos = np.array(tempos, np.float64)
         self.time_base = time_base
@@ -77,7 +93,13 @@ class Primers:
 
 
 def load(
-    seeds: Sequence[Seed], *, folder: str, table: FieldTable, dataset: str | None = None
+    seeds: Sequence[Seed],
+    *,
+    folder: str,
+    table: FieldTable,
+    dataset: str | None = None,
+    reading: Reading | None = None,
+    map_programs: str | None = None,
 ) -> tuple[Primers, list[Problem]]:
     """Reads and checks every primer.
 
@@ -85,6 +107,8 @@ def load(
       folder: where relative MIDI paths start: the folder of the seed list.
       table: the bundle's fields; primers come onto its grid, and may hold only what it knows.
       dataset: the folder of the dataset that `piece_id` is of.
+      reading: how files are read; else with the usual limits, and nothing cleaned.
+      map_programs: of seeds that say nothing else, as `program_map.parse` takes it.
 
     Returns:
       The primers, and what is wrong with them; a seed with a problem has a primer of None, or one that does not fit.
@@ -93,14 +117,21 @@ def load(
     tempos = [DEFAULT_TEMPO if seed.tempo is None else seed.tempo for seed in seeds]
     _put_inline(seeds, columns, table)
     problems: list[Problem] = []
-    from_files = primer_sources.from_files(seeds, folder, table.time_base)
+    salvaged, remarks = dict[int, str](), dict[str, int]()
+    from_files = primer_sources.from_files(seeds, folder, reading or Reading(table.time_base))
     from_dataset, in_dataset = primer_sources.from_dataset(seeds, dataset, table.time_base)
     for index, found in itertools.chain(from_files, from_dataset):
         if isinstance(found, str):
             problems.append((seeds[index].line, found))
-        else:
-            columns[index], tempos[index] = found
-    primers = Primers(columns, tempos, table.time_base)
+            continue
+        columns[index], tempos[index] = found.columns, found.tempo
+        if found.salvaged is not None:
+            salvaged[index] = found.salvaged
+        if found.remark:
+            remarks.setdefault(found.remark, seeds[index].line)
+    _map_programs(seeds, columns, table, map_programs)
+    said = sorted((line, remark) for remark, line in remarks.items())
+    primers = Primers(columns, tempos, table.time_base, salvaged=salvaged, remarks=said)
     problems += in_dataset
     for index, texts in _strange(primers, table):
         of = "" if seeds[index].line else f" of {seeds[index].midi!r}"
@@ -127,6 +158,22 @@ def _put_inline(seeds: Sequence[Seed], columns: list[Columns | None], table: Fie
         begin = stop
 
 
+def _map_programs(seeds: Sequence[Seed], columns: list[Columns | None], table: FieldTable, usual: str | None) -> None:
+    """Gives primers the programs that their settings ask for."""
+    lookups: dict[str, np.ndarray] = {}
+    for index, seed in enumerate(seeds):
+        text, part = seed.overrides.get("map_programs", usual), columns[index]
+        if text is None or part is None:
+            continue
+        if text not in lookups:
+            lookups[text] = program_map.parse(text).lookup(_known_programs(table))
+        columns[index] = program_map.apply(part, lookups[text])
+
+
+def _known_programs(table: FieldTable) -> Sequence[int]:
+    return (table.only_program,) if table.only_program is not None else table["program"].values
+
+
 def _strange(primers: Primers, table: FieldTable) -> Iterator[tuple[int, list[str]]]:
     """The seeds whose notes hold a program that the model does not know, and how to say so; it knows every other
     value."""
@@ -138,5 +185,5 @@ def _strange(primers: Primers, table: FieldTable) -> Iterator[tuple[int, list[st
         if found not in texts:
             notes = primers[index]
             assert notes is not None
-            texts[found] = table.problems(notes)
+            texts[found] = [f"{'; '.join(table.problems(notes))}: {advice(found, _known_programs(table))}"]
         yield index, texts[found]

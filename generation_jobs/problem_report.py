@@ -27,8 +27,12 @@ def place(path: str, problem: Problem) -> str:
     return f"{path}:{line}: {text}" if line else f"{path}: {text}"
 
 
-def sentences(path: str, problems: Sequence[Problem]) -> list[str]:
-    """All problems, or what there is of each kind of them, in the order of their first lines."""
+def sentences(path: str, problems: Sequence[Problem], *, noun: str = "problem") -> list[str]:
+    """All problems, or what there is of each kind of them, in the order of their first lines.
+
+    Args:
+      noun: what one of them is called where they are counted.
+    """
     if len(problems) <= MAX_PROBLEMS:
         return [place(path, problem) for problem in problems]
     kinds: dict[str, list[Problem]] = {}
@@ -36,7 +40,7 @@ def sentences(path: str, problems: Sequence[Problem]) -> list[str]:
         kinds.setdefault(_VARYING.sub("…", problem[1][:MAX_CHARACTERS]), []).append(problem)
     found = [sentence for kind in list(kinds.values())[:MAX_KINDS] for sentence in _of_a_kind(path, kind)]
     lines = {line for line, _ in problems}
-    total = f"{path}: {len(problems):,} problems of {len(kinds):,} kind{'s' * (len(kinds) > 1)} in {len(lines):,} lines"
+    total = f"{path}: {len(problems):,} {noun}s of {len(kinds):,} kind{'s' * (len(kinds) > 1)} in {len(lines):,} lines"
     if len(kinds) > MAX_KINDS:
         total += f"; of the first {MAX_KINDS} kinds some are shown"
     return [*found, total]

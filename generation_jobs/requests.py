@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeGuard
 
+from generation_jobs import program_map
 from generation_jobs.controls import (
     MAX_DENSITY,
     MAX_PENALTY,
@@ -102,6 +103,7 @@ class Settings(Controls, Sampling):
 
     max_notes: int = 300
     max_seconds: float | None = None
+    map_programs: str | None = None  # what becomes of the primer's programs, as `program_map` reads it
 
     @property
     def sampling(self) -> Sampling:
@@ -187,6 +189,7 @@ WANTED: dict[str, tuple[Callable[[Any], bool], str]] = {
     ),
     "max_notes": (lambda value: is_whole(value) and 1 <= value <= MAX_NOTES, f"a whole number, 1 to {MAX_NOTES}"),
     "max_seconds": _number_above_0(MAX_SECONDS),
+    "map_programs": (lambda value: value is None or program_map.is_right(value), program_map.WANTED),
 }
 
 

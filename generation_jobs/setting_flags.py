@@ -77,6 +77,7 @@ _FLAGS: tuple[tuple[str, Callable[[str], Any], str], ...] = (
     ("repetition_penalty", float, "divides the odds of a pitch once for each time it is among the last 16 notes"),
     ("max_notes", int, "notes to generate at most, the primer's not counted"),
     ("max_seconds", float, "no note starts later than this, counted from the first onset of the primer"),
+    ("map_programs", str, "what becomes of the primer's programs: 0:110,128:drop or nearest"),
 )
 
 

@@ -10,7 +10,8 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from generation_jobs.controls import Controls, primer_misfits, tempo_misfits
+from generation_jobs import program_map
+from generation_jobs.controls import Controls, primer_misfits, program_misfits, tempo_misfits
 from generation_jobs.primers import Primers
 from generation_jobs.problem_report import Problem
 from generation_jobs.requests import BY_FIELD, Settings
@@ -45,6 +46,9 @@ def find(
 def of_settings(settings: Settings, table: FieldTable, tempo: float = DEFAULT_TEMPO) -> Iterator[str]:
     """Why no piece of this tempo, quarter notes a minute, can be made with them."""
     yield from tempo_misfits(settings.controls, table, tempo)
+    if settings.map_programs is not None:
+        targets = program_map.parse(settings.map_programs).targets()
+        yield from program_misfits("map_programs", targets, table)
     for name in BY_FIELD:
         value = getattr(settings, name)
         for field in value if isinstance(value, Mapping) else ():
@@ -82,4 +86,4 @@ def _of_seeds(
 
 
 def _matters(name: str, value: object) -> bool:
-    return name in _CONTROL_NAMES or isinstance(value, Mapping)
+    return name in _CONTROL_NAMES or name == "map_programs" or isinstance(value, Mapping)

@@ -10,7 +10,7 @@ import dataclasses
 
 import numpy as np
 
-from midi_codec import midi_ticks, symusic_reader, track_reader
+from midi_codec import midi_ticks, salvage, symusic_reader, track_reader
 from midi_codec.midi_file import DEFAULT_LIMITS
 from midi_codec.midi_header import Header, Limits, MidiError, read_header
 from midi_codec.midi_ticks import TickBatch
@@ -23,24 +23,42 @@ _TEMPO_EVENT = bytes([META, TEMPO])
 _LONGEST_LENGTH = 6  # bytes of the event before its text
 
 
-def parse(data: bytes, track: int | str, *, time_base: str, limits: Limits = DEFAULT_LIMITS) -> Notes:
-    """The notes of one track; times as `midi_file.parse` of the whole file gives them.
+def parse(
+    data: bytes,
+    track: int | str,
+    *,
+    time_base: str,
+    limits: Limits = DEFAULT_LIMITS,
+    apply_sustain: bool = False,
+) -> tuple[Notes, str | None]:
+    """The notes of one track, and how a file was salvaged that strict reading refuses.
+
+    Times are as `midi_file.parse_many` of the whole file gives them.
 
     Args:
       track: its number, or its name.
+      apply_sustain: notes sound as long as the pedal holds them.
 
     Raises:
       LookupError: there is no such track, or several have the name, or it has no notes.
       MidiError: a file we cannot use.
     """
-    header = read_header(data, limits)
-    number = _find(data, header, track)
-    ticks = _with_all_tempos(_read(data, header, number, limits), data, header, number, limits)
+    try:
+        header = read_header(data, limits)
+        tracks, rung = names(data, header), None
+        number = _find(tracks, track)
+        ticks = _read(data, header, number, limits, apply_sustain)
+        ticks = _with_all_tempos(ticks, data, header, number, limits)
+    except MidiError as error:
+        recovered = salvage.recover(data, limits=limits, error=error)
+        tracks, rung = [_text(one.events.name or b"") for one in recovered.walked.tracks], recovered.rung
+        own = recovered.of_track(_find(tracks, track), apply_sustain=apply_sustain)
+        ticks = TickBatch.of_one(own, recovered.division)
     batch, _, errors = midi_ticks.to_batch(ticks, time_base=time_base, limits=limits)
     if not errors:
-        return batch.piece(0)
+        return batch.piece(0), rung
     if errors[0].reason == "no_notes":
-        raise LookupError(f"track {track!r} has no notes; the file has {_describe(names(data, header))}")
+        raise LookupError(f"track {track!r} has no notes; the file has {_describe(tracks)}")
     raise errors[0]
 
 
@@ -49,18 +67,18 @@ def names(data: bytes, header: Header) -> list[str]:
     return [_name(data, *bounds) for bounds in header.tracks]
 
 
-def _find(data: bytes, header: Header, track: int | str) -> int:
+def _find(tracks: list[str], track: int | str) -> int:
     if isinstance(track, int):
-        if track < len(header.tracks):
+        if track < len(tracks):
             return track
         found: list[int] = []
     else:
-        found = [number for number, name in enumerate(names(data, header)) if name and name == track.strip()]
+        found = [number for number, name in enumerate(tracks) if name and name == track.strip()]
         if len(found) == 1:
             return found[0]
     if found:
         raise LookupError(f"track {track!r} names {len(found)} tracks, {', '.join(map(str, found))}; want a number")
-    raise LookupError(f"there is no track {track!r}; the file has {_describe(names(data, header))}")
+    raise LookupError(f"there is no track {track!r}; the file has {_describe(tracks)}")
 
 
 def _describe(tracks: list[str]) -> str:
@@ -90,15 +108,16 @@ def _text(name: bytes) -> str:
     return text.strip("\0 \t\r\n")
 
 
-def _read(data: bytes, header: Header, number: int, limits: Limits) -> TickBatch:
+def _read(data: bytes, header: Header, number: int, limits: Limits, apply_sustain: bool) -> TickBatch:
     alone = dataclasses.replace(header, tracks=[header.tracks[number]])
-    reading = symusic_reader.read_many([data], [alone], limits)
+    reading = symusic_reader.read_many([data], [alone], limits, apply_sustain=apply_sustain)
     if reading.errors:
         raise reading.errors[0]
     if len(reading.files):
         return reading.ticks
     try:
-        return TickBatch.of_one(track_reader.read(data, alone, limits), header.division)
+        ticks = track_reader.read(data, alone, limits, apply_sustain=apply_sustain)
+        return TickBatch.of_one(ticks, header.division)
     except MidiError as error:
         raise MidiError(error.reason, f"track {number}: {error}") from error
 

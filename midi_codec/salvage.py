@@ -22,6 +22,7 @@ from midi_codec.chunk_repair import RepairedHeader, TrackBounds
 from midi_codec.midi_header import Limits, MidiError, read_header
 from midi_codec.midi_ticks import TickNotes
 from midi_codec.notes import MILLISECONDS
+from midi_codec.track_events import without_notes
 from midi_codec.track_repair import RepairedTrack
 
 CLAMPED, UNWRAPPED, REPAIRED = "clamped", "unwrapped", "repaired"
@@ -40,6 +41,13 @@ class Recovered:
     ticks: TickNotes
     division: int  # ticks a quarter note
     rung: str  # one of RUNGS
+    walked: Walk
+
+    def of_track(self, number: int, *, apply_sustain: bool = False) -> TickNotes:
+        """The notes of one track, from 0; what other tracks say of its channels and of time still counts."""
+        events = [track.events for track in self.walked.tracks]
+        alone = [own if index == number else without_notes(own) for index, own in enumerate(events)]
+        return _in_real_time(track_reader.assemble(alone, apply_sustain=apply_sustain), self.walked.header)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,7 +161,7 @@ def _evaluate(walked: Walk, limits: Limits, *, apply_sustain: bool) -> Recovered
         silence = int(np.max(notes.start[1:] - np.maximum.accumulate(notes.end)[:-1], initial=0))
         if silence > MAX_SILENCE_MILLISECONDS or num_mended > len(notes):
             return None
-    return Recovered(ticks, division, rung)
+    return Recovered(ticks, division, rung, walked)
 
 
 def _is_trusted(walked: Walk) -> bool:

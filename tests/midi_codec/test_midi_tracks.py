@@ -30,7 +30,7 @@ FILE = make_file(CONDUCTOR, RIGHT, LEFT, NAMELESS, name(b"Right hand"))
 
 
 def parse(track: int | str, data: bytes = FILE, time_base: str = MILLISECONDS) -> list[tuple[int, ...]]:
-    notes = midi_tracks.parse(data, track, time_base=time_base)
+    notes, _ = midi_tracks.parse(data, track, time_base=time_base)
     columns = (notes.pitch, notes.start, notes.duration, notes.program)
     return list(zip(*(column.tolist() for column in columns), strict=True))
 
@@ -43,8 +43,8 @@ def test_a_track_keeps_its_time_under_the_tempos_of_all_tracks():
 
 def test_the_beats_grid_knows_the_tempo_at_the_first_onset():
     assert parse(2, time_base=BEATS) == [(48, 24, 24, 0)]
-    assert midi_tracks.parse(FILE, 2, time_base=BEATS).tempo == 120.0
-    assert midi_tracks.parse(FILE, 1, time_base=BEATS).tempo == 60.0
+    assert midi_tracks.parse(FILE, 2, time_base=BEATS)[0].tempo == 120.0
+    assert midi_tracks.parse(FILE, 1, time_base=BEATS)[0].tempo == 60.0
 
 
 def test_a_track_by_name():
