@@ -1,3 +1,4 @@
+import os
 from typing import Any
 
 import numpy as np
@@ -136,10 +137,21 @@ def test_a_program_the_model_does_not_know_is_a_problem_of_that_seed():
     _, problems = primers.load([seed(1, 40), seed(4, 41), seed(9, 128)], folder="", table=TABLE)
     fits = "the primer does not fit the bundle: program"
     assert problems == [
-        (4, f"{fits} 41 does not occur in the model's corpus"),
-        (9, f"{fits} 128 does not occur in the model's corpus"),
+        (
+            4,
+            f"{fits} 41 does not occur in the model's corpus: want --map-programs 41:40 or --map-programs nearest, or "
+            "map_programs of the seed",
+        ),
+        (
+            9,
+            f"{fits} 128 does not occur in the model's corpus: want --map-programs 128:drop, or map_programs "
+            "of the seed",
+        ),
     ]
-    assert load_one(seed(1, 24), "", BEATS_TABLE) == [f"{fits} 0 given, but the model knows only 24"]
+    assert load_one(seed(1, 24), "", BEATS_TABLE) == [
+        f"{fits} 0 given, but the model knows only 24: want --map-programs 0:24 or --map-programs nearest, or "
+        "map_programs of the seed"
+    ]
     loaded, problems = primers.load([seed(1, 41), Seed(id="a"), seed(3, 99), seed(4, 41)], folder="", table=TABLE)
     assert [(line, text.split()[8]) for line, text in problems] == [(1, "41"), (3, "99"), (4, "41")]
     assert list(loaded.with_values("program", np.array([0, 99]))) == [(0, (0,)), (2, (0, 99)), (3, (0,))]
@@ -150,7 +162,9 @@ def test_a_program_the_model_does_not_know_is_a_problem_of_that_seed():
     [
         (Seed(id="a", midi="none.mid"), "midi '{}/none.mid' does not exist"),
         (Seed(id="a", midi="../none.mid"), "midi '{}/../none.mid' does not exist"),
-        (Seed(id="a", midi="sub"), "midi '{}/sub' cannot be read: Is a directory"),
+        (Seed(id="a", midi="sub"), "midi '{}/sub' cannot be read: it is a folder, want a regular file"),
+        (Seed(id="a", midi="/dev/zero"), "midi '/dev/zero' cannot be read: it is a device, want a regular file"),
+        (Seed(id="a", midi="pipe"), "midi '{}/pipe' cannot be read: it is a pipe, want a regular file"),
         (Seed(id="a", midi="ftp://x/y"), "midi 'ftp://x/y' cannot be read: 'ftp://x/y' is on ftp://, "
          "want a local path, gs://bucket/name or s3://bucket/name"),
         (Seed(id="a", midi="four.mid", from_note=4), "from_note is 4, but the file has 4 notes, counted from 0"),
@@ -162,6 +176,7 @@ def test_a_program_the_model_does_not_know_is_a_problem_of_that_seed():
 )  # fmt: skip
 def test_a_primer_that_is_not_there_is_a_problem(folder, tmp_path, seed, want):
     (tmp_path / "sub").mkdir()
+    os.mkfifo(tmp_path / "pipe")
     assert load_one(seed, folder) == [want.format(folder)]
 
 
@@ -174,7 +189,7 @@ def test_a_file_that_is_no_midi_is_a_problem(tmp_path):
 def test_a_file_that_many_seeds_use_is_read_once(folder, monkeypatch):
     reads = []
     read = storage.read_bytes
-    monkeypatch.setattr(storage, "read_bytes", lambda path: (reads.append(path), read(path))[1])
+    monkeypatch.setattr(storage, "read_bytes", lambda path, **how: (reads.append(path), read(path, **how))[1])
     seeds = [Seed(id=f"s{n}", midi="four.mid", from_note=n) for n in range(4)]
     loaded, problems = primers.load(seeds, folder=folder, table=TABLE)
     assert (problems, reads) == ([], [f"{folder}/four.mid"])
@@ -225,5 +240,9 @@ def test_the_file_of_a_folder_is_named_where_it_does_not_fit(tmp_path):
     (tmp_path / "drums.mid").write_bytes(midi_file.serialize(make_notes(2, program=128)))
     _, problems = primers.load([Seed(id="a", midi="drums.mid")], folder=str(tmp_path), table=TABLE)
     assert problems == [
-        (0, "the primer of 'drums.mid' does not fit the bundle: program 128 does not occur in the model's corpus")
+        (
+            0,
+            "the primer of 'drums.mid' does not fit the bundle: program 128 does not occur in the model's corpus: want "
+            "--map-programs 128:drop, or map_programs of the seed",
+        )
     ]

@@ -47,6 +47,14 @@ def test_the_beats_grid_knows_the_tempo_at_the_first_onset():
     assert midi_tracks.parse(FILE, 1, time_base=BEATS)[0].tempo == 60.0
 
 
+def test_the_pedal_holds_the_notes_of_a_track():
+    pedal = b"\x00\xb0\x40\x7f" + note(0, 0, 60) + b"\x18\xb0\x40\x00"
+    data = make_file(b"", pedal)
+    for one in (data, data[:-1]):  # whole, and cut
+        held, _ = midi_tracks.parse(one, 1, time_base=BEATS, apply_sustain=True)
+        assert held.duration.tolist() == [48] and parse(1, one, BEATS)[0][2] == 24
+
+
 def test_a_track_by_name():
     assert parse("Gauche é") == parse(2)
     assert parse(" Gauche é ") == parse(2)
@@ -95,7 +103,19 @@ def test_what_symusic_may_not_read_is_read_slowly():
     assert parse(1, make_file(CONDUCTOR, escaped)) == parse(1)
 
 
-def test_a_damaged_track_is_no_music():
-    with pytest.raises(MidiError):
-        midi_tracks.parse(make_file(CONDUCTOR, RIGHT + b"\x00\x90"), 1, time_base=MILLISECONDS)
+def test_a_track_of_a_damaged_file_is_salvaged_as_the_file_is():
+    damaged = make_file(CONDUCTOR, RIGHT + b"\x00\x90", LEFT)
+    for track, want in ((1, parse(1)), ("Right hand", parse(1)), (2, parse(2))):
+        assert parse(track, damaged) == want
+    assert midi_tracks.parse(damaged, 1, time_base=MILLISECONDS)[1] == "repaired"
+    assert midi_tracks.parse(FILE, 1, time_base=MILLISECONDS)[1] is None
+    wrapped = b"RIFF\x10\0\0\0RMIDdata\0\0\0\0" + FILE
+    assert midi_tracks.parse(wrapped, 3, time_base=MILLISECONDS)[1] == "unwrapped" and parse(3, wrapped) == parse(3)
+    with pytest.raises(LookupError, match="there is no track 7; the file has the tracks 0 'Conductor', 1 'Right hand'"):
+        parse(7, damaged)
+    with pytest.raises(MidiError, match="MThd"):
+        parse(0, b"no music at all")
+
+
+def test_another_tracks_damage_is_not_ours():
     assert parse(2, make_file(CONDUCTOR, RIGHT + b"\x00\xc0", LEFT)) == parse(2)  # another one's damage is not ours
