@@ -12,6 +12,7 @@ import contextlib
 import glob
 import logging
 import os
+import re
 import signal
 import tempfile
 import threading
@@ -290,8 +291,14 @@ class _Runner:
         """Whether the pipeline has ended; raises what it raised."""
         self._thread.join(seconds)
         if self._error is not None:
-            raise self._error
+            raise _as_io_error(self._error) or self._error
         return not self._thread.is_alive()
+
+
+def _as_io_error(error: BaseException) -> OSError | None:
+    """What a worker had to do with a disk or a bucket: runners hand on its text alone."""
+    match = re.search(r"\[Errno (\d+)\] ([^\n]*?): '([^'\n]*)' \[while running", str(error))
+    return OSError(int(match[1]), match[2], match[3]) if match else None
 
 
 @contextlib.contextmanager

@@ -154,11 +154,12 @@ def test_in_a_bucket(scheme, request, folder):
         assert files() == files_of(folder / "d")
 
 
-def test_a_full_disk_is_one_sentence(tiny_disk, folder, capsys):
+@pytest.mark.parametrize("engine", [[], ["--runner=FnApiRunner"]])
+def test_a_full_disk_is_one_sentence(tiny_disk, folder, capsys, engine):
     from midi_codec import command
 
     (tiny_disk / "ballast").write_bytes(bytes((1 << 20) - 12288))
-    line = ["--input", str(folder / "music"), "--output", str(tiny_disk / "d"), "--num-shards", "2"]
+    line = ["--input", str(folder / "music"), "--output", str(tiny_disk / "d"), "--num-shards", "2", *engine]
     assert command.run("encode", encode_corpus.main, line) == 1
     said = capsys.readouterr().err.splitlines()[-1]
     assert said.startswith(f"encode: '{tiny_disk}/d/")
