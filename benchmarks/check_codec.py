@@ -29,6 +29,7 @@ from midi_codec import midi_file
 from midi_codec.notes import DRUM_PROGRAM
 
 DRUM_CHANNEL = 9
+NOTES = ("note_on", "note_off")
 TOLERANCE_SECONDS = 0.001
 COLUMNS = ("pitch", "velocity", "program", "start", "end")  # of a table of notes; times in seconds
 
@@ -74,7 +75,7 @@ def check_file(path: pathlib.Path) -> dict[str, int]:
     if _agree(ours, theirs, TOLERANCE_SECONDS):
         return outcome | {"agree": 1}
     exceptions: collections.Counter[str] = collections.Counter()
-    paired = _pair(midi, _end_as_we_do, range(len(midi.tracks)), exceptions)
+    paired = _pair(midi, _end_as_we_do, range(len(midi.tracks)), exceptions, by_channel=True)
     if not _agree(ours, paired, 0.00051):  # our grid rounds by half a millisecond
         return outcome | {"unexplained": 1, "unexplained: not our rules": 1}
     if not _agree(theirs, _pair(midi, _end_as_pretty_midi_does, range(1), collections.Counter()), 1e-6):
@@ -111,19 +112,42 @@ def _agree(left: np.ndarray, right: np.ndarray, tolerance_seconds: float) -> boo
     )
 
 
-def _pair(midi: mido.MidiFile, end_notes, tempo_tracks: range, exceptions: collections.Counter[str]) -> np.ndarray:
+def _program_of_others(changes: list, track: mido.MidiTrack, note: mido.Message) -> int:
+    """What other tracks say of its channel, up to its tick: in the order of time, then of tracks."""
+    said = [
+        event.program
+        for event, source in changes
+        if event.channel == note.channel and event.time <= note.time and source is not track
+    ]
+    return said[-1] if said else 0
+
+
+def _pair(
+    midi: mido.MidiFile,
+    end_notes,
+    tempo_tracks: range,
+    exceptions: collections.Counter[str],
+    *,
+    by_channel: bool = False,
+) -> np.ndarray:
     """A table of the notes in a mido file whose times are absolute ticks."""
     rows = []
+    changes = [(event, track) for track in midi.tracks for event in track if event.type == "program_change"]
+    changes.sort(key=lambda change: change[0].time)
+    last_note = max((event.time for track in midi.tracks for event in track if event.type in NOTES), default=0)
     for track in midi.tracks:
-        program = [0] * 16
+        program: list[int | None] = [None] * 16
         keys = collections.defaultdict(list)
-        last_tick = track[-1].time if track else 0
+        last_tick = min(track[-1].time if track else 0, last_note)
         for event in track:
             if event.type == "program_change":
                 program[event.channel] = event.program
-            elif event.type in ("note_on", "note_off"):
+            elif event.type in NOTES:
                 velocity = event.velocity if event.type == "note_on" else 0
-                sounds_as = DRUM_PROGRAM if event.channel == DRUM_CHANNEL else program[event.channel]
+                sounds_as = program[event.channel]
+                if sounds_as is None:
+                    sounds_as = _program_of_others(changes, track, event) if by_channel else 0
+                sounds_as = DRUM_PROGRAM if event.channel == DRUM_CHANNEL else sounds_as
                 keys[event.channel, event.note].append((event.time, velocity, sounds_as))
         for (_, pitch), messages in keys.items():
             _count_exceptions(messages, exceptions)
@@ -153,7 +177,7 @@ def _count_exceptions(messages: list[tuple[int, int, int]], exceptions: collecti
 
 
 def _end_as_we_do(messages, last_tick):
-    """First in, first out; a key that lacks an end is played instead, and ends with its track."""
+    """First in, first out; a key that lacks an end is played instead, and stops when it is struck again."""
     ended: list[tuple[int, int, int, int]] = []
     sounding: collections.deque[tuple[int, int, int]] = collections.deque()
     for tick, velocity, program in messages:
@@ -164,12 +188,14 @@ def _end_as_we_do(messages, last_tick):
     if not sounding:
         return ended
     ended, open_notes = [], []
-    for tick, velocity, program in [*messages, (last_tick, 0, 0)]:
+    strokes = [tick for tick, velocity, _ in messages if velocity]
+    for tick, velocity, program in [*messages, (last_tick, 0, None)]:
         if velocity:
             open_notes.append((velocity, program, tick))
             continue
-        ended += [(*note, tick) for note in open_notes]
-        open_notes = []
+        stopped = [note for note in open_notes if note[2] < tick or program is None] or open_notes
+        open_notes = [note for note in open_notes if note not in stopped]
+        ended += [(*note, min([tick, *(stroke for stroke in strokes if stroke > note[2])])) for note in stopped]
     return ended
 
 

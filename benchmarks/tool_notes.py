@@ -106,12 +106,17 @@ def _by_rules(tool: str, data: bytes, ours: np.ndarray) -> Iterable[tuple[str, n
 
 def _pair(tracks: list[TrackEvents], end_notes: Pairing, division: int, first_tempos: bool = False) -> np.ndarray:
     rows, tempos = [], []
+    last_note = max((tick for events in tracks for tick, _ in _note_messages(events)), default=0)
     for index, events in enumerate(tracks):
         for pitch, messages in _messages_by_key(events):
-            rows += [(pitch, *note) for note in end_notes(messages, events.last_tick)]
+            rows += [(pitch, *note) for note in end_notes(messages, min(events.last_tick, last_note))]
         if index == 0 or not first_tempos:
             tempos += list(zip(events.tempo_ticks, events.tempo_microseconds, strict=True))
     return _in_seconds(rows, tempos, division)
+
+
+def _note_messages(events: TrackEvents) -> list[tuple[int, int]]:
+    return [row for row in zip(events.ticks, events.messages, strict=True) if row[1] >> 20 <= NOTE_ON >> 4]
 
 
 def _messages_by_key(events: TrackEvents) -> Iterable[tuple[int, list[Message]]]:
@@ -141,17 +146,19 @@ def _end_as_symusic_does(messages: list[Message], _last_tick: int) -> list[Note]
 
 
 def _end_as_we_do(messages: list[Message], last_tick: int) -> list[Note]:
-    """First in, first out; a key that lacks an end is played instead, and ends with its track."""
+    """First in, first out; a key that lacks an end is played instead, and stops when it is struck again."""
     ended = _end_as_symusic_does(messages, last_tick)
     if len(ended) == sum(velocity > 0 for _, velocity, _ in messages):
         return ended
     ended, sounding = [], []
-    for tick, velocity, program in [*messages, (last_tick, 0, 0)]:
+    strokes = [tick for tick, velocity, _ in messages if velocity]
+    for tick, velocity, program in [*messages, (last_tick, 0, -1)]:
         if velocity:
             sounding.append((velocity, program, tick))
-        else:
-            ended += [(*note, tick) for note in sounding]
-            sounding = []
+            continue
+        stopped = [note for note in sounding if note[2] < tick or program < 0] or sounding
+        sounding = [note for note in sounding if note not in stopped]
+        ended += [(*note, min([tick, *(stroke for stroke in strokes if stroke > note[2])])) for note in stopped]
     return ended
 
 

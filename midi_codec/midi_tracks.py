@@ -109,17 +109,14 @@ def _text(name: bytes) -> str:
 
 
 def _read(data: bytes, header: Header, number: int, limits: Limits, apply_sustain: bool) -> TickBatch:
-    alone = dataclasses.replace(header, tracks=[header.tracks[number]])
-    reading = symusic_reader.read_many([data], [alone], limits, apply_sustain=apply_sustain)
-    if reading.errors:
-        raise reading.errors[0]
-    if len(reading.files):
-        return reading.ticks
-    try:
-        ticks = track_reader.read(data, alone, limits, apply_sustain=apply_sustain)
-        return TickBatch.of_one(ticks, header.division)
-    except MidiError as error:
-        raise MidiError(error.reason, f"track {number}: {error}") from error
+    """The track's notes; where they may depend on another track, symusic does not read the file."""
+    if len(symusic_reader.read_many([data], [header], limits, apply_sustain=apply_sustain).files):
+        alone = dataclasses.replace(header, tracks=[header.tracks[number]])
+        reading = symusic_reader.read_many([data], [alone], limits, apply_sustain=apply_sustain)
+        if len(reading.files):
+            return reading.ticks
+    ticks = track_reader.read(data, header, limits, apply_sustain=apply_sustain, only_track=number)
+    return TickBatch.of_one(ticks, header.division)
 
 
 def _with_all_tempos(ticks: TickBatch, data: bytes, header: Header, number: int, limits: Limits) -> TickBatch:

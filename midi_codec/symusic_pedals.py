@@ -38,7 +38,6 @@ class PedalColumns:
 
     ticks: list[np.ndarray] = dataclasses.field(default_factory=list)
     values: list[np.ndarray] = dataclasses.field(default_factory=list)
-    last_ticks: list[int] = dataclasses.field(default_factory=list)
 
     def add(self, score: ScoreTick, sentinel_tick: int) -> bool:
         """Adds a file's pedals; False, and nothing added, where it is not clear what they hold.
@@ -58,15 +57,20 @@ class PedalColumns:
             ticks, values = time[rows], controls["value"][rows]
             if len(markers) != 1 or _is_out_of_order(ticks, values):
                 return False
-            found.append((ticks, values, int(markers[0]) - sentinel_tick))
-        for ticks, values, last_tick in found:
+            found.append((ticks, values))
+        for ticks, values in found:
             self.ticks.append(ticks)
             self.values.append(values)
-            self.last_ticks.append(last_tick)
         return True
 
-    def extend(self, *, start: np.ndarray, end: np.ndarray, pitch: np.ndarray, group: np.ndarray) -> np.ndarray:
-        """`sustain.extend` with these pedals; `group` is the place of each note's track among those added."""
+    def extend(
+        self, *, start: np.ndarray, end: np.ndarray, pitch: np.ndarray, group: np.ndarray, last_ticks: np.ndarray
+    ) -> np.ndarray:
+        """`sustain.extend` with these pedals; `group` is the place of each note's track among those added.
+
+        Args:
+          last_ticks: of each track, where a pedal is let go that nothing lets go.
+        """
         if not self.ticks:
             return end
         lengths = [len(ticks) for ticks in self.ticks]
@@ -74,7 +78,7 @@ class PedalColumns:
             tick=np.concatenate(self.ticks),
             value=np.concatenate(self.values),
             group=np.repeat(np.arange(len(lengths)), lengths),
-            last_tick=np.repeat(np.array(self.last_ticks, np.int64), lengths),
+            last_tick=np.repeat(last_ticks.astype(np.int64), lengths),
         )
         return sustain.extend(start=start, end=end, pitch=pitch, group=group, pedals=pedals)
 

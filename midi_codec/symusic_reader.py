@@ -15,25 +15,29 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
-from symusic.core import ScoreTick
+from symusic.core import ScoreTick, TrackTick
 
-from midi_codec import byte_checks, symusic_notes, symusic_pedals, track_reader
-from midi_codec.byte_checks import TEMPO_EVENT, Appearance
+from midi_codec import byte_checks, part_modes, symusic_notes, symusic_pedals, symusic_probe, track_reader
+from midi_codec.byte_checks import Appearance
 from midi_codec.midi_header import CHUNK, END_OF_TRACK, HEADER, Header, Limits, MidiError
 from midi_codec.midi_ticks import TickBatch
 from midi_codec.notes import DRUM_PROGRAM
-from midi_codec.piece_offsets import offsets_of
+from midi_codec.piece_offsets import offsets_of, reduce_pieces
 from midi_codec.symusic_notes import ROW
 from midi_codec.symusic_pedals import PedalColumns
+from midi_codec.track_events import BANK
 
 SENTINEL_TEMPO = b"\xff\x51\x03\x00\x00\x00"  # stands behind the delta of the end-of-track event
 SENTINEL_DELTA = b"\xc0\x80\x80\x00"
 SENTINEL_TICKS = 2**27  # the same as a number: a real end that late makes the file slow to read, not wrong
 TICK_LIMIT = 2**31 - 2 * SENTINEL_TICKS
-SYSEX, ESCAPE, UNDEFINED = b"\xf0", b"\xf7", b"\xf4"  # as status bytes
+MAX_PARTS = 1 << 14  # programs of channels of tracks: symusic sets 5 kB aside for each that has a note
+MAX_PARTS_OF_TRACK = 16 * 128
 NOTE_ONS = bytes(range(0x90, 0xA0))
 
 
@@ -75,9 +79,11 @@ class _Columns:
         rows = np.frombuffer(b"".join(self.notes), ROW)
         start, pitch = rows["time"].astype(np.int32), rows["pitch"].astype(np.uint8)
         end = start + rows["duration"]  # below 2**31: sums that could be more were left
+        offsets = offsets_of(self.num_notes)[self.track_offsets]
         if self.pedals is not None:
             group = np.repeat(np.arange(len(self.num_notes)), self.num_notes)
-            end = self.pedals.extend(start=start, end=end, pitch=pitch, group=group)
+            last_ticks = np.repeat(reduce_pieces(np.maximum, end, offsets), np.diff(self.track_offsets))
+            end = self.pedals.extend(start=start, end=end, pitch=pitch, group=group, last_ticks=last_ticks)
         ticks, microseconds = (
             np.concatenate([np.empty(0, np.int32), *(tempos[name] for tempos in self.tempos)])
             for name in ("time", "mspq")
@@ -89,7 +95,7 @@ class _Columns:
             pitch=pitch,
             velocity=rows["velocity"].astype(np.uint8),
             program=np.repeat(np.array(self.programs, np.uint8), self.num_notes),
-            offsets=offsets_of(self.num_notes)[self.track_offsets],
+            offsets=offsets,
             tempo_ticks=ticks[meant].astype(np.int64),
             tempo_microseconds=microseconds[meant].astype(np.int64),
             tempo_offsets=offsets_of(self.num_tempos),
@@ -104,9 +110,10 @@ def read_many(
     columns = _Columns(pedals=PedalColumns() if apply_sustain else None)
     left: list[int] = []
     errors: dict[int, MidiError] = {}
+    looks = byte_checks.look_at(datas, TICK_LIMIT) if len(datas) else []
     for file, data in enumerate(datas):
         try:
-            if not _read(file, data, headers[file], byte_checks.look_at(data, TICK_LIMIT), columns):
+            if not _read(file, data, headers[file], looks[file], columns):
                 left.append(file)
         except MidiError as error:
             errors[file] = error
@@ -134,15 +141,29 @@ def _read(file: int, data: bytes, header: Header, appearance: Appearance, column
     Raises:
       MidiError: `malformed`.
     """
-    if appearance.has_odd_tempo or not all(data.endswith(END_OF_TRACK, *bounds) for bounds in header.tracks):
+    if appearance.has_odd_tempo or appearance.may_move_drums:
         return False
-    if ESCAPE in data and _has_escape_event(data, header):
+    if not all(data.endswith(END_OF_TRACK, *bounds) for bounds in header.tracks):
         return False
+    note_ons = [_note_ons(data[begin:stop]) for begin, stop in header.tracks]
+    num_tracks = len(header.tracks)
+    num_parts = min(appearance.num_programs + sum(map(len, note_ons)), num_tracks * MAX_PARTS_OF_TRACK)
+    if num_parts > MAX_PARTS:
+        return False
+    if len(appearance.suspects) and symusic_probe.begins_event(data, header, appearance.suspects):
+        return False
+    apply_sustain = columns.pedals is not None
     try:
-        score = ScoreTick.from_midi(_with_sentinels(data, header, with_markers=columns.pedals is not None))
+        score = ScoreTick.from_midi(_with_sentinels(data, header, note_ons, with_markers=apply_sustain))
     except (RuntimeError, ValueError) as error:
         raise MidiError("malformed", f"malformed MIDI: {error}") from error
-    except MemoryError:  # it sets much aside for each program of each channel
+    except MemoryError:
+        return False
+    may_depend = apply_sustain or appearance.may_set_programs and any(map(_has_first_program, score.tracks))
+    if len(appearance.running_banks) and _selects_bank(data, header, note_ons, score, appearance.running_banks):
+        return False
+    may_depend = may_depend and num_tracks > 1
+    if may_depend and symusic_probe.depends_on_others(data, header, note_ons, apply_sustain=apply_sustain):
         return False
     tempos = score.tempos.numpy()
     microseconds = tempos["mspq"]
@@ -180,15 +201,47 @@ def _replace_tempos(ticks: TickBatch, replaced: dict[int, tuple[np.ndarray, np.n
     )
 
 
-def _with_sentinels(data: bytes, header: Header, *, with_markers: bool = False) -> bytes:
+def _has_first_program(track: TrackTick) -> bool:
+    """Whether its notes have program 0: what another track names would have been for them."""
+    return not track.is_drum and track.program == 0
+
+
+def _selects_bank(
+    data: bytes, header: Header, note_ons: Sequence[bytes], score: ScoreTick, suspects: np.ndarray
+) -> bool:
+    """Whether a bank that moves the drums may be selected at one of the suspects.
+
+    symusic shows the controls of a channel that has notes in their track; the bytes are asked where it has none.
+    """
+    for track in score.tracks:
+        if len(track.controls):
+            controls = track.controls.numpy()
+            if np.any((controls["number"] == BANK) & (controls["value"] >= min(part_modes.GM2_BANKS))):
+                return True
+    tracks_of_channels = Counter(itertools.chain.from_iterable(note_ons))
+    is_elsewhere = [
+        any(tracks_of_channels[status] > (status in own) and status + 0x20 in data[begin:stop] for status in NOTE_ONS)
+        for own, (begin, stop) in zip(note_ons, header.tracks, strict=True)
+    ]
+    kept = np.zeros(len(suspects), bool)
+    for (begin, stop), is_asked in zip(header.tracks, is_elsewhere, strict=True):
+        kept |= is_asked & (begin <= suspects) & (suspects < stop)
+    return bool(kept.any()) and symusic_probe.begins_event(data, header, suspects[kept])
+
+
+def _note_ons(events: bytes) -> bytes:
+    """The note-on statuses that are somewhere among the bytes."""
+    return bytes(filter(events.__contains__, NOTE_ONS))
+
+
+def _with_sentinels(data: bytes, header: Header, note_ons: Sequence[bytes], *, with_markers: bool) -> bytes:
     """The header and the tracks alone, sentinels added; every track ends in an end-of-track event.
 
     With markers, `symusic_pedals` can tell channels apart.
     """
     pieces = [HEADER.pack(b"MThd", HEADER.size - CHUNK.size, 1, len(header.tracks), header.division)]
-    for begin, stop in header.tracks:
-        events = data[begin : stop - len(END_OF_TRACK)]
-        sentinel = _sentinel(bytes(filter(events.__contains__, NOTE_ONS)), with_markers)  # named by any byte
+    for (begin, stop), statuses in zip(header.tracks, note_ons, strict=True):
+        events, sentinel = data[begin : stop - len(END_OF_TRACK)], _sentinel(statuses, with_markers)
         pieces += [CHUNK.pack(b"MTrk", len(events) + len(sentinel)), events, sentinel]
     return b"".join(pieces)
 
@@ -207,29 +260,3 @@ def _all_ends(note_on: int) -> bytes:
     """The ends of all keys of a channel, each behind a delta of 0, all under the status of the first."""
     first, *others = (bytes([0, pitch, 0]) for pitch in range(128))
     return b"".join([first[:1], bytes([note_on - 0x10]), first[1:], *others])
-
-
-def _has_escape_event(data: bytes, header: Header) -> bool:
-    """Whether F7 stands as a status, for an escape or a continued system exclusive message.
-
-    symusic takes it for an event of one byte and goes on inside it. An undefined status in its place makes
-    symusic stop there; in the payload of a message or in a delta it changes nothing of the structure.
-    """
-    position = data.find(ESCAPE)
-    while position >= 0 and _is_payload(data, position):
-        position = data.find(ESCAPE, position + 1)
-    if position < 0:
-        return False
-    try:
-        ScoreTick.from_midi(_with_sentinels(data.replace(ESCAPE, UNDEFINED), header))
-    except (RuntimeError, ValueError, MemoryError):
-        return True
-    return False
-
-
-def _is_payload(data: bytes, position: int) -> bool:
-    """Whether the byte belongs to a tempo, or ends a system exclusive message of less than 128 bytes."""
-    if data.find(TEMPO_EVENT, max(0, position - 5), position) >= 0:
-        return True
-    begin = data.rfind(SYSEX, max(0, position - 129), position)
-    return begin >= 0 and data[begin + 1] == position - begin - 1 and data[begin + 2 : position].isascii()

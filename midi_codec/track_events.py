@@ -6,6 +6,7 @@
       F1..F6   system common: 1, 2, 1, -, -, 0 data bytes;  F8 FA FB FC FE: real time, none
       FF       meta: kind, length, bytes; kind 2F ends the track, 51 is a tempo
 
+A running status goes on after system messages and meta events, as other readers have it.
 Time is counted in Python integers and stored as int64, so no sum of deltas wraps.
 Source: Standard MIDI Files 1.0 (RP-001) and the MIDI 1.0 message table.
 """
@@ -15,11 +16,13 @@ from __future__ import annotations
 import dataclasses
 from array import array
 
-from midi_codec import sustain
+from midi_codec import part_modes, sustain
 
 NOTE_OFF, NOTE_ON, CONTROL_CHANGE, PROGRAM_CHANGE = 0x80, 0x90, 0xB0, 0xC0
 SYSEX, ESCAPE, META = 0xF0, 0xF7, 0xFF
-END_OF_TRACK, TEMPO, TRACK_NAME = 0x2F, 0x51, 0x03
+END_OF_TRACK, TEMPO, TRACK_NAME, PORT = 0x2F, 0x51, 0x03, 0x21
+BANK = 0  # the control that selects a bank, its upper seven bits
+KEPT_CONTROLS = (BANK, sustain.CONTROL)
 CHANNEL_DATA_BYTES = bytes(1 if 0xC0 <= status < 0xE0 else 2 for status in range(SYSEX))  # by status
 KEPT = bytes(status >> 4 in (0x8, 0x9, 0xC) for status in range(SYSEX))  # by status: notes and programs
 SYSTEM_DATA_BYTES = {0xF1: 1, 0xF2: 2, 0xF3: 1, 0xF6: 0, 0xF8: 0, 0xFA: 0, 0xFB: 0, 0xFC: 0, 0xFE: 0}
@@ -37,8 +40,9 @@ class _Damage(Exception):
 class TrackEvents:
     """The events of one track that decide notes and time, in file order.
 
-    `ticks[i]` is when, `messages[i]` is status << 16 | data1 << 8 | data2: notes, programs and the sustain
-    pedal. A tempo stands in `tempo_ticks` and `tempo_microseconds` instead.
+    `ticks[i]` is when, `messages[i]` is status << 16 | data1 << 8 | data2: notes, programs, banks and the sustain
+    pedal; a port as META, PORT, its number; a system exclusive message about drums as `part_modes.read` gives it.
+    A tempo stands in `tempo_ticks` and `tempo_microseconds` instead.
     """
 
     ticks: array = dataclasses.field(default_factory=lambda: array("q"))
@@ -112,7 +116,7 @@ def read_events(
                 if first > 0x7F or second > 0x7F:
                     first, second = _clamp(events, status, first, second, repair=repair)
                 position = behind
-                if KEPT[status] or (first == sustain.CONTROL and CONTROL_CHANGE <= status < PROGRAM_CHANGE):
+                if KEPT[status] or (first in KEPT_CONTROLS and CONTROL_CHANGE <= status < PROGRAM_CHANGE):
                     add_tick(now)
                     add_message(status << 16 | first << 8 | second)
             elif status == META:
@@ -121,7 +125,7 @@ def read_events(
                     events.stop, events.last_tick, events.has_end = position, now, True
                     return events
             else:
-                position = _system_message(data, position, stop, events, status, repair=repair)
+                position = _system_message(data, position, stop, events, status, now, repair=repair)
                 is_behind_system = True
             tick = events.last_tick = now
             events.stop = position
@@ -172,10 +176,15 @@ def _meta_event(data: bytes, position: int, stop: int, events: TrackEvents, tick
         events.tempo_microseconds.append(int.from_bytes(data[position : position + 3], "big"))
     elif kind == TRACK_NAME and events.name is None:
         events.name = bytes(data[position : position + length])
+    elif kind == PORT and length == 1:
+        events.ticks.append(tick)
+        events.messages.append(META << 16 | PORT << 8 | data[position] & 0x7F)
     return position + length, kind == END_OF_TRACK
 
 
-def _system_message(data: bytes, position: int, stop: int, events: TrackEvents, status: int, *, repair: bool) -> int:
+def _system_message(
+    data: bytes, position: int, stop: int, events: TrackEvents, status: int, tick: int, *, repair: bool
+) -> int:
     if status in (SYSEX, ESCAPE):
         length, position = _quantity(data, position, stop)
     elif status in SYSTEM_DATA_BYTES:
@@ -187,6 +196,9 @@ def _system_message(data: bytes, position: int, stop: int, events: TrackEvents, 
         raise _Damage(f"undefined status {status:#04x}")
     if position + length > stop:
         raise _Damage(f"a system message of {length:,} bytes, {stop - position:,} are left")
+    if status == SYSEX and (message := part_modes.read(data[position : position + min(length, part_modes.MAX_BYTES)])):
+        events.ticks.append(tick)
+        events.messages.append(message)
     return position + length
 
 

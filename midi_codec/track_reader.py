@@ -10,23 +10,28 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from midi_codec import sustain
+from midi_codec import channel_sounds, file_messages, sustain
+from midi_codec.file_messages import FileMessages
 from midi_codec.midi_header import Header, Limits, MidiError
 from midi_codec.midi_ticks import TickNotes
-from midi_codec.note_pairing import TrackNotes, pair_notes
+from midi_codec.note_pairing import pair_notes
 from midi_codec.track_events import CONTROL_CHANGE, META, TEMPO, TrackEvents, read_events
 
-CHANNELS = 16
 
-
-def read(data: bytes, header: Header, limits: Limits, *, apply_sustain: bool = False) -> TickNotes:
+def read(
+    data: bytes, header: Header, limits: Limits, *, apply_sustain: bool = False, only_track: int | None = None
+) -> TickNotes:
     """All tracks' notes and tempos.
+
+    Args:
+      only_track: its notes alone; other tracks may be damaged, and count as far as they are sound.
 
     Raises:
       MidiError: `malformed`, when the events of a track end or stop making sense before it does;
         `too_costly`, when there is more to read than `limits.max_slow_bytes`.
     """
-    return assemble(_read_tracks(data, list(enumerate(header.tracks)), limits), apply_sustain=apply_sustain)
+    tracks = _read_tracks(data, list(enumerate(header.tracks)), limits, only_track=only_track)
+    return assemble(tracks, apply_sustain=apply_sustain, only_track=only_track)
 
 
 def read_tempos(data: bytes, header: Header, limits: Limits) -> tuple[np.ndarray, np.ndarray]:
@@ -40,45 +45,47 @@ def read_tempos(data: bytes, header: Header, limits: Limits) -> tuple[np.ndarray
     return _merge_tempos(_read_tracks(data, tracks, limits))
 
 
-def assemble(tracks: Sequence[TrackEvents], *, apply_sustain: bool = False) -> TickNotes:
-    """The notes and tempos of a file from its tracks' events; the sustain pedal lengthens notes where asked."""
-    paired = [pair_notes(events) for events in tracks]
-    start, end, pitch, velocity, program = (
-        np.concatenate([getattr(notes, name) for notes in paired])
-        for name in ("start", "end", "pitch", "velocity", "program")
-    )
+def assemble(tracks: Sequence[TrackEvents], *, apply_sustain: bool = False, only_track: int | None = None) -> TickNotes:
+    """The notes and tempos of a file from its tracks' events; the sustain pedal lengthens notes where asked.
+
+    Args:
+      only_track: its notes alone.
+    """
+    messages = file_messages.join(tracks)
+    notes = pair_notes(messages)
+    end, program = notes.end, channel_sounds.programs(messages, notes.row)
     if apply_sustain:
-        end = sustain.extend(start=start, end=end, pitch=pitch, group=_groups(paired), pedals=_pedals(tracks))
+        pedals = _pedals(messages, last_tick=int(end.max(initial=0)))
+        group = messages.channel[notes.row]
+        end = sustain.extend(start=notes.start, end=end, pitch=notes.pitch, group=group, pedals=pedals)
     tempo_ticks, tempo_microseconds = _merge_tempos(tracks)
+    kept = slice(None) if only_track is None else messages.track[notes.row] == only_track
     return TickNotes(
-        start=start,
-        end=end,
-        pitch=pitch,
-        velocity=velocity,
-        program=program,
+        start=notes.start[kept],
+        end=end[kept],
+        pitch=notes.pitch[kept],
+        velocity=notes.velocity[kept],
+        program=program[kept],
         tempo_ticks=tempo_ticks,
         tempo_microseconds=tempo_microseconds,
     )
 
 
-def _groups(paired: Sequence[TrackNotes]) -> np.ndarray:
-    return np.concatenate([index * CHANNELS + notes.channel for index, notes in enumerate(paired)])
+def _pedals(messages: FileMessages, last_tick: int) -> sustain.Pedals:
+    """The sustain pedals of all channels; those of a tick in the order of tracks, then of events."""
+    rows = np.flatnonzero((messages.kind == CONTROL_CHANGE) & (messages.first == sustain.CONTROL))
+    rows = rows[np.argsort(messages.tick[rows], kind="stable")]
+    return sustain.from_controls(
+        tick=messages.tick[rows],
+        value=messages.second[rows],
+        group=messages.channel[rows],
+        last_tick=np.full(len(rows), last_tick),
+    )
 
 
-def _pedals(tracks: Sequence[TrackEvents]) -> sustain.Pedals:
-    """The sustain pedals of all tracks; a group is a channel of a track."""
-    columns = []
-    for index, events in enumerate(tracks):
-        messages = np.array(events.messages, np.int64)
-        rows = np.flatnonzero(messages >> 20 == CONTROL_CHANGE >> 4)
-        group = index * CHANNELS + (messages[rows] >> 16 & 0x0F)
-        last_tick = np.full(len(rows), events.last_tick)
-        columns.append((np.array(events.ticks, np.int64)[rows], messages[rows] & 0x7F, group, last_tick))
-    tick, value, group, last_tick = (np.concatenate(column) for column in zip(*columns, strict=True))
-    return sustain.from_controls(tick=tick, value=value, group=group, last_tick=last_tick)
-
-
-def _read_tracks(data: bytes, tracks: list[tuple[int, tuple[int, int]]], limits: Limits) -> list[TrackEvents]:
+def _read_tracks(
+    data: bytes, tracks: list[tuple[int, tuple[int, int]]], limits: Limits, *, only_track: int | None = None
+) -> list[TrackEvents]:
     """The events of (index, bounds) of each track."""
     num_bytes = sum(stop - begin for _, (begin, stop) in tracks)
     if num_bytes > limits.max_slow_bytes:
@@ -88,7 +95,7 @@ def _read_tracks(data: bytes, tracks: list[tuple[int, tuple[int, int]]], limits:
     all_events = []
     for index, bounds in tracks:
         events = read_events(data, *bounds)
-        if events.damage:
+        if events.damage and only_track in (None, index):
             raise MidiError("malformed", f"malformed MIDI: track {index}, {events.damage}")
         all_events.append(events)
     return all_events

@@ -37,12 +37,12 @@ def parse(track: int | str, data: bytes = FILE, time_base: str = MILLISECONDS) -
 
 def test_a_track_keeps_its_time_under_the_tempos_of_all_tracks():
     assert parse(1) == [(72, 0, 1000, 40), (74, 1000, 500, 0)]
-    assert parse(2) == [(48, 1000, 500, 0)]
+    assert parse(2) == [(48, 1000, 500, 40)]
     assert parse(3) == [(36, 500, 750, 128)]
 
 
 def test_the_beats_grid_knows_the_tempo_at_the_first_onset():
-    assert parse(2, time_base=BEATS) == [(48, 24, 24, 0)]
+    assert parse(2, time_base=BEATS) == [(48, 24, 24, 40)]
     assert midi_tracks.parse(FILE, 2, time_base=BEATS)[0].tempo == 120.0
     assert midi_tracks.parse(FILE, 1, time_base=BEATS)[0].tempo == 60.0
 

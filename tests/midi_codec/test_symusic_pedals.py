@@ -24,11 +24,12 @@ def test_the_pedal_is_applied_when_asked():
     [
         ([HELD], False),
         ([NOTE], False),
-        ([NOTE, HELD], False),  # holds its own track alone
+        ([NOTE, HELD], True),  # holds the other track too
+        ([NOTE.replace("90", "91").replace("80", "81"), HELD], False),
         (["00 c0 05 " + HELD], False),
         (["00 b0 40 7f  10 c0 05 " + NOTE + "00 b0 40 00"], False),
         ([HELD + "00 91 3c 40  60 81 3c 00"], False),  # a second channel
-        (["00 b0 40 7f " + NOTE + "81 00 ff 01 00"], False),  # let go where the track ends
+        (["00 b0 40 7f " + NOTE + "81 00 ff 01 00"], False),  # let go with the last note
         (["00 b9 40 7f  00 99 24 40  60 89 24 00  60 b9 40 00"], False),
         ([HELD + "00 c0 05 " + NOTE], True),  # two programs, two symusic tracks
         (["00 b0 40 7f " + NOTE + "00 c0 05  60 b0 40 00"], True),  # the pedal's end is dropped
@@ -57,4 +58,4 @@ def test_pedals_of_one_file_leave_its_neighbours_alone():
     want = [rows(midi_file.parse(data, apply_sustain=True)) for data in datas]
     assert [rows(parsed.batch.piece(index)) for index in range(4)] == want
     assert want[1] == [(0, 1000, 60, 64, 0)]
-    assert np.unique(parsed.batch.piece(2).end).tolist() == [500, 1000]
+    assert np.unique(parsed.batch.piece(2).end).tolist() == [1000]

@@ -4,7 +4,7 @@ import mido
 import numpy as np
 import pytest
 
-from midi_codec import midi_file, note_pairing, track_events, track_reader
+from midi_codec import channel_sounds, file_messages, midi_file, note_pairing, track_events, track_reader
 from midi_codec.midi_header import MidiError, read_header
 from midi_codec.notes import Notes
 from tests.midi_codec.midi_bytes import hexdump, midi
@@ -23,8 +23,10 @@ def messages(events: track_events.TrackEvents) -> list[tuple[int, str]]:
 
 def pairs(track: str) -> list[tuple[int, ...]]:
     """(start, end, pitch, velocity, program, channel) of each note, by key, then in file order."""
-    notes = note_pairing.pair_notes(events_of(track))
-    columns = (notes.start, notes.end, notes.pitch, notes.velocity, notes.program, notes.channel)
+    messages = file_messages.join([events_of(track)])
+    notes = note_pairing.pair_notes(messages)
+    program, channel = channel_sounds.programs(messages, notes.row), messages.channel[notes.row]
+    columns = (notes.start, notes.end, notes.pitch, notes.velocity, program, channel)
     return list(zip(*(column.tolist() for column in columns), strict=True))
 
 
@@ -106,7 +108,7 @@ def test_orphan_ends_double_note_ons_and_a_note_without_an_end():
 def test_only_the_key_that_lacks_an_end_is_played():
     track = "00 90 3c 40  00 90 3e 40  01 90 3c 41  00 90 3e 41  01 80 3c 00  00 80 3e 00  01 80 3e 00"
     assert [(pitch, start, end) for start, end, pitch, *_ in pairs(track)] == [
-        (60, 0, 2),
+        (60, 0, 1),
         (60, 1, 2),
         (62, 0, 2),
         (62, 1, 3),
@@ -116,7 +118,7 @@ def test_only_the_key_that_lacks_an_end_is_played():
 def test_an_end_before_the_notes_of_a_key_does_not_count_against_them():
     # with the first end counted, the key would have as many ends as notes
     assert [row[:2] for row in pairs("00 80 3c 00  01 90 3c 40  01 90 3c 41  01 80 3c 00  01 ff 01 00")] == [
-        (1, 3),
+        (1, 2),
         (2, 3),
     ]
 
@@ -129,6 +131,11 @@ def test_program_is_the_one_at_the_start_of_the_note():
 def test_an_empty_track_has_no_notes():
     assert pairs("") == []
     assert pairs("00 80 3c 00") == []
+
+
+def _stop(note: tuple[int, int], tick: int, strokes: list[int]) -> tuple[int, int, int]:
+    start, velocity = note
+    return start, min([tick, *(stroke for stroke in strokes if stroke > start)]), velocity
 
 
 def paired_one_by_one(events: track_events.TrackEvents) -> list[tuple[int, int, int, int]]:
@@ -147,12 +154,16 @@ def paired_one_by_one(events: track_events.TrackEvents) -> list[tuple[int, int, 
                 ended.append((key, sounding[0][0], tick, sounding.pop(0)[1]))
         if sounding:
             ended, sounding = [], []
-            for tick, velocity in [*messages, (events.last_tick, 0)]:
+            strokes = [tick for tick, velocity in messages if velocity]
+            for tick, velocity in messages:
                 if velocity:
                     sounding.append((tick, velocity))
-                else:
-                    ended += [(key, start, tick, start_velocity) for start, start_velocity in sounding]
-                    sounding = []
+                    continue
+                stopped = [note for note in sounding if note[0] < tick] or sounding
+                sounding = [note for note in sounding if note not in stopped]
+                ended += [(key, *_stop(note, tick, strokes)) for note in stopped]
+            last = min(events.last_tick, events.ticks[-1])
+            ended += [(key, *_stop(note, last, strokes)) for note in sounding]
         notes += ended
     return sorted(notes)
 
@@ -166,13 +177,14 @@ def test_pairing_against_a_loop(key):
         events.ticks.append(int(tick))
         events.messages.append(status << 16 | int(random.integers(60, 64)) << 8 | int(random.integers(0, 3)))
     events.last_tick = 55
-    notes = note_pairing.pair_notes(events)
-    keys = notes.channel << 7 | notes.pitch
+    messages = file_messages.join([events])
+    notes = note_pairing.pair_notes(messages)
+    keys = messages.channel[notes.row] << 7 | notes.pitch
     columns = (keys, notes.start, notes.end, notes.velocity)
     assert sorted(zip(*(column.tolist() for column in columns), strict=True)) == paired_one_by_one(events)
 
 
-def test_the_sustain_pedal_holds_the_notes_of_its_channel_in_its_track():
+def test_the_sustain_pedal_holds_the_notes_of_its_channel():
     data = midi(
         "00 b0 40 7f  00 90 3c 40  00 91 3e 40  10 80 3c 00  00 81 3e 00  20 b0 40 00",
         "00 90 40 40  10 80 40 00  00 b1 40 40  00 91 43 40  10 81 43 00  20 ff 01 00",  # never let go
@@ -180,7 +192,7 @@ def test_the_sustain_pedal_holds_the_notes_of_its_channel_in_its_track():
     header = read_header(data, LIMITS)
     plain, held = (track_reader.read(data, header, LIMITS, apply_sustain=asked) for asked in (False, True))
     assert dict(zip(plain.pitch.tolist(), plain.end.tolist(), strict=True)) == {60: 16, 62: 16, 64: 16, 67: 32}
-    assert dict(zip(held.pitch.tolist(), held.end.tolist(), strict=True)) == {60: 48, 62: 16, 64: 16, 67: 64}
+    assert dict(zip(held.pitch.tolist(), held.end.tolist(), strict=True)) == {60: 48, 62: 32, 64: 48, 67: 32}
 
 
 def test_tempos_merge_by_tick_then_track():
