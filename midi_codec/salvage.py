@@ -22,7 +22,6 @@ from midi_codec.chunk_repair import RepairedHeader, TrackBounds
 from midi_codec.midi_header import Limits, MidiError, read_header
 from midi_codec.midi_ticks import TickNotes
 from midi_codec.notes import MILLISECONDS
-from midi_codec.track_events import without_notes
 from midi_codec.track_repair import RepairedTrack
 
 CLAMPED, UNWRAPPED, REPAIRED = "clamped", "unwrapped", "repaired"
@@ -46,8 +45,8 @@ class Recovered:
     def of_track(self, number: int, *, apply_sustain: bool = False) -> TickNotes:
         """The notes of one track, from 0; what other tracks say of its channels and of time still counts."""
         events = [track.events for track in self.walked.tracks]
-        alone = [own if index == number else without_notes(own) for index, own in enumerate(events)]
-        return _in_real_time(track_reader.assemble(alone, apply_sustain=apply_sustain), self.walked.header)
+        ticks = track_reader.assemble(events, apply_sustain=apply_sustain, only_track=number)
+        return _in_real_time(ticks, self.walked.header)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -134,14 +134,6 @@ def read_events(
     return events
 
 
-def without_notes(events: TrackEvents) -> TrackEvents:
-    """All but the note-ons and note-offs."""
-    pairs = zip(events.ticks, events.messages, strict=True)
-    kept = [(tick, message) for tick, message in pairs if message >> 16 >= CONTROL_CHANGE]
-    ticks, messages = array("q", [tick for tick, _ in kept]), array("l", [message for _, message in kept])
-    return dataclasses.replace(events, ticks=ticks, messages=messages)
-
-
 def has_notes(events: TrackEvents, first: int = 0) -> bool:
     """Whether any message from the first on is of a note."""
     return any(message >> 16 < CONTROL_CHANGE for message in events.messages[first:])
