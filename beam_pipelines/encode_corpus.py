@@ -214,6 +214,8 @@ def _problems_of_waiting(args: argparse.Namespace, beam_flags: Sequence[str]) ->
 def _find_corpus(args: argparse.Namespace, work_folder: str, problems: list[str]) -> Corpus | None:
     if not args.output and not args.survey:
         problems.append("--output is missing, want a folder for the dataset")
+    elif args.output:
+        problems += storage.output_problems("--output", args.output)
     if not args.input:
         problems.append("--input is missing, want a folder, a glob or a file")
         return None

@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from midi_codec import command
+from midi_codec import command, storage
 
 PROGRAM = "python -m beam_pipelines.inspect"
 PAGE_SUFFIXES = (".html", ".htm")
@@ -24,7 +24,6 @@ def main(argv: Sequence[str]) -> int:
     _check(args)
 
     from beam_pipelines import dataset_contents, inspect_text
-    from midi_codec import storage
 
     contents = dataset_contents.read(
         args.dataset, piece=args.piece, with_records=args.records, with_piece=args.html is not None
@@ -73,6 +72,8 @@ def _check(args: argparse.Namespace) -> None:
     problems = []
     if args.html is not None and not args.html.lower().endswith(PAGE_SUFFIXES):
         problems.append(f"--html is {args.html!r}, want a name that ends in .html")
+    elif args.html is not None:
+        problems += storage.output_problems("--html", args.html, is_file=True)
     if args.html is not None and args.json:
         problems.append("--html and --json are both given, want one of them")
     if problems:

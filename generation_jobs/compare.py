@@ -78,6 +78,8 @@ def _check(args: argparse.Namespace) -> tuple[DatasetInfo, Index | None]:
     """Raises UserError with every mistake in the flags and the files they name."""
     problems: list[str] = []
     info, index = None, None
+    if args.output:
+        problems += storage.output_problems("--output", args.output, is_file=True)
     try:
         info = dataset_info.load(args.compare_with)
         if not info.splits["train"].num_pieces:

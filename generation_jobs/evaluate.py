@@ -74,6 +74,8 @@ def _check(args: argparse.Namespace) -> tuple[DatasetInfo, Screen | None]:
     """Raises UserError with every mistake in the flags and the files they name."""
     problems: list[str] = []
     info, index, screen = None, None, None
+    if args.output:
+        problems += storage.output_problems("--output", args.output, is_file=True)
     try:
         info = dataset_info.load(args.data)
         if not info.splits["train"].num_pieces:

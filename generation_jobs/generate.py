@@ -172,11 +172,7 @@ def _flag_problems(args: argparse.Namespace) -> Iterator[str]:
     num_slots = FEW_SLOTS if args.num_slots is None else args.num_slots
     if num_slots != 1 and not (WIDTH_MULTIPLE <= num_slots <= MAX_SLOTS and num_slots % WIDTH_MULTIPLE == 0):
         yield f"--num-slots is {args.num_slots}, want 1, or a multiple of {WIDTH_MULTIPLE}, at most {MAX_SLOTS}"
-    try:
-        if args.output is not None and storage.exists(args.output):
-            yield f"--output {args.output!r} is a file, want a folder"
-    except command.UserError as error:
-        yield from (f"--output: {problem}" for problem in error.problems)
+    yield from storage.output_problems("--output", args.output)
 
 
 def _read_seeds(

@@ -20,7 +20,7 @@ from generation_jobs import seed_list
 from generation_jobs.inline_notes import InlineNotes
 from generation_jobs.seed_folder import make_id
 from generation_jobs.seed_record import Seed
-from midi_codec import command, dataset_info, records
+from midi_codec import command, dataset_info, records, storage
 from midi_codec.records import Piece
 
 
@@ -31,6 +31,7 @@ def main(argv: Sequence[str]) -> int:
         for name, value in (("num_seeds", args.num_seeds), ("num_notes", args.num_notes))
         if value < 1
     ]
+    problems += storage.output_problems("--output", args.output, is_file=True)
     info = None
     try:
         info = dataset_info.load(args.data)

@@ -9,9 +9,8 @@ itself makes the sound of the others when they are played. docs/report.md says m
 from __future__ import annotations
 
 import argparse
-import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from midi_codec import command, foreign_lines
@@ -85,30 +84,18 @@ def _check(args: argparse.Namespace) -> tuple[Run | None, DatasetInfo | None]:
     run, info = None, None
     if not args.output.lower().endswith(PAGE_SUFFIXES):
         problems.append(f"--output is {args.output!r}, want a name that ends in .html")
-    with _collect(problems):
-        if storage.is_folder(args.output):
-            problems.append(f"--output {args.output!r} is a folder, want a name for the page")
-    with _collect(problems):
+    problems += storage.output_problems("--output", args.output, is_file=True)
+    with command.collecting(problems):
         manifest.read(args.music)
-    with _collect(problems):
+    with command.collecting(problems):
         run = report_run.Run(args.run) if args.run else None
-    with _collect(problems):
+    with command.collecting(problems):
         info = dataset_info.load(args.data) if args.data else None
         if info and not info.splits["train"].num_pieces:
             problems.append(f"--data {args.data!r} has no piece in its train split, want some to compare with")
     if problems:
         raise command.UserError(problems)
     return run, info
-
-
-@contextlib.contextmanager
-def _collect(problems: list[str]) -> Iterator[None]:
-    try:
-        yield
-    except command.UserError as error:
-        problems += error.problems
-    except OSError as error:
-        problems.append(str(error))
 
 
 def _compare(pieces: Sequence[GeneratedPiece], root: str, info: DatasetInfo) -> tuple[list[Comparison], str]:

@@ -197,9 +197,13 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--data", required=True, help="dataset folder, as encode_corpus wrote it")
     parser.add_argument("--output", required=True, help="thresholds file to write, JSON")
     args = parser.parse_args(argv)
-    info = dataset_info.load(args.data)
-    if not info.splits["train"].num_pieces:
-        raise command.UserError(f"--data {args.data!r} has no piece in its train split, want some for the thresholds")
+    problems = storage.output_problems("--output", args.output, is_file=True)
+    with command.collecting(problems):
+        info = dataset_info.load(args.data)
+        if not info.splits["train"].num_pieces:
+            problems.append(f"--data {args.data!r} has no piece in its train split, want some for the thresholds")
+    if problems:
+        raise command.UserError(problems)
     screen = fit(read_notes(args.data, info, "train"), time_base=info.time_base, dataset=info.hash)
     others = list(read_notes(args.data, info, "validation"))
     screen = limit_copies(screen, memorisation.build(args.data, info), others)

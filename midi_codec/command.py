@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import argparse
 import atexit
+import contextlib
 import logging
 import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -31,6 +32,20 @@ FAULT = 1
 USER_ERROR = 2
 INTERRUPTED = early_stop.INTERRUPTED
 MAX_CHARACTERS = 2000  # of one problem
+
+
+@contextlib.contextmanager
+def collecting(problems: list[str]) -> Iterator[None]:
+    """Adds the user's mistakes in the block to `problems`, so that the next block can be looked at too."""
+    try:
+        yield
+    except UserError as error:
+        problems += error.problems
+    except OSError as error:
+        sentence = io_errors.sentence(error)
+        if sentence is None or not io_errors.is_of_one_file(error):
+            raise
+        problems.append(sentence)
 
 
 class Interrupted(Exception):

@@ -56,10 +56,14 @@ def reason(error: OSError) -> str:
 
 def not_regular(path: str, mode: int) -> OSError:
     """What to raise instead of reading from a pipe or a device, which may block, or never end."""
-    kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
-    kind = kinds.get(stat.S_IFMT(mode), "a device")
     number = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
-    return OSError(number, f"it is {kind}, want a regular file", path)
+    return OSError(number, f"it is {kind_of(mode)}, want a regular file", path)
+
+
+def kind_of(mode: int) -> str:
+    """What a name stands for, by the mode that `os.stat` gives."""
+    kinds = {stat.S_IFREG: "a file", stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+    return kinds.get(stat.S_IFMT(mode), "a device")
 
 
 def network_error(path: str, error: Exception) -> OSError:

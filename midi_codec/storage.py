@@ -66,6 +66,7 @@ class Backend(Protocol):
     def look_up(self, path: str) -> Entry | None: ...
     def read_bytes(self, path: str, max_bytes: int | None) -> bytes: ...
     def read_range(self, path: str, offset: int, length: int) -> bytes: ...
+    def why_no_output(self, path: str, is_file: bool) -> str | None: ...
     def write_bytes(self, path: str, data: bytes, only_if_absent: bool, durable: bool) -> bool: ...
     def delete(self, path: str) -> None: ...
     def delete_folder(self, path: str) -> None: ...
@@ -131,6 +132,21 @@ def size(path: str) -> int | None:
     """Bytes of the file; None where there is none of this name."""
     entry = look_up(path)
     return None if entry is None else entry.size
+
+
+def output_problems(flag: str, path: str | None, *, is_file: bool = False) -> list[str]:
+    """Sentences on why nothing can be written there, as far as that shows without writing: before any work.
+
+    Args:
+      path: of a folder that may still be made, and with `is_file` of a file; None where the flag is not given.
+    """
+    if path is None:
+        return []
+    try:
+        reason = _backend(path).why_no_output(path, is_file)
+    except UserError as error:
+        return [f"{flag}: {problem}" for problem in error.problems]
+    return [f"{flag} {path!r} {reason}"] if reason else []
 
 
 def read_bytes(path: str, *, max_bytes: int | None = None) -> bytes:

@@ -159,6 +159,11 @@ def read_range(path: str, offset: int, length: int) -> bytes:
             return b""
 
 
+def why_no_output(path: str, is_file: bool) -> str | None:
+    """Nothing shows without a request, and what may be written is only known by writing."""
+    return None
+
+
 def write_bytes(path: str, data: bytes, only_if_absent: bool, durable: bool) -> bool:
     blob = _blob(path)
     with _mistakes_named(path, "written"):

@@ -129,11 +129,54 @@ def read_range(path: str, offset: int, length: int) -> bytes:
         return file.read(length)
 
 
+def why_no_output(path: str, is_file: bool) -> str | None:
+    name = path.rstrip("/") or "/"
+    if is_file:
+        if os.path.isdir(path):
+            return "is a folder, want a file"
+        if trouble := _why_not_replaced(path):
+            return f"cannot be written: {trouble}"
+        name = os.path.dirname(path)
+    names = [os.path.basename(path)]
+    while True:
+        try:
+            mode = os.stat(name or ".").st_mode
+            break
+        except (FileNotFoundError, NotADirectoryError):
+            if os.path.islink(name):
+                return f"cannot be written: {name!r} is a link to nothing"
+            name, _, last = name.rpartition("/")
+            name = name or ("/" if path.startswith("/") else "")
+            names.append(last)
+        except OSError as error:
+            return f"cannot be written: {io_errors.reason(error)}"
+    if not stat.S_ISDIR(mode):
+        kind = io_errors.kind_of(mode)
+        return f"is {kind}, want a folder" if name == path.rstrip("/") else f"cannot be written: {name!r} is {kind}"
+    longest = os.pathconf(name or ".", "PC_NAME_MAX")
+    if any(len(os.fsencode(each)) > longest for each in names):
+        return f"cannot be written: {os.strerror(errno.ENAMETOOLONG)}"
+    if not os.access(name or ".", os.W_OK | os.X_OK):
+        return f"cannot be written: {name or '.'!r} is read-only, or another user's"
+    return None
+
+
+def _why_not_replaced(path: str) -> str | None:
+    """A new file takes the place of an old one, which must not be a device such as /dev/null."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return None
+    return None if stat.S_ISREG(mode) or stat.S_ISDIR(mode) else io_errors.reason(io_errors.not_regular(path, mode))
+
+
 def write_bytes(path: str, data: bytes, only_if_absent: bool, durable: bool) -> bool:
     if only_if_absent and os.path.lexists(path):
         if not os.path.isfile(path):
             raise UserError(f"{path!r} cannot be written: something that is no file has its name")
         return False
+    if trouble := _why_not_replaced(path):
+        raise UserError(f"{path!r} cannot be written: {trouble}")
     folder = os.path.dirname(path)
     with _writing(path):
         _make_folder(folder)
@@ -166,8 +209,14 @@ def _writing(path: str) -> Iterator[None]:
 
 
 def _make_folder(folder: str) -> None:
-    if folder:
+    if not folder:
+        return
+    with contextlib.suppress(FileNotFoundError):
+        os.stat(folder)  # says what `makedirs` would overlook: a path that is too long, a circle
+    try:
         os.makedirs(folder, exist_ok=True)
+    except FileNotFoundError as error:  # where only the kernel makes folders
+        raise UserError(f"{folder!r} cannot be made: {error.strerror}") from error
 
 
 def _file_above(path: str) -> str:

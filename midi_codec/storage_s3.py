@@ -143,6 +143,11 @@ def _read(path: str, max_bytes: int | None, options: dict[str, str]) -> bytes:
             raise
 
 
+def why_no_output(path: str, is_file: bool) -> str | None:
+    """Nothing shows without a request, and what may be written is only known by writing."""
+    return None
+
+
 def write_bytes(path: str, data: bytes, only_if_absent: bool, durable: bool) -> bool:
     condition = {"IfNoneMatch": "*"} if only_if_absent else {}
     with _mistakes_named(path, "written"):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from midi_codec import command, dataset_info, foreign_lines
+from midi_codec import command, dataset_info, foreign_lines, storage
 from midi_codec.command import UserError
 from midi_codec.dataset_info import DatasetInfo
 from trainer import bundle as bundle_lib
@@ -76,7 +76,7 @@ def main(argv: Sequence[str]) -> int:
 
 def check(folder: str, data: str, output: str) -> tuple[Bundle, DatasetInfo]:
     """Raises UserError with every mistake."""
-    problems: list[str] = []
+    problems = storage.output_problems("--output", output)
     model, info = None, None
     try:
         model = bundle_lib.load(folder)
@@ -90,7 +90,7 @@ def check(folder: str, data: str, output: str) -> tuple[Bundle, DatasetInfo]:
         problems.append(f"--data is dataset {info.hash}, the bundle was trained on {model.dataset['hash']}, want that")
     if info and not info.splits[SPLIT].num_notes:
         problems.append(f"{data}: the {SPLIT} split holds no note, want some to calibrate with")
-    if os.path.realpath(folder) == os.path.realpath(output):
+    if not problems and os.path.realpath(folder) == os.path.realpath(output):
         problems.append("--output is the bundle's own folder, want another")
     if problems or model is None or info is None:
         raise UserError(problems)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -105,8 +104,8 @@ def _flag_problems(args: argparse.Namespace) -> Iterator[str]:
             yield f"--{name.replace('_', '-')} is {value}, want a whole number, {low} to {high}"
     for path in {path for path in args.bundle if args.bundle.count(path) > 1}:
         yield f"--bundle {path} is given {args.bundle.count(path)} times, want each once"
-    if args.output is not None and os.path.isdir(args.output):
-        yield f"--output {args.output!r} is a folder, want a file"
+    if args.output is not None:
+        yield from storage.output_problems("--output", args.output, is_file=True)
 
 
 def evaluate(

@@ -34,15 +34,14 @@ def make_parser() -> Parser:
 
 def main(argv: Sequence[str]) -> int:
     args, problems = make_parser().parse(argv)
-    config = dataset = None
-    try:
-        config = config_lib.read(args, base=_base(args.init_from))
-    except command.UserError as error:
-        problems += error.problems
-    try:
+    config, dataset, base = None, None, config_lib.TrainConfig()
+    problems += storage.output_problems("--output", args.output)
+    with command.collecting(problems):
+        base = _base(args.init_from)
+    with command.collecting(problems):
+        config = config_lib.read(args, base=base)
+    with command.collecting(problems):
         dataset = dataset_info.load(args.data) if args.data else None
-    except command.UserError as error:
-        problems += error.problems
     if config is None or dataset is None or problems:
         raise command.UserError(problems)
     with WatchedStop() as stop:
