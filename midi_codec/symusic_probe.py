@@ -49,14 +49,20 @@ def depends_on_others(data: bytes, header: Header, note_ons: Sequence[bytes], *,
     named = [bytes(filter(events.__contains__, statuses)) for events in tracks]
     is_real = functools.cache(lambda track, pattern: _is_refused(pattern.sub(bytes([UNDEFINED]), tracks[track])))
     for status in statuses:
-        sources = [track for track, of_track in enumerate(named) if status in of_track]
         note_on = NOTE_ON | status & 0x0F
-        players = [track for track, of_track in enumerate(note_ons) if sources and note_on in of_track]
-        for track in players:
-            if sources != [track] and not (status in named[track] and _names_program_first(tracks[track], status)):
-                others = [source for source in sources if source != track]
-                if any(is_real(source, _pattern(status)) for source in others) and is_real(track, _pattern(note_on)):
-                    return True
+        players = [track for track, of_track in enumerate(note_ons) if note_on in of_track]
+        named_by = [track for track, of_track in enumerate(named) if status in of_track]
+        if not players or not named_by or players == named_by and len(players) == 1:
+            continue
+        sources = [track for track in named_by if _pattern(status).search(tracks[track])]
+        for track in players if sources else []:
+            others = [source for source in sources if source != track]
+            if (
+                any(is_real(source, _pattern(status)) for source in others)
+                and not (status in named[track] and _names_program_first(tracks[track], status))
+                and is_real(track, _pattern(note_on))
+            ):
+                return True
     return False
 
 
