@@ -45,6 +45,15 @@ def num_workers() -> int:
     return max(1, sum(sizes.values()))
 
 
+def is_chief() -> bool:
+    """Whether this process writes: the chief if `TF_CONFIG` names one, else worker 0, or the only process."""
+    if num_workers() == 1:
+        return True
+    config = json.loads(os.environ["TF_CONFIG"])
+    task = config["task"]
+    return task["type"] == "chief" or (not config["cluster"].get("chief") and int(task["index"]) == 0)
+
+
 def _cluster_problems(cluster: Mapping[str, Any]) -> list[str]:
     problems = [
         f"cluster names {job!r}, want only chief and worker: nothing else takes part in this training"

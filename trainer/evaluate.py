@@ -113,6 +113,7 @@ def evaluate(
 ) -> dict[str, Any]:
     """Everything after the arguments are known to be right: the report."""
     from trainer import evaluation_report
+    from trainer.pieces import load_split
     from trainer.whole_pieces import piece_seconds
 
     names = short_names(list(bundles))
@@ -120,7 +121,7 @@ def evaluate(
     loaded: dict[tuple[str, ...], Pieces] = {}  # once for all tables with the same columns
     for path, bundle in bundles.items():
         columns = bundle.fields.names
-        pieces = loaded.get(columns) or _load(args.data, info, args.split, bundle.fields)
+        pieces = loaded.get(columns) or load_split(args.data, info, args.split, bundle.fields)
         loaded[columns] = pieces
         measured.append(_measure(names[path], path, bundle, pieces, args.batch_size, stop))
     split = evaluation_report.Split(
@@ -136,24 +137,16 @@ def evaluate(
     }
 
 
-def _load(root: str, info: dataset_info.DatasetInfo, split: str, table: fields.FieldTable) -> Pieces:
-    from trainer import pieces
-
-    try:
-        return pieces.load_split(root, info, split, table)
-    except (OSError, ValueError) as error:
-        raise UserError(f"the {split} split of {root} cannot be read: {error}") from error
-
-
 def _baselines(root: str, info: dataset_info.DatasetInfo, split: str) -> list[Measured]:
     """Unigram and bigram over the dataset's own bins, learned from its training split; none where that is empty."""
     from trainer import baselines
     from trainer.evaluation_report import Measured
+    from trainer.pieces import load_split
 
     if not info.splits["train"].num_notes:
         return []
     table = dataset_table(info)
-    costs = baselines.piece_costs(_load(root, info, "train", table), _load(root, info, split, table), table)
+    costs = baselines.piece_costs(load_split(root, info, "train", table), load_split(root, info, split, table), table)
     return [
         Measured(name, {f"nll_{field}": column for field, column in by_field.items()})
         for name, by_field in costs.items()

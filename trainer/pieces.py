@@ -17,10 +17,13 @@ from typing import TypeVar
 
 import numpy as np
 
-from midi_codec import dataset_info, fields, records
+from midi_codec import dataset_info, fields, records, storage
+from midi_codec.command import UserError
+from midi_codec.note_batch import NoteBatch
 from midi_codec.notes import DRUM_PROGRAM, Notes
 from midi_codec.progress import progress
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 READERS = 4  # shards at once
@@ -107,49 +110,91 @@ def stack_pieces(
     )
 
 
+def load_splits(
+    root: str, info: dataset_info.DatasetInfo, splits: Sequence[str], table: fields.FieldTable
+) -> list[Pieces]:
+    """`load_split` of each; raises UserError with what is wrong with any of them."""
+    loaded: list[Pieces] = []
+    problems: list[str] = []
+    for split in splits:
+        try:
+            loaded.append(load_split(root, info, split, table))
+        except UserError as error:
+            problems += error.problems
+    if problems:
+        raise UserError(problems)
+    return loaded
+
+
 def load_split(root: str, info: dataset_info.DatasetInfo, split: str, table: fields.FieldTable) -> Pieces:
     """Reads every shard of a split; pieces come in the order of the shards, so the same for any reader.
 
     Raises:
-      ValueError: a shard is damaged, or holds other pieces than `dataset_info.json` says; names it and the place.
+      UserError: shards are missing or damaged, or hold something else than `dataset_info.json` says; every one of them.
+      OSError: a disk or a bucket fails, which may pass; names the path.
     """
     paths, sizes = dataset_info.shard_paths(root, info, split), info.splits[split]
+    expected = list(zip(paths, sizes.shard_lengths, strict=True))
     num_events = sizes.num_notes + sizes.num_pieces
     raw, is_drum = np.zeros((num_events, len(table)), np.int32), np.zeros(num_events, bool)
     loaded: list[tuple[Pieces, list[str]]] = []
+    problems: list[str] = []
     end = 0
-    read = functools.partial(_read_shard, time_base=info.time_base, table=table)
-    with contextlib.closing(_in_order(read, paths, label=f"reading {split}")) as shards:
-        for path, length, (shard, group_ids) in zip(paths, sizes.shard_lengths, shards, strict=True):
+    read = functools.partial(_read_shard, root=root, time_base=info.time_base, table=table)
+    with contextlib.closing(_in_order(read, expected, label=f"reading {split}")) as shards:
+        for read_shard in shards:
+            if isinstance(read_shard, UserError):
+                problems += read_shard.problems
+                continue
+            shard, group_ids = read_shard
             begin, end = end, end + len(shard.raw)
-            if shard.num_pieces != length or end > num_events:
-                raise ValueError(
-                    f"{path}: holds {shard.num_pieces} pieces and {shard.num_notes} notes, want {length} pieces and all"
-                    f" shards together {sizes.num_notes} notes, as {root} says"
-                )
-            raw[begin:end], is_drum[begin:end] = shard.raw, shard.is_drum
+            if end <= num_events:
+                raw[begin:end], is_drum[begin:end] = shard.raw, shard.is_drum
             empty = dataclasses.replace(shard, raw=shard.raw[:0], is_drum=shard.is_drum[:0])  # lets the notes go
             loaded.append((empty, group_ids))
-    if end != num_events:
-        raise ValueError(f"{root}: the shards of {split} hold {end} notes and ENDs, want {num_events}")
+    if end != num_events and not problems:
+        problems.append(
+            f"{root}: the shards of {split} hold {end - sizes.num_pieces} notes, want {sizes.num_notes}"
+            f" as {dataset_info.FILE_NAME} says"
+        )
+    if problems:
+        raise UserError(problems)
     return _join(loaded, raw, is_drum)
 
 
-def _read_shard(path: str, *, time_base: str, table: fields.FieldTable) -> tuple[Pieces, list[str]]:
-    """A shard's pieces, and their groups."""
-    pieces = list(records.read_pieces(path, time_base=time_base))
-    shard = stack_pieces([piece.notes for piece in pieces], table, piece_ids=[piece.piece_id for piece in pieces])
-    return shard, [piece.group_id for piece in pieces]
+def _read_shard(
+    shard: tuple[str, int], *, root: str, time_base: str, table: fields.FieldTable
+) -> tuple[Pieces, list[str]] | UserError:
+    """A shard's pieces, and their groups; or what is wrong with it.
+
+    Args:
+      shard: its path, and how many pieces it has to hold.
+    """
+    path, length = shard
+    try:
+        pieces = list(records.read_pieces(path, time_base=time_base))
+        stacked = stack_pieces([piece.notes for piece in pieces], table, piece_ids=[piece.piece_id for piece in pieces])
+    except ValueError as error:
+        return UserError(str(error) if str(error).startswith(path) else f"{path}: {error}")
+    except (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError) as error:
+        return UserError(f"{path}: cannot be read: {error.strerror}")
+    problems = table.problems(NoteBatch.from_notes([piece.notes for piece in pieces], time_base))
+    if len(pieces) != length:
+        problems.insert(0, f"holds {len(pieces)} pieces, want {length}")
+    if problems:
+        says = storage.join(root, dataset_info.FILE_NAME)
+        return UserError(f"{path}: {problem}; {says} says otherwise" for problem in problems)
+    return stacked, [piece.group_id for piece in pieces]
 
 
-def _in_order(read: Callable[[str], T], paths: Sequence[str], *, label: str) -> Generator[T, None, None]:
-    """What is read of each path, in their order, a few at a time: a bucket answers slowly, but many at once."""
+def _in_order(read: Callable[[S], T], shards: Sequence[S], *, label: str) -> Generator[T, None, None]:
+    """What is read of each shard, in their order, a few at a time: a bucket answers slowly, but many at once."""
     with ThreadPoolExecutor(READERS, thread_name_prefix="shards") as pool:
-        left, ahead = iter(paths), collections.deque[Future[T]]()
+        left, ahead = iter(shards), collections.deque[Future[T]]()
         try:
-            with progress(paths, unit="shard", label=label) as shown:
+            with progress(shards, unit="shard", label=label) as shown:
                 for _ in shown:
-                    ahead.extend(pool.submit(read, path) for path in itertools.islice(left, READERS - len(ahead)))
+                    ahead.extend(pool.submit(read, shard) for shard in itertools.islice(left, READERS - len(ahead)))
                     yield ahead.popleft().result()
         finally:
             pool.shutdown(cancel_futures=True)

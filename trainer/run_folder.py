@@ -59,10 +59,14 @@ def check(folder: str, described: dict[str, Any]) -> None:
 
 
 def claim(folder: str, described: dict[str, Any]) -> None:
-    """Writes `run.json`, or compares it with the one that is there, as `check` does."""
+    """Writes `run.json`, or compares it with the one that is there, as `check` does.
+
+    Then the folder is this run's, and what killed starts of it left half written goes.
+    """
     text = json.dumps(described, indent=1) + "\n"
     if not storage.write_bytes(storage.join(folder, RUN_FILE), text.encode(), only_if_absent=True):
         check(folder, described)
+    storage.delete_leftovers(folder)
 
 
 def note_start(folder: str, **facts: Any) -> None:

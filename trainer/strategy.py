@@ -11,30 +11,24 @@ from trainer import cluster, parts
 from trainer.batches import Batch, Part
 
 
-def make_strategy() -> tf.distribute.Strategy:
+def make_strategy(*, alone: bool = False) -> tf.distribute.Strategy:
     """`TF_CONFIG` gives MultiWorkerMirroredStrategy, several GPUs MirroredStrategy, else the one device.
 
     Before TensorFlow starts here, `parts.limit_threads` has its say.
+
+    Args:
+      alone: whether this process does without the other workers.
 
     Raises:
       UserError: `TF_CONFIG` is not what `trainer.cluster` describes.
     """
     parts.limit_threads()
-    if cluster.num_workers() > 1:
+    if cluster.num_workers() > 1 and not alone:
         return tf.distribute.MultiWorkerMirroredStrategy()
     gpus = tf.config.list_logical_devices("GPU")
     if len(gpus) > 1:
         return tf.distribute.MirroredStrategy()
     return tf.distribute.OneDeviceStrategy(gpus[0].name if gpus else "/cpu:0")
-
-
-def is_chief(strategy: tf.distribute.Strategy) -> bool:
-    """Whether this process writes: the chief if the cluster names one, else the first worker, or the only process."""
-    resolver = strategy.cluster_resolver
-    if resolver is None or not resolver.task_type:
-        return True
-    has_chief = "chief" in resolver.cluster_spec().jobs
-    return resolver.task_type == "chief" or (not has_chief and resolver.task_type == "worker" and resolver.task_id == 0)
 
 
 def part_of(strategy: tf.distribute.Strategy) -> Part:

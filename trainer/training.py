@@ -88,13 +88,14 @@ def train(
     cluster.set_tf_config(workers.num_workers, workers.host_pattern)
     start = check(config, data=data, folder=folder, init_from=init_from)
     saved = checkpoint.latest_state(storage.join(folder, "checkpoints"))
-    if saved is not None:
-        state = RunState.from_json(saved)
-        # Of several workers the others may be gone for good, so the samples of the last validation are not waited for.
-        if state.is_over or (state.finished and cluster.num_workers() > 1):
-            return Outcome(state, was_finished=True)
+    state = RunState() if saved is None else RunState.from_json(saved)
+    if state.is_over or (state.finished and not cluster.is_chief()):
+        return Outcome(state, is_chief=cluster.is_chief(), was_finished=True)
     foreign_lines.quiet_tensorflow()
-    return _run(config, start, data=data, folder=folder, stop=stop, profile=profile, hook=on_validation)
+    # All that a finished run may lack are the samples of its last validation. The chief draws them alone: the other
+    # workers may be gone for good.
+    alone = state.finished
+    return _run(config, start, data=data, folder=folder, stop=stop, profile=profile, hook=on_validation, alone=alone)
 
 
 def check(config: TrainConfig, *, data: str, folder: str, init_from: str | None = None) -> Start:
@@ -150,13 +151,14 @@ def _run(
     stop: StopSignal,
     profile: bool,
     hook: Callable[[dict[str, Any]], None] | None,
+    alone: bool,
 ) -> Outcome:
     """What needs TensorFlow."""
     from trainer import baselines, pieces, strategy
 
-    devices = strategy.make_strategy()
+    devices = strategy.make_strategy(alone=alone)
     stop.listen()  # with several workers TensorFlow puts a handler of its own on SIGTERM
-    replicas, is_chief = devices.num_replicas_in_sync, strategy.is_chief(devices)
+    replicas, is_chief = devices.num_replicas_in_sync, cluster.is_chief()
     if config.batch_size % replicas:
         raise UserError(f"--batch-size is {config.batch_size}, want a multiple of the {replicas} replicas")
     if not strategy.all_alike(strategy.make_agreement(devices), run_folder.number_of(start.described)):
@@ -175,7 +177,7 @@ def _run(
     )
     if start.bundle is not None:
         bundle_lib.set_weights(step.model, start.bundle.weights)
-    train, validation = (pieces.load_split(data, start.info, name, start.table) for name in ("train", "validation"))
+    train, validation = pieces.load_splits(data, start.info, ("train", "validation"), start.table)
     scores = baselines.score_baselines(train, validation, start.table)
     num_duplicates = train.count_duplicates(start.table)
     sampler = _sampler(config, step, folder, allow_duplicates=num_duplicates > 0)

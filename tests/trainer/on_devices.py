@@ -5,6 +5,7 @@ python -m tests.trainer.on_devices 2 trainer.task --data ...     two replicas, o
 
 from __future__ import annotations
 
+import functools
 import importlib
 import sys
 
@@ -19,8 +20,13 @@ def main() -> None:
     devices, module = int(sys.argv[1]), sys.argv[2]
     if devices > 1:
         split_cpu(devices)
-        strategy.make_strategy = lambda: worker(devices) if cluster.num_workers() > 1 else mirrored(devices)
+        strategy.make_strategy = functools.partial(make_strategy, devices)
     command.exit_process(command.run(f"python -m {module}", importlib.import_module(module).main, sys.argv[3:]))
+
+
+def make_strategy(devices: int, *, alone: bool = False) -> tf.distribute.Strategy:
+    """In place of `trainer.strategy.make_strategy`."""
+    return worker(devices) if cluster.num_workers() > 1 and not alone else mirrored(devices)
 
 
 def split_cpu(count: int) -> None:

@@ -35,6 +35,26 @@ def test_the_number_of_workers(monkeypatch, config, want):
 
 
 @pytest.mark.parametrize(
+    "jobs, task_type, index, want",
+    [
+        ({"worker": ["a:1"]}, "worker", 0, True),
+        ({"worker": ["a:1", "b:1"]}, "worker", 0, True),
+        ({"worker": ["a:1", "b:1"]}, "worker", "1", False),
+        ({"chief": ["a:1"], "worker": ["b:1"]}, "chief", 0, True),
+        ({"chief": ["a:1"], "worker": ["b:1"]}, "worker", 0, False),
+        ({"chief": [], "worker": ["a:1", "b:1"]}, "worker", 0, True),
+    ],
+)
+def test_which_process_writes(monkeypatch, jobs, task_type, index, want):
+    set_config(monkeypatch, {"cluster": jobs, "task": {"type": task_type, "index": index}})
+    assert cluster.is_chief() == want
+
+
+def test_the_only_process_writes():
+    assert cluster.is_chief()
+
+
+@pytest.mark.parametrize(
     "text, wanted", [("{", "JSON"), ("[]", "an object"), ('{"cluster": []}', "an object"), ("null", "an object")]
 )
 def test_a_tf_config_that_is_none(monkeypatch, text, wanted):

@@ -23,7 +23,6 @@ def test_one_device_where_nothing_says_otherwise(monkeypatch):
     cluster.set_tf_config(None, None)
     made = strategy.make_strategy()
     assert isinstance(made, tf.distribute.OneDeviceStrategy) and made.num_replicas_in_sync == 1
-    assert strategy.is_chief(made)
 
 
 def test_several_gpus_are_mirrored(monkeypatch):
@@ -43,6 +42,12 @@ def test_tf_config_of_several_workers(monkeypatch):
 def test_tf_config_of_one_worker_is_one_device(monkeypatch):
     monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": {"worker": ["a:1"]}}))
     assert isinstance(strategy.make_strategy(), tf.distribute.OneDeviceStrategy)
+
+
+def test_one_of_several_workers_may_do_without_the_others(monkeypatch):
+    task = {"type": "worker", "index": 0}
+    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": {"worker": ["a:1", "b:1"]}, "task": task}))
+    assert isinstance(strategy.make_strategy(alone=True), tf.distribute.OneDeviceStrategy)
 
 
 def test_names_are_the_public_ones():
@@ -97,7 +102,6 @@ def test_the_parts_of_workers_follow_their_replicas(task_type, task_id, jobs, in
     part = strategy.part_of(made)
     assert part == Part(index=index, count=3, replicas=6) and part.local_replicas == 2
     assert part.rows(12) == slice(4 * index, 4 * index + 4)
-    assert strategy.is_chief(made) == (index == 0)
 
 
 def test_a_worker_shares_its_own_rows_out():

@@ -203,7 +203,7 @@ def test_a_mistake_that_the_devices_show_does_not_claim_the_folder(data, tmp_pat
     from trainer import strategy
 
     two = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    monkeypatch.setattr(strategy, "make_strategy", lambda: two)
+    monkeypatch.setattr(strategy, "make_strategy", lambda alone: two)
     assert run(data, tmp_path / "run", batch_size="5") == command.USER_ERROR
     assert "--batch-size is 5, want a multiple of the 2 replicas" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
