@@ -49,7 +49,7 @@ def is_chief() -> bool:
     """Whether this process writes: the chief if `TF_CONFIG` names one, else worker 0, or the only process."""
     if num_workers() == 1:
         return True
-    config = json.loads(os.environ["TF_CONFIG"])
+    config = json_text.parse(os.environ["TF_CONFIG"])
     task = config["task"]
     return task["type"] == "chief" or (not config["cluster"].get("chief") and int(task["index"]) == 0)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import dataclasses
+import errno
 import functools
 import itertools
 from collections.abc import Callable, Generator, Sequence
@@ -17,7 +18,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from midi_codec import dataset_info, fields, records, storage
+from midi_codec import dataset_info, fields, io_errors, records, storage
 from midi_codec.command import UserError
 from midi_codec.note_batch import NoteBatch
 from midi_codec.notes import DRUM_PROGRAM, Notes
@@ -176,8 +177,10 @@ def _read_shard(
         stacked = stack_pieces([piece.notes for piece in pieces], table, piece_ids=[piece.piece_id for piece in pieces])
     except ValueError as error:
         return UserError(str(error) if str(error).startswith(path) else f"{path}: {error}")
-    except (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError) as error:
-        return UserError(f"{path}: cannot be read: {error.strerror}")
+    except OSError as error:
+        if error.errno not in io_errors.OF_A_NAME | {errno.ENOENT}:
+            raise
+        return UserError(f"{path}: cannot be read: {io_errors.reason(error)}")
     problems = table.problems(NoteBatch.from_notes([piece.notes for piece in pieces], time_base))
     if len(pieces) != length:
         problems.insert(0, f"holds {len(pieces)} pieces, want {length}")

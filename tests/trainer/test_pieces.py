@@ -169,7 +169,7 @@ def test_every_shard_that_cannot_be_read_is_named_at_once(tmp_path):
     assert problems_of(str(tmp_path), info) == [
         f"{paths[0]}: cannot be read: No such file or directory",
         f"{paths[1]}: holds 0 pieces, want 1; {tmp_path}/dataset_info.json says otherwise",
-        f"{paths[3]}: cannot be read: Is a directory",
+        f"{paths[3]}: cannot be read: it is a folder, want a regular file",
     ]
 
 

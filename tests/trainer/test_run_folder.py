@@ -27,6 +27,19 @@ def test_a_list_of_a_run_is_the_same_when_it_is_read_again(tmp_path):
         run_folder.check(str(tmp_path), run_folder.describe(config, dataset="d" * 32, init_from=None))
 
 
+def test_what_killed_starts_left_half_written_goes(tmp_path):
+    run_folder.claim(str(tmp_path), described())
+    left = [tmp_path / name for name in (f".{'0' * 16}.partial", f"checkpoints/.{'1' * 16}.partial")]
+    (tmp_path / "checkpoints").mkdir()
+    for path in left:
+        path.write_bytes(b"half")
+    with pytest.raises(UserError):
+        run_folder.claim(str(tmp_path), described(units=64))
+    assert all(path.exists() for path in left), "of another run"
+    run_folder.claim(str(tmp_path), described())
+    assert not any(path.exists() for path in left)
+
+
 def test_every_difference_is_named(tmp_path):
     run_folder.claim(str(tmp_path), described())
     path, want = f"{tmp_path}/run.json", "want the same, or another --output"

@@ -1,5 +1,6 @@
-"""The command as processes: a signal from outside, and two workers that train as one."""
+"""The command as processes, under every strategy: they train as one device does, and signals and kills cost no bit."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -13,13 +14,16 @@ import numpy as np
 import pytest
 
 from midi_codec import array_file, command, storage
-from tests.trainer.test_task import SPLITS, flags
-from tests.trainer.tiny import write_dataset
+from midi_codec.fields import MSE
+from tests.trainer.test_task import TIMED, flags
+from tests.trainer.tiny import make_many, write_dataset
 from trainer import bundle, checkpoint
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
-EPOCHS = "30"
+# Three chunks of a validation, fewer pieces than four replicas; what runs do at every validation, and an early end.
+SPLITS = {"train": make_many([20, 9, 30, 14, 25]), "validation": make_many([600, 12, 20])}
+SETTINGS = {"epochs": "30", "patience": "4", "samples": "1", "timing_loss": MSE, "weight_average": "0.9"}
 WAIT_SECONDS = 240
 TF_CONFIG_NAMES = ("TF_CONFIG", "JOB_COMPLETION_INDEX")
 
@@ -31,38 +35,65 @@ def data(tmp_path_factory) -> str:
     return root
 
 
+@dataclasses.dataclass(frozen=True)
+class Shape:
+    """How many processes train together, and on how many devices each."""
+
+    workers: int
+    devices: int
+
+    @property
+    def replicas(self) -> int:
+        return self.workers * self.devices
+
+
+SHAPES = {
+    "one device": Shape(1, 1),
+    "two devices": Shape(1, 2),
+    "four devices": Shape(1, 4),
+    "two workers": Shape(2, 1),
+    "two workers of two devices": Shape(2, 2),
+}
+
+
 @pytest.fixture(scope="module")
 def start(data):
-    """Starts a process of the command; those that are left at the end are killed."""
+    """Starts the processes of a shape; those that are left at the end are killed."""
     running = []
 
-    def start_one(output: Path | str, *more: str, **environment: str) -> subprocess.Popen:
+    def start_all(output: Path | str, shape: Shape, *more: str, **environment: str) -> list[subprocess.Popen]:
         inherited = {name: value for name, value in os.environ.items() if name not in TF_CONFIG_NAMES}
-        argv = ["--data", data, "--output", str(output), *flags(epochs=EPOCHS, patience="none"), *more]
-        process = subprocess.Popen(
-            [sys.executable, "-m", "trainer.task", *argv],
-            cwd=ROOT,
-            env={**inherited, "CUDA_VISIBLE_DEVICES": "", **environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        running.append(process)
-        return process
+        argv = ["--data", data, "--output", str(output), *flags(**SETTINGS), *more]
+        if shape.workers > 1:
+            argv += ["--num-workers", str(shape.workers), "--worker-host-pattern", host_pattern()]
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-m", "tests.trainer.on_devices", str(shape.devices), "trainer.task", *argv],
+                cwd=ROOT,
+                env={**inherited, "CUDA_VISIBLE_DEVICES": "", "JOB_COMPLETION_INDEX": str(index), **environment},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+            for index in range(shape.workers)
+        ]
+        running.extend(processes)
+        return processes
 
-    yield start_one
+    yield start_all
     for process in running:
         process.kill()
         process.wait()
 
 
-def finish(process: subprocess.Popen, want: int) -> str:
-    output, _ = process.communicate(timeout=WAIT_SECONDS)
-    assert process.returncode == want, output[-4000:]
-    return output
+def finish(processes: list[subprocess.Popen], want: int) -> list[str]:
+    outputs = [process.communicate(timeout=WAIT_SECONDS)[0] for process in processes]
+    for process, output in zip(processes, outputs, strict=True):
+        assert process.returncode == want, output[-4000:]
+    return outputs
 
 
-def wait_for(path: Path, *processes: subprocess.Popen) -> None:
+def wait_for(path: Path, processes: list[subprocess.Popen]) -> None:
     deadline = time.monotonic() + WAIT_SECONDS
     while not path.exists():
         assert time.monotonic() < deadline
@@ -71,53 +102,95 @@ def wait_for(path: Path, *processes: subprocess.Popen) -> None:
         time.sleep(0.02)
 
 
-def weights_of(folder: Path) -> dict[str, np.ndarray]:
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """All that a run leaves which no clock decides."""
+
+    weights: dict[str, np.ndarray]
+    metrics: list[dict]
+    bundle: str
+    samples: dict[str, bytes]
+
+
+def result_of(folder: Path) -> Result:
     arrays = array_file.read(checkpoint.paths(str(folder / "checkpoints"))[-1])
-    return {name: array for name, array in arrays.items() if name != "state"}
+    del arrays["state"]
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return Result(
+        weights=arrays,
+        metrics=[{name: value for name, value in line.items() if name not in TIMED} for line in lines],
+        bundle=bundle.load(str(folder / "bundle")).hash,
+        samples={str(path.relative_to(folder)): path.read_bytes() for path in folder.glob("samples/*/*")},
+    )
 
 
-def assert_equal(got: dict[str, np.ndarray], want: dict[str, np.ndarray], *, rtol: float = 0, atol: float = 0) -> None:
-    assert got.keys() == want.keys()
-    for name, array in want.items():
-        np.testing.assert_allclose(got[name], array, rtol=rtol, atol=atol, err_msg=name)
+def assert_identical(folder: Path, undisturbed: Path) -> None:
+    got, want = result_of(folder), result_of(undisturbed)
+    assert got.metrics == want.metrics and got.bundle == want.bundle
+    assert got.weights.keys() == want.weights.keys()
+    for name, array in want.weights.items():
+        np.testing.assert_array_equal(got.weights[name], array, err_msg=name)
+    assert got.samples == want.samples
+    assert not list(folder.rglob("*.partial"))
+
+
+@pytest.fixture(scope="module", params=SHAPES.values(), ids=SHAPES)
+def shape(request) -> Shape:
+    return request.param
 
 
 @pytest.fixture(scope="module")
-def undisturbed(start, tmp_path_factory) -> Path:
-    """The run folder of one process."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    finish(start(folder), command.OK)
+def one_device(start, tmp_path_factory) -> Path:
+    """The run folder of one process on one device."""
+    folder = tmp_path_factory.mktemp("one")
+    finish(start(folder, SHAPES["one device"]), command.OK)
     return folder
 
 
 @pytest.fixture(scope="module")
-def workers_outputs(start, tmp_path_factory) -> tuple[Path, list[str]]:
-    """Two workers, each with a run folder of its own, `0` and `1`, and what they print."""
-    root = tmp_path_factory.mktemp("workers")
-    workers = start_workers(start, [root / "0", root / "1"])
-    return root, [finish(worker, command.OK) for worker in workers]
+def undisturbed(start, shape, one_device, tmp_path_factory) -> Path:
+    """The run folder of the processes of a shape, of which only the first writes."""
+    if shape == SHAPES["one device"]:
+        return one_device
+    folder = tmp_path_factory.mktemp("undisturbed")
+    outputs = finish(start(folder, shape), command.OK)
+    name = "MultiWorkerMirroredStrategy" if shape.workers > 1 else "MirroredStrategy"
+    assert all(f"training on {shape.replicas} replica(s) with {name}" in output for output in outputs)
+    assert len((folder / "starts.jsonl").read_text().splitlines()) == 1
+    return folder
 
 
-def test_sigterm_and_the_same_command_again(start, undisturbed, tmp_path):
-    stopped = tmp_path / "stopped"
-    process = start(stopped)
-    wait_for(stopped / "metrics.jsonl", process)
-    process.send_signal(signal.SIGTERM)
-    assert "is saved; the same command goes on from there" in finish(process, command.INTERRUPTED)
-    assert len((stopped / "metrics.jsonl").read_text().splitlines()) < int(EPOCHS)
-    finish(start(stopped), command.OK)
-    assert_equal(weights_of(stopped), weights_of(undisturbed))
-    assert bundle.load(str(stopped / "bundle")).hash == bundle.load(str(undisturbed / "bundle")).hash
+def test_replicas_train_as_one(undisturbed, one_device):
+    # Sums in another order differ in their last bits, and hundreds of steps of Adam carry that on.
+    got, want = (bundle.load(str(folder / "bundle")) for folder in (undisturbed, one_device))
+    assert got.metrics["num_notes"] == want.metrics["num_notes"]
+    assert got.metrics["validation_nll"] == pytest.approx(want.metrics["validation_nll"], rel=1e-3)
+    got_line, want_line = (result_of(folder).metrics[0] for folder in (undisturbed, one_device))
+    for name in ("train_loss", "validation_nll", "validation_nll_pitch", "learning_rate", "step"):
+        assert got_line[name] == pytest.approx(want_line[name], rel=1e-5), name
 
 
-def test_a_kill_at_any_moment_costs_no_bit(start, undisturbed, tmp_path):
-    killed = tmp_path / "killed"
-    process = start(killed)
-    wait_for(killed / "metrics.jsonl", process)
-    process.kill()
-    process.communicate()
-    finish(start(killed), command.OK)
-    assert_equal(weights_of(killed), weights_of(undisturbed))
+def test_a_signal_to_one_process_stops_all_and_the_same_command_goes_on(start, shape, undisturbed, tmp_path):
+    processes = start(tmp_path / "run", shape)
+    wait_for(tmp_path / "run" / "metrics.jsonl", processes)
+    processes[-1].send_signal(signal.SIGTERM)
+    for output in finish(processes, command.INTERRUPTED):
+        assert "is saved; the same command goes on from there" in output
+    assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) < len(result_of(undisturbed).metrics)
+    finish(start(tmp_path / "run", shape), command.OK)
+    assert_identical(tmp_path / "run", undisturbed)
+
+
+def test_a_kill_of_one_process_costs_no_bit(start, shape, undisturbed, tmp_path):
+    """A node is lost: the workers that are left must not wait for ever, and their status says that it is a fault."""
+    processes = start(tmp_path / "run", shape)
+    wait_for(tmp_path / "run" / "metrics.jsonl", processes)
+    processes[-1].kill()
+    for process in processes:
+        output, _ = process.communicate(timeout=WAIT_SECONDS)
+        assert process.returncode not in (command.OK, command.USER_ERROR, command.INTERRUPTED), output[-4000:]
+    finish(start(tmp_path / "run", shape), command.OK)
+    assert_identical(tmp_path / "run", undisturbed)
 
 
 def host_pattern() -> str:
@@ -134,54 +207,6 @@ def host_pattern() -> str:
     raise AssertionError("no two free ports")
 
 
-def start_workers(start, folders: list[Path]) -> list[subprocess.Popen]:
-    pattern = host_pattern()
-    return [
-        start(folder, "--num-workers", "2", "--worker-host-pattern", pattern, JOB_COMPLETION_INDEX=str(index))
-        for index, folder in enumerate(folders)
-    ]
-
-
-def test_two_workers_train_as_one_and_only_the_chief_writes(undisturbed, workers_outputs):
-    root, outputs = workers_outputs
-    chief, other = root / "0", root / "1"
-    assert all("training on 2 replica(s) with MultiWorkerMirroredStrategy" in output for output in outputs)
-    assert not other.exists()
-    # Sums in another order differ in their last bits, and hundreds of steps of Adam carry that on.
-    got, want = (bundle.load(str(folder / "bundle")) for folder in (chief, undisturbed))
-    assert got.metrics["num_notes"] == want.metrics["num_notes"]
-    assert got.metrics["validation_nll"] == pytest.approx(want.metrics["validation_nll"], rel=1e-3)
-    first = [(folder / "metrics.jsonl").read_text().splitlines()[0] for folder in (chief, undisturbed)]
-    got_line, want_line = map(json.loads, first)
-    for name in ("train_loss", "validation_nll", "validation_nll_pitch", "learning_rate", "step"):
-        assert got_line[name] == pytest.approx(want_line[name], rel=1e-5), name
-
-
-def test_a_signal_to_one_worker_stops_both_and_both_go_on(start, workers_outputs, tmp_path):
-    stopped = tmp_path / "stopped"
-    workers = start_workers(start, [stopped, stopped])
-    wait_for(stopped / "metrics.jsonl", *workers)
-    workers[1].send_signal(signal.SIGTERM)
-    for worker in workers:
-        finish(worker, command.INTERRUPTED)
-    for worker in start_workers(start, [stopped, stopped]):
-        finish(worker, command.OK)
-    assert_equal(weights_of(stopped), weights_of(workers_outputs[0] / "0"), rtol=1e-6, atol=1e-7)
-
-
-def test_a_worker_that_is_killed_ends_the_other_and_both_go_on(start, workers_outputs, tmp_path):
-    """A node is lost: the worker that is left must not wait for ever, and its status has to say that it is a fault."""
-    folder = tmp_path / "killed"
-    workers = start_workers(start, [folder, folder])
-    wait_for(folder / "metrics.jsonl", *workers)
-    workers[1].kill()
-    output, _ = workers[0].communicate(timeout=WAIT_SECONDS)
-    assert workers[0].returncode not in (command.OK, command.USER_ERROR, command.INTERRUPTED), output[-4000:]
-    for worker in start_workers(start, [folder, folder]):
-        finish(worker, command.OK)
-    assert_equal(weights_of(folder), weights_of(workers_outputs[0] / "0"), rtol=1e-6, atol=1e-7)
-
-
 def test_a_run_in_an_s3_bucket(start, s3_bucket, s3_server):
     environment = {  # what TensorFlow's own s3:// listens to; TensorBoard's file goes through it
         "S3_ENDPOINT": s3_server,
@@ -191,7 +216,8 @@ def test_a_run_in_an_s3_bucket(start, s3_bucket, s3_server):
         "AWS_EC2_METADATA_DISABLED": "true",
     }
     run = f"{s3_bucket}/run"
-    finish(start(run, "--epochs", "1", **environment), want=command.OK)  # and not 134, as tensorflow-io would have it
+    processes = start(run, SHAPES["one device"], "--epochs", "1", "--samples", "0", **environment)
+    finish(processes, command.OK)  # and not 134, as tensorflow-io would have it
     names = {entry.path.removeprefix(f"{run}/").split("/")[0] for entry in storage.list_files(run)}
     assert names == {"bundle", "checkpoints", "metrics.jsonl", "run.json", "starts.jsonl", "tensorboard"}
     assert bundle.load(f"{run}/bundle").metrics["num_notes"] > 0

@@ -11,10 +11,8 @@ import pytest
 import tensorflow as tf
 
 from midi_codec import array_file, command, dataset_info, storage
-from midi_codec.fields import MSE
-from tests.trainer.strategies import under_several_forms
 from tests.trainer.tiny import make_many, write_dataset
-from trainer import bundle, checkpoint, evaluate, evaluation, pieces, strategy, training, transfer
+from trainer import bundle, checkpoint, evaluate, pieces, training, transfer
 from trainer import train_step as train_step_lib
 from trainer.batches import Batch
 from trainer.config import TrainConfig
@@ -258,6 +256,27 @@ def test_samples_belong_to_every_validation(data, tmp_path):
     assert [path.parent.name for path in tmp_path.glob("samples/*/*.mid")] == ["step-000003"] * 2
 
 
+def test_the_chief_of_a_finished_run_draws_the_samples_that_a_kill_has_cost(data, tmp_path, monkeypatch):
+    """Alone: the other workers may be gone for good."""
+    from trainer import samples
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    config, drawn = dataclasses.replace(CONFIG, samples=1, epochs=1.0), []
+    monkeypatch.setattr(samples.SampleWriter, "write", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train(data, tmp_path, config)
+    monkeypatch.setattr(samples.SampleWriter, "write", lambda _self, step, *_: drawn.append(step))
+    addresses = {"worker": ["127.0.0.1:1", "127.0.0.1:2"]}
+    for index, want in ((1, []), (0, [3]), (0, [3])):
+        task = {"type": "worker", "index": index}
+        monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": addresses, "task": task}))
+        outcome = train(data, tmp_path, config)
+        assert drawn == want and outcome.is_chief == (index == 0)
+    assert outcome.was_finished and outcome.state.is_over
+
+
 def test_a_model_that_looks_at_the_notes_so_far_is_trained_judged_and_fine_tuned(data, tmp_path, capsys):
     lags = {"context_units": 16, "context_notes": 32, "context_lags": (8, 25), "context_periods": (8,)}
     config = dataclasses.replace(CONFIG, **lags, max_minutes=60.0, dropout=0.2)
@@ -275,64 +294,3 @@ def test_a_model_that_looks_at_the_notes_so_far_is_trained_judged_and_fine_tuned
     still = dataclasses.replace(config, **transfer.settings_of(start), learning_rate=1e-30, warmup_steps=0)
     train(data, tmp_path / "tuned", still, init_from=f"{tmp_path}/run/bundle")
     assert lines(tmp_path / "tuned")[0]["validation_nll"] == pytest.approx(start.metrics["validation_nll"], rel=1e-6)
-
-
-# Every validation takes two passes of three chunks, and has fewer pieces than some strategies have replicas.
-LONG_VALIDATION = {"train": SPLITS["train"], "validation": make_many([600, 12, 20])}
-WITH_ALL = dataclasses.replace(AVERAGED, timing_loss=MSE, samples=1, patience=3, epochs=3.0, evaluate_every=0.5)
-
-
-@pytest.fixture(scope="module")
-def long_data(tmp_path_factory) -> str:
-    root = str(tmp_path_factory.mktemp("long"))
-    write_dataset(root, LONG_VALIDATION)
-    return root
-
-
-@pytest.fixture(scope="module")
-def on_one_device(long_data, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("one")
-    train(long_data, folder, WITH_ALL)
-    return folder
-
-
-@under_several_forms
-def test_under_any_strategy_a_run_goes_on_amid_a_validation(
-    long_data, on_one_device, tmp_path, monkeypatch, make_strategy
-):
-    made, chunks = make_strategy(), []
-    real = evaluation.share_out
-
-    def share_out(*arguments):
-        chunks.append(arguments)
-        if len(chunks) == 6 + 5:
-            signal.raise_signal(signal.SIGTERM)  # in the second pass of the second validation
-        return real(*arguments)
-
-    monkeypatch.setattr(strategy, "make_strategy", lambda alone: made)
-    monkeypatch.setattr(evaluation, "share_out", share_out)
-    with pytest.raises(command.Interrupted):
-        train(long_data, tmp_path, WITH_ALL)
-    assert len(lines(tmp_path)) == 1 and len(chunks) == 11
-    train(long_data, tmp_path, WITH_ALL)
-    got, want = lines(tmp_path), lines(on_one_device)
-    assert len(got) == len(want) == 6
-    for number, (got_line, want_line) in enumerate(zip(got, want, strict=True)):
-        for name in (
-            "step",
-            "epoch",
-            "train_loss",
-            "validation_nll",
-            "validation_nll_per_second",
-            "validation_nll_step",
-        ):
-            # Adam magnifies the last bits of sums in another order, the more the longer it goes on.
-            assert got_line[name] == pytest.approx(want_line[name], rel=1e-5 if number == 0 else 1e-3), (number, name)
-    folders = [sorted(path.relative_to(at) for path in at.glob("samples/*/*")) for at in (tmp_path, on_one_device)]
-    assert folders[0] == folders[1] and len(folders[0]) == 12
-    kept = bundle.load(f"{tmp_path}/bundle")
-    report = f"{tmp_path}/report.json"
-    argv = ["--bundle", f"{tmp_path}/bundle", "--data", long_data, "--output", report, "--num-resamples", "100"]
-    assert evaluate.main([*argv, "--no-baselines"]) == command.OK
-    (model,) = json.loads(storage.read_bytes(report))["models"]
-    assert model["nll"]["value"] == pytest.approx(kept.metrics["validation_nll"], rel=1e-5)
