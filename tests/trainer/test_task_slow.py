@@ -134,7 +134,7 @@ def assert_identical(folder: Path, undisturbed: Path) -> None:
     assert not list(folder.rglob("*.partial"))
 
 
-@pytest.fixture(scope="module", params=SHAPES.values(), ids=SHAPES)
+@pytest.fixture(scope="module", params=list(SHAPES.values()), ids=list(SHAPES))
 def shape(request) -> Shape:
     return request.param
 
