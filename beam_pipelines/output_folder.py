@@ -46,7 +46,7 @@ def problems_of_too_little(output: str) -> list[str]:
     Raises:
       FileNotFoundError: nothing; the run did not come to its end.
     """
-    return json.loads(storage.read_text(_too_little_path(output)))
+    return json_text.load(_too_little_path(output), list[str])
 
 
 def delete_work(output: str) -> None:

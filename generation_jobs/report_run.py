@@ -112,8 +112,8 @@ class Run:
 
     def _curve(self, name: str) -> list[list[float]]:
         """(step, value) where there is one; a diverged run's NaN is none."""
-        pairs = [[point["step"], point.get(name, math.nan)] for point in self.points]
-        return [pair for pair in pairs if math.isfinite(pair[1])]
+        pairs = [[point["step"], point.get(name)] for point in self.points]
+        return [pair for pair in pairs if isinstance(pair[1], int | float) and math.isfinite(pair[1])]
 
 
 def _chart(title: str, figure: str, note: str, lines: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 
-from midi_codec import storage
+from midi_codec import json_text, storage
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class FileSizes:
     def from_json(cls, data: bytes) -> FileSizes | None:
         """The inverse; None where it is not whole itself, and says nothing."""
         try:
-            fields = json.loads(data)
+            fields = json_text.parse(data)
             found = cls(of=fields["of"], files=fields["files"])
             is_whole = found.to_json() == data and all(type(size) is int for size in found.files.values())
             return found if is_whole else None

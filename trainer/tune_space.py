@@ -204,7 +204,7 @@ def _read_range(name: str, given: Mapping[Any, Any]) -> Range:
     if kind not in (int, float):
         raise ValueError(f"is a range but {name} is no number, want a list of choices")
     problems = [f"has {key!r}, want of a range only {', '.join(RANGE_KEYS)}" for key in given if key not in RANGE_KEYS]
-    problems += [f"is a range without {key!r}, want low and high" for key in ("low", "high") if key not in given]
+    problems += [f"is a range without {key!r}, want low and high" for key in ("low", "high") if given.get(key) is None]
     read: dict[str, Any] = {}
     for key in [key for key in ("low", "high", "step") if given.get(key) is not None]:
         try:

@@ -343,3 +343,9 @@ def test_every_split_that_can_occur_has_all_its_shards(tmp_path):
     assert sum(info.splits["train"].shard_lengths + info.splits["validation"].shard_lengths) == 2
     assert len(list((tmp_path / "d").glob("*.tfrecord"))) == 4
     assert info.splits["test"].shard_lengths == ()
+
+
+def test_no_secret_is_stored_in_run_info():
+    argv = ["--input", "s3://b/x", "--s3_secret_access_key=hunter2", "--s3_session_token", "hunter3"]
+    stored = encode_corpus._run_info(argv)["command"][3:]
+    assert stored == ["--input", "s3://b/x", "--s3_secret_access_key=…", "--s3_session_token", "…"]

@@ -104,6 +104,7 @@ def test_a_default_of_trials_gives_way_to_the_file(read):
         ("rng_seed: {low: 0, high: 9}", ["rng_seed: varies, want one value: the best of several seeds is luck"]),
         ("epochs: 3", ["varies nothing, want at least one range"]),
         # What no run can have, at an end of the range or where steps lead.
+        ("units: {low: 16, high: null}", ["units: is a range without 'high', want low and high"]),
         ("units: {low: 16, high: 32, step: 8}", ["units is 24, want a multiple of 16, 16 to 32768"]),
         ("units: {low: 16, high: 64, step: 16}\nlayers: [0, 1]", ["layers is 0, want 1 to 256"]),
         (
