@@ -51,6 +51,7 @@ CANCEL_SECONDS = 6.0  # of the ten in which a command is gone
 
 def problems_in_flags(flags: Sequence[str]) -> list[str]:
     """Sentences on flags that none of Beam's option classes knows; Beam itself only warns."""
+    # Private, and stays: Beam's option classes add their flags to no other parser, and only warn of unknown ones.
     parser = _BeamArgumentParser(allow_abbrev=False, add_help=False)
     for options in PipelineOptions.__subclasses__():
         options._add_argparse_args(parser)

@@ -3,8 +3,8 @@
     python -m trainer.tune --data DATASET --space space.yaml --output OUTPUT --study NAME --num-trials 50
 
 Any number of workers may run the same command, with the same --storage; they share the study, and --num-trials counts
-the trials of all. Another goes on with the trial of a worker that was stopped or died, from its checkpoint. The same
-command goes on with a study; with nothing left to do it writes the report again.
+the trials of all. Another continues the trial of a worker that was stopped or died, from its checkpoint. The same
+command continues a study; with nothing left to do it writes the report again.
 
     OUTPUT/trials/0007/     run folder of a trial, as trainer.task leaves it
     OUTPUT/report.html, trials.json, best.yaml
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 MEDIAN, HALVING, NO_PRUNER = PRUNERS = ("median", "halving", "none")
 TRIAL_DEFAULTS = {"samples": 0}  # nobody listens to trials
-RANDOM_TRIALS = 10  # before the sampler has enough to go by
+STUDY_FORMAT = 2  # of the attributes of trials
 HIGHEST_RNG_SEED = 2**31 - 1
 
 
@@ -73,7 +73,13 @@ def make_parser() -> Parser:
 def main(argv: Sequence[str]) -> int:
     args, in_flags = make_parser().parse(argv)
     space, info = _check(args, in_flags)
-    identity = {**space.to_json(), "dataset": info.hash, "--pruner": args.pruner, "--rng-seed": args.rng_seed}
+    identity = {
+        **space.to_json(),
+        "format": STUDY_FORMAT,
+        "dataset": info.hash,
+        "--pruner": args.pruner,
+        "--rng-seed": args.rng_seed,
+    }
     if args.create_only:
         _open(args, identity)
         print(f"study {args.study!r} is there")
@@ -162,13 +168,11 @@ def _open(args: argparse.Namespace, identity: dict[str, Any], *, only_load: bool
     import optuna
 
     from trainer import tune_storage, tune_trials
-    from trainer.tune_sampler import KeyedTPE
 
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # of heartbeats
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # what happens is printed by `tune_worker`
-    opened = tune_storage.open_storage(args.storage, beat_seconds=args.heartbeat_seconds, on_stale=tune_trials.on_stale)
+    opened = tune_storage.open_storage(args.storage, beat_seconds=args.heartbeat_seconds)
     options = {
-        "sampler": KeyedTPE(args.rng_seed, tune_trials.trial_of, RANDOM_TRIALS),
         "pruner": {
             MEDIAN: lambda: optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=2),
             HALVING: lambda: optuna.pruners.SuccessiveHalvingPruner(min_resource=1),
@@ -181,7 +185,9 @@ def _open(args: argparse.Namespace, identity: dict[str, Any], *, only_load: bool
         return study
     study = tune_storage.create_or_load(opened, args.study, identity, **options)
     if args.retry_running:
-        print(f"{tune_trials.take_from_dead(study, opened)} trial(s) that counted as running are gone on with")
+        taken = tune_trials.running(study)
+        tune_trials.take_over(study, taken)
+        print(f"{len(taken)} trial(s) that counted as running are continued")
     return study
 
 
@@ -191,7 +197,7 @@ def _work(study: Study, space: tune_space.SearchSpace, args: argparse.Namespace,
 
     beats = not tune_storage.is_journal(args.storage)
     if not beats:
-        print("the study lies in a file without heartbeats: a dead worker's trial is not gone on with by others")
+        print("the study lies in a file without heartbeats: a dead worker's trial is not continued by others")
     if tune_trials.has_work(study, args.num_trials):
         foreign_lines.quiet_tensorflow()
         # Loading TensorFlow stops all threads for seconds: done before a trial has a heart that must beat.
@@ -204,15 +210,16 @@ def _work(study: Study, space: tune_space.SearchSpace, args: argparse.Namespace,
         output=args.output,
         num_trials=args.num_trials,
         name=socket.gethostname(),
+        rng_seed=args.rng_seed,
         look_seconds=args.heartbeat_seconds,
     )
-    patience = (tune_storage.GRACE_BEATS + 1) * args.heartbeat_seconds if beats else 0
+    grace = tune_storage.GRACE_BEATS * args.heartbeat_seconds if beats else None
 
     def after_trial() -> None:
         if not stop.requested:
             tune_report.write(study, space, args.output, without=_left_out(space))
 
-    worker.run(stop, patience=patience, after_trial=after_trial)
+    worker.run(stop, grace_seconds=grace, after_trial=after_trial)
 
 
 def _left_out(space: tune_space.SearchSpace) -> list[str]:

@@ -62,7 +62,7 @@ def _describe_trial(attempt: Attempt) -> dict[str, Any]:
         "state": "waiting" if lost else _STATES[frozen.state],
         "value": frozen.value if frozen.state in (TrialState.COMPLETE, TrialState.PRUNED) else None,
         "params": frozen.params,
-        "attempts": attempt.attempt + 1,
+        "attempts": len(attempt.earlier) + 1,
         "worker": frozen.user_attrs.get(trials_lib.WORKER),
         "reason": attempt.reason,
         "seconds": round(frozen.duration.total_seconds(), 1) if frozen.duration else None,

@@ -4,7 +4,7 @@
     postgresql://tune@host/database     workers anywhere; the password best from PGPASSWORD or ~/.pgpass
     run/study.journal                   a file, on a shared disk too; without heartbeats: a dead worker's trial stays
 
-With heartbeats, a trial whose worker has been silent for three of them is another worker's to go on with.
+With heartbeats, a trial whose worker has been silent for three of them is another worker's to continue.
 """
 
 from __future__ import annotations
@@ -16,19 +16,24 @@ import logging
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import optuna
 import sqlalchemy
-from optuna.exceptions import DuplicatedStudyError, ExperimentalWarning, StorageInternalError
+from optuna.exceptions import (
+    DuplicatedStudyError,
+    ExperimentalWarning,
+    StorageInternalError,
+    UpdateFinishedTrialError,
+)
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.study import Study
-from optuna.trial import FrozenTrial
 
 from midi_codec import storage as storage_lib
 from midi_codec.command import UserError
+from trainer import tune_trials
 
 IDENTITY = "identity"  # what a study is of: search space, dataset and so on; an attribute of the study
 GRACE_BEATS = 3  # heartbeats missed before a worker counts as dead
@@ -71,40 +76,29 @@ def check(url: str) -> None:
 
 
 class _Database(RDBStorage):
-    """An RDB storage whose heart goes on when the database is away for a while."""
+    """An RDB storage whose heart continues when the database is away for a while, and that marks what has begun."""
 
-    _silent_since: Mapping[int, float] = {}  # running trials without any heartbeat, since this process saw them so
-
-    def _get_stale_trial_ids(self, study_id: int) -> list[int]:
-        """Optuna's, and those whose worker died before its first heartbeat, which Optuna would wait for for ever."""
-        without_beat = sqlalchemy.text(
-            "SELECT trial_id FROM trials WHERE study_id = :study AND state = 'RUNNING'"
-            " AND trial_id NOT IN (SELECT trial_id FROM trial_heartbeats)"
-        )
-        with self.engine.connect() as connection:
-            silent = connection.execute(without_beat, {"study": study_id}).scalars().all()
-        now = time.monotonic()
-        self._silent_since = {trial: self._silent_since.get(trial, now) for trial in silent}
-        dead = [trial for trial, since in self._silent_since.items() if now - since > (self.grace_period or 0)]
-        return super()._get_stale_trial_ids(study_id) + dead
+    _begun: int | None = None
 
     def record_heartbeat(self, trial_id: int) -> None:
         try:
             super().record_heartbeat(trial_id)
+            if trial_id != self._begun:
+                self.set_trial_user_attr(trial_id, tune_trials.BEGUN, self.get_trial_number_from_id(trial_id))
+                self._begun = trial_id
+        except UpdateFinishedTrialError:
+            pass  # another worker has taken it over, and the watch of `tune_worker` sees that
         except (StorageInternalError, sqlalchemy.exc.SQLAlchemyError) as error:
             # An exception would end Optuna's thread, and with it all later beats of a trial that is well.
             _log.warning("no heartbeat could be written: %s", type(error.__cause__ or error).__name__)
 
 
-def open_storage(
-    url: str, *, beat_seconds: int, on_stale: Callable[[Study, FrozenTrial], None] | None = None
-) -> BaseStorage:
+def open_storage(url: str, *, beat_seconds: int) -> BaseStorage:
     """Opens the storage; creates its tables where they are missing.
 
     Args:
       url: as in the module's text; `check` has passed it.
       beat_seconds: between two heartbeats of a running trial.
-      on_stale: called once for each trial that was found dead, after it was marked as failed.
 
     Raises:
       UserError: a folder is missing or must not be written.
@@ -129,7 +123,7 @@ def open_storage(
             engine_kwargs=engine_args,
             heartbeat_interval=beat_seconds,
             grace_period=GRACE_BEATS * beat_seconds,
-            heartbeat_stale_trial_callback=on_stale,
+            heartbeat_stale_trial_callback=tune_trials.make_retry(),
         )
 
 
@@ -148,7 +142,7 @@ def _make_folder(path: str) -> None:
 
 @contextlib.contextmanager
 def _alone(url: sqlalchemy.URL, engine_args: dict[str, Any]) -> Iterator[None]:
-    """Holds a lock while tables are created: two processes that create them at once would both fail."""
+    """Holds a lock while tables are created: Optuna takes none, and two processes at once would both fail."""
     if url.get_backend_name() == "sqlite":
         with open(f"{url.database}.lock", "ab") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)

@@ -1,38 +1,45 @@
 """Trials and their attempts: what Optuna calls a trial is an attempt here.
 
 A trial is one set of values, trained in one run folder. Usually one attempt does it. When its worker stops or dies,
-the next attempt has the same values and goes on in the same folder from its checkpoint, in any worker. A finished
-attempt never changes, which is what makes it safe that several workers see it die: only one of them can mark it.
+Optuna's retry callback adds the next attempt, which has the same values and continues in the same folder from its
+checkpoint, in any worker. Which attempts belong together is what Optuna notes in their `retry_history`.
 """
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import dataclasses
+import time
 from collections.abc import Iterable
 
-import optuna
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.storages import BaseStorage
+from optuna.storages import RetryHeartbeatStaleTrialCallback
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-# Attributes of an attempt.
-CONTINUES = "continues"  # the trial it goes on with; a trial's first attempt has none
-ATTEMPT = "attempt"  # 1 for the second
-DEATHS = "deaths"  # of workers since the trial's last new validation
-BEGUN_WITH = "begun_with"  # validations that earlier attempts had done
-REASON = "reason"  # why it failed, where the settings are to blame
+# Attributes of an attempt. The next attempt inherits them all: those that hold a number are of that attempt alone.
+BEGUN = "begun"  # its number, once its heart beats
+STOPPED = "stopped"  # its number, where a signal or a user's mistake ended it and not a death
+FAULT = "fault"  # the last exception that ended an attempt
+REASON = "reason"  # why the trial failed for good
 SURPLUS = "surplus"  # workers asked for the last trial at the same moment, and this one came late
 WORKER = "worker"
 
 MAX_DEATHS = 3  # without a validation between; then the trial counts as what kills its workers
 
 
+def make_retry() -> RetryHeartbeatStaleTrialCallback:
+    """Optuna's, without its limit: `max_retry` would also count signals, and deaths with validations between."""
+    return RetryHeartbeatStaleTrialCallback(inherit_intermediate_values=True)
+
+
 @dataclasses.dataclass(frozen=True)
 class Attempt:
-    """One attempt, and the trial that it belongs to, counted from 0."""
+    """One attempt, after the earlier ones of the same trial."""
 
-    trial: int
+    trial: int  # counted from 0
+    earlier: tuple[FrozenTrial, ...]
     frozen: FrozenTrial
 
     @property
@@ -41,54 +48,41 @@ class Attempt:
         return self.frozen.number
 
     @property
-    def attempt(self) -> int:
-        return self.frozen.user_attrs.get(ATTEMPT, 0)
-
-    @property
     def is_surplus(self) -> bool:
         return bool(self.frozen.user_attrs.get(SURPLUS))
 
     @property
     def reason(self) -> str | None:
         """Why the trial failed for good, where it did."""
-        if self.frozen.state != TrialState.FAIL:
-            return None
-        if self.deaths_with_this > MAX_DEATHS:
-            return self.frozen.user_attrs.get(REASON, f"its worker died {self.deaths_with_this} times in a row")
-        return self.frozen.user_attrs.get(REASON)
+        return self.frozen.user_attrs.get(REASON) if self.frozen.state == TrialState.FAIL else None
 
     @property
-    def has_progress(self) -> bool:
-        """Whether this attempt did a validation that none before it did."""
-        return len(self.frozen.intermediate_values) > self.frozen.user_attrs.get(BEGUN_WITH, 0)
-
-    @property
-    def deaths_with_this(self) -> int:
-        """In a row without progress, should this attempt have died too."""
-        return 1 if self.has_progress else 1 + self.frozen.user_attrs.get(DEATHS, 0)
+    def deaths(self) -> int:
+        """Earlier attempts that died in a row, without a new validation between."""
+        deaths = num_validations = 0
+        for attempt in self.earlier:
+            if len(attempt.intermediate_values) > num_validations:
+                deaths, num_validations = 0, len(attempt.intermediate_values)
+            deaths += attempt.user_attrs.get(STOPPED) != attempt.number
+        return deaths
 
 
 def attempts(study: Study) -> list[Attempt]:
     """Every attempt, in Optuna's order. A trial's number follows from those of lower number alone."""
-    found, num_trials = [], 0
+    found: list[Attempt] = []
+    num_trials = 0
     for frozen in study.get_trials(deepcopy=False):
-        if CONTINUES in frozen.user_attrs:
-            found.append(Attempt(frozen.user_attrs[CONTINUES], frozen))
-        else:
-            found.append(Attempt(num_trials, frozen))
-            num_trials += 1
+        numbers = RetryHeartbeatStaleTrialCallback.retry_history(frozen)
+        trial = found[numbers[0]].trial if numbers else num_trials
+        num_trials += not numbers
+        found.append(Attempt(trial, tuple(found[number].frozen for number in numbers), frozen))
     return found
 
 
-def trial_of(study: Study, frozen: FrozenTrial) -> int:
-    """The trial that an attempt belongs to."""
-    return attempts(study)[frozen.number].trial
-
-
 def is_duplicate(all_attempts: Iterable[Attempt], attempt: Attempt) -> bool:
-    """Whether an earlier one is the same attempt: two workers may notice a death at the same moment."""
+    """Whether an earlier one is the same attempt: two workers may hand on a trial at the same moment."""
     return any(
-        other.number < attempt.number and (other.trial, other.attempt) == (attempt.trial, attempt.attempt)
+        other.number < attempt.number and (other.trial, len(other.earlier)) == (attempt.trial, len(attempt.earlier))
         for other in all_attempts
     )
 
@@ -98,22 +92,19 @@ def current(all_attempts: Iterable[Attempt]) -> dict[int, Attempt]:
     found: dict[int, Attempt] = {}
     for attempt in all_attempts:
         there = found.get(attempt.trial)
-        if not attempt.is_surplus and (there is None or attempt.attempt > there.attempt):
+        if not attempt.is_surplus and (there is None or len(attempt.earlier) > len(there.earlier)):
             found[attempt.trial] = attempt
     return found
 
 
 def is_beyond(all_attempts: Iterable[Attempt], attempt: Attempt, num_trials: int) -> bool:
-    """Whether a trial that has just begun is one more than there shall be."""
-    before = sum(
-        other.number < attempt.number and CONTINUES not in other.frozen.user_attrs and not other.is_surplus
-        for other in all_attempts
-    )
-    return CONTINUES not in attempt.frozen.user_attrs and before >= num_trials
+    """Whether a trial that has just begun is one more than there shall be; Optuna's `MaxTrialsCallback` overshoots."""
+    before = sum(other.number < attempt.number and not other.earlier and not other.is_surplus for other in all_attempts)
+    return not attempt.earlier and before >= num_trials
 
 
 def has_work(study: Study, num_trials: int) -> bool:
-    """Whether there is a trial to begin or to go on with."""
+    """Whether there is a trial to begin or to continue."""
     all_attempts = attempts(study)
     waiting = any(attempt.frozen.state == TrialState.WAITING for attempt in all_attempts)
     return waiting or len(current(all_attempts)) < num_trials
@@ -123,60 +114,38 @@ def running(study: Study) -> list[Attempt]:
     return [attempt for attempt in attempts(study) if attempt.frozen.state == TrialState.RUNNING]
 
 
-def hand_on(study: Study, frozen: FrozenTrial, *, died: bool) -> None:
-    """Adds the next attempt of the same trial, for any worker to take.
-
-    Nothing happens where there is one already, or where the trial has failed for good.
-
-    Args:
-      frozen: the attempt that ends.
-      died: whether it ended without a word; so many such deaths in a row, and the trial is given up.
-    """
+def hand_on(study: Study, number: int) -> None:
+    """Adds the next attempt of the same trial, for any worker to take, unless there is one."""
     all_attempts = attempts(study)
-    mine = all_attempts[frozen.number]
-    is_last = current(all_attempts).get(mine.trial) is mine
-    if not is_last or mine.frozen.user_attrs.get(REASON) or (died and mine.deaths_with_this > MAX_DEATHS):
-        return
-    deaths = mine.deaths_with_this if died else 0 if mine.has_progress else mine.deaths_with_this - 1
-    study.add_trial(
-        optuna.create_trial(
-            state=TrialState.WAITING,
-            params=mine.frozen.params,
-            distributions=mine.frozen.distributions,
-            intermediate_values=mine.frozen.intermediate_values,
-            system_attrs=mine.frozen.system_attrs,  # the rungs of successive halving that it has passed
-            user_attrs={
-                CONTINUES: mine.trial,
-                ATTEMPT: mine.attempt + 1,
-                DEATHS: deaths,
-                BEGUN_WITH: len(mine.frozen.intermediate_values),
-            },
-        )
-    )
-
-
-def on_stale(study: Study, frozen: FrozenTrial) -> None:
-    """Optuna's callback for an attempt whose heartbeats have ended."""
-    print(f"trial {trial_of(study, frozen)}: no heartbeat for too long; any worker goes on with it", flush=True)
-    hand_on(study, frozen, died=True)
+    mine = all_attempts[number]
+    if current(all_attempts).get(mine.trial) is mine:
+        make_retry()(study, copy.deepcopy(mine.frozen))  # the callback changes what it is given
 
 
 def reclaim(study: Study) -> None:
-    """Hands on what was marked as dead by a worker that died itself before it could hand it on."""
+    """Hands on what was marked as dead by a worker that died itself before Optuna's callback ran."""
     for attempt in current(attempts(study)).values():
         if attempt.frozen.state == TrialState.FAIL and attempt.reason is None:
-            hand_on(study, attempt.frozen, died=True)
+            hand_on(study, attempt.number)
 
 
-def take_from_dead(study: Study, storage: BaseStorage) -> int:
-    """Hands on every attempt that is running, for someone who knows that no worker is; how many."""
-    study_id = storage.get_study_id_from_name(study.study_name)
-    taken = running(study)
+def take_over(study: Study, taken: Iterable[Attempt]) -> None:
+    """Hands on attempts that count as running but have no worker."""
     for attempt in taken:
-        trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, attempt.number)
-        try:
-            storage.set_trial_state_values(trial_id, TrialState.FAIL)
-        except UpdateFinishedTrialError:
-            continue  # it was alive, or another worker was faster
+        with contextlib.suppress(UpdateFinishedTrialError):  # it was alive, or another worker was faster
+            study.tell(attempt.number, state=TrialState.FAIL, skip_if_finished=True)
     reclaim(study)
-    return len(taken)
+
+
+class UnbegunTrials:
+    """Running trials whose worker died before its first heartbeat, which Optuna would wait for without end."""
+
+    def __init__(self) -> None:
+        self._since: dict[int, float] = {}
+
+    def take_over(self, study: Study, grace_seconds: float) -> None:
+        """Hands on those that this process has seen so for longer than `grace_seconds`."""
+        now = time.monotonic()
+        unbegun = [attempt for attempt in running(study) if attempt.frozen.user_attrs.get(BEGUN) != attempt.number]
+        self._since = {attempt.number: self._since.get(attempt.number, now) for attempt in unbegun}
+        take_over(study, [attempt for attempt in unbegun if now - self._since[attempt.number] > grace_seconds])

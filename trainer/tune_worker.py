@@ -9,8 +9,10 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
+import numpy as np
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
+from optuna.samplers import TPESampler
 from optuna.study import Study
 from optuna.trial import Trial
 
@@ -22,6 +24,7 @@ from trainer.run_state import Diverged
 from trainer.tune_space import SearchSpace
 
 POLL_SECONDS = 0.5
+RANDOM_TRIALS = 10  # before the sampler has enough to go by
 OUT_OF_MEMORY = ("MemoryError", "ResourceExhaustedError")  # the latter is TensorFlow's, which is not imported here
 _log = logging.getLogger(__name__)
 
@@ -31,14 +34,14 @@ class TrialFailed(Exception):
 
 
 class _TakenAway(Exception):
-    """Another worker goes on with this trial: its heartbeats did not arrive for too long."""
+    """Another worker continues this trial: its heartbeats did not arrive for too long."""
 
 
 class _Watch:
     """The stop signal of a trial's run, which also ends the run once the trial is another worker's.
 
     A run polls it between steps, before it writes. So a process that stood still for long (a suspended machine) and
-    was taken for dead writes nothing more into the folder where the other goes on.
+    was taken for dead writes nothing more into the folder where the other continues.
     """
 
     def __init__(self, stop: StopSignal, study: Study, number: int, *, look_seconds: float):
@@ -99,6 +102,7 @@ class Worker:
       output: where the trials' run folders go.
       num_trials: over all workers, those of earlier starts included.
       name: of this worker, for the report.
+      rng_seed: of the study's random numbers.
       look_seconds: between two looks at whether the trial is still this worker's; at most what it takes to be counted
         as dead.
     """
@@ -113,30 +117,34 @@ class Worker:
         output: str,
         num_trials: int,
         name: str,
+        rng_seed: int,
         look_seconds: float = 1.0,
     ):
         self._study, self._space, self._train, self._data = study, space, train, data
         self._output, self._num_trials, self._name = output, num_trials, name
-        self._look_seconds = look_seconds
+        self._rng_seed, self._look_seconds = rng_seed, look_seconds
+        self._unbegun = trials_lib.UnbegunTrials()
 
-    def run(self, stop: StopSignal, *, patience: float, after_trial: Callable[[], None]) -> None:
+    def run(self, stop: StopSignal, *, grace_seconds: float | None, after_trial: Callable[[], None]) -> None:
         """Works until nothing is left to do.
 
         Args:
           stop: polled between trials and handed to them.
-          patience: seconds to stay when nothing is left but what other workers do: should one of them be dead, its
-            trial is found within that time.
+          grace_seconds: without a heartbeat, after which a worker counts as dead; None without heartbeats. When nothing
+            is left but what other workers do, this one stays for a little longer, to take over what a dead one left.
           after_trial: called after each.
 
         Raises:
           Interrupted: a signal came; the trial was saved and handed on.
         """
         idle_since: float | None = None
+        patience = 0.0 if grace_seconds is None else grace_seconds + self._look_seconds
         while True:
             if stop.requested:
                 raise Interrupted("no trial was running")
-            if patience:
+            if grace_seconds is not None:
                 optuna.storages.fail_stale_trials(self._study)
+                self._unbegun.take_over(self._study, grace_seconds)
             trials_lib.reclaim(self._study)
             if trials_lib.has_work(self._study, self._num_trials):
                 self._take_one(stop)
@@ -159,18 +167,28 @@ class Worker:
             # Optuna refuses a result for an attempt that was marked as dead meanwhile.
             if self._fault:
                 raise
-            print("another worker goes on with this trial: heartbeats came too late", flush=True)
+            print("another worker continues this trial: heartbeats came too late", flush=True)
 
     def _objective(self, trial: Trial, *, stop: StopSignal) -> float:
         """Trains one trial; its best validation NLL."""
         there = trials_lib.attempts(self._study)
         mine = there[trial.number]
-        if trials_lib.is_duplicate(there, mine) or trials_lib.is_beyond(there, mine, self._num_trials):
+        if (
+            mine.is_surplus
+            or trials_lib.is_duplicate(there, mine)
+            or trials_lib.is_beyond(there, mine, self._num_trials)
+        ):
             trial.set_user_attr(trials_lib.SURPLUS, True)
             raise TrialFailed("surplus")
+        if mine.deaths > trials_lib.MAX_DEATHS:
+            died = f"its worker died {mine.deaths} times in a row"
+            trial.set_user_attr(trials_lib.REASON, trial.user_attrs.get(trials_lib.FAULT, died))
+        if trials_lib.REASON in trial.user_attrs:  # maybe an earlier attempt's, whose worker died right after it
+            raise TrialFailed(trial.user_attrs[trials_lib.REASON])
         trial.set_user_attr(trials_lib.WORKER, self._name)
+        self._study.sampler = keyed_sampler(self._rng_seed, mine.trial)
         params = self._space.suggest(trial)
-        again = f", attempt {mine.attempt + 1}" if mine.attempt else ""
+        again = f", attempt {len(mine.earlier) + 1}" if mine.earlier else ""
         print(
             f"trial {mine.trial}{again}: {', '.join(f'{name} {_short(params[name])}' for name in params)}", flush=True
         )
@@ -212,15 +230,25 @@ class Worker:
             raise _TakenAway from error
         if isinstance(error, Diverged) or type(error).__name__ in OUT_OF_MEMORY:
             reason = str(error) if isinstance(error, Diverged) else f"out of memory: {str(error)[:200]}"
-            print(f"trial {trials_lib.trial_of(self._study, frozen)} failed: {reason}", flush=True)
+            print(f"trial {trials_lib.attempts(self._study)[trial.number].trial} failed: {reason}", flush=True)
             trial.set_user_attr(trials_lib.REASON, reason)
             raise TrialFailed(reason) from error
         self._fault = True
-        died = not isinstance(error, Interrupted | UserError)
-        if died and trials_lib.attempts(self._study)[trial.number].deaths_with_this > trials_lib.MAX_DEATHS:
-            trial.set_user_attr(trials_lib.REASON, f"{type(error).__name__}: {error}"[:500])
+        if isinstance(error, Interrupted | UserError):
+            trial.set_user_attr(trials_lib.STOPPED, trial.number)
+        else:
+            trial.set_user_attr(trials_lib.FAULT, f"{type(error).__name__}: {error}"[:500])
         # Before Optuna marks this attempt as failed: a kill between the two costs nothing.
-        trials_lib.hand_on(self._study, frozen, died=died)
+        trials_lib.hand_on(self._study, trial.number)
+
+
+def keyed_sampler(rng_seed: int, trial: int) -> TPESampler:
+    """Optuna's TPE for one trial. Its random numbers follow from the trial; one sampler's would from the process.
+
+    `constant_liar`: trials that still run count as bad ones, so that workers spread out.
+    """
+    seed = int(np.random.SeedSequence([rng_seed, trial]).generate_state(1)[0])
+    return TPESampler(seed=seed, n_startup_trials=RANDOM_TRIALS, constant_liar=True)
 
 
 def validation_number(epoch: float, evaluate_every: float) -> int:

@@ -208,5 +208,5 @@ def test_a_killed_worker_of_a_journal_leaves_its_trial_until_told(start, tmp_pat
     assert len(tune_trials.running(tune_storage.load(opened, "tune"))) == 1
     taken = start("--num-trials", "1", "--storage", url, "--retry-running", epochs=10)
     text = finish(taken, command.OK)
-    assert "1 trial(s) that counted as running are gone on with" in text
+    assert "1 trial(s) that counted as running are continued" in text
     assert report_of(out)["counts"]["complete"] == 1

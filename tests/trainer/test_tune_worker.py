@@ -10,11 +10,10 @@ from optuna.trial import TrialState
 
 from midi_codec import command
 from midi_codec.command import Interrupted, UserError
-from trainer import tune_storage, tune_trials
+from trainer import tune_storage, tune_trials, tune_worker
 from trainer.config import TrainConfig
 from trainer.loop import Halted
 from trainer.run_state import Diverged
-from trainer.tune_sampler import KeyedTPE
 from trainer.tune_space import Choices, Range, SearchSpace
 from trainer.tune_worker import Worker, validation_number
 
@@ -63,25 +62,29 @@ class FakeTraining:
         return Outcome(State(value))
 
 
+@pytest.fixture(autouse=True)
+def few_random_trials(monkeypatch):
+    monkeypatch.setattr(tune_worker, "RANDOM_TRIALS", 3)
+
+
 @pytest.fixture(params=["sqlite", "journal"])
 def url(request, tmp_path) -> str:
     return f"sqlite:///{tmp_path}/study.db" if request.param == "sqlite" else str(tmp_path / "study.journal")
 
 
 def open_study(url: str, *, pruner=None, beat_seconds: int = 1) -> optuna.Study:
-    storage = tune_storage.open_storage(url, beat_seconds=beat_seconds, on_stale=tune_trials.on_stale)
-    sampler = KeyedTPE(7, tune_trials.trial_of, 3)
-    pruner = pruner or optuna.pruners.NopPruner()
-    return tune_storage.create_or_load(storage, "test", IDENTITY, sampler=sampler, pruner=pruner)
+    storage = tune_storage.open_storage(url, beat_seconds=beat_seconds)
+    return tune_storage.create_or_load(storage, "test", IDENTITY, pruner=pruner or optuna.pruners.NopPruner())
 
 
 def make_worker(study: optuna.Study, training, num_trials: int, **more) -> Worker:
-    return Worker(study, SPACE, train=training, data="data", output="out", num_trials=num_trials, name="w", **more)
+    paths = {"data": "data", "output": "out"}
+    return Worker(study, SPACE, train=training, **paths, num_trials=num_trials, name="w", rng_seed=7, **more)
 
 
-def run(study, training, num_trials, *, stop=None, patience: float = 0.0) -> None:
+def run(study, training, num_trials, *, stop=None, grace_seconds: float | None = None) -> None:
     make_worker(study, training, num_trials).run(
-        stop or command.StopSignal(), patience=patience, after_trial=lambda: None
+        stop or command.StopSignal(), grace_seconds=grace_seconds, after_trial=lambda: None
     )
 
 
@@ -261,12 +264,12 @@ def begin_and_die(study: optuna.Study, *, beats: bool = True) -> None:
 
 
 @pytest.mark.parametrize("beats", [True, False])
-def test_a_dead_workers_trial_is_found_and_gone_on_with(tmp_path, beats):
+def test_a_dead_workers_trial_is_found_and_continued(tmp_path, beats):
     url = f"sqlite:///{tmp_path}/study.db"
     begin_and_die(open_study(url), beats=beats)
     study, training = open_study(url), FakeTraining()
     training.done["0000"] = 2
-    run(study, training, 2, patience=20.0)
+    run(study, training, 2, grace_seconds=3.0)
     assert training.runs[0][0] == "0001"  # at first nobody knows
     assert (training.runs[1][0], training.runs[1][2]) == ("0000", 2)
     assert training.runs[1][1] == study.trials[0].params["dropout"]
@@ -281,7 +284,7 @@ def test_a_death_is_handed_on_once_however_many_see_it(url):
     begin_and_die(study)
     study.tell(0, state=TrialState.FAIL)
     for _ in range(3):
-        tune_trials.on_stale(study, study.trials[0])
+        tune_trials.hand_on(study, 0)
         tune_trials.reclaim(study)
     assert len(study.trials) == 2
     # Two at the same moment: the later one is a duplicate, and nobody runs it.
@@ -303,18 +306,32 @@ def test_deaths_without_progress_end_a_trial(url):
         tune_trials.reclaim(study)
         if number < tune_trials.MAX_DEATHS:
             assert study.ask().number == number + 1
-    assert len(study.trials) == tune_trials.MAX_DEATHS + 1
+    training = FakeTraining()
+    run(study, training, 1)
+    assert training.runs == []
     assert tune_trials.current(tune_trials.attempts(study))[0].reason == "its worker died 4 times in a row"
+
+
+@pytest.mark.parametrize(("name", "value"), [(tune_trials.REASON, "the loss is nan"), (tune_trials.SURPLUS, True)])
+def test_a_worker_that_died_while_it_ended_a_trial_leaves_it_ended(url, name, value):
+    study = open_study(url)
+    run(study, FakeTraining(), 1)
+    study.ask().set_user_attr(name, value)
+    study.tell(1, state=TrialState.FAIL)
+    tune_trials.make_retry()(study, study.trials[1])  # as Optuna does when it finds the attempt dead
+    training = FakeTraining()
+    run(study, training, 2 if name == tune_trials.REASON else 1)
+    assert training.runs == []
 
 
 def test_running_trials_can_be_taken_over_by_order(url):
     study = open_study(url)
     begin_and_die(study)
-    assert tune_trials.take_from_dead(study, study._storage) == 1
+    tune_trials.take_over(study, tune_trials.running(study))
     training = FakeTraining()
     run(study, training, 1)
     assert standing(study)[0][1] == "COMPLETE"
-    assert tune_trials.take_from_dead(study, study._storage) == 0
+    assert tune_trials.running(study) == []
 
 
 def test_a_worker_that_was_taken_for_dead_leaves_the_trial_to_the_other(url, capsys):
@@ -323,11 +340,11 @@ def test_a_worker_that_was_taken_for_dead_leaves_the_trial_to_the_other(url, cap
     def die_at_two(folder, epoch):
         if (folder, epoch, len(training.runs)) == ("0000", 2, 1):
             other = open_study(url)
-            tune_trials.take_from_dead(other, other._storage)
+            tune_trials.take_over(other, tune_trials.running(other))
 
     training.fail = die_at_two
     run(study, training, 1)
-    assert "another worker goes on with this trial" in capsys.readouterr().out
+    assert "another worker continues this trial" in capsys.readouterr().out
     assert [run[0] for run in training.runs] == ["0000", "0000"]
     assert standing(study)[0][1] == "COMPLETE"
 
@@ -339,12 +356,14 @@ def test_a_worker_that_stood_still_and_was_taken_for_dead_writes_nothing_more(ur
         starts.append(stop.requested)
         if len(starts) == 1:
             other = open_study(url)
-            tune_trials.take_from_dead(other, other._storage)
+            tune_trials.take_over(other, tune_trials.running(other))
             time.sleep(0.01)
             pytest.fail(f"it goes on, {stop.requested}")
         return Outcome(State(1.5))
 
-    make_worker(study, train, 1, look_seconds=0.0).run(command.StopSignal(), patience=0.0, after_trial=lambda: None)
+    make_worker(study, train, 1, look_seconds=0.0).run(
+        command.StopSignal(), grace_seconds=None, after_trial=lambda: None
+    )
     assert starts == [False, False]
     assert standing(study) == [(0, "COMPLETE", 1.5)]
 
