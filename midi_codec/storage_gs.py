@@ -40,7 +40,8 @@ def _client_of(_pid: int, emulator: str | None) -> gcs.Client:
         ) from error
     adapter = HTTPAdapter(pool_connections=NUM_CONNECTIONS, pool_maxsize=NUM_CONNECTIONS)
     for scheme in ("https://", "http://"):
-        client._http.mount(scheme, adapter)  # requests keeps ten connections otherwise
+        # Private, and stays: a client takes no session without credentials of its own, and ten connections are too few.
+        client._http.mount(scheme, adapter)
     return client
 
 

@@ -22,13 +22,12 @@ from collections.abc import Sequence
 import numpy as np
 from symusic.core import ScoreTick, TrackTick
 
-from midi_codec import byte_checks, part_modes, symusic_notes, symusic_pedals, symusic_probe, track_reader
+from midi_codec import byte_checks, part_modes, symusic_pedals, symusic_probe, track_reader
 from midi_codec.byte_checks import Appearance
 from midi_codec.midi_header import CHUNK, END_OF_TRACK, HEADER, Header, Limits, MidiError
 from midi_codec.midi_ticks import TickBatch
 from midi_codec.notes import DRUM_PROGRAM
 from midi_codec.piece_offsets import offsets_of, reduce_pieces
-from midi_codec.symusic_notes import ROW
 from midi_codec.symusic_pedals import PedalColumns
 from midi_codec.track_events import BANK
 
@@ -58,7 +57,7 @@ class _Columns:
     files: list[int] = dataclasses.field(default_factory=list)
     tempos: list[dict[str, np.ndarray]] = dataclasses.field(default_factory=list)
     num_tempos: list[int] = dataclasses.field(default_factory=list)  # of each file, sentinels not counted
-    notes: list[bytes | memoryview] = dataclasses.field(default_factory=list)  # rows of `symusic_notes`
+    notes: list[dict[str, np.ndarray]] = dataclasses.field(default_factory=list)  # of each track
     num_notes: list[int] = dataclasses.field(default_factory=list)  # of each track
     programs: list[int] = dataclasses.field(default_factory=list)  # of each track
     track_offsets: list[int] = dataclasses.field(default_factory=lambda: [0])  # of each file, and the end
@@ -69,31 +68,28 @@ class _Columns:
         self.tempos.append(tempos)
         self.num_tempos.append(num_tempos)
         for track in score.tracks:
-            if rows := symusic_notes.take_rows(track.notes):
-                self.notes.append(rows)
-                self.num_notes.append(len(rows) // ROW.itemsize)
+            if num_notes := len(track.notes):
+                self.notes.append(track.notes.numpy())
+                self.num_notes.append(num_notes)
                 self.programs.append(DRUM_PROGRAM if track.is_drum else track.program)
         self.track_offsets.append(len(self.notes))
 
     def join(self, divisions: list[int]) -> TickBatch:
-        rows = np.frombuffer(b"".join(self.notes), ROW)
-        start, pitch = rows["time"].astype(np.int32), rows["pitch"].astype(np.uint8)
-        end = start + rows["duration"]  # below 2**31: sums that could be more were left
+        start, duration = (_join(self.notes, name, np.int32) for name in ("time", "duration"))
+        pitch, velocity = (_join(self.notes, name, np.int8).view(np.uint8) for name in ("pitch", "velocity"))
+        end = start + duration  # below 2**31: sums that could be more were left
         offsets = offsets_of(self.num_notes)[self.track_offsets]
         if self.pedals is not None:
             group = np.repeat(np.arange(len(self.num_notes)), self.num_notes)
             last_ticks = np.repeat(reduce_pieces(np.maximum, end, offsets), np.diff(self.track_offsets))
             end = self.pedals.extend(start=start, end=end, pitch=pitch, group=group, last_ticks=last_ticks)
-        ticks, microseconds = (
-            np.concatenate([np.empty(0, np.int32), *(tempos[name] for tempos in self.tempos)])
-            for name in ("time", "mspq")
-        )
+        ticks, microseconds = (_join(self.tempos, name, np.int32) for name in ("time", "mspq"))
         meant = microseconds > 0
         return TickBatch(
             start=start,
             end=end,
             pitch=pitch,
-            velocity=rows["velocity"].astype(np.uint8),
+            velocity=velocity,
             program=np.repeat(np.array(self.programs, np.uint8), self.num_notes),
             offsets=offsets,
             tempo_ticks=ticks[meant].astype(np.int64),
@@ -101,6 +97,11 @@ class _Columns:
             tempo_offsets=offsets_of(self.num_tempos),
             divisions=np.array(divisions, np.int64),
         )
+
+
+def _join(columns: Sequence[dict[str, np.ndarray]], name: str, dtype: type[np.integer]) -> np.ndarray:
+    """One column of all tracks or files, of symusic's type."""
+    return np.concatenate([np.empty(0, dtype), *(each[name] for each in columns)])
 
 
 def read_many(
