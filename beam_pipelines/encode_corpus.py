@@ -23,26 +23,22 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from beam_pipelines import (
-    claim,
-    cleaning_flags,
-    dataset_files,
-    encode_job,
-    local_run,
-    output_folder,
-    settings_from_flags,
-    wait_for_tasks,
-)
-from beam_pipelines import corpus as corpus_lib
-from beam_pipelines.corpus import Corpus
-from beam_pipelines.encode_job import Job, Work
-from beam_pipelines.settings import NEAR_DUPLICATES, Settings
-from midi_codec import command, dataset_info, masking, storage
-from midi_codec.command import StopSignal, UserError
-from midi_codec.dataset_info import SPLITS, DatasetInfo
-from midi_codec.flags import Parser
-from midi_codec.midi_header import Limits
-from midi_codec.notes import MILLISECONDS, TIME_BASES
+from beam_pipelines import settings_from_flags
+from beam_pipelines.corpus import inputs as corpus_lib
+from beam_pipelines.corpus.inputs import Corpus
+from beam_pipelines.execution import encode_job, local_run, wait_for_tasks
+from beam_pipelines.execution.encode_job import Job, Work
+from beam_pipelines.output import claim, dataset_files, output_folder
+from beam_pipelines.settings import cleaning_flags
+from beam_pipelines.settings.encode_settings import NEAR_DUPLICATES, Settings
+from job_runtime import command, storage
+from job_runtime.command import StopSignal, UserError
+from job_runtime.command_line.flags import Parser
+from job_runtime.logs import masking
+from midi_codec.dataset import dataset_info
+from midi_codec.dataset.dataset_info import SPLITS, DatasetInfo
+from midi_codec.midi.midi_header import Limits
+from midi_codec.music.notes import MILLISECONDS, TIME_BASES
 
 PROGRAM = "python -m beam_pipelines.encode_corpus"
 
@@ -134,12 +130,12 @@ def _say_complete(output: str, info: DatasetInfo) -> int:
 
 
 def _survey(args: argparse.Namespace, beam_flags: Sequence[str], problems: list[str]) -> int:
-    from beam_pipelines import survey_run, survey_text
+    from beam_pipelines.survey import estimate_text, read_sample
 
     with tempfile.TemporaryDirectory(prefix="survey-") as folder, command.StopSignal() as stop:
         corpus, settings = _check(args, beam_flags, folder, problems)
         corpus.save_indexes()
-        print(survey_text.format_estimate(survey_run.run(corpus, settings, stop=stop)))
+        print(estimate_text.format_estimate(read_sample.run(corpus, settings, stop=stop)))
     return command.OK
 
 
@@ -234,7 +230,7 @@ def _import_pipeline() -> Any:
     """Beam, imported once the flags are parsed; what it says about itself while it loads helps nobody."""
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"google\.")
     logging.getLogger().addFilter(lambda record: "crcmod" not in record.getMessage())
-    from beam_pipelines import pipeline
+    from beam_pipelines.execution import beam_pipeline as pipeline
 
     return pipeline
 

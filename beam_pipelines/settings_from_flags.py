@@ -5,20 +5,22 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable
 
-from beam_pipelines import additions, cleaning_flags, splits
-from beam_pipelines.corpus import Corpus
-from beam_pipelines.settings import (
+from beam_pipelines.corpus.inputs import Corpus
+from beam_pipelines.execution import base_dataset
+from beam_pipelines.settings import cleaning_flags, splits
+from beam_pipelines.settings.encode_settings import (
     NEAR_DUPLICATES,
     Base,
     Settings,
     default_num_shards,
     problems_in_group_regex,
 )
-from beam_pipelines.splits import SplitRule
-from midi_codec import dataset_info, numerals
-from midi_codec.command import UserError
-from midi_codec.midi_header import Limits
-from midi_codec.notes import TIME_BASES
+from beam_pipelines.settings.splits import SplitRule
+from job_runtime.command import UserError
+from job_runtime.command_line import numerals
+from midi_codec.dataset import dataset_info
+from midi_codec.midi.midi_header import Limits
+from midi_codec.music.notes import TIME_BASES
 
 
 def make_settings(args: argparse.Namespace, corpus: Corpus | None, problems: list[str]) -> Settings | None:
@@ -57,7 +59,7 @@ def make_settings(args: argparse.Namespace, corpus: Corpus | None, problems: lis
         base=base,
     )
     if base and info:
-        problems += additions.problems_with(base, info, settings)
+        problems += base_dataset.problems_with(base, info, settings)
     return settings
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from midi_codec.notes import BEATS, TICKS_PER_BEAT, Notes
+from midi_codec.music.notes import BEATS, TICKS_PER_BEAT, Notes
 
 if TYPE_CHECKING:
     from music21.abcFormat import ABCMetadata, ABCNote, ABCToken

@@ -13,10 +13,10 @@ import sys
 from collections.abc import Sequence
 
 from demo.steps import StepFailed, Steps
-from generation_jobs import box_model
-from midi_codec import command, storage
-from midi_codec.command import StopSignal
-from midi_codec.notes import BEATS
+from generation_jobs.decoder import box_model
+from job_runtime import command, storage
+from job_runtime.command import StopSignal
+from midi_codec.music.notes import BEATS
 
 PROGRAM = "python -m demo.box_model"
 SETTINGS = os.path.join(os.path.dirname(__file__), "box_model.yaml")

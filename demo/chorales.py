@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from midi_codec import command, midi_file, storage
-from midi_codec.command import Interrupted, StopSignal, UserError
-from midi_codec.notes import BEATS, TICKS_PER_BEAT, Notes, canonical_tempo, tempo_to_microseconds
-from midi_codec.progress import progress
+from job_runtime import command, storage
+from job_runtime.command import Interrupted, StopSignal, UserError
+from job_runtime.logs.progress import progress
+from midi_codec.midi import midi_file
+from midi_codec.music.notes import BEATS, TICKS_PER_BEAT, Notes, canonical_tempo, tempo_to_microseconds
 
 if TYPE_CHECKING:
     from music21.stream import Part, Score

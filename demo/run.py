@@ -19,15 +19,16 @@ from typing import TYPE_CHECKING
 
 from demo import summary
 from demo.steps import StepFailed, Steps
-from generation_jobs import box_model
-from midi_codec import command, dataset_info, storage
-from midi_codec.command import StopSignal, UserError
-from midi_codec.dataset_info import DatasetInfo
-from midi_codec.notes import BEATS, MILLISECONDS, TIME_BASES
+from generation_jobs.decoder import box_model
+from job_runtime import command, storage
+from job_runtime.command import StopSignal, UserError
+from midi_codec.dataset import dataset_info
+from midi_codec.dataset.dataset_info import DatasetInfo
+from midi_codec.music.notes import BEATS, MILLISECONDS, TIME_BASES
 from trainer import bundle
 
 if TYPE_CHECKING:
-    from beam_pipelines.corpus import Corpus
+    from beam_pipelines.corpus.inputs import Corpus
 
 PROGRAM = "make run"
 FEWEST_FILES = 3
@@ -179,7 +180,7 @@ def _find(pattern: str, plan: Plan) -> Corpus:
     Raises:
       UserError: there are fewer MIDI files than splits.
     """
-    from beam_pipelines import corpus
+    from beam_pipelines.corpus import inputs as corpus
 
     try:
         found = corpus.find([pattern], output=plan.path("dataset"), work_folder=plan.path("dataset/work"))

@@ -15,8 +15,8 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from midi_codec import command, storage
-from midi_codec.command import Interrupted, StopSignal, UserError
+from job_runtime import command, storage
+from job_runtime.command import Interrupted, StopSignal, UserError
 
 FILE_NAME = "steps.json"
 POLL_SECONDS = 0.2

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from generation_jobs import manifest
-from midi_codec import dataset_info, storage
-from midi_codec.dataset_info import SPLITS
+from generation_jobs.output import manifest
+from job_runtime import storage
+from midi_codec.dataset import dataset_info
+from midi_codec.dataset.dataset_info import SPLITS
 
 REPORT = "report.html"
 FIRST_REPORT = "first/report.html"  # of the model in the box

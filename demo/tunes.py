@@ -20,10 +20,11 @@ import numpy as np
 
 from demo import abc_tune
 from demo.abc_tune import Tune
-from midi_codec import command, midi_file, storage
-from midi_codec.command import Interrupted, StopSignal, UserError
-from midi_codec.notes import Notes
-from midi_codec.progress import progress
+from job_runtime import command, storage
+from job_runtime.command import Interrupted, StopSignal, UserError
+from job_runtime.logs.progress import progress
+from midi_codec.midi import midi_file
+from midi_codec.music.notes import Notes
 
 PROGRAM = "python -m demo.tunes"
 COLLECTIONS = {

@@ -1,3 +1,3 @@
 """A bundle and a seed list become music: `python -m generation_jobs.generate`, then `.report`."""
 
-import midi_codec  # noqa: F401  takes signals while the rest is imported
+import job_runtime  # noqa: F401  takes signals while the rest is imported

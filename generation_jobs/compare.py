@@ -19,14 +19,17 @@ from typing import Any
 
 import numpy as np
 
-from generation_jobs import corpus_comparison, memorisation, report_music
-from generation_jobs.memorisation import Copied, Index
-from generation_jobs.memorisation_duplicates import exact_groups, shared_runs
-from generation_jobs.report_music import GeneratedPiece
-from midi_codec import command, dataset_info, storage
-from midi_codec.dataset_info import DatasetInfo
-from midi_codec.notes import MILLISECONDS, TICKS_PER_BEAT, TICKS_PER_SECOND
-from midi_codec.progress import progress
+from generation_jobs.measures import corpus_comparison
+from generation_jobs.memorisation import corpus_index
+from generation_jobs.memorisation.corpus_index import Copied, Index
+from generation_jobs.memorisation.duplicates import exact_groups, shared_runs
+from generation_jobs.output import generated_music
+from generation_jobs.output.generated_music import GeneratedPiece
+from job_runtime import command, storage
+from job_runtime.logs.progress import progress
+from midi_codec.dataset import dataset_info
+from midi_codec.dataset.dataset_info import DatasetInfo
+from midi_codec.music.notes import MILLISECONDS, TICKS_PER_BEAT, TICKS_PER_SECOND
 
 FORMAT_VERSION = 1
 MAX_REFERENCE_PIECES = 2000  # of a split; shards are ordered by hash, so the first ones are a fair sample
@@ -40,8 +43,8 @@ NEAR_SHARE = 0.5  # of a piece: a shared run of so much of it makes it a near-du
 def main(argv: Sequence[str]) -> int:
     args = _parse_args(argv)
     info, index = _check(args)
-    pieces = report_music.read(args.music, time_base=info.time_base)
-    index = index or memorisation.build(args.compare_with, info)
+    pieces = generated_music.read(args.music, time_base=info.time_base)
+    index = index or corpus_index.build(args.compare_with, info)
     reference = list(reference_runs(index, args.compare_with, info, args.split, pieces))
     found, figures = compare(pieces, index, reference)
     found = {
@@ -127,7 +130,7 @@ def reference_runs(
 ) -> Iterator[Copied]:
     """What pieces of a split share with the index, when they are cut like the generated ones."""
     shapes = [(piece.num_given, len(piece.notes)) for piece in pieces if piece.num_generated]
-    found = itertools.islice(memorisation.read_pieces(data, info, split, "reference"), MAX_REFERENCE_PIECES)
+    found = itertools.islice(corpus_index.read_pieces(data, info, split, "reference"), MAX_REFERENCE_PIECES)
     parts = corpus_comparison.cut_alike((piece.notes for piece in found), shapes) if shapes else iter(())
     return (index.longest_run(part.notes, part.num_given) for part in parts)
 

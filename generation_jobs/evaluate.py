@@ -15,14 +15,17 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from generation_jobs import corpus_comparison, report_music, screening
-from generation_jobs.corpus_comparison import Comparison
-from generation_jobs.measures import Part, measures
-from generation_jobs.memorisation import Index
-from generation_jobs.report_music import GeneratedPiece
-from generation_jobs.screening import Screen
-from midi_codec import command, dataset_info, storage
-from midi_codec.dataset_info import DatasetInfo
+from generation_jobs.measures import corpus_comparison
+from generation_jobs.measures.corpus_comparison import Comparison
+from generation_jobs.measures.music_measures import Part, measures
+from generation_jobs.memorisation.corpus_index import Index
+from generation_jobs.output import generated_music
+from generation_jobs.output.generated_music import GeneratedPiece
+from generation_jobs.screening import thresholds
+from generation_jobs.screening.thresholds import Screen
+from job_runtime import command, storage
+from midi_codec.dataset import dataset_info
+from midi_codec.dataset.dataset_info import DatasetInfo
 
 FORMAT_VERSION = 1
 MAX_CORPUS_PIECES = 2000  # of a split; shards are ordered by hash, so the first ones are a fair sample
@@ -33,7 +36,7 @@ DECIMALS = 6
 def main(argv: Sequence[str]) -> int:
     args = _parse_args(argv)
     info, screen = _check(args)
-    pieces = report_music.read(args.music, time_base=info.time_base)
+    pieces = generated_music.read(args.music, time_base=info.time_base)
     comparisons = compare(pieces, args.data, info, args.split)
     found = {
         "format_version": FORMAT_VERSION,
@@ -89,7 +92,7 @@ def _check(args: argparse.Namespace) -> tuple[DatasetInfo, Screen | None]:
     except command.UserError as error:
         problems += [f"--index: {problem}" for problem in error.problems]
     try:
-        screen = screening.load(args.screen, index) if args.screen else None
+        screen = thresholds.load(args.screen, index) if args.screen else None
     except command.UserError as error:
         problems += [f"--screen: {problem}" for problem in error.problems]
     if info and screen and screen.time_base != info.time_base:
@@ -120,7 +123,7 @@ def parts(data: str, info: DatasetInfo, pieces: Sequence[GeneratedPiece], split:
 
 
 def _parts(data: str, info: DatasetInfo, split: str, shapes: Sequence[tuple[int, int]]) -> Iterator[Part]:
-    notes = itertools.islice(screening.read_notes(data, info, split, "comparing"), MAX_CORPUS_PIECES)
+    notes = itertools.islice(thresholds.read_notes(data, info, split, "comparing"), MAX_CORPUS_PIECES)
     return corpus_comparison.cut_alike(notes, shapes)
 
 
@@ -174,13 +177,13 @@ def _screen(
 ) -> dict[str, dict[str, float]]:
     """Shares of rejects: of the generated pieces, and of the corpus's own, whole and cut like them."""
     shapes = [(piece.num_given, len(piece.notes)) for piece in pieces if piece.num_generated]
-    corpus = list(itertools.islice(screening.read_notes(data, info, split), MAX_CORPUS_PIECES))
+    corpus = list(itertools.islice(thresholds.read_notes(data, info, split), MAX_CORPUS_PIECES))
     alike = corpus_comparison.cut_alike(corpus, shapes)
     generated = [screen.judge_notes(p.notes, p.num_given, ended=bool(p.line["ended"])) for p in pieces]
     return {
-        "generated": screening.reject_shares(generated),
-        "corpus": screening.reject_shares([screen.judge_notes(notes, 0, ended=True) for notes in corpus]),
-        "corpus_cut_alike": screening.reject_shares(
+        "generated": thresholds.reject_shares(generated),
+        "corpus": thresholds.reject_shares([screen.judge_notes(notes, 0, ended=True) for notes in corpus]),
+        "corpus_cut_alike": thresholds.reject_shares(
             [screen.judge_notes(part.notes, part.num_given, ended=False) for part in alike]
         ),
     }

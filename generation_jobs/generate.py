@@ -14,27 +14,21 @@ import functools
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from generation_jobs import (
-    box_model,
-    bundles,
-    dry_run,
-    making,
-    primers,
-    problem_report,
-    screening_policy,
-    seed_list,
-    setting_flags,
-    setting_misfits,
-)
-from generation_jobs.job import Job
-from generation_jobs.making import Decoder, Summary
-from generation_jobs.primer_reading import Reading
-from generation_jobs.requests import Settings, is_whole, settings_problems
-from generation_jobs.shards import MAX_PIECES_PER_SHARD
-from generation_jobs.stop_at_once import StopAtOnce
-from midi_codec import command, foreign_lines, storage
+from generation_jobs.decoder import box_model, bundles
+from generation_jobs.job import dry_run, task
+from generation_jobs.job.job import Job
+from generation_jobs.job.task import Decoder, Summary
+from generation_jobs.output.shards import MAX_PIECES_PER_SHARD
+from generation_jobs.screening import reject_policy
+from generation_jobs.seeds import primers, seed_list, setting_conflicts
+from generation_jobs.seeds.primer_reading import Reading
+from generation_jobs.settings import setting_flags
+from generation_jobs.settings.requests import Settings, is_whole, settings_problems
+from job_runtime import command, problem_report, storage
+from job_runtime.command_line.flags import Parser
+from job_runtime.logs import foreign_lines
+from job_runtime.stop_at_once import StopAtOnce
 from midi_codec.fields import WIDTH_MULTIPLE, FieldTable
-from midi_codec.flags import Parser
 
 if TYPE_CHECKING:
     from trainer.bundle import Bundle
@@ -62,8 +56,8 @@ def main(argv: Sequence[str]) -> int:
             print(*dry_run.describe(this_job, left, trial, num_slots=num_slots), sep="\n")
             return command.OK
         make_decoder = functools.partial(_make_decoder, bundle, num_slots)
-        wave = max(making.USUAL_WAVE, PIECES_PER_SLOT * num_slots)
-        summary = making.run(this_job, make_decoder, stop, wave=wave)
+        wave = max(task.USUAL_WAVE, PIECES_PER_SLOT * num_slots)
+        summary = task.run(this_job, make_decoder, stop, wave=wave)
     print(*_describe(summary, args), sep="\n")
     return command.FAULT if summary.num_failed else command.OK
 
@@ -76,7 +70,7 @@ def _describe(summary: Summary, args: argparse.Namespace) -> Iterator[str]:
         yield f"finished shards had lost something, it is made again: {'; '.join(shown)}{more}"
     yield f"{summary.num_samples:,} pieces in {args.output}: {summary.num_made:,} made, {there:,} were there"
     if summary.num_retries or summary.num_rejected:
-        what = "left out" if args.on_reject == screening_policy.DROP else "kept all the same"
+        what = "left out" if args.on_reject == reject_policy.DROP else "kept all the same"
         yield f"{summary.num_retries:,} rejected and made again, {summary.num_rejected:,} rejected and {what}"
     if summary.num_notes:
         rate = summary.num_notes / max(summary.seconds, 1e-9)
@@ -97,7 +91,7 @@ def _make_parser() -> Parser:
     add("--samples-per-seed", type=int, default=1, help="pieces a seed, where it says no num_samples (%(default)s)")
     add("--rng-seed", type=int, default=0, help="other numbers give other music from the same seeds (%(default)s)")
     setting_flags.add(parser)
-    screening_policy.add_flags(parser)
+    reject_policy.add_flags(parser)
     add("--pieces-per-shard", type=int, help="put so many pieces in a tar file (a .mid file each)")
     text = f"pieces decoded at once, 1 or a multiple of 16 ({FEW_SLOTS}; {MANY_SLOTS} from {MANY_SAMPLES:,} samples on)"
     add("--num-slots", type=int, help=text)
@@ -130,7 +124,7 @@ def _check(args: argparse.Namespace, in_flags: Sequence[str]) -> tuple[list[Bund
         reading = Reading.of_bundle(models[0]) if models else None
     except command.UserError as error:
         problems += error.problems
-    policy, in_policy = screening_policy.load(args, table.time_base if table else None)
+    policy, in_policy = reject_policy.load(args, table.time_base if table else None)
     problems += in_policy
     seeds, read_primers, in_list = _read_seeds(args, table, settings, reading)
     problems += in_list
@@ -181,7 +175,7 @@ def _read_seeds(
     """The list and its primers; what is wrong with both, in the order of lines, after what the bundle cannot keep of
     the flags. Without a list, one seed of silence."""
     path = args.seeds
-    of_flags = list(setting_misfits.of_settings(settings, table)) if settings and table else []
+    of_flags = list(setting_conflicts.of_settings(settings, table)) if settings and table else []
     try:
         seeds = seed_list.silence() if path is None else seed_list.read(path)
     except FileNotFoundError:
@@ -200,7 +194,7 @@ def _read_seeds(
             map_programs=settings.map_programs if settings else None,
         )
         if settings is not None:
-            of_flags, of_seeds = setting_misfits.find(settings, seeds.seeds, read_primers, table)
+            of_flags, of_seeds = setting_conflicts.find(settings, seeds.seeds, read_primers, table)
             more += of_seeds
         problems = sorted([*problems, *more], key=lambda problem: problem[0])
     return seeds, read_primers, [*_flags(of_flags), *problem_report.sentences(seeds.path, problems)]
@@ -216,7 +210,7 @@ def _usual_slots(job: Job) -> int:
 
 def _make_decoder(bundle: Sequence[Bundle], num_slots: int) -> Decoder:
     foreign_lines.quiet_tensorflow()
-    from generation_jobs.decoder import Decoder
+    from generation_jobs.decoder.decoder import Decoder
 
     return Decoder(bundle, num_slots=num_slots)
 

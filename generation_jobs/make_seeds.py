@@ -16,12 +16,13 @@ import heapq
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 
-from generation_jobs import seed_list
-from generation_jobs.inline_notes import InlineNotes
-from generation_jobs.seed_folder import make_id
-from generation_jobs.seed_record import Seed
-from midi_codec import command, dataset_info, records, storage
-from midi_codec.records import Piece
+from generation_jobs.seeds import seed_list
+from generation_jobs.seeds.inline_notes import InlineNotes
+from generation_jobs.seeds.seed_folder import make_id
+from generation_jobs.seeds.seed_record import Seed
+from job_runtime import command, storage
+from midi_codec.dataset import dataset_info, records
+from midi_codec.dataset.records import Piece
 
 
 def main(argv: Sequence[str]) -> int:

@@ -14,16 +14,18 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from generation_jobs import manifest, whole_shards
-from generation_jobs.manifest import Line
-from generation_jobs.piece_files import read_pieces
-from generation_jobs.problem_report import sentences
-from generation_jobs.shards import MIDI_FOLDER, Shards
-from midi_codec import command, records, storage
-from midi_codec.command import Interrupted, StopSignal, UserError
-from midi_codec.notes import TIME_BASES
-from midi_codec.progress import progress
-from midi_codec.waiting import wait_while_more_come
+from generation_jobs.job import whole_shards
+from generation_jobs.output import manifest
+from generation_jobs.output.manifest import Line
+from generation_jobs.output.piece_files import read_pieces
+from generation_jobs.output.shards import MIDI_FOLDER, Shards
+from job_runtime import command, storage
+from job_runtime.command import Interrupted, StopSignal, UserError
+from job_runtime.logs.progress import progress
+from job_runtime.problem_report import sentences
+from job_runtime.waiting import wait_while_more_come
+from midi_codec.dataset import records
+from midi_codec.music.notes import TIME_BASES
 
 PROGRAM = "python -m generation_jobs.merge"
 MERGED = "manifest.jsonl"

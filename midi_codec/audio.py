@@ -14,8 +14,8 @@ import wave
 import midirenderer
 import numpy as np
 
-from midi_codec import midi_writer
-from midi_codec.notes import DRUM_PROGRAM, MILLISECONDS, Notes
+from midi_codec.midi import midi_writer
+from midi_codec.music.notes import DRUM_PROGRAM, MILLISECONDS, Notes
 
 SOUNDFONT_NAME = "TimGM6mb.sf2"  # by Tim Brechbill, in the pretty_midi package
 SAMPLE_RATE = 24_000  # per second; enough for the SoundFont's instruments

@@ -8,7 +8,7 @@
 
 Encoder, model, sampler and evaluation are driven by this table. END (the end of the piece) is value 128 of
 `pitch`; it has no bin here, because its probability does not depend on the step that was drawn before it
-(`trainer.model`), so its other fields need no score.
+(`trainer.model.note_model`), so its other fields need no score.
 
 A time bin spreads its probability evenly over its ticks, which makes likelihoods comparable between binnings.
 Bins come from a histogram of the training split: a beat grid gets a bin a value, rubato gets bins as narrow as
@@ -25,10 +25,10 @@ from typing import Any
 
 import numpy as np
 
-from midi_codec import json_text
-from midi_codec import notes as notes_lib
-from midi_codec.dataset_info import COLUMNS
-from midi_codec.note_batch import NoteBatch
+from job_runtime import json_text
+from midi_codec.dataset.dataset_info import COLUMNS
+from midi_codec.music import notes as notes_lib
+from midi_codec.music.note_batch import NoteBatch
 
 END_PITCH = 128
 CATEGORY = "category"

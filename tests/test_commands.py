@@ -7,11 +7,21 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+
+
+def command_of(path: Path) -> str:
+    """What `python -m` takes: a file or a package, and of a benchmark its own name alone."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    parts = parts[:-1] if parts[-1] == "__main__" else parts
+    return ".".join([parts[0], parts[-1]] if parts[0] == "benchmarks" else parts)
+
+
 COMMANDS = sorted(
-    ".".join(path.relative_to(ROOT).with_suffix("").parts)
-    for path in ROOT.glob("*/*.py")
-    if path.parent.name != "tests" and "command.exit_process(" in path.read_text(encoding="utf-8")
-    if path.relative_to(ROOT).as_posix() != "midi_codec/command.py"
+    command_of(path)
+    for path in ROOT.glob("*/**/*.py")
+    if path.relative_to(ROOT).parts[0] not in ("tests", ".venv", ".venv-peers")
+    if "command.exit_process(" in path.read_text(encoding="utf-8")
+    if path.relative_to(ROOT).as_posix() != "job_runtime/command.py"
 )
 SLOW_TO_IMPORT = ["apache_beam", "keras", "music21", "optuna", "tensorflow", "tensorflow_io"]
 

@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 import numpy as np
 
-from midi_codec import array_file, json_text, storage
-from midi_codec.command import UserError
+from job_runtime import json_text, storage
+from job_runtime.command import UserError
+from job_runtime.storage import array_file
 from midi_codec.fields import FieldTable
-from trainer.model_config import ModelConfig
+from trainer.model.model_config import ModelConfig
 
 if TYPE_CHECKING:
-    from trainer.model import NoteModel
+    from trainer.model.note_model import NoteModel
 
 FORMAT_VERSION = 2
 FILE_NAME = "bundle.json"
@@ -36,12 +37,12 @@ class Bundle:
     """A trained model and where it comes from.
 
     Attributes:
-      config: the fields of `trainer.model_config.ModelConfig`.
+      config: the fields of `trainer.model.model_config.ModelConfig`.
       fields: the field table.
       dataset: of the dataset it was trained on: `hash`, `time_base`, `num_notes` and `duplicate_notes` of its training
         split (the latter repeat the onset, pitch and program of another), `limits` and `cleaning` it was read with.
         Bundles of earlier versions have fewer of these.
-      metrics: validation likelihoods, baselines, accuracy, error; see `trainer.evaluation`.
+      metrics: validation likelihoods, baselines, accuracy, error; see `trainer.evaluation.validation`.
       deviations: of an MSE head, the standard deviation of its validation residual in ticks, by field.
       weights: arrays by path.
     """
@@ -69,7 +70,7 @@ class Bundle:
         Raises:
           UserError: no model has such sizes, or the weights are those of another.
         """
-        from trainer.model import NoteModel
+        from trainer.model.note_model import NoteModel
 
         config = ModelConfig(**self.config)
         problems = [f"config.{problem}" for problem in config.problems()]

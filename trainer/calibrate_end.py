@@ -17,15 +17,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from midi_codec import command, dataset_info, foreign_lines, storage
-from midi_codec.command import UserError
-from midi_codec.dataset_info import DatasetInfo
+from job_runtime import command, storage
+from job_runtime.command import UserError
+from job_runtime.logs import foreign_lines
+from midi_codec.dataset import dataset_info
+from midi_codec.dataset.dataset_info import DatasetInfo
 from trainer import bundle as bundle_lib
 from trainer.bundle import Bundle
 
 if TYPE_CHECKING:
-    from trainer.model import NoteModel
-    from trainer.pieces import Pieces
+    from trainer.data.pieces import Pieces
+    from trainer.model.note_model import NoteModel
 
 PROGRAM = "python -m trainer.calibrate_end"
 SPLIT = "validation"
@@ -59,7 +61,7 @@ def main(argv: Sequence[str]) -> int:
     args = parser.parse_args(argv)
     model, info = check(args.bundle, args.data, args.output)
     foreign_lines.quiet_tensorflow()
-    from trainer.pieces import load_split
+    from trainer.data.pieces import load_split
 
     pieces = load_split(args.data, info, SPLIT, model.fields)
     found = end_logits(model.build_model(), pieces)
@@ -101,8 +103,8 @@ def end_logits(model: NoteModel, pieces: Pieces) -> EndLogits:
     """Of whole pieces, the state carried from beginning to end."""
     import tensorflow as tf
 
-    from trainer.batches import make_batch
-    from trainer.whole_pieces import CHUNK, plan_whole_pieces
+    from trainer.data.batches import make_batch
+    from trainer.data.whole_pieces import CHUNK, plan_whole_pieces
 
     logits: list[np.ndarray] = []
     is_end: list[np.ndarray] = []

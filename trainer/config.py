@@ -10,11 +10,12 @@ import typing
 from collections.abc import Callable
 from typing import Any
 
-from midi_codec import json_text, numerals
-from midi_codec.command import UserError
+from job_runtime import json_text
+from job_runtime.command import UserError
+from job_runtime.command_line import numerals
 from midi_codec.fields import CATEGORICAL, TIMING_LOSSES
 from trainer import yaml_file
-from trainer.model_config import ModelConfig
+from trainer.model.model_config import ModelConfig
 
 FLOAT32, BFLOAT16 = "float32", "bfloat16"
 STOP, RESTORE = "stop", "restore"

@@ -15,16 +15,19 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from midi_codec import command, dataset_info, fields, foreign_lines, storage
-from midi_codec.command import UserError
-from midi_codec.progress import progress
-from midi_codec.watched_stop import WatchedStop
-from trainer import misfits
+from job_runtime import command, storage
+from job_runtime.command import UserError
+from job_runtime.logs import foreign_lines
+from job_runtime.logs.progress import progress
+from job_runtime.watched_stop import WatchedStop
+from midi_codec import fields
+from midi_codec.dataset import dataset_info
+from trainer.evaluation import compatibility
 
 if TYPE_CHECKING:
     from trainer.bundle import Bundle
-    from trainer.evaluation_report import Measured
-    from trainer.pieces import Pieces
+    from trainer.data.pieces import Pieces
+    from trainer.evaluation.figures import Measured
 
 PROGRAM = "python -m trainer.evaluate"
 BASELINES = ("unigram", "bigram")
@@ -37,11 +40,11 @@ def main(argv: Sequence[str]) -> int:
         info, bundles = _check(args)
         foreign_lines.quiet_tensorflow()
         report = evaluate(args, info, bundles, stop)
-        from trainer import evaluation_text
+        from trainer.evaluation import tables
 
         if args.output is not None:
             storage.write_bytes(args.output, (json.dumps(report) + "\n").encode())
-        print(evaluation_text.format_report(report), flush=True)
+        print(tables.format_report(report), flush=True)
         if args.output is not None:
             print(f"\nthe same and the sums of every piece: {args.output}")
     return command.OK
@@ -90,7 +93,9 @@ def _check(args: argparse.Namespace) -> tuple[dataset_info.DatasetInfo, dict[str
             problems += error.problems
             continue
         if info is not None:
-            problems += [f"{path}: {problem}" for problem in misfits.misfits(bundles[path].fields, info, args.split)]
+            problems += [
+                f"{path}: {problem}" for problem in compatibility.misfits(bundles[path].fields, info, args.split)
+            ]
     if problems:
         raise UserError(problems)
     assert info is not None
@@ -112,9 +117,9 @@ def evaluate(
     args: argparse.Namespace, info: dataset_info.DatasetInfo, bundles: dict[str, Bundle], stop: command.StopSignal
 ) -> dict[str, Any]:
     """Everything after the arguments are known to be right: the report."""
-    from trainer import evaluation_report
-    from trainer.pieces import load_split
-    from trainer.whole_pieces import piece_seconds
+    from trainer.data.pieces import load_split
+    from trainer.data.whole_pieces import piece_seconds
+    from trainer.evaluation import figures
 
     names = short_names(list(bundles))
     measured = _baselines(args.data, info, args.split) if args.baselines else []
@@ -124,7 +129,7 @@ def evaluate(
         pieces = loaded.get(columns) or load_split(args.data, info, args.split, bundle.fields)
         loaded[columns] = pieces
         measured.append(_measure(names[path], path, bundle, pieces, args.batch_size, stop))
-    split = evaluation_report.Split(
+    split = figures.Split(
         piece_id=[name.decode() for name in pieces.piece_id.tolist()],
         group=pieces.group,
         num_notes=pieces.num_events - 1,
@@ -133,15 +138,15 @@ def evaluate(
     data = {"path": args.data, "hash": info.hash, "split": args.split, "time_base": info.time_base}
     return {
         "data": data,
-        **evaluation_report.make_report(split, measured, num_resamples=args.num_resamples, rng_seed=args.rng_seed),
+        **figures.make_report(split, measured, num_resamples=args.num_resamples, rng_seed=args.rng_seed),
     }
 
 
 def _baselines(root: str, info: dataset_info.DatasetInfo, split: str) -> list[Measured]:
     """Unigram and bigram over the dataset's own bins, learned from its training split; none where that is empty."""
-    from trainer import baselines
-    from trainer.evaluation_report import Measured
-    from trainer.pieces import load_split
+    from trainer.data.pieces import load_split
+    from trainer.evaluation import baselines
+    from trainer.evaluation.figures import Measured
 
     if not info.splits["train"].num_notes:
         return []
@@ -166,9 +171,9 @@ def dataset_table(info: dataset_info.DatasetInfo) -> fields.FieldTable:
 def _measure(
     name: str, path: str, bundle: Bundle, pieces: Pieces, batch_size: int, stop: command.StopSignal
 ) -> Measured:
-    from trainer import calibration
-    from trainer.evaluation_report import Measured
-    from trainer.piece_evaluation import evaluate_pieces
+    from trainer.evaluation import calibration
+    from trainer.evaluation.figures import Measured
+    from trainer.evaluation.piece_evaluation import evaluate_pieces
 
     with progress(total=len(pieces.raw), unit="events", label=f"evaluating {name}") as bar:
 

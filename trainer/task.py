@@ -12,11 +12,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from midi_codec import command, dataset_info, storage
-from midi_codec.flags import Parser
-from midi_codec.watched_stop import WatchedStop
+from job_runtime import command, storage
+from job_runtime.command_line.flags import Parser
+from job_runtime.watched_stop import WatchedStop
+from midi_codec.dataset import dataset_info
 from trainer import config as config_lib
-from trainer import training
+from trainer.training import whole_run
 
 
 def make_parser() -> Parser:
@@ -45,13 +46,13 @@ def main(argv: Sequence[str]) -> int:
     if config is None or dataset is None or problems:
         raise command.UserError(problems)
     with WatchedStop() as stop:
-        outcome = training.train(
+        outcome = whole_run.train(
             config,
             data=args.data,
             folder=args.output,
             stop=stop,
             init_from=args.init_from,
-            workers=training.Workers(args.num_workers, args.worker_host_pattern),
+            workers=whole_run.Workers(args.num_workers, args.worker_host_pattern),
             profile=args.profile,
         )
     if outcome.was_finished:
@@ -65,7 +66,8 @@ def _base(init_from: str | None) -> config_lib.TrainConfig:
     """The defaults; with a bundle, its model's size in place of theirs."""
     if init_from is None:
         return config_lib.TrainConfig()
-    from trainer import bundle, transfer
+    from trainer import bundle
+    from trainer.training import transfer
 
     return dataclasses.replace(config_lib.TrainConfig(), **transfer.settings_of(bundle.load(init_from)))
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import yaml
 
-from midi_codec import storage
-from midi_codec.command import UserError
-from midi_codec.json_text import HIGHEST, LOWEST, MAX_DEPTH, MAX_PROBLEMS, shown
+from job_runtime import storage
+from job_runtime.command import UserError
+from job_runtime.json_text import HIGHEST, LOWEST, MAX_DEPTH, MAX_PROBLEMS, shown
 
 MAX_BYTES = 1 << 20
 

@@ -1,4 +1,6 @@
-"""Windows of notes for the transformer, from the arrays of `benchmarks.performance_data`. Needs NumPy alone."""
+"""Windows of notes for the transformer, from the arrays of `benchmarks.quality.performances.performance_data`. Needs
+NumPy alone.
+"""
 
 from __future__ import annotations
 

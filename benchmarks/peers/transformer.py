@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.peers.note_windows import Split, Windows, cut_for_scoring, gather, load_split
-from benchmarks.timed_training import Curve, cpu_clock
+from benchmarks.peers.timed_training import Curve, cpu_clock
 
 WARM_UP_SHARE = 0.03
 FINAL_RATE = 0.02

@@ -2,7 +2,7 @@
 
 import pytest
 
-from beam_pipelines import encode_chunk
+from beam_pipelines.encoding import encode_chunk
 
 
 @pytest.fixture

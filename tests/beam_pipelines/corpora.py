@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from beam_pipelines.settings import Settings
-from beam_pipelines.splits import SplitRule
-from midi_codec import midi_file
-from midi_codec.midi_header import Limits
-from midi_codec.notes import Notes
+from beam_pipelines.settings.encode_settings import Settings
+from beam_pipelines.settings.splits import SplitRule
+from midi_codec.midi import midi_file
+from midi_codec.midi.midi_header import Limits
+from midi_codec.music.notes import Notes
 
 
 def make_notes(number: int, *, num_notes: int = 24) -> Notes:

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from beam_pipelines import ledger
-from beam_pipelines.tally import Tally
-from midi_codec import dataset_info, records
-from midi_codec.dataset_info import DUPLICATE_KINDS, SPLITS, DatasetInfo, SplitInfo
-from midi_codec.note_batch import NoteBatch
-from midi_codec.notes import MILLISECONDS, Notes
-from midi_codec.records import Piece
+from beam_pipelines.encoding import ledger
+from beam_pipelines.encoding.value_counts import Tally
+from midi_codec.dataset import dataset_info, records
+from midi_codec.dataset.dataset_info import DUPLICATE_KINDS, SPLITS, DatasetInfo, SplitInfo
+from midi_codec.dataset.records import Piece
+from midi_codec.music.note_batch import NoteBatch
+from midi_codec.music.notes import MILLISECONDS, Notes
 
 Row = tuple[str, str, str | None, Notes]  # split, source, group (None: the piece's own), notes
 

@@ -6,13 +6,15 @@ import shutil
 
 import pytest
 
-from beam_pipelines import encode_chunk, encode_corpus
-from beam_pipelines.encode_chunk import shard_of
-from midi_codec import dataset_info, midi_file, records
-from midi_codec.command import UserError
-from midi_codec.dataset_info import COLUMNS, Histogram, SplitInfo
-from midi_codec.notes import BEATS, MILLISECONDS
-from midi_codec.records import Piece
+from beam_pipelines import encode_corpus
+from beam_pipelines.encoding import encode_chunk
+from beam_pipelines.encoding.encode_chunk import shard_of
+from job_runtime.command import UserError
+from midi_codec.dataset import dataset_info, records
+from midi_codec.dataset.dataset_info import COLUMNS, Histogram, SplitInfo
+from midi_codec.dataset.records import Piece
+from midi_codec.midi import midi_file
+from midi_codec.music.notes import BEATS, MILLISECONDS
 from tests.beam_pipelines.corpora import MIXED, make_midi, make_notes, write_files
 
 MANY = {f"{'abc'[number % 3]}/{number:03d}.mid": make_midi(number % 110) for number in range(130)}

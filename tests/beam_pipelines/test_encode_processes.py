@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from beam_pipelines import encode_corpus
-from midi_codec import dataset_info, storage
-from midi_codec.command import UserError
+from job_runtime import storage
+from job_runtime.command import UserError
+from midi_codec.dataset import dataset_info
 from tests.beam_pipelines.corpora import make_midi, write_files
 
 pytestmark = pytest.mark.slow

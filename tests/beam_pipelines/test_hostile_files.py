@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from beam_pipelines import corpus
-from midi_codec import dataset_info, storage
-from midi_codec.command import UserError
+from beam_pipelines.corpus import inputs as corpus
+from job_runtime import storage
+from job_runtime.command import UserError
+from midi_codec.dataset import dataset_info
 from tests.beam_pipelines.archive_files import make_tar
 from tests.beam_pipelines.corpora import make_midi, write_files
 from tests.beam_pipelines.test_encode_corpus import encode, files_of, ledger_of

@@ -3,10 +3,11 @@
 import pytest
 
 from beam_pipelines import encode_corpus
-from midi_codec import command, dataset_info
-from midi_codec.command import UserError
+from job_runtime import command
+from job_runtime.command import UserError
+from midi_codec.dataset import dataset_info
 from tests.beam_pipelines.corpora import make_midi, write_files
-from tests.beam_pipelines.test_additions import outcome
+from tests.beam_pipelines.execution.test_base_dataset import outcome
 from tests.beam_pipelines.test_encode_corpus import encode, files_of
 
 NEAR = {f"{number}.mid": make_midi(5, num_notes=200, transpose=number) for number in range(4)}

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from benchmarks.pianoroll_data import KEYS, LOWEST_KEY
+from benchmarks.quality.pianoroll.pianoroll_data import KEYS, LOWEST_KEY
 
 
 def make_roll(*frames: Sequence[int]) -> np.ndarray:

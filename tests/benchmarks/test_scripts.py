@@ -8,17 +8,18 @@ import sys
 
 import pytest
 
-from benchmarks import distribution, encode, generate, peer_process, train
-from benchmarks.machine import ROOT
-from benchmarks.rounds import Rate
-from midi_codec.command import UserError
+from benchmarks.harness import peer_process
+from benchmarks.harness.machine import ROOT
+from benchmarks.harness.rounds import Rate
+from benchmarks.speed import distribution, encode, generate, train
+from job_runtime.command import UserError
 
 HAS_PEERS = (peer_process.PYTHON.parent.parent / ".installed").exists()
 GEMM_OF_PEERS = {"gemm_pytorch_float32", "gemm_numpy_float32"}
 
 
 def run_quick(script: str, *arguments: str) -> dict:
-    command = [sys.executable, str(ROOT / "benchmarks" / script), "--quick", *arguments]
+    command = [sys.executable, str(ROOT / "benchmarks" / "speed" / script), "--quick", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     assert ("make peers" in done.stdout) == (not HAS_PEERS)
@@ -82,7 +83,7 @@ def test_generate():
 
 def run_alone(script: str, *arguments: str) -> dict:
     """The report of a script that compares with no peers."""
-    command = [sys.executable, str(ROOT / "benchmarks" / script), "--quick", *arguments]
+    command = [sys.executable, str(ROOT / "benchmarks" / "speed" / script), "--quick", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout.splitlines()[-1])

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from demo import box_model, run
-from generation_jobs import box_model as package
-from midi_codec import array_file, command
-from midi_codec.command import StopSignal, UserError
+from generation_jobs.decoder import box_model as package
+from job_runtime import command
+from job_runtime.command import StopSignal, UserError
+from job_runtime.storage import array_file
 from tests.generation_jobs.fakes import make_bundle
 from trainer import bundle, config
 

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from demo import chorales
-from midi_codec import midi_file
-from midi_codec.command import Interrupted, StopSignal, UserError
-from midi_codec.notes import BEATS
+from job_runtime.command import Interrupted, StopSignal, UserError
+from midi_codec.midi import midi_file
+from midi_codec.music.notes import BEATS
 
 
 def make_score(*voices):

@@ -3,8 +3,8 @@ import argparse
 import pytest
 
 from demo import run
-from midi_codec.command import UserError
-from midi_codec.dataset_info import NO_DUPLICATES, NO_GROUPS, DatasetInfo, SplitInfo
+from job_runtime.command import UserError
+from midi_codec.dataset.dataset_info import NO_DUPLICATES, NO_GROUPS, DatasetInfo, SplitInfo
 from trainer import config, task
 
 

@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from demo.steps import StepFailed, Steps, run_command
-from midi_codec.command import Interrupted, StopSignal, UserError
+from job_runtime.command import Interrupted, StopSignal, UserError
 
 MODULE = """
 import pathlib, sys

@@ -4,7 +4,8 @@ from fractions import Fraction
 import pytest
 
 from demo import abc_tune, tunes
-from midi_codec import command, midi_file
+from job_runtime import command
+from midi_codec.midi import midi_file
 
 BODY = "|:CDEF GABc|cBAG FEDC|CDEF GABc|c8:|\n"
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from midi_codec import midi_file
-from midi_codec.notes import Notes
+from midi_codec.midi import midi_file
+from midi_codec.music.notes import Notes
 
 ROOT = Path(__file__).parent.parent.parent
 NUM_FILES = 40

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from midi_codec import midi_file, storage
-from midi_codec.notes import Notes
+from job_runtime import storage
+from midi_codec.midi import midi_file
+from midi_codec.music.notes import Notes
 from tests.beam_pipelines.corpora import write_files
 from tests.engines import runs
 from tests.servers import GcsServer, MetadataServer, metadata

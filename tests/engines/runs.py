@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from midi_codec import storage
+from job_runtime import storage
 
 ROOT = Path(__file__).parents[2]
 ENCODE = (sys.executable, "-m", "beam_pipelines.encode_corpus")

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from midi_codec.command import USER_ERROR
+from job_runtime.command import USER_ERROR
 from tests.engines import runs
 
 pytestmark = pytest.mark.slow

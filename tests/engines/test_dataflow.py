@@ -7,8 +7,8 @@ import json
 
 import pytest
 
-from midi_codec import storage
-from midi_codec.command import USER_ERROR
+from job_runtime import storage
+from job_runtime.command import USER_ERROR
 from tests import servers
 from tests.engines import runs
 

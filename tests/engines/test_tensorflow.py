@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from midi_codec import storage
-from midi_codec.tfrecord_framing import read_records
+from job_runtime import storage
+from midi_codec.dataset.tfrecord_framing import read_records
 from tests import servers
 from tests.engines import runs
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from generation_jobs.requests import Request, Result
+from generation_jobs.settings.requests import Request, Result
 from midi_codec.fields import build_field_table
-from midi_codec.notes import MILLISECONDS, Notes
+from midi_codec.music.notes import MILLISECONDS, Notes
 from trainer import bundle
 
 DATASET_HASH = "d" * 32

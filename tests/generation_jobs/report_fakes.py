@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from generation_jobs import manifest, piece_files
-from generation_jobs.requests import Result
-from generation_jobs.shards import Shards
-from midi_codec import dataset_info, records, storage
-from midi_codec.dataset_info import NO_DUPLICATES, NO_GROUPS, SPLITS, DatasetInfo, Histogram, SplitInfo
-from midi_codec.notes import MILLISECONDS, Notes
-from midi_codec.records import Piece
+from generation_jobs.output import manifest, piece_files
+from generation_jobs.output.shards import Shards
+from generation_jobs.settings.requests import Result
+from job_runtime import storage
+from midi_codec.dataset import dataset_info, records
+from midi_codec.dataset.dataset_info import NO_DUPLICATES, NO_GROUPS, SPLITS, DatasetInfo, Histogram, SplitInfo
+from midi_codec.dataset.records import Piece
+from midi_codec.music.notes import MILLISECONDS, Notes
 
 BUNDLE_HASH = "b" * 32
 SETTINGS = {"temperature": 0.9, "top_k": None, "top_p": 0.95, "max_notes": 300, "max_seconds": None}

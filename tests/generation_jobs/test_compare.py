@@ -8,11 +8,12 @@ import json
 import numpy as np
 import pytest
 
-from generation_jobs import compare, memorisation
-from midi_codec import command
-from midi_codec.notes import BEATS, Notes
+from generation_jobs import compare
+from generation_jobs.memorisation import __main__ as memorisation_command
+from job_runtime import command
+from midi_codec.music.notes import BEATS, Notes
+from tests.generation_jobs.memorisation.test_corpus_index import melody, notes_of
 from tests.generation_jobs.report_fakes import make_dataset, make_music
-from tests.generation_jobs.test_memorisation import melody, notes_of
 
 GIVEN = 8
 
@@ -86,7 +87,7 @@ def test_finds_pieces_that_are_like_each_other(folders, capsys):
 def test_an_index_and_the_file_give_the_same(folders, capsys):
     root, _ = folders
     flags = ["--index", str(root / "index"), "--output", str(root / "copied.json")]
-    assert memorisation.main(["--data", str(root / "data"), "--output", str(root / "index")]) == command.OK
+    assert memorisation_command.main(["--data", str(root / "data"), "--output", str(root / "index")]) == command.OK
     assert run(root, *flags) == command.OK
     first = (root / "copied.json").read_bytes()
     assert run(root, *flags) == command.OK
@@ -135,6 +136,6 @@ def test_mistakes_come_all_at_once(folders):
 def test_an_index_of_another_dataset_is_refused(folders):
     root, train = folders
     info = make_dataset(root / "other", {"train": [melody(30, 1, time_base=BEATS)]}, time_base=BEATS)
-    assert memorisation.main(["--data", str(root / "other"), "--output", str(root / "index")]) == command.OK
+    assert memorisation_command.main(["--data", str(root / "other"), "--output", str(root / "index")]) == command.OK
     with pytest.raises(command.UserError, match=f"--index is of dataset {info.hash}, --compare-with is "):
         run(root, "--index", str(root / "index"))

@@ -6,9 +6,13 @@ import json
 
 import pytest
 
-from generation_jobs import evaluate, memorisation, screening
-from midi_codec import command, dataset_info
-from midi_codec.notes import BEATS, MILLISECONDS
+from generation_jobs import evaluate
+from generation_jobs.memorisation import __main__ as memorisation_command
+from generation_jobs.screening import __main__ as screening_command
+from generation_jobs.screening import thresholds
+from job_runtime import command
+from midi_codec.dataset import dataset_info
+from midi_codec.music.notes import BEATS, MILLISECONDS
 from tests.generation_jobs.report_fakes import make_dataset, make_music, make_notes
 
 
@@ -18,7 +22,7 @@ def folders(tmp_path):
     held_out = [make_notes(200, rng_seed=seed) for seed in range(20, 24)]
     info = make_dataset(tmp_path / "data", {"train": train, "validation": held_out, "test": train[:1]})
     make_music(tmp_path / "music", [("a", k, make_notes(150, rng_seed=40 + k)) for k in range(3)], dataset=info.hash)
-    screen = screening.fit(train, time_base=MILLISECONDS, dataset=info.hash)
+    screen = thresholds.fit(train, time_base=MILLISECONDS, dataset=info.hash)
     (tmp_path / "screen.json").write_text(screen.to_json())
     return tmp_path
 
@@ -77,9 +81,9 @@ def test_a_dataset_without_a_validation_split_has_no_ceiling(tmp_path, capsys):
 def test_an_index_makes_copied_notes_a_reason(folders, capsys):
     data = str(folders / "data")
     screen, index = str(folders / "with_copies.json"), str(folders / "index")
-    assert screening.main(["--data", data, "--output", screen]) == command.OK
-    assert memorisation.main(["--data", data, "--output", index]) == command.OK
-    copy = next(screening.read_notes(data, dataset_info.load(data), "train"))
+    assert screening_command.main(["--data", data, "--output", screen]) == command.OK
+    assert memorisation_command.main(["--data", data, "--output", index]) == command.OK
+    copy = next(thresholds.read_notes(data, dataset_info.load(data), "train"))
     make_music(folders / "music", [("a", 0, copy)])
     for flags, is_counted in (([], False), (["--index", index], True)):
         capsys.readouterr()
@@ -102,7 +106,7 @@ def test_mistakes_come_all_at_once(folders):
 
 
 def test_thresholds_of_another_grid_are_refused(folders):
-    screen = screening.fit([make_notes(50, time_base=BEATS)], time_base=BEATS, dataset="d")
+    screen = thresholds.fit([make_notes(50, time_base=BEATS)], time_base=BEATS, dataset="d")
     (folders / "beats.json").write_text(screen.to_json())
     with pytest.raises(command.UserError, match="--screen is on the grid of beats"):
         run(folders, "--screen", str(folders / "beats.json"))

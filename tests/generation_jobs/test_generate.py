@@ -7,9 +7,11 @@ import sys
 
 import pytest
 
-from generation_jobs import box_model, generate, manifest
-from generation_jobs.requests import Settings
-from midi_codec import command
+from generation_jobs import generate
+from generation_jobs.decoder import box_model
+from generation_jobs.output import manifest
+from generation_jobs.settings.requests import Settings
+from job_runtime import command
 from tests.generation_jobs.fakes import FakeDecoder, make_bundle
 from trainer import bundle
 
@@ -213,7 +215,7 @@ def test_a_signal_while_the_decoder_is_being_made_ends_with_75(folder, capsys, m
 HEAVY = """
 import sys
 from generation_jobs import generate
-from midi_codec import command
+from job_runtime import command
 try:
     status = command.run("generate", generate.main, sys.argv[1:])
 except SystemExit as error:

@@ -9,10 +9,13 @@ import time
 import numpy as np
 import pytest
 
-from generation_jobs import generate, manifest
-from midi_codec import command, midi_file, records
+from generation_jobs import generate
+from generation_jobs.output import manifest
+from job_runtime import command
+from midi_codec.dataset import records
 from midi_codec.fields import build_field_table
-from midi_codec.notes import BEATS
+from midi_codec.midi import midi_file
+from midi_codec.music.notes import BEATS
 from trainer import bundle
 
 pytestmark = pytest.mark.slow
@@ -29,8 +32,8 @@ SAMPLES = ("--samples-per-seed", "6", "--max-notes", "40", "--num-slots", "16")
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    from trainer.model import NoteModel
-    from trainer.model_config import ModelConfig
+    from trainer.model.model_config import ModelConfig
+    from trainer.model.note_model import NoteModel
 
     config = {"units": 16, "layers": 2, "head_units": 16, "dropout": 0.0}
     histograms = {name: (np.array([0, 6, 12, 24]), np.array([3, 2, 5, 1])) for name in ("step", "duration")}
@@ -54,7 +57,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def decoder(folder):
     """Compiled once for all runs in this process."""
-    from generation_jobs.decoder import Decoder
+    from generation_jobs.decoder.decoder import Decoder
 
     return Decoder(bundle.load(str(folder / "bundle")), num_slots=16)
 

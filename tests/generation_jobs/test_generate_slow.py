@@ -9,11 +9,14 @@ import time
 
 import pytest
 
-from generation_jobs import generate, manifest, seed_list
-from generation_jobs.inline_notes import InlineNotes
-from midi_codec import command, midi_file, storage
+from generation_jobs import generate
+from generation_jobs.output import manifest
+from generation_jobs.seeds import seed_list
+from generation_jobs.seeds.inline_notes import InlineNotes
+from job_runtime import command, storage
+from midi_codec.midi import midi_file
 from tests.generation_jobs.fakes import FakeDecoder, make_bundle
-from tests.generation_jobs.test_primers import make_notes
+from tests.generation_jobs.seeds.test_primers import make_notes
 from trainer import bundle
 
 pytestmark = pytest.mark.slow
@@ -22,7 +25,7 @@ pytestmark = pytest.mark.slow
 COMMAND = """
 import sys, time
 from generation_jobs import generate
-from midi_codec import command
+from job_runtime import command
 from tests.generation_jobs.fakes import FakeDecoder
 
 class Slow(FakeDecoder):

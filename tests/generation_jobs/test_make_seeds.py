@@ -1,10 +1,12 @@
 import numpy as np
 import pytest
 
-from generation_jobs import make_seeds, primers, seed_list
-from midi_codec import command, dataset_info, records, storage
-from midi_codec.notes import BEATS, MILLISECONDS, Notes
-from midi_codec.records import Piece
+from generation_jobs import make_seeds
+from generation_jobs.seeds import primers, seed_list
+from job_runtime import command, storage
+from midi_codec.dataset import dataset_info, records
+from midi_codec.dataset.records import Piece
+from midi_codec.music.notes import BEATS, MILLISECONDS, Notes
 from tests.generation_jobs.fakes import make_bundle
 
 

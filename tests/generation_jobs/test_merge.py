@@ -5,12 +5,13 @@ import signal
 
 import pytest
 
-from generation_jobs import manifest, merge
-from midi_codec import command, storage, waiting
-from midi_codec.command import Interrupted, UserError
-from tests.generation_jobs.test_job import ALL
-from tests.generation_jobs.test_making import run
-from tests.generation_jobs.test_making_screened import policy
+from generation_jobs import merge
+from generation_jobs.output import manifest
+from job_runtime import command, storage, waiting
+from job_runtime.command import Interrupted, UserError
+from tests.generation_jobs.job.test_job import ALL
+from tests.generation_jobs.job.test_task import run
+from tests.generation_jobs.job.test_task_screened import policy
 
 TASKS = 3
 PART = "manifest/part-0000{}-of-00003.jsonl"
@@ -18,7 +19,7 @@ PART = "manifest/part-0000{}-of-00003.jsonl"
 
 @pytest.fixture(autouse=True)
 def shards_of_two_pieces(monkeypatch):
-    monkeypatch.setattr("generation_jobs.shards._USUAL_PIECES", (2, 2))
+    monkeypatch.setattr("generation_jobs.output.shards._USUAL_PIECES", (2, 2))
 
 
 def finish(output, *indexes: int, **changes) -> None:

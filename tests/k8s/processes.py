@@ -21,7 +21,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from benchmarks.machine import ROOT
+from benchmarks.harness.machine import ROOT
 from tests.k8s.rendered import Object, expand, job_specs, of_kind
 
 POLL_SECONDS = 0.05

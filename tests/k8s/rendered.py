@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from benchmarks.machine import ROOT
+from benchmarks.harness.machine import ROOT
 
 K8S = ROOT / "k8s"
 OVERLAYS = sorted(

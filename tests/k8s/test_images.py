@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.machine import ROOT
+from benchmarks.harness.machine import ROOT
 
 RECIPES = sorted((ROOT / "k8s" / "images").glob("*/Dockerfile"))
 LOCK = dict(re.findall(r"^([a-z0-9-]+)==(\S+)", (ROOT / "requirements.lock").read_text(), re.MULTILINE))

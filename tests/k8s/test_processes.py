@@ -12,19 +12,20 @@ import psycopg
 import pytest
 import yaml
 
-from benchmarks.machine import ROOT
+from benchmarks.harness.machine import ROOT
 from generation_jobs import generate, merge
-from midi_codec import command
+from job_runtime import command
 from tests.beam_pipelines.corpora import make_midi, write_files
 from tests.beam_pipelines.test_encode_corpus import encode, files_of
-from tests.generation_jobs.test_decoder import make_bundle
-from tests.generation_jobs.test_making import files_of as all_files_of
+from tests.generation_jobs.decoder.test_decoder import make_bundle
+from tests.generation_jobs.job.test_task import files_of as all_files_of
 from tests.k8s.processes import Cluster, Job, Pod
 from tests.k8s.rendered import Object, kubectl, of_kind, render
 from tests.postgres_server import PASSWORD
 from tests.trainer.tiny import make_many, write_dataset
-from trainer import bundle, training
+from trainer import bundle
 from trainer.config import TrainConfig
+from trainer.training import whole_run
 
 NUM_FILES = 170
 
@@ -156,7 +157,7 @@ def test_two_workers_of_which_one_goes_away_learn_what_one_alone_learns(tmp_path
         assert gone and len(cluster.pods) >= 4  # both start again
         alone = tmp_path / "alone"
         with command.StopSignal() as stop:
-            training.train(TrainConfig(**TRAINING), data=str(music / "dataset"), folder=str(alone), stop=stop)
+            whole_run.train(TrainConfig(**TRAINING), data=str(music / "dataset"), folder=str(alone), stop=stop)
         ours, theirs = weights_of(music / "run"), weights_of(alone)
         assert set(ours) == set(theirs)
         for name, array in theirs.items():
@@ -250,7 +251,7 @@ def test_a_search_by_two_workers_of_which_one_is_lost(tmp_path, postgres):
         # what a worker made of the best trial is what one process makes of its settings that nobody disturbs
         alone = tmp_path / "alone"
         with command.StopSignal() as stop:
-            training.train(config, data=str(music / "dataset"), folder=str(alone), stop=stop)
+            whole_run.train(config, data=str(music / "dataset"), folder=str(alone), stop=stop)
         ours = bundle.load(str(report.parent / "trials" / f"{found['best']:04d}" / "bundle"))
         for name, array in bundle.load(str(alone / "bundle")).weights.items():
             np.testing.assert_allclose(ours.weights[name], array, rtol=1e-5, atol=1e-6, err_msg=name)

@@ -7,7 +7,7 @@ import pytest
 
 from midi_codec import audio
 from midi_codec.audio import SAMPLE_RATE
-from midi_codec.notes import BEATS, DRUM_PROGRAM, Notes
+from midi_codec.music.notes import BEATS, DRUM_PROGRAM, Notes
 
 A4 = (69, 440.0)
 A5 = (81, 880.0)

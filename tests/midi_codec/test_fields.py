@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from midi_codec import fields
 from midi_codec.fields import CATEGORY, MAX_TICK, MSE, TIME, FieldSpec, FieldTable, build_field_table, choose_time_edges
-from midi_codec.notes import BEATS, MILLISECONDS, Notes
+from midi_codec.music.notes import BEATS, MILLISECONDS, Notes
 
 STEP = FieldSpec(name="step", kind=TIME, edges=(0, 1, 5, MAX_TICK + 1), largest=30)
 PROGRAM = FieldSpec(name="program", kind=CATEGORY, values=(0, 40, 128))

@@ -1,4 +1,5 @@
-"""A command on several virtual devices of the CPU, where `trainer.strategy` would take the one that is there.
+"""A command on several virtual devices of the CPU, where `trainer.distribution.strategy` would take the one that is
+there.
 
 python -m tests.trainer.on_devices 2 trainer.task --data ...     two replicas, of each worker where there are several
 """
@@ -11,9 +12,9 @@ import sys
 
 import tensorflow as tf
 
-from midi_codec import command
+from job_runtime import command
 from tests.trainer.strategies import mirrored, worker
-from trainer import cluster, strategy
+from trainer.distribution import cluster, strategy
 
 
 def main() -> None:
@@ -25,7 +26,7 @@ def main() -> None:
 
 
 def make_strategy(devices: int, *, alone: bool = False) -> tf.distribute.Strategy:
-    """In place of `trainer.strategy.make_strategy`."""
+    """In place of `trainer.distribution.strategy.make_strategy`."""
     return worker(devices) if cluster.num_workers() > 1 and not alone else mirrored(devices)
 
 

@@ -4,12 +4,12 @@ import json
 import numpy as np
 import pytest
 
-from midi_codec.command import UserError
+from job_runtime.command import UserError
 from tests.trainer.tiny import make_table
 from trainer import bundle as bundle_lib
 from trainer.bundle import Bundle
-from trainer.model import NoteModel
-from trainer.model_config import ModelConfig
+from trainer.model.model_config import ModelConfig
+from trainer.model.note_model import NoteModel
 
 CELL_WEIGHTS = ("kernel", "recurrent_kernel", "bias")
 CONFIG = {"units": 16, "layers": 2, "head_units": 16, "dropout": 0.1}

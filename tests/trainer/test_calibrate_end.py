@@ -7,13 +7,13 @@ import dataclasses
 import numpy as np
 import pytest
 
-from midi_codec.command import UserError
+from job_runtime.command import UserError
 from tests.trainer.tiny import make_many, make_table, write_dataset
 from trainer import bundle as bundle_lib
 from trainer import calibrate_end
 from trainer.calibrate_end import EndLogits, find_shift
-from trainer.model import NoteModel
-from trainer.model_config import ModelConfig
+from trainer.model.model_config import ModelConfig
+from trainer.model.note_model import NoteModel
 
 
 def test_the_shift_makes_as_many_ends_as_there_are_and_is_the_likeliest():

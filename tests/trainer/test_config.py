@@ -3,11 +3,11 @@ import dataclasses
 
 import pytest
 
-from midi_codec.command import UserError
+from job_runtime.command import UserError
 from midi_codec.fields import TIMING_LOSSES
 from trainer import config as config_lib
-from trainer import model_config
 from trainer.config import TrainConfig
+from trainer.model import model_config
 
 
 def read(*argv: str) -> TrainConfig:

@@ -5,17 +5,19 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from midi_codec import command, dataset_info
+from job_runtime import command
+from midi_codec.dataset import dataset_info
 from midi_codec.fields import CATEGORICAL, MIXTURE, MSE
-from midi_codec.notes import BEATS, Notes
-from tests.trainer.test_evaluation import make_model
+from midi_codec.music.notes import BEATS, Notes
+from tests.trainer.evaluation.test_validation import make_model
 from tests.trainer.tiny import make_many, make_notes, write_dataset
 from trainer import bundle as bundle_lib
-from trainer import evaluate, misfits
-from trainer.baselines import score_baselines
-from trainer.evaluation import Evaluator
-from trainer.piece_evaluation import evaluate_pieces
-from trainer.pieces import load_split, stack_pieces
+from trainer import evaluate
+from trainer.data.pieces import load_split, stack_pieces
+from trainer.evaluation import compatibility
+from trainer.evaluation.baselines import score_baselines
+from trainer.evaluation.piece_evaluation import evaluate_pieces
+from trainer.evaluation.validation import Evaluator
 
 TRAIN, HELD_OUT = make_many([30, 20, 25]), [make_notes(number, num_notes=size) for number, size in ((7, 9), (8, 33))]
 DEVIATIONS = {"step": 7.0, "duration": 15.0}
@@ -167,7 +169,7 @@ def test_what_does_not_fit_is_named_bundle_by_bundle(place):
 
 
 def test_many_unknown_values_are_counted():
-    assert misfits.some(np.arange(8)) == "0, 1, 2, 3, 4 and 3 more"
+    assert compatibility.some(np.arange(8)) == "0, 1, 2, 3, 4 and 3 more"
 
 
 def test_a_damaged_shard_is_named(place):

@@ -6,10 +6,13 @@ import signal
 import numpy as np
 import pytest
 
-from midi_codec import array_file, command
-from midi_codec.notes import BEATS, Notes
+from job_runtime import command
+from job_runtime.storage import array_file
+from midi_codec.music.notes import BEATS, Notes
 from tests.trainer.tiny import make_many, write_dataset
-from trainer import bundle, checkpoint, task, train_step
+from trainer import bundle, task
+from trainer.run_output import checkpoint
+from trainer.training import train_step
 
 SETTINGS = {
     "units": "16",
@@ -157,10 +160,11 @@ def test_a_stopped_run_goes_on_to_the_same_weights(data, finished, tmp_path, mon
 
 
 def test_a_stop_within_a_validation_is_heard(data, finished, tmp_path, monkeypatch):
-    from trainer import evaluation, loop
+    from trainer.evaluation import validation
+    from trainer.training import loop
 
     saved = []
-    StopAt(monkeypatch, evaluation, "share_out", at=1)
+    StopAt(monkeypatch, validation, "share_out", at=1)
     real = loop.RunFiles.save_bundle
     monkeypatch.setattr(loop.RunFiles, "save_bundle", lambda *a, **k: (saved.append(1), real(*a, **k)))
     assert run(data, tmp_path) == command.INTERRUPTED
@@ -200,7 +204,7 @@ def test_tempo_augmentation_would_leave_a_beat_grid(tmp_path, capsys):
 def test_a_mistake_that_the_devices_show_does_not_claim_the_folder(data, tmp_path, monkeypatch, capsys):
     import tensorflow as tf
 
-    from trainer import strategy
+    from trainer.distribution import strategy
 
     two = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     monkeypatch.setattr(strategy, "make_strategy", lambda alone: two)

@@ -13,11 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from midi_codec import array_file, command, storage
+from job_runtime import command, storage
+from job_runtime.storage import array_file
 from midi_codec.fields import MSE
 from tests.trainer.test_task import TIMED, flags
 from tests.trainer.tiny import make_many, write_dataset
-from trainer import bundle, checkpoint
+from trainer import bundle
+from trainer.run_output import checkpoint
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]

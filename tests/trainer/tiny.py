@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from midi_codec import dataset_info, records, storage
-from midi_codec.dataset_info import COLUMNS, NO_DUPLICATES, NO_GROUPS, SPLITS, DatasetInfo, Histogram, SplitInfo
+from job_runtime import storage
+from midi_codec.dataset import dataset_info, records
+from midi_codec.dataset.dataset_info import COLUMNS, NO_DUPLICATES, NO_GROUPS, SPLITS, DatasetInfo, Histogram, SplitInfo
 from midi_codec.fields import CATEGORICAL, CATEGORY, MAX_TICK, TIME, FieldSpec, FieldTable
-from midi_codec.notes import MILLISECONDS, Notes
+from midi_codec.music.notes import MILLISECONDS, Notes
 
 STEP_EDGES = (0, 1, 5, 20, 31, MAX_TICK + 1)
 ALL_PITCHES = tuple(range(128))  # what a context wants

@@ -1,0 +1,1 @@
+"""Which files an encode reads, in which chunks, and how their bytes are fetched."""

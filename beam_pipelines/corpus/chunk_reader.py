@@ -1,0 +1,65 @@
+"""Reads the inputs of a chunk: each gives its bytes, or the reason why there are none."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import BinaryIO
+
+from beam_pipelines.corpus import chunks
+from beam_pipelines.corpus.archives import archive_reader
+from beam_pipelines.corpus.chunks import Item, Place, Row, too_large
+from job_runtime import io_errors, storage
+
+FETCHED_AHEAD_BYTES = 1 << 20  # the largest archive that is fetched before its turn
+
+
+def read(chunk: bytes, *, max_bytes: int) -> Iterator[Item]:
+    """Every input of the chunk once; one of more than `max_bytes` is not read, or no further than that.
+
+    Raises:
+      UserError: credentials are missing or refused, or there is no such bucket.
+    """
+    groups = itertools.groupby(chunks.unpack(chunk), key=lambda each: each[0])
+    places = ((place, [row for _, row in group]) for place, group in groups)
+    for place, rows, archive in storage.map_in_threads(_open, places, is_slow=_is_fetched_ahead):
+        if archive is None:
+            yield from _read_files(place, rows, max_bytes)
+        else:
+            yield from archive_reader.read_members(archive, place, rows, max_bytes)
+
+
+def _open(inputs: tuple[Place, list[Row]]) -> tuple[Place, list[Row], BinaryIO | OSError | None]:
+    place, rows = inputs
+    return place, rows, None if place.kind == chunks.FOLDER else archive_reader.open_archive(place)
+
+
+def _is_fetched_ahead(inputs: tuple[Place, list[Row]]) -> bool:
+    """Whether opening it is a request and no more than a little memory: where each song has an archive of its own."""
+    place = inputs[0]
+    return place.kind != chunks.FOLDER and storage.is_remote(place.path) and place.size <= FETCHED_AHEAD_BYTES
+
+
+def _read_files(place: Place, rows: Sequence[Row], max_bytes: int) -> Iterator[Item]:
+    wanted = (place.path + row.name for row in rows if not _is_refused(row, max_bytes))
+    answers = storage.read_many(wanted, max_bytes=max_bytes)
+    for row in rows:
+        source = chunks.source_of(place, row)
+        if row.reason:
+            yield Item(source, None, row.size, row.reason, row.message)
+        elif row.size > max_bytes:
+            yield Item(source, None, row.size, *too_large(row.size, max_bytes))
+        else:
+            yield _answered(source, row, next(answers), max_bytes)
+
+
+def _is_refused(row: Row, max_bytes: int) -> bool:
+    return bool(row.reason) or row.size > max_bytes
+
+
+def _answered(source: str, row: Row, answer: bytes | OSError, max_bytes: int) -> Item:
+    if isinstance(answer, OSError):
+        return Item(source, None, row.size, "unreadable", f"the file cannot be read: {io_errors.reason(answer)}")
+    if len(answer) > max_bytes:  # it has grown since it was listed, or its size was not known
+        return Item(source, None, len(answer), *too_large(len(answer), max_bytes))
+    return Item(source, answer, len(answer))

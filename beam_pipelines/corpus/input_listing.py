@@ -1,0 +1,220 @@
+"""What one `--input` names: the root its sources are counted from, and its files, sorted by path."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import io
+import os
+from collections.abc import Iterable, Iterator
+
+from beam_pipelines.corpus import glob_pattern
+from beam_pipelines.corpus.glob_pattern import ARCHIVE_EXTENSIONS, MIDI_EXTENSIONS
+from beam_pipelines.corpus.source_roots import with_slash
+from job_runtime import io_errors, storage
+from job_runtime.command import UserError
+from job_runtime.storage import UNKNOWN_SIZE, Entry
+from job_runtime.storage.sorted_runs import sort_strings
+
+_NUM_NAMED = 3  # of many mistakes in a list
+_MOST_NAMED = 300  # characters of a path in a message
+
+
+@dataclasses.dataclass
+class Given:
+    """What the user wrote, and what came of it."""
+
+    text: str
+    num_inputs: int = 0
+    num_others: int = 0
+    mistakes: list[str] = dataclasses.field(default_factory=list)  # of lines in a list
+    problems: list[str] = dataclasses.field(default_factory=list)
+
+    def all_problems(self) -> list[str]:
+        """Sentences on all that is wrong with it."""
+        problems = list(self.problems)
+        if self.mistakes:
+            named = "; ".join(self.mistakes[:_NUM_NAMED])
+            more = len(self.mistakes) - _NUM_NAMED
+            problems.append(named + (f"; and {more:,} more like these" if more > 0 else ""))
+        if not problems and not self.num_inputs:
+            problems.append(self._nothing())
+        return [f"--input {_shortened(self.text)}: {problem}" for problem in problems]
+
+    def _nothing(self) -> str:
+        wanted = ", ".join(MIDI_EXTENSIONS)
+        if self.num_others:
+            return f"none of {self.num_others} files has a MIDI extension ({wanted})"
+        return f"matches no file; want files with a MIDI extension ({wanted})"
+
+
+def _shortened(path: str) -> str:
+    """A path as a message names it."""
+    if len(path) > _MOST_NAMED:
+        return f"{path[:_MOST_NAMED]}… ({len(path):,} characters)"
+    return path if path.isprintable() else repr(path)
+
+
+@dataclasses.dataclass(frozen=True)
+class Listing:
+    """Files below one root."""
+
+    given: Given
+    root: str
+    entries: Iterator[Entry]  # sorted by path; whatever is wrong goes to `given` and ends it
+
+
+def open_listings(text: str, output: str | None) -> tuple[Given, list[Listing]]:
+    """An input's listings: one, or several where a list names files of several buckets. Most work is done later."""
+    given = Given(text)
+    listings: list[tuple[str, Iterator[Entry]]] = []
+    for opened in _guard(given, iter([functools.partial(_open, given, text)])):
+        for listing in _guard(given, _calls(opened)):
+            listings += listing
+    return given, [Listing(given, root, _but(output, _guard(given, entries))) for root, entries in listings]
+
+
+def _calls(function) -> Iterator:
+    yield function()
+
+
+def _guard(given: Given, items: Iterator) -> Iterator:
+    """The items, up to where something proves to be the user's mistake."""
+    try:
+        yield from items
+    except FileNotFoundError:
+        given.problems.append("no such file or folder")
+    except OSError as error:
+        if not io_errors.is_of_one_file(error):
+            raise
+        given.problems.append(f"cannot be read: {io_errors.reason(error)}")
+    except ValueError as error:
+        given.problems.append(str(error))
+    except UserError as error:
+        given.problems += error.problems
+
+
+def _open(given: Given, text: str) -> list[tuple[str, Iterator[Entry]]]:
+    if not text.removeprefix("@").strip():
+        raise ValueError("names nothing, want a folder, a glob, a file, an archive or a @list")
+    if text.startswith("@"):
+        return _open_list(given, _absolute(text[1:]))
+    path = _absolute(text)
+    if glob_pattern.is_pattern(_store_of(path)):
+        raise ValueError("a bucket's name takes no wildcards")
+    if storage.exists(path):
+        return [(_folder_of(path), storage.list_files(path))]
+    if not glob_pattern.is_pattern(path) or storage.is_folder(path):
+        return [(path.rstrip("/") or "/", _list(path))]
+    matches = glob_pattern.compile_pattern(path).fullmatch
+    may_lie_below = glob_pattern.compile_folders(path).fullmatch
+    root = glob_pattern.literal_folder(path)
+    entries = (
+        entry
+        for entry in _list(root)
+        if matches(entry.path) or (entry.path.endswith("/") and may_lie_below(entry.path[:-1]))
+    )
+    return [(root, entries)]
+
+
+def _list(folder: str) -> Iterator[Entry]:
+    """All files below a folder, and what cannot be read; the folder itself has to be."""
+    for entry in storage.list_files(folder, with_unreadable=True):
+        if entry.trouble and entry.path == with_slash(folder):
+            raise ValueError(f"cannot be listed: {entry.trouble}")
+        yield entry
+
+
+def _but(output: str | None, entries: Iterator[Entry]) -> Iterator[Entry]:
+    """The files but those below the output."""
+    if output is None:
+        return entries
+    ours = with_slash(_absolute(output))
+    return (entry for entry in entries if not entry.path.startswith(ours))
+
+
+def _absolute(path: str) -> str:
+    """Local paths from the root down, so that two spellings of a file are one; a final slash stays."""
+    if "://" in path:
+        return path
+    return os.path.abspath(path) + ("/" if path.endswith("/") and path.strip("/") else "")
+
+
+def _folder_of(path: str) -> str:
+    return path.rpartition("/")[0] or "/"
+
+
+# ------------------------------------------------------------------------------------------------ lists of paths
+
+
+def _open_list(given: Given, list_path: str) -> list[tuple[str, Iterator[Entry]]]:
+    """One listing for the local files of the list, and one for each bucket.
+
+    Its root is the list's own folder where all of them lie below that, else the deepest folder they share.
+    """
+    data = storage.read_bytes(list_path)
+    folders: dict[str, str] = {}
+    for path in _paths_of(data, list_path):
+        store, folder = _store_of(path), _folder_of(path)
+        folders[store] = _shared(folders[store], folder) if store in folders else folder
+    home = _folder_of(list_path)
+    listings = []
+    for store, folder in sorted(folders.items()):
+        if store and not store.startswith(storage.SCHEMES):
+            given.mistakes.append(f"{store} is neither a local path nor on {' or '.join(storage.SCHEMES)}")
+            continue
+        paths = sort_strings(path for path in _paths_of(data, list_path) if _store_of(path) == store)
+        root = home if with_slash(folder).startswith(with_slash(home)) else folder
+        listings.append((root, _look_up_all(given, paths)))
+    if not folders:
+        given.problems.append("names no file")
+    return listings
+
+
+def _paths_of(data: bytes, list_path: str) -> Iterator[str]:
+    """The paths of a list; relative ones are meant from the list's folder."""
+    home = _folder_of(list_path)
+    for line in io.TextIOWrapper(io.BytesIO(data), "utf-8-sig", errors="surrogateescape", newline="\n"):
+        path = line.rstrip("\r\n")
+        if not path.strip() or path.startswith("#"):
+            continue
+        if "://" not in path and not path.startswith("/"):
+            path = storage.join(home, path.removeprefix("./"))
+        yield _absolute(path)
+
+
+def _store_of(path: str) -> str:
+    """What is one bucket, or all local files."""
+    scheme, separator, rest = path.partition("://")
+    return f"{scheme}://{rest.partition('/')[0]}" if separator else ""
+
+
+def _shared(folder: str, other: str) -> str:
+    """The deepest folder that both lie in or are; one of the two most of the time."""
+    while not with_slash(other).startswith(with_slash(folder)):
+        folder = _folder_of(folder)
+    return folder
+
+
+def _look_up_all(given: Given, paths: Iterable[str]) -> Iterator[Entry]:
+    for path in paths:
+        # Only what is cheap to ask is asked: a missing object is found out, and is a reject, when it is read.
+        is_archive = path.lower().endswith(ARCHIVE_EXTENSIONS)
+        entry = Entry(path, UNKNOWN_SIZE)
+        if is_archive or not storage.is_remote(path):
+            wrong = "is missing"
+            try:
+                found = storage.look_up(path)
+                if found is None and storage.is_folder(path):
+                    wrong = "is a folder, want a file"
+            except UserError as error:
+                found, wrong = None, error.problems[0].removeprefix(f"{path!r} ")
+            except OSError as error:
+                if not io_errors.is_of_one_file(error):
+                    raise
+                found, wrong = None, f"cannot be read: {io_errors.reason(error)}"
+            if found is None:
+                given.mistakes.append(f"{_shortened(path)} {wrong}")
+                continue
+            entry = found
+        yield entry

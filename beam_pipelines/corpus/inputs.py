@@ -1,0 +1,197 @@
+"""Which files an encode reads: lists folders, prefixes, globs, archives and lists of paths, and names each input.
+
+An input is a file with a MIDI extension, in any case, or a member of an archive that has one; other files are only
+counted. A file's `source` is its path below the input root: the folder given, or the folder a glob starts from, or a
+file's own folder; a member's is its archive's, `!`, and its name. Where several roots are given, a source begins with
+its root's name: `--input corpora/pop909 --input asap` gives `pop909/001/001.mid` and `asap/Bach/…`. So a source
+depends neither on the order of the inputs nor on where the corpora lie, no two inputs share one, and a file that two
+`--input` name is taken once.
+
+Names are packed as they are listed: a million of them are some tens of megabytes, and never a million objects.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import heapq
+import itertools
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from beam_pipelines.corpus import chunks
+from beam_pipelines.corpus.archives import archive_listing
+from beam_pipelines.corpus.chunks import FOLDER, Input, PackedInputs, Place, Row
+from beam_pipelines.corpus.glob_pattern import ARCHIVE_EXTENSIONS, MIDI_EXTENSIONS
+from beam_pipelines.corpus.input_listing import Given, Listing, open_listings
+from beam_pipelines.corpus.source_roots import name_roots, with_slash
+from job_runtime import storage
+from job_runtime.command import UserError
+from job_runtime.storage import Entry
+
+CHUNKS_AIMED_AT = 32  # enough for some tens of workers; what a chunk costs by itself hardly counts then
+FEWEST_IN_CHUNK = 50
+MOST_IN_CHUNK = 250
+
+_LIKE_MEMBER = re.compile(rf"^(.*?(?:{'|'.join(map(re.escape, ARCHIVE_EXTENSIONS))}))!", re.IGNORECASE | re.DOTALL)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Corpus:
+    """What was found. `hash`: 32 hex digits of the inputs' names and sizes, wherever the corpus lies."""
+
+    num_inputs: int
+    other_files: int
+    hash: str
+    chunks: tuple[bytes, ...] = dataclasses.field(repr=False)  # for chunk_reader
+    indexes: Mapping[str, bytes] = dataclasses.field(default_factory=dict, repr=False, compare=False)  # path -> bytes
+
+    def sources(self) -> Iterator[str]:
+        for chunk in self.chunks:
+            for place, row in chunks.unpack(chunk):
+                yield chunks.source_of(place, row)
+
+    def save_indexes(self) -> None:
+        """Writes the seek points of .tar.gz archives, which chunks refer to; once the work folder may be written.
+
+        Without them a chunk is read all the same, from the start of its archive.
+        """
+        for path, data in self.indexes.items():
+            storage.write_bytes(path, data, durable=False)
+
+
+def find(inputs: Sequence[str], *, output: str | None = None, work_folder: str = "") -> Corpus:
+    """Lists every input; what lies below `output` is never one of them.
+
+    Args:
+      work_folder: where seek points of archives may be kept; those of a run before this one are used.
+
+    Raises:
+      UserError: an input is missing, matches nothing or holds no MIDI file; all such inputs at once.
+    """
+    givens, listings = [], []
+    for text in sorted(set(inputs)):
+        given, opened = open_listings(text, output)
+        givens.append(given)
+        listings += opened
+    finder = _Finder(work_folder)
+    for name, root in sorted(name_roots([listing.root for listing in listings]).items(), key=_by_prefix):
+        ours = with_slash(root)
+        merged = _merge([each for each in listings if with_slash(each.root).startswith(ours)])
+        finder.add_root(Place(FOLDER, ours, name and with_slash(name)), merged)
+    problems = [problem for given in givens for problem in given.all_problems()] + finder.problems
+    if problems:
+        raise UserError(problems)
+    return _describe(finder)
+
+
+def _by_prefix(named: tuple[str, str]) -> str:
+    return with_slash(named[0])
+
+
+def _merge(listings: Sequence[Listing]) -> Iterator[tuple[Entry, list[Given]]]:
+    """Each file once, by path, and which inputs named it."""
+    if len(listings) == 1:
+        givens, last = [listings[0].given], None
+        for entry in listings[0].entries:
+            if entry.path != last:  # a list may name a file twice
+                yield entry, givens
+            last = entry.path
+        return
+    streams = (_keyed(number, listing.entries) for number, listing in enumerate(listings))
+    for _, same in itertools.groupby(heapq.merge(*streams), key=lambda keyed: keyed[0]):
+        found = list(same)
+        path, size, version, _, trouble = found[-1]  # a list knows no size of a bucket's object, a listing does
+        yield Entry(path, size, version, trouble), [listings[number].given for number in {each[3] for each in found}]
+
+
+def _keyed(number: int, entries: Iterable[Entry]) -> Iterator[tuple[str, int, str, int, str]]:
+    return ((entry.path, entry.size, entry.version, number, entry.trouble) for entry in entries)
+
+
+class _Finder:
+    """Collects inputs root by root, in the order of their sources; members in that of their archive."""
+
+    def __init__(self, work_folder: str):
+        self.found = PackedInputs()
+        self.other_files = 0
+        self.indexes: dict[str, bytes] = {}
+        self.problems: list[str] = []
+        self._work_folder = work_folder
+        self._archives: set[str] = set()
+
+    def add_root(self, place: Place, files: Iterator[tuple[Entry, list[Given]]]) -> None:
+        opened = storage.map_in_threads(lambda file: self._open(place, *file), files, is_slow=_is_remote_archive)
+        for entry, givens, archive in opened:
+            if archive is not None:
+                self.found.extend(archive.inputs)
+                self.indexes.update(archive.indexes)
+                self._count(givens, len(archive.inputs), archive.num_others)
+            elif entry.trouble:
+                self._add_unreadable(place, entry, givens)
+            elif entry.path.lower().endswith(MIDI_EXTENSIONS):
+                self._check_name(entry.path)
+                row = Row(entry.path[len(place.path) :], entry.size, entry.version)
+                self.found.add(place, row)
+                self._count(givens, 1, 0)
+            else:
+                self._count(givens, 0, 1)
+
+    def _add_unreadable(self, place: Place, entry: Entry, givens: Iterable[Given]) -> None:
+        """Nobody knows what a folder that cannot be listed holds: it counts as one input, like a damaged archive."""
+        is_folder = entry.path.endswith("/")
+        if not is_folder and not entry.path.lower().endswith(MIDI_EXTENSIONS + ARCHIVE_EXTENSIONS):
+            self._count(givens, 0, 1)
+            return
+        what = "folder cannot be listed" if is_folder else "file cannot be read"
+        message = f"the {what}: {entry.trouble}"
+        self.found.add(place, Row(entry.path[len(place.path) :], entry.size, reason="unreadable", message=message))
+        self._count(givens, 1, 0)
+
+    def _open(self, place: Place, entry: Entry, givens: list[Given]):
+        if entry.trouble or not entry.path.lower().endswith(ARCHIVE_EXTENSIONS):
+            return entry, givens, None
+        self._archives.add(entry.path)
+        source = place.prefix + entry.path[len(place.path) :]
+        return entry, givens, archive_listing.list_archive(entry, source, self._work_folder)
+
+    def _count(self, givens: Iterable[Given], num_inputs: int, num_others: int) -> None:
+        self.other_files += num_others
+        for given in givens:
+            given.num_inputs += num_inputs
+            given.num_others += num_others
+
+    def _check_name(self, path: str) -> None:
+        if not self._archives:
+            return
+        like_member = _LIKE_MEMBER.match(path)
+        if like_member and like_member.group(1) in self._archives:
+            self.problems.append(f"{path} is named like a member of the archive beside it, want another name")
+
+
+def _is_remote_archive(file: tuple[Entry, list[Given]]) -> bool:
+    path = file[0].path
+    return storage.is_remote(path) and path.lower().endswith(ARCHIVE_EXTENSIONS)
+
+
+def _describe(finder: _Finder) -> Corpus:
+    num_inputs = len(finder.found)
+    length = min(max(num_inputs // CHUNKS_AIMED_AT, FEWEST_IN_CHUNK), MOST_IN_CHUNK)
+    digest = hashlib.sha256()
+    packed = []
+    inputs = finder.found.drain()
+    while chunk := list(itertools.islice(inputs, length)):
+        _hash_inputs(digest, chunk)
+        packed.append(chunks.pack(chunk))
+    return Corpus(
+        num_inputs=num_inputs,
+        other_files=finder.other_files,
+        hash=digest.hexdigest()[:32],
+        chunks=tuple(packed),
+        indexes=finder.indexes,
+    )
+
+
+def _hash_inputs(digest, inputs: Iterable[Input]) -> None:
+    lines = [f"{row.size} {chunks.source_of(place, row)}\0" for place, row in inputs]
+    digest.update("".join(lines).encode("utf-8", "surrogateescape"))

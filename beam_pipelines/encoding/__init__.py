@@ -1,0 +1,1 @@
+"""A chunk of inputs to a part file: read, clean, measure, fingerprint, account for."""

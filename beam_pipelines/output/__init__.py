@@ -1,0 +1,1 @@
+"""The dataset folder: shards, ledgers, `dataset_info.json`."""

@@ -1,0 +1,156 @@
+"""One encode at a time writes into an output folder; another one, with other inputs or settings, is refused.
+
+`work/claim.json` says who writes. On a disk its writer keeps it locked, and the kernel drops the lock with the process,
+so a claim that nobody holds is taken over; a twin, which would write the same bytes, waits. A bucket has no locks:
+there the object is made only where there is none (a precondition of the request), a twin joins in, and what a kill has
+left has to be deleted by hand before an encode of something else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import fcntl
+import json
+import os
+import platform
+import secrets
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from beam_pipelines.output import output_folder
+from job_runtime import io_errors, json_text, storage
+from job_runtime.command import Interrupted, StopSignal, UserError
+
+POLL_SECONDS = 0.2
+
+
+def claim_path(output: str) -> str:
+    return storage.join(output_folder.work_folder(output), "claim.json")
+
+
+@contextlib.contextmanager
+def hold(output: str, key: str, *, stop: StopSignal) -> Iterator[None]:
+    """Holds the claim for the block; waits for a twin that holds it.
+
+    Args:
+      key: equal for encodes that write the same bytes.
+
+    Raises:
+      UserError: another encode is writing there. Interrupted: `stop` asked for it, while waiting.
+    """
+    path, mine = claim_path(output), _describe(key)
+    if storage.is_remote(output):
+        yield from _hold_object(output, path, mine)
+        return
+    has_said = False
+    while True:
+        try:
+            with io_errors.named(path):
+                os.makedirs(os.path.dirname(path), exist_ok=True)
+                descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        except FileNotFoundError:  # the folder went in this very moment, with the one who held it
+            continue
+        try:
+            if _lock(descriptor):
+                if not _is_at(path, descriptor):  # deleted meanwhile by the one who held it
+                    continue
+                with io_errors.named(path):
+                    os.ftruncate(descriptor, 0)
+                    os.pwrite(descriptor, mine, 0)
+                try:
+                    yield
+                finally:
+                    if _is_at(path, descriptor):
+                        storage.delete(path)
+                    with contextlib.suppress(OSError):
+                        os.rmdir(os.path.dirname(path))  # of a run that found nothing to do
+                return
+            theirs = _read(path)
+            if theirs is not None and theirs["key"] != key:
+                raise UserError(_refusal(output, theirs))
+        finally:
+            os.close(descriptor)
+        if theirs is not None and not has_said:
+            print(f"the same encode is at work in {output}, {_whose(theirs)}; waiting for it", flush=True)
+            has_said = True
+        if stop.requested:
+            raise Interrupted("start the same command again to go on")
+        time.sleep(POLL_SECONDS)
+
+
+def check(output: str, key: str) -> None:
+    """Makes sure, before and after a step that must not be mixed with another run's, that the claim is still ours.
+
+    Raises:
+      UserError: another encode has it. RuntimeError: nobody has, as when somebody has deleted the folder.
+    """
+    theirs = _read(claim_path(output))
+    if theirs is None:
+        raise RuntimeError(f"{claim_path(output)} is gone: a twin has finished, or the folder was cleared; start again")
+    if theirs["key"] != key:
+        raise UserError(_refusal(output, theirs))
+
+
+def _hold_object(output: str, path: str, mine: bytes) -> Iterator[None]:
+    storage.write_bytes(path, mine, only_if_absent=True)
+    theirs = _read(path)
+    if theirs is not None and theirs["key"] != json.loads(mine)["key"]:
+        raise UserError(f"{_refusal(output, theirs)}; if it was killed, delete {path}")
+    try:
+        yield
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            if storage.read_bytes(path) == mine:
+                storage.delete(path)
+
+
+def _lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks: `check` has to do
+        pass
+    return True
+
+
+def _is_at(path: str, descriptor: int) -> bool:
+    try:
+        there, held = os.stat(path), os.fstat(descriptor)
+    except FileNotFoundError:
+        return False
+    return (there.st_dev, there.st_ino) == (held.st_dev, held.st_ino)
+
+
+def _describe(key: str) -> bytes:
+    started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    said = {
+        "key": key,
+        "run": secrets.token_hex(8),
+        "host": platform.node(),
+        "process": os.getpid(),
+        "started": started,
+    }
+    return json.dumps(said).encode()
+
+
+def _read(path: str) -> dict[str, Any] | None:
+    """None where there is none, or its writer has not come so far."""
+    try:
+        found = json_text.parse(storage.read_bytes(path), dict[str, Any])
+    except (FileNotFoundError, json_text.JsonError):
+        return None
+    return found if "key" in found else None
+
+
+def _refusal(output: str, theirs: dict[str, Any]) -> str:
+    return (
+        f"--output {output}: another encode, of other inputs or settings, is writing there, {_whose(theirs)}; "
+        "want another --output"
+    )
+
+
+def _whose(theirs: dict[str, Any]) -> str:
+    return f"process {theirs.get('process')} on {theirs.get('host')} since {theirs.get('started')}"

@@ -1,0 +1,133 @@
+"""The output folder's life: empty, then ours and incomplete, then complete.
+
+`run_info.json` is written first and marks the folder as ours, so what a killed run left may be deleted;
+`dataset_info.json` comes last. `run_info.json` says when, where and how, and is no part of the promise of
+equal bytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import posixpath
+import re
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from beam_pipelines.settings.encode_settings import Settings
+from job_runtime import json_text, storage
+from job_runtime.command import UserError
+from midi_codec.dataset import dataset_info
+from midi_codec.dataset.dataset_info import SPLITS, DatasetInfo
+
+RUN_INFO = "run_info.json"
+WRITER = "beam_pipelines.encode_corpus"
+
+_SHARD = re.compile(rf"(?:{'|'.join(SPLITS)})-\d{{5}}-of-\d{{5}}\.tfrecord")
+_LEDGER = re.compile(r"(?:rejects|duplicates|salvaged)-\d{5}-of-\d{5}\.jsonl")
+
+
+def work_folder(output: str) -> str:
+    """Where parts wait until the dataset is complete; a killed run that is started again finds them there."""
+    return storage.join(output, "work")
+
+
+def _too_little_path(output: str) -> str:
+    return storage.join(work_folder(output), "too_little")
+
+
+def mark_too_little(output: str, problems: Sequence[str]) -> None:
+    """Leaves a file that says: this run came to its end, and too little was kept for a dataset."""
+    storage.write_bytes(_too_little_path(output), json.dumps(problems).encode())
+
+
+def problems_of_too_little(output: str) -> list[str]:
+    """What `mark_too_little` left.
+
+    Raises:
+      FileNotFoundError: nothing; the run did not come to its end.
+    """
+    return json_text.load(_too_little_path(output), list[str])
+
+
+def delete_work(output: str) -> None:
+    """Deletes what only an unfinished dataset needs, and what killed runs left half written."""
+    storage.delete_leftovers(output)
+    with contextlib.suppress(OSError):  # a task that is late may still write there; the dataset is whole all the same
+        storage.delete_folder(work_folder(output))
+
+
+def find_dataset(output: str, settings: Settings) -> DatasetInfo | None:
+    """The dataset that this folder calls complete (`dataset_files` looks whether it is), or None where there is none.
+
+    Raises:
+      UserError: the folder holds another dataset, or files that are not ours.
+    """
+    if storage.exists(output):
+        raise UserError(f"--output {output} is a file, want a folder")
+    if storage.exists(storage.join(output, dataset_info.FILE_NAME)):
+        try:
+            info = dataset_info.load(output)
+        except UserError as error:
+            hint = (
+                f"delete {storage.join(output, dataset_info.FILE_NAME)}, and the same command makes the dataset again"
+            )
+            raise UserError([*error.problems, hint]) from error
+        there = {"time_base": info.time_base, **info.settings}
+        differences = _differences(there, {"time_base": settings.time_base, **settings.as_dict()})
+        if differences:
+            raise UserError(f"--output {output} holds another dataset, want another folder: {'; '.join(differences)}")
+        return info
+    if not _is_ours(output):
+        stranger = next((path for path in _paths_in(output) if not posixpath.basename(path).startswith(".")), None)
+        if stranger and not _is_ours(output):  # another task may have marked it between the two looks
+            raise UserError(f"--output {output} is neither empty nor a dataset: it holds {stranger}")
+    return None
+
+
+def _differences(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{key} is {there.get(key)!r} there and {wanted.get(key)!r} here"
+        for key in sorted({*there, *wanted})
+        if there.get(key) != wanted.get(key)
+    ]
+
+
+def _is_ours(output: str) -> bool:
+    try:
+        return json_text.load(storage.join(output, RUN_INFO), dict[str, Any]).get("writer") == WRITER
+    except (FileNotFoundError, UserError):
+        return False
+
+
+def _paths_in(output: str) -> list[str]:
+    if not storage.is_folder(output):
+        return []
+    return [entry.path for entry in storage.list_files(output)]
+
+
+def prepare(output: str, run_info: Mapping[str, Any], *, will_write: Collection[str] = ()) -> None:
+    """Marks the folder as ours, then deletes what a killed run left and this one will not overwrite.
+
+    Overwriting rather than deleting keeps a stray twin of this run harmless: it writes the same bytes. Parts stay.
+    """
+    write_run_info(output, run_info)
+    storage.delete(storage.join(output, dataset_info.FILE_NAME))  # of a dataset that has lost something
+    storage.delete(_too_little_path(output))
+    for path in _paths_in(output):
+        name = path.removeprefix(output.rstrip("/") + "/")
+        if name not in will_write and (_SHARD.fullmatch(name) or _LEDGER.fullmatch(name)):
+            storage.delete(path)
+    storage.delete_leftovers(output)
+
+
+def mark(output: str, run_info: Mapping[str, Any]) -> None:
+    """Marks the folder as ours, for one of several tasks, which must not delete what another is writing."""
+    if not _is_ours(output):
+        write_run_info(output, run_info)
+
+
+def write_run_info(output: str, run_info: Mapping[str, Any]) -> None:
+    """Replaces `run_info.json`."""
+    text = json.dumps({"writer": WRITER, **run_info}, indent=2) + "\n"
+    storage.write_bytes(storage.join(output, RUN_INFO), text.encode())

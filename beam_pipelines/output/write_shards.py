@@ -1,0 +1,112 @@
+"""Writes one shard number of every split: takes the records from the parts, gives them their final group."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from beam_pipelines.encoding.value_counts import Counts, Tally
+from job_runtime import storage
+from midi_codec.dataset import records, tfrecord_framing
+from midi_codec.dataset.dataset_info import SPLITS, shard_name
+from midi_codec.music.note_batch import NoteBatch
+
+READS_AT_ONCE = 16  # from a bucket
+PIECES_A_BATCH = 256  # to be counted again
+
+
+def write_shard(
+    index: int,
+    entries: np.ndarray,
+    *,
+    part_paths: Sequence[str],
+    output: str,
+    splits: Sequence[str],
+    num_shards: int,
+    time_base: str,
+) -> Mapping[str, Mapping[str, Counts]]:
+    """Writes `<split>-<index>-of-<num>.tfrecord` for each split that gets shards, empty ones included.
+
+    Args:
+      entries: `[n]` of plan.ENTRY, by (part, offset): the pieces of this shard number, dropped ones too.
+
+    Returns:
+      What to add to the counts of the parts: of pieces dropped or moved, negative where they were counted.
+
+    Raises:
+      RuntimeError: a part is damaged, by a crash of the machine; it is deleted, so that another run makes it again.
+    """
+    is_changed = ~entries["kept"] | (entries["split"] != entries["counted"])
+    has_other_group = entries["kept"] & (entries["group_id"] != entries["piece_id"])
+    framed = _read(entries, part_paths)
+    for place in np.flatnonzero(has_other_group).tolist():
+        record = records.set_group(_unframe(framed[place]), entries["group_id"][place].decode())
+        framed[place] = tfrecord_framing.write_records([record])
+    order = np.argsort(entries["piece_id"], kind="stable")
+    for split in splits:
+        chosen = order[(entries["kept"] & (entries["split"] == SPLITS.index(split)))[order]]
+        path = storage.join(output, shard_name(split, index, num_shards))
+        storage.write_bytes(path, b"".join([framed[place] for place in chosen.tolist()]))
+    return _corrections(entries, framed, np.flatnonzero(is_changed), time_base)
+
+
+def _read(entries: np.ndarray, part_paths: Sequence[str]) -> list[bytes]:
+    """The framed records of all entries; what lies together in a part is read at once."""
+    begins = entries["offset"].astype(np.int64)
+    ends = begins + entries["length"]
+    breaks = np.flatnonzero((entries["part"][1:] != entries["part"][:-1]) | (begins[1:] != ends[:-1])) + 1
+    runs = [(int(a), int(b)) for a, b in itertools.pairwise([0, *breaks.tolist(), len(entries)]) if a < b]
+
+    def read(run: tuple[int, int]) -> list[bytes]:
+        first, last = run[0], run[1] - 1
+        begin = int(begins[first])
+        path = part_paths[entries["part"][first]]
+        data = storage.read_range(path, begin, int(ends[last]) - begin)
+        _check(data, run[1] - run[0], path)
+        cuts = (begins[first : last + 1] - begin).tolist()
+        return [data[a:b] for a, b in zip(cuts, [*cuts[1:], len(data)], strict=True)]
+
+    if runs and "://" in part_paths[0]:
+        with concurrent.futures.ThreadPoolExecutor(READS_AT_ONCE) as readers:
+            return list(itertools.chain.from_iterable(readers.map(read, runs)))
+    return list(itertools.chain.from_iterable(map(read, runs)))
+
+
+def _check(data: bytes, num_records: int, path: str) -> None:
+    """Parts are written without waiting for the disk, so records are looked at before they go into a dataset."""
+    try:
+        if sum(1 for _ in tfrecord_framing.read_records(data)) == num_records:
+            return
+        reason = "records are missing"
+    except ValueError as error:
+        reason = str(error)
+    storage.delete(path)
+    raise RuntimeError(f"{path} was damaged and is deleted ({reason}); start the same command again")
+
+
+def _unframe(framed: bytes) -> bytes:
+    (record,) = tfrecord_framing.read_records(framed)
+    return record
+
+
+def _corrections(
+    entries: np.ndarray, framed: Sequence[bytes], changed: np.ndarray, time_base: str
+) -> Mapping[str, Mapping[str, Counts]]:
+    tally = Tally()
+    for places in _batches(changed):
+        unframed = [_unframe(framed[place]) for place in places.tolist()]
+        notes = [records.deserialize_example(record, time_base=time_base).notes for record in unframed]
+        batch = NoteBatch.from_notes(notes, time_base)
+        tally.add(batch, entries["counted"][places], sign=-1)
+        is_kept = entries["kept"][places]
+        if is_kept.any():
+            tally.add(batch.take(np.flatnonzero(is_kept)), entries["split"][places][is_kept])
+    return tally.counts()
+
+
+def _batches(places: np.ndarray) -> Iterator[np.ndarray]:
+    for begin in range(0, len(places), PIECES_A_BATCH):
+        yield places[begin : begin + PIECES_A_BATCH]

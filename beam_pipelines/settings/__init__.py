@@ -1,0 +1,1 @@
+"""What fixes the content of a dataset besides its inputs."""

@@ -1,0 +1,176 @@
+"""Which split a piece belongs to: pure functions, the same for any runner, worker and order.
+
+By percents, a hash of the group id decides, so a group never lies in two splits and a newcomer moves
+nobody; a split that chance leaves empty then gets a group of another one. By path, an expression reads the split's
+name from the source.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from job_runtime.command_line import numerals
+from midi_codec.dataset.dataset_info import SPLITS
+
+DEFAULT_PERCENTS: tuple[int, ...] = (90, 5, 5)
+ALIASES = {"train": "train", "training": "train", "valid": "validation", "val": "validation", "dev": "validation"}
+ALIASES |= {"validation": "validation", "test": "test", "testing": "test"}
+NUM_EXAMPLES = 3  # of paths named in a message
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SplitRule:
+    """Either percents, in the order of SPLITS, or an expression; never both."""
+
+    percents: tuple[int, ...] | None = None
+    regex: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.percents is None) == (self.regex is None):
+            raise ValueError("want either percents or an expression")
+
+    def assign(self, *, group_id: str, source: str) -> str:
+        """The split of a piece."""
+        if self.percents is not None:
+            return split_of_group(group_id, self.percents)
+        assert self.regex is not None
+        split = split_of_source(source, re.compile(self.regex))
+        if split is None:
+            raise ValueError(f"{source}: no split in this path; the command checks that before it starts")
+        return split
+
+    def splits_of(self, sources: Iterable[str]) -> tuple[str, ...]:
+        """The splits that get shards, empty ones included, in the order of SPLITS."""
+        if self.percents is not None:
+            return tuple(split for split, percent in zip(SPLITS, self.percents, strict=True) if percent)
+        seen = {self.assign(group_id="", source=source) for source in sources}
+        return tuple(split for split in SPLITS if split in seen)
+
+    def settings(self) -> dict[str, Any]:
+        """What `dataset_info.json` keeps of the rule."""
+        if self.percents is not None:
+            return {"split_percents": dict(zip(SPLITS, self.percents, strict=True))}
+        return {"split_regex": self.regex}
+
+
+def split_of_group(group_id: str, percents: Sequence[int]) -> str:
+    """The split of a group, from its id alone; percents are of train, validation, test."""
+    digest = hashlib.sha256(group_id.encode()).digest()
+    share = int.from_bytes(digest[:8], "big") % 100
+    for split, percent in zip(SPLITS, percents, strict=True):
+        if share < percent:
+            return split
+        share -= percent
+    raise ValueError(f"split percents must add up to 100, got {tuple(percents)}")
+
+
+def fill_empty(group_ids: np.ndarray, splits: np.ndarray, may_move: np.ndarray, percents: Sequence[int]) -> np.ndarray:
+    """Gives every split that has a percent at least one group, as far as there are groups for all of them.
+
+    A group of the fewest pieces moves, from the split that has the most groups; a hash decides between such groups.
+
+    Args:
+      group_ids: `[n]` S32, of each piece.
+      splits: `[n]` place in SPLITS, the same for all pieces of a group.
+      may_move: `[n]` bool; a group moves only as a whole.
+
+    Returns:
+      The new splits.
+    """
+    empty = [place for place, percent in enumerate(percents) if percent and not (splits == place).any()]
+    if not empty:
+        return splits
+    ids, first, of_piece, sizes = np.unique(group_ids, return_index=True, return_inverse=True, return_counts=True)
+    of_group = splits[first]
+    is_movable = np.bincount(of_piece[~may_move], minlength=len(ids)) == 0
+    for place in empty:
+        counts = np.bincount(of_group, minlength=len(SPLITS))
+        movable = np.flatnonzero(is_movable & (counts[of_group] > 1))
+        if len(movable):
+            donors = counts[of_group[movable]]
+            movable = movable[of_group[movable] == of_group[movable[donors.argmax()]]]
+            smallest = movable[sizes[movable] == sizes[movable].min()].tolist()
+            of_group[min(smallest, key=lambda group: _rank(bytes(ids[group]), place))] = place
+    return of_group[of_piece]
+
+
+def _rank(group_id: bytes, place: int) -> bytes:
+    return hashlib.sha256(f"fill {SPLITS[place]} ".encode() + group_id).digest()
+
+
+def too_few(percents: Sequence[int], found: str) -> str:
+    """A sentence for fewer groups than splits; `found` says how many of what there are."""
+    wanted = [split for split, percent in zip(SPLITS, percents, strict=True) if percent]
+    given = ",".join(map(str, percents))
+    return (
+        f"{found}, too few for {len(wanted)} splits ({', '.join(wanted)}); want more music, or fewer splits than "
+        f"--split-percents {given} asks for, such as --split-percents 100,0,0"
+    )
+
+
+def split_of_source(source: str, expression: re.Pattern[str]) -> str | None:
+    """The split an expression finds in a path, by its group `split`, else its first group; None when it does not."""
+    name = _split_name(source, expression)
+    return ALIASES.get(name.lower()) if name else None
+
+
+def _split_name(source: str, expression: re.Pattern[str]) -> str | None:
+    match = expression.search(source)
+    if not match:
+        return None
+    return match.group("split" if "split" in expression.groupindex else 1)
+
+
+def parse_percents(text: str) -> tuple[int, ...]:
+    """`90,5,5` as whole percents of train, validation, test.
+
+    Raises:
+      ValueError: not three whole numbers from 0 that add up to 100; says what was given.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) != len(SPLITS) or not all(numerals.is_index(part) for part in parts):
+        raise ValueError(f"--split-percents is {text!r}, want three whole numbers: {', '.join(SPLITS)}")
+    percents = tuple(int(part) for part in parts)
+    if sum(percents) != 100:
+        raise ValueError(f"--split-percents is {text!r}, which adds up to {sum(percents)}, want 100")
+    return percents
+
+
+def problems_in_regex(regex: str, sources: Iterable[str]) -> list[str]:
+    """Sentences on what is wrong with `--split-regex` for these paths; none when all is well."""
+    try:
+        expression = re.compile(regex)
+    except re.error as error:
+        return [f"--split-regex is {regex!r}, which is no regular expression: {error}"]
+    if not expression.groups:
+        return [f"--split-regex is {regex!r}, want a group that gives the split, such as '^(train|valid|test)/'"]
+    no_match: list[str] = []  # the first few
+    num_without = num_sources = 0
+    unknown: dict[str, list[str]] = {}
+    for source in sources:
+        num_sources += 1
+        name = _split_name(source, expression)
+        if name is None:
+            num_without += 1
+            no_match += [source] if num_without <= NUM_EXAMPLES else []
+        elif name.lower() not in ALIASES and len(unknown.setdefault(name, [])) < NUM_EXAMPLES:
+            unknown[name].append(source)
+    problems = []
+    if no_match:
+        count = f"{num_without} of {num_sources}"
+        problems.append(f"--split-regex {regex!r} matches nothing in {count} paths, such as {_paths(no_match)}")
+    for name, where in sorted(unknown.items())[:NUM_EXAMPLES]:
+        problems.append(
+            f"--split-regex {regex!r} reads the split {name!r} from {_paths(where)}; want one of {', '.join(ALIASES)}"
+        )
+    return problems
+
+
+def _paths(sources: Sequence[str]) -> str:
+    return ", ".join(repr(source) for source in sources[:NUM_EXAMPLES])

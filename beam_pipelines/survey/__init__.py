@@ -1,0 +1,1 @@
+"""What a corpus would give, without writing a dataset."""

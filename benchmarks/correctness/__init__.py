@@ -1,0 +1,1 @@
+"""Whether MIDI files are read right: against other tools, damaged on purpose."""

@@ -1,0 +1,1 @@
+"""What benchmarks share: rounds, peers' processes, made-up material, the machine's description."""

@@ -1,0 +1,82 @@
+"""Our side of a peer: a process of `.venv-peers` that stays warm and runs a case each time it is asked."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+from benchmarks.harness.machine import ROOT
+from job_runtime.command import UserError
+
+PYTHON = ROOT / ".venv-peers" / "bin" / "python"
+
+
+class WarmProcess:
+    """A running process that answers as `benchmarks.peers.serve` does; a context manager.
+
+    Args:
+      command: the process's arguments.
+      setup: what it reads first.
+      environment: of the process; None for this one's.
+
+    Raises:
+      RuntimeError: it ended; what it said is on standard error.
+    """
+
+    def __init__(self, command: Sequence[str], setup: Any, *, environment: Mapping[str, str] | None = None):
+        self._process = subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self._send(setup)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate()  # closes its input, at which it ends
+
+    def ask(self, case: str) -> None:
+        """Has a case run once; `answer` waits for its end."""
+        self._send({"case": case})
+
+    def _send(self, request: Any) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+
+    def answer(self) -> Any:
+        """The next line the process says: versions first, then one for each case."""
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"the process {self._process.args!r} ended with status {self._process.wait()}")
+        return json.loads(line)
+
+    def seconds(self, case: str) -> float:
+        """Runs a case once; the seconds it took by the process's own clock."""
+        self.ask(case)
+        return float(self.answer()["seconds"])
+
+
+class PeerProcess(WarmProcess):
+    """A running module of `benchmarks.peers` in `.venv-peers`; `versions` are of its packages."""
+
+    def __init__(self, module: str, setup: Any):
+        super().__init__([str(PYTHON), "-m", f"benchmarks.peers.{module}"], setup)
+        self.versions: dict[str, str] = self.answer()
+
+
+def peers_installed(*, required: bool) -> bool:
+    """Whether there is a `.venv-peers`.
+
+    Raises:
+      UserError: there is none and it is required.
+    """
+    if (PYTHON.parent.parent / ".installed").exists():
+        return True
+    if required:
+        raise UserError("the peers to compare with are not installed; run: make peers")
+    print("no .venv-peers (make peers): ours alone, without ratios to peers", flush=True)
+    return False

@@ -1,0 +1,94 @@
+"""Material the benchmarks make themselves, the same on every machine: performances, a folder of MIDI, a bundle.
+
+A performance wanders over the keyboard in chords and runs with uneven timing, so that its columns, file sizes and
+histograms are like those of piano corpora (two bytes of delta time, most of 88 pitches, velocities all over).
+"""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import symusic
+
+from midi_codec import fields
+from midi_codec.midi import midi_file
+from midi_codec.music.notes import MILLISECONDS, Notes
+from trainer import bundle
+
+NEVER_LOGIT = -100.0  # of END: no piece ends by itself, so a benchmark knows how many notes are made
+
+
+def make_notes(key: int, num_notes: int) -> Notes:
+    """A performance of so many notes, from its key alone."""
+    rng = np.random.Generator(np.random.Philox(key))
+    in_chord = rng.random(num_notes) < 0.45
+    step = np.where(in_chord, rng.integers(0, 12, num_notes), rng.lognormal(4.9, 0.6, num_notes).astype(np.int64))
+    step[0] = 0
+    middle = np.cumsum(rng.normal(0, 1.5, num_notes))
+    pitch = 64 + 20 * np.sin(middle / 20) + rng.normal(0, 9, num_notes)
+    return Notes.from_columns(
+        pitch=np.clip(pitch, 21, 108).astype(np.int64),
+        velocity=np.clip(rng.normal(66, 18, num_notes), 1, 127).astype(np.int64),
+        start=np.cumsum(step),
+        duration=np.clip(rng.lognormal(5.4, 0.8, num_notes), 20, 8000).astype(np.int64),
+        program=np.zeros(num_notes, np.int64),
+        tempo=120.0,
+        time_base=MILLISECONDS,
+    )
+
+
+def write_corpus(folder: pathlib.Path, *, num_files: int, mean_notes: int) -> int:
+    """Writes `<number>.mid` files of between half and one and a half times `mean_notes`; gives the notes in all."""
+    total = 0
+    for key in range(num_files):
+        size = mean_notes // 2 + (mean_notes * key) // max(1, num_files - 1) if num_files > 1 else mean_notes
+        notes = make_notes(key, size)
+        total += size
+        (folder / f"{key:05d}.mid").write_bytes(midi_file.serialize(notes))
+    return total
+
+
+def write_copies(folder: pathlib.Path, originals: Sequence[pathlib.Path], *, num_files: int) -> int:
+    """Writes copies of MIDI files in turn, each with other notes; gives the notes in all.
+
+    The tracks, times, controls and tempos stay; pitches go through a permutation of each copy's own, which leaves no
+    interval as it was. So the files cost what real ones cost, and no two are the same music.
+    """
+    total = 0
+    for key in range(num_files):
+        score: Any = symusic.Score.from_midi(originals[key % len(originals)].read_bytes())
+        permuted = np.random.Generator(np.random.Philox(key)).permutation(128).astype(np.int8)
+        for track in score.tracks:
+            columns = track.notes.numpy()
+            pitch = permuted[columns["pitch"]]
+            track.notes = type(track.notes).from_numpy(columns["time"], columns["duration"], pitch, columns["velocity"])
+            total += len(pitch)
+        path = folder / f"{key % 100:02d}" / f"{key:06d}.mid"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(score.dumps_midi())
+    return total
+
+
+def make_table(num_notes: int = 20_000) -> fields.FieldTable:
+    """The field table of a corpus of such performances: one program, binned time."""
+    notes = make_notes(0, num_notes)
+    histograms = {name: np.unique(getattr(notes, name), return_counts=True) for name in ("step", "duration")}
+    return fields.build_field_table(histograms, programs=(0,), time_base=MILLISECONDS)
+
+
+def make_bundle(*, units: int, layers: int, head_units: int) -> bundle.Bundle:
+    """A model of random weights that never ends a piece; imports TensorFlow."""
+    import keras
+
+    from trainer.model.model_config import ModelConfig
+    from trainer.model.note_model import NoteModel
+
+    keras.utils.set_random_seed(0)
+    config: dict[str, Any] = {"units": units, "layers": layers, "head_units": head_units, "dropout": 0.0}
+    model = NoteModel(ModelConfig(**config), make_table())
+    weights = bundle.get_weights(model)
+    weights["head_bias"][model.end_column] = NEVER_LOGIT
+    return bundle.Bundle(config=config, fields=model.table, dataset={}, metrics={}, deviations={}, weights=weights)

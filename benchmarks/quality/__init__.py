@@ -1,0 +1,1 @@
+"""How good the model, its music and the searches in a corpus are."""

@@ -1,0 +1,1 @@
+"""`python -m benchmarks.performances`: nats per note on performances, ours beside other models."""

@@ -1,0 +1,95 @@
+"""What all models of `benchmarks.performances` are measured on, written once a dataset.
+
+arrays.npz     of `train` and `validation`: `S_bins` `[num_events, num_fields]` int64, zeros at an END,
+               `S_first_event` `[num_pieces + 1]`, `S_is_drum` `[num_events]`
+about.json     the field table as the transformer takes it, sizes, and what the counting baselines cost
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from benchmarks.quality.performances import kneser_ney
+from job_runtime.command import UserError
+from job_runtime.storage import array_file
+from midi_codec import fields
+from midi_codec.dataset import dataset_info
+from trainer.config import TrainConfig
+from trainer.data import pieces
+from trainer.evaluation import baselines
+from trainer.training import whole_run
+
+ARRAYS, ABOUT = "arrays.npz", "about.json"
+
+
+def prepare(data: str, folder: pathlib.Path) -> None:
+    """Writes both files; leaves them as they are when they are of this dataset.
+
+    Raises:
+      UserError: they are of another dataset.
+    """
+    info = dataset_info.load(data)
+    if (folder / ABOUT).exists():
+        held = read_about(folder)["dataset"]
+        if held != info.hash:
+            raise UserError(f"{folder} is of dataset {held}, but {data} is {info.hash}; want another --output")
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    table = whole_run.make_field_table(info, TrainConfig(), data)
+    train, validation = (pieces.load_split(data, info, name, table) for name in ("train", "validation"))
+    arrays = {**arrays_of("train", train, table), **arrays_of("validation", validation, table)}
+    array_file.write(str(folder / ARRAYS), arrays)
+    about = describe(info, table, train, validation)
+    (folder / f"{ABOUT}.part").write_text(json.dumps(about) + "\n")
+    os.replace(folder / f"{ABOUT}.part", folder / ABOUT)
+
+
+def read_about(folder: pathlib.Path) -> dict[str, Any]:
+    return json.loads((folder / ABOUT).read_text())
+
+
+def arrays_of(name: str, split: pieces.Pieces, table: fields.FieldTable) -> dict[str, np.ndarray]:
+    """A split's arrays by their names in the file."""
+    bins = bins_of(split, table).astype(np.int64)
+    return {f"{name}_bins": bins, f"{name}_first_event": split.first_event, f"{name}_is_drum": split.is_drum}
+
+
+def bins_of(split: pieces.Pieces, table: fields.FieldTable) -> np.ndarray:
+    """`[num_events, num_fields]` int32, zeros at an END."""
+    is_note = np.ones(len(split.raw), bool)
+    is_note[split.first_event[1:] - 1] = False
+    bins = np.zeros(split.raw.shape, np.int32)
+    bins[is_note] = table.encode(split.raw[is_note])
+    return bins
+
+
+def describe(
+    info: dataset_info.DatasetInfo, table: fields.FieldTable, train: pieces.Pieces, validation: pieces.Pieces
+) -> dict[str, Any]:
+    """What `about.json` holds."""
+    from trainer.data.whole_pieces import piece_seconds
+
+    scores = {name: score.by_field for name, score in baselines.score_baselines(train, validation, table).items()}
+    scores["kneser_ney_5"] = kneser_ney.score(
+        bins_of(train, table), train.first_event, bins_of(validation, table), validation.first_event, table
+    )
+    return {
+        "dataset": info.hash,
+        "table": {
+            "fields": list(table.names),
+            "num_bins": [field.num_bins for field in table],
+            "log_spans": [field.log_spans.tolist() for field in table],
+        },
+        "train": {"num_pieces": train.num_pieces, "num_notes": train.num_notes},
+        "validation": {
+            "num_pieces": validation.num_pieces,
+            "num_notes": validation.num_notes,
+            "seconds": float(piece_seconds(validation, table).sum()),
+        },
+        "baselines": scores,
+    }

@@ -1,0 +1,207 @@
+"""The note model on the piano rolls of Boulanger-Lewandowski et al. 2012: exact nats a frame.
+
+    python -m benchmarks.pianoroll calibrate --data jsb_chorales.npz
+    python -m benchmarks.pianoroll train --data jsb_chorales.npz --output B [--minutes M] [--any-setting value]
+    python -m benchmarks.pianoroll evaluate --bundle B --data jsb_chorales.npz --split valid
+    python -m benchmarks.pianoroll pack --bundle B --output benchmarks/bundles/jsb_chorales
+    python -m benchmarks.pianoroll quality --set jsb_chorales --data jsb_chorales.npz
+
+`train` makes a dataset of the rolls in B/dataset and trains on it as `trainer.task` does; the same command goes on
+with a run that was stopped. Settings are those of benchmarks/quality/pianoroll/SET.yaml, where there is one for the set
+(by default the file's name), then --config, then flags. `evaluate` ends with a line of JSON; several bundles are judged
+as an ensemble. `quality` trains, packs and evaluates. docs/quality.md says what the figures mean.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import pathlib
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+if not __package__:  # run as a file: the rooms lie some folders up
+    sys.path[0] = str(pathlib.Path(__file__).resolve().parents[3])
+
+from benchmarks.quality.pianoroll import pianoroll_data, pianoroll_score
+from job_runtime import command, storage
+from job_runtime.command import UserError
+from job_runtime.watched_stop import WatchedStop
+from trainer import bundle as bundle_lib
+from trainer import config as config_lib
+from trainer import task
+from trainer.config import TrainConfig
+from trainer.training import whole_run
+
+SETTINGS = pathlib.Path(__file__).resolve().parent
+MAX_BYTES = 6_000_000  # of a bundle in the repository
+DATASET = "dataset"  # folder of a run
+MAX_TRANSPOSED = 6  # semitones: with them every key
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = command.make_parser("python -m benchmarks.pianoroll", __doc__)
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+
+    def add_action(name: str, text: str) -> argparse.ArgumentParser:
+        action = actions.add_parser(name, help=text, description=text, allow_abbrev=False)
+        if name != "pack":
+            action.add_argument("--data", metavar="FILE.npz", help="piano rolls; see docs/quality.md")
+        return action
+
+    add_action("calibrate", "independent pitches on every part of the file: is it read right?")
+    for name, text in (("train", "train a model, or go on"), ("quality", "train, pack, evaluate; or go on")):
+        action = add_action(name, text)
+        action.add_argument("--output", required=name == "train", metavar="FOLDER", help="run folder")
+        action.add_argument("--set", metavar="NAME", help="whose settings to take (default: the file's name)")
+        action.add_argument("--minutes", metavar="FLOAT", help="the same as --max-minutes")
+        config_lib.add_flags(action)
+    evaluate = add_action("evaluate", "nats a frame of a bundle; of several, as an ensemble")
+    evaluate.add_argument("--bundle", required=True, action="append", help="bundle, or run folder; may be repeated")
+    evaluate.add_argument(
+        "--transposed",
+        type=int,
+        default=0,
+        metavar="N",
+        choices=range(0, MAX_TRANSPOSED + 1),
+        help=f"an ensemble of each bundle in 2N + 1 keys, N at most {MAX_TRANSPOSED} (default: 0, one key)",
+    )
+    evaluate.add_argument("--split", choices=pianoroll_data.PARTS, default="valid", help="default: valid")
+    pack = add_action("pack", f"a bundle's weights as float16, at most {MAX_BYTES / 1e6:g} MB")
+    pack.add_argument("--bundle", required=True, help="bundle, or run folder")
+    pack.add_argument("--output", required=True, help="folder of the packed bundle")
+    return parser
+
+
+def main(argv: Sequence[str]) -> int:
+    args = make_parser().parse_args(argv)
+    if args.action != "pack" and not args.data:
+        raise UserError(f"--data is not given; {pianoroll_data.SOURCE}")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    {"calibrate": calibrate, "train": train, "evaluate": evaluate, "pack": pack, "quality": quality}[args.action](args)
+    return command.OK
+
+
+def calibrate(args: argparse.Namespace) -> None:
+    rolls = pianoroll_data.load(args.data)
+    known = pianoroll_data.part_of(rolls, "train", args.data)
+    for part, sequences in rolls.items():
+        frames = sum(map(len, sequences))
+        nats = pianoroll_score.independent_pitches(known, sequences)
+        print(f"{part:6}{len(sequences):6} sequences{frames:9} frames{nats:9.4f} nats a frame", flush=True)
+    print_json({part: pianoroll_score.independent_pitches(known, rolls[part]) for part in rolls})
+
+
+def train(args: argparse.Namespace) -> None:
+    config = settings_of(args)
+    folder = storage.join(args.output, DATASET)
+    pianoroll_data.write_dataset(folder, pianoroll_data.load(args.data))
+    with WatchedStop() as stop:
+        outcome = whole_run.train(config, data=folder, folder=args.output, stop=stop)
+    if outcome.was_finished:
+        print(f"{args.output} is finished already")
+    task.print_summary(args.output)
+
+
+def settings_of(args: argparse.Namespace) -> TrainConfig:
+    """The trainer's settings: of the set's file, then --config, then the flags.
+
+    Raises:
+      UserError: an unknown set, setting or value.
+    """
+    name = args.set or pathlib.Path(args.data).stem
+    path = SETTINGS / f"{name}.yaml"
+    if args.set and not path.is_file():
+        known = ", ".join(sorted(file.stem for file in SETTINGS.glob("*.yaml")))
+        raise UserError(f"--set is {name!r}, want one of {known}")
+    base = TrainConfig(timing_loss="categorical")
+    if path.is_file():
+        base = config_lib.read(argparse.Namespace(config=str(path)), base=base)
+    if args.minutes is not None and "max_minutes" in vars(args):
+        raise UserError("--minutes and --max-minutes are the same; want one of them")
+    if args.minutes is not None:
+        args.max_minutes = args.minutes
+    config = config_lib.read(args, base=base)
+    if config.timing_loss != base.timing_loss:
+        raise UserError(f"--timing-loss is {config.timing_loss!r}, want {base.timing_loss}: frames are whole numbers")
+    return config
+
+
+def evaluate(args: argparse.Namespace) -> None:
+    rolls = pianoroll_data.load(args.data)
+    pieces = [pianoroll_data.to_piece(roll) for roll in pianoroll_data.part_of(rolls, args.split, args.data)]
+    bundles = [bundle_lib.load(bundle_folder(name)) for name in args.bundle]
+    counts = rests_of(bundles[0], rolls, args.data)
+    start = time.monotonic()
+    from benchmarks.quality.pianoroll.pianoroll_model import (
+        decisions_of,  # TensorFlow, once everything else is known to be right
+    )
+
+    members = [
+        decisions_of(one, pieces, name=name, shift=shift)
+        for one, name in zip(bundles, args.bundle, strict=True)
+        for shift in range(-args.transposed, args.transposed + 1)
+    ]
+    found = pianoroll_score.figure(pieces, pianoroll_score.mean_of_chances(members), counts)
+    parameters = [sum(array.size for array in one.weights.values()) for one in bundles]
+    print(f"{args.split}: {found.nats_per_frame:.4f} nats a frame, {found.sequences} sequences, {found.frames} frames")
+    about = {"split": args.split, "transposed": args.transposed, "parameters": parameters}
+    about["bundles"] = [one.hash for one in bundles]
+    print_json({**found.to_json(), "seconds": round(time.monotonic() - start, 1), **about})
+
+
+def bundle_folder(name: str) -> str:
+    """A bundle itself, or that of a run folder."""
+    inner = storage.join(name, "bundle")
+    return inner if storage.exists(storage.join(inner, bundle_lib.FILE_NAME)) else name
+
+
+def rests_of(bundle: bundle_lib.Bundle, rolls: dict[str, Any], path: str) -> dict[str, Any]:
+    """The empty frames around sequences that the model knows: what it was packed with, else the file's."""
+    if "rests" in bundle.dataset:
+        return bundle.dataset["rests"]
+    known = pianoroll_data.part_of(rolls, "train", path)
+    return pianoroll_data.count_rests([pianoroll_data.to_piece(roll) for roll in known])
+
+
+def pack(args: argparse.Namespace) -> None:
+    pack_bundle(args.bundle, args.output)
+
+
+def pack_bundle(name: str, output: str) -> None:
+    """Writes a bundle with weights of float16, and what its run's dataset says of empty frames.
+
+    Raises:
+      UserError: it is too large, or a weight does not fit float16.
+    """
+    from midi_codec.dataset import dataset_info
+
+    packed = bundle_lib.as_float16(bundle_lib.load(bundle_folder(name)), max_bytes=MAX_BYTES)
+    about = dict(packed.dataset)
+    dataset = storage.join(name, DATASET)
+    if storage.exists(storage.join(dataset, dataset_info.FILE_NAME)):
+        about["rests"] = dataset_info.load(dataset).settings["rests"]
+    bundle_lib.save(output, dataclasses.replace(packed, dataset=about))
+    size = sum(array.nbytes for array in packed.weights.values())
+    print(f"{output}: {size / 1e6:.2f} MB of weights", flush=True)
+
+
+def quality(args: argparse.Namespace) -> None:
+    name = args.set or pathlib.Path(args.data).stem
+    args.output = args.output or storage.join("run", "quality", name)
+    train(args)
+    packed = storage.join(args.output, "packed")
+    pack_bundle(args.output, packed)
+    evaluate(argparse.Namespace(bundle=[packed], data=args.data, split="valid", transposed=0))
+
+
+def print_json(value: dict[str, Any]) -> None:
+    print(json.dumps(value), flush=True)
+
+
+if __name__ == "__main__":
+    command.exit_process(command.run("python -m benchmarks.pianoroll", main))

@@ -1,0 +1,279 @@
+"""Which sampling settings make music like the corpus's: a grid of settings, each beside the validation split.
+
+    python -m benchmarks.sampling_settings --bundle run/bundle --data dataset
+    python -m benchmarks.sampling_settings --bundle run/bundle --data dataset --setting "--temperature 0.9 --min-p 0.02"
+
+Each setting goes on from the same openings of validation pieces (--primer-notes 0: from silence), with the same random
+streams. What it made is compared as `generation_jobs.evaluate` does, overlapping area beside the ceiling, and as
+`generation_jobs.compare` does, the longest runs it shares with the training split beside those of validation pieces
+cut alike. Without --setting, `GRID`. A table, then the columns of every measure, then one line of JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import pathlib
+import shlex
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+if not __package__:  # run as a file: the rooms lie some folders up
+    sys.path[0] = str(pathlib.Path(__file__).resolve().parents[2])
+
+import numpy as np
+
+from benchmarks.harness import machine
+from generation_jobs import compare, evaluate
+from generation_jobs.decoder import bundles
+from generation_jobs.job.job import request_key
+from generation_jobs.memorisation import corpus_index
+from generation_jobs.memorisation.corpus_index import Index
+from generation_jobs.output.generated_music import GeneratedPiece
+from generation_jobs.screening import thresholds
+from generation_jobs.seeds import setting_conflicts
+from generation_jobs.settings import setting_flags
+from generation_jobs.settings.requests import Request, Settings, settings_problems
+from job_runtime import command
+from job_runtime.command import UserError
+from midi_codec.dataset import dataset_info
+from midi_codec.dataset.dataset_info import DatasetInfo
+from midi_codec.music.notes import Notes
+
+PROGRAM = "python -m benchmarks.sampling_settings"
+PLAIN = {"temperature": 1.0, "top_k": None, "top_p": None, "min_p": None}  # what a setting does not say
+GRID = (
+    "--temperature 1",
+    "--temperature 0.95",
+    "--temperature 0.9",
+    "--temperature pitch=0.95",
+    "--temperature pitch=0.9",
+    "--temperature step=0.9,duration=0.9",
+    "--top-p 0.99",
+    "--top-p 0.95",
+    "--top-p pitch=0.95",
+    "--min-p 0.01",
+    "--min-p 0.03",
+    "--min-p pitch=0.03",
+)
+SPLIT = "validation"
+LIMITS = {"num_pieces": (1, 100_000), "primer_notes": (0, 10_000), "max_notes": (1, 100_000), "num_slots": (1, 4096)}
+TITLES = ("lowest", "mean", "below", "copied", "held out", "ended", "nats", "s")
+WIDTHS = (8, 7, 6, 9, 9, 7, 7, 6)
+
+
+def main(argv: Sequence[str]) -> int:
+    args = make_parser().parse_args(argv)
+    settings = check(args)
+    info = dataset_info.load(args.data)
+    models = bundles.load(args.bundle)
+    problems = [
+        f"--setting {text!r}: {problem}"
+        for text, one in settings.items()
+        for problem in setting_conflicts.of_settings(one, models[0].fields)
+    ]
+    openings = read_openings(args.data, info, args.num_pieces, args.primer_notes)
+    if not openings:
+        problems.append(f"--data: no {SPLIT} piece has more than {args.primer_notes} notes, want some to go on from")
+    if problems:
+        raise UserError(problems)
+    index = corpus_index.build(args.data, info)
+    rows = list(sweep(settings, models, openings, args, info, index))
+    print("\n".join(measure_table(rows)))
+    held_out = held_out_ends(args.data, info, args.primer_notes, args.max_notes)
+    report = {
+        "dataset": info.hash,
+        "bundles": [model.hash for model in models],
+        "split": SPLIT,
+        "openings": len(openings),
+        "num_pieces": args.num_pieces,
+        "primer_notes": args.primer_notes,
+        "max_notes": args.max_notes,
+        "held_out_ended": held_out,
+        "settings": rows,
+        "machine": machine.describe(["tensorflow", "numpy"], {}),
+    }
+    if args.output:
+        pathlib.Path(args.output).write_text(json.dumps(report) + "\n")
+    print(json.dumps(report), flush=True)
+    return command.OK
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = command.make_parser(PROGRAM, __doc__)
+    add = parser.add_argument
+    add("--bundle", action="append", required=True, help="folder that the trainer wrote; several are an ensemble")
+    add("--data", required=True, help="dataset that it was trained on, as encode_corpus wrote it")
+    add("--setting", action="append", metavar="FLAGS", help="sampling flags of generate, in one word (a grid of them)")
+    add("--num-pieces", type=int, default=128, help="pieces a setting (%(default)s)")
+    add("--primer-notes", type=int, default=16, help="notes of the opening, 0 for silence (%(default)s)")
+    add("--max-notes", type=int, default=256, help="notes to generate at most (%(default)s)")
+    add("--num-slots", type=int, default=64, help="pieces decoded at once (%(default)s)")
+    add("--output", help="file that the line of JSON is written to as well")
+    return parser
+
+
+def check(args: argparse.Namespace) -> dict[str, Settings]:
+    """The settings by their text.
+
+    Raises:
+      UserError: every mistake in the flags.
+    """
+    problems, found = [], dict[str, Settings]()
+    limits = {
+        "num_pieces": (1, 100_000),
+        "primer_notes": (0, 10_000),
+        "max_notes": (1, 100_000),
+        "num_slots": (1, 4096),
+    }
+    for name, (low, high) in limits.items():
+        if not low <= getattr(args, name) <= high:
+            problems.append(f"--{name.replace('_', '-')} is {getattr(args, name)}, want {low} to {high}")
+    for text in args.setting or GRID:
+        try:
+            found[text] = parse_setting(text)
+        except UserError as error:
+            problems += [f"--setting {text!r}: {problem}" for problem in error.problems]
+    if problems:
+        raise UserError(problems)
+    return found
+
+
+def parse_setting(text: str) -> Settings:
+    """Flags of `generate`; what they do not say is drawn as the model says.
+
+    Raises:
+      UserError: they are no such flags, or have values that no setting has.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    setting_flags.add(parser)
+    parser.set_defaults(**PLAIN)
+    try:
+        args, rest = parser.parse_known_args(shlex.split(text))
+    except (argparse.ArgumentError, ValueError) as error:
+        raise UserError(str(error)) from error
+    problems = [f"{word!r} is no sampling flag" for word in rest] + list(settings_problems(vars(args)))
+    if problems:
+        raise UserError(problems)
+    return setting_flags.settings_of(args)
+
+
+def read_openings(data: str, info: DatasetInfo, most: int, primer_notes: int) -> list[tuple[Notes | None, str]]:
+    """Openings of validation pieces that go on, and a name each; shards are ordered by hash: a fair choice."""
+    if not primer_notes:
+        return [(None, "silence")]
+    found: list[tuple[Notes | None, str]] = []
+    for notes in thresholds.read_notes(data, info, SPLIT, "openings"):
+        if len(notes) > primer_notes and len(found) < most:
+            found.append((notes.take(slice(primer_notes)).from_first_onset(), f"opening-{len(found)}"))
+    return found
+
+
+def held_out_ends(data: str, info: DatasetInfo, primer_notes: int, max_notes: int) -> float | None:
+    """The share of validation pieces that end within so many notes."""
+    lengths = np.array([len(notes) for notes in thresholds.read_notes(data, info, SPLIT, "ends")])
+    lengths = lengths[lengths > primer_notes]
+    return round(float(np.mean(lengths < primer_notes + max_notes)), 4) if lengths.size else None
+
+
+def sweep(
+    settings: dict[str, Settings],
+    models: Sequence[Any],
+    openings: list[tuple[Notes | None, str]],
+    args: argparse.Namespace,
+    info: DatasetInfo,
+    index: Index,
+) -> Iterator[dict[str, Any]]:
+    """One row a setting, printed as it is found."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from generation_jobs.decoder.decoder import Decoder
+
+    decoder = Decoder(models, num_slots=args.num_slots)
+    print(f"{'setting':<40}" + "".join(f"{title:>{width}}" for title, width in zip(TITLES, WIDTHS, strict=True)))
+    for text, one in settings.items():
+        begin = time.perf_counter()
+        pieces = generate(decoder, openings, args, one)
+        row = {"setting": text, **judge(pieces, args.data, info, index), "seconds": 0.0}
+        row["seconds"] = round(time.perf_counter() - begin, 1)
+        print(line(row), flush=True)
+        yield row
+
+
+def generate(
+    decoder: Any, openings: list[tuple[Notes | None, str]], args: argparse.Namespace, settings: Settings
+) -> list[GeneratedPiece]:
+    """`--num-pieces` pieces, the openings in turn."""
+    chosen = [(*openings[number % len(openings)], number // len(openings)) for number in range(args.num_pieces)]
+    requests = [
+        Request(
+            key=request_key(0, name, sample),
+            primer=primer,
+            max_notes=args.max_notes,
+            max_seconds=settings.max_seconds,
+            sampling=settings.sampling,
+            controls=settings.controls,
+        )
+        for primer, name, sample in chosen
+    ]
+    found: list[GeneratedPiece | None] = [None] * len(requests)
+    for number, result in decoder.generate(requests):
+        line = {
+            "seed_id": chosen[number][1],
+            "sample": chosen[number][2],
+            "path": f"{chosen[number][1]}-{chosen[number][2]}",
+            "num_primer_notes": result.num_primer_notes,
+            "log_likelihood": result.log_likelihood,
+            "ended": result.ended,
+        }
+        found[number] = GeneratedPiece(line, result.notes)
+    return [piece for piece in found if piece is not None]
+
+
+def judge(pieces: Sequence[GeneratedPiece], data: str, info: DatasetInfo, index: Index) -> dict[str, Any]:
+    """Every measure beside its ceiling, and copied runs beside those of validation pieces."""
+    comparisons = evaluate.compare(pieces, data, info, SPLIT)
+    shares = {one.measure.name: one.of_ceiling for one in comparisons}
+    known = [share for share in shares.values() if share is not None]
+    copied = [index.longest_run(piece.notes, piece.num_given) for piece in pieces]
+    reference = list(compare.reference_runs(index, data, info, SPLIT, pieces))
+    num_notes = sum(piece.num_generated for piece in pieces)
+    return {
+        "of_ceiling": {name: None if share is None else round(share, 4) for name, share in shares.items()},
+        "lowest": round(min(known), 4) if known else None,
+        "mean": round(float(np.mean(known)), 4) if known else None,
+        "below": sorted(name for name, share in shares.items() if share is not None and share < evaluate.FLOOR),
+        "copied": compare.quantiles(copied),
+        "held_out_copied": compare.quantiles(reference),
+        "num_beyond_held_out": sum(run.num_notes > (compare.threshold(reference) or 0) for run in copied),
+        "ended": round(float(np.mean([piece.line["ended"] for piece in pieces])), 4),
+        "nats_per_note": round(-sum(piece.line["log_likelihood"] for piece in pieces) / max(num_notes, 1), 4),
+        "notes": num_notes,
+    }
+
+
+def line(row: dict[str, Any]) -> str:
+    """One row of the table."""
+    copied, held_out = (f"{row[name]['median']}/{row[name]['longest']}" for name in ("copied", "held_out_copied"))
+    shares = (f"{row['lowest']:.3f}", f"{row['mean']:.3f}", str(len(row["below"])))
+    others = (f"{row['ended']:.2f}", f"{row['nats_per_note']:.2f}", f"{row['seconds']:.0f}")
+    cells = zip((*shares, copied, held_out, *others), WIDTHS, strict=True)
+    return f"{row['setting']:<40}" + "".join(f"{cell:>{width}}" for cell, width in cells)
+
+
+def measure_table(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """The share of the ceiling, a column a measure; a star marks less than 0.9."""
+    names = list(rows[0]["of_ceiling"])
+    yield " ".join([f"{'of the ceiling':<40}", *(f"{name[:9]:>9}" for name in names)])
+    for row in rows:
+        yield " ".join([f"{row['setting']:<40}", *(share_cell(row["of_ceiling"][name]) for name in names)])
+
+
+def share_cell(share: float | None) -> str:
+    return f"{'-':>9}" if share is None else f"{share:>8.3f}{'*' if share < evaluate.FLOOR else ' '}"
+
+
+if __name__ == "__main__":
+    command.exit_process(command.run(PROGRAM, main))

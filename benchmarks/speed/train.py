@@ -1,0 +1,156 @@
+"""Notes trained a second, against Keras's own LSTM and PyTorch's.
+
+    python -m benchmarks.train
+
+A stack of LSTM layers on float32 inputs that want a gradient too, so that everyone multiplies the same: forward, mean
+of squares of the outputs, backward; the `_adam` cases apply an optimizer step as well. In bfloat16 the operands of the
+products are rounded, PyTorch's by autocast. `product` is the whole training step of `trainer.task` on batches already
+made: embeddings, dropout, the same layers, heads, losses, clipping, Adam.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import functools
+import itertools
+import os
+import pathlib
+import sys
+from collections.abc import Mapping, Sequence
+
+if not __package__:  # run as a file: the rooms lie some folders up
+    sys.path[0] = str(pathlib.Path(__file__).resolve().parents[2])
+
+from benchmarks.harness import machine, synthetic
+from benchmarks.harness.peer_process import PeerProcess, WarmProcess, peers_installed
+from benchmarks.harness.rounds import Case, Rate, measure, print_report, timed
+from benchmarks.speed.gemm import gemm_of_peer, shares_of_limit
+from benchmarks.speed.lstm_stack import LEARNING_RATE, make_step
+from job_runtime import command
+
+SIZE = {"units": 512, "layers": 2, "batch": 64, "time": 128}
+QUICK_SIZE = {"units": 32, "layers": 2, "batch": 16, "time": 16}
+NUM_ROUNDS = 9
+NUM_BATCHES = 4  # of the product's step, taken in turns
+PRECISIONS = ("float32", "bfloat16")
+PAIRS = [
+    ("ours_float32", "pytorch_float32"),
+    ("ours_float32", "keras"),
+    ("ours_float32_adam", "pytorch_float32_adam"),
+    ("ours_float32_adam", "keras_adam"),
+    ("ours_bfloat16", "pytorch_bfloat16"),
+    ("ours_bfloat16_adam", "pytorch_bfloat16_adam"),
+    ("ours_bfloat16", "ours_float32"),
+    ("product_float32", "pytorch_float32_adam"),
+    ("product_bfloat16", "pytorch_bfloat16_adam"),
+]
+
+
+def main(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.train", description=__doc__.splitlines()[0], allow_abbrev=False
+    )
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, one round: does it run?")
+    args = parser.parse_args(argv)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from trainer.model import batch_halves
+
+    size = QUICK_SIZE if args.quick else SIZE
+    batch_halves.limit_threads()  # as `trainer.task` does
+    with contextlib.ExitStack() as stack:
+        with_peers = peers_installed(required=not args.quick)
+        cases = [*stack_cases(size), *(product_case(size, precision) for precision in PRECISIONS)]
+        tensorflow = stack.enter_context(WarmProcess([sys.executable, "-m", "benchmarks.speed.lstm_stack"], size))
+        tensorflow.answer()  # its versions are ours
+        cases += cases_of(tensorflow, ["keras", "keras_adam"], "tensorflow", cases[0])
+        versions: dict[str, str] = {}
+        if with_peers:
+            peer = stack.enter_context(PeerProcess("train", size))
+            versions = peer.versions
+            names = [f"pytorch_{precision}{suffix}" for precision in PRECISIONS for suffix in ("", "_adam")]
+            cases += cases_of(peer, names, "pytorch", cases[0])
+            cases.append(gemm_of_peer("gemm_numpy_float32", peer.seconds))
+        rates = measure(cases, num_rounds=1 if args.quick else NUM_ROUNDS)
+    print_report(
+        "train",
+        rates,
+        pairs=PAIRS,
+        of_limit=of_limits(rates, size),
+        machine=machine.describe(["tensorflow", "keras", "numpy"], versions),
+    )
+    return command.OK
+
+
+def cases_of(process: WarmProcess, steps: Sequence[str], library: str, ours: Case) -> list[Case]:
+    """Another process's steps, of the same amount as ours, and its library's products."""
+    return [
+        *(ours.of_peer(name, process.seconds) for name in steps),
+        *(gemm_of_peer(f"gemm_{library}_{precision}", process.seconds) for precision in PRECISIONS),
+    ]
+
+
+def of_limits(rates: Mapping[str, Rate], size: dict[str, int]) -> dict[str, float]:
+    """Shares of the GEMM rate of a case's own precision."""
+    found: dict[str, float] = {}
+    for precision in PRECISIONS:
+        names = [f"ours_{precision}", f"pytorch_{precision}", *(["keras"] if precision == "float32" else [])]
+        found |= shares_of_limit(rates, dict.fromkeys(names, flops_of_a_note(size)), precision)
+    return found
+
+
+def flops_of_a_note(size: dict[str, int]) -> float:
+    """Of the layers' products: input and recurrent kernel, forward once and backward twice."""
+    return 3.0 * size["layers"] * 2 * (2 * size["units"]) * (4 * size["units"])
+
+
+def stack_cases(size: dict[str, int]) -> list[Case]:
+    """Our layer in both precisions, each without and with the optimizer's step."""
+    from trainer.model.lstm import LSTM
+
+    return [
+        Case(
+            f"ours_{precision}_adam" if optimizer else f"ours_{precision}",
+            timed(make_step(functools.partial(LSTM, precision=precision), size, optimizer=optimizer, in_parts=True)),
+            size["batch"] * size["time"],
+            "notes",
+        )
+        for precision in PRECISIONS
+        for optimizer in (False, True)
+    ]
+
+
+def product_case(size: dict[str, int], precision: str) -> Case:
+    """The training step of `trainer.task` with its defaults for all but size and precision."""
+    from trainer.config import TrainConfig
+    from trainer.data.augmentation import Augmentation
+    from trainer.data.batches import keyed_rng, make_batch, plan_epoch
+    from trainer.data.pieces import stack_pieces
+    from trainer.distribution.strategy import make_strategy
+    from trainer.training.train_step import TrainStep
+
+    batch, time = size["batch"], size["time"]
+    config = TrainConfig(units=size["units"], layers=size["layers"], batch_size=batch, window=time, precision=precision)
+    table = synthetic.make_table()
+    step = TrainStep(config, table, make_strategy())
+    pieces = stack_pieces([synthetic.make_notes(key, batch * time // 4) for key in range(4 * NUM_BATCHES + 4)], table)
+    plan = plan_epoch(pieces.num_events, window=time, batch_size=batch, rng_seed=0, epoch=0)
+    full = [windows for windows in plan if windows.length.sum() == batch * time][:NUM_BATCHES]
+    assert full, "no batch is full"
+    batches = itertools.cycle(
+        make_batch(
+            pieces,
+            windows,
+            table=table,
+            batch_size=batch,
+            start_bins=step.model.start_bins,
+            amounts=Augmentation(transpose=config.transpose, tempo=config.tempo, velocity=config.velocity),
+            rng=keyed_rng(0, number),
+        )
+        for number, windows in enumerate(full)
+    )
+    return Case(f"product_{precision}", timed(lambda: step(next(batches), LEARNING_RATE)), batch * time, "notes")
+
+
+if __name__ == "__main__":
+    command.exit_process(command.run("python -m benchmarks.train", main))

@@ -1,0 +1,1 @@
+"""Requests to notes: the compiled decoder and the bundles it runs."""

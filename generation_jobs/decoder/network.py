@@ -1,0 +1,257 @@
+"""The note model as a decoder wants it: one event in every slot, from a bundle's weights, folded.
+
+The same numbers as `trainer.model.note_model.NoteModel`, and a state of the same layout.
+
+The first layer's input product is folded into the embedding tables: a row per bin of what it adds to the gates' sums.
+Of the other layers the input and the recurrent kernel stand above each other, for one product; of the first layer too
+when a context adds to its input. A layer norm's scale and shift go into the kernel and bias after it, and tied output
+kernels are multiplied out.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from midi_codec import fields
+from trainer.bundle import Bundle
+from trainer.model import context, pitch_context
+from trainer.model.heads import head_output, standardise, tied_kernel
+from trainer.model.model_config import ModelConfig
+from trainer.model.note_model import END_COLUMNS
+from trainer.model.pitch_context import NotesSoFar, Sight
+
+State = list[Any]  # a layer's (h, c) each, `[slots, units]`, and with a context `NotesSoFar`
+Arrays = tuple[np.ndarray, ...]
+
+
+class Network:
+    """The parts of a step, in their order: `trunk`, `look` when the step is known, `head` a field, `remember`.
+
+    Args:
+      bundle: the model.
+    """
+
+    def __init__(self, bundle: Bundle):
+        self._table, self._config = bundle.fields, ModelConfig(**bundle.config)
+        config = self._config
+        self._weights = _fold(bundle.weights, self._table, config)
+        self._context = None
+        if config.context_units:
+            self._context = pitch_context.Weights.of_bundle(bundle.weights, config.context_periods)
+
+    @property
+    def end_column(self) -> int:
+        """Where END's logit stands in `parts`."""
+        return len(self._table) * self._config.head_units
+
+    def end_logit(self, parts):
+        """`[slots]`, log odds that the piece ends here."""
+        return parts[:, self.end_column]
+
+    def zero_state(self, slots: int) -> State:
+        """That of pieces that have not begun."""
+        config, zeros = self._config, tf.zeros([slots, self._config.units])
+        state: State = [(zeros, zeros) for _ in range(config.layers)]
+        if self._context is not None:
+            notes, lags, units = config.context_notes, config.context_lags, config.context_units
+            state.append(pitch_context.nothing_so_far(slots, notes=notes, lags=lags, units=units))
+        return state
+
+    def trunk(self, previous, state: State):
+        """The heads' parts `[slots, width]`, and the state after: all that does not hang on the event's note.
+
+        Args:
+          previous: `[slots, num_fields]` int32, bins of the note before.
+          state: before the event.
+        """
+        weights = self._weights
+        sums = tf.add_n([tf.gather(table, previous[:, index]) for index, table in enumerate(weights["tables"])])
+        x, after = None, []
+        for index, (h, c) in enumerate(state[: self._config.layers]):
+            kernel = weights["lstm_kernels"][index]
+            below = h if x is None else tf.concat([self._standardise(x), h], axis=1)
+            if x is None and self._context is not None:
+                below = tf.concat([self._context_inputs(state[-1]), h], axis=1)
+            gates = tf.matmul(below, kernel) + (sums if x is None else weights["lstm_biases"][index])
+            h, c = gated(gates, c)
+            x = x + h if self._config.residual and x is not None else h
+            after.append((h, c))
+        seen = self._standardise(x)
+        if self._context is not None:
+            seen = tf.concat([seen, state[-1].above], axis=1)
+        parts = tf.matmul(seen, weights["head_kernel"]) + weights["head_bias"]
+        return parts, [*after, *state[self._config.layers :]]
+
+    def look(self, parts, state: State, step) -> Sight | None:
+        """What the notes so far say of the event; None without a context.
+
+        Args:
+          parts, state: of `trunk`.
+          step: `[slots]` int32, ticks since the note before.
+        """
+        if self._context is None:
+            return None
+        config, so_far = self._config, state[-1]
+        onset = so_far.now + step[:, None]
+        found = context.surroundings(
+            so_far.memory,
+            onset,
+            notes=config.context_notes,
+            lags=config.context_lags,
+            time_base=self._table.time_base,
+        )
+        query = parts[:, None, self.end_column + END_COLUMNS :]
+        return pitch_context.look(self._context, found, onset, query)
+
+    def head(self, index: int, parts, bins, sight: Sight | None):
+        """The output of the field at `index`, given the bins of this note's fields before it; `NoteModel.head`."""
+        size = self._config.head_units
+        field = self._table.fields[index]
+        hidden = parts[:, index * size : (index + 1) * size]
+        for condition, other_bins in zip(self._weights["conditions"][index], bins, strict=True):
+            hidden += tf.gather(condition, other_bins)
+        product = tf.matmul(tf.nn.relu(hidden), self._weights["output_kernels"][index])
+        if field.name == "pitch" and sight is not None:
+            product += context.on_pitch_axis(sight.scores[:, 0], field.width)
+        return head_output(field, product, self._weights["output_biases"][index])
+
+    def remember(self, state: State, values, sight: Sight | None) -> State:
+        """The state with the event's note.
+
+        Args:
+          state: of `trunk`.
+          values: `[slots, num_fields]` int32, the note.
+          sight: of `look`.
+        """
+        if sight is None:
+            return state
+        return [*state[:-1], pitch_context.remember(state[-1], self._table, values, sight)]
+
+    def consume(self, previous, values, state: State, counts) -> State:
+        """The state after given notes, of which each row has its own number.
+
+        Args:
+          previous: `[rows, notes, num_fields]` int32, bins of the note before each.
+          values: `[rows, notes, num_fields]` int32, the notes.
+          state: before them.
+          counts: `[rows]` int32, how many of the notes there are.
+        """
+        if self._context is None:
+            return self._consume_at_once(previous, state, counts)
+        step = self._table.names.index("step")
+
+        def body(place, state):  # what a note sees hangs on the note before: one at a time
+            parts, after = self.trunk(previous[:, place], state)
+            sight = self.look(parts, after, values[:, place, step])
+            after = self.remember(after, values[:, place], sight)
+            return place + 1, keep_rows(place < counts, after, state)
+
+        num_notes = values.shape[1]
+        return tf.while_loop(lambda place, _: place < num_notes, body, (0, state), maximum_iterations=num_notes)[1]
+
+    def _consume_at_once(self, previous, state: State, counts) -> State:
+        """Layer by layer: its input product for all notes is one, only the recurrent one waits for the note before."""
+        weights, units, num_notes = self._weights, self._config.units, previous.shape[1]
+        before = tf.transpose(previous, [1, 0, 2])  # time first
+        sums = tf.add_n([tf.gather(table, before[:, :, index]) for index, table in enumerate(weights["tables"])])
+        x, after = None, []
+        for index, (h, c) in enumerate(state):
+            kernel = weights["lstm_kernels"][index]
+            if x is not None:
+                flat = tf.reshape(self._standardise(x), [-1, units])
+                sums = tf.reshape(tf.matmul(flat, kernel[:units]) + weights["lstm_biases"][index], sums.shape)
+                kernel = kernel[units:]
+            outputs = tf.TensorArray(tf.float32, num_notes, element_shape=h.shape)
+
+            def body(place, h, c, outputs, sums=sums, kernel=kernel):
+                new = gated(sums[place] + tf.matmul(h, kernel), c)
+                h, c = keep_rows(place < counts, new, (h, c))
+                return place + 1, h, c, outputs.write(place, h)
+
+            _, h, c, outputs = tf.while_loop(
+                lambda place, *_: place < num_notes, body, (0, h, c, outputs), maximum_iterations=num_notes
+            )
+            y = outputs.stack()
+            x = x + y if self._config.residual and x is not None else y
+            after.append((h, c))
+        return after
+
+    def _context_inputs(self, so_far: NotesSoFar):
+        assert self._context is not None
+        chord_size = so_far.chord_size[:, None]
+        return pitch_context.inputs(self._context, so_far.around[:, None], so_far.now, chord_size)[:, 0]
+
+    def _standardise(self, x):
+        """Layer norm without its scale and shift, which the kernel after it has taken in."""
+        return standardise(x) if self._config.layer_norm else x
+
+
+def gated(sums, c):
+    """An LSTM's h and c, `[rows, units]`, of the gates' sums `[rows, 4 units]` and the c before."""
+    i, f, g, o = tf.split(sums, 4, axis=1)  # Keras's order
+    c = tf.sigmoid(f) * c + tf.sigmoid(i) * tf.tanh(g)
+    return tf.sigmoid(o) * tf.tanh(c), c
+
+
+def keep_rows(is_new, new, old):
+    """The rows of the new state where `is_new`, `[rows]` bool, those of the old one elsewhere."""
+    return tf.nest.map_structure(
+        lambda one, other: tf.where(tf.reshape(is_new, [-1] + [1] * (len(one.shape) - 1)), one, other), new, old
+    )
+
+
+def _fold(weights: dict[str, np.ndarray], table: fields.FieldTable, config: ModelConfig) -> dict[str, Any]:
+    """The bundle's weights as `Network` wants them."""
+    layers = [_folded_layer(weights, config, index) for index in range(config.layers)]
+    kernel, recurrent, bias = zip(*layers, strict=True)
+    tables = [weights[f"embedding_{field.name}"] @ kernel[0] for field in table]
+    tables[0] = tables[0] + bias[0]
+    first = [np.zeros_like(kernel[0][:0]) if not config.context_units else kernel[0]]
+    stacked = [np.concatenate(pair) for pair in zip([*first, *kernel[1:]], recurrent, strict=True)]
+    head_kernel, head_bias = _folded_norm(weights, config, config.layers, weights["head_kernel"], weights["head_bias"])
+    if config.context_units:
+        above = weights[f"{pitch_context.NAME}/above_kernel"]
+        above = np.pad(above, [[0, 0], [0, head_kernel.shape[1] - above.shape[1]]])
+        head_kernel = np.concatenate([head_kernel, above])
+    return {
+        "tables": [tf.constant(t) for t in tables],
+        "lstm_kernels": [tf.constant(k) for k in stacked],
+        "lstm_biases": [tf.constant(b) for b in bias],
+        "head_kernel": tf.constant(head_kernel),
+        "head_bias": tf.constant(head_bias),
+        "conditions": [
+            [tf.constant(weights[f"condition_{field.name}_{other.name}"]) for other in table.fields[:index]]
+            for index, field in enumerate(table)
+        ],
+        "output_kernels": [_output_kernel(weights, field) for field in table],
+        "output_biases": [tf.constant(weights[f"output_bias_{field.name}"]) for field in table],
+    }
+
+
+def _folded_layer(weights: dict[str, np.ndarray], config: ModelConfig, layer: int) -> Arrays:
+    """Kernel, recurrent kernel and bias of an LSTM layer."""
+    kernel, recurrent, bias = (
+        weights[f"lstm_{layer}/lstm_cell/{name}"] for name in ("kernel", "recurrent_kernel", "bias")
+    )
+    kernel, bias = _folded_norm(weights, config, layer, kernel, bias)
+    return kernel, recurrent, bias
+
+
+def _folded_norm(
+    weights: dict[str, np.ndarray], config: ModelConfig, index: int, kernel: np.ndarray, bias: np.ndarray
+) -> Arrays:
+    """Kernel and bias that do to standardised inputs what these do to the normalised ones."""
+    if not config.layer_norm or index == 0:
+        return kernel, bias
+    scale, shift = weights[f"norm_{index}_scale"], weights[f"norm_{index}_shift"]
+    return scale[:, None] * kernel, bias + shift @ kernel
+
+
+def _output_kernel(weights: dict[str, np.ndarray], field: fields.FieldSpec) -> tf.Tensor:
+    projection = weights.get(f"output_projection_{field.name}")
+    if projection is None:
+        return tf.constant(weights[f"output_kernel_{field.name}"])
+    return tied_kernel(field, projection, weights[f"embedding_{field.name}"])

@@ -1,0 +1,1 @@
+"""A task's share of a generation job: planned, made, kept."""

@@ -1,0 +1,171 @@
+"""What a job would take: how many pieces are there and how many are left, how long, how large. It writes nothing.
+
+The estimate comes from pieces that the job would really make, some of them spread evenly over the task's share: the
+decoder is started, makes them once for nothing (so that it is compiled) and once with a clock beside it. From them
+come the time a step takes, how many notes a piece has, and how many bytes. A piece longer than what is tried counts as
+long as its limit allows, so the estimate is rather too high than too low.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from generation_jobs.job import whole_shards
+from generation_jobs.job.job import Job, compare
+from generation_jobs.job.piece_keeper import PieceKeeper
+from generation_jobs.job.task import Decoder
+from generation_jobs.output import manifest
+from generation_jobs.settings.requests import Request, Result
+
+TRIED_NOTES = 512  # of a piece at most, where there are `USUAL_SLOTS`: some seconds of work
+USUAL_SLOTS = 64
+LEAST_TRIED_NOTES = 64
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Trial:
+    """What was measured on some pieces that the task has to make. Sizes are means of a piece, in bytes."""
+
+    num_pieces: int
+    num_cut: int  # pieces that were longer than what is tried
+    start_seconds: float  # until the decoder was ready
+    step_seconds: float  # one note in every slot
+    notes: float  # of a piece, the primer's included; mean
+    longest: int  # notes of the longest
+    midi_bytes: float
+    record_bytes: float
+    line_bytes: float
+
+
+def left_to_make(job: Job) -> np.ndarray:
+    """`[n]` int64, ascending: this task's samples that are not whole in the output, as a run of it would find them.
+
+    Raises:
+      UserError: the output belongs to another job, or something else stands where a piece belongs.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        compare(job)
+    shards, keeper = job.shards, PieceKeeper(job)
+    found = whole_shards.find(job, keeper.files)
+    left: list[np.ndarray] = [np.zeros(0, np.int64)]
+    for shard in shards.of_task(job.task_index, job.num_tasks):
+        if shard in found.whole:
+            continue
+        numbers = shards.numbers(shard)
+        there = keeper.read(shard, was_whole=shard in found.damage)
+        left.append(np.setdiff1d(np.arange(numbers.start, numbers.stop), list(there), assume_unique=True))
+    return np.concatenate(left)
+
+
+def measure(
+    job: Job,
+    left: np.ndarray,
+    make_decoder: Callable[[], Decoder],
+    *,
+    num_slots: int,
+    clock: Callable[[], float] = time.monotonic,
+) -> Trial | None:
+    """Tries some of the pieces that are left; None when there are none."""
+    count = min(len(left), num_slots)
+    if not count:
+        return None
+    samples = [int(left[index * len(left) // count]) for index in range(count)]
+    limit = max(LEAST_TRIED_NOTES, TRIED_NOTES * USUAL_SLOTS // num_slots)
+    requests = [job.request(sample) for sample in samples]
+    tried = [dataclasses.replace(request, max_notes=min(request.max_notes, limit)) for request in requests]
+    begun = clock()
+    decoder = make_decoder()
+    for _ in decoder.generate([dataclasses.replace(request, max_notes=1) for request in requests]):
+        pass
+    ready = clock()
+    results = dict(decoder.generate(tried))
+    seconds = clock() - ready
+    steps = max(len(result.notes) + result.ended for result in results.values())
+    return _trial(job, samples, requests, results, start_seconds=ready - begun, step_seconds=seconds / max(steps, 1))
+
+
+def _trial(
+    job: Job,
+    samples: Sequence[int],
+    requests: Sequence[Request],
+    results: dict[int, Result],
+    *,
+    start_seconds: float,
+    step_seconds: float,
+) -> Trial:
+    lengths, midi_bytes, record_bytes, line_bytes, num_cut = [], 0.0, 0.0, 0.0, 0
+    for index, result in results.items():
+        num_notes, generated = len(result.notes), len(result.notes) - result.num_primer_notes
+        limit = requests[index].max_notes
+        is_cut = not result.ended and generated < limit and requests[index].max_seconds is None
+        num_cut += is_cut
+        lengths.append(result.num_primer_notes + limit if is_cut else num_notes)
+        line = job.line(samples[index], result)
+        longer = lengths[-1] / max(num_notes, 1)
+        midi_bytes += len(manifest.serialize_piece(line, result.notes)) * longer
+        record_bytes += len(manifest.serialize_example(line, result.notes)) * longer if num_notes else 0
+        line_bytes += len(manifest.dumps(line)) + 1
+    count = len(results)
+    return Trial(
+        num_pieces=count,
+        num_cut=num_cut,
+        start_seconds=start_seconds,
+        step_seconds=step_seconds,
+        notes=sum(lengths) / count,
+        longest=max(lengths),
+        midi_bytes=midi_bytes / count,
+        record_bytes=record_bytes / count,
+        line_bytes=line_bytes / count,
+    )
+
+
+def decode_seconds(trial: Trial, *, num_pieces: int, num_slots: int) -> float:
+    """How long so many pieces take: slots are refilled, so only the last pieces leave some of them empty."""
+    return trial.step_seconds * max((trial.notes + 1) * num_pieces / num_slots, trial.longest + 1)
+
+
+def describe(job: Job, left: np.ndarray, trial: Trial | None, *, num_slots: int) -> Iterator[str]:
+    """The plan for people, a line a matter; `left` and `trial` as the functions above gave them."""
+    counts = [job.samples_per_seed if seed.num_samples is None else seed.num_samples for seed in job.seeds]
+    total, own = sum(counts), len(job.share())
+    tasks = f", {own:,} in this task of {job.num_tasks:,}" if job.num_tasks > 1 else ""
+    yield f"dry run, nothing is written: {_count(total, 'piece')} of {_count(len(counts), 'seed')}{tasks}"
+    if len(left) < own:
+        yield f"{own - len(left):,} of {'these' if tasks else 'them'} are whole, {len(left):,} are left to make"
+    if trial is None:
+        return
+    cut = f", {trial.num_cut:,} of them cut and counted as long as they may become" if trial.num_cut else ""
+    yield f"measured on {_count(trial.num_pieces, 'piece')}{cut}: {trial.notes:,.0f} notes a piece with its primer"
+    seconds = decode_seconds(trial, num_pieces=len(left), num_slots=num_slots)
+    whose = "the rest" if len(left) < own else "this task" if job.num_tasks > 1 else "the job"
+    rate = f"{len(left) / max(seconds, 1e-9):,.1f} pieces a second with {num_slots:,} slots"
+    yield f"on this machine {whose} takes {_time(trial.start_seconds + seconds)}: " + (
+        f"{_time(trial.start_seconds)} until the decoder is ready, then {_time(seconds)}, {rate}"
+    )
+    parts = {"MIDI files": trial.midi_bytes, "records": trial.record_bytes, "manifests": trial.line_bytes}
+    sizes = ", ".join(f"{name} {_size(size * total)}" for name, size in parts.items())
+    yield f"all {_count(total, 'piece')} together take about {_size(sum(parts.values()) * total)}: {sizes}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
+def _time(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _size(num_bytes: float) -> str:
+    for unit in ("B", "kB", "MB"):
+        if num_bytes < 1000:
+            return f"{num_bytes:.3g} {unit}"
+        num_bytes /= 1000
+    return f"{num_bytes:,.1f} GB"

@@ -1,0 +1,213 @@
+"""A generation job: everything its pieces depend on, and how a sample is told from another.
+
+A sample is a (seed, sample number) pair. What it becomes depends on its own random stream and its seed alone, never on
+the task that makes it, on its shard or on what is made beside it. `making` makes a task's share.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from generation_jobs.output import manifest
+from generation_jobs.output.piece_files import LooseFiles, PieceFiles, TarFiles, loose_path, tar_path
+from generation_jobs.output.shards import Shards, usual_pieces_per_shard
+from generation_jobs.screening.reject_policy import Policy
+from generation_jobs.screening.thresholds import Judgement
+from generation_jobs.seeds.primers import Primers
+from generation_jobs.seeds.seed_list import Seed
+from generation_jobs.settings.requests import Request, Result, Settings
+from job_runtime import json_text, storage
+from job_runtime.code_version import code_version
+from job_runtime.command import UserError
+
+
+class Sample(NamedTuple):
+    seed: int  # its index in the list
+    number: int  # of that seed's samples
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Job:
+    """Everything the pieces depend on, and this task's place.
+
+    Attributes:
+      bundle, dataset: hashes.
+      pieces_per_shard: None: every piece is a file of its own, and shards are of a usual size.
+    """
+
+    output: str
+    bundle: str
+    dataset: str
+    seeds: Sequence[Seed]
+    primers: Primers
+    seeds_digest: str
+    settings: Settings
+    samples_per_seed: int
+    rng_seed: int
+    policy: Policy = Policy()
+    pieces_per_shard: int | None = None
+    num_tasks: int = 1
+    task_index: int = 0
+
+    @functools.cached_property
+    def firsts(self) -> np.ndarray:
+        """`[seeds + 1]` int64: what the first sample of each seed is numbered, and how many samples there are."""
+        counts = [self.samples_per_seed if seed.num_samples is None else seed.num_samples for seed in self.seeds]
+        return np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
+
+    @functools.cached_property
+    def shards(self) -> Shards:
+        num_samples = int(self.firsts[-1])
+        return Shards(num_samples, self.pieces_per_shard or usual_pieces_per_shard(num_samples))
+
+    @functools.cached_property
+    def _index_of(self) -> dict[str, int]:
+        return {seed.id: index for index, seed in enumerate(self.seeds)}
+
+    def share(self) -> np.ndarray:
+        """`[n]` int64: the numbers of this task's samples, ascending."""
+        return self.shards.samples_of_task(self.task_index, self.num_tasks)
+
+    def sample(self, number: int) -> Sample:
+        """The sample with this number, counted through in the order of the list."""
+        seed = int(np.searchsorted(self.firsts, number, "right")) - 1
+        return Sample(seed, int(number - self.firsts[seed]))
+
+    def number_of(self, seed_id: str, sample: int) -> int | None:
+        """The inverse; None for a sample that is not of this job."""
+        index = self._index_of.get(seed_id)
+        if index is None or not 0 <= sample < self.firsts[index + 1] - self.firsts[index]:
+            return None
+        return int(self.firsts[index]) + sample
+
+    def path(self, number: int) -> str:
+        """Of a sample's `.mid` file, from the output folder."""
+        index, sample = self.sample(number)
+        if self.pieces_per_shard is None:
+            return loose_path(self.seeds[index].id, sample)
+        return tar_path(self.shards.tar(self.shards.of_sample(number)), self.seeds[index].id, sample)
+
+    def files(self) -> PieceFiles:
+        if self.pieces_per_shard is None:
+            return LooseFiles(self.output, self.shards, self.number_of)
+        return TarFiles(self.output, self.shards)
+
+    def settings_of(self, seed: Seed) -> Settings:
+        return self.settings.override(seed.overrides)
+
+    def request(self, number: int, attempt: int = 0) -> Request:
+        index, sample = self.sample(number)
+        seed = self.seeds[index]
+        settings = self.settings_of(seed)
+        return Request(
+            key=request_key(self.rng_seed, seed.id, sample, attempt),
+            primer=self.primers[index],
+            max_notes=settings.max_notes,
+            max_seconds=settings.max_seconds,
+            sampling=settings.sampling,
+            controls=settings.controls,
+        )
+
+    def line(
+        self,
+        number: int,
+        result: Result,
+        *,
+        judgement: Judgement | None = None,
+        rejected: Sequence[Any] = (),
+        is_left_out: bool = False,
+    ) -> manifest.Line:
+        """Of a piece and how it was judged; `rejected` says it of the attempts before."""
+        index, sample = self.sample(number)
+        seed = self.seeds[index]
+        origin = {
+            "rng_seed": self.rng_seed,
+            "bundle": self.bundle,
+            "dataset": self.dataset,
+            "settings": dataclasses.asdict(self.settings_of(seed)),
+            "code_version": code_version("job_runtime", "midi_codec", "trainer", "generation_jobs"),
+        }
+        screening = None
+        if judgement is not None:
+            screening = {"reasons": list(judgement.reasons), "checks": judgement.checks, "rejected": list(rejected)}
+        return manifest.make_line(
+            seed_id=seed.id,
+            sample=sample,
+            path=None if is_left_out else self.path(number),
+            salvaged=self.primers.salvaged.get(index),
+            result=result,
+            origin=origin,
+            screening=screening,
+        )
+
+    def description(self) -> dict[str, Any]:
+        """What `job.json` holds: every task and every restart must agree on it."""
+        return {
+            "format_version": manifest.FORMAT_VERSION,
+            "bundle": self.bundle,
+            "seeds": hashlib.sha256(f"{self.seeds_digest} {self.primers.digest}".encode()).hexdigest()[:32],
+            "rng_seed": self.rng_seed,
+            "samples_per_seed": self.samples_per_seed,
+            **dataclasses.asdict(self.settings),
+            **self.policy.description(),
+            "num_samples": self.shards.num_samples,
+            "pieces_per_shard": self.shards.pieces_per_shard,
+            "layout": "mid" if self.pieces_per_shard is None else "tar",
+        }
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """32 hex digits that name the job; equal for all its tasks."""
+        return hashlib.sha256(json.dumps(self.description(), sort_keys=True).encode()).hexdigest()[:32]
+
+    def problem_of_line(self, number: int, line: manifest.Line) -> str | None:
+        """Whether a line may be of this job's sample: what is wrong with it otherwise."""
+        index, sample = self.sample(number)
+        wanted = {"seed_id": self.seeds[index].id, "sample": sample, "rng_seed": self.rng_seed, "bundle": self.bundle}
+        wrong = [f"{name} {line[name]!r}" for name, value in wanted.items() if line[name] != value]
+        return f"it is of {', '.join(wrong)}" if wrong else None
+
+
+def request_key(rng_seed: int, seed_id: str, sample: int, attempt: int = 0) -> tuple[int, int]:
+    """Two uint32 that begin the random stream of a sample's attempt."""
+    words = [rng_seed, seed_id, sample, *([attempt] if attempt else [])]
+    digest = hashlib.sha256(json.dumps(words).encode()).digest()
+    return int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:8], "little")
+
+
+def begin(job: Job) -> None:
+    """Writes `job.json`, or finds it equal.
+
+    Raises:
+      UserError: the output was begun with something else; one sentence a difference.
+    """
+    path = storage.join(job.output, manifest.JOB_FILE)
+    mine = job.description()
+    if not storage.write_bytes(path, f"{json.dumps(mine, indent=1)}\n".encode(), only_if_absent=True):
+        compare(job)
+
+
+def compare(job: Job) -> None:
+    """Finds `job.json` equal.
+
+    Raises:
+      UserError: as `begin`. FileNotFoundError: there is none yet.
+    """
+    path, mine = storage.join(job.output, manifest.JOB_FILE), job.description()
+    theirs = json_text.load(path, dict[str, Any])
+    problems = [
+        f"--output {job.output!r} was begun with {name} {json_text.shown(theirs.get(name))}, "
+        f"now it is {json_text.shown(mine.get(name))}; "
+        "want the same, or another --output"
+        for name in [*mine, *(name for name in theirs if name not in mine)]
+        if mine.get(name) != theirs.get(name)
+    ]
+    if problems:
+        raise UserError(problems)

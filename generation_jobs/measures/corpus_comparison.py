@@ -1,0 +1,173 @@
+"""How generated music is spread beside the corpus: one histogram a measure, and how far the two agree.
+
+    overlap      the area under both histograms, each scaled to 1: 1 means alike, 0 means nothing in common
+    wasserstein  how far, on average, mass has to move to make one of the other; the unit is one bin. Round the circle
+                 for pitch classes
+    kl           Kullback-Leibler divergence of the generated from the corpus, in nats; each bin of both has half a
+                 count more, so that it is finite
+
+Two parts of the corpus do not reach 1 either, so a held-out part is compared with the corpus too: that is the ceiling.
+Sizes are matched, since a small sample never looks quite like a large one: the held-out pieces are drawn again and
+again, with replacement, until they have as much to count as the generated set (or the held-out set, where that has
+less), and the median of the draws is the ceiling; 2.5 % of the draws lie below its interval, 2.5 % above.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from generation_jobs.measures.music_measures import Measure, Part, measures
+from midi_codec.music.notes import Notes
+
+NUM_DRAWS = 200
+QUANTILES = (0.5, 0.025, 0.975)
+_PSEUDO_COUNT = 0.5  # of a bin, for kl (Krichevsky and Trofimov)
+
+
+@dataclasses.dataclass(frozen=True)
+class Ceiling:
+    """The corpus beside itself: medians over the draws, and where 95 % of the overlaps lie."""
+
+    overlap: float
+    wasserstein: float
+    kl: float
+    interval: tuple[float, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """Shares `[num_bins]` that add up to 1, or None where there was nothing to count; the others likewise."""
+
+    measure: Measure
+    generated: np.ndarray | None
+    corpus: np.ndarray | None
+    overlap: float | None
+    wasserstein: float | None
+    kl: float | None
+    ceiling: Ceiling | None
+
+    @property
+    def of_ceiling(self) -> float | None:
+        """The overlap as a share of the ceiling's."""
+        return None if self.overlap is None or not self.ceiling else self.overlap / max(self.ceiling.overlap, 1e-9)
+
+
+def compare(
+    generated: Iterable[Part], corpus: Iterable[Part], held_out: Iterable[Part], *, time_base: str
+) -> list[Comparison]:
+    """One comparison a measure; all three on the grid `time_base`."""
+    chosen = measures(time_base)
+    ours = count_pieces(generated, chosen)
+    theirs = count(corpus, chosen)
+    others = count_pieces(held_out, chosen)
+    return [_compare(*row) for row in zip(chosen, ours, theirs, others, strict=True)]
+
+
+def cut_alike(notes: Iterable[Notes], shapes: Sequence[tuple[int, int]]) -> Iterator[Part]:
+    """Corpus pieces cut like generated ones, so that openings are compared with openings and ends with ends.
+
+    `shapes` are (notes given, notes in all) of the generated pieces, dealt out in turn; a piece that has no note
+    beyond those given is left out.
+    """
+    for piece, (num_given, num_notes) in zip(notes, itertools.cycle(shapes), strict=False):
+        if len(piece) > num_given:
+            yield Part(piece.take(slice(max(num_notes, num_given + 1))), num_given)
+
+
+def count(parts: Iterable[Part], chosen: Iterable[Measure]) -> list[np.ndarray]:
+    """The counts of all parts, `[num_bins]` a measure."""
+    chosen = list(chosen)
+    totals = [np.zeros(len(measure.bins)) for measure in chosen]
+    for part in parts:
+        for total, measure in zip(totals, chosen, strict=True):
+            total += measure.count(part)
+    return totals
+
+
+def count_pieces(parts: Iterable[Part], chosen: Sequence[Measure]) -> list[np.ndarray]:
+    """The counts of each part, `[pieces, num_bins]` a measure."""
+    rows = [[measure.count(part) for measure in chosen] for part in parts]
+    return [
+        np.array([row[index] for row in rows]).reshape(-1, len(measure.bins)) for index, measure in enumerate(chosen)
+    ]
+
+
+def overlap(first: np.ndarray | None, second: np.ndarray | None) -> float | None:
+    """The area under both of two histograms that are scaled to 1; None where one of them is missing."""
+    if first is None or second is None:
+        return None
+    return float(np.minimum(first, second).sum())
+
+
+def wasserstein(first: np.ndarray, second: np.ndarray, *, is_circular: bool = False) -> float:
+    """Of two histograms scaled to 1, in bins: the area between their cumulative sums (Vallender 1974).
+
+    Round a circle the cumulative sums may start at any bin; the median of their difference makes the area least
+    (Werman et al. 1986).
+    """
+    difference = np.cumsum(first - second)
+    return float(np.abs(difference - (np.median(difference) if is_circular else 0)).sum())
+
+
+def kl_divergence(first: np.ndarray, second: np.ndarray) -> float:
+    """Of counts `first` from counts `second`, in nats, with half a count more in each bin."""
+    p, q = first + _PSEUDO_COUNT, second + _PSEUDO_COUNT
+    p, q = p / p.sum(), q / q.sum()
+    return float((p * np.log(p / q)).sum())
+
+
+def _compare(measure: Measure, ours: np.ndarray, theirs: np.ndarray, others: np.ndarray) -> Comparison:
+    total = ours.sum(axis=0)
+    mine, corpus = _shares(total), _shares(theirs)
+    ceiling, moved, divergence = None, None, None
+    if corpus is not None and mine is not None:
+        moved, divergence = wasserstein(mine, corpus, is_circular=measure.is_circular), kl_divergence(total, theirs)
+    if corpus is not None and others.sum() > 0:
+        ceiling = _ceiling(measure, others, theirs, float(total.sum()) or float(others.sum()))
+    return Comparison(measure, mine, corpus, overlap(mine, corpus), moved, divergence, ceiling)
+
+
+def _ceiling(measure: Measure, others: np.ndarray, theirs: np.ndarray, size: float) -> Ceiling:
+    corpus = theirs / theirs.sum()
+    rows = [(counts / counts.sum(), counts) for counts in _draws(others, min(size, others.sum()))]
+    figures = np.array(
+        [
+            (
+                np.minimum(shares, corpus).sum(),
+                wasserstein(shares, corpus, is_circular=measure.is_circular),
+                kl_divergence(counts, theirs),
+            )
+            for shares, counts in rows
+        ]
+    )
+    middle, low, high = np.quantile(figures, QUANTILES, axis=0)
+    overlapping, moved, divergence = middle.tolist()
+    return Ceiling(overlapping, moved, divergence, (float(low[0]), float(high[0])))
+
+
+def _draws(counts: np.ndarray, size: float) -> np.ndarray:
+    """`[draws, num_bins]`: pieces drawn with replacement until they count `size`; the same draws every time."""
+    counts = counts[counts.sum(axis=1) > 0]
+    rng = np.random.default_rng(0)
+    sizes = counts.sum(axis=1)
+    totals = np.zeros((NUM_DRAWS, counts.shape[1]))
+    for total in totals:
+        drawn = np.zeros(len(counts))
+        missing = size
+        while missing > 0:
+            pieces = rng.integers(len(counts), size=int(missing // sizes.mean()) + 1)
+            before = np.cumsum(sizes[pieces]) - sizes[pieces]
+            kept = pieces[before < missing]
+            drawn += np.bincount(kept, minlength=len(counts))
+            missing -= sizes[kept].sum()
+        total += drawn @ counts
+    return totals
+
+
+def _shares(counts: np.ndarray) -> np.ndarray | None:
+    total = counts.sum()
+    return counts / total if total > 0 else None

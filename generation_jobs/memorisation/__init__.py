@@ -1,0 +1,1 @@
+"""`python -m generation_jobs.memorisation`: runs of notes that pieces share with a dataset."""

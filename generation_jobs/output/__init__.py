@@ -1,0 +1,1 @@
+"""A job's output folder: shards, pieces, manifest; writers beside readers."""

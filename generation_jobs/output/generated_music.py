@@ -1,0 +1,96 @@
+"""Generated pieces as the report takes them: the manifest's lines with the notes of their `.mid` files."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from itertools import repeat
+from typing import Any
+
+import numpy as np
+
+from generation_jobs.output import manifest
+from generation_jobs.output.piece_files import read_pieces
+from job_runtime import storage
+from job_runtime.command import UserError
+from job_runtime.logs.progress import progress
+from midi_codec.midi import midi_file
+from midi_codec.midi.midi_file import MidiError
+from midi_codec.music.notes import Notes
+
+MAX_PROBLEMS = 10  # shown of files that cannot be read
+NUM_HIGHLIGHTS = 20
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class GeneratedPiece:
+    line: Mapping[str, Any]  # of the manifest
+    notes: Notes
+
+    @property
+    def num_generated(self) -> int:
+        return len(self.notes) - self.num_given
+
+    @property
+    def num_given(self) -> int:
+        return self.line["num_primer_notes"]
+
+    @property
+    def log_likelihood_per_note(self) -> float | None:
+        """Nats; None where nothing was generated, or the number is not finite."""
+        if not self.num_generated:
+            return None
+        value = self.line["log_likelihood"] / self.num_generated
+        return value if math.isfinite(value) else None
+
+
+def read(root: str, *, time_base: str) -> list[GeneratedPiece]:
+    """All pieces of a finished job, in the order of the manifest; those that screening left out are not there.
+
+    Raises:
+      UserError: there is no finished job at `root`, it has no piece, or a `.mid` file is missing or damaged.
+    """
+    lines = [line for line in manifest.read(root) if line["path"] is not None]
+    if not lines:
+        raise UserError(f"{root!r} holds a job without pieces, want at least one")
+    paths = [line["path"] for line in lines]
+    found = map(_parse, (storage.join(root, path) for path in paths), read_pieces(root, paths), repeat(time_base))
+    results = list(progress(found, total=len(lines), unit="pieces", label="reading"))
+    problems = [result for result in results if isinstance(result, str)]
+    if problems:
+        left_out = len(problems) - MAX_PROBLEMS
+        raise UserError(problems[:MAX_PROBLEMS] + ([f"and {left_out} more files like these"] if left_out > 0 else []))
+    pieces = zip(lines, results, strict=True)
+    return [GeneratedPiece(line, notes) for line, notes in pieces if isinstance(notes, Notes)]
+
+
+def _parse(path: str, data: bytes | OSError, time_base: str) -> Notes | str:
+    """The notes from the first onset on, as they were generated; or what is wrong with the file."""
+    if isinstance(data, FileNotFoundError):
+        return f"{path!r} does not exist, but the manifest names it"
+    if isinstance(data, OSError):
+        return f"{path!r} cannot be read: {data}"
+    try:
+        return midi_file.parse(data, time_base=time_base).from_first_onset()
+    except MidiError as error:
+        if error.reason == "no_notes":
+            nothing = np.zeros(0, np.int64)
+            return Notes.from_columns(
+                pitch=nothing, velocity=nothing, start=nothing, duration=nothing, program=nothing, time_base=time_base
+            )
+        return f"{path!r} cannot be read: {error}"
+
+
+def choose_highlights(pieces: Sequence[GeneratedPiece], num: int = NUM_HIGHLIGHTS) -> list[int]:
+    """Indexes of `num` pieces (all, where there are fewer), spread evenly over the log-likelihood a note.
+
+    The least and the most likely are among them; the others stand at equal distances in that order. Pieces
+    without generated notes are none. Ascending.
+    """
+    scores = [(piece.log_likelihood_per_note, index) for index, piece in enumerate(pieces)]
+    ranked = sorted((score, index) for score, index in scores if score is not None)
+    if not ranked:
+        return []
+    places = np.rint(np.linspace(0, len(ranked) - 1, min(num, len(ranked)))).astype(int)
+    return sorted(ranked[place][1] for place in places)

@@ -1,0 +1,234 @@
+"""A job's output, and what is known of each piece: writer and reader side by side.
+
+    OUTPUT/job.json                                        what the pieces depend on; written first
+    OUTPUT/midi/<seed_id>/<seed_id>-00000.mid              one a sample (`piece_files`; or tar shards)
+    OUTPUT/records/generated-00000-of-00100.tfrecord       one a shard, examples in the dataset format
+    OUTPUT/sizes/part-00000-of-00100.json                  one a shard: the sizes of its other files
+    OUTPUT/manifest/part-00000-of-00100.jsonl              one a shard, a line a sample; written last: the shard is done
+    OUTPUT/manifest.jsonl                                  all lines, by `generation_jobs.merge`: the job is done
+
+A piece's manifest line is written into its `.mid` file too, as a text event, and into its record. So one file, renamed
+into place, is all that a finished sample needs, and a restart reads back from it what it does not make again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, TypedDict
+
+from generation_jobs.output.piece_checks import DECIMALS, check
+from generation_jobs.output.shards import Shards
+from generation_jobs.settings.requests import Result
+from job_runtime import json_text, storage
+from job_runtime.command import UserError
+from midi_codec.dataset import records
+from midi_codec.midi import midi_file
+from midi_codec.midi.midi_file import MidiError
+from midi_codec.music.notes import Notes
+
+JOB_FILE = "job.json"
+FORMAT_VERSION = 2  # of job.json and the folder round it
+_MARK = "generation_jobs.manifest "  # begins the text event that holds the line
+
+Line = dict[str, Any]
+START_AGAIN = (
+    "start python -m generation_jobs.generate again with the flags that the job was begun with: it makes what is "
+    "missing or has another size; what is damaged in another way has to be deleted first"
+)
+
+
+def _is_below(path: str | None) -> bool:
+    return path is None or not (path.startswith("/") or "://" in path or ".." in path.split("/") or "\0" in path)
+
+
+_Count = Annotated[int, json_text.Wanted(lambda value: value >= 0, "a whole number from 0")]
+
+
+class _Versioned(TypedDict):
+    format_version: Annotated[int, json_text.Wanted(lambda value: value == FORMAT_VERSION, f"{FORMAT_VERSION}")]
+
+
+class _Job(_Versioned):
+    """What readers need of `job.json`."""
+
+    num_samples: int
+    pieces_per_shard: int
+
+
+class _Line(TypedDict):
+    """What every line of a manifest has."""
+
+    seed_id: str
+    sample: _Count
+    rng_seed: int
+    path: Annotated[str | None, json_text.Wanted(_is_below, "a path below the output folder, or null")]
+    piece_id: str
+    bundle: str
+    dataset: str
+    settings: dict[str, Any]
+    num_primer_notes: _Count
+    num_notes: _Count
+    seconds: float
+    log_likelihood: float
+    ended: bool
+    checks: dict[str, Any]
+    screening: dict[str, Any] | None
+    code_version: str
+
+
+def make_line(
+    *,
+    seed_id: str,
+    sample: int,
+    path: str | None,
+    result: Result,
+    origin: Mapping[str, Any],
+    screening: Line | None,
+    salvaged: str | None = None,
+) -> Line:
+    """All that is known of a piece.
+
+    Args:
+      path: of its `.mid` file, from the output folder; None: it is left out.
+      origin: rng_seed, bundle, dataset, settings and code version.
+      screening: `describe_screening`; None where nothing was judged.
+      salvaged: the rung that read the primer's file, where strict reading did not.
+    """
+    notes = result.notes
+    return {
+        "seed_id": seed_id,
+        "sample": sample,
+        "rng_seed": origin["rng_seed"],
+        "path": path,
+        "piece_id": notes.piece_id,
+        "bundle": origin["bundle"],
+        "dataset": origin["dataset"],
+        "settings": dict(origin["settings"]),
+        "num_primer_notes": result.num_primer_notes,
+        "primer_salvaged": salvaged,
+        "num_notes": len(notes),
+        "seconds": round(notes.seconds, DECIMALS),
+        "log_likelihood": round(result.log_likelihood, DECIMALS),
+        "ended": result.ended,
+        "checks": check(notes, result.num_primer_notes),
+        "screening": screening,
+        "code_version": origin["code_version"],
+    }
+
+
+def serialize_piece(line: Line, notes: Notes) -> bytes:
+    """The `.mid` file of a piece; `parse_piece` is the inverse."""
+    return midi_file.serialize(notes, texts=[_MARK + dumps(line)])
+
+
+def parse_piece(data: bytes, *, time_base: str) -> tuple[Line, Notes | None]:
+    """The line and the notes of a `.mid` file that this job wrote; None for a piece without a note.
+
+    Raises:
+      ValueError: the file was not written by `serialize_piece`.
+    """
+    mark = data.find(_MARK.encode())
+    if mark < 0:
+        raise ValueError("it does not say what it was generated from")
+    text = data[mark + len(_MARK) :].decode("latin-1")  # the line is ASCII, what follows it is not looked at
+    line, _ = json.JSONDecoder().raw_decode(text)
+    try:
+        notes = midi_file.parse(data, time_base=time_base)
+    except MidiError as error:
+        if error.reason != "no_notes":
+            raise
+        return line, None
+    if notes.piece_id != line["piece_id"]:
+        raise ValueError("its notes were changed since")
+    return line, notes
+
+
+def serialize_example(line: Line, notes: Notes) -> bytes:
+    """The piece as an example of a dataset; what one seed gave is one group."""
+    return records.serialize_columns(
+        piece_id=line["piece_id"],
+        group_id=line["seed_id"],
+        source=line["path"],
+        notes=notes,
+        provenance=dumps(line),
+    )
+
+
+def join_lines(texts: Iterable[str]) -> bytes:
+    """A file of lines that `dumps` made."""
+    return "".join(f"{text}\n" for text in texts).encode()
+
+
+def shards_of(root: str) -> Shards:
+    """The shards of the job whose output this is.
+
+    Raises:
+      UserError: `root` is no job's output.
+    """
+    path = storage.join(root, JOB_FILE)
+    try:
+        json_text.load(path, _Versioned)
+        job = json_text.load(path, _Job)
+    except FileNotFoundError as error:
+        raise UserError(f"{root!r} holds no {JOB_FILE}, want the output folder of a generation job") from error
+    shards = Shards(job["num_samples"], job["pieces_per_shard"])
+    if problems := list(shards.problems()):
+        raise UserError(f"{path}: {problem}" for problem in problems)
+    return shards
+
+
+def shards_there(root: str, shards: Shards) -> set[int]:
+    """The shards that are done."""
+    names = {shards.manifest(shard).rpartition("/")[2]: shard for shard in range(len(shards))}
+    try:
+        there = [entry.path.rpartition("/")[2] for entry in storage.list_files(storage.join(root, "manifest/"))]
+    except FileNotFoundError:
+        return set()
+    return {names[name] for name in there if name in names}
+
+
+def require_finished(root: str) -> Shards:
+    """The shards of a job, all of them done.
+
+    Raises:
+      UserError: it is no job's output, or a shard is not done; says which samples failed.
+    """
+    shards = shards_of(root)
+    there = shards_there(root, shards)
+    missing = [shard for shard in range(len(shards)) if shard not in there]
+    if not missing:
+        return shards
+    names = ", ".join(shards.manifest(shard) for shard in missing[:5])
+    problems = [f"{root!r} is not finished: there is no {names} ({len(missing)} of {len(shards)}); {START_AGAIN}"]
+    failures = [storage.join(root, shards.failures(shard)) for shard in missing]
+    problems += [f"{path!r} says which samples failed" for path in failures if storage.exists(path)][:5]
+    raise UserError(problems)
+
+
+def read(root: str) -> list[Line]:
+    """The lines of a finished job, all shards together, in the order of the seed list; of pieces left out as well.
+
+    Raises:
+      UserError: as `require_finished`, or a manifest cannot be read.
+    """
+    shards = require_finished(root)
+    return [line for shard in range(len(shards)) for line in read_shard(root, shards, shard)]
+
+
+def read_shard(root: str, shards: Shards, shard: int) -> list[Line]:
+    """The lines of one shard's manifest.
+
+    Raises:
+      UserError: it cannot be read; everything that is wrong with it.
+    """
+    path = storage.join(root, shards.manifest(shard))
+    try:
+        return json_text.load_lines(path, _Line)
+    except FileNotFoundError as error:
+        raise UserError(f"{path!r} does not exist, want the manifest of a shard") from error
+
+
+def dumps(line: Line) -> str:
+    """A line as it stands in the manifest and in the `.mid` file."""
+    return json.dumps(line, ensure_ascii=True, separators=(", ", ": "))

@@ -1,0 +1,1 @@
+"""`python -m generation_jobs.report`: one HTML page of generated music."""

@@ -1,0 +1,130 @@
+"""Makes one HTML page of generated music: piano rolls, players, a comparison with the corpus, training curves.
+
+The page is one file that needs no server and no network. Some twenty highlights carry their sound inside it; the page
+itself makes the sound of the others when they are played. docs/report.md says more.
+
+    python -m generation_jobs.report --music run/music --data run/dataset --run run/training --output run/report.html
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from job_runtime import command
+from job_runtime.logs import foreign_lines
+
+if TYPE_CHECKING:
+    from generation_jobs.measures.corpus_comparison import Comparison
+    from generation_jobs.output.generated_music import GeneratedPiece
+    from generation_jobs.report.training_run import Run
+    from midi_codec.dataset.dataset_info import DatasetInfo
+
+PAGE_SUFFIXES = (".html", ".htm")
+
+
+def main(argv: Sequence[str]) -> int:
+    args = _parse_args(argv)
+    started = time.monotonic()
+    run, info = _check(args)
+
+    from generation_jobs import evaluate
+    from generation_jobs.output import generated_music
+    from generation_jobs.report import page as report_page
+    from generation_jobs.report import page_content, piece_figures, piece_sounds
+    from job_runtime import storage
+
+    foreign_lines.quiet_tensorflow()
+    time_base = info.time_base if info else run.time_base if run else "milliseconds"
+    pieces = generated_music.read(args.music, time_base=time_base)
+    comparisons, comparison_note = _compare(pieces, args.data, info) if info else ([], None)
+    figures = piece_figures.figures_of(pieces, time_base, evaluate.parts(args.data, info, pieces) if info else ())
+    highlights = generated_music.choose_highlights(pieces)
+    with command.StopSignal() as stop:
+        sounds = piece_sounds.make_sounds(pieces, highlights=highlights, stop=stop)
+    given = (("Music", args.music), ("Corpus", args.data), ("Training run", args.run))
+    content = page_content.make_content(
+        pieces,
+        highlights=highlights,
+        figures=figures,
+        sounds=sounds,
+        midi_links=page_content.midi_links(pieces, args.music, args.output),
+        run=run,
+        info=info,
+        comparisons=comparisons,
+        comparison_note=comparison_note,
+        facts=[(label, value) for label, value in given if value],
+    )
+    page = report_page.render(content)
+    storage.write_bytes(args.output, page)
+    print(
+        f"{args.output}: {len(pieces):,} pieces, {len(page) / 1e6:.1f} MB with the sound of {len(sounds)}, "
+        f"{time.monotonic() - started:.0f} s"
+    )
+    return command.OK
+
+
+def _parse_args(argv: Sequence[str]) -> argparse.Namespace:
+    parser = command.make_parser("python -m generation_jobs.report", __doc__)
+    parser.add_argument("--music", required=True, help="output folder of generation_jobs.generate")
+    parser.add_argument("--data", help="dataset to compare with, as encode_corpus wrote it (default: no comparison)")
+    parser.add_argument("--run", help="run folder of trainer.task, for curves and scores (default: none)")
+    parser.add_argument("--output", required=True, help="the page to write, a name that ends in .html")
+    return parser.parse_args(argv)
+
+
+def _check(args: argparse.Namespace) -> tuple[Run | None, DatasetInfo | None]:
+    """Reads what the flags name, but for the music itself.
+
+    Raises:
+      UserError: every mistake at once.
+    """
+    from generation_jobs.output import manifest
+    from generation_jobs.report import training_run
+    from job_runtime import storage
+    from midi_codec.dataset import dataset_info
+
+    problems: list[str] = []
+    run, info = None, None
+    if not args.output.lower().endswith(PAGE_SUFFIXES):
+        problems.append(f"--output is {args.output!r}, want a name that ends in .html")
+    problems += storage.output_problems("--output", args.output, is_file=True)
+    with command.collecting(problems):
+        manifest.read(args.music)
+    with command.collecting(problems):
+        run = training_run.Run(args.run) if args.run else None
+    with command.collecting(problems):
+        info = dataset_info.load(args.data) if args.data else None
+        if info and not info.splits["train"].num_pieces:
+            problems.append(f"--data {args.data!r} has no piece in its train split, want some to compare with")
+    if problems:
+        raise command.UserError(problems)
+    return run, info
+
+
+def _compare(pieces: Sequence[GeneratedPiece], root: str, info: DatasetInfo) -> tuple[list[Comparison], str]:
+    """Generated notes beside the train split, with the validation split for the ceiling; and what to say of it."""
+    from generation_jobs import evaluate
+
+    comparisons = evaluate.compare(pieces, root, info, "validation")
+    counts = [info.splits[split].num_pieces for split in ("train", "validation")]
+    shown = [
+        f"{min(count, evaluate.MAX_CORPUS_PIECES):,} of {count:,} {name}"
+        for count, name in zip(counts, ("training pieces", "validation pieces"), strict=True)
+    ]
+    note = (
+        f"Generated notes, without those of primers, beside {shown[0]}, cut to the same lengths. The number is the "
+        "overlapping area of the two histograms: 1 means alike. The table has the Wasserstein distance too, in bins."
+    )
+    if counts[1]:
+        note += (
+            f" Beside it, what the corpus reaches with itself: {shown[1]} beside the training pieces, drawn 200 times "
+            "to the size of the generated set; the median."
+        )
+    return comparisons, note
+
+
+if __name__ == "__main__":
+    command.exit_process(command.run("python -m generation_jobs.report", main))

@@ -1,0 +1,48 @@
+"""The highlights' sound, rendered and encoded by threads, for inside the page.
+
+Only highlights are rendered: a core encodes some 25 times as fast as music plays. The page itself makes the sound of
+the other pieces when they are played.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import os
+from collections.abc import Sequence
+
+from generation_jobs.output.generated_music import GeneratedPiece
+from generation_jobs.report import vorbis
+from job_runtime.command import Interrupted, StopSignal
+from job_runtime.logs.progress import progress
+from midi_codec import audio
+
+MAX_BYTES = 24 << 20  # of sound in the page, so that it still opens fast: 20 pieces of two minutes
+
+
+def make_sounds(pieces: Sequence[GeneratedPiece], *, highlights: Sequence[int], stop: StopSignal) -> dict[int, bytes]:
+    """Ogg Vorbis files of the highlights, by the index of the piece; those beyond `MAX_BYTES` are left out.
+
+    Raises:
+      Interrupted: `stop` asked for it.
+    """
+    vorbis.load()
+    chosen = [index for index in highlights if len(pieces[index].notes)]
+    sounds: dict[int, bytes] = {}
+    num_bytes = 0
+
+    def work(index: int) -> bytes:
+        return vorbis.encode(audio.render(pieces[index].notes), audio.SAMPLE_RATE)
+
+    pool = concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1)  # the encoder releases the GIL
+    try:
+        done = pool.map(work, chosen)
+        bar = progress(done, total=len(chosen), unit="pieces", label="rendering sound")
+        for index, data in zip(chosen, bar, strict=True):
+            if stop.requested:
+                raise Interrupted("the page is not written; start the same command again")
+            if num_bytes + len(data) <= MAX_BYTES:
+                sounds[index] = data
+                num_bytes += len(data)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+    return sounds

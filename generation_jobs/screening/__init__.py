@@ -1,0 +1,1 @@
+"""`python -m generation_jobs.screening`: which generated pieces are wrong in a way that the corpus is not."""

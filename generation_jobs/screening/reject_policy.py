@@ -1,0 +1,100 @@
+"""What becomes of pieces that screening rejects: the flags of `generation_jobs.generate`, and what they load."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import hashlib
+from typing import Any
+
+from generation_jobs.memorisation import corpus_index
+from generation_jobs.memorisation.corpus_index import Index
+from generation_jobs.screening import thresholds
+from generation_jobs.screening.thresholds import Judgement, Screen
+from generation_jobs.settings.requests import Result, is_whole
+from job_runtime import storage
+from job_runtime.command import UserError
+from midi_codec.dataset import dataset_info
+
+KEEP, RETRY, DROP = "keep", "retry", "drop"
+USUAL_RETRIES = 3
+MAX_RETRIES = 100
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Policy:
+    """Judges pieces, and says how often one is made again.
+
+    Attributes:
+      screen: None: nothing is measured and nothing rejected.
+      on_reject: what becomes of a piece whose every attempt was rejected: `drop` leaves it out.
+      max_retries: how many more attempts a sample has.
+    """
+
+    screen: Screen | None = None
+    on_reject: str = KEEP
+    max_retries: int = 0
+
+    def judge(self, result: Result) -> Judgement | None:
+        return None if self.screen is None else self.screen.judge(result)
+
+    def description(self) -> dict[str, Any]:
+        """What the music depends on of it, as `job.json` has it."""
+        if self.screen is None:
+            return {}
+        return {
+            "screen": hashlib.sha256(self.screen.to_json().encode()).hexdigest()[:32],
+            "compare_with": self.screen.index.dataset if self.screen.index else None,
+            "on_reject": self.on_reject,
+            "max_retries": self.max_retries,
+        }
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--screen", help="thresholds that generation_jobs.screening wrote: judge every piece (do not)")
+    text = "dataset, or an index of generation_jobs.memorisation: find the longest run each piece copies (do not)"
+    add("--compare-with", help=text)
+    text = f"retry: make it again from a fresh stream; drop: leave it out; keep: only say so ({KEEP})"
+    add("--on-reject", choices=[RETRY, KEEP, DROP], help=text)
+    add("--max-retries", type=int, help=f"attempts more of a rejected piece ({USUAL_RETRIES} with retry, else 0)")
+
+
+def load(args: argparse.Namespace, time_base: str | None) -> tuple[Policy, list[str]]:
+    """The policy, and every mistake in its flags and files; `time_base` is the model's, None where there is none."""
+    problems = []
+    if args.screen is None:
+        for flag, value in (("--on-reject", args.on_reject), ("--max-retries", args.max_retries)):
+            if value is not None:
+                problems.append(f"{flag} is given without --screen, want both or neither")
+    retries = args.max_retries
+    if retries is not None and not (is_whole(retries) and 0 <= retries <= MAX_RETRIES):
+        problems.append(f"--max-retries is {retries}, want a whole number, 0 to {MAX_RETRIES}")
+    if retries and args.on_reject in (None, KEEP):
+        problems.append(f"--max-retries is {retries} with --on-reject {KEEP}, want 0, or --on-reject retry or drop")
+    index, screen = None, None
+    try:
+        index = None if args.compare_with is None else _index(args.compare_with)
+    except UserError as error:
+        problems += [f"--compare-with: {problem}" for problem in error.problems]
+    try:
+        screen = None if args.screen is None else thresholds.load(args.screen, index)
+    except UserError as error:
+        problems += [f"--screen: {problem}" for problem in error.problems]
+    for flag, thing in (("--screen", screen), ("--compare-with", index)):
+        if thing is not None and time_base not in (None, thing.time_base):
+            problems.append(f"{flag} is on the grid of {thing.time_base}, the model on that of {time_base}, want one")
+    if screen is None and index is not None:
+        screen = Screen({}, index.time_base, index.dataset, index)  # copied notes are measured, and reject nothing
+    if retries is None:
+        retries = USUAL_RETRIES if args.on_reject == RETRY else 0
+    return Policy(screen=screen, on_reject=args.on_reject or KEEP, max_retries=retries), problems
+
+
+def _index(path: str) -> Index:
+    if storage.exists(path):
+        return Index.load(path)
+    info = dataset_info.load(path)
+    if not info.splits["train"].num_pieces:
+        raise UserError(f"{path!r} has no piece in its train split, want some to compare with")
+    return corpus_index.build(path, info)

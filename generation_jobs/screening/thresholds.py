@@ -1,0 +1,188 @@
+"""Thresholds of a corpus for what people complain about, and what they say of a piece.
+
+Each check of `screen_checks` has a threshold: the 99.9 % quantile of its values in windows of 256 notes of the training
+split (0.1 % where too little is wrong, and of whole pieces for a piece's length and number of notes). Of densities,
+values that lie far beyond all others are faults of the corpus and do not count. docs/evaluate_music.md says more.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Annotated, Any, TypedDict
+
+import numpy as np
+
+from generation_jobs.memorisation.corpus_index import Index
+from generation_jobs.screening import screen_checks
+from generation_jobs.settings.requests import Result
+from job_runtime import command, json_text
+from job_runtime.logs.progress import progress
+from midi_codec.dataset import dataset_info, records
+from midi_codec.music.notes import TIME_BASES, Notes
+
+FORMAT_VERSION = 2
+QUANTILE = 0.999  # of what is good; 1 - QUANTILE where too little is wrong
+FAR_OUT = 3  # times the distance of the quartiles, beyond them: Tukey's outer fence (Exploratory Data Analysis, 1977)
+COPIED_NOTES = "copied_notes"  # the longest run of notes that the training split has too
+NO_NOTES = "no_notes"  # the reason of a piece in which nothing was generated
+
+
+@dataclasses.dataclass(frozen=True)
+class Judgement:
+    """What was measured of a piece, and the checks it failed; no reasons: accepted."""
+
+    checks: dict[str, float | int]
+    reasons: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Screen:
+    """Thresholds by check; a value beyond is a reason. A value equal to the threshold passes."""
+
+    thresholds: Mapping[str, float]
+    time_base: str
+    dataset: str  # hash
+    index: Index | None = dataclasses.field(default=None, compare=False, repr=False)  # None: copied notes do not count
+
+    def judge(self, result: Result) -> Judgement:
+        return self.judge_notes(result.notes, result.num_primer_notes, ended=result.ended)
+
+    def judge_notes(self, notes: Notes, num_given: int, *, ended: bool) -> Judgement:
+        """Like `judge`, of notes from the first onset on.
+
+        Raises:
+          ValueError: the notes are on another grid than the thresholds.
+        """
+        if notes.time_base != self.time_base:
+            raise ValueError(f"the notes are on the grid of {notes.time_base}, the thresholds of {self.time_base}")
+        values = screen_checks.check_piece(notes, num_given, ended=ended)
+        if self.index is not None:
+            values[COPIED_NOTES] = float(self.index.longest_run(notes, num_given).num_notes)
+        reasons = [name for name in self.thresholds if name in values and self._is_beyond(name, values[name])]
+        if len(notes) <= num_given:
+            reasons.append(NO_NOTES)
+        return Judgement(dict(values), tuple(reasons))
+
+    def _is_beyond(self, name: str, value: float) -> bool:
+        limit = self.thresholds[name]
+        return value < limit if name in screen_checks.LOW else value > limit
+
+    def to_json(self, **more: Any) -> str:
+        fields = {"thresholds": dict(self.thresholds), "time_base": self.time_base, "dataset": self.dataset}
+        return json.dumps({"format_version": FORMAT_VERSION, "quantile": QUANTILE, **fields, **more}, indent=1) + "\n"
+
+
+def load(path: str, index: Index | None = None) -> Screen:
+    """Reads what `python -m generation_jobs.screening` wrote; with an index, copied notes count too.
+
+    Raises:
+      UserError: the file is missing or no thresholds file, or not of the index's dataset; every mistake at once.
+    """
+    try:
+        fields = json_text.load(path, dict[str, Any])
+    except FileNotFoundError as error:
+        raise command.UserError(f"{path!r} does not exist, want a thresholds file") from error
+    problems = list(_problems(fields))
+    if index is not None and not problems:
+        if fields["dataset"] != index.dataset:
+            problems.append(f"dataset is {fields['dataset']}, that of the index is {index.dataset}, want one")
+        if COPIED_NOTES not in fields["thresholds"]:
+            problems.append(f"thresholds has no {COPIED_NOTES}, want one to use an index: write the file again")
+    if problems:
+        raise command.UserError(f"{path!r}: {problem}" for problem in problems)
+    return Screen(fields["thresholds"], fields["time_base"], fields["dataset"], index)
+
+
+class _Thresholds(TypedDict):
+    format_version: Annotated[int, json_text.Wanted(lambda value: value == FORMAT_VERSION, f"{FORMAT_VERSION}")]
+    time_base: Annotated[str, json_text.Wanted(lambda value: value in TIME_BASES, f"one of {', '.join(TIME_BASES)}")]
+    dataset: str
+    thresholds: Mapping[str, float]
+
+
+def _problems(fields: Mapping[str, Any]) -> Iterator[str]:
+    yield from json_text.problems(fields, _Thresholds)
+    thresholds = fields.get("thresholds")
+    for name in thresholds if isinstance(thresholds, dict) else ():
+        if name not in (*screen_checks.NAMES, COPIED_NOTES):
+            yield f"thresholds has {name!r}, want some of {', '.join((*screen_checks.NAMES, COPIED_NOTES))}"
+
+
+def fit(pieces: Iterable[Notes], *, time_base: str, dataset: str) -> Screen:
+    """Thresholds from a corpus; checks without a value in it have none."""
+    found: dict[str, list[np.ndarray]] = {name: [] for name in screen_checks.NAMES}
+    for notes in pieces:
+        whole = screen_checks.check_piece(notes, 0, ended=True)
+        for name, values in screen_checks.check_windows(notes, 0).items():
+            found[name].append(values)
+        for name in ("length", "ended_notes"):
+            if name in whole:
+                found[name].append(np.array([whole[name]]))
+    thresholds = {}
+    for name, parts in found.items():
+        values = np.concatenate(parts) if parts else np.zeros(0)
+        values = values[~np.isnan(values)]
+        if name in screen_checks.RATES:
+            values = _without_faults(values)
+        if values.size:
+            thresholds[name] = _limit(values, is_low=name in screen_checks.LOW)
+    return Screen(thresholds, time_base, dataset)
+
+
+def _without_faults(values: np.ndarray) -> np.ndarray:
+    """Rates without those that are far out, by factors; all of them where most are alike.
+
+    One file with a thousand notes at a moment has windows enough to be the outermost of several thousand.
+    """
+    if not values.size:
+        return values
+    logs = np.log(values)
+    low, high = np.quantile(logs, (0.25, 0.75))
+    reach = FAR_OUT * (high - low)
+    return values[(logs >= low - reach) & (logs <= high + reach)] if reach else values
+
+
+def _limit(values: np.ndarray, *, is_low: bool = False) -> float:
+    # an observed value, the outer one of two: a threshold between two values of a count means nothing
+    level, method = (1 - QUANTILE, "lower") if is_low else (QUANTILE, "higher")
+    limit = float(np.quantile(values, level, method=method))  # type: ignore[call-overload]
+    scale = 10**screen_checks.DECIMALS  # rounded outwards, so that the value itself passes
+    return (math.floor if is_low else math.ceil)(limit * scale) / scale
+
+
+def limit_copies(screen: Screen, index: Index, held_out: Iterable[Notes]) -> Screen:
+    """The same with the index, and with a threshold for copied notes from what other pieces have in common with it."""
+    lengths = np.array([index.longest_run(notes).num_notes for notes in held_out], np.float64)
+    more = {COPIED_NOTES: _limit(lengths)} if lengths.size else {}
+    return dataclasses.replace(screen, thresholds={**screen.thresholds, **more}, index=index)
+
+
+def reject_shares(judgements: Sequence[Judgement]) -> dict[str, float]:
+    """The share of pieces with any reason, as `any`, and then by reason, the commonest first."""
+    if not judgements:
+        return {}
+    counts: dict[str, int] = {}
+    for judgement in judgements:
+        for reason in judgement.reasons:
+            counts[reason] = counts.get(reason, 0) + 1
+    counts = {"any": sum(bool(judgement.reasons) for judgement in judgements)} | dict(
+        sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    )
+    return {name: round(number / len(judgements), 6) for name, number in counts.items()}
+
+
+def read_notes(data: str, info: dataset_info.DatasetInfo, split: str, label: str = "screening") -> Iterator[Notes]:
+    """The notes of a split, piece by piece.
+
+    Raises:
+      UserError: a shard cannot be read.
+    """
+    paths = dataset_info.shard_paths(data, info, split)
+    found = (piece.notes for path in paths for piece in records.read_pieces(path, time_base=info.time_base))
+    try:
+        yield from progress(found, total=info.splits[split].num_pieces, unit=f"{split} pieces", label=label)
+    except (OSError, ValueError) as error:
+        raise command.UserError(f"{data!r} cannot be read: {error}") from error

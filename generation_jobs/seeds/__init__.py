@@ -1,0 +1,1 @@
+"""Seed lists in all their forms, and the primer notes they name."""

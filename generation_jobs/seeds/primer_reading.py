@@ -1,0 +1,104 @@
+"""Reads the file of a primer as the corpus of the bundle was read: its limits, its salvage, its policies of cleaning.
+
+Rules that reject pieces say nothing of primers: a primer is a part of a piece, and what the model does not know is
+looked for later. Bundles of earlier versions do not say how their corpus was read: of those, limits are the usual ones
+and nothing is cleaned.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from job_runtime import storage
+from job_runtime.command import UserError
+from midi_codec.cleaning import note_policies
+from midi_codec.cleaning.cleaning_rules import CleaningRules, flag
+from midi_codec.midi import midi_file, single_track
+from midi_codec.midi.midi_file import DEFAULT_LIMITS
+from midi_codec.midi.midi_header import Limits, MidiError
+from midi_codec.music.note_batch import NoteBatch
+from midi_codec.music.notes import Notes
+
+if TYPE_CHECKING:
+    from trainer.bundle import Bundle
+
+_POLICIES = ("sustain_pedal", "drum_policy", "programs", "program_policy")  # what changes notes
+
+
+@dataclasses.dataclass(frozen=True)
+class PrimerFile:
+    """The notes of a file, or of a track of it."""
+
+    notes: Notes
+    salvaged: str | None = None  # the rung that read it, where strict reading did not
+    remark: str = ""  # what was done to them, for the log; nothing where they are as the file has them
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """How a corpus was read."""
+
+    time_base: str
+    limits: Limits = DEFAULT_LIMITS
+    cleaning: CleaningRules = CleaningRules()
+
+    @classmethod
+    def of_bundle(cls, bundle: Bundle) -> Reading:
+        """As the bundle says.
+
+        Raises:
+          UserError: what it says is nothing that can be.
+        """
+        known = {field.name for field in dataclasses.fields(Limits)}
+        try:
+            limits = {name: value for name, value in bundle.dataset.get("limits", {}).items() if name in known}
+            cleaning = CleaningRules.from_dict(bundle.dataset.get("cleaning", {}))
+            return cls(bundle.fields.time_base, Limits(**limits), cleaning)
+        except (AttributeError, TypeError, ValueError) as error:
+            raise UserError(f"the bundle does not say how its corpus was read: {error}") from error
+
+    def load(self, path: str) -> bytes | str:
+        """A file's bytes, or what is wrong."""
+        limit = self.limits.max_bytes
+        try:
+            data = storage.read_bytes(path, max_bytes=limit)
+        except FileNotFoundError:
+            return f"midi {path!r} does not exist"
+        except (OSError, UserError) as error:
+            return f"midi {path!r} cannot be read: {getattr(error, 'strerror', None) or error}"
+        if len(data) > limit:
+            return f"midi {path!r} has more than {limit:,} bytes, which is the limit that the corpus was read with"
+        return data
+
+    def parse(self, path: str, data: bytes, track: int | str | None) -> PrimerFile | str:
+        """The notes of a file or of one of its tracks, or what is wrong."""
+        try:
+            notes, rung = self._parse(data, track)
+        except MidiError as error:
+            return f"midi {path!r} cannot be used: {error}"
+        except LookupError as error:
+            return f"midi {path!r}: {error.args[0]}"
+        before = len(notes)
+        notes = note_policies.apply(NoteBatch.from_notes([notes], self.time_base), self.cleaning).piece(0)
+        on = self.cleaning.to_dict()
+        how = " ".join(f"{flag(name)} {_shown(on[name])}" for name in _POLICIES if name in on)
+        if not len(notes):
+            return f"midi {path!r}: none of its {before:,} notes is left, read as the corpus was ({how})"
+        said = [f"salvaged ({rung})"] if rung else []
+        said += [f"read as the corpus was ({how})"] if how else []
+        said += [f"{before - len(notes):,} of {before:,} notes left out"] if len(notes) < before else []
+        return PrimerFile(notes, rung, f"midi {path!r}: {', '.join(said)}" if said else "")
+
+    def _parse(self, data: bytes, track: int | str | None) -> tuple[Notes, str | None]:
+        base, limits, apply_sustain = self.time_base, self.limits, self.cleaning.apply_sustain
+        if track is not None:
+            return single_track.parse(data, track, time_base=base, limits=limits, apply_sustain=apply_sustain)
+        parsed = midi_file.parse_many([data], time_base=base, limits=limits, apply_sustain=apply_sustain)
+        if parsed.errors:
+            raise parsed.errors[0]
+        return parsed.batch.piece(0), parsed.rungs.get(0)
+
+
+def _shown(value: object) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -1,0 +1,132 @@
+"""Where the notes of primers come from: MIDI files, and pieces of a dataset; and which of their notes a seed takes.
+
+Every file is read once, as the bundle's corpus was (`primer_reading`), whatever the number of seeds that use it, and so
+is the dataset. What is wrong with a seed is a sentence in the place of its notes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from generation_jobs.seeds import dataset_pieces
+from generation_jobs.seeds.primer_reading import PrimerFile, Reading
+from generation_jobs.seeds.seed_record import Seed
+from job_runtime import storage
+from job_runtime.command import UserError
+from job_runtime.logs.progress import progress
+from job_runtime.problem_report import Problem
+from midi_codec.music.notes import COLUMN_DTYPES, seconds_per_tick
+
+MANY_FILES = 1000  # from here on progress shows
+
+Columns = Mapping[str, np.ndarray]
+
+
+class Part(NamedTuple):
+    """What a seed takes of a file or a piece."""
+
+    columns: Columns  # sorted by start
+    tempo: float
+    salvaged: str | None = None  # the rung that read the file
+    remark: str = ""  # what was done to the file's notes, for the log
+
+
+Found = tuple[int, "Part | str"]  # index of the seed; its notes, or what is wrong
+
+
+def midi_path(midi: str, folder: str) -> str:
+    """Where a seed's MIDI file is, for the path as it stands in the list."""
+    return midi if midi.startswith("/") or "://" in midi else storage.join(folder, midi)
+
+
+def from_files(seeds: Sequence[Seed], folder: str, reading: Reading) -> Iterator[Found]:
+    """For each seed with a MIDI file, its notes or what is wrong."""
+    users: dict[str, list[int]] = {}
+    for index, seed in enumerate(seeds):
+        if seed.midi is not None:
+            users.setdefault(midi_path(seed.midi, folder), []).append(index)
+    if not users:
+        return
+
+    def read(path: str) -> list[Found]:
+        return _of_file(path, [(index, seeds[index]) for index in users[path]], reading)
+
+    parts = storage.map_in_threads(read, users, is_slow=storage.is_remote)
+    if len(users) >= MANY_FILES:
+        parts = iter(progress(parts, total=len(users), unit="files", label="reading primers"))
+    for part in parts:
+        yield from part
+
+
+def _of_file(path: str, users: Sequence[tuple[int, Seed]], reading: Reading) -> list[Found]:
+    data = reading.load(path)
+    if isinstance(data, str):
+        return [(index, data) for index, _ in users]
+    whole = {track: reading.parse(path, data, track) for track in {seed.track: None for _, seed in users}}
+    return [(index, _cut(whole[seed.track], seed)) for index, seed in users]
+
+
+def _cut(file: PrimerFile | str, seed: Seed) -> Part | str:
+    if isinstance(file, str):
+        return file
+    notes = file.notes
+    rows = _rows(notes.start, notes.seconds_per_tick, seed, "file" if seed.track is None else "track")
+    if isinstance(rows, str):
+        return rows
+    columns = {name: getattr(notes, name)[rows] for name in COLUMN_DTYPES}
+    return Part(columns, notes.tempo, file.salvaged, file.remark)
+
+
+def from_dataset(seeds: Sequence[Seed], dataset: str | None, time_base: str) -> tuple[list[Found], list[Problem]]:
+    """For each seed with a `piece_id`, its notes or what is wrong; and what is wrong with all of them."""
+    users = [(index, seed) for index, seed in enumerate(seeds) if seed.piece_id is not None]
+    if not users:
+        return [], []
+    first = users[0][1].line
+    if dataset is None:
+        return [], [
+            (first, f"piece_id names a piece of a dataset, want --seed-data; seeds that have one: {len(users):,}")
+        ]
+    try:
+        pieces = dataset_pieces.load(dataset, {seed.piece_id for _, seed in users if seed.piece_id is not None})
+    except UserError as error:
+        return [], [(0, f"--seed-data: {problem}") for problem in error.problems]
+    if pieces.time_base != time_base:
+        text = f"--seed-data {dataset!r} is on a grid of {pieces.time_base}, the bundle on one of {time_base}"
+        return [], [(0, f"{text}; want a dataset like the one it was trained on")]
+    return [(index, _of_piece(pieces, seed)) for index, seed in users], []
+
+
+def _of_piece(pieces: dataset_pieces.Pieces, seed: Seed) -> Part | str:
+    row = pieces.rows.get(seed.piece_id or "")
+    if row is None:
+        return f"piece_id {seed.piece_id!r} is not in the dataset"
+    begin, stop, tempo = int(pieces.offsets[row]), int(pieces.offsets[row + 1]), float(pieces.tempos[row])
+    rows = _rows(pieces.columns["start"][begin:stop], seconds_per_tick(pieces.time_base, tempo), seed, "piece")
+    if isinstance(rows, str):
+        return rows
+    chosen = slice(begin + rows.start, begin + rows.stop)
+    return Part({name: column[chosen] for name, column in pieces.columns.items()}, tempo)
+
+
+def _rows(start: np.ndarray, tick_seconds: float, seed: Seed, what: str) -> slice | str:
+    """Which notes the seed asks for, or why there are none. `start` ascends; `what` holds the notes."""
+    size = len(start)
+    if seed.from_seconds is None and seed.to_seconds is None:
+        if seed.from_note >= size:
+            return f"from_note is {seed.from_note}, but the {what} has {size} notes, counted from 0"
+        stop = size if seed.num_notes is None else seed.from_note + seed.num_notes
+        if stop > size:
+            return f"num_notes is {seed.num_notes}, but the {what} has {size} notes, from_note is {seed.from_note}"
+        return slice(seed.from_note, stop)
+    seconds = start * tick_seconds
+    low = 0.0 if seed.from_seconds is None else seed.from_seconds
+    high = np.inf if seed.to_seconds is None else seed.to_seconds
+    begin, stop = (int(place) for place in np.searchsorted(seconds, [low, high]))
+    if begin == stop:
+        span = f"{seconds[0]:.3f} to {seconds[-1]:.3f}"
+        return f"no note starts from {low:g} to {high:g} seconds; the {what} has notes from {span}"
+    return slice(begin, stop)

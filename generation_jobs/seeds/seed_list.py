@@ -1,0 +1,118 @@
+"""Seed lists: what to continue and how often, in one of three forms. `docs/seeds.md` shows them.
+
+    seeds.jsonl     JSON Lines, one seed a line: {"id": "bach", "midi": "chorale.mid", "num_notes": 16}
+    seeds.csv       a header of keys and a row a seed (`seed_csv`)
+    a folder        or a bucket's prefix: every MIDI file below it is a seed (`seed_folder`)
+
+Reading checks the whole list and gives every problem with its line number; `primers` then looks into the
+MIDI files and the dataset. 100,000 lines take seconds, and nothing here imports TensorFlow.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import gc
+import hashlib
+from collections.abc import Iterable, Iterator
+
+from generation_jobs.seeds import seed_csv, seed_folder, seed_json
+from generation_jobs.seeds.seed_record import MAX_SAMPLES, Checker, Row, Seed, to_record
+from job_runtime import storage
+from job_runtime.problem_report import Problem
+from midi_codec.midi.midi_header import EXTENSIONS
+
+__all__ = ["MAX_SAMPLES", "Problem", "Seed", "SeedList", "folder_of", "parse", "read", "silence", "write"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class SeedList:
+    path: str
+    folder: str  # where relative paths in the list start
+    seeds: list[Seed]  # those without a problem, in the order of the list
+    problems: list[Problem]
+    digest: str  # sha256 of the file, or of the paths below the folder; 32 hex digits
+
+
+def read(path: str) -> SeedList:
+    """Reads and checks a list.
+
+    Raises:
+      FileNotFoundError, PermissionError, UserError: as `storage.read_bytes`. What is wrong with the
+        content is in `problems`.
+    """
+    if path.endswith("/") or storage.is_folder(path):
+        sources, digest = seed_folder.read(path)
+        seeds, problems = _check((0, record, []) for record in sources)
+        if not sources:
+            problems = [(0, f"there is no MIDI file in this folder, want some of {', '.join(EXTENSIONS)}")]
+        return SeedList(path, path, seeds, problems, digest)
+    data = storage.read_bytes(path)
+    seeds, problems = parse(data, csv=is_csv(path))
+    return SeedList(path, folder_of(path), seeds, problems, hashlib.sha256(data).hexdigest()[:32])
+
+
+def silence() -> SeedList:
+    """What stands in for a list where none is named: one seed, from silence."""
+    data = b'{"id": "piece"}\n'
+    seeds, problems = parse(data)
+    return SeedList("", "", seeds, problems, hashlib.sha256(data).hexdigest()[:32])
+
+
+def write(path: str, seeds: Iterable[Seed]) -> None:
+    """Writes a list that `read` gives back, CSV or JSON Lines as the path says; a function of the seeds alone."""
+    records = [to_record(seed) for seed in seeds]
+    storage.write_bytes(path, seed_csv.serialize(records) if is_csv(path) else seed_json.serialize(records))
+
+
+def is_csv(path: str) -> bool:
+    return path.lower().endswith(".csv")
+
+
+def folder_of(path: str) -> str:
+    """The folder of a file; empty for one in the current folder."""
+    head, slash, _ = path.rpartition("/")
+    return head or slash
+
+
+def parse(data: bytes, *, csv: bool = False) -> tuple[list[Seed], list[Problem]]:
+    """The seeds of the lines that are right, and all that is wrong with the others; of JSON Lines, or of CSV."""
+    try:
+        text = data.decode("utf-8-sig")  # some editors put a byte order mark first
+    except UnicodeDecodeError as error:
+        broken = data.count(b"\n", 0, error.start) + 1
+        return [], [(broken, f"byte {error.object[error.start]:#04x} is not UTF-8; want a list in UTF-8")]
+    return _check(seed_csv.read(text) if csv else seed_json.read(text))
+
+
+def _check(rows: Iterable[Row]) -> tuple[list[Seed], list[Problem]]:
+    seeds: list[Seed] = []
+    problems: list[Problem] = []
+    checker = Checker()
+    is_empty = True
+    with _no_collection():
+        for line, record, found in rows:
+            is_empty = False
+            seed = None
+            if record is not None:
+                seed, more = checker.check(record, line)
+                found = [*found, *more]
+            if seed is not None and not found:
+                seeds.append(seed)
+            problems += [(line, problem) for problem in found]
+    if is_empty:
+        problems.append((0, "the list is empty, want at least one seed"))
+    return seeds, problems
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """A hundred thousand seeds are millions of objects, none of them garbage, and Python would look at all of them
+    again and again: two thirds of the time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

@@ -1,0 +1,162 @@
+"""One seed of a list, whatever the form of the list: its keys, what they must hold, and what is wrong with them.
+
+`docs/seeds.md` has the table of keys. Nothing here looks into MIDI files or datasets; `primers` does.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from generation_jobs.seeds import inline_notes
+from generation_jobs.seeds.inline_notes import InlineNotes
+from generation_jobs.settings.requests import WANTED, is_number, is_whole, settings_problems
+from midi_codec.music.notes import canonical_tempo, tempo_to_microseconds
+
+MAX_SAMPLES = 1_000_000  # of one seed
+MAX_ID_LENGTH = 100
+_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")  # the same name in every file system and bucket, quoted nowhere
+_ID_WANTED = f"1 to {MAX_ID_LENGTH} letters, digits, '-', '_' or '.' of ASCII, the first neither '-' nor '.'"
+_PRIMER_KEYS = ("midi", "piece_id", "notes")
+_SPAN_KEYS = ("from_note", "num_notes", "from_seconds", "to_seconds")
+_PLAIN_KEYS = ("midi", "track", "piece_id", "num_samples", *_SPAN_KEYS)  # of a Seed as they are written
+KEYS = ("id", "midi", "track", "piece_id", *_SPAN_KEYS, "notes", "tempo", "num_samples", *WANTED)
+_KNOWN = frozenset(KEYS)
+
+Row = tuple[int, "dict[str, Any] | None", list[str]]  # line from 1, what it says, and why it cannot be read
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Seed:
+    """One seed of a list, checked. The primer is from `midi`, or `piece_id`, or `notes`, or nothing: from silence."""
+
+    id: str
+    line: int = 0  # 0 for a seed that was not read from lines
+    midi: str | None = None  # path as written: relative to the list's folder, absolute, or in a bucket
+    track: int | str | None = None  # of `midi`: number from 0, or name; None: all tracks
+    piece_id: str | None = None  # of the dataset that the command names
+    from_note: int = 0
+    num_notes: int | None = None  # None: all that follow
+    from_seconds: float | None = None
+    to_seconds: float | None = None
+    notes: InlineNotes | None = None
+    tempo: float | None = None  # quarter notes a minute, of `notes`
+    num_samples: int | None = None  # None: as the command says
+    overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # settings given for this seed
+
+
+class Checker:
+    """Checks the seeds of one list one after the other, and that no two share an id."""
+
+    def __init__(self) -> None:
+        self._lines_of_ids: dict[str, tuple[int, str]] = {}
+
+    def check(self, record: dict[str, Any], line: int) -> tuple[Seed | None, list[str]]:
+        """The seed, or what is wrong with it (without the line)."""
+        found = [*self._id_problems(record, line), *_problems(record)]
+        notes = None
+        if "notes" in record:
+            notes, in_notes = inline_notes.parse(record["notes"])
+            found += in_notes
+        return (None, found) if found else (_seed(record, line, notes), [])
+
+    def _id_problems(self, record: dict[str, Any], line: int) -> Iterator[str]:
+        if "id" not in record:
+            yield "there is no 'id'; every seed needs one"
+            return
+        seed_id = record["id"]
+        if not isinstance(seed_id, str) or len(seed_id) > MAX_ID_LENGTH or not _ID.fullmatch(seed_id):
+            yield f"id is {seed_id!r}, want {_ID_WANTED}: it names files"
+            return
+        mine = (line, seed_id)
+        theirs = self._lines_of_ids.setdefault(seed_id.casefold(), mine)
+        if theirs is not mine:
+            same = "" if theirs[1] == seed_id else f", as {theirs[1]!r} (some file systems ignore case)"
+            yield f"id {seed_id!r} is taken by line {theirs[0]}{same}"
+
+
+def to_record(seed: Seed) -> dict[str, Any]:
+    """The keys that say what the seed says; `Checker.check` is the inverse."""
+    record: dict[str, Any] = {"id": seed.id}
+    record |= {key: getattr(seed, key) for key in _PLAIN_KEYS if getattr(seed, key) is not None}
+    if not seed.from_note:
+        record.pop("from_note")
+    if seed.notes is not None:
+        record["notes"] = seed.notes.to_record()
+    if seed.tempo is not None:
+        record["tempo"] = seed.tempo
+    return record | dict(seed.overrides)
+
+
+def _seed(record: dict[str, Any], line: int, notes: InlineNotes | None) -> Seed:
+    given = {key: record[key] for key in _PLAIN_KEYS if key in record}
+    tempo = canonical_tempo(tempo_to_microseconds(record["tempo"])) if "tempo" in record else None
+    overrides = {name: record[name] for name in WANTED if name in record}
+    return Seed(id=record["id"], line=line, notes=notes, tempo=tempo, overrides=overrides, **given)
+
+
+def _problems(record: dict[str, Any]) -> Iterator[str]:
+    for key in sorted(record.keys() - _KNOWN):
+        yield f"unknown key {key!r}, want some of {', '.join(KEYS)}"
+    yield from settings_problems(record)
+    if "num_samples" in record and not _in_range(record["num_samples"], 1, MAX_SAMPLES):
+        yield f"num_samples is {record['num_samples']!r}, want a whole number, 1 to {MAX_SAMPLES}"
+    sources = [key for key in _PRIMER_KEYS if key in record]
+    if len(sources) > 1:
+        yield f"there are {' and '.join(map(repr, sources))}, want one primer"
+    if "midi" in record and not _is_text(record["midi"]):
+        yield f"midi is {record['midi']!r}, want the path of a MIDI file"
+    if "piece_id" in record and not _is_text(record["piece_id"]):
+        yield f"piece_id is {record['piece_id']!r}, want that of a piece of the dataset"
+    if "track" in record:
+        yield from _track_problems(record)
+    if "tempo" in record:
+        yield from _tempo_problems(record)
+    span = {key: record[key] for key in _SPAN_KEYS if key in record}
+    if span:
+        yield from _span_problems(span, "midi" in record or "piece_id" in record)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and value != "" and "\0" not in value
+
+
+def _track_problems(record: dict[str, Any]) -> Iterator[str]:
+    track = record["track"]
+    if not (_in_range(track, 0, 2**31) or isinstance(track, str) and track):
+        yield f"track is {track!r}, want the number of a track, from 0, or its name"
+    if "midi" not in record:
+        yield "'track' chooses a track of a MIDI file, and there is no 'midi'"
+
+
+def _tempo_problems(record: dict[str, Any]) -> Iterator[str]:
+    if "notes" not in record:
+        yield "'tempo' is for inline 'notes', and there are none"
+    try:
+        if not is_number(record["tempo"]):
+            raise ValueError(f"tempo is {record['tempo']!r}, want a number, quarter notes a minute")
+        tempo_to_microseconds(record["tempo"])
+    except (ValueError, OverflowError) as error:  # overflow: so slow that a quarter note never ends
+        yield str(error)
+
+
+def _span_problems(span: dict[str, Any], has_source: bool) -> Iterator[str]:
+    if not has_source:
+        yield f"{', '.join(map(repr, span))} chooses notes of a file or a piece, and there is no 'midi' or 'piece_id'"
+    for key, low in (("from_note", 0), ("num_notes", 1)):
+        if key in span and not _in_range(span[key], low, 2**31):
+            yield f"{key} is {span[key]!r}, want a whole number, {low} or more"
+    seconds = [key for key in ("from_seconds", "to_seconds") if key in span]
+    if seconds and len(seconds) < len(span):
+        yield f"there are both {', '.join(map(repr, span))}, want a range of notes or one of seconds"
+    right = [key for key in seconds if is_number(span[key]) and span[key] >= 0]
+    for key in (key for key in seconds if key not in right):
+        yield f"{key} is {span[key]!r}, want a number, 0 or more"
+    if len(right) == 2 and not span["from_seconds"] < span["to_seconds"]:
+        yield f"to_seconds is {span['to_seconds']}, want more than from_seconds, {span['from_seconds']}"
+
+
+def _in_range(value: object, low: int, high: int) -> bool:
+    return is_whole(value) and low <= value <= high

@@ -1,0 +1,310 @@
+"""Where bytes lie: local paths, `gs://bucket/name` and `s3://bucket/name`, behind one set of functions.
+
+A path is a string. A "folder" of a bucket is what its objects' names share up to a slash. What every
+place promises alike:
+
+- a write is seen whole or not at all;
+- a listing is sorted by path and streamed, and leaves out unfinished files and empty folders;
+- a missing file is `FileNotFoundError`, an unreadable one `PermissionError` or another OSError that
+  `io_errors.is_of_one_file` knows (one file's trouble, which an encode counts as a reject); only regular files are
+  read, so nothing blocks or never ends; missing credentials, a missing bucket, a place that must not be listed or
+  written are the user's mistake: `UserError`;
+- whatever else goes wrong with a disk or on the way to a bucket is an `OSError` that names the path.
+
+Beam's and TensorFlow's own file systems are used elsewhere, and only inside Beam's IO, tf.data and
+checkpoints. The cloud libraries are imported when the first path of their kind is met.
+"""
+
+from __future__ import annotations
+
+import collections
+import concurrent.futures
+import dataclasses
+import functools
+import importlib
+import os
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol, TypeVar
+
+from job_runtime import io_errors
+from job_runtime.command import UserError
+
+PARTIAL_SUFFIX = ".partial"  # of files being written; no listing shows them
+
+UNKNOWN_SIZE = -1  # of a bucket's object that a list names, where to ask would take longer than to read it; of no file
+
+NUM_CONNECTIONS = 32  # to a bucket, for each process: what hides 50 ms of latency behind 600 small objects a second
+_AHEAD = 2 * NUM_CONNECTIONS  # reads asked for before the first of them is wanted
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_BACKENDS = {
+    "": "job_runtime.storage.local",
+    "gs": "job_runtime.storage.gs",
+    "s3": "job_runtime.storage.s3",
+}
+SCHEMES = tuple(f"{scheme}://" for scheme in _BACKENDS if scheme)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Entry:
+    """One file of a listing."""
+
+    path: str  # as the functions here take it
+    size: int  # bytes
+    version: str = dataclasses.field(default="", compare=False)  # another one where the file was written anew
+    trouble: str = ""  # why it cannot be read, where a listing finds that; a folder's path ends in a slash
+
+
+class Backend(Protocol):
+    """What a module of one kind of place offers; paths are whole, scheme included."""
+
+    def exists(self, path: str) -> bool: ...
+    def is_folder(self, path: str) -> bool: ...
+    def list_folder(self, path: str) -> Iterator[Entry]: ...
+    def look_up(self, path: str) -> Entry | None: ...
+    def read_bytes(self, path: str, max_bytes: int | None) -> bytes: ...
+    def read_range(self, path: str, offset: int, length: int) -> bytes: ...
+    def why_no_output(self, path: str, is_file: bool) -> str | None: ...
+    def write_bytes(self, path: str, data: bytes, only_if_absent: bool, durable: bool) -> bool: ...
+    def delete(self, path: str) -> None: ...
+    def delete_folder(self, path: str) -> None: ...
+    def delete_leftovers(self, folder: str) -> None: ...
+    def rename(self, source: str, target: str) -> None: ...
+
+
+def join(root: str, *parts: str) -> str:
+    """`root` and `parts` with one slash between them; a leading slash of a part does not reset the path."""
+    joined = root
+    for part in parts:
+        joined = f"{joined.rstrip('/')}/{part.lstrip('/')}" if joined else part
+    return joined
+
+
+def exists(path: str) -> bool:
+    """Whether a file of this name is there; for folders ask `is_folder`."""
+    return _backend(path).exists(path)
+
+
+def is_folder(path: str) -> bool:
+    """Whether this is a folder: a local directory, or a prefix (up to a slash) with something below it."""
+    return _backend(path).is_folder(path)
+
+
+def list_files(prefix: str, *, with_unreadable: bool = False) -> Iterator[Entry]:
+    """Everything below a folder, or the one file of this name; sorted by path, streamed.
+
+    With `with_unreadable` also names that stand for no regular file, links to nothing among them, and folders that
+    cannot be listed, each with its `trouble`. Without, such names are left out, and such folders are errors.
+
+    An empty folder of a bucket cannot be told from a missing one: both list nothing.
+
+    Raises:
+      FileNotFoundError: nothing of this local name exists.
+      UserError: there is no such bucket, or it must not be listed.
+      OSError: the name itself is what cannot be read.
+    """
+    backend = _backend(prefix)
+    if not prefix.endswith("/"):
+        entry = backend.look_up(prefix)
+        if entry is not None:
+            yield entry
+            return
+    for entry in backend.list_folder(prefix):
+        if entry.trouble and not with_unreadable:
+            if entry.path.endswith("/"):
+                raise UserError(f"{entry.path!r} cannot be listed: {entry.trouble}")
+        elif not entry.path.endswith(PARTIAL_SUFFIX):
+            yield entry
+
+
+def look_up(path: str) -> Entry | None:
+    """What a listing says of this one file; None where there is no file of this name.
+
+    Raises:
+      OSError: the name cannot be looked up, or is that of a pipe or a device.
+    """
+    return _backend(path).look_up(path)
+
+
+def size(path: str) -> int | None:
+    """Bytes of the file; None where there is none of this name."""
+    entry = look_up(path)
+    return None if entry is None else entry.size
+
+
+def output_problems(flag: str, path: str | None, *, is_file: bool = False) -> list[str]:
+    """Sentences on why nothing can be written there, as far as that shows without writing: before any work.
+
+    Args:
+      path: of a folder that may still be made, and with `is_file` of a file; None where the flag is not given.
+    """
+    if path is None:
+        return []
+    try:
+        reason = _backend(path).why_no_output(path, is_file)
+    except UserError as error:
+        return [f"{flag}: {problem}" for problem in error.problems]
+    return [f"{flag} {path!r} {reason}"] if reason else []
+
+
+def read_bytes(path: str, *, max_bytes: int | None = None) -> bytes:
+    """The whole file; with `max_bytes`, one byte more than that of a larger file, so that the caller can tell.
+
+    Raises:
+      FileNotFoundError: there is none of this name. PermissionError: it must not be read.
+    """
+    return _backend(path).read_bytes(path, max_bytes)
+
+
+def read_range(path: str, offset: int, length: int) -> bytes:
+    """`length` bytes from `offset` on; fewer where the file ends before.
+
+    Raises:
+      FileNotFoundError, PermissionError: as `read_bytes`.
+    """
+    if length <= 0:
+        return b""
+    return _backend(path).read_range(path, offset, length)
+
+
+def read_many(paths: Iterable[str], *, max_bytes: int | None = None) -> Iterator[bytes | OSError]:
+    """Files in the order of `paths`; what would be one file's trouble in `read_bytes` takes its place.
+
+    From buckets many are read at a time, by threads, each with a connection; local files one by one.
+
+    Raises:
+      UserError: credentials are missing or refused.
+    """
+
+    def read(path: str) -> bytes | OSError:
+        try:
+            return read_bytes(path, max_bytes=max_bytes)
+        except OSError as error:
+            if not io_errors.is_of_one_file(error):
+                raise
+            return error
+
+    return map_in_threads(read, paths, is_slow=is_remote)
+
+
+def map_in_threads(function: Callable[[T], R], items: Iterable[T], *, is_slow: Callable[[T], bool]) -> Iterator[R]:
+    """`function` of each item, in order; slow ones in threads, some way ahead of what is taken."""
+    waiting: collections.deque[Callable[[], R]] = collections.deque()
+    for item in items:
+        if is_slow(item):
+            waiting.append(_readers().submit(function, item).result)
+        elif waiting:
+            waiting.append(functools.partial(function, item))
+        else:
+            yield function(item)
+        if len(waiting) >= _AHEAD:
+            yield waiting.popleft()()
+    while waiting:
+        yield waiting.popleft()()
+
+
+def is_remote(path: str) -> bool:
+    """Whether the file is reached over a network, as far as its name tells."""
+    return "://" in path
+
+
+def _readers() -> concurrent.futures.ThreadPoolExecutor:
+    return _readers_of(os.getpid())
+
+
+@functools.cache
+def _readers_of(_pid: int) -> concurrent.futures.ThreadPoolExecutor:
+    """Threads do not survive a fork."""
+    return concurrent.futures.ThreadPoolExecutor(NUM_CONNECTIONS, thread_name_prefix="storage")
+
+
+def read_text(path: str) -> str:
+    """The whole file as UTF-8; line ends stay as they are.
+
+    Raises:
+      FileNotFoundError, PermissionError: as `read_bytes`. UnicodeDecodeError: it is not UTF-8.
+    """
+    return read_bytes(path).decode("utf-8")
+
+
+def write_bytes(path: str, data: bytes, *, only_if_absent: bool = False, durable: bool = True) -> bool:
+    """Writes a file whole or not at all; makes its folder; gives whether it was written.
+
+    With `only_if_absent`, a file that is there already stays as it is and the answer is False. (In a
+    bucket, a repeated request whose first answer was lost may also say False: the file is then whole.)
+    Without `durable`, a local file may be empty or cut short after a crash of the machine, though not after
+    one of this process: for what can be told to be damaged and made again.
+
+    Raises:
+      UserError: the place must not be written, or is not there.
+    """
+    return _backend(path).write_bytes(path, data, only_if_absent, durable)
+
+
+def delete(path: str) -> None:
+    """Deletes a file; one that is not there is fine, so that a restart can repeat it."""
+    _backend(path).delete(path)
+
+
+def delete_folder(path: str) -> None:
+    """Deletes everything below a folder, unfinished files too; one that is not there is fine."""
+    _backend(path).delete_folder(path)
+
+
+def delete_leftovers(folder: str) -> None:
+    """Deletes unfinished files (`PARTIAL_SUFFIX`) that killed processes left in a folder and all below it.
+
+    For the start of a job, on the folder of its output. Those of processes that still run stay, this one's and any
+    other's: `storage_partial` tells them apart. Buckets have none. The first write into a folder does the same for
+    that folder alone, so a command that writes a file or two need not call this.
+    """
+    _backend(folder).delete_leftovers(folder)
+
+
+def rename(source: str, target: str) -> None:
+    """Moves a file over whatever is at `target`; in buckets a copy, then a delete.
+
+    Raises:
+      FileNotFoundError: there is no `source`.
+    """
+    backend = _backend(source)
+    if _scheme(source) == _scheme(target):
+        backend.rename(source, target)
+    else:
+        write_bytes(target, read_bytes(source))
+        delete(source)
+
+
+def split_url(path: str) -> tuple[str, str]:
+    """`gs://bucket/a/b` gives `("bucket", "a/b")`.
+
+    Raises:
+      UserError: no bucket is named.
+    """
+    bucket, _, name = path.partition("://")[2].partition("/")
+    if not bucket:
+        raise UserError(f"{path!r} names no bucket, want {_scheme(path)}://bucket/name")
+    return bucket, name
+
+
+def folder_prefix(name: str) -> str:
+    """What the names of all objects below a bucket's folder begin with."""
+    return f"{name.rstrip('/')}/" if name.strip("/") else ""
+
+
+def _scheme(path: str) -> str:
+    scheme, separator, _ = path.partition("://")
+    return scheme if separator else ""
+
+
+def _backend(path: str) -> Backend:
+    if not path:
+        raise UserError("the path is empty, want a local path, gs://bucket/name or s3://bucket/name")
+    if "\0" in path:
+        raise UserError(f"{path!r} holds a NUL, which no path does")
+    scheme = _scheme(path)
+    if scheme not in _BACKENDS:
+        raise UserError(f"{path!r} is on {scheme}://, want a local path, gs://bucket/name or s3://bucket/name")
+    return importlib.import_module(_BACKENDS[scheme])

@@ -1,0 +1,1 @@
+"""MIDI bytes to `Notes` and back."""

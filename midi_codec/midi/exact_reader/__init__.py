@@ -1,0 +1,1 @@
+"""Our own reader of tracks: slow, exact, every rule in sight."""

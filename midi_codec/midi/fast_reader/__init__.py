@@ -1,0 +1,1 @@
+"""Reading with symusic, and the checks that catch what it would misread."""

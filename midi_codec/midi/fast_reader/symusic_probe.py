@@ -1,0 +1,103 @@
+"""What only a reader of events can tell, asked of symusic: whether certain bytes of a track begin an event.
+
+F4, which symusic refuses as a status, takes their place. In a payload, in a delta (for a high byte) or as data, which
+symusic mends, it changes nothing of the structure.
+
+On top of it: whether a channel's notes in one track depend on messages in another, which symusic does not see.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Sequence
+
+import numpy as np
+from symusic.core import ScoreTick
+
+from midi_codec.midi.exact_reader.track_events import NOTE_OFF, NOTE_ON, PROGRAM_CHANGE, read_events
+from midi_codec.midi.midi_header import CHUNK, HEADER, Header
+from midi_codec.midi.part_modes import DRUM_CHANNEL
+
+UNDEFINED, REFUSAL = 0xF4, "0xf4"  # a status, and how symusic's message names it
+MAX_CONTROLS = 16  # under one status, that are looked through for a pedal
+PROGRAMS = bytes(status for status in range(0xC0, 0xD0) if status != PROGRAM_CHANGE | DRUM_CHANNEL)
+CONTROLS_AND_PROGRAMS = bytes(range(0xB0, 0xC0)) + PROGRAMS
+_DATA, _DELTA = rb"[\x00-\x7f]", rb"[\x80-\xff]{0,3}+[\x00-\x7f]"
+
+
+def begins_event(data: bytes, header: Header, suspects: np.ndarray) -> bool:
+    """Whether one of the bytes at `suspects` is a status, or the first byte of an event under a running status."""
+    for begin, stop in header.tracks:
+        own = suspects[(begin <= suspects) & (suspects < stop)]
+        if len(own):
+            octets = np.frombuffer(data, np.uint8)[begin : own[-1] + 1].copy()
+            octets[own - begin] = UNDEFINED
+            if _is_refused(octets.tobytes()):
+                return True
+    return False
+
+
+def depends_on_others(data: bytes, header: Header, note_ons: Sequence[bytes], *, apply_sustain: bool) -> bool:
+    """Whether notes may take a program, or with `apply_sustain` a pedal, from another track of their channel.
+
+    Args:
+      note_ons: of each track, the note-on statuses that are somewhere among its bytes.
+    """
+    tracks = [data[begin:stop] for begin, stop in header.tracks]
+    statuses = CONTROLS_AND_PROGRAMS if apply_sustain else PROGRAMS
+    named = [bytes(filter(events.__contains__, statuses)) for events in tracks]
+    is_real = functools.cache(lambda track, pattern: _is_refused(pattern.sub(bytes([UNDEFINED]), tracks[track])))
+    for status in statuses:
+        note_on = NOTE_ON | status & 0x0F
+        players = [track for track, of_track in enumerate(note_ons) if note_on in of_track]
+        named_by = [track for track, of_track in enumerate(named) if status in of_track]
+        if not players or not named_by or players == named_by and len(players) == 1:
+            continue
+        sources = [track for track in named_by if _pattern(status).search(tracks[track])]
+        for track in players if sources else []:
+            others = [source for source in sources if source != track]
+            if (
+                any(is_real(source, _pattern(status)) for source in others)
+                and not (status in named[track] and _names_program_first(tracks[track], status))
+                and is_real(track, _pattern(note_on))
+            ):
+                return True
+    return False
+
+
+def _is_refused(events: bytes) -> bool:
+    """Whether an event begins with F4, as far as the events are sound."""
+    chunk = CHUNK.pack(b"MTrk", len(events)) + events
+    try:
+        ScoreTick.from_midi(HEADER.pack(b"MThd", HEADER.size - CHUNK.size, 1, 1, 96) + chunk, True)  # mends data bytes
+    except (RuntimeError, ValueError) as error:
+        return REFUSAL in str(error)
+    except MemoryError:
+        return True
+    return False
+
+
+@functools.cache
+def _pattern(status: int) -> re.Pattern[bytes]:
+    """A status as it stands before what may count in another track.
+
+    A program change to 0 says nothing new where another status follows it. Of controls, 64 is the pedal.
+    """
+    byte = re.escape(bytes([status]))
+    if status in PROGRAMS:
+        return re.compile(rb"%s(?!\x00%s[\x80-\xef])" % (byte, _DELTA))
+    if status in CONTROLS_AND_PROGRAMS:
+        run = rb"(?:%s{2}%s)" % (_DATA, _DELTA)
+        return re.compile(rb"%s(?=%s{0,%d}?[\x40\xf0-\xff]|%s{%d})" % (byte, run, MAX_CONTROLS, run, MAX_CONTROLS))
+    return re.compile(byte)
+
+
+def _names_program_first(events: bytes, status: int) -> bool:
+    """Whether the status is a program change, and where its byte first stands, it is one before the first note."""
+    if status not in PROGRAMS:
+        return False
+    position = events.find(bytes([status]))
+    head = read_events(events, 0, position + 2)
+    of_channel = [message >> 20 for message in head.messages if message >> 16 & 0x0F == status & 0x0F]
+    return PROGRAM_CHANGE >> 4 in of_channel and not {NOTE_OFF >> 4, NOTE_ON >> 4} & {*of_channel}

@@ -1,0 +1,1 @@
+"""Reading damaged files as far as they are sound."""

@@ -1,0 +1,195 @@
+"""Reading files that strict reading refuses: a ladder of rungs, each with a fixed name.
+
+    strict -> clamped -> unwrapped -> repaired -> refused, for the reason that strict reading gave
+
+- `clamped`: a file is whole, but some data bytes are above 7F; they count as 7F.
+- `unwrapped`: a whole file inside another one: RIFF (RMID), MacBinary, or any bytes in front.
+- `repaired`: tracks are found wherever they are and read as far as they are sound; what sounds at the damage
+  ends there.
+
+docs/midi.md has the rules. One walk over the tracks serves all rungs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+import numpy as np
+
+from midi_codec.midi import midi_ticks
+from midi_codec.midi.exact_reader import track_reader
+from midi_codec.midi.midi_header import Limits, MidiError, read_header
+from midi_codec.midi.midi_ticks import TickNotes
+from midi_codec.midi.salvage import chunk_repair, track_repair
+from midi_codec.midi.salvage.chunk_repair import RepairedHeader, TrackBounds
+from midi_codec.midi.salvage.track_repair import RepairedTrack
+from midi_codec.music.notes import MILLISECONDS
+
+CLAMPED, UNWRAPPED, REPAIRED = "clamped", "unwrapped", "repaired"
+RUNGS = (CLAMPED, UNWRAPPED, REPAIRED)
+HOPELESS = frozenset({"empty", "too_large", "too_many_tracks", "too_many_notes", "too_many_tempo_changes", "too_long"})
+MAX_BYTES = 3 << 18  # of all tracks: strict reading may have cost as much before
+MAX_SILENT_QUARTERS = 1024  # quarter notes without an event, where noise is suspected
+MAX_SILENCE_MILLISECONDS = 300_000  # in a file with mended faults: a delta made of noise is long
+MIN_SOUND_SHARE = 0.5  # of the bytes of all tracks: below it, what looks like notes may be noise
+
+
+@dataclasses.dataclass(frozen=True)
+class Recovered:
+    """Notes of a file that strict reading refuses, and the rung that gave them."""
+
+    ticks: TickNotes
+    division: int  # ticks a quarter note
+    rung: str  # one of RUNGS
+    walked: Walk
+
+    def of_track(self, number: int, *, apply_sustain: bool = False) -> TickNotes:
+        """The notes of one track, from 0; what other tracks say of its channels and of time still counts."""
+        events = [track.events for track in self.walked.tracks]
+        ticks = track_reader.assemble(events, apply_sustain=apply_sustain, only_track=number)
+        return _in_real_time(ticks, self.walked.header)
+
+
+@dataclasses.dataclass(frozen=True)
+class Walk:
+    """A damaged file as it was read."""
+
+    header: RepairedHeader
+    tracks: list[RepairedTrack]
+    is_sound_outside: bool  # whether header and chunks, from the header on, are sound
+
+
+def recover(data: bytes, *, limits: Limits, apply_sustain: bool = False, error: MidiError | None = None) -> Recovered:
+    """Reads what can be read of a file that strict reading refuses with `error`.
+
+    What comes back has a note and is within the limits on the milliseconds grid; the beats grid is coarser, and
+    may still be too long.
+
+    Raises:
+      MidiError: nothing can be read; it is `error` itself, or, where none was given, a `malformed` one.
+    """
+    error = error or MidiError("malformed", "malformed MIDI, and nothing of it can be salvaged")
+    if error.reason in HOPELESS or len(data) > limits.max_bytes:
+        raise error
+    restored = _without_line_ends(data, limits)
+    try:
+        recovered = _read(data if restored is None else restored, limits, apply_sustain=apply_sustain)
+    except MidiError:
+        recovered = None
+    if recovered is None:
+        raise error
+    return recovered if restored is None else dataclasses.replace(recovered, rung=REPAIRED)
+
+
+def _without_line_ends(data: bytes, limits: Limits) -> bytes | None:
+    """The file before a transfer as text put a carriage return before each line feed; None if none did.
+
+    It did when every line feed has one, the file's chunks do not fit, and without them they do.
+    """
+    if not 0 < data.count(b"\n") == data.count(b"\r\n") or _strict_tracks(data, 0, limits) is not None:
+        return None
+    restored = data.replace(b"\r\n", b"\n")
+    return None if _strict_tracks(restored, 0, limits) is None else restored
+
+
+def _strict_tracks(data: bytes, position: int, limits: Limits) -> list[TrackBounds] | None:
+    """The tracks when the outside of the file that begins at `position` is sound."""
+    try:
+        header = read_header(data[position:], limits)
+    except MidiError:
+        return None
+    return [TrackBounds(position + begin, position + stop, True) for begin, stop in header.tracks]
+
+
+def walk(data: bytes, limits: Limits, *, warily: bool = False) -> Walk | None:
+    """Reads all tracks as far as they are sound; None when there are none, too many, or no sense of time.
+
+    `warily`: believes in no mended fault, nor in a silence too long for music.
+    """
+    header = chunk_repair.find_header(data)
+    if header is None:
+        return None
+    strict = _strict_tracks(data, header.position, limits)
+    found = chunk_repair.find_tracks(data, header.tracks_from) if strict is None else strict
+    bounds = list(itertools.islice(found, limits.max_tracks + 1))
+    if not 0 < len(bounds) <= limits.max_tracks:
+        return None
+    if sum(track.stop - track.begin for track in bounds) > min(limits.max_slow_bytes, MAX_BYTES):
+        return None
+    if warily:
+        tracks = track_repair.read_tracks_warily(data, bounds, max_delta=MAX_SILENT_QUARTERS * header.division)
+        return Walk(header, tracks, is_sound_outside=False)
+    tracks = track_repair.read_tracks(data, bounds)
+    if not any(track.has_notes for track in tracks):
+        tracks = track_repair.read_tracks(data, bounds, past_end=True)
+    return Walk(header, tracks, is_sound_outside=strict is not None)
+
+
+def _read(data: bytes, limits: Limits, *, apply_sustain: bool) -> Recovered | None:
+    for warily in (False, True):
+        walked = walk(data, limits, warily=warily)
+        if walked is None or not any(track.has_notes for track in walked.tracks):
+            return None
+        recovered = _evaluate(walked, limits, apply_sustain=apply_sustain)
+        if recovered is not None:
+            return recovered
+    return None
+
+
+def _evaluate(walked: Walk, limits: Limits, *, apply_sustain: bool) -> Recovered | None:
+    """The notes that were read, None when they are too long or likely noise.
+
+    Where faults were mended in a file that is not whole, noise shows in a silence too long for music, and in
+    more faults than notes.
+
+    Raises:
+      MidiError: they break another limit, or there are none.
+    """
+    if not _is_trusted(walked):
+        return None
+    ticks = track_reader.assemble([track.events for track in walked.tracks], apply_sustain=apply_sustain)
+    ticks = _in_real_time(ticks, walked.header)
+    division, rung = walked.header.division, _rung(walked)
+    try:
+        notes = midi_ticks.to_notes(ticks, division=division, time_base=MILLISECONDS, limits=limits)
+    except MidiError as error:
+        if error.reason == "too_long":  # a delta made of noise is long
+            return None
+        raise
+    num_mended = sum(track.num_mended for track in walked.tracks)
+    if num_mended and rung == REPAIRED:
+        silence = int(np.max(notes.start[1:] - np.maximum.accumulate(notes.end)[:-1], initial=0))
+        if silence > MAX_SILENCE_MILLISECONDS or num_mended > len(notes):
+            return None
+    return Recovered(ticks, division, rung, walked)
+
+
+def _is_trusted(walked: Walk) -> bool:
+    """Whether it is one piece, and most of it was sound."""
+    if walked.header.is_multi_song and sum(track.has_notes for track in walked.tracks) > 1:
+        return False
+    num_bytes = sum(track.num_bytes for track in walked.tracks)
+    return sum(track.num_sound_bytes for track in walked.tracks) >= MIN_SOUND_SHARE * num_bytes
+
+
+def _in_real_time(ticks: TickNotes, header: RepairedHeader) -> TickNotes:
+    """Undoes SMPTE time: its ticks last what they last, whatever the tempo."""
+    if header.has_tempos:
+        return ticks
+    return dataclasses.replace(
+        ticks,
+        start=ticks.start * header.tick_factor,
+        end=ticks.end * header.tick_factor,
+        tempo_ticks=ticks.tempo_ticks[:0],
+        tempo_microseconds=ticks.tempo_microseconds[:0],
+    )
+
+
+def _rung(walked: Walk) -> str:
+    if not walked.is_sound_outside or not all(track.is_whole for track in walked.tracks):
+        return REPAIRED
+    num_clamped = sum(track.num_clamped for track in walked.tracks)
+    if walked.header.position:
+        return REPAIRED if num_clamped else UNWRAPPED
+    return CLAMPED if num_clamped else REPAIRED

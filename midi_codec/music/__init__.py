@@ -1,0 +1,1 @@
+"""Music as columns: notes, and several pieces in one set of columns."""

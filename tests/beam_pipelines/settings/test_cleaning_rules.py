@@ -1,0 +1,113 @@
+import argparse
+
+import pytest
+
+from beam_pipelines.encoding import cleaning
+from midi_codec.cleaning.cleaning_rules import CleaningRules
+from midi_codec.midi.midi_header import Limits
+
+
+def rules_of(*flags: str, limits: Limits | None = None) -> tuple[CleaningRules, list[str]]:
+    parser = argparse.ArgumentParser(exit_on_error=False)
+    cleaning.add_flags(parser)
+    problems: list[str] = []
+    return cleaning.rules_from_args(parser.parse_args(list(flags)), problems, limits=limits), problems
+
+
+def test_without_flags_everything_is_off():
+    rules, problems = rules_of()
+    assert (rules, problems, rules.is_off, rules.to_dict()) == (CleaningRules(), [], True, {})
+
+
+def test_every_flag_arrives():
+    rules, problems = rules_of(
+        *("--min-notes", "10", "--min-seconds", "2.5", "--min-density", "0.5", "--max-density", "40"),
+        *("--max-silence", "0", "--max-polyphony", "32", "--pitch-range", "21-108", "--programs", "24,0-2,1"),
+        *("--other-programs", "reject", "--drum-policy", "drop", "--program-policy", "family"),
+        *("--sustain-pedal", "apply"),
+    )
+    assert problems == []
+    assert rules.to_dict() == {
+        "min_notes": 10,
+        "min_seconds": 2.5,
+        "min_density": 0.5,
+        "max_density": 40.0,
+        "max_silence": 0.0,
+        "max_polyphony": 32,
+        "pitch_range": [21, 108],
+        "programs": [0, 1, 2, 24],
+        "other_programs": "reject",
+        "drum_policy": "drop",
+        "program_policy": "family",
+        "sustain_pedal": "apply",
+    }
+    assert CleaningRules.from_dict(rules.to_dict()) == rules
+    assert rules.apply_sustain
+
+
+def test_the_pedal_alone_lets_pieces_pass_unlooked_at():
+    rules, _ = rules_of("--sustain-pedal", "apply")
+    assert (rules.is_off, rules.to_dict()) == (True, {"sustain_pedal": "apply"})
+
+
+def test_the_policy_of_other_programs_is_kept_with_a_list_only():
+    assert CleaningRules(programs=(0,)).to_dict() == {"programs": [0], "other_programs": "drop"}
+
+
+def test_all_mistakes_are_named_at_once():
+    _, problems = rules_of(
+        *("--min-notes", "0", "--min-seconds", "nan", "--max-density", "-1", "--max-silence", "x"),
+        *("--max-polyphony", "1.5", "--pitch-range", "108-21", "--programs", "0,128", "--drum-policy", "never"),
+    )
+    assert problems == [
+        "--min-notes is '0', want a whole number from 1",
+        "--max-polyphony is '1.5', want a whole number from 1",
+        "--min-seconds is 'nan', want a number above 0",
+        "--max-density is '-1', want a number above 0",
+        "--max-silence is 'x', want a number from 0",
+        "--pitch-range is '108-21', want LOW-HIGH between 0 and 127, such as 21-108",
+        "--programs is '0,128', want numbers and ranges from 0 to 127, such as 0-7,24; drums are --drum-policy's",
+        "--drum-policy is 'never', want keep or drop or only or reject",
+    ]
+
+
+@pytest.mark.parametrize("text", ["", "5-3", "a", "0,", "1-2-3", "0-200"])
+def test_a_bad_list_of_programs(text):
+    _, problems = rules_of(f"--programs={text}")
+    assert problems == [f"--programs is {text!r}, want numbers and ranges from 0 to 127, such as 0-7,24"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "problem"),
+    [
+        (
+            ["--min-density", "5", "--max-density", "4"],
+            "--min-density is 5, above --max-density, which is 4",
+        ),
+        (["--other-programs", "drop"], "--other-programs is 'drop', which needs --programs"),
+        (
+            ["--drum-policy", "only", "--program-policy", "merge"],
+            "--drum-policy only leaves no melodic notes, so --program-policy has none to work on: want one of the two",
+        ),
+        (
+            ["--drum-policy", "only", "--programs", "0"],
+            "--drum-policy only leaves no melodic notes, so --programs has none to work on: want one of the two",
+        ),
+        (["--min-notes", "11"], "--min-notes is 11, above --max-notes, which is 10"),
+        (["--min-seconds", "60.5"], "--min-seconds is 60.5, above --max-seconds, which is 60"),
+    ],
+)
+def test_rules_that_contradict_each_other(flags, problem):
+    rules, problems = rules_of(*flags, limits=Limits(max_notes=10, max_seconds=60.0))
+    assert (rules, problems) == (CleaningRules(), [problem])
+
+
+def test_rules_check_themselves():
+    with pytest.raises(ValueError, match="--drum-policy is 'x'") as got:
+        CleaningRules(max_polyphony=0, drum_policy="x", pitch_range=(5, 200), programs=())
+    assert str(got.value).splitlines() == [
+        "--drum-policy is 'x', want keep or drop or only or reject",
+        "--max-polyphony is 0, want a whole number from 1",
+        "--pitch-range is (5, 200), want LOW-HIGH between 0 and 127",
+        "--programs is (), want programs from 0 to 127",
+    ]

@@ -1,0 +1,101 @@
+"""States after primers: those that one note after the other leaves, whoever else is in the batch."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from generation_jobs.decoder import prefill
+from generation_jobs.decoder.ensemble import Ensemble
+from generation_jobs.decoder.network import Network
+from generation_jobs.decoder.prefill import NOTES_PER_CALL, Prefill, Start
+from tests.generation_jobs.decoder.test_decoder import make_case
+from tests.trainer.tiny import make_notes
+from trainer.sampling import constraints
+
+ROWS = 16
+LENGTHS = (1, 2, NOTES_PER_CALL - 1, NOTES_PER_CALL, NOTES_PER_CALL + 1, 2 * NOTES_PER_CALL + 5)
+
+
+def make(name: str) -> Prefill:
+    if name == "ensemble":
+        bundles = [make_case("categorical"), make_case("categorical")]
+        return Prefill(Ensemble(bundles), bundles[0].fields, rows=ROWS)
+    bundle = make_case(name)
+    return Prefill(Network(bundle), bundle.fields, rows=ROWS)
+
+
+def primers_of(maker: Prefill, lengths=LENGTHS) -> list[np.ndarray]:
+    return [maker._table.raw(make_notes(number, num_notes=length)) for number, length in enumerate(lengths)]
+
+
+def step_by_step(maker: Prefill, primer: np.ndarray) -> list[np.ndarray]:
+    """The state by one step of the network and of the constraints a note."""
+    network, table = maker._network, maker._table
+    state, drawn = maker.nothing(1)
+    previous = tf.constant(table.start_bins[None])
+    for values in primer[:, None]:
+        parts, state = network.trunk(previous, state)
+        sight = network.look(parts, state, tf.constant(values[:, table.names.index("step")]))
+        state = network.remember(state, tf.constant(values), sight)
+        rules = constraints.Constraints(table, {"notes_per_tick": tf.zeros(1)}, drawn, previous[:, 1])
+        previous = tf.constant(table.encode(values))
+        drawn = rules.after(tf.constant(values), previous, tf.ones(1, bool), tf.zeros(1, bool))
+    return [array.numpy()[0] for array in tf.nest.flatten((state, drawn))]
+
+
+def assert_equal(one: Start, other: Start) -> None:
+    assert one.ticks == other.ticks and (one.previous == other.previous).all()
+    for mine, theirs in zip(one.state, other.state, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+@pytest.mark.parametrize("name", ["categorical", "deep", "context", "context, mixture", "ensemble"])
+def test_the_state_is_that_of_one_step_a_note(name):
+    maker = make(name)
+    primers = primers_of(maker)
+    step = maker._table.names.index("step")
+    for primer, start in zip(primers, maker.starts(primers), strict=True):
+        assert start.ticks == primer[1:, step].sum()
+        assert start.previous.tolist() == maker._table.encode(primer[-1]).tolist()
+        for got, want in zip(start.state, step_by_step(maker, primer), strict=True):
+            if got.dtype == np.float32:
+                np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4)
+            else:
+                np.testing.assert_array_equal(got, want)
+
+
+def test_a_state_depends_on_its_primer_alone():
+    primers = primers_of(make("categorical"), lengths=(5, 70, 3, 9, 130, 11))
+    together = make("categorical").starts(primers)
+    for primer, start in zip(primers, together, strict=True):
+        assert_equal(make("categorical").starts([primer])[0], start)
+    for start, again in zip(together, make("categorical").starts(primers[::-1])[::-1], strict=True):
+        assert_equal(start, again)
+
+
+def test_equal_primers_are_computed_once(monkeypatch):
+    maker = make("categorical")
+    first, second = primers_of(maker, lengths=(5, 7))
+    computed: list[int] = []
+    compute = maker._compute
+    monkeypatch.setattr(maker, "_compute", lambda primers: computed.extend(map(len, primers)) or compute(primers))
+    starts = maker.starts([first, second, first.copy(), first])
+    assert computed == [5, 7] and starts[0] is starts[2] is starts[3]
+    assert maker.starts([second, first]) == [starts[1], starts[0]] and computed == [5, 7]
+
+
+def test_more_primers_than_rows_and_more_than_are_kept(monkeypatch):
+    monkeypatch.setattr(prefill, "MAX_KEPT", 4)
+    maker = make("categorical")
+    primers = primers_of(maker, lengths=range(1, ROWS + 8))
+    starts = maker.starts(primers)
+    assert len(starts) == len(primers) and len(maker._kept) == 4
+    assert_equal(maker.starts([primers[0]])[0], starts[0])  # forgotten, and the same again
+
+
+def test_without_a_primer_a_piece_begins_from_nothing():
+    maker = make("context")
+    (start,) = maker.starts([np.zeros((0, 5), np.int32)])
+    assert start.ticks == 0 and start.previous.tolist() == maker._table.start_bins.tolist()
+    for got, want in zip(start.state, tf.nest.flatten(maker.nothing(1)), strict=True):
+        np.testing.assert_array_equal(got, want.numpy()[0])

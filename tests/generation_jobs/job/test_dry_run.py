@@ -1,0 +1,224 @@
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+
+from generation_jobs.job import dry_run, job, task
+from generation_jobs.job.dry_run import Trial, decode_seconds, describe
+from generation_jobs.output import manifest
+from generation_jobs.seeds import primers, seed_list
+from generation_jobs.settings.requests import Result, Settings
+from job_runtime.command import UserError
+from midi_codec.music.notes import Notes
+from tests.generation_jobs.fakes import FakeDecoder, make_bundle
+
+
+def make_job(text: str = '{"id": "a"}\n{"id": "b", "num_samples": 5}\n', **changes: object) -> job.Job:
+    seeds, problems = seed_list.parse(text.encode())
+    loaded, more = primers.load(seeds, folder="", table=make_bundle().fields)
+    assert not problems and not more
+    values = {
+        "output": "/nowhere/at/all",
+        "bundle": "b" * 32,
+        "dataset": "d" * 32,
+        "seeds": seeds,
+        "primers": loaded,
+        "seeds_digest": "s",
+        "settings": Settings(max_notes=20),
+        "samples_per_seed": 3,
+        "rng_seed": 0,
+    }
+    return job.Job(**{**values, **changes})
+
+
+class Constant:
+    """Makes pieces of so many notes that end themselves, unless the limit comes first."""
+
+    def __init__(self, num_notes: int):
+        self.num_notes = num_notes
+        self.asked: list[list[int]] = []
+
+    def generate(self, requests):
+        self.asked.append([request.max_notes for request in requests])
+        for index, request in enumerate(requests):
+            count = min(self.num_notes, request.max_notes)
+            notes = Notes.from_columns(
+                pitch=np.full(count, 60),
+                velocity=np.full(count, 80),
+                start=np.arange(count) * 100,
+                duration=np.full(count, 50),
+                program=np.zeros(count, np.int64),
+            )
+            yield index, Result(notes, 0, -1.0, count < request.max_notes)
+
+
+def measure(this_job: job.Job, decoder, num_slots: int = 64) -> Trial | None:
+    """By a clock that a look at it moves on: 0, 1, 3, 6 seconds."""
+    clock = itertools.accumulate(itertools.count()).__next__
+    return dry_run.measure(this_job, dry_run.left_to_make(this_job), lambda: decoder, num_slots=num_slots, clock=clock)
+
+
+def test_a_trial_measures_pieces_of_the_share():
+    this_job, decoder = make_job(), Constant(10)
+    trial = measure(this_job, decoder)
+    assert decoder.asked == [[1] * 8, [20] * 8]
+    lines, sizes = [], []
+    for sample in this_job.share():
+        ((_, result),) = Constant(10).generate([this_job.request(sample)])
+        line = this_job.line(sample, result)
+        lines.append(len(manifest.dumps(line)) + 1)
+        sizes.append(len(manifest.serialize_piece(line, result.notes)))
+    assert trial == Trial(
+        num_pieces=8,
+        num_cut=0,
+        start_seconds=1.0,
+        step_seconds=2.0 / 11,  # of ten notes and END
+        notes=10.0,
+        longest=10,
+        midi_bytes=sum(sizes) / 8,
+        record_bytes=trial.record_bytes,
+        line_bytes=sum(lines) / 8,
+    )
+    assert sum(lines) / 8 < trial.record_bytes < sum(lines) / 8 + 1000  # its line and its columns
+
+
+def test_pieces_are_spread_over_the_share():
+    decoder = Constant(1)
+    this_job = make_job('{"id": "a", "max_notes": 7}\n{"id": "b", "max_notes": 9}\n', samples_per_seed=100)
+    trial = measure(this_job, decoder, num_slots=16)
+    assert trial.num_pieces == 16
+    assert decoder.asked[1] == [7] * 8 + [9] * 8
+
+
+def test_longer_pieces_than_are_tried_count_as_long_as_they_may_become():
+    decoder = Constant(10**6)
+    trial = measure(make_job(settings=Settings(max_notes=5120)), decoder)
+    assert decoder.asked[1] == [512] * 8
+    assert (trial.num_cut, trial.notes, trial.longest) == (8, 5120.0, 5120)
+    assert trial.step_seconds == 2.0 / 512
+    short = measure(make_job(settings=Settings(max_notes=512)), Constant(10**6))
+    assert trial.midi_bytes == pytest.approx(10 * short.midi_bytes, rel=0.01)
+    assert (short.num_cut, short.notes) == (0, 512.0)
+
+
+def test_many_slots_try_fewer_notes():
+    decoder = Constant(10**6)
+    measure(make_job(settings=Settings(max_notes=5120)), decoder, num_slots=256)
+    assert decoder.asked[1] == [128] * 8
+
+
+def test_a_task_without_pieces_has_nothing_to_measure():
+    this_job = make_job('{"id": "a"}', samples_per_seed=1, num_tasks=2, task_index=1)
+    assert measure(this_job, None) is None
+    assert list(describe(this_job, np.arange(0), None, num_slots=64)) == [
+        "dry run, nothing is written: 1 piece of 1 seed, 0 in this task of 2"
+    ]
+
+
+def test_pieces_without_a_note():
+    trial = measure(make_job(), Constant(0))
+    assert (trial.notes, trial.longest, trial.step_seconds, trial.record_bytes) == (0.0, 0, 2.0, 0.0)
+
+
+TRIAL = Trial(
+    num_pieces=64,
+    num_cut=0,
+    start_seconds=20.0,
+    step_seconds=0.01,
+    notes=199.0,
+    longest=300,
+    midi_bytes=2000.0,
+    record_bytes=1000.0,
+    line_bytes=500.0,
+)
+
+
+def test_time_is_that_of_full_slots_or_of_the_longest_piece():
+    assert decode_seconds(TRIAL, num_pieces=6400, num_slots=64) == 200.0
+    assert decode_seconds(TRIAL, num_pieces=2, num_slots=64) == pytest.approx(3.01)
+
+
+def test_the_plan_for_people():
+    assert list(describe(make_job(samples_per_seed=6395), np.arange(6400), TRIAL, num_slots=64)) == [
+        "dry run, nothing is written: 6,400 pieces of 2 seeds",
+        "measured on 64 pieces: 199 notes a piece with its primer",
+        "on this machine the job takes 4 min: 20 s until the decoder is ready, then 3 min, 32.0 pieces a second with "
+        "64 slots",
+        "all 6,400 pieces together take about 22.4 MB: MIDI files 12.8 MB, records 6.4 MB, manifests 3.2 MB",
+    ]
+    trial = dataclasses.replace(TRIAL, num_cut=3)
+    whole = make_job(samples_per_seed=10**6, num_tasks=4)
+    several = list(describe(whole, whole.share(), trial, num_slots=64))
+    assert several[:3] == [
+        "dry run, nothing is written: 1,000,005 pieces of 2 seeds, 250,368 in this task of 4",
+        "measured on 64 pieces, 3 of them cut and counted as long as they may become: 199 notes a piece with its "
+        "primer",
+        "on this machine this task takes 2 h 11 min: 20 s until the decoder is ready, then 2 h 10 min, 32.0 pieces a "
+        "second with 64 slots",
+    ]
+    assert several[3].startswith("all 1,000,005 pieces together take about 3.5 GB: ")
+
+
+def test_the_plan_counts_only_what_is_left():
+    plan = list(describe(make_job(samples_per_seed=6395), np.arange(3200), TRIAL, num_slots=64))
+    assert plan[1] == "3,200 of them are whole, 3,200 are left to make"
+    assert plan[3].startswith("on this machine the rest takes 2 min: 20 s until the decoder is ready, then 2 min, 32.0")
+    assert plan[4].startswith("all 6,400 pieces together take about 22.4 MB")
+    tasks = list(describe(make_job(samples_per_seed=6395, num_tasks=2), np.arange(0), None, num_slots=64))
+    assert tasks[1:] == ["3,200 of these are whole, 0 are left to make"]
+
+
+def test_a_real_trial_of_the_fake_writes_nothing(tmp_path):
+    this_job = make_job(output=str(tmp_path / "out"))
+    trial = dry_run.measure(this_job, dry_run.left_to_make(this_job), FakeDecoder, num_slots=16)
+    assert trial.num_pieces == 8
+    assert list(tmp_path.iterdir()) == []
+
+
+def files_of(folder) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def stop_after(count: int, this_job: job.Job) -> None:
+    with pytest.raises(RuntimeError, match="killed"):
+        task.run(this_job, lambda: FakeDecoder(stop_after=count), Never())
+
+
+class Never:
+    requested = False
+
+
+@pytest.mark.parametrize("pieces_per_shard", [None, 8])
+def test_what_is_whole_is_left_out_and_stays_as_it_is(tmp_path, pieces_per_shard):
+    """Twenty samples in shards of eight, of which a run made eleven."""
+    this_job = make_job(output=str(tmp_path), samples_per_seed=15, pieces_per_shard=pieces_per_shard)
+    assert dry_run.left_to_make(this_job).tolist() == list(range(20))
+    stop_after(11, this_job)
+    before = files_of(tmp_path)
+    left = dry_run.left_to_make(this_job).tolist()
+    assert len(left) == 9 and files_of(tmp_path) == before
+    made: list[int] = []
+
+    class Recorder(FakeDecoder):
+        def generate(self, requests):
+            made.extend(number for number in range(20) for one in requests if one.key == this_job.request(number).key)
+            return super().generate(requests)
+
+    task.run(this_job, Recorder, Never())
+    assert sorted(made) == left
+    assert dry_run.left_to_make(this_job).tolist() == []
+    assert measure(this_job, None) is None
+
+
+def test_a_task_looks_at_its_own_shards(tmp_path):
+    both = [make_job(output=str(tmp_path), samples_per_seed=15, num_tasks=2, task_index=index) for index in range(2)]
+    task.run(both[0], FakeDecoder, Never())
+    assert dry_run.left_to_make(both[0]).tolist() == []
+    assert dry_run.left_to_make(both[1]).tolist() == list(range(8, 16))
+
+
+def test_an_output_of_another_job_is_refused(tmp_path):
+    task.run(make_job(output=str(tmp_path)), FakeDecoder, Never())
+    with pytest.raises(UserError, match="was begun with rng_seed 0, now it is 1"):
+        dry_run.left_to_make(make_job(output=str(tmp_path), rng_seed=1))

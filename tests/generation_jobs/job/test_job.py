@@ -1,0 +1,118 @@
+import json
+import pathlib
+
+import pytest
+
+from generation_jobs.job import job
+from generation_jobs.screening.reject_policy import RETRY, Policy
+from generation_jobs.screening.thresholds import Screen
+from generation_jobs.seeds import primers, seed_list
+from generation_jobs.settings.requests import Settings
+from job_runtime.command import UserError
+from midi_codec.music.notes import MILLISECONDS
+from tests.generation_jobs.fakes import DATASET_HASH, make_bundle
+
+INLINE = {"pitch": [60, 64], "velocity": [80, 90], "start_seconds": [0, 0.5], "duration_seconds": [1, 1]}
+LIST = b"\n".join(
+    json.dumps(record).encode()
+    for record in (
+        {"id": "b", "num_samples": 3},
+        {"id": "a", "notes": INLINE, "temperature": 0, "max_seconds": 60},
+        {"id": "c", "num_samples": 1, "max_notes": 1},
+    )
+)
+ALL = [("b", 0), ("b", 1), ("b", 2), ("a", 0), ("a", 1), ("c", 0)]  # in the order of the list
+POLICY = Policy(screen=Screen({}, MILLISECONDS, DATASET_HASH), on_reject=RETRY, max_retries=2)
+
+
+def make_job(output: pathlib.Path, *, data: bytes = LIST, **changes: object) -> job.Job:
+    seeds, problems = seed_list.parse(data)
+    assert problems == []
+    loaded, problems = primers.load(seeds, folder="", table=make_bundle().fields)
+    assert problems == []
+    values = {
+        "output": str(output),
+        "bundle": "b" * 32,
+        "dataset": DATASET_HASH,
+        "seeds": seeds,
+        "primers": loaded,
+        "seeds_digest": "s" * 32,
+        "settings": Settings(max_notes=20),
+        "samples_per_seed": 2,
+        "rng_seed": 7,
+    }
+    return job.Job(**{**values, **changes})
+
+
+def test_samples_are_numbered_in_the_order_of_the_list(tmp_path):
+    this_job = make_job(tmp_path)
+    assert [this_job.sample(number) for number in range(6)] == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (2, 0)]
+    assert [this_job.number_of(*sample) for sample in ALL] == list(range(6))
+    assert [this_job.number_of(*sample) for sample in (("b", 3), ("b", -1), ("d", 0))] == [None] * 3
+    assert this_job.path(4) == "midi/a/a-00001.mid"
+    assert make_job(tmp_path, pieces_per_shard=2).path(4) == "midi/pieces-00002-of-00003.tar!a/a-00001.mid"
+
+
+def test_the_shares_of_all_tasks_are_every_sample_once(tmp_path):
+    for num_tasks in (1, 2, 3, 7):
+        jobs = [make_job(tmp_path, num_tasks=num_tasks, task_index=i, pieces_per_shard=1) for i in range(num_tasks)]
+        shares = [each.share().tolist() for each in jobs]
+        assert sorted(sum(shares, [])) == [0, 1, 2, 3, 4, 5]
+        assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def test_tasks_take_every_nth_shard(tmp_path):
+    assert make_job(tmp_path, num_tasks=2, task_index=1, pieces_per_shard=2).share().tolist() == [2, 3]
+    assert make_job(tmp_path, num_tasks=2, task_index=0, pieces_per_shard=2).share().tolist() == [0, 1, 4, 5]
+
+
+def test_a_request_key_is_of_rng_seed_seed_and_sample():
+    assert job.request_key(0, "a", 0) == (0x5B0F4CD7, 0x2D8A1CC1)
+    others = ((0, "a", 0), (1, "a", 0), (0, "b", 0), (0, "a", 1), (0, "a1", 0), (0, "a", 0, 1), (0, "a", 0, 2))
+    keys = {job.request_key(*args) for args in others}
+    assert len(keys) == 7
+    assert job.request_key(0, "a", 0, 0) == job.request_key(0, "a", 0)
+    assert all(0 <= word < 2**32 for key in keys for word in key)
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "old", "new"),
+    [
+        ({"rng_seed": 8}, "rng_seed", "7", "8"),
+        ({"settings": Settings(max_notes=20, top_k=3)}, "top_k", "None", "3"),
+        ({"samples_per_seed": 3}, "samples_per_seed", "2", "3"),
+        ({"policy": POLICY}, "max_retries", "None", "2"),
+        ({"bundle": "c" * 32}, "bundle", f"'{'b' * 32}'", f"'{'c' * 32}'"),
+    ],
+)
+def test_an_output_that_was_begun_with_something_else_is_refused(tmp_path, changes, name, old, new):
+    job.begin(make_job(tmp_path))
+    want = (tmp_path / "job.json").read_bytes()
+    with pytest.raises(UserError) as error:
+        job.begin(make_job(tmp_path, **changes))
+    assert (
+        f"--output '{tmp_path}' was begun with {name} {old}, now it is {new}; want the same, or another --output"
+        in error.value.problems
+    )
+    assert (tmp_path / "job.json").read_bytes() == want
+
+
+def test_another_number_of_tasks_may_go_on(tmp_path):
+    job.begin(make_job(tmp_path))
+    job.begin(make_job(tmp_path, num_tasks=40, task_index=7))
+
+
+def test_all_that_differs_is_said_at_once(tmp_path):
+    job.begin(make_job(tmp_path))
+    with pytest.raises(UserError) as error:
+        job.begin(make_job(tmp_path, seeds_digest="t" * 32, rng_seed=0, settings=Settings()))
+    assert [problem.split(" with ")[1].split(" ")[0] for problem in error.value.problems] == [
+        "seeds", "rng_seed", "max_notes",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "3"])
+def test_a_job_file_of_someone_else_is_refused(tmp_path, content):
+    (tmp_path / "job.json").write_text(content)
+    with pytest.raises(UserError, match="is not a job file"):
+        job.begin(make_job(tmp_path))

@@ -1,0 +1,347 @@
+"""The command: what it reads, writes, chooses and refuses. Sound is faked; `test_report_page` opens a real page."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from generation_jobs.measures.corpus_comparison import compare
+from generation_jobs.measures.music_measures import Part, measures
+from generation_jobs.output import generated_music, manifest
+from generation_jobs.report import __main__ as report
+from generation_jobs.report import page_content, piece_sounds, vorbis
+from job_runtime import command, storage
+from midi_codec import audio
+from midi_codec.music.notes import BEATS, MILLISECONDS
+from tests.generation_jobs.report_fakes import BUNDLE_HASH, make_dataset, make_music, make_notes, make_run
+
+PIECES = [(f"seed-{index // 2}", index % 2, make_notes(30, rng_seed=index)) for index in range(6)]
+
+
+@pytest.fixture(autouse=True)
+def fake_sound(monkeypatch):
+    """Sound that takes no time; each note makes a thousand bytes."""
+    monkeypatch.setattr(vorbis, "load", lambda: None)
+    monkeypatch.setattr(vorbis, "encode", lambda samples, rate: b"OggS" + bytes(len(samples) * 1000 // rate))
+    monkeypatch.setattr(audio, "play", lambda strokes: np.zeros(len(strokes) * audio.SAMPLE_RATE))
+
+
+@pytest.fixture
+def folders(tmp_path) -> Path:
+    """A small job, the dataset and the run it came from."""
+    info = make_dataset(
+        tmp_path / "data",
+        {
+            "train": [make_notes(60, rng_seed=seed) for seed in range(50, 55)],
+            "validation": [make_notes(60, rng_seed=9)],
+        },
+    )
+    make_music(tmp_path / "music", PIECES, dataset=info.hash)
+    make_run(tmp_path / "run")
+    return tmp_path
+
+
+def make_report(root: Path, *flags: str, music: str = "music") -> str:
+    output = root / "report.html"
+    assert report.main(["--music", str(root / music), "--output", str(output), *flags]) == command.OK
+    return output.read_text("utf-8")
+
+
+def data_of(page: str) -> dict:
+    block = re.search(r'<script type="application/json" id="report-data">(.*?)</script>', page, re.DOTALL)
+    assert block
+    return json.loads(block[1])
+
+
+# ---------------------------------------------------------------------------------------------- contents
+
+
+def test_a_page_with_everything(folders, capsys):
+    page = make_report(folders, "--data", str(folders / "data"), "--run", str(folders / "run"))
+    data = data_of(page)
+    assert [(piece["seed_id"], piece["sample"]) for piece in data["pieces"]] == [piece[:2] for piece in PIECES]
+    assert {piece["sound"] for piece in data["pieces"]} == {"inside"}
+    assert [measure["title"] for measure in data["comparison"]] == [
+        "Pitch", "Drum", "Pitch class", "Interval", "Step to the next note", "Duration", "Velocity",
+        "Notes begun each second", "Notes sounding at once",
+    ]  # fmt: skip
+    assert [chart["title"] for chart in data["training"]] == ["Validation", "Validation by field", "Training loss"]
+    assert "bigram 7.40, unigram 9.10" in page
+    assert "report.html: 6 pieces" in capsys.readouterr().out
+
+
+def test_a_page_of_music_alone(folders):
+    page = make_report(folders)
+    assert data_of(page)["comparison"] == [] and data_of(page)["training"] == []
+    assert 'id="comparison"' not in page and 'id="training"' not in page
+
+
+def test_the_comparison_is_of_generated_notes_with_the_training_split(folders):
+    page = make_report(folders, "--data", str(folders / "data"))
+    want = compare(
+        [Part(notes, 8) for _, _, notes in PIECES],
+        [Part(make_notes(60, rng_seed=seed).take(slice(30)), 8) for seed in range(50, 55)],
+        [Part(make_notes(60, rng_seed=9).take(slice(30)), 8)],
+        time_base=MILLISECONDS,
+    )
+    want = [comparison for comparison in want if comparison.corpus is not None]
+    got = data_of(page)["comparison"]
+    assert [m["title"] for m in got] == [c.measure.title for c in want]
+    assert [(m["overlap"], m["ceiling"]) for m in got] == [(c.overlap, c.ceiling and c.ceiling.overlap) for c in want]
+    assert [m["wasserstein"] for m in got] == [c.wasserstein for c in want]
+    assert "5 of 5 training pieces" in page
+
+
+def test_a_dataset_on_beats_is_compared_on_beats(tmp_path):
+    pieces = [("seed", 0, make_notes(30, rng_seed=0, time_base=BEATS))]
+    info = make_dataset(tmp_path / "data", {"train": [make_notes(60, time_base=BEATS)]}, time_base=BEATS)
+    make_music(tmp_path / "music", pieces, dataset=info.hash)
+    page = make_report(tmp_path, "--data", str(tmp_path / "data"))
+    step = next(m for m in data_of(page)["comparison"] if m["title"] == "Step to the next note")
+    assert step["ticks"][3] == [11, "1"]
+    assert sum(step["generated"]) == pytest.approx(1, abs=1e-4)
+    assert step["ceiling"] is None  # no validation split
+
+
+def test_pieces_stand_on_the_scales_of_the_corpus(folders):
+    data = data_of(make_report(folders, "--data", str(folders / "data")))
+    names = [measure["name"] for measure in data["measures"]]
+    assert names == [
+        "pitch", "drum", "pitch_class", "interval", "step", "duration", "velocity", "density", "polyphony",
+    ]  # fmt: skip
+    for number, piece in enumerate(data["pieces"]):
+        part = Part(PIECES[number][2], 8)
+        want = [measure.piece_figure(part) for measure in measures(MILLISECONDS) if measure.name in names]
+        assert piece["figures"] == [round(figure, 4) for figure in want]
+    low, middle, high = data["measures"][0]["corpus"]
+    train = [make_notes(60, rng_seed=seed).take(slice(0, 30)) for seed in range(50, 55)]
+    pitches = [notes.pitch[notes.program != 128][0:].mean() for notes in train]
+    assert min(pitches) - 5 < low < middle < high < max(pitches) + 5
+    assert all(measure["corpus"] is None for measure in data_of(make_report(folders))["measures"])
+
+
+def test_settings_by_field_are_shown_as_flags_take_them(tmp_path):
+    make_music(tmp_path / "music", PIECES[:2])
+    pieces = []
+    for line, min_p in zip(manifest.read(str(tmp_path / "music")), ({"pitch": 0.05, "step": 0.1}, None), strict=True):
+        line["settings"] = {"min_p": min_p, "max_notes": 300}
+        pieces.append(generated_music.GeneratedPiece(line, PIECES[0][2]))
+    assert list(page_content._origin(pieces))[-2:] == [
+        ("Min p", "pitch=0.05,step=0.1, no limit"),
+        ("Max notes", "300"),
+    ]
+    shown = [page_content._describe(piece, [])["settings"] for piece in pieces]
+    assert shown == [{"min_p": "pitch=0.05,step=0.1", "max_notes": "300"}, {"min_p": None, "max_notes": "300"}]
+
+
+def test_screening_is_told(tmp_path):
+    make_music(tmp_path / "music", PIECES[:1])
+    (line,) = manifest.read(str(tmp_path / "music"))
+    line["screening"] = {"reasons": ["loop_notes"], "checks": {"loop_notes": 40.0}, "rejected": [{}, {}]}
+    line["path"] = "midi/pieces-00000-of-00001.tar!seed-0/seed-0-00000.mid"
+    piece = generated_music.GeneratedPiece(line, PIECES[0][2])
+    described = page_content._describe(piece, [])
+    assert (described["reasons"], described["num_rejected"]) == (["loop_notes"], 2)
+    assert page_content.midi_links([piece], "music", "report.html") == {}  # a member of a tar has no address
+
+
+def test_columns_are_what_the_script_reads():
+    notes = make_notes(5, time_base=BEATS)
+    raw = base64.b64decode(page_content.pack_notes(notes))
+    milliseconds = 1000 * notes.seconds_per_tick
+    np.testing.assert_array_equal(np.frombuffer(raw, "<u4", 5), np.rint(notes.start * milliseconds))
+    ends = np.frombuffer(raw, "<u4", 5) + np.frombuffer(raw, "<u4", 5, offset=20)
+    np.testing.assert_array_equal(ends, np.rint(notes.end * milliseconds))
+    np.testing.assert_array_equal(
+        np.frombuffer(raw, np.uint8, 15, offset=40), np.concatenate([notes.pitch, notes.velocity, notes.program])
+    )
+
+
+def test_what_differs_from_the_music_is_said(folders):
+    make_run(folders / "other-run", bundle_hash="e" * 32)
+    make_dataset(folders / "other-data", {"train": [make_notes(60)]})
+    page = make_report(folders, "--data", str(folders / "other-data"), "--run", str(folders / "other-run"))
+    assert f"The training shown is of bundle {'e' * 32}; the music was made by {BUNDLE_HASH}." in page
+    assert "The corpus shown is dataset" in page
+
+
+def test_a_piece_without_notes_has_no_sound(tmp_path):
+    make_music(tmp_path / "music", [("empty", 0, PIECES[0][2].take(slice(0))), ("whole", 0, PIECES[0][2])])
+    empty, whole = data_of(make_report(tmp_path))["pieces"]
+    assert (empty["num_notes"], empty["sound"], empty["log_likelihood_per_note"]) == (0, None, None)
+    assert not empty["is_highlight"]
+    assert whole["sound"] == "inside"
+
+
+def test_tasks_are_one_list(tmp_path):
+    make_music(tmp_path / "music", PIECES, num_shards=3)
+    pieces = data_of(make_report(tmp_path))["pieces"]
+    assert [(piece["seed_id"], piece["sample"]) for piece in pieces] == [piece[:2] for piece in PIECES]
+
+
+def test_links_to_midi_files_are_relative(folders):
+    assert data_of(make_report(folders))["pieces"][1]["link"] == "./music/midi/seed-0/seed-0-00001.mid"
+
+
+# -------------------------------------------------------------------------------------------- highlights
+
+
+def generated(likelihoods: list[float | None]) -> list[generated_music.GeneratedPiece]:
+    notes = make_notes(11)
+    lines = [
+        {"num_primer_notes": 11 if likelihood is None else 1, "log_likelihood": 10 * (likelihood or 0.0)}
+        for likelihood in likelihoods
+    ]
+    return [generated_music.GeneratedPiece(line, notes) for line in lines]
+
+
+def test_highlights_are_spread_over_the_likelihood():
+    pieces = generated([-9.0, -1.0, -5.0, -3.0, -7.0, None, -2.0])
+    assert generated_music.choose_highlights(pieces, 3) == [0, 1, 2]  # least, most, and the middle: -9, -1, -5
+    assert generated_music.choose_highlights(pieces, 20) == [0, 1, 2, 3, 4, 6]
+    assert generated_music.choose_highlights(generated([None]), 20) == []
+
+
+def test_twenty_of_a_hundred_highlights_are_evenly_apart():
+    chosen = generated_music.choose_highlights(generated([float(-index) for index in range(1, 101)]))
+    assert len(chosen) == 20 and chosen[0] == 0 and chosen[-1] == 99
+    assert set(np.diff(chosen)) <= {5, 6}
+
+
+# ------------------------------------------------------------------------------------------------- sound
+
+
+def test_only_the_highlights_are_rendered_and_the_page_makes_the_rest(folders, monkeypatch):
+    monkeypatch.setattr(generated_music, "choose_highlights", lambda pieces: [0, 3])
+    page = make_report(folders)
+    assert [piece["sound"] for piece in data_of(page)["pieces"]] == ["inside", "made", "made", "inside", "made", "made"]
+    assert re.findall(r'<script type="text/plain" id="sound-(\d+)">', page) == ["0", "3"]
+    assert "this page makes that of the others when they are played" in page
+
+
+def test_the_page_makes_the_sound_that_would_make_it_heavy(folders, monkeypatch):
+    sizes = [len(vorbis.encode(audio.render(notes), audio.SAMPLE_RATE)) for _, _, notes in PIECES]
+    monkeypatch.setattr(piece_sounds, "MAX_BYTES", sum(sizes[:3]))
+    pieces = data_of(make_report(folders))["pieces"]
+    assert [piece["sound"] for piece in pieces] == ["inside"] * 3 + ["made"] * 3
+
+
+def test_a_stop_leaves_no_page(folders, monkeypatch):
+    todo = [signal.SIGTERM]  # sent once: the threads that go on must not end this process
+
+    def encode(samples, rate):
+        if todo:
+            os.kill(os.getpid(), todo.pop())
+        return b"OggS"
+
+    monkeypatch.setattr(vorbis, "encode", encode)
+    output = folders / "report.html"
+    status = command.run("report", report.main, ["--music", str(folders / "music"), "--output", str(output)])
+    assert status == command.INTERRUPTED
+    assert not output.exists()
+
+
+# ---------------------------------------------------------------------------------------------- mistakes
+
+
+def mistakes(*flags: str) -> list[str]:
+    with pytest.raises(command.UserError) as caught:
+        report.main(list(flags))
+    return caught.value.problems
+
+
+def test_all_mistakes_at_once(tmp_path):
+    nowhere = str(tmp_path / "nowhere")
+    problems = mistakes("--music", nowhere, "--data", nowhere, "--run", nowhere, "--output", str(tmp_path))
+    assert len(problems) == 5
+    assert "want a name that ends in .html" in problems[0]
+    assert "is a folder" in problems[1]
+    assert "no job.json" in problems[2]
+    assert "no metrics.jsonl" in problems[3]
+    assert "is not a complete dataset" in problems[4]
+
+
+def test_an_unfinished_job(folders):
+    (folders / "music" / "manifest" / "part-00000-of-00001.jsonl").unlink()
+    (problem,) = mistakes("--music", str(folders / "music"), "--output", str(folders / "report.html"))
+    assert "is not finished" in problem
+
+
+def test_missing_and_damaged_midi_files_are_named(folders):
+    midi = folders / "music" / "midi"
+    (midi / "seed-0" / "seed-0-00000.mid").unlink()
+    (midi / "seed-2" / "seed-2-00001.mid").write_bytes(b"MThd")
+    problems = mistakes("--music", str(folders / "music"), "--output", str(folders / "report.html"))
+    assert len(problems) == 2
+    assert "seed-0-00000.mid' does not exist" in problems[0]
+    assert "seed-2-00001.mid' cannot be read" in problems[1]
+
+
+def test_a_damaged_dataset(folders):
+    shard = next((folders / "data").glob("train-*.tfrecord"))
+    shard.write_bytes(shard.read_bytes()[:-3])
+    flags = ["--music", str(folders / "music"), "--output", str(folders / "report.html")]
+    (problem,) = mistakes(*flags, "--data", str(folders / "data"))
+    assert "cannot be read" in problem and shard.name in problem
+
+
+def test_a_dataset_without_training_pieces(tmp_path):
+    make_music(tmp_path / "music", PIECES)
+    make_dataset(tmp_path / "data", {"validation": [make_notes(9)]})
+    flags = ["--music", str(tmp_path / "music"), "--output", str(tmp_path / "report.html")]
+    (problem,) = mistakes(*flags, "--data", str(tmp_path / "data"))
+    assert "no piece in its train split" in problem
+
+
+@pytest.mark.parametrize("text, words", [("", "is empty"), ("{oops\n", "metrics.jsonl:1: not JSON: ")])
+def test_a_run_that_cannot_be_read(folders, text, words):
+    (folders / "run" / "metrics.jsonl").write_text(text)
+    flags = ["--music", str(folders / "music"), "--output", str(folders / "report.html")]
+    (problem,) = mistakes(*flags, "--run", str(folders / "run"))
+    assert words in problem
+
+
+def test_a_diverged_run_has_gaps_in_its_curves(folders):
+    path = folders / "run" / "metrics.jsonl"
+    points = [json.loads(line) for line in path.read_text().splitlines()]
+    points[3]["validation_nll"] = float("nan")
+    points[4]["validation_nll"] = None
+    path.write_text("".join(f"{json.dumps(point)}\n" for point in points))
+    whole, by_field, _ = data_of(make_report(folders, "--run", str(folders / "run")))["training"]
+    assert len(whole["lines"][0]["points"]) == len(points) - 2
+    assert len(by_field["lines"][0]["points"]) == len(points)
+
+
+def test_help_imports_nothing_slow():
+    code = (
+        "import sys\n"
+        "from generation_jobs.report import __main__ as report\n"
+        "try:\n report.main(['--help'])\nexcept SystemExit:\n pass\n"
+        "print(sorted({'tensorflow', 'tensorflow_io', 'keras', 'jinja2', 'numpy'} & set(sys.modules)), file=sys.stderr)"
+    )
+    root = Path(__file__).parents[3]
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=True)
+    assert done.stderr.strip() == "[]"
+    assert "--music" in done.stdout
+
+
+@pytest.mark.slow
+def test_music_data_and_page_may_lie_in_a_bucket(folders, gs_bucket, monkeypatch):
+    monkeypatch.setattr(generated_music, "choose_highlights", lambda pieces: [0])
+    for path in folders.rglob("*"):
+        if path.is_file():
+            storage.write_bytes(f"{gs_bucket}/{path.relative_to(folders)}", path.read_bytes())
+    output = f"{gs_bucket}/pages/report.html"
+    flags = ["--music", f"{gs_bucket}/music", "--data", f"{gs_bucket}/data", "--run", f"{gs_bucket}/run"]
+    assert report.main([*flags, "--output", output]) == command.OK
+    pieces = data_of(storage.read_text(output))["pieces"]
+    assert len(pieces) == 6 and pieces[0]["sound"] == "inside" and pieces[0]["link"] is None

@@ -1,0 +1,200 @@
+"""Thresholds from a corpus, what they reject, and the file they are kept in."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from generation_jobs.memorisation.corpus_index import Index
+from generation_jobs.screening import __main__ as screening_command
+from generation_jobs.screening import thresholds as screening
+from generation_jobs.screening.thresholds import Judgement, Screen, fit, load, reject_shares
+from generation_jobs.settings.requests import Result
+from job_runtime import command
+from midi_codec.dataset.records import Piece
+from midi_codec.music.notes import BEATS, MILLISECONDS, Notes
+from tests.generation_jobs import report_fakes
+from tests.generation_jobs.measures.test_music_measures import make_notes
+
+SCREEN = Screen({"longest_repeat": 3.0, "low_density": 2.0, "ended_notes": 4.0}, MILLISECONDS, "d" * 32)
+
+
+def result(notes: Notes, *, num_given: int = 0, ended: bool = False) -> Result:
+    return Result(notes, num_given, -1.0, ended)
+
+
+def steady(size: int, step: int, pitch=None) -> Notes:
+    return make_notes(
+        list(range(0, size * step, step)), [10] * size, pitch=pitch or [index % 90 for index in range(size)]
+    )
+
+
+def test_no_reason_is_accepted_and_a_value_at_the_threshold_passes():
+    assert SCREEN.judge(result(steady(41, 500, [60, 60, 60, *range(38)]))).reasons == ()
+
+
+@pytest.mark.parametrize(
+    "given, want",
+    [
+        (result(steady(40, 100, [60] * 4 + list(range(36)))), ("longest_repeat",)),
+        (result(steady(40, 501)), ("low_density",)),
+        (result(steady(3, 100), ended=True), ("ended_notes",)),
+        (result(steady(3, 100)), ()),  # it met a limit: short, but not by its own will
+        (result(steady(5, 100), num_given=5), (screening.NO_NOTES,)),
+        (result(steady(40, 600, [60] * 40)), ("longest_repeat", "low_density")),
+    ],
+)
+def test_reasons(given, want):
+    assert SCREEN.judge(given).reasons == want
+
+
+def test_a_primer_is_not_judged():
+    assert SCREEN.judge(result(steady(50, 100, [60] * 10 + list(range(40))), num_given=10)).reasons == ()
+
+
+def test_checks_are_what_was_measured_and_json():
+    judgement = SCREEN.judge(result(steady(40, 100)))
+    assert judgement.checks["high_density"] == 10
+    json.dumps(judgement.checks, allow_nan=False)
+
+
+def test_another_grid_is_refused():
+    with pytest.raises(ValueError, match="beats.*milliseconds"):
+        SCREEN.judge(result(make_notes([0], [1], time_base=BEATS)))
+
+
+def test_fit_takes_the_outer_quantile_and_passes_its_own_corpus():
+    corpus = [report_fakes.make_notes(300, rng_seed=seed) for seed in range(8)]
+    screen = fit(corpus, time_base=MILLISECONDS, dataset="d" * 32)
+    assert set(screen.thresholds) == set(screening.screen_checks.NAMES)
+    assert [screen.judge_notes(notes, 0, ended=True).reasons for notes in corpus] == [()] * 8
+    assert screen.thresholds["ended_notes"] == 300
+
+
+def test_fit_leaves_out_one_window_in_more_than_a_thousand():
+    corpus = [steady(32, 100)] * 2999 + [steady(32, 100, [60] * 32)]
+    assert fit(corpus, time_base=MILLISECONDS, dataset="d").thresholds["longest_repeat"] == 1
+
+
+def test_a_corpus_that_repeats_its_strains_does_not_hide_a_short_loop():
+    strain = np.random.default_rng(0).integers(50, 90, 60)
+    corpus = [steady(240, 100, list(np.tile(strain, 4))) for _ in range(3)]
+    screen = fit(corpus, time_base=MILLISECONDS, dataset="d")
+    assert screen.thresholds["loop_notes_64"] == 240
+    looped = steady(240, 100, [*np.tile(strain, 3), *np.tile(strain[:4], 15)])
+    reasons = screen.judge_notes(looped, 0, ended=False).reasons
+    assert [name for name in reasons if "loop" in name] == [f"loop_notes_{most}" for most in (4, 8, 16, 32)]
+
+
+def test_a_damaged_file_sets_no_limit_to_density():
+    corpus = [steady(64, 90 + index % 20) for index in range(3000)]
+    damaged = make_notes([0] * 5120, [10] * 5120, pitch=[index % 90 for index in range(5120)])
+    sound = fit(corpus, time_base=MILLISECONDS, dataset="d").thresholds
+    thresholds = fit([*corpus, damaged], time_base=MILLISECONDS, dataset="d").thresholds
+    assert sound["high_density"] == thresholds["high_density"] == pytest.approx(1000 / 90, rel=1e-6)
+    assert thresholds["max_begun"] == sound["max_begun"] == 12
+    assert thresholds["low_density"] == sound["low_density"]
+
+
+def test_where_most_windows_are_alike_every_density_counts():
+    corpus = [*[steady(64, 100)] * 30, steady(64, 10)]
+    assert fit(corpus, time_base=MILLISECONDS, dataset="d").thresholds["high_density"] == 100
+
+
+def test_damage_is_seen():
+    corpus = [report_fakes.make_notes(300, rng_seed=seed) for seed in range(30)]
+    screen = fit(corpus, time_base=MILLISECONDS, dataset="d" * 32)
+    notes = corpus[0]
+    assert screen.judge_notes(notes, 0, ended=False).reasons == ()
+    columns = {name: getattr(notes, name) for name in ("pitch", "velocity", "start", "duration", "program")}
+    half, piano = np.arange(300) >= 150, np.zeros(300)
+    for reason, change in (
+        ("longest_repeat", {"pitch": np.where(half, 60, notes.pitch), "program": piano}),
+        ("longest_silence", {"start": notes.start + half * 60_000}),
+        ("loop_notes_8", {"pitch": np.where(half, np.arange(300) % 7 + 50, notes.pitch), "program": piano}),
+        ("longest_note", {"duration": np.where(half, 100_000, notes.duration)}),
+        ("overlap_share", {"duration": np.full(300, 20_000)}),
+        ("high_density", {"start": notes.start // 10}),
+        ("low_density", {"start": notes.start * 10}),
+    ):
+        damaged = Notes.from_columns(**{**columns, **change})
+        assert reason in screen.judge_notes(damaged, 0, ended=False).reasons
+
+
+def test_reject_shares_count_a_piece_once():
+    judgements = [Judgement({}, reasons) for reasons in [(), ("b",), ("a", "b"), ()]]
+    assert list(reject_shares(judgements).items()) == [("any", 0.5), ("b", 0.5), ("a", 0.25)]
+    assert reject_shares([]) == {}
+
+
+def test_the_command_writes_what_load_reads(tmp_path, capsys):
+    train = [report_fakes.make_notes(100, rng_seed=seed) for seed in range(5)]
+    info = report_fakes.make_dataset(tmp_path / "data", {"train": train, "validation": train[:1]})
+    path = str(tmp_path / "thresholds.json")
+    assert screening_command.main(["--data", str(tmp_path / "data"), "--output", path]) == command.OK
+    wanted = fit(train, time_base=MILLISECONDS, dataset=info.hash)
+    copied = make_index(*train).longest_run(train[0]).num_notes
+    assert load(path) == dataclasses.replace(wanted, thresholds={**wanted.thresholds, screening.COPIED_NOTES: copied})
+    assert copied > 50
+    assert "rejects 0.0 % of 1 validation pieces: none" in capsys.readouterr().out
+    assert json.loads((tmp_path / "thresholds.json").read_text())["validation_rejects"] == {"any": 0.0}
+
+
+def test_a_dataset_without_training_pieces_is_refused(tmp_path):
+    report_fakes.make_dataset(tmp_path / "data", {"validation": [report_fakes.make_notes()]})
+    with pytest.raises(command.UserError, match="no piece in its train split"):
+        screening_command.main(["--data", str(tmp_path / "data"), "--output", str(tmp_path / "t.json")])
+
+
+def make_index(*pieces: Notes, dataset: str = "d" * 32) -> Index:
+    named = [Piece(notes.piece_id, "", "", notes) for notes in pieces]
+    return Index.build(named, time_base=MILLISECONDS, dataset=dataset)
+
+
+def test_copied_notes_count_with_an_index_and_only_beyond_what_other_pieces_share():
+    tune = steady(60, 100, list(np.random.default_rng(0).integers(30, 90, 60)))
+    index = make_index(tune)
+    screen = screening.limit_copies(SCREEN, index, [tune.take(slice(10)), tune.take(slice(4))])
+    assert screen.thresholds == {**SCREEN.thresholds, "copied_notes": 10.0}
+    for given, num_primer, want in (
+        (tune.take(slice(20, 30)), 0, ()),
+        (tune.take(slice(20, 31)), 0, ("copied_notes",)),
+        (tune.take(slice(20, 31)), 1, ()),
+    ):
+        judgement = screen.judge(result(given.from_first_onset(), num_given=num_primer))
+        assert judgement.reasons == want
+        assert judgement.checks["copied_notes"] == len(given) - num_primer
+    assert screening.limit_copies(SCREEN, index, []).thresholds == SCREEN.thresholds
+    assert "copied_notes" not in SCREEN.judge(result(tune)).checks
+
+
+def test_thresholds_and_index_are_of_one_dataset_and_both_know_copied_notes(tmp_path):
+    (tmp_path / "t.json").write_text(SCREEN.to_json())
+    with pytest.raises(command.UserError) as raised:
+        load(str(tmp_path / "t.json"), make_index(dataset="e" * 32))
+    words = (f"that of the index is {'e' * 32}", "thresholds has no copied_notes")
+    assert all(word in problem for word, problem in zip(words, raised.value.problems, strict=True))
+    index = make_index()
+    (tmp_path / "t.json").write_text(dataclasses.replace(SCREEN, thresholds={"copied_notes": 9}).to_json())
+    assert load(str(tmp_path / "t.json"), index).index is index
+
+
+def test_mistakes_of_a_thresholds_file_come_all_at_once(tmp_path):
+    fields = {"format_version": 1, "time_base": "hours", "thresholds": {"tune": 1, "length": "long"}}
+    (tmp_path / "t.json").write_text(json.dumps(fields))
+    with pytest.raises(command.UserError) as raised:
+        load(str(tmp_path / "t.json"))
+    words = ("dataset is missing", "format_version is 1", "time_base is 'hours'", "length is 'long'", "'tune'")
+    assert all(word in problem for word, problem in zip(words, raised.value.problems, strict=True))
+
+
+@pytest.mark.parametrize("text", ["", "[]", None])
+def test_what_is_no_thresholds_file(tmp_path, text):
+    path = tmp_path / "t.json"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(command.UserError, match="t.json"):
+        load(str(path))

@@ -1,0 +1,118 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from generation_jobs.settings.controls import (
+    Allowed,
+    Controls,
+    columns,
+    is_time,
+    misfits,
+    parse_time,
+    pitch_classes,
+    ticks,
+)
+from generation_jobs.settings.requests import Settings, settings_problems
+from midi_codec.fields import MSE
+from midi_codec.music.notes import BEATS, MILLISECONDS
+from tests.trainer.tiny import make_notes, make_table
+
+TABLE = make_table(programs=(0, 40))  # steps up to 30 ms, durations up to 60, pitches 60, 62, 65
+
+
+@pytest.mark.parametrize(
+    ("key", "want"),
+    [
+        ("C major", {0, 2, 4, 5, 7, 9, 11}),
+        ("A minor", {0, 2, 4, 5, 7, 9, 11}),
+        ("Bb major", {10, 0, 2, 3, 5, 7, 9}),
+        ("F# minor", {6, 8, 9, 11, 1, 2, 4}),
+        ([0, 7], {0, 7}),
+    ],
+)
+def test_keys(key, want):
+    assert pitch_classes(key) == want
+
+
+def test_times():
+    assert parse_time("1/4 beats") == (0.25, True) and parse_time("0.5s") == (0.5, False)
+    assert [is_time(text) for text in ("1 second", "2 beat", "1", 1, "1/0 s", "-1 s", "1e3 s", "90000 s")] == [
+        True, True, False, False, False, False, False, False
+    ]  # fmt: skip
+    assert ticks("0.25 beats", BEATS, 90.0, up=False) == 6  # of 24 a beat, whatever the tempo
+    assert ticks("0.5 seconds", BEATS, 120.0, up=False) == 24
+    assert ticks("0.25 beats", MILLISECONDS, 60.0, up=True) == 250
+    assert (ticks("0.0101 s", MILLISECONDS, 120.0, up=True), ticks("0.0109 s", MILLISECONDS, 120.0, up=False)) == (
+        11,
+        10,
+    )
+
+
+def test_what_is_allowed():
+    controls = Controls(min_pitch=61, pitch_classes=[2, 0], programs=[40], min_step="0.003 s", max_duration="0.02 s")
+    allowed = Allowed.of(controls, TABLE)
+    assert allowed.pitch.tolist() == [False, True, False]
+    assert allowed.program is not None and allowed.program.tolist() == [False, True]
+    assert (allowed.step, allowed.duration) == ((3, 30), (0, 20))
+    arrays = columns([controls, Controls()], [120.0, 120.0], TABLE)
+    assert (arrays["pitch_mask"] == 0).sum(axis=1).tolist() == [1, 3]
+    assert arrays["highest_program"].tolist() == [1, 1]
+    assert arrays["highest_pitch"].tolist() == [1, 2] and arrays["step_limits"].tolist() == [[3, 30], [0, 30]]
+
+
+@pytest.mark.parametrize(
+    ("controls", "part"),
+    [
+        (Controls(min_pitch=66), "min_pitch, max_pitch and pitch_classes leave no pitch"),
+        (Controls(programs=[0, 7]), "programs has 7, which the model does not know; it knows 0, 40"),
+        (Controls(min_step="0.02 s", max_step="0.01 s"), "min_step and max_step leave no step to draw"),
+        (Controls(min_duration="1 s"), "min_duration leave no duration to draw"),
+        (Controls(max_step="0.0001 s"), "less than a tick"),
+        (Controls(max_polyphony=2, min_duration="0.04 s"), "so max_polyphony cannot be kept"),
+    ],
+)
+def test_what_cannot_be_kept(controls, part):
+    (problem,) = misfits(controls, TABLE)
+    assert part in problem
+
+
+def test_a_primer_that_hangs_on():
+    primer = dataclasses.replace(make_notes(1, num_notes=3), duration=np.full(3, 60, np.int32))
+    assert list(misfits(Controls(max_polyphony=4), TABLE, primer)) == []
+    (problem,) = misfits(Controls(max_polyphony=1), TABLE, primer)
+    assert problem.startswith("max_polyphony is 1, but the primer's notes sound on")
+
+
+def test_times_that_are_numbers_cannot_be_limited():
+    found = list(misfits(Controls(max_step="0.01 s"), make_table(timing_loss=MSE)))
+    assert len(found) == 1 and "want a model trained with --timing-loss categorical" in found[0]
+    assert list(misfits(Controls(min_pitch=60), make_table(timing_loss=MSE))) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        (
+            {"temperature": {"pich": 1}},
+            "temperature is {'pich': 1}, want a number, 0 (greedy) or 0.001 to 1000, or such a number",
+        ),
+        ({"top_k": {"pitch": 0}}, "top_k is {'pitch': 0}, want a whole number, 1 or more, or such a number by field"),
+        ({"pitch_classes": "H major"}, "pitch_classes is 'H major', want a key such as"),
+        ({"programs": []}, "programs is [], want a list of programs"),
+        ({"max_polyphony": 33}, "max_polyphony is 33, want a whole number, 1 to 32"),
+        ({"min_step": 0.5}, "min_step is 0.5, want a time such as"),
+        ({"repetition_penalty": 0.5}, "repetition_penalty is 0.5, want a number, 1 (none) to 1000"),
+    ],
+)
+def test_settings_that_are_wrong(value, problem):
+    (found,) = settings_problems(value)
+    assert found.startswith(problem)
+
+
+def test_settings_are_sampling_and_controls():
+    settings = Settings().override({"temperature": {"pitch": 1}, "min_p": 1, "programs": [0], "max_notes": 5})
+    assert settings.sampling.temperature == {"pitch": 1.0} and settings.sampling.min_p == 1.0
+    assert list(settings_problems({"min_p": 0})) == []  # the way to say none where there is a default
+    assert settings.controls == Controls(programs=[0]) and not settings.controls.is_free
+    assert Settings().controls.is_free

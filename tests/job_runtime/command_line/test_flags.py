@@ -1,0 +1,102 @@
+"""Mistakes in flags: all of them at once, in the form of every other mistake."""
+
+import pytest
+
+from job_runtime import command
+from job_runtime.command import UserError
+from job_runtime.command_line import flags, numerals
+
+
+def make_parser() -> flags.Parser:
+    parser = command.make_parser("demo", "Shows flags.")
+    parser.add_argument("--data", required=True, help="a folder")
+    parser.add_argument("--units", type=int, default=16)
+    parser.add_argument("--rate", type=float)
+    parser.add_argument("--mode", choices=["a", "b"], default="a")
+    parser.add_argument("--fast", action="store_true")
+    either = parser.add_mutually_exclusive_group()
+    either.add_argument("--left", action="store_true")
+    either.add_argument("--right", action="store_true")
+    return parser
+
+
+def test_what_is_right():
+    args, problems = make_parser().parse(["--data", "x", "--units=-3", "--rate", "1e-3", "--fast"])
+    assert problems == []
+    assert (args.data, args.units, args.rate, args.mode, args.fast) == ("x", -3, 0.001, "a", True)
+
+
+def test_all_mistakes_come_at_once_and_the_rest_is_read():
+    argv = [
+        "--unitz",
+        "5",
+        "--units",
+        "\uff13",
+        "--rate=x",
+        "--mode",
+        "c",
+        "--left",
+        "--right",
+        "y",
+        "--fast",
+        "--data",
+    ]
+    args, problems = make_parser().parse(argv)
+    assert problems == [
+        "--right is not allowed with argument --left",
+        "--data is given without a value",
+        "--units is '\uff13', want a whole number",
+        "--rate is 'x', want a number",
+        "--mode is 'c', want one of a, b",
+        "--unitz is not known, did you mean --units?",
+        "'y' is given without a flag",
+    ]
+    assert (args.units, args.rate, args.fast, args.left) == (16, None, True, True)
+    with pytest.raises(UserError) as error:
+        make_parser().parse_args(argv)
+    assert error.value.problems == problems
+
+
+def test_what_is_missing_is_named_with_its_help():
+    assert make_parser().parse([])[1] == ["--data is missing, want a folder"]
+
+
+def test_flags_of_others_can_be_handed_on():
+    args, unknown, problems = make_parser().parse_with_unknown(["--runner", "x", "--units", "two"])
+    assert unknown == ["--runner", "x"]
+    assert problems == ["--units is 'two', want a whole number", "--data is missing, want a folder"]
+    assert args.units == 16
+
+
+@pytest.mark.parametrize("text", ["\uff13", "\u0663", "1_000", "", "3.0", "0x10", "\u00b2", "9" * 20, "9" * 5000])
+def test_what_is_no_whole_number(text):
+    with pytest.raises(ValueError, match="want a whole number"):
+        numerals.whole(text)
+    assert not numerals.is_index(text)
+
+
+@pytest.mark.parametrize("text", ["infinity", "\uff13.5", "1_0.5", "", ".", "1e", "0x1p3"])
+def test_what_is_no_number(text):
+    with pytest.raises(ValueError, match="want a number"):
+        numerals.number(text)
+
+
+def test_numbers():
+    assert [numerals.whole(text) for text in ("0", "-7", "+7", " 12 ", str(2**63 - 1))] == [0, -7, 7, 12, 2**63 - 1]
+    assert [numerals.number(text) for text in ("0", "-1.5", ".5", "2.", "1e3", "+1E-2")] == [
+        0,
+        -1.5,
+        0.5,
+        2,
+        1000,
+        0.01,
+    ]
+    assert numerals.is_index("07") and not numerals.is_index("-1")
+
+
+def test_a_completion_index_is_written_in_plain_digits(monkeypatch):
+    monkeypatch.setenv("JOB_COMPLETION_INDEX", "\uff11")
+    parser = command.make_parser("demo", None)
+    command.add_task_flags(parser)
+    with pytest.raises(UserError, match="JOB_COMPLETION_INDEX is '\uff11', want a whole number from 0"):
+        command.task_share(parser.parse_args(["--num-tasks", "2"]))

@@ -1,0 +1,76 @@
+import json
+
+import pytest
+
+from job_runtime.logs import progress as progress_module
+from job_runtime.logs.progress import progress
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Seconds as the module sees them: `clock[0]`."""
+    now = [100.0]
+    monkeypatch.setattr(progress_module.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_lines_come_every_ten_seconds_and_at_the_end(clock, capsys):
+    with progress(total=2000, unit="pieces", label="encoding") as bar:
+        for _ in range(5):
+            clock[0] += 4
+            bar.update(400)
+        bar.note("loss 1.25")
+    assert capsys.readouterr().err.splitlines() == [
+        "encoding: 1,200 of 2,000 pieces, 100.0 a second, 8 s left",
+        "encoding: 2,000 pieces in 20.0 s; loss 1.25",
+    ]
+
+
+def test_iterating_counts_and_closes(clock, capsys):
+    assert list(progress(["a", "b"], unit="files", label="reading")) == ["a", "b"]
+    assert capsys.readouterr().err == "reading: 2 files in 0.0 s\n"
+
+
+def test_an_early_end_says_how_far_it_came(clock, capsys):
+    with pytest.raises(RuntimeError), progress(total=3, unit="files", label="reading") as bar:
+        bar.update(1)
+        raise RuntimeError
+    assert capsys.readouterr().err == "reading: 1 of 3 files in 0.0 s\n"
+
+
+def test_unknown_total(clock, capsys):
+    bar = progress(iter("abc"), unit="files", label="reading")
+    assert list(bar) == ["a", "b", "c"]
+    bar.close()
+    assert capsys.readouterr().err == "reading: 3 files in 0.0 s\n"
+
+
+def test_nothing_to_iterate_is_an_error():
+    with pytest.raises(TypeError, match="counts by update"):
+        list(progress(total=3))
+
+
+def test_a_file_is_written_as_often_as_a_line(clock, tmp_path, monkeypatch):
+    path = tmp_path / "progress.json"
+    monkeypatch.setenv("PROGRESS_FILE", str(path))
+    bar = progress(total=9, unit="steps", label="training")
+    found = []
+    for _ in range(4):
+        clock[0] += 6
+        bar.update(2)
+        bar.note("loss 2")
+        found.append(json.loads(path.read_text()))
+    assert [(record["done"], record["note"]) for record in found] == [
+        (0, ""),
+        (4, "loss 2"),
+        (4, "loss 2"),
+        (8, "loss 2"),
+    ]
+    assert [each.name for each in tmp_path.iterdir()] == ["progress.json"]
+
+
+def test_a_terminal_gets_a_bar(monkeypatch, capsys):
+    monkeypatch.setattr(progress_module.sys.stderr, "isatty", lambda: True, raising=False)
+    with progress(total=2, unit="files", label="reading") as bar:
+        bar.update(2)
+    assert "reading: 100%" in capsys.readouterr().err

@@ -1,0 +1,301 @@
+"""A run as a function: what happens to it when a batch is bad, when it is halted, and what it starts from."""
+
+import dataclasses
+import json
+import logging
+import math
+import signal
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from job_runtime import command, storage
+from job_runtime.storage import array_file
+from midi_codec.dataset import dataset_info
+from tests.trainer.tiny import make_many, write_dataset
+from trainer import bundle, evaluate
+from trainer.config import TrainConfig
+from trainer.data import pieces
+from trainer.data.batches import Batch
+from trainer.evaluation.validation import Evaluator
+from trainer.run_output import checkpoint
+from trainer.training import train_step as train_step_lib
+from trainer.training import transfer, whole_run
+from trainer.training.loop import Halted
+
+CONFIG = TrainConfig(
+    units=16,
+    layers=1,
+    head_units=16,
+    batch_size=4,
+    window=16,
+    epochs=2.0,
+    learning_rate=0.01,
+    warmup_steps=3,
+    transpose=2,
+    samples=0,
+    patience=None,
+)
+SPLITS = {"train": make_many([20, 9, 30, 14, 25]), "validation": make_many([12, 20])}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> str:
+    root = str(tmp_path_factory.mktemp("data"))
+    write_dataset(root, SPLITS)
+    return root
+
+
+def train(data, folder, config=CONFIG, **more) -> whole_run.Outcome:
+    with command.StopSignal() as stop:
+        return whole_run.train(config, data=data, folder=str(folder), stop=stop, **more)
+
+
+@pytest.fixture(scope="module")
+def finished(data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    assert train(data, folder).state.step == 6
+    return folder
+
+
+def lines(folder) -> list[dict]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+class BadLoss:
+    """Makes the loss of the numbered calls of the step another one, and spoils the weights as such a step would."""
+
+    def __init__(self, monkeypatch, **losses: float):
+        self.calls = 0
+        self.batches: list[Batch] = []
+        self._losses = {int(call.removeprefix("at")): loss for call, loss in losses.items()}
+        self._step = train_step_lib.TrainStep.__call__
+        monkeypatch.setattr(train_step_lib.TrainStep, "__call__", lambda *a: self(*a))
+
+    def __call__(self, step, batch, rate):
+        self.calls += 1
+        self.batches.append(batch)
+        loss, norm = self._step(step, batch, rate)
+        if self.calls not in self._losses:
+            return loss, norm
+        for variable in step.variables[:3]:
+            variable.assign(np.full(variable.shape, math.nan, np.float32))
+        return self._losses[self.calls] * batch.num_events, norm
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf, 1e4])
+def test_a_bad_loss_stops_the_run_with_its_batch(data, tmp_path, monkeypatch, loss):
+    bad = BadLoss(monkeypatch, at5=loss)
+    with pytest.raises(RuntimeError) as error:
+        train(data, tmp_path)
+    text = str(error.value)
+    assert f"the loss is {loss} an event" in text and "at step 4 (batch 1 of epoch 1)" in text
+    assert f"its windows are in {tmp_path}/bad_batch.npz" in text and "--on-nan restore" in text
+    windows = array_file.read(str(tmp_path / "bad_batch.npz"))
+    assert windows["length"].sum() == bad.batches[-1].num_events
+    ids = {piece.piece_id.encode() for piece in SPLITS["train"]}
+    assert set(windows["piece_id"].tolist()) <= ids
+    assert checkpoint.latest_state(f"{tmp_path}/checkpoints")["step"] == 3  # the validation before it
+
+
+def test_going_back_leaves_out_the_batch_and_keeps_the_rest(data, finished, tmp_path, monkeypatch, caplog):
+    config = dataclasses.replace(CONFIG, on_nan="restore")
+    bad = BadLoss(monkeypatch, at2=math.nan)  # before any validation: back to the start
+    with caplog.at_level(logging.WARNING, logger="trainer.training.loop"):
+        state = train(data, tmp_path, config).state
+    assert "going on from step 0 without it" in caplog.text
+    assert state.skipped == [[0, 1]] and state.step == 5 and state.finished and bad.calls == 7
+    assert (bad.batches[0].bins == bad.batches[2].bins).all()  # the first again, then the third
+    assert all(math.isfinite(line["validation_nll"]) for line in lines(tmp_path))
+    assert all(np.isfinite(array).all() for array in bundle.load(f"{tmp_path}/bundle").weights.values())
+
+
+def test_going_back_ends_when_every_batch_is_bad(data, tmp_path, monkeypatch):
+    from trainer.training import loop
+
+    monkeypatch.setattr(loop, "MOST_SKIPPED", 2)
+    BadLoss(monkeypatch, at1=math.nan, at2=math.nan, at3=math.nan)
+    with pytest.raises(RuntimeError, match="2 batches are left out already"):
+        train(data, tmp_path, dataclasses.replace(CONFIG, on_nan="restore"))
+
+
+def test_a_hook_sees_every_validation_and_may_end_the_run(data, tmp_path):
+    seen = []
+
+    def hook(line):
+        seen.append(line)
+        if len(seen) == 1:
+            raise Halted("not promising")
+
+    outcome = train(data, tmp_path, on_validation=hook)
+    assert outcome.state.halted == "not promising" and outcome.state.finished and outcome.state.step == 3
+    assert seen == lines(tmp_path) and {"step", "epoch", "validation_nll", "notes_per_second"} <= seen[0].keys()
+    again = train(data, tmp_path, on_validation=hook)
+    assert again.was_finished and again.state.halted == "not promising" and len(seen) == 1
+
+
+def test_a_damaged_checkpoint_costs_no_more_than_the_way_from_the_one_before(data, finished, tmp_path, caplog):
+    def hook(line):
+        if line["step"] == 6:
+            raise KeyboardInterrupt  # as a kill would, before the second validation's checkpoint
+
+    with pytest.raises(KeyboardInterrupt):
+        train(data, tmp_path, on_validation=hook)
+    newest = checkpoint.paths(f"{tmp_path}/checkpoints")[-1]
+    assert newest.endswith("step-00000003.npz")
+    storage.write_bytes(newest, storage.read_bytes(newest)[:1000])
+    with caplog.at_level(logging.WARNING):
+        train(data, tmp_path)
+    assert "step-00000003.npz: passed over, not a whole checkpoint of this run" in caplog.text
+    assert bundle.load(f"{tmp_path}/bundle").hash == bundle.load(f"{finished}/bundle").hash
+
+
+AVERAGED = dataclasses.replace(CONFIG, weight_average=0.9)
+
+
+@pytest.fixture(scope="module")
+def averaged(data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("averaged")
+    train(data, folder, AVERAGED)
+    return folder
+
+
+def newest_checkpoint(folder) -> dict[str, np.ndarray]:
+    return array_file.read(checkpoint.paths(f"{folder}/checkpoints")[-1])
+
+
+def test_what_is_validated_and_kept_is_the_average(data, finished, averaged):
+    kept, plain = bundle.load(f"{averaged}/bundle"), bundle.load(f"{finished}/bundle")
+    assert kept.metrics["step"] == 6, "the last checkpoint holds another average"
+    arrays, without = newest_checkpoint(averaged), newest_checkpoint(finished)
+    assert len(arrays) == len(without) + len(kept.weights)
+    averages = [arrays[f"{number:04d}"] for number in range(len(without) - 1, len(arrays) - 1)]
+    for average, array in zip(averages, bundle.get_weights(kept.build_model()).values(), strict=True):
+        np.testing.assert_array_equal(average, array)
+    for name in without.keys() - {"state"}:
+        np.testing.assert_array_equal(arrays[name], without[name])  # trained as without
+    info = dataset_info.load(data)
+    validation = pieces.load_split(data, info, "validation", kept.fields)
+    strategy = tf.distribute.OneDeviceStrategy("/cpu:0")
+    nll = [Evaluator(one.build_model(), strategy, batch_size=64).evaluate(validation).nll for one in (kept, plain)]
+    assert [line["validation_nll"] for line in lines(averaged)][-1] == pytest.approx(nll[0], rel=1e-6)
+    assert nll[0] != pytest.approx(nll[1], rel=1e-3)
+
+
+def test_samples_are_drawn_with_the_average(data, averaged, tmp_path, monkeypatch):
+    from trainer.run_output import samples
+
+    drawn = []
+
+    def write(self, step, deviations, summary):
+        drawn.append(bundle.get_weights(self._sampler._model))
+
+    monkeypatch.setattr(samples.SampleWriter, "write", write)
+    train(data, tmp_path, dataclasses.replace(AVERAGED, samples=1))
+    assert len(drawn) == 2
+    for name, array in bundle.load(f"{averaged}/bundle").weights.items():
+        np.testing.assert_array_equal(drawn[1][name], array, err_msg=name)
+
+
+@pytest.mark.parametrize("place", ["between steps", "amid a validation"])
+def test_a_run_with_an_average_goes_on_as_if_undisturbed(data, averaged, tmp_path, monkeypatch, place):
+    from trainer.training import loop
+
+    original, calls = loop.Evaluator.evaluate, []
+
+    def evaluate(self, split, *, between_chunks):
+        def and_stop():
+            signal.raise_signal(signal.SIGTERM)
+            between_chunks()
+
+        calls.append(split)
+        stops = place == "amid a validation" and len(calls) == 2
+        return original(self, split, between_chunks=and_stop if stops else between_chunks)
+
+    def hook(line):
+        if place == "between steps" and len(calls) == 1:
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(loop.Evaluator, "evaluate", evaluate)
+    with pytest.raises(command.Interrupted):
+        train(data, tmp_path, AVERAGED, on_validation=hook)
+    assert checkpoint.latest_state(f"{tmp_path}/checkpoints")["step"] == (4 if place == "between steps" else 6)
+    train(data, tmp_path, AVERAGED)
+    got, want = newest_checkpoint(tmp_path), newest_checkpoint(averaged)
+    assert got.keys() == want.keys()
+    for name in want.keys() - {"state"}:
+        np.testing.assert_array_equal(got[name], want[name], err_msg=name)
+    assert bundle.load(f"{tmp_path}/bundle").hash == bundle.load(f"{averaged}/bundle").hash
+
+
+def test_a_checkpoint_now_and_then(data, tmp_path, monkeypatch):
+    from trainer.training import loop
+
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+    saved = []
+    monkeypatch.setattr(loop.RunFiles, "save_checkpoint", lambda self, _, state: saved.append(state.step))
+    train(data, tmp_path)
+    assert saved == [0, 1, 2, 3, 3, 4, 5, 6, 6]
+
+
+def test_fine_tuning_starts_from_the_weights_of_a_bundle(data, finished, tmp_path):
+    start = bundle.load(f"{finished}/bundle")
+    config = dataclasses.replace(CONFIG, **transfer.settings_of(start), epochs=1.0, learning_rate=1e-30, warmup_steps=0)
+    train(data, tmp_path, config, init_from=f"{finished}/bundle")
+    tuned = bundle.load(f"{tmp_path}/bundle")
+    for name, array in start.weights.items():
+        np.testing.assert_allclose(tuned.weights[name], array, rtol=0, atol=1e-20, err_msg=name)
+    assert tuned.fields == start.fields and tuned.dataset["init_from"] == start.hash
+    assert json.loads((tmp_path / "run.json").read_text())["init_from"] == start.hash
+    assert lines(tmp_path)[0]["validation_nll"] == pytest.approx(start.metrics["validation_nll"], rel=1e-6)
+
+
+def test_a_trace_for_the_profiler(data, tmp_path):
+    train(data, tmp_path, dataclasses.replace(CONFIG, epochs=6.0, evaluate_every=6.0), profile=True)
+    assert list(tmp_path.glob("tensorboard/plugins/profile/*/*.xplane.pb"))
+
+
+def test_samples_belong_to_every_validation(data, tmp_path):
+    train(data, tmp_path, dataclasses.replace(CONFIG, samples=2, epochs=1.0))
+    assert [path.parent.name for path in tmp_path.glob("samples/*/*.mid")] == ["step-000003"] * 2
+
+
+def test_the_chief_of_a_finished_run_draws_the_samples_that_a_kill_has_cost(data, tmp_path, monkeypatch):
+    """Alone: the other workers may be gone for good."""
+    from trainer.run_output import samples
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    config, drawn = dataclasses.replace(CONFIG, samples=1, epochs=1.0), []
+    monkeypatch.setattr(samples.SampleWriter, "write", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train(data, tmp_path, config)
+    monkeypatch.setattr(samples.SampleWriter, "write", lambda _self, step, *_: drawn.append(step))
+    addresses = {"worker": ["127.0.0.1:1", "127.0.0.1:2"]}
+    for index, want in ((1, []), (0, [3]), (0, [3])):
+        task = {"type": "worker", "index": index}
+        monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": addresses, "task": task}))
+        outcome = train(data, tmp_path, config)
+        assert drawn == want and outcome.is_chief == (index == 0)
+    assert outcome.was_finished and outcome.state.is_over
+
+
+def test_a_model_that_looks_at_the_notes_so_far_is_trained_judged_and_fine_tuned(data, tmp_path, capsys):
+    lags = {"context_units": 16, "context_notes": 32, "context_lags": (8, 25), "context_periods": (8,)}
+    config = dataclasses.replace(CONFIG, **lags, max_minutes=60.0, dropout=0.2)
+    train(data, tmp_path / "run", config)
+    assert "nats a note, 3,5" in capsys.readouterr().err  # of an hour's seconds, some are left
+    start = bundle.load(f"{tmp_path}/run/bundle")
+    assert start.config["context_lags"] == [8, 25]
+
+    report = f"{tmp_path}/report.json"
+    argv = ["--bundle", f"{tmp_path}/run/bundle", "--data", data, "--output", report, "--num-resamples", "100"]
+    assert evaluate.main(argv) == command.OK
+    row = json.loads(storage.read_bytes(report))["models"][-1]
+    assert row["nll"]["value"] == pytest.approx(start.metrics["validation_nll"], rel=1e-5)
+
+    still = dataclasses.replace(config, **transfer.settings_of(start), learning_rate=1e-30, warmup_steps=0)
+    train(data, tmp_path / "tuned", still, init_from=f"{tmp_path}/run/bundle")
+    assert lines(tmp_path / "tuned")[0]["validation_nll"] == pytest.approx(start.metrics["validation_nll"], rel=1e-6)

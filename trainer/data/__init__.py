@@ -1,0 +1,1 @@
+"""A dataset's splits in memory, and the batches made of them."""

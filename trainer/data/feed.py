@@ -1,0 +1,122 @@
+"""The endless run of training batches from any position, made ahead of the step that consumes them."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+
+from midi_codec.fields import FieldTable
+from trainer.config import TrainConfig
+from trainer.data.augmentation import Augmentation
+from trainer.data.batches import WHOLE, Batch, Part, Windows, keyed_rng, make_batch, plan_epoch
+from trainer.data.pieces import Pieces
+
+BATCH_STREAM = 1  # of `rng_seed`: draws within a batch; plans of epochs use (rng_seed, epoch) alone
+PREFETCHED = 4
+NUM_THREADS = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Position:
+    """A place between two batches: `batch` of `epoch` comes next; `epochs_done` is its place as a number."""
+
+    epoch: int = 0
+    batch: int = 0
+    epochs_done: float = 0.0
+
+
+class Feed:
+    """Yields batches without end, each with the position after it; the same from the same position, always.
+
+    A global batch is the same whatever the number of workers and replicas; `part` says which of its rows are made here,
+    `memory` how many notes before each window come along.
+
+    Attributes:
+      waited: seconds that `next` has spent so far until a batch was ready.
+    """
+
+    def __init__(
+        self,
+        pieces: Pieces,
+        table: FieldTable,
+        config: TrainConfig,
+        *,
+        start_bins: np.ndarray,
+        position: Position,
+        memory: int = 0,
+        part: Part = WHOLE,
+    ):
+        self.waited = 0.0
+        self._pieces, self._table, self._config, self._start_bins, self._part = pieces, table, config, start_bins, part
+        self._memory = memory
+        self._amounts = Augmentation(transpose=config.transpose, tempo=config.tempo, velocity=config.velocity)
+        self._plans = _plans(pieces, config, position)
+        self._ahead: collections.deque[tuple[Future[Batch], Position]] = collections.deque()
+        self._pool = ThreadPoolExecutor(NUM_THREADS, thread_name_prefix="feed")
+
+    def __iter__(self) -> Iterator[tuple[Batch, Position]]:
+        return self
+
+    def __next__(self) -> tuple[Batch, Position]:
+        begun = time.monotonic()
+        while len(self._ahead) <= PREFETCHED:
+            epoch, index, windows, after = next(self._plans)
+            self._ahead.append((self._pool.submit(self._make, epoch, index, windows), after))
+        future, after = self._ahead.popleft()
+        batch = future.result()
+        self.waited += time.monotonic() - begun
+        return batch, after
+
+    def close(self) -> None:
+        """Ends the threads."""
+        self._pool.shutdown(cancel_futures=True)
+
+    def _make(self, epoch: int, index: int, windows: Windows) -> Batch:
+        config, replicas = self._config, self._part.replicas
+        return make_batch(
+            self._pieces,
+            windows,
+            table=self._table,
+            batch_size=-(-len(windows) // replicas)
+            * replicas,  # the last batches of an epoch need only fill the replicas
+            start_bins=self._start_bins,
+            amounts=self._amounts,
+            rng=keyed_rng(config.rng_seed, BATCH_STREAM, epoch, index),
+            memory=self._memory,
+            part=self._part,
+        )
+
+
+def batch_windows(pieces: Pieces, config: TrainConfig, position: Position) -> Windows:
+    """The windows of the global batch that comes next at a position."""
+    return _plan(pieces, config, position.epoch)[position.batch]
+
+
+def _plan(pieces: Pieces, config: TrainConfig, epoch: int) -> list[Windows]:
+    return plan_epoch(
+        pieces.num_events,
+        window=config.window,
+        batch_size=config.batch_size,
+        rng_seed=config.rng_seed,
+        epoch=epoch,
+    )
+
+
+def _plans(pieces: Pieces, config: TrainConfig, position: Position) -> Iterator[tuple[int, int, Windows, Position]]:
+    epoch, first = position.epoch, position.batch
+    while True:
+        plan = _plan(pieces, config, epoch)
+        for index in range(first, len(plan)):
+            is_last = index + 1 == len(plan)
+            after = (
+                Position(epoch + 1, 0, epoch + 1.0)
+                if is_last
+                else Position(epoch, index + 1, epoch + (index + 1) / len(plan))
+            )
+            yield epoch, index, plan[index], after
+        epoch, first = epoch + 1, 0

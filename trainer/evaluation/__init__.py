@@ -1,0 +1,1 @@
+"""Likelihoods of whole pieces, figures with confidence intervals, baselines."""

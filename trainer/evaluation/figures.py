@@ -1,0 +1,134 @@
+"""From sums a piece to figures with confidence intervals, for several models side by side; NumPy alone.
+
+Every figure is a ratio of sums over pieces (nats over notes, right notes over notes), and every figure of every model
+comes from the same resamples of pieces (`trainer.evaluation.bootstrap`), so differences between models are paired.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from trainer.evaluation import bootstrap
+
+FORMAT_VERSION = 1
+Key = tuple[str, ...]  # where a figure stands in the JSON: ("nll_by_field", "pitch")
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """The pieces that were evaluated.
+
+    Attributes:
+      piece_id: `[num_pieces]` str.
+      group: `[num_pieces]` int, equal for pieces that are no independent observations.
+      num_notes, seconds: `[num_pieces]`.
+    """
+
+    piece_id: list[str]
+    group: np.ndarray
+    num_notes: np.ndarray
+    seconds: np.ndarray
+
+    @property
+    def num_groups(self) -> int:
+        return len(np.unique(self.group))
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "num_pieces": len(self.piece_id),
+            "num_groups": self.num_groups,
+            "num_notes": int(self.num_notes.sum()),
+            "seconds": float(self.seconds.sum()),
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """A model, or a baseline, on a split.
+
+    Attributes:
+      name: unique among those that are compared.
+      sums: `[num_pieces]` float64 by measure: `nll_FIELD`, `topK_FIELD`, `error_FIELD`; see
+        `trainer.evaluation.measures`.
+      about: what else the JSON says of it.
+    """
+
+    name: str
+    sums: Mapping[str, np.ndarray]
+    about: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def make_report(split: Split, measured: Sequence[Measured], *, num_resamples: int, rng_seed: int) -> dict[str, Any]:
+    """Everything as JSON: figures of each, differences of each two, and the sums a piece.
+
+    A figure is `{"value", "low", "high"}`; `low` and `high` are null where there is but one group to draw from.
+    """
+    figures = list(_figures(split, measured))
+    tops = np.stack([numerator for _, _, numerator, _ in figures], axis=1)
+    units = {"notes": split.num_notes.astype(np.float64), "seconds": split.seconds}
+    columns = np.concatenate([tops, np.stack(list(units.values()), axis=1)], axis=1)
+    drawn = bootstrap.resample_sums(columns, split.group, num_resamples=num_resamples, rng_seed=rng_seed)
+    ratios: dict[str, dict[Key, np.ndarray]] = {each.name: {} for each in measured}
+    for index, (name, key, _, unit) in enumerate(figures):
+        below = tops.shape[1] + list(units).index(unit)
+        whole = columns[:, index].sum() / columns[:, below].sum()
+        ratios[name][key] = np.append(drawn[:, index] / drawn[:, below], whole)  # the value itself is the last
+    has_interval = split.num_groups > 1
+    return {
+        "format_version": FORMAT_VERSION,
+        "split": split.to_json(),
+        "intervals": {"level": bootstrap.LEVEL, "num_resamples": num_resamples, "rng_seed": rng_seed},
+        "models": [{"name": each.name, **each.about, **_nested(ratios[each.name], has_interval)} for each in measured],
+        "differences": [
+            {"name": other.name, "minus": one.name, **_nested(_difference(ratios, other, one), has_interval)}
+            for one, other in itertools.combinations(measured, 2)
+        ],
+        "pieces": {
+            "piece_id": split.piece_id,
+            "group": split.group.tolist(),
+            "num_notes": split.num_notes.tolist(),
+            "seconds": split.seconds.tolist(),
+            "sums": {each.name: {name: column.tolist() for name, column in each.sums.items()} for each in measured},
+        },
+    }
+
+
+def _figures(split: Split, measured: Sequence[Measured]) -> Iterator[tuple[str, Key, np.ndarray, str]]:
+    """Whose figure, where it stands, its sum a piece, and what that is divided by."""
+    for each in measured:
+        nll = np.sum([column for name, column in each.sums.items() if name.startswith("nll_")], axis=0)
+        yield each.name, ("nll",), nll, "notes"
+        yield each.name, ("nll_per_second",), nll, "seconds"
+        for name, column in each.sums.items():
+            measure, _, field = name.partition("_")
+            if measure == "nll":
+                yield each.name, ("nll_by_field", field), column, "notes"
+            elif measure == "error":
+                yield each.name, ("error_milliseconds", field), column, "notes"
+            elif measure.startswith("top"):
+                yield each.name, ("accuracy", field, measure), column, "notes"
+
+
+def _difference(
+    ratios: Mapping[str, Mapping[Key, np.ndarray]], other: Measured, one: Measured
+) -> dict[Key, np.ndarray]:
+    """Of the figures that both have."""
+    there = ratios[one.name]
+    return {key: draws - there[key] for key, draws in ratios[other.name].items() if key in there}
+
+
+def _nested(ratios: Mapping[Key, np.ndarray], has_interval: bool) -> dict[str, Any]:
+    """Figures by the parts of their keys."""
+    nested: dict[str, Any] = {}
+    for key, draws in ratios.items():
+        place = nested
+        for part in key[:-1]:
+            place = place.setdefault(part, {})
+        low, high = bootstrap.interval(draws[:-1]) if has_interval else (None, None)
+        place[key[-1]] = {"value": float(draws[-1]), "low": low, "high": high}
+    return nested

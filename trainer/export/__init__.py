@@ -1,0 +1,1 @@
+"""`python -m trainer.export`: a bundle as a SavedModel."""

@@ -1,0 +1,1 @@
+"""The note model: layers, heads, likelihoods."""

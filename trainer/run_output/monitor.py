@@ -1,0 +1,102 @@
+"""What a run shows of itself while it runs: metrics.jsonl, and TensorBoard's scalars and histograms.
+
+RUN/metrics.jsonl      a line a validation
+RUN/tensorboard/       the same, training loss and speed every `SCALAR_STEPS` steps, and every weight's histogram
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from job_runtime import storage
+
+SCALAR_STEPS = 20
+
+
+class Speed:
+    """Notes a second, and the share of the time that was spent waiting for input, since the last `start`.
+
+    What lies between `pause` and `start`, such as a validation, does not count.
+    """
+
+    def __init__(self) -> None:
+        self._events, self._waited = 0, 0.0
+        self._since: float | None = None
+
+    def start(self) -> None:
+        """Begins, unless it has begun."""
+        if self._since is None:
+            self._since = time.monotonic()
+
+    def add(self, events: int, waited: float) -> None:
+        """A step: its events, and the seconds it waited for its batch."""
+        self._events += events
+        self._waited += waited
+
+    def pause(self) -> dict[str, float]:
+        """The figures so far, which begin anew."""
+        seconds = max(0.0 if self._since is None else time.monotonic() - self._since, 1e-9)
+        measured = {
+            "notes_per_second": self._events / seconds,
+            "input_wait_share": min(self._waited / seconds, 1.0),
+        }
+        self._events, self._waited, self._since = 0, 0.0, None
+        return measured
+
+
+class Monitor:
+    """The chief's record of a run; the other workers have one that writes nothing."""
+
+    def __init__(self, folder: str, *, is_chief: bool):
+        self._folder, self._is_chief = folder, is_chief
+        self._summary: tf.summary.SummaryWriter | None = None
+
+    @property
+    def summary(self) -> tf.summary.SummaryWriter:
+        """TensorBoard's event file, opened when first used; the one thing of a run that TensorFlow itself writes."""
+        if self._summary is None:
+            if not self._is_chief:
+                self._summary = tf.summary.create_noop_writer()
+            else:
+                path = storage.join(self._folder, "tensorboard")
+                if path.startswith("s3://"):
+                    import tensorflow_io  # noqa: F401  # gives TensorFlow its s3://
+                self._summary = tf.summary.create_file_writer(path)
+        return self._summary
+
+    def step(self, step: int, **scalars: float) -> None:
+        """Scalars of training, every `SCALAR_STEPS` steps; names get `train/` before them."""
+        if self._is_chief and step % SCALAR_STEPS == 0:
+            with self.summary.as_default(step=step):
+                for name, value in scalars.items():
+                    tf.summary.scalar(f"train/{name}", value)
+
+    def validation(self, entries: Sequence[dict[str, Any]], weights: Sequence[Any]) -> None:
+        """Writes all lines of metrics.jsonl, and TensorBoard's of the last.
+
+        Args:
+          entries: of all validations so far.
+          weights: Keras variables, for histograms.
+        """
+        if not self._is_chief:
+            return
+        lines = "".join(json.dumps(line) + "\n" for line in entries)
+        storage.write_bytes(storage.join(self._folder, "metrics.jsonl"), lines.encode())
+        with self.summary.as_default(step=entries[-1]["step"]):
+            for name, value in entries[-1].items():
+                if name != "step" and isinstance(value, int | float) and math.isfinite(value):
+                    tf.summary.scalar(name, value)
+            for weight in weights:
+                tf.summary.histogram(f"weights/{weight.path}", np.asarray(weight.value))
+        self.summary.flush()
+
+    def close(self) -> None:
+        if self._summary is not None:
+            self._summary.close()

@@ -1,0 +1,1 @@
+"""Drawing notes from the model's heads, under constraints."""

@@ -1,0 +1,88 @@
+"""A new model starts from the unigram: its output biases say what is common before it has learned when.
+
+That spares the first hundred steps, which would learn nothing else.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import tensorflow as tf
+
+from midi_codec import fields
+from trainer.data.pieces import Pieces
+from trainer.model import mixture
+from trainer.model.note_model import NoteModel
+
+EM_ROUNDS = 30
+LEAST_WEIGHT = 1e-4
+NARROWEST = 1.5  # times the smallest scale: room for the gradient to move it
+
+
+def start_from_unigram(model: NoteModel, train: Pieces) -> None:
+    """Sets every head's output bias, and END's, to log probabilities counted in the training split."""
+    is_note = np.ones(len(train.raw), bool)
+    is_note[train.first_event[1:] - 1] = False
+    for index, (field, bias) in enumerate(zip(model.table, model.output_biases, strict=True)):
+        values = train.raw[is_note, index]
+        start = np.zeros(bias.shape, np.float32)
+        if field.loss == fields.MSE:
+            start[0] = inverse_softplus(max(float(values.mean()) / field.scale, 1e-3))
+        elif field.loss == fields.MIXTURE:
+            start[:] = fit_mixture(*np.unique(values, return_counts=True), shift=field.shift)
+        else:
+            counts = np.bincount(field.encode(values), minlength=field.num_bins) + 1
+            start[: field.num_bins] = np.log(counts / counts.sum())
+        bias.assign(start)
+        if field.loss == fields.MIXTURE:  # every note begins with these locations and scales, and its own weights
+            kernel = np.asarray(model.output_kernels[index].value).copy()
+            kernel[:, mixture.COMPONENTS :] = 0
+            model.output_kernels[index].assign(kernel)
+    head_bias = np.asarray(model.head_bias.value).copy()
+    head_bias[model.end_column] = math.log(train.num_pieces / max(train.num_notes, 1))
+    model.head_bias.assign(head_bias)
+
+
+def inverse_softplus(value: float) -> float:
+    """The number whose softplus is `value`, above 0."""
+    return value + math.log(-math.expm1(-value))
+
+
+def fit_mixture(values: np.ndarray, counts: np.ndarray, *, shift: float) -> np.ndarray:
+    """The bias of a mixture head that fits a histogram: a component begins as a bin, then expectation maximisation.
+
+    Args:
+      values: `[n]` ascending distinct ticks.
+      counts: `[n]` how often each occurs.
+      shift: ticks of the axis.
+
+    Returns:
+      `[mixture.WIDTH]` float32. Components without a note are wide, and take what no training note has.
+    """
+    edges = fields.choose_time_edges(values, counts, max_bins=mixture.COMPONENTS)
+    places = np.log1p(values / shift)
+    shares = counts / counts.sum()
+    member = np.eye(mixture.COMPONENTS)[np.searchsorted(edges, values, side="right") - 1]
+    for _ in range(EM_ROUNDS):
+        fitted = _fit_members(member * shares[:, None], places, shift)
+        by_component = mixture.component_log_probabilities(tf.constant(values), fitted, shift).numpy()
+        joint = by_component + fitted.log_weights.numpy()
+        member = np.exp(joint - joint.max(axis=1, keepdims=True))
+        member /= member.sum(axis=1, keepdims=True)
+    scales = np.exp(fitted.log_scales.numpy())
+    return mixture.bias_of(fitted.log_weights.numpy(), fitted.locations.numpy(), scales, shift=shift)
+
+
+def _fit_members(mass: np.ndarray, places: np.ndarray, shift: float) -> mixture.Mixture:
+    """The mixture with the moments of `mass` `[n, COMPONENTS]`; an atom is a component narrower than its tick."""
+    total = mass.sum(axis=0)
+    overall, spread = np.average(places, weights=mass.sum(axis=1)), np.ptp(places) + 1.0
+    is_used = total > LEAST_WEIGHT
+    divisor = np.where(is_used, total, 1.0)
+    locations = np.where(is_used, places @ mass / divisor, overall)
+    variances = ((places[:, None] - locations) ** 2 * mass).sum(axis=0) / divisor
+    narrowest = NARROWEST * mixture.smallest_scales(tf.constant(locations), shift).numpy()
+    scales = np.where(is_used, np.maximum(np.sqrt(3 * variances) / np.pi, narrowest), spread)
+    weights = np.maximum(total, LEAST_WEIGHT)
+    return mixture.Mixture(*(tf.constant(v) for v in (np.log(weights / weights.sum()), locations, np.log(scales))))

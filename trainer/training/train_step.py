@@ -1,0 +1,125 @@
+"""One optimizer step under any strategy.
+
+Gradients are summed over replicas, clipped by their common norm, then applied: clipping before the sum would clip each
+replica's own. The loss of a step is the sum over its events divided by their number in the global batch, so a replica
+with fewer notes weighs less.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from midi_codec.fields import FieldTable
+from trainer.config import TrainConfig
+from trainer.data.batches import Batch
+from trainer.distribution.strategy import batch_signature, share_out
+from trainer.model import batch_halves
+from trainer.model.heads import field_losses
+from trainer.model.lstm import kernels_in_use
+from trainer.model.note_model import NoteModel
+from trainer.training.weight_average import WeightAverage
+
+
+class Adam(keras.optimizers.Adam):
+    """Adam whose gradients are already summed over the replicas; Keras would sum them once more.
+
+    Its weight decay, decoupled from the gradients (AdamW: Loshchilov and Hutter 2019), is that of matrices: biases and
+    norms, which say what is common, are not drawn to zero.
+    """
+
+    def _all_reduce_sum_gradients(self, grads_and_vars):
+        return grads_and_vars
+
+    def _use_weight_decay(self, variable):
+        return len(variable.shape) > 1
+
+
+class TrainStep:
+    """Model and optimizer, the average of the weights if there shall be one, and the compiled function that applies a
+    global batch.
+    """
+
+    def __init__(self, config: TrainConfig, table: FieldTable, strategy: tf.distribute.Strategy):
+        self._strategy, self._clip_norm = strategy, config.clip_norm
+        keras.utils.set_random_seed(config.rng_seed)  # initial weights alone; all else has streams of its own
+        with strategy.scope():
+            self.model = NoteModel(config.model, table, precision=config.precision)
+            self.optimizer = Adam(learning_rate=config.learning_rate, weight_decay=config.weight_decay or None)
+            self.optimizer.build(self.model.trainable_variables)
+            self._average = None
+            if config.weight_average:
+                self._average = WeightAverage(self.model.trainable_variables, config.weight_average)
+        self._compiled: Any = None  # made for the first batch, and for any size
+
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """All that a checkpoint holds, in an order that the settings fix."""
+        averages = self._average.variables if self._average else []
+        return [*self.model.trainable_variables, *self.optimizer.variables, *averages]
+
+    @property
+    def kernels(self) -> str:
+        """Whose LSTM kernels the steps take."""
+        return kernels_in_use()
+
+    def weights_to_keep(self) -> contextlib.AbstractContextManager[None]:
+        """Inside, the model has the weights by which it is judged and kept: their average, if there shall be one.
+
+        Steps and checkpoints belong outside.
+        """
+        if self._average is None or not np.asarray(self.optimizer.iterations.value):
+            return contextlib.nullcontext()
+        return self._average.in_place()
+
+    def __call__(self, batch: Batch, learning_rate: float) -> tuple[float, float]:
+        """Applies a batch; the sum of its losses, and the gradients' norm before clipping."""
+        self.optimizer.learning_rate.assign(learning_rate)
+        shared = share_out(batch, self._strategy)
+        if self._compiled is None:
+            signature = [batch_signature(shared), tf.TensorSpec([], tf.float32)]
+            self._compiled = tf.function(self._distributed, input_signature=signature)
+        total, norm = self._compiled(shared, tf.constant(batch.num_events, tf.float32))
+        return float(total), float(norm)
+
+    def _distributed(self, batch, num_events):
+        totals, norms = self._strategy.run(self._replica_step, args=(batch, num_events))
+        if self._average is not None:
+            self._average.update(self._strategy, self.optimizer.iterations.value)
+        total = self._strategy.reduce(tf.distribute.ReduceOp.SUM, totals, axis=None)
+        return total, self._strategy.reduce(tf.distribute.ReduceOp.MEAN, norms, axis=None)
+
+    def _replica_step(self, batch, num_events):
+        rows = batch_halves.split(batch, whole=("step_key",))
+        with batch_halves.as_parts():
+            results = [self._gradients(part, num_events) for part in rows]
+        total = tf.add_n([total for total, _ in results])
+        gradients = [tf.add_n(summands) for summands in zip(*(summands for _, summands in results), strict=True)]
+        gradients = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+        clipped, norm = tf.clip_by_global_norm(gradients, self._clip_norm)
+        self.optimizer.apply(clipped, self.model.trainable_variables)
+        return total, norm
+
+    def _gradients(self, batch, num_events):
+        """The sum of some rows' losses, and what they add to the gradients."""
+        model = self.model
+        variables = [variable.value for variable in model.trainable_variables]
+        with tf.GradientTape() as tape:
+            state = model.state_before(batch)
+            outputs, _ = model(
+                batch["previous"],
+                batch["bins"],
+                state,
+                dropout_keys=batch["dropout_keys"],
+                step_key=batch["step_key"],
+                raw=batch["raw"],
+                is_note=batch["is_note"],
+            )
+            losses = field_losses(model.table, outputs, batch)
+            total = tf.add_n([tf.reduce_sum(loss) for loss in losses.values()])
+            loss = total / num_events
+        return total, [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, variables)]

@@ -1,0 +1,54 @@
+"""Starting from a bundle instead of from random weights: what must fit, and what follows from it.
+
+The model keeps the bundle's field table, since its weights mean those bins; the new corpus must fit into it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from job_runtime.command import UserError
+from midi_codec.dataset import dataset_info
+from midi_codec.fields import TIME, FieldSpec, FieldTable
+from trainer.bundle import Bundle
+from trainer.config import TrainConfig
+from trainer.evaluation import compatibility
+
+
+def settings_of(bundle: Bundle) -> dict[str, Any]:
+    """The settings that the bundle fixes: size and build of the model, loss of its times."""
+    fixed = {name: tuple(value) if isinstance(value, list) else value for name, value in bundle.config.items()}
+    return {**fixed, "timing_loss": bundle.fields["step"].loss}
+
+
+def check_settings(bundle: Bundle, config: TrainConfig, place: str) -> None:
+    """Raises UserError naming every setting that differs from the bundle's."""
+    problems = [
+        f"{name} is {getattr(config, name)}, but the bundle {place} has {value}; want the same or leave it out"
+        for name, value in settings_of(bundle).items()
+        if getattr(config, name) != value and not name.endswith("dropout")
+    ]
+    if problems:
+        raise UserError(problems)
+
+
+def fit_table(bundle: Bundle, info: dataset_info.DatasetInfo, place: str) -> FieldTable:
+    """The bundle's field table for this dataset; its samplers may draw times as long as either corpus has.
+
+    Raises:
+      UserError: the dataset has a grid, a field or values that the bundle's table does not; all at once.
+    """
+    table = bundle.fields
+    found = [f"the bundle {problem}" for split in info.splits for problem in compatibility.misfits(table, info, split)]
+    if found:
+        raise UserError(f"{place}: {problem}" for problem in dict.fromkeys(found))
+    return dataclasses.replace(table, fields=tuple(_lengthened(field, info) for field in table))
+
+
+def _lengthened(field: FieldSpec, info: dataset_info.DatasetInfo) -> FieldSpec:
+    """A time field that may draw what the new corpus has too: up to the end of the bin of its largest value."""
+    longest = max(info.histograms["train"][field.name].values)
+    if field.kind != TIME or longest <= field.largest:
+        return field
+    return dataclasses.replace(field, largest=next(edge for edge in field.edges if edge > longest) - 1)

@@ -1,0 +1,1 @@
+"""`python -m trainer.tune`: a study of settings, shared by any number of workers."""

@@ -1,0 +1,254 @@
+"""The search space: which settings a study varies, and how; read from a YAML file.
+
+    learning_rate: {low: 3.0e-4, high: 1.0e-2, log: true}     a range; whole numbers for whole-number settings
+    units: {low: 128, high: 512, step: 64}                    a range in steps
+    timing_loss: [categorical, mixture]                       choices
+    epochs: 20                                                the same in every trial
+
+Names and values are those of `trainer.config`. What is not named keeps the base settings.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from job_runtime import storage
+from job_runtime.command import UserError
+from trainer import config as config_lib
+from trainer import yaml_file
+from trainer.config import TrainConfig
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+    from optuna.trial import Trial
+
+RANGE_KEYS = ("low", "high", "step", "log")
+NOT_SEARCHED = {
+    "evaluate_every": "trials are compared by their number of validations",
+    "rng_seed": "the best of several seeds is luck, not a better setting",
+}
+MAX_CORNERS = 4096  # combinations of extreme values that are looked at; more are looked at one setting at a time
+
+
+@dataclasses.dataclass(frozen=True)
+class Range:
+    """Numbers from `low` to `high`, both included."""
+
+    low: float
+    high: float
+    step: float | None = None
+    log: bool = False
+
+    def extremes(self) -> list[Any]:
+        """The values where a setting that cannot work shows: the ends, and where steps lead."""
+        step = 1 if self.step is None and isinstance(self.low, int) else self.step
+        return list(dict.fromkeys([self.low, *([] if step is None else [self.low + step]), self.high]))
+
+
+@dataclasses.dataclass(frozen=True)
+class Choices:
+    """One of several values, without an order."""
+
+    values: tuple[Any, ...]
+
+    def extremes(self) -> list[Any]:
+        return list(self.values)
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchSpace:
+    """What varies, by setting, and the settings of everything else."""
+
+    varied: Mapping[str, Range | Choices]
+    base: TrainConfig
+    given: frozenset[str] = frozenset()  # settings that a file names
+
+    def config_of(self, params: Mapping[str, Any]) -> TrainConfig:
+        """The settings of a trial with these values of what varies."""
+        return dataclasses.replace(self.base, **params)
+
+    def suggest(self, trial: Trial) -> dict[str, Any]:
+        """A value for each setting that varies; a trial that has its values keeps them."""
+        suggested: dict[str, Any] = {}
+        for name, domain in self.varied.items():
+            if isinstance(domain, Choices):
+                suggested[name] = trial.suggest_categorical(name, domain.values)
+            elif config_lib.kind_of(name)[0] is int:
+                step = int(domain.step or 1)
+                suggested[name] = trial.suggest_int(name, int(domain.low), int(domain.high), step=step, log=domain.log)
+            else:
+                suggested[name] = trial.suggest_float(name, domain.low, domain.high, step=domain.step, log=domain.log)
+        return suggested
+
+    def distributions(self) -> dict[str, BaseDistribution]:
+        """The same for Optuna, by setting."""
+        from optuna.trial import FixedTrial
+
+        seen = FixedTrial({name: domain.extremes()[0] for name, domain in self.varied.items()})
+        self.suggest(seen)  # type: ignore[arg-type]
+        return seen.distributions
+
+    def to_json(self) -> dict[str, Any]:
+        """One entry a setting: what it is or how it varies. Equal for equal searches."""
+        varied = {name: dataclasses.asdict(domain) for name, domain in self.varied.items()}
+        for entry in varied.values():
+            if "values" in entry:
+                entry["values"] = list(entry["values"])
+        return {**dataclasses.asdict(self.base), **varied}
+
+    def problems(self) -> list[str]:
+        """Every value of the space that no run can have, a sentence each."""
+        found: dict[str, None] = {}
+        for params in self.corners():
+            for problem in self.config_of(params).problems():
+                found.setdefault(problem)
+        return list(found)
+
+    def corners(self) -> Iterator[dict[str, Any]]:
+        """Extreme values of what varies, in all combinations where these are not too many."""
+        extremes = {name: domain.extremes() for name, domain in self.varied.items()}
+        if math.prod(len(values) for values in extremes.values()) <= MAX_CORNERS:
+            yield from (dict(zip(extremes, values, strict=True)) for values in itertools.product(*extremes.values()))
+            return
+        first = {name: values[0] for name, values in extremes.items()}
+        for name, values in extremes.items():
+            yield from ({**first, name: value} for value in values)
+
+
+def read(path: str, *, base_path: str | None = None, defaults: Mapping[str, Any] | None = None) -> SearchSpace:
+    """The search space of a file.
+
+    Args:
+      path: YAML as above.
+      base_path: a settings file as `trainer.task --config` takes it, for what the search space does not name.
+      defaults: settings that differ from a run's where neither file names them.
+
+    Raises:
+      UserError: unknown names, values of the wrong kind, ranges that are none, values no run can have; all at once.
+    """
+    base = dict(defaults or {})
+    named: set[str] = set()
+    varied: dict[str, Range | Choices] = {}
+    problems: list[str] = []
+    entries: Mapping[str, Any] = {}
+    try:
+        if base_path:
+            read_base = config_lib.read(argparse.Namespace(config=base_path))
+            named |= yaml_file.load(base_path).keys()
+            base.update({name: getattr(read_base, name) for name in named})
+    except UserError as error:
+        problems += error.problems
+    try:
+        entries = yaml_file.load(path)
+    except UserError as error:
+        problems += error.problems
+    for name, value in entries.items():
+        named.add(name)
+        place = f"{path}: {name}"
+        try:
+            _check_name(name)
+            if isinstance(value, Mapping | list):
+                varied[name] = _read_range(name, value) if isinstance(value, Mapping) else _read_choices(name, value)
+            else:
+                base[name] = config_lib.convert(name, value)
+        except ValueError as error:
+            problems += [f"{place}: {problem}" for problem in error.args]
+    if not varied and not problems:
+        problems.append(f"{path}: varies nothing, want at least one range `{{low: …, high: …}}` or list of choices")
+    given = base.keys() - (dict(defaults or {}).keys() - named)
+    space = SearchSpace(varied, TrainConfig(**base), frozenset(given | varied.keys()))
+    problems += [f"{path}: {problem}" for problem in space.problems()]
+    if problems:
+        raise UserError(problems)
+    return space
+
+
+def _check_name(name: str) -> None:
+    names = {field.name for field in dataclasses.fields(TrainConfig)}
+    if name not in names:
+        raise ValueError(f"no such setting, want one of {', '.join(sorted(names))}")
+
+
+def _check_searched(name: str) -> None:
+    if name in NOT_SEARCHED:
+        raise ValueError(f"varies, want one value: {NOT_SEARCHED[name]}")
+
+
+def _read_choices(name: str, values: Sequence[Any]) -> Choices:
+    _check_searched(name)
+    if not values:
+        raise ValueError("is an empty list, want choices")
+    converted, problems = [], []
+    for value in values:
+        try:
+            converted.append(config_lib.convert(name, value))
+        except ValueError as error:
+            problems.append(f"a choice {error}")
+    if len(set(converted)) < len(converted):
+        problems.append(f"is {list(values)}, want each choice once")
+    if problems:
+        raise ValueError(*problems)
+    return Choices(tuple(converted))
+
+
+def _read_range(name: str, given: Mapping[Any, Any]) -> Range:
+    _check_searched(name)
+    kind = config_lib.kind_of(name)[0]
+    if kind not in (int, float):
+        raise ValueError(f"is a range but {name} is no number, want a list of choices")
+    problems = [f"has {key!r}, want of a range only {', '.join(RANGE_KEYS)}" for key in given if key not in RANGE_KEYS]
+    problems += [f"is a range without {key!r}, want low and high" for key in ("low", "high") if given.get(key) is None]
+    read: dict[str, Any] = {}
+    for key in [key for key in ("low", "high", "step") if given.get(key) is not None]:
+        try:
+            read[key] = config_lib.convert(name, given[key])
+            if read[key] is None or not math.isfinite(read[key]):
+                raise ValueError(f"is {given[key]!r}, want a number")
+        except ValueError as error:
+            problems.append(f"{key} {error}")
+    log = given.get("log", False)
+    if not isinstance(log, bool):
+        problems.append(f"log is {log!r}, want true or false")
+    if problems:
+        raise ValueError(*problems)
+    found = Range(read["low"], read["high"], read.get("step"), log)
+    problems = _range_problems(found)
+    if problems:
+        raise ValueError(*problems)
+    return found
+
+
+def _range_problems(found: Range) -> list[str]:
+    problems = []
+    if found.low >= found.high:
+        problems.append(f"is from {found.low} to {found.high}, want low below high; one value stands by itself")
+    if found.log and found.low <= 0:
+        problems.append(f"low is {found.low}, want a number above 0 where log is true")
+    if found.step is not None:
+        if found.log:
+            problems.append("has a step and log: true, want one of them")
+        if found.step <= 0:
+            problems.append(f"step is {found.step}, want a number above 0")
+        else:
+            steps = (found.high - found.low) / found.step
+            if abs(steps - round(steps)) > 1e-6:
+                problems.append(f"goes from {found.low} to {found.high} in steps of {found.step}, want a whole number")
+    return problems
+
+
+def to_yaml(config: TrainConfig, *, without: Sequence[str] = ()) -> str:
+    """Settings as `trainer.task --config` takes them."""
+    values = {name: value for name, value in dataclasses.asdict(config).items() if name not in without}
+    return yaml.safe_dump(values, sort_keys=False)
+
+
+def write_config(path: str, config: TrainConfig, *, heading: str, without: Sequence[str] = ()) -> None:
+    """Writes settings with a line of comment above them."""
+    storage.write_bytes(path, f"# {heading}\n{to_yaml(config, without=without)}".encode())
