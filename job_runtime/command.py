@@ -102,16 +102,16 @@ def run(program: str, main: Callable[[Sequence[str]], int], argv: Sequence[str] 
         print(f"{program}: {error}", file=sys.stderr)
         return USER_ERROR
     try:
-        status = main(sys.argv[1:] if argv is None else argv)
-        early_stop.ignore()
-        return status
+        try:
+            return main(sys.argv[1:] if argv is None else argv)
+        finally:
+            if early_stop.is_command:
+                early_stop.ignore()
     except UserError as error:
-        early_stop.ignore()
         for problem in error.problems:
             _complain(f"{program}: {problem}")
         return USER_ERROR
     except (Interrupted, KeyboardInterrupt) as error:
-        early_stop.ignore()
         print(f"{program}: interrupted; {str(error) or 'start the same command again to go on'}", file=sys.stderr)
         return INTERRUPTED
     except Exception as error:

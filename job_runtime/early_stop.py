@@ -50,9 +50,8 @@ def is_importing(frame: FrameType | None) -> bool:
 
 def ignore() -> None:
     """The status is decided: a signal that comes now does not change it."""
-    if is_command:
-        for number in SIGNALS:
-            signal.signal(number, signal.SIG_IGN)
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 if is_command:

@@ -80,16 +80,47 @@ def test_a_signal_during_imports_of_a_command_that_has_begun(slow_room, number):
     assert process.returncode == 75
 
 
-def test_a_signal_after_the_end_changes_no_status(slow_room):
+@pytest.mark.parametrize(
+    ("end", "status"),
+    [
+        ("return command.OK", 0),
+        ("raise command.UserError('no')", 2),
+        ("raise command.Interrupted()", 75),
+        ("raise OSError(28, 'full', 'name')", 1),
+        ("raise RuntimeError", 1),
+        ("command.make_parser('task', None).parse(argv)", 0),  # --help
+    ],
+)
+def test_a_signal_after_the_end_changes_no_status(slow_room, end, status):
+    """It comes before anything is said of the end, and again when Python itself ends."""
     (slow_room / "room" / "task.py").write_text(
+        "import atexit, os, signal, sys\n"
+        "from job_runtime import command\n"
+        "class Signals:\n"
+        "    def __init__(self, stream): self.stream = stream\n"
+        "    def write(self, text): os.kill(os.getpid(), signal.SIGTERM); self.stream.write(text)\n"
+        "    def flush(self): self.stream.flush()\n"
+        "def main(argv):\n"
+        "    sys.stderr = Signals(sys.stderr)\n"
+        f"    {end}\n"
+        "atexit.register(os.kill, os.getpid(), signal.SIGTERM)\n"
+        "command.exit_process(command.run('task', main))\n"
+    )
+    process = start("room.task", "--help", cwd=slow_room)
+    process.communicate()
+    assert process.returncode == status
+
+
+def test_a_signal_after_the_end_of_a_command_that_was_started_otherwise(tmp_path):
+    (tmp_path / "task.py").write_text(
         "import atexit, os, signal\n"
         "from job_runtime import command\n"
         "atexit.register(os.kill, os.getpid(), signal.SIGTERM)\n"
         "command.exit_process(command.run('task', lambda argv: command.OK))\n"
     )
-    process = start("room.task", cwd=slow_room)
-    assert process.communicate() == ("", "")
-    assert process.returncode == 0
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, tmp_path / "task.py"], cwd=ROOT, env=env)
+    assert done.returncode == 0
 
 
 def test_a_library_that_is_imported_takes_no_signals():
