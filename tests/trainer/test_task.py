@@ -175,6 +175,21 @@ def test_a_stop_within_a_validation_is_heard(data, finished, tmp_path, monkeypat
     assert_same_run(tmp_path, finished)
 
 
+def test_a_stop_after_a_validation_leaves_its_samples_to_the_next_start(data, tmp_path, monkeypatch, capsys):
+    from trainer.run_output import monitor, samples
+
+    drawn = []
+    monkeypatch.setattr(samples.SampleWriter, "write", lambda _self, step, *_: drawn.append(step))
+    StopAt(monkeypatch, monitor.Monitor, "validation", at=2)
+    assert run(data, tmp_path, samples="1") == command.INTERRUPTED
+    steps = [json.loads(line)["step"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert f"interrupted; step {steps[1]} is saved" in capsys.readouterr().err
+    assert drawn == steps[:1]
+    assert run(data, tmp_path, samples="1") == command.OK
+    assert drawn == [json.loads(line)["step"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert len(drawn) == 4
+
+
 def test_patience_ends_a_run(data, tmp_path):
     # A rate this small makes nothing better that float32 could show.
     assert run(data, tmp_path, learning_rate="1e-30", patience="1", epochs="50") == command.OK

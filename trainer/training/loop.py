@@ -142,7 +142,7 @@ class Run:
             memory=model.memory,
         )
         with contextlib.closing(feed):
-            for done in self._until_finished():
+            for done in self._until_finished(stop):
                 waited_before = feed.waited
                 batch, after = next(feed)
                 if [self.state.position.epoch, self.state.position.batch] in self.state.skipped:
@@ -169,12 +169,15 @@ class Run:
         left = max(60 * self.config.max_minutes - self.state.seconds, 0)
         return f"{text}, {left:,.0f} s left at most"
 
-    def _until_finished(self) -> Iterator[int]:
-        """0, 1, ...: the steps of this start; a validation that is due comes before the next."""
+    def _until_finished(self, stop: command.StopSignal) -> Iterator[int]:
+        """0, 1, ...: the steps of this start; a validation that is due comes before the next, then its samples."""
         for done in range(2**62):
             if self.state.validation_due:
                 self._validate()
             if self.state.samples_due:
+                # What draws them takes seconds to compile, in which the chief hears no signal and the others wait.
+                if self._agree(stop.requested, 0.0)[0]:
+                    self._interrupt()  # with `samples_due`, so that the run goes on with them
                 self._write_samples()
             if self.state.finished:
                 return
