@@ -27,7 +27,7 @@ from generation_jobs.settings.requests import Settings, is_whole, settings_probl
 from job_runtime import command, problem_report, storage
 from job_runtime.command_line.flags import Parser
 from job_runtime.logs import foreign_lines
-from job_runtime.stop_at_once import StopAtOnce
+from job_runtime.watched_stop import StopAtOnce
 from midi_codec.fields import WIDTH_MULTIPLE, FieldTable
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Which code made a piece or a part: a hash of the source, since a container holds no version control."""
+"""Which code wrote a file: a hash of the source, because a container image holds no version control."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pathlib
 
 @functools.cache
 def code_version(*rooms: str) -> str:
-    """12 hex digits, equal for equal source files of these top-level folders of ours."""
+    """12 hex digits that depend on the names and contents of all source files in these top-level folders."""
     root = pathlib.Path(__file__).resolve().parent.parent
     digest = hashlib.sha256()
     for room in rooms:

@@ -1,12 +1,12 @@
 """What a command owes its supervisor: exit statuses, clear mistakes, a clean stop on a signal.
 
-    0    done; everything promised is whole
-    2    the user's mistake: one sentence a problem on standard error, no traceback; do not retry
+    0    done; everything promised is complete
+    2    the user's mistake: one sentence per problem on standard error, no traceback; do not retry
     75   interrupted (SIGTERM, SIGINT) with everything saved; start the same command again
     1    a fault: a traceback, or one sentence for a full disk and the like; retry, then look at the log
 
-A command's `main(argv)` raises `UserError` for mistakes and `Interrupted` once it has saved; `run` turns
-both into statuses. Long work polls `StopSignal.requested`, since a handler must not do work of its own.
+A command's `main(argv)` raises `UserError` for mistakes, and `Interrupted` once it has saved; `run` turns both into
+statuses. Long work polls `StopSignal.requested`, because a signal handler must not do work of its own.
 """
 
 from __future__ import annotations
@@ -18,27 +18,26 @@ import logging
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Callable, Iterator, Sequence
-from types import FrameType, TracebackType
-from typing import Any
+from types import FrameType
 
 from job_runtime import early_stop, io_errors
 from job_runtime.command_line import numerals
 from job_runtime.command_line.flags import Parser
-from job_runtime.command_line.mistakes import UserError
 from job_runtime.logs import foreign_lines, json_log, masking
+from job_runtime.problem_report import UserError, shorten
 
 OK = 0
 FAULT = 1
 USER_ERROR = 2
 INTERRUPTED = early_stop.INTERRUPTED
-MAX_CHARACTERS = 2000  # of one problem
+TO_CONTINUE = "start the same command again to continue"
+MAX_CHARACTERS = 2000  # per problem
 
 
 @contextlib.contextmanager
 def collecting(problems: list[str]) -> Iterator[None]:
-    """Adds the user's mistakes in the block to `problems`, so that the next block can be looked at too."""
+    """Adds the user's mistakes in the block to `problems`, so that the next block can be checked too."""
     try:
         yield
     except UserError as error:
@@ -55,9 +54,9 @@ class Interrupted(Exception):
 
 
 class StopSignal:
-    """Notes SIGTERM and SIGINT; a second SIGINT ends the process at once.
+    """Notices SIGTERM and SIGINT; a second SIGINT ends the process at once.
 
-    Use as a context manager round long work, and look at `requested` between its steps.
+    Use it as a context manager around long work, and look at `requested` between the steps.
     """
 
     def __init__(self) -> None:
@@ -65,20 +64,20 @@ class StopSignal:
         self._previous: dict[int, object] = {}
 
     def __enter__(self) -> StopSignal:
-        self._previous = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+        self._previous = {number: signal.getsignal(number) for number in early_stop.SIGNALS}
         self.listen()
         return self
 
     def listen(self) -> None:
-        """Takes the signals again from a library that has taken them for itself."""
+        """Installs the handlers again, after a library has installed its own."""
         for number in self._previous:
-            signal.signal(number, self._note)
+            signal.signal(number, self._handle)
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
 
-    def _note(self, number: int, _frame: FrameType | None) -> None:
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
         if self.requested and number == signal.SIGINT:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
@@ -86,21 +85,18 @@ class StopSignal:
 
 
 def run(program: str, main: Callable[[Sequence[str]], int], argv: Sequence[str] | None = None) -> int:
-    """Runs `main` and gives the exit status; the last line of a command is `exit_process(run(...))`.
+    """Runs `main` and returns the exit status; the last line of a command is `exit_process(run(...))`.
 
-    Outside a StopSignal, where there is nothing to save, SIGTERM ends the command like SIGINT does.
+    Outside a StopSignal there is nothing to save, so SIGTERM ends the command as SIGINT does.
     """
     try:
-        if json_log.is_wanted():
-            json_log.install(program)
-        else:
-            _mask_secrets()
-        signal.signal(signal.SIGTERM, early_stop.interrupt)
-        if signal.getsignal(signal.SIGINT) is early_stop.leave:
-            signal.signal(signal.SIGINT, early_stop.interrupt)
+        _prepare_output(program)
     except ValueError as error:
         print(f"{program}: {error}", file=sys.stderr)
         return USER_ERROR
+    signal.signal(signal.SIGTERM, early_stop.interrupt)
+    if signal.getsignal(signal.SIGINT) is early_stop.leave:
+        signal.signal(signal.SIGINT, early_stop.interrupt)
     try:
         try:
             return main(sys.argv[1:] if argv is None else argv)
@@ -112,34 +108,45 @@ def run(program: str, main: Callable[[Sequence[str]], int], argv: Sequence[str] 
             _complain(f"{program}: {problem}")
         return USER_ERROR
     except (Interrupted, KeyboardInterrupt) as error:
-        print(f"{program}: interrupted; {str(error) or 'start the same command again to go on'}", file=sys.stderr)
+        print(f"{program}: interrupted; {str(error) or TO_CONTINUE}", file=sys.stderr)
         return INTERRUPTED
     except Exception as error:
-        trouble = io_errors.sentence(error)
-        if trouble is None:
+        sentence = io_errors.sentence(error)
+        if sentence is None:
             raise
-        _complain(f"{program}: {trouble}")
+        _complain(f"{program}: {sentence}")
         return USER_ERROR if isinstance(error, OSError) and error.errno in io_errors.OF_A_NAME else FAULT
 
 
+def _prepare_output(program: str) -> None:
+    """Text or JSON, as the environment asks for; in both, secrets are masked.
+
+    Raises:
+      ValueError: the environment asks for something else.
+    """
+    if json_log.is_wanted():
+        json_log.install(program)
+    elif early_stop.is_command:
+        masking.install()
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # file names may be any bytes
+
+
 def _complain(text: str) -> None:
-    """One line on standard error, without secrets and never very long; in a log of JSON it is an error."""
-    text = masking.mask(text)
-    if len(text) > MAX_CHARACTERS:
-        text = f"{text[: MAX_CHARACTERS // 2]} ... {text[-MAX_CHARACTERS // 2 :]}"
-    text = text.encode("utf-8", "backslashreplace").decode()  # names of files may be any bytes
+    """Writes one line to standard error, without secrets and never very long; in a JSON log it is an error."""
+    text = shorten(masking.mask(text), MAX_CHARACTERS)
+    text = text.encode("utf-8", "backslashreplace").decode()  # file names may be any bytes
     if isinstance(sys.stderr, json_log.JsonLines):
-        sys.stderr.say(text, json_log.ERROR)
+        sys.stderr.write_object(text, "ERROR")
     else:
         print(text, file=sys.stderr)
 
 
 def exit_process(status: int) -> None:
-    """Ends the process; the one exit path for commands.
+    """Ends the process; the only way a command exits.
 
-    tensorflow-io's S3 client aborts the process in its static destructors, which would turn a finished
-    job into a failed pod; leaving without running them keeps the status. An interrupted command leaves
-    the same way: it has saved, and must not wait for threads that still work.
+    tensorflow-io's S3 client aborts the process in its static destructors, which would turn a finished job into a
+    failed pod. Exiting without running them keeps the status. An interrupted command exits in the same way: it has
+    saved, and must not wait for threads that are still working.
     """
     early_stop.ignore()
     if status == INTERRUPTED or "tensorflow_io" in sys.modules:
@@ -152,29 +159,8 @@ def exit_process(status: int) -> None:
     sys.exit(status)
 
 
-def _mask_secrets() -> None:
-    """What is logged, and a traceback, without secrets; names of files may hold bytes that are no text."""
-    make_record = logging.getLogRecordFactory()
-
-    def make_masked(*args: Any, **options: Any) -> logging.LogRecord:
-        record = make_record(*args, **options)
-        text = record.getMessage()
-        masked = masking.mask(text)
-        if masked != text:
-            record.msg, record.args = masked, ()
-        return record
-
-    def say(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        sys.stderr.write(masking.mask("".join(traceback.format_exception(kind, error, trace))))
-
-    if early_stop.is_command:
-        logging.setLogRecordFactory(make_masked)
-        sys.excepthook = say
-        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-
-
 def make_parser(program: str, description: str | None) -> Parser:
-    """The parser of a command: its module's docstring is the help, and no flag is guessed from its first letters."""
+    """The parser of a command. Its module's docstring is the help text; a flag cannot be abbreviated."""
     return Parser(
         prog=program,
         description=description,
@@ -184,16 +170,16 @@ def make_parser(program: str, description: str | None) -> Parser:
 
 
 def add_task_flags(parser: argparse.ArgumentParser) -> None:
-    """Adds `--task-index` and `--num-tasks`: which share of the work is this process's."""
+    """Adds `--task-index` and `--num-tasks`: which share of the work belongs to this process."""
     parser.add_argument("--num-tasks", type=int, help="how many tasks share the work (default: 1)")
     parser.add_argument("--task-index", type=int, help="which of them this is (default: $JOB_COMPLETION_INDEX)")
 
 
 def task_share(args: argparse.Namespace) -> tuple[int, int]:
-    """`(task_index, num_tasks)` from the flags and the environment.
+    """Returns `(task_index, num_tasks)` from the flags and the environment.
 
     Raises:
-      UserError: an index without a number of tasks, or out of range.
+      UserError: there is an index but no number of tasks, or the index is out of range.
     """
     index = args.task_index
     if index is None and os.environ.get("JOB_COMPLETION_INDEX"):

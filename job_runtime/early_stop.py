@@ -1,8 +1,8 @@
-"""Signals before a command is ready for them: its rooms import this first, and it imports next to nothing.
+"""Signals that arrive before a command is ready for them.
 
-Importing takes seconds on a busy machine, and nothing is begun by then, so SIGTERM and SIGINT end the process at once,
-with the status that means "start the same command again". From the first line of this module on they do; while Python
-itself starts, before any line of ours, SIGTERM gives 143 as it does for any program.
+Every room imports this module first, and it imports next to nothing. Importing the rest can take seconds. No work has
+begun by then, so SIGTERM and SIGINT end the process at once, with the status that means "start the same
+command again". Before the first line of this module, while Python itself starts, SIGTERM gives 143 as for any program.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from types import FrameType
 
 INTERRUPTED = 75  # EX_TEMPFAIL of sysexits.h
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
-_TEXT = "interrupted before anything was begun; start the same command again"
+_TEXT = "interrupted before any work began; start the same command again"
 
-# So it stands while `python -m room.command` imports the room, and at no other time.
+# True only while `python -m room.command` imports the room.
 is_command = sys.argv[:1] == ["-m"]
 
 
 def leave(_number: int, _frame: FrameType | None) -> None:
-    """Ends the process; imports nothing, for it may be called in the middle of an import."""
+    """Ends the process. Imports nothing, because it may be called in the middle of an import."""
     line = _TEXT
     if os.environ.get("LOG_FORMAT") == "json":
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
@@ -34,7 +34,7 @@ def leave(_number: int, _frame: FrameType | None) -> None:
 
 
 def interrupt(number: int, frame: FrameType | None) -> None:
-    """Raises KeyboardInterrupt; in the middle of an import, which may turn that into anything, ends the process."""
+    """Raises KeyboardInterrupt; during an import, which may turn that into any other error, ends the process."""
     if is_command and is_importing(frame):
         leave(number, frame)
     signal.default_int_handler(number, frame)
@@ -49,12 +49,12 @@ def is_importing(frame: FrameType | None) -> bool:
 
 
 def ignore() -> None:
-    """The status is decided: a signal that comes now does not change it."""
+    """Ignores signals from now on: the exit status is decided, and must not change."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
 
 if is_command:
-    for _each in SIGNALS:
-        if signal.getsignal(_each) is not signal.SIG_IGN:  # as a shell has SIGINT of what it starts in the background
-            signal.signal(_each, leave)
+    for _number in SIGNALS:
+        if signal.getsignal(_number) is not signal.SIG_IGN:  # a shell makes its background jobs ignore SIGINT
+            signal.signal(_number, leave)

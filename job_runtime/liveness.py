@@ -1,9 +1,9 @@
-"""Does a process still move? A liveness probe for pods, by the age of the file that `job_runtime.logs.progress` writes.
+"""Is a process still making progress? A liveness probe for pods.
 
     python -m job_runtime.liveness --max-age-seconds 900
 
-Status 0 while the file of $PROGRESS_FILE is younger, and before there is one (a start takes as long as it takes); 1
-when it is older.
+It looks at the age of the file $PROGRESS_FILE, which `job_runtime.logs.progress` writes. Status 0: the file is young
+enough, or not there yet (starting may take as long as it needs). Status 1: it is older.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PROGRAM = "python -m job_runtime.liveness"
 
 def main(argv: Sequence[str]) -> int:
     parser = command.make_parser(PROGRAM, __doc__)
-    parser.add_argument("--max-age-seconds", type=float, required=True, help="older than this is stuck")
+    parser.add_argument("--max-age-seconds", type=float, required=True, help="the process counts as stuck after these")
     args = parser.parse_args(argv)
     path = os.environ.get(FILE_VARIABLE)
     if not path:

@@ -1,60 +1,77 @@
-"""What is wrong with a list, for people: every problem when they are few, and when they are many every kind of them.
+"""Mistakes of the user, as sentences: every one when they are few, every kind of mistake when they are many.
 
-Up to `MAX_PROBLEMS` are said one by one, each with its line. Of more, those that differ in quoted words and
-numbers alone are one kind: of each kind the first ones are said in full, and then how many follow and in which lines.
+Up to `MAX_PROBLEMS` are reported one by one, each with its line number. In a longer list, problems that differ only in
+quoted words and numbers are of one kind. The first few of each kind are reported in full, then how many follow and in
+which lines.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-MAX_PROBLEMS = 100  # said one by one
-MAX_OF_A_KIND = 3  # said in full when there are more
+MAX_PROBLEMS = 100  # reported one by one
+MAX_PER_KIND = 3  # reported in full when there are more
 MAX_KINDS = 30
-MAX_RANGES = 12  # of lines
-MAX_CHARACTERS = 400  # of one sentence
+MAX_RANGES = 12  # of line numbers
+MAX_CHARACTERS = 400  # per sentence
 _VARYING = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[0-9.e+-]*[0-9]""")
 
 Problem = tuple[int, str]  # line number from 1 (0: the list as a whole), and a sentence
 
 
-def place(path: str, problem: Problem) -> str:
-    """The sentence for people: `seeds.jsonl:3: temperature is -1, want ...`; a very long one loses its middle."""
+class UserError(Exception):
+    """One or more mistakes of the user; each is a sentence with the location, the value, and what was wanted."""
+
+    def __init__(self, problems: str | Iterable[str]):
+        self.problems = [problems] if isinstance(problems, str) else list(problems)
+        super().__init__("\n".join(self.problems))
+
+
+def shorten(text: str, max_characters: int) -> str:
+    """The text without its middle, if it is longer than anyone reads."""
+    if len(text) <= max_characters:
+        return text
+    return f"{text[: max_characters // 2]} ... {text[-max_characters // 2 :]}"
+
+
+def locate(path: str, problem: Problem) -> str:
+    """The sentence with its location: `seeds.jsonl:3: temperature is -1, want ...`."""
     line, text = problem
-    if len(text) > MAX_CHARACTERS:
-        text = f"{text[: MAX_CHARACTERS // 2]} ... {text[-MAX_CHARACTERS // 2 :]}"
+    text = shorten(text, MAX_CHARACTERS)
     return f"{path}:{line}: {text}" if line else f"{path}: {text}"
 
 
 def sentences(path: str, problems: Sequence[Problem], *, noun: str = "problem") -> list[str]:
-    """All problems, or what there is of each kind of them, in the order of their first lines.
+    """All problems, or examples of each kind of problem, in the order of their first lines.
 
     Args:
-      noun: what one of them is called where they are counted.
+      noun: what one of them is called in the total.
     """
     if len(problems) <= MAX_PROBLEMS:
-        return [place(path, problem) for problem in problems]
-    kinds: dict[str, list[Problem]] = {}
+        return [locate(path, problem) for problem in problems]
+    by_kind: dict[str, list[Problem]] = {}
     for problem in problems:
-        kinds.setdefault(_VARYING.sub("…", problem[1][:MAX_CHARACTERS]), []).append(problem)
-    found = [sentence for kind in list(kinds.values())[:MAX_KINDS] for sentence in _of_a_kind(path, kind)]
-    lines = {line for line, _ in problems}
-    total = f"{path}: {len(problems):,} {noun}s of {len(kinds):,} kind{'s' * (len(kinds) > 1)} in {len(lines):,} lines"
-    if len(kinds) > MAX_KINDS:
-        total += f"; of the first {MAX_KINDS} kinds some are shown"
-    return [*found, total]
+        by_kind.setdefault(_VARYING.sub("…", problem[1][:MAX_CHARACTERS]), []).append(problem)
+    report = [sentence for kind in list(by_kind.values())[:MAX_KINDS] for sentence in _examples(path, kind)]
+    num_lines = len({line for line, _ in problems})
+    kinds = f"{len(by_kind):,} kind{'s' * (len(by_kind) > 1)}"
+    total = f"{path}: {len(problems):,} {noun}s of {kinds} in {num_lines:,} lines"
+    if len(by_kind) > MAX_KINDS:
+        total += f"; only the first {MAX_KINDS} kinds are shown"
+    return [*report, total]
 
 
-def _of_a_kind(path: str, problems: Sequence[Problem]) -> Iterator[str]:
-    yield from (place(path, problem) for problem in problems[:MAX_OF_A_KIND])
-    more = problems[MAX_OF_A_KIND:]
+def _examples(path: str, problems: Sequence[Problem]) -> Iterator[str]:
+    """The first problems of one kind, then how many follow."""
+    yield from (locate(path, problem) for problem in problems[:MAX_PER_KIND])
+    more = problems[MAX_PER_KIND:]
     if more:
         yield f"{path}: {len(more):,} more like this, {_ranges([line for line, _ in more])}"
 
 
 def _ranges(lines: Sequence[int]) -> str:
-    """`lines 4 to 9, 12`: each line once, the last ones left out where there are many gaps."""
+    """`lines 4 to 9, 12`: each line once; where there are many gaps, the last ranges are left out."""
     ranges: list[list[int]] = []
     for line in sorted(set(lines)):
         if ranges and line == ranges[-1][1] + 1:
@@ -62,5 +79,5 @@ def _ranges(lines: Sequence[int]) -> str:
         else:
             ranges.append([line, line])
     shown = ", ".join(str(low) if low == high else f"{low} to {high}" for low, high in ranges[:MAX_RANGES])
-    rest = f" and on to {ranges[-1][1]}" if len(ranges) > MAX_RANGES else ""
+    rest = f", ... up to {ranges[-1][1]}" if len(ranges) > MAX_RANGES else ""
     return f"line{'s' * (len(ranges) > 1 or ranges[0][0] < ranges[0][1])} {shown}{rest}"

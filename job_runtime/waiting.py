@@ -1,4 +1,4 @@
-"""Waiting for what other processes make: as long as more of it comes, and some minutes beyond."""
+"""Waiting for the output of other processes: for as long as more of it appears, and some minutes longer."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ SECONDS_BETWEEN_SIGNALS = 0.5
 def wait_while_more_come(
     look: Callable[[], tuple[int, bool]], *, minutes: float, unit: str, label: str, stop: StopSignal
 ) -> int:
-    """Waits until all is there, or for `minutes` nothing has come.
+    """Waits until everything is there, or until nothing new has appeared for `minutes`.
 
     Args:
-      look: gives how many are there, and whether those are all.
-      unit, label: for `job_runtime.logs.progress`, which is told at every look: a process that waits is alive.
+      look: returns how many items are there, and whether those are all.
+      unit, label: for `job_runtime.logs.progress`, which is updated at every look, so that waiting counts as progress.
 
     Returns:
-      how many are there.
+      how many items are there.
 
     Raises:
-      Interrupted: `stop` asked for it.
+      Interrupted: `stop` was requested.
     """
-    last_change, there = time.monotonic(), 0
+    last_change, num_items = time.monotonic(), 0
     with progress(total=None, unit=unit, label=label) as bar:
         while True:
-            found, are_all = look()
-            if found != there:
+            new_num_items, are_all = look()
+            if new_num_items != num_items:
                 last_change = time.monotonic()
-            bar.update(found - there)
-            there = found
+            bar.update(new_num_items - num_items)
+            num_items = new_num_items
             left = last_change + 60 * minutes - time.monotonic()
             if are_all or left <= 0:
-                return there
+                return num_items
             _sleep(min(SECONDS_BETWEEN_LOOKS, left), stop)
 
 
 def _sleep(seconds: float, stop: StopSignal) -> None:
-    """A while, in which a signal is heard."""
+    """Sleeps, but notices a stop request soon."""
     until = time.monotonic() + seconds
     while (left := until - time.monotonic()) > 0:
         if stop.requested:
-            raise Interrupted("start the same command again to go on")
+            raise Interrupted
         time.sleep(min(left, SECONDS_BETWEEN_SIGNALS))

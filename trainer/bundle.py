@@ -216,7 +216,7 @@ def load_description(folder: str) -> dict[str, Any]:
 
 
 class _Versioned(TypedDict):
-    format_version: Annotated[int, json_text.Wanted(lambda value: value == FORMAT_VERSION, f"{FORMAT_VERSION}")]
+    format_version: Annotated[int, json_text.Constraint(lambda value: value == FORMAT_VERSION, f"{FORMAT_VERSION}")]
 
 
 class _Dataset(TypedDict):
@@ -248,9 +248,9 @@ class _Metrics(TypedDict, total=False):
 
 class _Description(_Versioned):
     hash: str
-    weights: Annotated[str, json_text.Wanted(_WEIGHTS.fullmatch, "the name of a file beside it")]
+    weights: Annotated[str, json_text.Constraint(_WEIGHTS.fullmatch, "the name of a file beside it")]
     config: ModelConfig
     fields: dict[str, Any]
     dataset: _Dataset
     metrics: _Metrics
-    deviations: Mapping[str, Annotated[float, json_text.Wanted(lambda value: value > 0, "a number above 0")]]
+    deviations: Mapping[str, Annotated[float, json_text.Constraint(lambda value: value > 0, "a number above 0")]]

@@ -253,7 +253,7 @@ def run(job: Job, works: Sequence[Work], options: PipelineOptions, *, num_inputs
                 if stop.requested and not is_done:
                     runner.cancel(CANCEL_SECONDS)
                     _end_workers()
-                    raise Interrupted("start the same command again to go on")
+                    raise Interrupted("start the same command again to continue")
 
 
 class _Runner:

@@ -62,7 +62,7 @@ def run(job: Job, works: Sequence[Work], *, num_inputs: int, stop: StopSignal) -
 
     def write(index: int):
         if stop.requested:
-            raise Interrupted("start the same command again to go on")
+            raise Interrupted("start the same command again to continue")
         return write_shard(
             index,
             plan.entries[index],
@@ -96,7 +96,7 @@ def _make_parts(job: Job, works: Sequence[Work], num_inputs: int | None, stop: S
         def on_files(count: int) -> None:
             bar.update(count)
             if stop.requested:
-                raise Interrupted("start the same command again to go on")
+                raise Interrupted("start the same command again to continue")
 
         for work in works:
             yield job.ensure_part(work, known=known, on_files=on_files)

@@ -76,7 +76,7 @@ def hold(output: str, key: str, *, stop: StopSignal) -> Iterator[None]:
             print(f"the same encode is at work in {output}, {_whose(theirs)}; waiting for it", flush=True)
             has_said = True
         if stop.requested:
-            raise Interrupted("start the same command again to go on")
+            raise Interrupted("start the same command again to continue")
         time.sleep(POLL_SECONDS)
 
 

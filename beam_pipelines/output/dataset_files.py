@@ -42,7 +42,7 @@ def write_sizes(output: str, info: DatasetInfo) -> None:
     there = file_sizes.list_sizes(output)
     if missing := sorted(names(info) - there.keys()):
         raise RuntimeError(f"{storage.join(output, missing[0])} is gone while it was written; start the command again")
-    sizes = FileSizes(of=info.hash, files={name: there[name] for name in names(info)})
+    sizes = FileSizes(work=info.hash, files={name: there[name] for name in names(info)})
     storage.write_bytes(storage.join(output, SIZES), sizes.to_json())
 
 
@@ -53,7 +53,7 @@ def find_damage(output: str, info: DatasetInfo) -> Mapping[str, str]:
         sizes = FileSizes.from_json(storage.read_bytes(storage.join(output, SIZES)))
     except (FileNotFoundError, IsADirectoryError):
         sizes = None
-    if sizes is not None and sizes.of == info.hash:
+    if sizes is not None and sizes.work == info.hash:
         return sizes.differences(there)
     damage = {name: "is missing" for name in sorted(names(info) - there.keys())}
     for name, num_records in _shards(info).items():

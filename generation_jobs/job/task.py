@@ -122,7 +122,7 @@ class _Share:
                     self._make_batch(decoder, batch, stop)
         except KeyboardInterrupt as error:
             whole = self._counts["samples"] - len(self.missing) + self._counts["made"]
-            raise Interrupted(f"{whole:,} pieces are whole; start the same command again to go on") from error
+            raise Interrupted(f"{whole:,} pieces are whole; start the same command again to continue") from error
         finally:
             self._keeper.files.save(all_of_them=True)
             self._seconds = time.monotonic() - self._started

@@ -46,7 +46,7 @@ def find(job: Job, files: PieceFiles) -> Found:
         sizes = None if isinstance(data, OSError) else FileSizes.from_json(data)
         if sizes is None:
             continue
-        if sizes.of != job.digest:
+        if sizes.work != job.digest:
             path = storage.join(job.output, job.shards.sizes(shard))
             raise UserError(f"{path!r} is of another job than {job.output!r} is begun with; want another --output")
         wrong = sizes.differences(there | files.sizes(shard))
@@ -67,7 +67,7 @@ def _refuse_folders(root: str, paths: Collection[str]) -> None:
 
 def write_sizes(job: Job, shard: int, files: Mapping[str, int]) -> None:
     """Before the manifest, whose size is among them: from then on it is known what belongs to the shard."""
-    data = FileSizes(of=job.digest, files=files).to_json()
+    data = FileSizes(work=job.digest, files=files).to_json()
     storage.write_bytes(storage.join(job.output, job.shards.sizes(shard)), data)
 
 

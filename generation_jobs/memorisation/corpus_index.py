@@ -145,8 +145,8 @@ class Index:
 
 
 class _Words(TypedDict):
-    format_version: Annotated[int, json_text.Wanted(lambda value: value == FORMAT_VERSION, f"{FORMAT_VERSION}")]
-    time_base: Annotated[str, json_text.Wanted(lambda value: value in TIME_BASES, " or ".join(TIME_BASES))]
+    format_version: Annotated[int, json_text.Constraint(lambda value: value == FORMAT_VERSION, f"{FORMAT_VERSION}")]
+    time_base: Annotated[str, json_text.Constraint(lambda value: value in TIME_BASES, " or ".join(TIME_BASES))]
     dataset: str
     piece_ids: list[str]
     sources: list[str]

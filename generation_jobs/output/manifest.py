@@ -42,11 +42,11 @@ def _is_below(path: str | None) -> bool:
     return path is None or not (path.startswith("/") or "://" in path or ".." in path.split("/") or "\0" in path)
 
 
-_Count = Annotated[int, json_text.Wanted(lambda value: value >= 0, "a whole number from 0")]
+_Count = Annotated[int, json_text.Constraint(lambda value: value >= 0, "a whole number from 0")]
 
 
 class _Versioned(TypedDict):
-    format_version: Annotated[int, json_text.Wanted(lambda value: value == FORMAT_VERSION, f"{FORMAT_VERSION}")]
+    format_version: Annotated[int, json_text.Constraint(lambda value: value == FORMAT_VERSION, f"{FORMAT_VERSION}")]
 
 
 class _Job(_Versioned):
@@ -62,7 +62,7 @@ class _Line(TypedDict):
     seed_id: str
     sample: _Count
     rng_seed: int
-    path: Annotated[str | None, json_text.Wanted(_is_below, "a path below the output folder, or null")]
+    path: Annotated[str | None, json_text.Constraint(_is_below, "a path below the output folder, or null")]
     piece_id: str
     bundle: str
     dataset: str

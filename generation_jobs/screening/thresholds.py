@@ -97,8 +97,10 @@ def load(path: str, index: Index | None = None) -> Screen:
 
 
 class _Thresholds(TypedDict):
-    format_version: Annotated[int, json_text.Wanted(lambda value: value == FORMAT_VERSION, f"{FORMAT_VERSION}")]
-    time_base: Annotated[str, json_text.Wanted(lambda value: value in TIME_BASES, f"one of {', '.join(TIME_BASES)}")]
+    format_version: Annotated[int, json_text.Constraint(lambda value: value == FORMAT_VERSION, f"{FORMAT_VERSION}")]
+    time_base: Annotated[
+        str, json_text.Constraint(lambda value: value in TIME_BASES, f"one of {', '.join(TIME_BASES)}")
+    ]
     dataset: str
     thresholds: Mapping[str, float]
 

@@ -1,1 +1,1 @@
-"""Flags and numbers as people write them, and what is said of mistakes in them."""
+"""Flags, and the numbers in them, with reports of all mistakes at once."""

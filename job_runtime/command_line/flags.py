@@ -1,4 +1,4 @@
-"""The parser of every command: argparse, which tells all mistakes in the flags at once and in our words."""
+"""The parser of every command: argparse, but all mistakes in the flags are reported at once and in our words."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from collections.abc import Sequence
 from typing import Any
 
 from job_runtime.command_line import numerals
-from job_runtime.command_line.mistakes import UserError
+from job_runtime.problem_report import UserError
 
-WANTED: Any = {int: "a whole number", float: "a number"}
+EXPECTED: Any = {int: "a whole number", float: "a number"}
 
 
 class Parser(argparse.ArgumentParser):
-    """As argparse's, but that `parse` goes on after a mistake, and nothing but `--help` ends the process."""
+    """Like argparse's, but `parse` continues after a mistake, and only `--help` ends the process."""
 
     def __init__(self, **options: Any):
         super().__init__(exit_on_error=False, **options)
-        self._found: list[str] = []
+        self._value_problems: list[str] = []
         self.register("type", int, numerals.whole)
         self.register("type", float, numerals.number)
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> argparse.Namespace:  # type: ignore[override]
-        """The flags.
+        """Parses the flags.
 
         Raises:
-          UserError: every mistake in them that their values alone show.
+          UserError: every mistake that shows in the values alone.
         """
         parsed, problems = self.parse(sys.argv[1:] if args is None else args)
         if problems:
@@ -35,9 +35,9 @@ class Parser(argparse.ArgumentParser):
         return parsed
 
     def parse(self, argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-        """The flags, and what is wrong with them: for a command that goes on to check their values.
+        """The flags and the problems with them, for a command that has more checks of its own.
 
-        A flag without a value that can be read is as if it were not given.
+        A flag whose value cannot be read counts as not given.
         """
         args, unknown, problems = self.parse_with_unknown(argv)
         names = [name for action in self._actions for name in action.option_strings]
@@ -53,25 +53,25 @@ class Parser(argparse.ArgumentParser):
         return args, problems
 
     def parse_with_unknown(self, argv: Sequence[str]) -> tuple[argparse.Namespace, list[str], list[str]]:
-        """The flags, those that are not ours, and what is wrong with ours."""
+        """Our flags, the arguments that are not ours, and the problems with our flags."""
         required = [action for action in self._actions if action.required]
         arguments, problems = list(argv), []
         for action in required:
             action.required = False
         try:
             while True:
-                self._found = []
+                self._value_problems = []
                 try:
                     args, unknown = super().parse_known_args(arguments)
                     break
                 except argparse.ArgumentError as error:
-                    problems.append(_said(error))
+                    problems.append(_sentence(error))
                     arguments = _without(arguments, error.argument_name or "", problems)
         finally:
             for action in required:
                 action.required = True
-        problems += self._found
-        given = " ".join(self._found + problems)
+        problems += self._value_problems
+        given = " ".join(problems)
         for action in required:
             name = (action.option_strings or [str(action.metavar or action.dest)])[0]
             if getattr(args, action.dest) is None and f"{name} is " not in f"{given} ":
@@ -85,28 +85,28 @@ class Parser(argparse.ArgumentParser):
         try:
             return super()._get_value(action, arg_string)
         except argparse.ArgumentError as error:
-            wanted = WANTED.get(action.type, error.message)
-            self._found.append(f"{_name(action)} is {arg_string!r}, want {wanted}")
+            wanted = EXPECTED.get(action.type, error.message)
+            self._value_problems.append(f"{_name(action)} is {arg_string!r}, want {wanted}")
             return action.default
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices and value is not action.default:
             choices = ", ".join(map(str, action.choices))
-            self._found.append(f"{_name(action)} is {value!r}, want one of {choices}")
+            self._value_problems.append(f"{_name(action)} is {value!r}, want one of {choices}")
 
 
 def _name(action: argparse.Action) -> str:
     return action.option_strings[-1] if action.option_strings else str(action.metavar or action.dest)
 
 
-def _said(error: argparse.ArgumentError) -> str:
+def _sentence(error: argparse.ArgumentError) -> str:
     if error.message.startswith("expected"):
         return f"{error.argument_name} is given without a value"
     return f"{error.argument_name} is {error.message}"
 
 
 def _without(arguments: list[str], name: str, problems: list[str]) -> list[str]:
-    """The arguments but for the last mention of a flag, so that the others can be looked at."""
+    """The arguments without the last mention of a flag, so that the others can be parsed."""
     names = tuple(name.split("/"))
     for index in range(len(arguments) - 1, -1, -1):
         if arguments[index] in names or arguments[index].partition("=")[0] in names:

@@ -1,4 +1,4 @@
-"""Numbers as people write them in flags and variables: plain ASCII. `int` takes ３, ٣ and 1_000 too, and has no end."""
+"""Numbers in flags and variables: ASCII only and of limited length. `int` would accept ３, ٣, 1_000 and any length."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def whole(text: str) -> int:
     """A whole number.
 
     Raises:
-      ValueError: it is none, or one of more than 19 digits.
+      ValueError: it is not one, or has more than 19 digits.
     """
     if not _WHOLE.fullmatch(text.strip()):
         raise ValueError("want a whole number")
@@ -20,10 +20,10 @@ def whole(text: str) -> int:
 
 
 def number(text: str) -> float:
-    """A number; nan and inf too, since whoever wants a number in a range can say so better.
+    """A number; also nan and inf, because the check of the range reports those better.
 
     Raises:
-      ValueError: it is none.
+      ValueError: it is not one.
     """
     if not _NUMBER.fullmatch(text.strip()):
         raise ValueError("want a number")

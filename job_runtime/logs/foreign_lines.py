@@ -1,8 +1,9 @@
-"""Lines that libraries write to a process's output past Python: TensorFlow's, XLA's and others' in C++, at exit too.
+"""Lines that libraries write to the process's output without Python: those of TensorFlow and XLA in C++, even at exit.
 
-`take` puts a pipe in the place of standard error (and output). At its other end this file runs as a small process,
-which outlives a crash: it makes each line a JSON object, or, on a terminal, drops the chatter that would break a
-progress bar and lets the rest pass. Our own lines go past the pipe.
+`take` puts a pipe in place of standard error (and output). This file runs as a small process at the other end of the
+pipe, and outlives a crash. There it makes each line a JSON object or, on a terminal, drops the notices that would break
+a progress bar. Python's own output bypasses the pipe. The small process runs isolated, so this file imports nothing of
+ours.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from typing import TextIO
 
 AS_JSON, WITHOUT_CHATTER = "json", "filter"
 DRAIN_SECONDS = 1.0
+_PAUSE_SECONDS = 0.2  # after this long without input, a traceback counts as complete
+_MAX_LINE_BYTES = 1 << 16
 _SEVERITIES = {"I": "INFO", "W": "WARNING", "E": "ERROR", "F": "ERROR"}
 _NATIVE = re.compile(r"(?:\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: ([IWEF]) |([IWEF])\d{4} \d\d:\d\d:\d+\.\d+\s)")
 _NAMED = re.compile(r"(?:absl: )?(INFO|WARNING|ERROR|CRITICAL|FATAL)\b")
@@ -27,11 +30,12 @@ _CHATTER = re.compile(
     r"WARNING: All log messages before absl::InitializeLog|To enable the following instructions: .*rebuild TensorFlow"
 )
 _LEVEL = "TF_CPP_MIN_LOG_LEVEL"
-_taken: subprocess.Popen[bytes] | None = None
+INDEX_VARIABLE = "JOB_COMPLETION_INDEX"
+_filter: subprocess.Popen[bytes] | None = None
 
 
 def quiet_tensorflow() -> None:
-    """Call it before TensorFlow is imported: its start-up notices are not news. The variable, where it is set, wins."""
+    """Hides TensorFlow's start-up notices, unless its own variable is set. Call this before importing TensorFlow."""
     if _LEVEL in os.environ:
         return
     os.environ[_LEVEL] = "3"
@@ -40,18 +44,18 @@ def quiet_tensorflow() -> None:
 
 
 def take(mode: str, program: str = "") -> tuple[TextIO, TextIO]:
-    """Puts the pipe in place; standard output and error as they were, for lines of our own."""
-    global _taken
+    """Puts the pipe in place. Returns standard output and error as they were, for Python's own output."""
+    global _filter
     sys.stdout.flush()
     sys.stderr.flush()
     out, errors = os.dup(1), os.dup(2)
     reading, writing = os.pipe()
-    _taken = subprocess.Popen(
-        [sys.executable, "-I", "-S", __file__, mode, program, os.environ.get("JOB_COMPLETION_INDEX", "")],
+    _filter = subprocess.Popen(
+        [sys.executable, "-I", "-S", __file__, mode, program, os.environ.get(INDEX_VARIABLE, "")],
         stdin=reading,
         stdout=errors,
         stderr=subprocess.DEVNULL,
-        start_new_session=True,  # a terminal's Ctrl-C is for us
+        start_new_session=True,  # Ctrl-C on a terminal must not end it
     )
     os.close(reading)
     os.dup2(writing, 2)
@@ -65,98 +69,138 @@ def take(mode: str, program: str = "") -> tuple[TextIO, TextIO]:
 
 
 def process_id() -> int | None:
-    """Of the other end, which whoever ends all processes below this one leaves alone."""
-    return None if _taken is None else _taken.pid
+    """The process at the other end, which must be left alone when all other child processes are ended."""
+    return None if _filter is None else _filter.pid
 
 
 def drain() -> None:
-    """Call it last: lines that were written are let through, and what comes still is not."""
-    if _taken is None:
+    """Lets the lines written so far through and discards everything after them. Call this last."""
+    if _filter is None:
         return
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
-    if _taken.args[4] == AS_JSON:  # type: ignore[index]
+    if _filter.args[4] == AS_JSON:  # type: ignore[index]
         os.dup2(nowhere, 1)
-    with contextlib.suppress(subprocess.TimeoutExpired):  # a process that we started lives on, and may write
-        _taken.wait(DRAIN_SECONDS)
+    with contextlib.suppress(subprocess.TimeoutExpired):  # a child process may still be running and writing
+        _filter.wait(DRAIN_SECONDS)
 
 
-def severity_of(line: str, otherwise: str = "INFO") -> str:
-    """As the line itself says it."""
-    if found := _NATIVE.match(line):
-        return _SEVERITIES[found[1] or found[2]]
-    if found := _NAMED.match(line):
-        return {"CRITICAL": "ERROR", "FATAL": "ERROR"}.get(found[1], found[1])
-    return "ERROR" if line.startswith(("Traceback (most", "Fatal Python error")) else otherwise
+def severity_of(line: str) -> str:
+    """The severity that the line itself names; INFO if it names none."""
+    if match := _NATIVE.match(line):
+        return _SEVERITIES[match[1] or match[2]]
+    if match := _NAMED.match(line):
+        return {"CRITICAL": "ERROR", "FATAL": "ERROR"}.get(match[1], match[1])
+    return "ERROR" if line.startswith(("Traceback (most", "Fatal Python error")) else "INFO"
 
 
 def is_chatter(line: str) -> bool:
-    """Whether it is a notice of a library in C++ that ends nothing; a fatal one, its last word, is none."""
-    found = _NATIVE.match(line)
-    return (found is not None and "F" not in found.groups()) or _CHATTER.match(line) is not None
+    """Whether it is a notice of a C++ library; a fatal error is not."""
+    match = _NATIVE.match(line)
+    return (match is not None and "F" not in match.groups()) or _CHATTER.match(line) is not None
 
 
-def as_object(message: str, program: str, index: str) -> str:
-    """A message as a line of JSON; one that is an object already stays as it is."""
+def json_line(message: str, severity: str, program: str, index: str) -> str:
+    """The object of one message; `index` is the completion index, or empty."""
+    now = time.time()
+    record: dict[str, object] = {
+        "time": f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(now))}.{int(now % 1 * 1000):03d}Z",
+        "severity": severity,
+        "message": message,
+        "command": program,
+    }
+    if index.isascii() and index.isdecimal() and len(index) <= 18:
+        record["task"] = int(index)
+    return json.dumps(record, ensure_ascii=False)  # the stream writes lone surrogates as backslash escapes
+
+
+def _as_object(message: str, program: str, index: str) -> str:
+    """A message as a JSON object; one that is an object already stays as it is."""
     if message.startswith("{") and message.endswith("}"):
         try:
             if "message" in json.loads(message):
                 return message
         except ValueError:
             pass
-    now = time.time()
-    record = {
-        "time": f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(now))}.{int(now % 1 * 1000):03d}Z",
-        "severity": severity_of(message),
-        "message": message,
-        "command": program,
-    }
-    if index.isascii() and index.isdecimal():
-        record["task"] = int(index[:18])  # type: ignore[assignment]
-    return json.dumps(record)
+    return json_line(message, severity_of(message), program, index)
+
+
+class _ChatterFilter:
+    """Copies lines as they are, without the notices of C++ libraries."""
+
+    is_holding = False
+
+    def write_line(self, line: bytes) -> None:
+        if not is_chatter(line.decode("utf-8", "backslashreplace")):
+            os.write(1, line + b"\n")
+
+    def pause(self, unfinished: bytes, is_end: bool) -> bytes:
+        """Nothing came for a moment, or nothing will: shows half a line, such as a prompt; returns what is left."""
+        if is_chatter(unfinished.decode("utf-8", "replace")):
+            return unfinished
+        os.write(1, unfinished)
+        return b""
+
+
+class _Objects:
+    """Writes each line as a JSON object, a whole traceback as one object."""
+
+    def __init__(self, program: str, index: str):
+        self._program, self._index = program, index
+        self._traceback: list[str] = []
+
+    @property
+    def is_holding(self) -> bool:
+        return bool(self._traceback)
+
+    def write_line(self, line: bytes) -> None:
+        text = line.decode("utf-8", "backslashreplace").rstrip("\r")
+        held = self._traceback
+        if held and (text.startswith((" ", "\t")) or not text):
+            held.append(text)
+        elif held and not held[-1].startswith("During handling"):
+            held.append(text)  # the exception itself, which ends the traceback
+            self._flush_traceback()
+        elif text.startswith("Traceback (most recent call last)"):
+            held.append(text)
+        elif text.strip():
+            self._write(text)
+
+    def pause(self, unfinished: bytes, is_end: bool) -> bytes:
+        """Nothing came for a moment, or nothing will: ends a traceback; returns what is left of half a line."""
+        if unfinished and (is_end or len(unfinished) > _MAX_LINE_BYTES):
+            self.write_line(unfinished)
+            unfinished = b""
+        if self._traceback:
+            self._flush_traceback()
+        return unfinished
+
+    def _flush_traceback(self) -> None:
+        self._write("\n".join(self._traceback).rstrip())
+        self._traceback.clear()
+
+    def _write(self, message: str) -> None:
+        data = f"{_as_object(message, self._program, self._index)}\n".encode("utf-8", "backslashreplace")
+        while data:
+            data = data[os.write(1, data) :]
 
 
 def _run(mode: str, program: str, index: str) -> None:
+    """Copies lines from the pipe to the real output until the pipe is closed."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    begun = b""  # of a line
-    held: list[str] = []  # the lines of a traceback
+    output: _ChatterFilter | _Objects = _ChatterFilter() if mode == WITHOUT_CHATTER else _Objects(program, index)
+    unfinished = b""  # the beginning of a line
     while True:
-        # A traceback is whole, and half a line is all there will be for now, when nothing comes for a moment.
-        is_quiet = not select.select([0], [], [], 0.2 if begun or held else None)[0]
-        read = b"" if is_quiet else os.read(0, 1 << 16)
-        *lines, begun = (begun + read).split(b"\n")
-        if begun and (not read) and (mode == WITHOUT_CHATTER or not is_quiet or len(begun) > 1 << 16):
-            if mode == WITHOUT_CHATTER and not is_chatter(begun.decode("utf-8", "replace")):
-                os.write(1, begun)
-                begun = b""
-            elif mode == AS_JSON:
-                lines, begun = [*lines, begun], b""
+        is_quiet = not select.select([0], [], [], _PAUSE_SECONDS if unfinished or output.is_holding else None)[0]
+        data = b"" if is_quiet else os.read(0, 1 << 16)
+        *lines, unfinished = (unfinished + data).split(b"\n")
         for line in lines:
-            text = line.decode("utf-8", "backslashreplace").rstrip("\r")
-            if mode == WITHOUT_CHATTER:
-                if not is_chatter(text):
-                    os.write(1, line + b"\n")
-            elif held and (text.startswith((" ", "\t")) or not text):
-                held.append(text)
-            elif held and not held[-1].startswith("During handling"):
-                held.append(text)  # the error itself, which ends the traceback
-                _say(held, program, index)
-            elif text.startswith("Traceback (most recent call last)"):
-                held.append(text)
-            elif text.strip():
-                _say([text], program, index)
-        if held and not read:
-            _say(held, program, index)
-        if not read and not is_quiet:
-            return
-
-
-def _say(lines: list[str], program: str, index: str) -> None:
-    data = f"{as_object(chr(10).join(lines).rstrip(), program, index)}\n".encode("utf-8", "backslashreplace")
-    lines.clear()
-    while data:
-        data = data[os.write(1, data) :]
+            output.write_line(line)
+        if not data:
+            unfinished = output.pause(unfinished, is_end=not is_quiet)
+            if not is_quiet:
+                return
 
 
 if __name__ == "__main__":

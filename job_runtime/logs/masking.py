@@ -1,12 +1,17 @@
-"""Secrets in command lines, settings and messages: what must neither be stored nor logged.
+"""Masks secrets in command lines, settings and messages, so that they are neither stored nor logged.
 
 --s3_secret_access_key=…    --password …    postgresql://user:…@host/name    AccountKey=…;    ?sig=…
 """
 
 from __future__ import annotations
 
+import logging
 import re
+import sys
+import traceback
 from collections.abc import Sequence
+from types import TracebackType
+from typing import Any
 
 MASK = "…"
 _NAME = (
@@ -21,8 +26,8 @@ _IN_TEXT = (
         re.compile(rf"((?<![\w-])--?{_NAME}(?:=|\s+(?!is\b|and\b|or\b|has\b)))(?!-){_VALUE}", re.IGNORECASE),
         rf"\1{MASK}",
     ),
-    (re.compile(r"(\w://[^\s/:@'\"]*:)[^\s@'\"]*(?=@)"), rf"\1{MASK}"),  # a slash in a password has to be escaped
-    (re.compile(r"(\w://)[^\s/:@'\"]{20,}(?=@)"), rf"\1{MASK}"),  # a token in place of a name
+    (re.compile(r"(\w://[^\s/:@'\"]*:)[^\s@'\"]*(?=@)"), rf"\1{MASK}"),  # a slash in a password must be escaped
+    (re.compile(r"(\w://)[^\s/:@'\"]{20,}(?=@)"), rf"\1{MASK}"),  # a token instead of a user name
     (
         re.compile(
             r"((?:[?&;\s'\"]|^)(?:sig|signature|(?:[\w-]*[_-])?(?:key|secret|token|(?:pg)?password|passwd|pwd|credential)"
@@ -38,7 +43,7 @@ _IN_TEXT = (
 
 
 def mask(text: str) -> str:
-    """The text without what looks like a secret."""
+    """The text, with whatever looks like a secret masked."""
     if _QUICK.search(text) is None and "earer" not in text:
         return text
     for pattern, replacement in _IN_TEXT:
@@ -46,8 +51,27 @@ def mask(text: str) -> str:
     return text
 
 
+def install() -> None:
+    """Masks secrets in everything that is logged, and in the traceback of an uncaught exception."""
+    make_record = logging.getLogRecordFactory()
+
+    def make_masked_record(*args: Any, **options: Any) -> logging.LogRecord:
+        record = make_record(*args, **options)
+        text = record.getMessage()
+        masked = mask(text)
+        if masked != text:
+            record.msg, record.args = masked, ()
+        return record
+
+    def write_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        sys.stderr.write(mask("".join(traceback.format_exception(kind, error, trace))))
+
+    logging.setLogRecordFactory(make_masked_record)
+    sys.excepthook = write_traceback
+
+
 def mask_arguments(argv: Sequence[str]) -> list[str]:
-    """A command line without the values of flags that are named like a secret, and without secrets in other values."""
+    """A command line, with the values of flags named like a secret masked, and secrets in other values too."""
     masked = []
     is_secret = False
     for argument in argv:

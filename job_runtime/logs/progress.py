@@ -1,4 +1,4 @@
-"""How long work shows that it moves: a bar on a terminal, else a line on standard error now and then.
+"""Progress of long work: a bar on a terminal, otherwise a line on standard error now and then.
 
 with progress(total=64, unit="pieces", label="generating") as bar:
     bar.update(1)
@@ -6,8 +6,8 @@ with progress(total=64, unit="pieces", label="generating") as bar:
 for path in progress(paths, unit="files", label="reading"):
     ...
 
-Where the environment has PROGRESS_FILE, the same goes into that file, a JSON object, as often as a log gets a line:
-`job_runtime.liveness` tells from its age whether a process still moves.
+If PROGRESS_FILE is set, the same is written to that file, as a JSON object, as often as a line is logged.
+`job_runtime.liveness` tells from the file's age whether the process still makes progress.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from job_runtime import io_errors
 T = TypeVar("T")
 
 FILE_VARIABLE = "PROGRESS_FILE"
-LINE_SECONDS = 10.0  # between two lines where there is no terminal: a log stays readable
+LINE_SECONDS = 10.0  # between two lines without a terminal, so that a log stays readable
 
 
 class Progress(Generic[T]):
-    """Counts `unit`s done. Use as a context manager, or iterate it; `close` may be called twice."""
+    """Counts finished `unit`s. Use it as a context manager, or iterate over it; `close` may be called twice."""
 
     def __init__(self, iterable: Iterable[T] | None, total: int | None, unit: str, label: str) -> None:
         self.done = 0
@@ -37,10 +37,10 @@ class Progress(Generic[T]):
         self._unit = unit
         self._label = label
         self._note = ""
-        self._started = self._said = time.monotonic()
+        self._started = self._last_line_time = time.monotonic()
         self._is_closed = False
         self._file = os.environ.get(FILE_VARIABLE)
-        self._written = -LINE_SECONDS
+        self._last_write_time = -LINE_SECONDS
         self._write()
         self._bar = None
         if sys.stderr.isatty():
@@ -56,30 +56,30 @@ class Progress(Generic[T]):
 
     def __iter__(self) -> Iterator[T]:
         if self._iterable is None:
-            raise TypeError("this progress counts by update(); it was given nothing to iterate")
+            raise TypeError("this progress counts by update(); it has nothing to iterate over")
         with self:
             for item in self._iterable:
                 yield item
                 self.update(1)
 
     def update(self, count: int = 1) -> None:
-        """Notes that `count` more are done."""
+        """Counts `count` more as done."""
         self.done += count
         self._write()
         if self._bar is not None:
             self._bar.update(count)
-        elif time.monotonic() - self._said >= LINE_SECONDS:
-            self._said = time.monotonic()
-            self._say(self._line())
+        elif time.monotonic() - self._last_line_time >= LINE_SECONDS:
+            self._last_line_time = time.monotonic()
+            self._print(self._line())
 
     def note(self, text: str) -> None:
-        """Shows a few words beside the count, such as the loss, from the next update on."""
+        """Shows a short text after the count, such as the loss, from the next update on."""
         self._note = text
         if self._bar is not None:
             self._bar.set_postfix_str(text, refresh=False)
 
     def close(self) -> None:
-        """Ends the bar, or says the last line."""
+        """Ends the bar, or prints the last line."""
         if self._is_closed:
             return
         self._is_closed = True
@@ -87,13 +87,13 @@ class Progress(Generic[T]):
             self._bar.close()
         else:
             seconds = time.monotonic() - self._started
-            self._say(f"{self._count()} in {seconds:.1f} s{self._tail()}")
+            self._print(f"{self._count()} in {seconds:.1f} s{self._tail()}")
 
     def _write(self) -> None:
-        """Says in the file, if one is asked for, how far it is; whole or not at all."""
-        if self._file is None or time.monotonic() - self._written < LINE_SECONDS:
+        """Updates the progress file, if there is one; atomically."""
+        if self._file is None or time.monotonic() - self._last_write_time < LINE_SECONDS:
             return
-        self._written = time.monotonic()
+        self._last_write_time = time.monotonic()
         record = {"label": self._label, "done": self.done, "total": self._total, "unit": self._unit, "note": self._note}
         temporary = f"{self._file}.{os.getpid()}"
         with io_errors.named(self._file):
@@ -102,12 +102,12 @@ class Progress(Generic[T]):
             os.replace(temporary, self._file)
 
     def _count(self) -> str:
-        whole = self.done == self._total or self._total is None
-        return f"{self.done:,} {self._unit}" if whole else f"{self.done:,} of {self._total:,} {self._unit}"
+        is_complete = self.done == self._total or self._total is None
+        return f"{self.done:,} {self._unit}" if is_complete else f"{self.done:,} of {self._total:,} {self._unit}"
 
     def _line(self) -> str:
         rate = self.done / max(time.monotonic() - self._started, 1e-9)
-        line = f"{self._count()}, {rate:,.1f} a second"
+        line = f"{self._count()}, {rate:,.1f} per second"
         if self._total is not None and 0 < self.done < self._total:
             line += f", {(self._total - self.done) / rate:,.0f} s left"
         return line + self._tail()
@@ -115,7 +115,7 @@ class Progress(Generic[T]):
     def _tail(self) -> str:
         return f"; {self._note}" if self._note else ""
 
-    def _say(self, line: str) -> None:
+    def _print(self, line: str) -> None:
         print(f"{self._label}: {line}", file=sys.stderr, flush=True)
 
 
@@ -126,12 +126,12 @@ def progress(iterable: None = ..., *, total: int | None = ..., unit: str = ..., 
 def progress(
     iterable: Iterable[T] | None = None, *, total: int | None = None, unit: str = "items", label: str = "progress"
 ) -> Progress[Any]:
-    """Watches `iterable`, or counts what is told to `update` where there is none.
+    """Shows the progress of iterating over `iterable`; without one, of the calls to `update`.
 
     Args:
-      total: how many there will be, where known; taken from the iterable where it has a length.
+      total: how many there will be, if known; by default the length of the iterable, if it has one.
       unit: what is counted, in the plural.
-      label: what is going on, such as `encoding`.
+      label: what is being done, such as `encoding`.
     """
     if total is None and isinstance(iterable, Sized):
         total = len(iterable)

@@ -158,7 +158,7 @@ def _check_histograms(split: str, columns: Mapping[str, Histogram], num_notes: i
 
 
 class _Versioned(TypedDict):
-    format_version: Annotated[int, json_text.Wanted(lambda value: value == FORMAT_VERSION, f"{FORMAT_VERSION}")]
+    format_version: Annotated[int, json_text.Constraint(lambda value: value == FORMAT_VERSION, f"{FORMAT_VERSION}")]
 
 
 def _to_fields(value: Any) -> Any:

@@ -199,7 +199,7 @@ def test_a_signal_ends_with_75_and_the_next_start_goes_on(folder, capsys, monkey
     monkeypatch.setattr(generate, "_make_decoder", lambda bundle, num_slots: decoder)
     before = signal.getsignal(number)
     assert run("--samples-per-seed", "4") == 75
-    assert "interrupted; 2 pieces are whole; start the same command again to go on" in capsys.readouterr().err
+    assert "interrupted; 2 pieces are whole; start the same command again to continue" in capsys.readouterr().err
     assert signal.getsignal(number) is before
     monkeypatch.setattr(generate, "_make_decoder", lambda bundle, num_slots: FakeDecoder())
     assert run("--samples-per-seed", "4") == 0
@@ -209,7 +209,7 @@ def test_a_signal_ends_with_75_and_the_next_start_goes_on(folder, capsys, monkey
 def test_a_signal_while_the_decoder_is_being_made_ends_with_75(folder, capsys, monkeypatch):
     monkeypatch.setattr(generate, "_make_decoder", lambda bundle, num_slots: signal.raise_signal(signal.SIGTERM))
     assert run() == 75
-    assert "start the same command again to go on" in capsys.readouterr().err
+    assert "start the same command again to continue" in capsys.readouterr().err
 
 
 HEAVY = """

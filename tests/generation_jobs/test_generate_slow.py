@@ -101,7 +101,7 @@ def test_a_signal_ends_the_process_with_75(folder, number):
         time.sleep(0.05)
     process.send_signal(number)
     assert process.wait(60) == 75
-    assert "start the same command again to go on" in process.stderr.read()
+    assert "start the same command again to continue" in process.stderr.read()
     assert 0 < len(pieces(folder / "music")) < NUM_PIECES
     process = start(folder, "music", pause=0)
     assert process.wait(60) == 0

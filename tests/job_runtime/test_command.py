@@ -19,7 +19,7 @@ def raising(error):
         (UserError(["a is 1, want 2", "b is 3, want 4"]), 2, "prog: a is 1, want 2\nprog: b is 3, want 4\n"),
         (UserError("one"), 2, "prog: one\n"),
         (Interrupted("step 3 is saved"), 75, "prog: interrupted; step 3 is saved\n"),
-        (KeyboardInterrupt(), 75, "prog: interrupted; start the same command again to go on\n"),
+        (KeyboardInterrupt(), 75, "prog: interrupted; start the same command again to continue\n"),
     ],
 )
 def test_mistakes_and_interruptions_have_a_status_and_a_sentence(capsys, error, status, said):

@@ -47,7 +47,7 @@ def test_a_signal_during_imports(slow_room, number):
     process = start("room.task", cwd=slow_room)
     wait_until_it_listens(process)
     process.send_signal(number)
-    assert process.communicate() == ("", "interrupted before anything was begun; start the same command again\n")
+    assert process.communicate() == ("", "interrupted before any work began; start the same command again\n")
     assert process.returncode == 75
 
 

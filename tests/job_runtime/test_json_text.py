@@ -9,7 +9,7 @@ import pytest
 
 from job_runtime import json_text
 from job_runtime.command import UserError
-from job_runtime.json_text import HIGHEST, LOWEST, JsonError, Wanted
+from job_runtime.json_text import HIGHEST, LOWEST, Constraint, JsonError
 
 
 @dataclasses.dataclass
@@ -21,7 +21,7 @@ class Part:
 class Whole(TypedDict):
     version: Literal[2]
     parts: Mapping[str, Part]
-    share: Annotated[float, Wanted(lambda value: 0 <= value <= 1, "a number, 0 to 1")]
+    share: Annotated[float, Constraint(lambda value: 0 <= value <= 1, "a number, 0 to 1")]
     path: str | None
     given: bool
 
@@ -52,7 +52,7 @@ def test_every_problem_comes_with_its_place():
     wrong = {"version": 3, "parts": {"a": {"size": "3", "nmes": []}, "b": 7, "c": {"size": 1, "names": ["x", 5]}}}
     assert problems_of(json.dumps({**wrong, "share": 1.5, "path": 8, "given": 1}), Whole) == [
         "version is 3, want 2",
-        "parts.a.nmes is not known, want of keys only size, names",
+        "parts.a.nmes is not known, want one of size, names",
         "parts.a.size is '3', want a whole number",
         "parts.b is 7, want an object",
         "parts.c.names[1] is 5, want text",

@@ -1,14 +1,14 @@
 from job_runtime import problem_report
-from job_runtime.problem_report import MAX_PROBLEMS, place, sentences
+from job_runtime.problem_report import MAX_PROBLEMS, locate, sentences
 
 
-def test_place_names_file_and_line():
-    assert place("a/s.jsonl", (3, "wrong")) == "a/s.jsonl:3: wrong"
-    assert place("a/s.jsonl", (0, "wrong")) == "a/s.jsonl: wrong"
+def test_a_location_names_file_and_line():
+    assert locate("a/s.jsonl", (3, "wrong")) == "a/s.jsonl:3: wrong"
+    assert locate("a/s.jsonl", (0, "wrong")) == "a/s.jsonl: wrong"
 
 
 def test_a_sentence_longer_than_anyone_reads_loses_its_middle():
-    text = place("s", (1, f"id is {'x' * 10**6!r}, want less"))
+    text = locate("s", (1, f"id is {'x' * 10**6!r}, want less"))
     assert len(text) == len("s:1: ") + problem_report.MAX_CHARACTERS + len(" ... ")
     assert text.startswith("s:1: id is 'xxx")
     assert text.endswith("xxx', want less")
@@ -16,7 +16,7 @@ def test_a_sentence_longer_than_anyone_reads_loses_its_middle():
 
 def test_few_problems_are_said_one_by_one():
     problems = [(line, f"top_k is {line}") for line in range(MAX_PROBLEMS)]
-    assert sentences("s", problems) == [place("s", problem) for problem in problems]
+    assert sentences("s", problems) == [locate("s", problem) for problem in problems]
 
 
 def test_of_many_problems_each_kind_is_said():
@@ -41,7 +41,7 @@ def test_of_many_problems_each_kind_is_said():
 def test_lines_with_many_gaps_are_cut_short():
     problems = [(2 * line, f"top_k is {line}") for line in range(1, 200)]
     *_, more, total = sentences("s", problems)
-    assert more == "s: 196 more like this, lines 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30 and on to 398"
+    assert more == "s: 196 more like this, lines 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30, ... up to 398"
     assert total == "s: 199 problems of 1 kind in 199 lines"
 
 
@@ -49,4 +49,4 @@ def test_even_kinds_without_number_stay_readable():
     words = [chr(97 + first) + chr(97 + second) for first in range(12) for second in range(12)]
     said = sentences("s", [(line, f"not {word}") for line, word in enumerate(words, 1)])
     assert len(said) == problem_report.MAX_KINDS + 1
-    assert said[-1] == "s: 144 problems of 144 kinds in 144 lines; of the first 30 kinds some are shown"
+    assert said[-1] == "s: 144 problems of 144 kinds in 144 lines; only the first 30 kinds are shown"

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from job_runtime.watched_stop import WatchedStop
+from job_runtime.watched_stop import StopAtOnce, WatchedStop
 
 # A call into C that releases the interpreter and takes minutes, as a compilation may.
 BLOCKED = """
@@ -31,6 +31,15 @@ def test_a_signal_is_noted_and_the_main_thread_has_time_to_act():
         assert stop.requested
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_can_interrupt_python_code_at_once(number):
+    before = signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt), StopAtOnce() as stop:
+        signal.raise_signal(number)
+    assert stop.requested
+    assert signal.getsignal(number) is before
+
+
 def test_leaving_puts_everything_back():
     threads = threading.active_count()
     wakeup = signal.set_wakeup_fd(-1)
@@ -50,4 +59,4 @@ def test_a_process_that_is_busy_in_c_ends_all_the_same(number):
     assert process.stdout.readline() == "ready\n"
     process.send_signal(number)
     assert process.wait(60) == 75
-    assert process.stderr.read() == "interrupted; start the same command again to go on\n"
+    assert process.stderr.read() == "interrupted; start the same command again to continue\n"

@@ -180,7 +180,7 @@ def test_json_gives_the_same_table_back(programs):
 def test_json_with_an_unknown_key_is_refused():
     described = FieldTable((STEP,), BEATS).to_json()
     described["fields"][0]["colour"] = "red"
-    with pytest.raises(ValueError, match=r"fields\[0\].colour is not known, want of keys only name, kind, "):
+    with pytest.raises(ValueError, match=r"fields\[0\].colour is not known, want one of name, kind, "):
         FieldTable.from_json(described)
 
 

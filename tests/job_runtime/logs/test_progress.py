@@ -21,7 +21,7 @@ def test_lines_come_every_ten_seconds_and_at_the_end(clock, capsys):
             bar.update(400)
         bar.note("loss 1.25")
     assert capsys.readouterr().err.splitlines() == [
-        "encoding: 1,200 of 2,000 pieces, 100.0 a second, 8 s left",
+        "encoding: 1,200 of 2,000 pieces, 100.0 per second, 8 s left",
         "encoding: 2,000 pieces in 20.0 s; loss 1.25",
     ]
 

@@ -73,7 +73,7 @@ def of_train(changes: dict) -> dict:
     ("changes", "message"),
     [
         ({"format_version": 1}, "format_version is 1, want 2"),
-        ({"extra": 1}, "extra is not known, want of keys only format_version, "),
+        ({"extra": 1}, "extra is not known, want one of format_version, "),
         ({"time_base": "frames"}, "time_base is 'frames'"),
         ({"inputs": 7}, "inputs is 7, examples . rejects . duplicates is 6"),
         ({"examples": 4}, "the splits hold 3 pieces, examples is 4"),
