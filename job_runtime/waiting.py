@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from job_runtime.command import Interrupted, StopSignal
+from job_runtime.command import TO_CONTINUE, Interrupted, StopSignal
 from job_runtime.logs.progress import progress
 
 SECONDS_BETWEEN_LOOKS = 5.0
@@ -46,5 +46,5 @@ def _sleep(seconds: float, stop: StopSignal) -> None:
     until = time.monotonic() + seconds
     while (left := until - time.monotonic()) > 0:
         if stop.requested:
-            raise Interrupted
+            raise Interrupted(TO_CONTINUE)
         time.sleep(min(left, SECONDS_BETWEEN_SIGNALS))

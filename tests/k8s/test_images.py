@@ -1,4 +1,4 @@
-"""The recipes of the images: hadolint is content, versions are those of the lock file, nobody is root."""
+"""The recipe of the images: hadolint is content, versions are those of the lock file, only Dataflow runs as root."""
 
 from __future__ import annotations
 
@@ -11,58 +11,79 @@ import pytest
 
 from benchmarks.harness.machine import ROOT
 
-RECIPES = sorted((ROOT / "k8s" / "images").glob("*/Dockerfile"))
+PATH = ROOT / "k8s" / "images" / "Dockerfile"
 LOCK = dict(re.findall(r"^([a-z0-9-]+)==(\S+)", (ROOT / "requirements.lock").read_text(), re.MULTILINE))
-pytestmark = pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.parent.name)
+EXTRAS = {"encode": "encode", "beam-worker": "encode", "dataflow-worker": "encode"}
+EXTRAS |= {"trainer": "tune", "trainer-gpu": "tune", "generator": "generate", "generator-gpu": "generate"}
+TARGETS = pytest.mark.parametrize("target", EXTRAS)
 
 
-def stages(recipe: Path) -> dict[str, list[str]]:
-    """Instructions by stage; one without a name has the name of the last."""
-    joined = recipe.read_text().replace("\\\n", " ")
-    found: dict[str, list[str]] = {}
+def read_stages() -> dict[str, list[str]]:
+    """The instructions of each stage, those of its base stages included."""
+    stages: dict[str, list[str]] = {}
     name = ""
-    for line in joined.splitlines():
-        begun = re.match(r"FROM (\S+)(?: AS (\S+))?", line)
-        if begun:
-            name = begun[2] or "last"
-            found[name] = list(found.get(begun[1], []))
+    for line in PATH.read_text().replace("\\\n", " ").splitlines():
+        if start := re.fullmatch(r"FROM (\S+) AS (\S+)", line):
+            name = start[2]
+            stages[name] = list(stages.get(start[1], []))
         elif name and re.match(r"[A-Z]+ ", line):
-            found[name].append(line)
-    return found
+            stages[name].append(line)
+    return stages
 
 
-def test_hadolint_finds_nothing(recipe):
+STAGES = read_stages()
+
+
+def arguments_of(target: str, instruction: str) -> list[str]:
+    return [line.removeprefix(f"{instruction} ") for line in STAGES[target] if line.startswith(f"{instruction} ")]
+
+
+def test_hadolint_finds_nothing():
     hadolint = Path(sys.executable).with_name("hadolint")
-    found = subprocess.run([hadolint, recipe], capture_output=True, text=True, check=False)
-    assert (found.returncode, found.stdout + found.stderr) == (0, "")
+    result = subprocess.run([hadolint, PATH], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout + result.stderr) == (0, "")
 
 
-def test_versions_are_those_of_the_lock_file(recipe):
-    given = dict(re.findall(r"^ARG ([A-Z]+)_VERSION=(\S+)", recipe.read_text(), re.MULTILINE))
-    assert given.pop("PYTHON").startswith("3.11.")
-    names = {"BEAM": "apache-beam", "TENSORFLOW": "tensorflow"}
-    assert given == {name: LOCK[names[name]] for name in given}
+def test_versions_are_those_of_the_lock_file():
+    versions = dict(re.findall(r"^ARG ([A-Z]+)_VERSION=(\S+)", PATH.read_text(), re.MULTILINE))
+    assert re.fullmatch(r"3\.1[12]\.\d+", versions["PYTHON"])
+    assert versions["BEAM"] == LOCK["apache-beam"] and versions["TENSORFLOW"] == LOCK["tensorflow"]
+    assert set(versions) == {"PYTHON", "BEAM", "TENSORFLOW"}
 
 
-def test_what_is_copied_reaches_the_build(recipe):
+def test_every_base_image_is_pinned():
+    bases = {base for base in re.findall(r"^FROM (\S+)", PATH.read_text(), re.MULTILINE) if base not in STAGES}
+    (python,) = re.findall(r"^ARG PYTHON_VERSION=(3\.\d+)", PATH.read_text(), re.MULTILINE)
+    assert bases == {
+        "python:${PYTHON_VERSION}-slim-bookworm",
+        f"apache/beam_python{python}_sdk:${{BEAM_VERSION}}",
+    }
+
+
+@TARGETS
+def test_each_image_holds_its_own_environment(target):
+    (build,) = [line.split()[0] for line in arguments_of(target, "COPY") if "/opt/venv" in line]
+    installed = arguments_of(build.removeprefix("--from="), "RUN")
+    assert any(f'".[{EXTRAS[target]}]"' in step for step in installed)
+    assert any("tensorflow[and-cuda]" in step for step in installed) == target.endswith("-gpu")
+
+
+@pytest.mark.parametrize("build", [name for name in STAGES if name.startswith("build-")])
+def test_what_is_copied_reaches_the_build(build):
     ignored = (ROOT / ".dockerignore").read_text().split("\n")
     kept = [line[1:] for line in ignored if line.startswith("!")]
-    for line in stages(recipe)["build"]:
-        if line.startswith("COPY"):
-            for path in line.split()[1:-1]:
-                assert path in kept and (ROOT / path).exists()
     assert "*" in ignored
+    for line in arguments_of(build, "COPY"):
+        for path in line.split()[:-1]:
+            assert path in kept and (ROOT / path).exists()
 
 
-def test_only_dataflows_workers_are_root(recipe):
-    as_root = {"base", "dataflow"} if recipe.parent.name == "beam-worker" else set()
-    started = {name: steps for name, steps in stages(recipe).items() if any("ENTRYPOINT" in step for step in steps)}
-    assert started and as_root <= set(started)
-    for name, steps in started.items():
-        users = [step.split()[1] for step in steps if step.startswith("USER")]
-        assert users[-1:] == ([] if name in as_root else ["10001"])
+@TARGETS
+def test_only_the_workers_of_dataflow_are_root(target):
+    assert arguments_of(target, "USER")[-1:] == ([] if target == "dataflow-worker" else ["10001"])
 
 
-def test_commands_get_their_signals(recipe):
-    entry = [step for steps in stages(recipe).values() for step in steps if step.startswith("ENTRYPOINT")]
-    assert set(entry) <= {'ENTRYPOINT ["tini", "--", "python", "-m"]', 'ENTRYPOINT ["/opt/apache/beam/boot"]'}
+@TARGETS
+def test_commands_get_their_signals(target):
+    launcher = '["/opt/apache/beam/boot"]' if target.endswith("-worker") else '["tini", "--", "python", "-m"]'
+    assert arguments_of(target, "ENTRYPOINT") == [launcher]
