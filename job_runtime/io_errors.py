@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import stat
 import sys
 from collections.abc import Iterator
@@ -25,7 +26,9 @@ OF_A_NAME = frozenset(
 _DAMAGED_FILE_SYSTEM = {errno.EBADMSG, errno.EUCLEAN, errno.ENODATA, errno.EREMOTEIO}
 _OF_ONE_FILE = OF_A_NAME | _DAMAGED_FILE_SYSTEM
 _OF_ONE_FILE |= {errno.ENOENT, errno.EIO, errno.ENXIO, errno.ENODEV, errno.ESTALE, errno.EOVERFLOW}
-_TEXTS = tuple(os.strerror(number) for number in sorted(OF_THE_DISK))
+# In TensorFlow's text the name of an operation may come first: `{{function_node ...}} PATH; REASON`.
+_REASONS = "|".join(re.escape(os.strerror(number)) for number in sorted(OF_THE_DISK))
+_IN_TENSORFLOW = re.compile(rf"^(?:\{{\{{.*?\}}\}} )?(?P<path>.+?); (?P<reason>{_REASONS})", re.MULTILINE)
 
 
 @contextlib.contextmanager
@@ -76,8 +79,8 @@ def sentence(error: BaseException) -> str | None:
             return f"{os.fsdecode(cause.filename)!r}: {cause.strerror}"
         if isinstance(cause, OSError) and cause.errno in OF_THE_DISK:
             return f"standard output, or a file that the error does not name: {cause.strerror}"
-        if _is_from_tensorflow(cause) and any(text in str(cause) for text in _TEXTS):  # its text names the file
-            return str(cause).strip().splitlines()[0]
+        if _is_from_tensorflow(cause) and (found := _IN_TENSORFLOW.search(str(cause))):
+            return f"{found['path']!r}: {found['reason']}"
         cause = cause.__cause__
     return None
 

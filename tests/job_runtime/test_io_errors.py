@@ -2,6 +2,8 @@
 
 import errno
 import os
+import sys
+import types
 
 import numpy as np
 import pytest
@@ -118,3 +120,15 @@ class _Failing:
             raise self._error
 
         return fail
+
+
+@pytest.mark.parametrize("operation", ["", "{{function_node __wrapped__WriteSummary_device_/job:localhost/task:0}} "])
+@pytest.mark.parametrize("more", ["", "\n\tcould not flush [Op:Flush] name: "])
+def test_tensorflows_own_errors(monkeypatch, operation, more):
+    class OpError(Exception):
+        pass
+
+    monkeypatch.setitem(sys.modules, "tensorflow", types.SimpleNamespace(errors=types.SimpleNamespace(OpError=OpError)))
+    text = f"{operation}/full/run/events.v2; No space left on device{more}"
+    assert io_errors.sentence(OpError(text)) == "'/full/run/events.v2': No space left on device"
+    assert io_errors.sentence(OpError("OOM when allocating tensor")) is None
