@@ -30,7 +30,7 @@ def from_controls(*, tick: np.ndarray, value: np.ndarray, group: np.ndarray, las
       tick: `[k]` int64; those of a group do not descend.
       value: `[k]`, 0..127.
       group: `[k]` int64, the groups in any order.
-      last_tick: `[k]` int64, where the event's track ends: a pedal that is never let go is let go there.
+      last_tick: `[k]` int64, a pedal that is never let go is let go there, or where it is pressed if that is later.
     """
     order = np.argsort(group, kind="stable")
     tick, group, last_tick, is_down = tick[order], group[order], last_tick[order], value[order] >= DOWN_FROM
@@ -42,7 +42,7 @@ def from_controls(*, tick: np.ndarray, value: np.ndarray, group: np.ndarray, las
     following = np.searchsorted(moves, pressed, side="right")
     let_go = np.append(moves, -1)[np.minimum(following, len(moves))]
     in_group = (let_go >= 0) & (group[let_go] == group[pressed])
-    up = np.where(in_group, tick[let_go], last_tick[pressed])
+    up = np.where(in_group, tick[let_go], np.maximum(tick, last_tick)[pressed])
     return Pedals(tick[pressed], up, group[pressed])
 
 

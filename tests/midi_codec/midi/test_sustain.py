@@ -28,6 +28,12 @@ def test_a_pedal_that_is_never_let_go_is_let_go_at_the_end_of_the_track():
     assert stretches(controls((10, 64, 3), (20, 0, 4), (30, 64, 4), last_tick=99)) == [(3, 10, 99), (4, 30, 99)]
 
 
+def test_a_pedal_pressed_after_the_last_note_leaves_the_one_before_alone():
+    pedals = controls((5, 127, 0), (30, 0, 0), (40, 127, 0), last_tick=20)
+    assert stretches(pedals) == [(0, 5, 30), (0, 40, 40)]
+    assert ends([(0, 10, 60, 0)], pedals) == [30]
+
+
 def test_groups_are_kept_apart_whatever_their_order():
     events = [(10, 64, 7), (15, 64, 2), (20, 0, 7), (30, 0, 2), (30, 0, 5), (40, 100, 7), (41, 0, 7)]
     assert stretches(controls(*events)) == [(2, 15, 30), (7, 10, 20), (7, 40, 41)]
