@@ -3,7 +3,7 @@ PYTHON := .venv/bin/python
 ROOMS := job_runtime midi_codec beam_pipelines trainer generation_jobs demo benchmarks tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run box-model test test-all lint bench peers quality lock clean
+.PHONY: help setup run box-model test test-all lint docs bench peers quality lock clean
 
 help:
 	@echo "make run              from real music to new music, in ten minutes; then open run/report.html"
@@ -14,6 +14,7 @@ help:
 	@echo "make test             all tests but the slow ones"
 	@echo "make test-all         the slow tests: servers, kills, many processes"
 	@echo "make lint             ruff (rules and format), mypy, and who may import whom (import-linter)"
+	@echo "make docs             the documentation site, into site/; fails at a broken link"
 	@echo "make bench            the benchmarks; with peers to compare with after make peers"
 	@echo "make peers            .venv-peers, what only the benchmarks' peers need"
 	@echo "make quality SET=... DATA=...   trains and judges on piano rolls, or goes on: docs/quality.md"
@@ -51,6 +52,9 @@ lint: setup
 	$(PYTHON) -m mypy $(ROOMS)
 	.venv/bin/lint-imports
 
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --quiet
+
 bench: setup
 	$(PYTHON) -m benchmarks.encode
 	$(PYTHON) -m benchmarks.train
@@ -86,4 +90,4 @@ lock: setup
 	@mv .venv/lock requirements.lock
 
 clean:
-	rm -rf .venv .venv-peers run build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-peers run site build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis

@@ -21,8 +21,10 @@ TRAIN = [*TENSORFLOW, "pyyaml>=6"]
 TUNE = [*TRAIN, "jinja2>=3.1", "matplotlib>=3.9", "optuna==5.0.0", "psycopg[binary]>=3.2", "sqlalchemy>=2.0"]
 GENERATE = [*TENSORFLOW, "jinja2>=3.1"]
 DEMO = [*ENCODE, *TRAIN, *GENERATE, "music21>=10"]
+DOCS = ["mkdocs-material>=9.7", "mkdocstrings[python]>=1.0"]
 DEV = [
     *DEMO,
+    *DOCS,
     *TUNE,
     "cryptography>=44",
     "gcp-storage-emulator>=2026.7.19",
@@ -77,6 +79,7 @@ setup(
         "tune": TUNE,
         "generate": GENERATE,
         "demo": DEMO,
+        "docs": DOCS,
         "dev": DEV,
     },
 )

@@ -1,0 +1,82 @@
+"""For notebooks and scripts: read a dataset, load a bundle, continue a primer. docs/python_api.md shows how.
+
+What the commands promise holds here too: the same primer, settings and `rng_seed` give the same notes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from generation_jobs.decoder import box_model, bundles
+from generation_jobs.decoder.decoder import Decoder
+from generation_jobs.job.job import request_key
+from generation_jobs.settings.requests import Request, Result, settings_problems
+from generation_jobs.settings.setting_flags import DEFAULTS
+from midi_codec.dataset import dataset_info, records
+from midi_codec.music.notes import Notes
+
+STREAM = "notebook"  # the name of the seed that the random streams come from
+
+
+def read_dataset(folder: str, split: str = "validation") -> Iterator[records.Piece]:
+    """The pieces of one split, with `notes`, `piece_id` and `source`.
+
+    Raises:
+      UserError: there is no complete dataset.
+      ValueError: a shard is damaged.
+    """
+    info = dataset_info.load(folder)
+    for path in dataset_info.shard_paths(folder, info, split):
+        yield from records.read_pieces(path, time_base=info.time_base)
+
+
+class Generator:
+    """A loaded bundle that continues primers. The first call compiles, which takes some ten seconds.
+
+    Args:
+      bundle: folder that the trainer wrote; None for the model that comes with the package.
+      num_slots: pieces decoded at once, 1 or a multiple of 16.
+
+    Raises:
+      UserError: there is no bundle, or it is damaged.
+    """
+
+    def __init__(self, bundle: str | None = None, *, num_slots: int = 16):
+        self.bundle = bundles.load([box_model.folder() if bundle is None else bundle])[0]
+        self._decoder = Decoder(self.bundle, num_slots=num_slots)
+
+    def continue_primer(
+        self, primer: Notes | None = None, *, num_samples: int = 1, rng_seed: int = 0, **settings: Any
+    ) -> list[Result]:
+        """Generates pieces that begin with the primer, or from silence without one.
+
+        Args:
+          primer: on the bundle's grid.
+          num_samples: how many pieces.
+          rng_seed: other numbers give other pieces.
+          settings: as the flags of `generate`, such as `temperature=0.9`, `max_notes=200`, `pitch_classes="D minor"`.
+
+        Returns:
+          Results in order: `notes` (primer included; `notes.to_pretty_midi()`), `log_likelihood`, `ended`.
+
+        Raises:
+          ValueError: a setting is wrong, or the primer does not fit the bundle.
+        """
+        unknown = [f"{name} is no setting" for name in settings if not hasattr(DEFAULTS, name)]
+        if problems := unknown + list(settings_problems(settings)):
+            raise ValueError("; ".join(problems))
+        chosen = DEFAULTS.override(settings)
+        requests = [
+            Request(
+                key=request_key(rng_seed, STREAM, number),
+                primer=primer,
+                max_notes=chosen.max_notes,
+                max_seconds=chosen.max_seconds,
+                sampling=chosen.sampling,
+                controls=chosen.controls,
+            )
+            for number in range(num_samples)
+        ]
+        results = dict(self._decoder.generate(requests))
+        return [results[number] for number in range(num_samples)]
