@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -10,8 +11,10 @@ from typing import Any
 import pytest
 
 from generation_jobs.notebook import Generator, read_dataset
+from midi_codec.fields import CATEGORICAL
 from midi_codec.music.notes import Notes
 from tests.generation_jobs import fakes
+from tests.generation_jobs.decoder.test_decoder import make_bundle
 from tests.trainer import tiny
 from trainer import bundle
 
@@ -24,7 +27,8 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("api")
     notes = [tiny.make_notes(number, num_notes=40) for number in range(3)]
     tiny.write_dataset(str(root / "tunes" / "dataset"), {"train": notes[:2], "validation": notes[2:], "test": []})
-    bundle.save(str(root / "tunes" / "run" / "bundle"), fakes.make_bundle())
+    made = dataclasses.replace(make_bundle(CATEGORICAL, (0,)), dataset=fakes.make_bundle().dataset)
+    bundle.save(str(root / "tunes" / "run" / "bundle"), made)
     return root
 
 
