@@ -2,9 +2,9 @@
 
     python -m beam_pipelines.encode_corpus --input corpus/ --output dataset/
 
-Without an engine, the work is done in this process, or as `--task-index` of `--num-tasks` processes and a last step
-without these two flags. With `--runner`, or any other of Apache Beam's flags, it is a Beam pipeline. The dataset is
-the same, byte for byte.
+Without an engine, this process does the work, or several processes share it: each gets `--task-index` and
+`--num-tasks`, and a last step gets neither. With `--runner`, or any other of Apache Beam's flags, the encode is a Beam
+pipeline. The dataset is the same, byte for byte.
 """
 
 from __future__ import annotations
@@ -30,41 +30,27 @@ from beam_pipelines.corpus.inputs import Corpus
 from beam_pipelines.execution import encode_job, local_run, wait_for_tasks
 from beam_pipelines.execution.encode_job import EncodeJob, WorkItem
 from beam_pipelines.output import claim, dataset_files, output_folder
-from beam_pipelines.settings import cleaning_flags
-from beam_pipelines.settings.encode_settings import NEAR_DUPLICATES, Settings
+from beam_pipelines.settings.encode_settings import Settings
 from job_runtime import command, storage
 from job_runtime.command import StopSignal, UserError
 from job_runtime.command_line.flags import Parser
 from job_runtime.logs import masking
 from midi_codec.dataset import dataset_info
 from midi_codec.dataset.dataset_info import SPLITS, DatasetInfo
-from midi_codec.midi.midi_header import Limits
-from midi_codec.music.notes import MILLISECONDS, TIME_BASES
 
 PROGRAM = "python -m beam_pipelines.encode_corpus"
 
 
 def make_parser() -> Parser:
-    limits = Limits()
     parser = command.make_parser(PROGRAM, __doc__)
     add = parser.add_argument
     add("--input", nargs="+", action="extend", metavar="PATH", help="folders, globs, files, archives or @lists")
-    add("--output", metavar="FOLDER", help="where the dataset goes; an empty folder, or one of a run to finish")
-    add("--add-to", metavar="DATASET", help="an older dataset: encode what is new, and write a new version of it")
-    add("--survey", action="store_true", help="write nothing; say what would come of it and how long it would take")
-    add("--time-base", metavar="GRID", default=MILLISECONDS, help=f"{' or '.join(TIME_BASES)} (%(default)s)")
-    add("--split-percents", metavar="TRAIN,VALIDATION,TEST", help="shares of the splits (90,5,5)")
-    add("--split-regex", metavar="REGEX", help="read the split from the path instead; its group gives the name")
-    add("--group-regex", metavar="REGEX", help="pieces in whose paths its group reads the same share a split")
-    choices = ", ".join(NEAR_DUPLICATES)
-    add("--near-duplicates", metavar="WHAT", default=NEAR_DUPLICATES[0], help=f"{choices} (%(default)s)")
-    add("--num-shards", metavar="N", help="shards a split (one for each 1,000 inputs)")
-    add("--max-notes", metavar="N", default=str(limits.max_notes), help="reject a file with more notes (%(default)s)")
-    add("--max-seconds", metavar="X", default=f"{limits.max_seconds:g}", help="reject a longer file (%(default)s)")
-    add("--max-bytes", metavar="N", default=str(limits.max_bytes), help="reject a larger file, unread (%(default)s)")
-    cleaning_flags.add_flags(parser)
+    add("--output", metavar="FOLDER", help="an empty folder for the dataset, or the folder of a run to finish")
+    add("--add-to", metavar="DATASET", help="an older dataset: encode only new inputs, and write a new version of it")
+    add("--survey", action="store_true", help="write nothing; estimate the dataset and the time it would take")
+    settings_from_flags.add_flags(parser)
     command.add_task_flags(parser)
-    add("--wait-minutes", type=float, metavar="X", help="as the last step, wait until no task has made a part for X")
+    add("--wait-minutes", type=float, metavar="X", help="as the last step: start after X minutes without a new part")
     return parser
 
 

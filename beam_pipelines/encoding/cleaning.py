@@ -18,16 +18,11 @@ from collections.abc import Callable
 import numpy as np
 
 from beam_pipelines.encoding.piece_measures import longest_silence, polyphony
-from beam_pipelines.settings.cleaning_flags import add_flags, rules_from_args
 from midi_codec.cleaning import note_policies
 from midi_codec.cleaning.cleaning_rules import DROP, ONLY, REJECT, CleaningRules
 from midi_codec.music.note_batch import NoteBatch
 from midi_codec.music.notes import DRUM_PROGRAM
 from midi_codec.music.piece_offsets import offsets_of
-
-__all__ = ["STAGE", "Cleaned", "CleaningRules", "add_flags", "clean", "rules_from_args"]
-
-STAGE = "clean"  # of the rejects
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
