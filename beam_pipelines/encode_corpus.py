@@ -2,9 +2,9 @@
 
     python -m beam_pipelines.encode_corpus --input corpus/ --output dataset/
 
-Without an engine, the work is done in this process, or as `--task-index` of `--num-tasks` processes and a last step
-without these two flags. With `--runner`, or any other of Apache Beam's flags, it is a Beam pipeline. The dataset is
-the same, byte for byte.
+Without an engine, this process does the work, or several processes share it: each gets `--task-index` and
+`--num-tasks`, and a last step gets neither. With `--runner`, or any other of Apache Beam's flags, the encode is a Beam
+pipeline. The dataset is the same, byte for byte.
 """
 
 from __future__ import annotations
@@ -21,55 +21,41 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from types import ModuleType
 from typing import Any
 
 from beam_pipelines import settings_from_flags
 from beam_pipelines.corpus import inputs as corpus_lib
 from beam_pipelines.corpus.inputs import Corpus
 from beam_pipelines.execution import encode_job, local_run, wait_for_tasks
-from beam_pipelines.execution.encode_job import Job, Work
+from beam_pipelines.execution.encode_job import EncodeJob, WorkItem
 from beam_pipelines.output import claim, dataset_files, output_folder
-from beam_pipelines.settings import cleaning_flags
-from beam_pipelines.settings.encode_settings import NEAR_DUPLICATES, Settings
+from beam_pipelines.settings.encode_settings import Settings
 from job_runtime import command, storage
 from job_runtime.command import StopSignal, UserError
 from job_runtime.command_line.flags import Parser
 from job_runtime.logs import masking
 from midi_codec.dataset import dataset_info
 from midi_codec.dataset.dataset_info import SPLITS, DatasetInfo
-from midi_codec.midi.midi_header import Limits
-from midi_codec.music.notes import MILLISECONDS, TIME_BASES
 
 PROGRAM = "python -m beam_pipelines.encode_corpus"
 
 
 def make_parser() -> Parser:
-    limits = Limits()
     parser = command.make_parser(PROGRAM, __doc__)
     add = parser.add_argument
     add("--input", nargs="+", action="extend", metavar="PATH", help="folders, globs, files, archives or @lists")
-    add("--output", metavar="FOLDER", help="where the dataset goes; an empty folder, or one of a run to finish")
-    add("--add-to", metavar="DATASET", help="an older dataset: encode what is new, and write a new version of it")
-    add("--survey", action="store_true", help="write nothing; say what would come of it and how long it would take")
-    add("--time-base", metavar="GRID", default=MILLISECONDS, help=f"{' or '.join(TIME_BASES)} (%(default)s)")
-    add("--split-percents", metavar="TRAIN,VALIDATION,TEST", help="shares of the splits (90,5,5)")
-    add("--split-regex", metavar="REGEX", help="read the split from the path instead; its group gives the name")
-    add("--group-regex", metavar="REGEX", help="pieces in whose paths its group reads the same share a split")
-    choices = ", ".join(NEAR_DUPLICATES)
-    add("--near-duplicates", metavar="WHAT", default=NEAR_DUPLICATES[0], help=f"{choices} (%(default)s)")
-    add("--num-shards", metavar="N", help="shards a split (one for each 1,000 inputs)")
-    add("--max-notes", metavar="N", default=str(limits.max_notes), help="reject a file with more notes (%(default)s)")
-    add("--max-seconds", metavar="X", default=f"{limits.max_seconds:g}", help="reject a longer file (%(default)s)")
-    add("--max-bytes", metavar="N", default=str(limits.max_bytes), help="reject a larger file, unread (%(default)s)")
-    cleaning_flags.add_flags(parser)
+    add("--output", metavar="FOLDER", help="an empty folder for the dataset, or the folder of a run to finish")
+    add("--add-to", metavar="DATASET", help="an older dataset: encode only new inputs, and write a new version of it")
+    add("--survey", action="store_true", help="write nothing; estimate the dataset and the time it would take")
+    settings_from_flags.add_flags(parser)
     command.add_task_flags(parser)
-    add("--wait-minutes", type=float, metavar="X", help="as the last step, wait until no task has made a part for X")
+    add("--wait-minutes", type=float, metavar="X", help="as the last step: start after X minutes without a new part")
     return parser
 
 
 def main(argv: Sequence[str]) -> int:
     args, beam_flags, problems = make_parser().parse_with_unknown(argv)
-    began, run_info = time.monotonic(), _run_info(argv)
     share = (0, 1)
     try:
         share = command.task_share(args)
@@ -77,52 +63,54 @@ def main(argv: Sequence[str]) -> int:
         problems += error.problems
     if args.survey:
         return _survey(args, beam_flags, problems)
+    began, run_info = time.monotonic(), _run_info(argv)
     corpus, settings = _check(args, beam_flags, output_folder.work_folder(args.output or ""), problems)
-    old, is_whole = _look(args.output, settings)
-    if old is not None and is_whole:
-        return _say_complete(args.output, old)
+    existing, is_whole = _find_existing(args.output, settings)
+    if existing is not None and is_whole:
+        return _report_complete(args.output, existing)
     job = encode_job.make_job(corpus, settings, args.output)
-    works = encode_job.list_works(corpus, settings)
+    items = encode_job.list_work_items(corpus, settings)
     with command.StopSignal() as stop:
-        output_folder.mark(args.output, run_info)
         if share[1] > 1:
+            output_folder.mark(args.output, run_info)
             corpus.save_indexes()
-            return _run_share(job, works, share, stop)
+            return _run_share(job, items, share, stop)
         if args.wait_minutes is not None:
-            missing = wait_for_tasks.wait_for_parts(job, works, minutes=args.wait_minutes, stop=stop)
-            print(f"{len(works) - missing:,} of {len(works):,} parts are there", flush=True)
-        if template := _template_path(beam_flags):  # nobody is there to hold a claim while its job runs
-            _run(job, works, corpus, run_info, beam_flags, stop)
+            missing = wait_for_tasks.wait_for_parts(job, items, minutes=args.wait_minutes, stop=stop)
+            print(f"{len(items) - missing:,} of {len(items):,} parts are there", flush=True)
+        output_folder.mark(args.output, run_info)
+        if template := _template_path(beam_flags):  # no process can hold a claim while a template's job runs
+            _run(job, items, corpus, run_info, beam_flags, stop)
             print(f"template in {template}; a job made from it writes the dataset")
             return command.OK
         with claim.hold(args.output, settings.key, stop=stop):
-            there, is_whole = _look(args.output, settings, is_quiet=True)
-            if there is not None and is_whole:  # by a twin, meanwhile
-                return _say_complete(args.output, there)
+            finished, is_whole = _find_existing(args.output, settings, is_quiet=True)
+            if finished is not None and is_whole:  # by the same encode in another process, meanwhile
+                return _report_complete(args.output, finished)
             job = dataclasses.replace(job, claim=settings.key)
-            info = _run(job, works, corpus, run_info, beam_flags, stop)
+            info = _run(job, items, corpus, run_info, beam_flags, stop)
             if info is None:
                 raise UserError(output_folder.problems_of_too_little(args.output))
             seconds = time.monotonic() - began
             output_folder.write_run_info(args.output, {**run_info, "finished": _now(), "seconds": round(seconds, 1)})
             output_folder.delete_work(args.output)
-    if old is not None and old.hash != info.hash:
-        print(f"it is not the dataset that it was, {old.hash}: another version of the programs has made this one")
+    if existing is not None and existing.hash != info.hash:
+        print(f"the dataset differs from the earlier one, {existing.hash}: another version of the programs made it")
     _print_summary(info, args.output)
-    print(f"took {seconds:.1f} s, {info.inputs / seconds:,.0f} files a second")
+    print(f"took {seconds:.1f} s, {info.inputs / seconds:,.0f} files per second")
     return command.OK
 
 
-def _look(output: str, settings: Settings, *, is_quiet: bool = False) -> tuple[DatasetInfo | None, bool]:
-    """The dataset that is there, and whether all of it is."""
+def _find_existing(output: str, settings: Settings, *, is_quiet: bool = False) -> tuple[DatasetInfo | None, bool]:
+    """The dataset that is already in the folder, and whether all of its files are."""
     info = output_folder.find_dataset(output, settings)
     damage = dataset_files.find_damage(output, info) if info is not None else {}
     if damage and not is_quiet:
-        print(f"{output} was complete and has lost something; it is made again: {dataset_files.describe(damage)}")
+        print(f"{output} was complete and is now damaged; it is made again: {dataset_files.describe(damage)}")
     return info, not damage
 
 
-def _say_complete(output: str, info: DatasetInfo) -> int:
+def _report_complete(output: str, info: DatasetInfo) -> int:
     output_folder.delete_work(output)
     print(f"already complete: {output}")
     _print_summary(info, output)
@@ -140,21 +128,23 @@ def _survey(args: argparse.Namespace, beam_flags: Sequence[str], problems: list[
 
 
 def _run(
-    job: Job,
-    works: Sequence[Work],
+    job: EncodeJob,
+    items: Sequence[WorkItem],
     corpus: Corpus,
     run_info: Mapping[str, Any],
     beam_flags: Sequence[str],
     stop: StopSignal,
 ) -> DatasetInfo | None:
-    """The whole encode; None where too little was kept, or where a template was wanted and nothing was run."""
+    """The whole encode; None if too little was kept, or if only a template was staged."""
     output_folder.prepare(job.output, run_info, will_write=job.file_names())
     corpus.save_indexes()
     if not beam_flags:
-        return local_run.run(job, works, num_inputs=corpus.num_inputs, stop=stop)
-    pipeline = _import_pipeline()
-    pipeline.run(job, works, pipeline.make_options(beam_flags), num_inputs=corpus.num_inputs, stop=stop)
-    if _template_path(beam_flags):
+        return local_run.run(job, items, num_inputs=corpus.num_inputs, stop=stop)
+    options = _import_beam_options()
+    from beam_pipelines.execution import beam_run
+
+    beam_run.run(job, items, options.make_options(beam_flags), num_inputs=corpus.num_inputs, stop=stop)
+    if options.template_path(beam_flags):
         return None
     if storage.exists(storage.join(job.output, dataset_info.FILE_NAME)):
         return dataset_info.load(job.output)
@@ -165,10 +155,10 @@ def _run(
         raise RuntimeError(message) from error
 
 
-def _run_share(job: Job, works: Sequence[Work], share: tuple[int, int], stop: StopSignal) -> int:
+def _run_share(job: EncodeJob, items: Sequence[WorkItem], share: tuple[int, int], stop: StopSignal) -> int:
     task_index, num_tasks = share
-    done = local_run.run_share(job, works, task_index=task_index, num_tasks=num_tasks, stop=stop)
-    print(f"task {task_index} of {num_tasks}: {done.num_inputs:,} inputs in {done.num_works:,} parts, all whole")
+    done = local_run.run_share(job, items, task_index=task_index, num_tasks=num_tasks, stop=stop)
+    print(f"task {task_index} of {num_tasks}: {done.num_inputs:,} inputs in {done.num_items:,} parts, all whole")
     print("when all tasks are done, the same command without --task-index and --num-tasks writes the dataset")
     return command.OK
 
@@ -176,7 +166,7 @@ def _run_share(job: Job, works: Sequence[Work], share: tuple[int, int], stop: St
 def _check(
     args: argparse.Namespace, beam_flags: Sequence[str], work_folder: str, problems: list[str]
 ) -> tuple[Corpus, Settings]:
-    """Finds the inputs and the settings, or says everything that is wrong, before any work.
+    """Finds the inputs and the settings, or reports everything that is wrong, before any work.
 
     Raises:
       UserError: all mistakes in the flags and paths at once.
@@ -192,9 +182,9 @@ def _check(
     if args.survey and (beam_flags or args.num_tasks or args.add_to):
         problems.append("--survey reads a sample in this process, want no engine, no tasks and no --add-to with it")
     elif beam_flags:  # only then: importing Beam takes seconds
-        pipeline = _import_pipeline()
-        problems += pipeline.problems_in_flags(beam_flags)
-        problems += [] if problems else pipeline.problems_of_runner(beam_flags)
+        options = _import_beam_options()
+        problems += options.problems_in_flags(beam_flags)
+        problems += [] if problems else options.problems_of_runner(beam_flags)
     if corpus is None or settings is None or problems:
         raise UserError(problems)
     return corpus, settings
@@ -223,16 +213,20 @@ def _find_corpus(args: argparse.Namespace, work_folder: str, problems: list[str]
 
 
 def _template_path(beam_flags: Sequence[str]) -> str | None:
-    return _import_pipeline().template_path(beam_flags) if beam_flags else None
+    return _import_beam_options().template_path(beam_flags) if beam_flags else None
 
 
-def _import_pipeline() -> Any:
-    """Beam, imported once the flags are parsed; what it says about itself while it loads helps nobody."""
+def _import_beam_options() -> ModuleType:
+    """Imports Beam, once the flags are parsed, and hides its warnings about itself."""
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"google\.")
-    logging.getLogger().addFilter(lambda record: "crcmod" not in record.getMessage())
-    from beam_pipelines.execution import beam_pipeline as pipeline
+    logging.getLogger().addFilter(_is_no_crcmod_warning)
+    from beam_pipelines.execution import beam_options
 
-    return pipeline
+    return beam_options
+
+
+def _is_no_crcmod_warning(record: logging.LogRecord) -> bool:
+    return "crcmod" not in record.getMessage()
 
 
 def _run_info(argv: Sequence[str]) -> dict[str, Any]:
@@ -260,7 +254,7 @@ def _print_summary(info: DatasetInfo, output: str) -> None:
     if groups["groups"]:
         print(f"  {groups['pieces']:,} pieces in {groups['groups']:,} groups, the largest of {groups['largest']:,}")
     if groups["in_several_splits"]:
-        print(f"  {groups['in_several_splits']:,} groups lie in several splits, as --split-regex has it: music leaks")
+        print(f"  {groups['in_several_splits']:,} groups lie in several splits because of --split-regex: music leaks")
     for split, count in sorted(collections.Counter(info.moved_groups.values()).items()):
         print(f"  {split} would have been empty; groups moved there from a split with more: {count:,}")
     for split in SPLITS:
@@ -271,7 +265,7 @@ def _print_summary(info: DatasetInfo, output: str) -> None:
 
 
 def _counted(what: str, counts: Mapping[str, int]) -> str:
-    """For example `3 rejects (empty 1, no_header 2)`."""
+    """Such as `3 rejects (empty 1, no_header 2)`."""
     named = ", ".join(f"{name} {count:,}" for name, count in counts.items())
     return f"{sum(counts.values()):,} {what}" + (f" ({named})" if named else "")
 

@@ -1,69 +1,94 @@
-"""The settings of an encode from its flags: everything that is wrong with them is said at once."""
+"""The settings of an encode from its flags. All mistakes in them are reported at once."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
+from typing import Any
 
 from beam_pipelines.corpus.inputs import Corpus
 from beam_pipelines.execution import base_dataset
-from beam_pipelines.settings import cleaning_flags, splits
-from beam_pipelines.settings.encode_settings import (
-    NEAR_DUPLICATES,
-    Base,
-    Settings,
-    default_num_shards,
-    problems_in_group_regex,
-)
+from beam_pipelines.settings import splits
+from beam_pipelines.settings.encode_settings import Base, Settings, default_num_shards
 from beam_pipelines.settings.splits import SplitRule
 from job_runtime.command import UserError
-from job_runtime.command_line import numerals
+from job_runtime.command_line import settings as settings_lib
+from job_runtime.command_line.settings import flag
+from midi_codec.cleaning.cleaning_rules import CleaningRules
 from midi_codec.dataset import dataset_info
+from midi_codec.dataset.dataset_info import DatasetInfo
 from midi_codec.midi.midi_header import Limits
-from midi_codec.music.notes import TIME_BASES
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags of all settings; each is defined by the field it sets."""
+    for cls in (SplitRule, Settings, Limits):
+        settings_lib.add_flags(parser, cls)
+    group = parser.add_argument_group("cleaning", "each is off unless given; see docs/cleaning.md")
+    settings_lib.add_flags(group, CleaningRules)
 
 
 def make_settings(args: argparse.Namespace, corpus: Corpus | None, problems: list[str]) -> Settings | None:
-    """The settings; None, and sentences added to `problems`, where a flag is wrong or there is no corpus."""
+    """The settings; None, with sentences added to `problems`, if a flag is wrong or there is no corpus."""
     num_before = len(problems)
-    rule = _split_rule(args, corpus.sources() if corpus else (), problems)
-    limits = _limits(args, problems)
-    rules = cleaning_flags.rules_from_args(args, problems, limits=limits)
-    num_shards = default_num_shards(corpus.num_inputs if corpus else 0)
-    if args.num_shards is not None:
-        num_shards = _whole_number("--num-shards", args.num_shards, problems)
-        if num_shards > 99_999:
-            problems.append(f"--num-shards is {num_shards}, want at most 99999")
-    if args.time_base not in TIME_BASES:
-        problems.append(f"--time-base is {args.time_base!r}, want {' or '.join(TIME_BASES)}")
-    if args.near_duplicates not in NEAR_DUPLICATES:
-        problems.append(f"--near-duplicates is {args.near_duplicates!r}, want {', '.join(NEAR_DUPLICATES)}")
-    if args.group_regex is not None:
-        problems += problems_in_group_regex(args.group_regex)
+    rule = _split_rule(args, corpus, problems)
+    values = settings_lib.read_flags(Settings, args, problems)
+    limits = Limits(**settings_lib.read_flags(Limits, args, problems))
+    rules = read_cleaning_rules(args, limits, problems)
     base, info = _base(args, problems)
-    if corpus is not None and rule.percents and args.add_to is None:
-        num_splits = len(rule.splits_of(()))
-        if corpus.num_inputs < num_splits:
-            problems.append(splits.too_few(rule.percents, f"--input gives {corpus.num_inputs:,} files"))
     if corpus is None or len(problems) > num_before:
         return None
     settings = Settings(
         inputs_hash=corpus.hash,
-        time_base=args.time_base,
         split_rule=rule,
-        num_shards=num_shards,
         limits=limits,
         cleaning=rules,
-        near_duplicates=args.near_duplicates,
-        group_regex=args.group_regex,
         base=base,
+        **{"num_shards": default_num_shards(corpus.num_inputs), **values},
     )
     if base and info:
         problems += base_dataset.problems_with(base, info, settings)
     return settings
 
 
-def _base(args: argparse.Namespace, problems: list[str]) -> tuple[Base | None, dataset_info.DatasetInfo | None]:
+def _split_rule(args: argparse.Namespace, corpus: Corpus | None, problems: list[str]) -> SplitRule:
+    if args.split_regex is not None and args.split_percents is not None:
+        problems.append("--split-percents and --split-regex are both given, want one of them")
+    values = settings_lib.read_flags(SplitRule, args, problems)
+    if args.split_regex is not None:
+        regex = values.get("regex")
+        if regex is not None and corpus is not None:
+            problems += splits.unmatched(regex, corpus.sources())
+        return SplitRule(regex=args.split_regex)
+    rule = SplitRule(percents=values.get("percents", splits.DEFAULT_PERCENTS))
+    assert rule.percents is not None
+    if corpus is not None and args.add_to is None and corpus.num_inputs < len(rule.splits_of(())):
+        problems.append(splits.too_few(rule.percents, f"--input gives {corpus.num_inputs:,} files"))
+    return rule
+
+
+def read_cleaning_rules(args: argparse.Namespace, limits: Limits, problems: list[str]) -> CleaningRules:
+    """The rules of cleaning; adds sentences to `problems` if one is wrong, or if two contradict each other."""
+    num_before = len(problems)
+    values = settings_lib.read_flags(CleaningRules, args, problems)
+    if args.other_programs is not None and args.programs is None:
+        problems.append(f"--other-programs is {args.other_programs!r}, which needs --programs")
+    problems += _above_limits(values, limits)
+    try:
+        rules = CleaningRules(**values)
+    except ValueError as error:
+        problems += str(error).splitlines()
+    return rules if len(problems) == num_before else CleaningRules()
+
+
+def _above_limits(values: dict[str, Any], limits: Limits) -> list[str]:
+    return [
+        f"{flag(low)} is {values[low]:g}, above {flag(high)}, which is {getattr(limits, high):g}"
+        for low, high in (("min_notes", "max_notes"), ("min_seconds", "max_seconds"))
+        if low in values and values[low] > getattr(limits, high)
+    ]
+
+
+def _base(args: argparse.Namespace, problems: list[str]) -> tuple[Base | None, DatasetInfo | None]:
     if args.add_to is None:
         return None, None
     try:
@@ -72,44 +97,3 @@ def _base(args: argparse.Namespace, problems: list[str]) -> tuple[Base | None, d
         problems += [f"--add-to: {problem}" for problem in error.problems]
         return None, None
     return Base(path=args.add_to, hash=info.hash), info
-
-
-def _split_rule(args: argparse.Namespace, sources: Iterable[str], problems: list[str]) -> SplitRule:
-    if args.split_regex is not None and args.split_percents is not None:
-        problems.append("--split-percents and --split-regex are both given, want one of them")
-    percents = splits.DEFAULT_PERCENTS
-    if args.split_percents is not None:
-        try:
-            percents = splits.parse_percents(args.split_percents)
-        except ValueError as error:
-            problems.append(str(error))
-    if args.split_regex is None:
-        return SplitRule(percents=percents)
-    problems += splits.problems_in_regex(args.split_regex, sources)
-    return SplitRule(regex=args.split_regex)
-
-
-def _limits(args: argparse.Namespace, problems: list[str]) -> Limits:
-    return Limits(
-        max_notes=_whole_number("--max-notes", args.max_notes, problems),
-        max_bytes=_whole_number("--max-bytes", args.max_bytes, problems),
-        max_seconds=_positive("--max-seconds", args.max_seconds, problems),
-    )
-
-
-def _whole_number(flag: str, text: str, problems: list[str]) -> int:
-    if numerals.is_index(text) and int(text) >= 1:
-        return int(text)
-    problems.append(f"{flag} is {text!r}, want a whole number from 1")
-    return 1
-
-
-def _positive(flag: str, text: str, problems: list[str]) -> float:
-    try:
-        value = numerals.number(text)
-    except ValueError:
-        value = 0.0
-    if 0 < value < float("inf"):
-        return value
-    problems.append(f"{flag} is {text!r}, want a number above 0")
-    return 1.0

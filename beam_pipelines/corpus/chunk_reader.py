@@ -1,4 +1,4 @@
-"""Reads the inputs of a chunk: each gives its bytes, or the reason why there are none."""
+"""Reads the inputs of a chunk: each gives its bytes, or the reason why it has none."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FETCHED_AHEAD_BYTES = 1 << 20  # the largest archive that is fetched before its 
 
 
 def read(chunk: bytes, *, max_bytes: int) -> Iterator[Item]:
-    """Every input of the chunk once; one of more than `max_bytes` is not read, or no further than that.
+    """Every input of the chunk, once. Of an input larger than `max_bytes` no more than that is read.
 
     Raises:
       UserError: credentials are missing or refused, or there is no such bucket.
@@ -35,7 +35,7 @@ def _open(inputs: tuple[Place, list[Row]]) -> tuple[Place, list[Row], BinaryIO |
 
 
 def _is_fetched_ahead(inputs: tuple[Place, list[Row]]) -> bool:
-    """Whether opening it is a request and no more than a little memory: where each song has an archive of its own."""
+    """Whether opening it costs only a request and little memory, as when each song has an archive of its own."""
     place = inputs[0]
     return place.kind != chunks.FOLDER and storage.is_remote(place.path) and place.size <= FETCHED_AHEAD_BYTES
 

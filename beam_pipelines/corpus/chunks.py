@@ -1,8 +1,8 @@
-"""A chunk: some inputs as bytes that say all that is needed to read them, on any machine that reaches the files.
+"""A chunk: some inputs as bytes with everything needed to read them, on any machine that can reach the files.
 
-An input lies at a place: a folder, below which it has a path, or an archive, in which it has an offset. A chunk is the
-inputs of a few places, by columns, packed. The same inputs always give the same bytes, so a hash of a chunk names what
-comes out of it.
+An input is in a folder, below which it has a path, or in an archive, in which it has an offset; either is a `Place`. A
+chunk is the inputs of a few places, packed by columns. The same inputs always give the same bytes, so a hash of a chunk
+names its result.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ FOLDER = "folder"
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """Where inputs lie, and what their sources begin with."""
+    """A folder or archive that holds inputs, and the beginning of their sources."""
 
     kind: str  # FOLDER, or the kind of archive
     path: str  # of the archive; or of the folder, with the slash at its end
     prefix: str  # source = prefix + name
     version: str = ""  # of the archive
     size: int = 0  # of the archive, bytes
-    index: str = ""  # path of its seek points, where there are any
+    index: str = ""  # path of its seek points, if there are any
 
 
 class Row(NamedTuple):
-    """One input; its path or its place in the archive."""
+    """One input: its path below the folder, or its position in the archive."""
 
     name: str
-    size: int  # bytes as the listing has it
+    size: int  # bytes, according to the listing
     version: str = ""  # of a file
     offset: int = 0  # of a member: where its header (zip) or its data (tar) begins
-    packed: int = 0  # bytes a member takes in a zip
-    method: int = 0  # how a zip packs it
+    packed: int = 0  # compressed bytes of a zip's member
+    method: int = 0  # compression of a zip's member
     crc: int = 0  # of a zip's member, unpacked
-    reason: str = ""  # why it will not be read, a reject's slug
+    reason: str = ""  # why it is not read: a reject's slug
     message: str = ""
 
 
@@ -48,7 +48,7 @@ Input = tuple[Place, Row]
 
 
 def pack(inputs: Iterable[Input], *, level: int = 6) -> bytes:
-    """The inputs as a chunk; neighbours of one place are best kept together."""
+    """The inputs as a chunk; inputs of one place should be neighbours."""
     segments = []
     for place, run in itertools.groupby(inputs, key=lambda each: each[0]):
         columns = zip(*(row for _, row in run), strict=True)
@@ -57,7 +57,7 @@ def pack(inputs: Iterable[Input], *, level: int = 6) -> bytes:
 
 
 def unpack(chunk: bytes) -> Iterator[Input]:
-    """The inputs of a chunk, in their order."""
+    """The inputs of a chunk, in order."""
     for place, *columns in json.loads(zlib.decompress(chunk)):
         where = Place(*place)
         for values in zip(*columns, strict=True):
@@ -69,13 +69,13 @@ class Item(NamedTuple):
 
     source: str
     data: bytes | None
-    size: int  # bytes, as far as is known; storage.UNKNOWN_SIZE where nothing is
-    reason: str | None = None  # a fixed slug, where there is no data
+    size: int  # bytes, if known; else storage.UNKNOWN_SIZE
+    reason: str | None = None  # a fixed slug, if there is no data
     message: str | None = None
 
 
 def too_large(size: int, max_bytes: int) -> tuple[str, str]:
-    """Reason and message of a file that is larger than it may be; of one byte more, no more may be known."""
+    """Reason and message of a file above the limit. A size of one byte more may mean that reading stopped there."""
     if size == max_bytes + 1:
         return "too_large", f"the file has more than {max_bytes:,} bytes"
     return "too_large", f"the file has {size:,} bytes, want at most {max_bytes:,}"
@@ -87,7 +87,7 @@ def source_of(place: Place, row: Row) -> str:
 
 
 class PackedInputs:
-    """Many inputs, held as bytes: some 30 an input where they are files of a folder."""
+    """Many inputs, held as bytes: about 30 per input for files of a folder."""
 
     _BLOCK = 1_000
 
@@ -117,13 +117,13 @@ class PackedInputs:
             yield from unpack(block)
 
     def drain(self) -> Iterator[Input]:
-        """The inputs, each block let go once it is unpacked."""
+        """The inputs; each block is released once it is unpacked."""
         self._close()
         while self._blocks:
             yield from unpack(self._blocks.popleft())
 
     def to_blocks(self) -> tuple[bytes, list[int]]:
-        """The packed inputs one behind the other, and the lengths to take them apart."""
+        """The packed inputs, concatenated, and the lengths that separate them."""
         self._close()
         return b"".join(self._blocks), [len(self), *map(len, self._blocks)]
 

@@ -3,15 +3,15 @@
     *        any run of characters of one name; not a leading dot
     ?        one character of a name; not a leading dot
     [a-z]    one of these; [!a-z] or [^a-z] one of the others
-    **       as a whole name: any number of folders, none included; those with a leading dot are left out
-    {a,b}    either, before anything else is looked at; may be nested
+    **       as a whole name: any number of folders, including none; those with a leading dot are left out
+    {a,b}    either; expanded before everything else; may be nested
     \\x       x itself
 
-As in a shell, a pattern may match a folder, and a folder stands for everything below it. One thing is
-kinder than a shell: the extension of a MIDI file or an archive at the end of a pattern matches in any case,
-because `*.mid` that misses `SONG.MID` is never what was meant.
+As in a shell, a pattern may match a folder, and a folder stands for everything below it. Unlike in a shell, the
+extension of a MIDI file or an archive at the end of a pattern matches in any case, because a `*.mid` that misses
+`SONG.MID` is never intended.
 
-Beam's own matching is not used: its `**/` skips files at the root, and it minds the case of extensions.
+Beam's own matching is not used: its `**/` skips files at the root, and it distinguishes the case of extensions.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _NO_DOT = r"(?!\.)"
 
 
 def is_pattern(path: str) -> bool:
-    """Whether a shell would look for matches instead of taking the path as it stands."""
+    """Whether a shell would look for matches instead of taking the path literally."""
     return _MAGIC.search(path) is not None
 
 
 def literal_folder(pattern: str) -> str:
-    """The deepest folder that every match lies below: the names before the first with a wildcard in it."""
+    """The deepest folder above every match: the names before the first one with a wildcard."""
     names = pattern.split("/")
     for count, name in enumerate(names):
         if is_pattern(name) or "{" in name:
@@ -65,7 +65,7 @@ def expand_braces(pattern: str) -> list[str]:
 
 
 def compile_pattern(pattern: str) -> re.Pattern[str]:
-    """The expression that whole paths of files match; braces are expanded here.
+    """The expression for whole paths of files; braces are expanded here.
 
     Raises:
       ValueError: a `[` range runs backwards; says which.
@@ -77,7 +77,7 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
 
 
 def compile_folders(pattern: str) -> re.Pattern[str]:
-    """The expression that a folder matches, without a final slash, where files that the pattern means may lie in it."""
+    """The expression for folders, without a final slash, that may hold files that match the pattern."""
     expressions = set()
     for each in expand_braces(pattern):
         names = each.rstrip("/").split("/")
@@ -132,7 +132,7 @@ def _name_expression(name: str, is_last: bool) -> str:
 
 
 def _bracket(name: str, begin: int) -> tuple[str, int]:
-    """The expression of the bracket whose inside starts at `begin`, and the position behind it."""
+    """The expression of the bracket whose content starts at `begin`, and the position after it."""
     inside = begin + (name[begin : begin + 1] in ("!", "^"))
     end = name.find("]", inside + 1)  # a `]` that comes first stands for itself
     if end < 0:

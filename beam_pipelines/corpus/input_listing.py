@@ -1,4 +1,4 @@
-"""What one `--input` names: the root its sources are counted from, and its files, sorted by path."""
+"""What one `--input` names: the root of its sources, and its files, sorted by path."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MOST_NAMED = 300  # characters of a path in a message
 
 @dataclasses.dataclass
 class Given:
-    """What the user wrote, and what came of it."""
+    """One `--input` as the user wrote it, with what was found and what is wrong."""
 
     text: str
     num_inputs: int = 0
@@ -31,7 +31,7 @@ class Given:
     problems: list[str] = dataclasses.field(default_factory=list)
 
     def all_problems(self) -> list[str]:
-        """Sentences on all that is wrong with it."""
+        """Sentences on everything that is wrong with it."""
         problems = list(self.problems)
         if self.mistakes:
             named = "; ".join(self.mistakes[:_NUM_NAMED])
@@ -61,11 +61,11 @@ class Listing:
 
     given: Given
     root: str
-    entries: Iterator[Entry]  # sorted by path; whatever is wrong goes to `given` and ends it
+    entries: Iterator[Entry]  # sorted by path; a mistake is added to `given` and ends them
 
 
 def open_listings(text: str, output: str | None) -> tuple[Given, list[Listing]]:
-    """An input's listings: one, or several where a list names files of several buckets. Most work is done later."""
+    """An input's listings: one, or several if a list names files in several buckets. Most work is done later."""
     given = Given(text)
     listings: list[tuple[str, Iterator[Entry]]] = []
     for opened in _guard(given, iter([functools.partial(_open, given, text)])):
@@ -79,7 +79,7 @@ def _calls(function) -> Iterator:
 
 
 def _guard(given: Given, items: Iterator) -> Iterator:
-    """The items, up to where something proves to be the user's mistake."""
+    """The items, up to the first mistake of the user."""
     try:
         yield from items
     except FileNotFoundError:
@@ -118,7 +118,7 @@ def _open(given: Given, text: str) -> list[tuple[str, Iterator[Entry]]]:
 
 
 def _list(folder: str) -> Iterator[Entry]:
-    """All files below a folder, and what cannot be read; the folder itself has to be."""
+    """All files below a folder, including those that cannot be read; the folder itself must be readable."""
     for entry in storage.list_files(folder, with_unreadable=True):
         if entry.trouble and entry.path == with_slash(folder):
             raise ValueError(f"cannot be listed: {entry.trouble}")
@@ -126,7 +126,7 @@ def _list(folder: str) -> Iterator[Entry]:
 
 
 def _but(output: str | None, entries: Iterator[Entry]) -> Iterator[Entry]:
-    """The files but those below the output."""
+    """The files except those below the output."""
     if output is None:
         return entries
     ours = with_slash(_absolute(output))
@@ -134,7 +134,7 @@ def _but(output: str | None, entries: Iterator[Entry]) -> Iterator[Entry]:
 
 
 def _absolute(path: str) -> str:
-    """Local paths from the root down, so that two spellings of a file are one; a final slash stays."""
+    """Local paths as absolute ones, so that two spellings of a file are equal; a final slash stays."""
     if "://" in path:
         return path
     return os.path.abspath(path) + ("/" if path.endswith("/") and path.strip("/") else "")
@@ -148,9 +148,9 @@ def _folder_of(path: str) -> str:
 
 
 def _open_list(given: Given, list_path: str) -> list[tuple[str, Iterator[Entry]]]:
-    """One listing for the local files of the list, and one for each bucket.
+    """One listing for the local files of the list, and one per bucket.
 
-    Its root is the list's own folder where all of them lie below that, else the deepest folder they share.
+    Its root is the list's own folder if all of them are below it, else the deepest folder they share.
     """
     data = storage.read_bytes(list_path)
     folders: dict[str, str] = {}
@@ -172,7 +172,7 @@ def _open_list(given: Given, list_path: str) -> list[tuple[str, Iterator[Entry]]
 
 
 def _paths_of(data: bytes, list_path: str) -> Iterator[str]:
-    """The paths of a list; relative ones are meant from the list's folder."""
+    """The paths of a list; relative ones are relative to the list's folder."""
     home = _folder_of(list_path)
     for line in io.TextIOWrapper(io.BytesIO(data), "utf-8-sig", errors="surrogateescape", newline="\n"):
         path = line.rstrip("\r\n")
@@ -184,13 +184,13 @@ def _paths_of(data: bytes, list_path: str) -> Iterator[str]:
 
 
 def _store_of(path: str) -> str:
-    """What is one bucket, or all local files."""
+    """The bucket of a path; "" for a local file."""
     scheme, separator, rest = path.partition("://")
     return f"{scheme}://{rest.partition('/')[0]}" if separator else ""
 
 
 def _shared(folder: str, other: str) -> str:
-    """The deepest folder that both lie in or are; one of the two most of the time."""
+    """The deepest folder that both are in or are; usually one of the two."""
     while not with_slash(other).startswith(with_slash(folder)):
         folder = _folder_of(folder)
     return folder
@@ -198,7 +198,7 @@ def _shared(folder: str, other: str) -> str:
 
 def _look_up_all(given: Given, paths: Iterable[str]) -> Iterator[Entry]:
     for path in paths:
-        # Only what is cheap to ask is asked: a missing object is found out, and is a reject, when it is read.
+        # Only cheap requests are made here: a missing object becomes a reject when it is read.
         is_archive = path.lower().endswith(ARCHIVE_EXTENSIONS)
         entry = Entry(path, UNKNOWN_SIZE)
         if is_archive or not storage.is_remote(path):

@@ -1,13 +1,13 @@
 """Which files an encode reads: lists folders, prefixes, globs, archives and lists of paths, and names each input.
 
-An input is a file with a MIDI extension, in any case, or a member of an archive that has one; other files are only
-counted. A file's `source` is its path below the input root: the folder given, or the folder a glob starts from, or a
-file's own folder; a member's is its archive's, `!`, and its name. Where several roots are given, a source begins with
-its root's name: `--input corpora/pop909 --input asap` gives `pop909/001/001.mid` and `asap/Bach/…`. So a source
-depends neither on the order of the inputs nor on where the corpora lie, no two inputs share one, and a file that two
-`--input` name is taken once.
+An input is a file with a MIDI extension, in any case, or a member of an archive with such a name; other files are only
+counted. A file's `source` is its path below the input root: the given folder, the folder where a glob starts, or a
+file's own folder. A member's source is its archive's, `!`, and its name. If several roots are given, a source begins
+with its root's name: `--input corpora/pop909 --input asap` gives `pop909/001/001.mid` and `asap/Bach/…`. So a source
+depends neither on the order of the inputs nor on where the corpora are, no two inputs share one, and a file that two
+`--input` flags name is read once.
 
-Names are packed as they are listed: a million of them are some tens of megabytes, and never a million objects.
+Names are packed as they are listed: a million of them take tens of megabytes, and are never a million objects.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from job_runtime import storage
 from job_runtime.command import UserError
 from job_runtime.storage import Entry
 
-CHUNKS_AIMED_AT = 32  # enough for some tens of workers; what a chunk costs by itself hardly counts then
+CHUNKS_AIMED_AT = 32  # enough for tens of workers; then a chunk's fixed cost hardly matters
 FEWEST_IN_CHUNK = 50
 MOST_IN_CHUNK = 250
 
@@ -38,7 +38,7 @@ _LIKE_MEMBER = re.compile(rf"^(.*?(?:{'|'.join(map(re.escape, ARCHIVE_EXTENSIONS
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Corpus:
-    """What was found. `hash`: 32 hex digits of the inputs' names and sizes, wherever the corpus lies."""
+    """The inputs. `hash`: 32 hex digits, from the inputs' names and sizes alone, wherever the corpus is."""
 
     num_inputs: int
     other_files: int
@@ -52,22 +52,22 @@ class Corpus:
                 yield chunks.source_of(place, row)
 
     def save_indexes(self) -> None:
-        """Writes the seek points of .tar.gz archives, which chunks refer to; once the work folder may be written.
+        """Writes the seek points of .tar.gz archives, to which chunks refer; call once the folder may be written.
 
-        Without them a chunk is read all the same, from the start of its archive.
+        Without them a chunk can still be read, from the start of its archive.
         """
         for path, data in self.indexes.items():
             storage.write_bytes(path, data, durable=False)
 
 
 def find(inputs: Sequence[str], *, output: str | None = None, work_folder: str = "") -> Corpus:
-    """Lists every input; what lies below `output` is never one of them.
+    """Lists every input; files below `output` never count as inputs.
 
     Args:
-      work_folder: where seek points of archives may be kept; those of a run before this one are used.
+      work_folder: where seek points of archives may be kept; those of an earlier run are used.
 
     Raises:
-      UserError: an input is missing, matches nothing or holds no MIDI file; all such inputs at once.
+      UserError: inputs are missing, match nothing or hold no MIDI file; names all of them at once.
     """
     givens, listings = [], []
     for text in sorted(set(inputs)):
@@ -90,7 +90,7 @@ def _by_prefix(named: tuple[str, str]) -> str:
 
 
 def _merge(listings: Sequence[Listing]) -> Iterator[tuple[Entry, list[Given]]]:
-    """Each file once, by path, and which inputs named it."""
+    """Each file once, by path, and the inputs that named it."""
     if len(listings) == 1:
         givens, last = [listings[0].given], None
         for entry in listings[0].entries:
@@ -101,7 +101,9 @@ def _merge(listings: Sequence[Listing]) -> Iterator[tuple[Entry, list[Given]]]:
     streams = (_keyed(number, listing.entries) for number, listing in enumerate(listings))
     for _, same in itertools.groupby(heapq.merge(*streams), key=lambda keyed: keyed[0]):
         found = list(same)
-        path, size, version, _, trouble = found[-1]  # a list knows no size of a bucket's object, a listing does
+        path, size, version, _, trouble = found[
+            -1
+        ]  # a list does not know the size of a bucket's object, a listing does
         yield Entry(path, size, version, trouble), [listings[number].given for number in {each[3] for each in found}]
 
 
@@ -110,7 +112,7 @@ def _keyed(number: int, entries: Iterable[Entry]) -> Iterator[tuple[str, int, st
 
 
 class _Finder:
-    """Collects inputs root by root, in the order of their sources; members in that of their archive."""
+    """Collects inputs root by root, in the order of their sources; members in the order of their archive."""
 
     def __init__(self, work_folder: str):
         self.found = PackedInputs()
@@ -138,7 +140,7 @@ class _Finder:
                 self._count(givens, 0, 1)
 
     def _add_unreadable(self, place: Place, entry: Entry, givens: Iterable[Given]) -> None:
-        """Nobody knows what a folder that cannot be listed holds: it counts as one input, like a damaged archive."""
+        """A folder that cannot be listed counts as one input, like a damaged archive: its content is unknown."""
         is_folder = entry.path.endswith("/")
         if not is_folder and not entry.path.lower().endswith(MIDI_EXTENSIONS + ARCHIVE_EXTENSIONS):
             self._count(givens, 0, 1)

@@ -1,6 +1,6 @@
-"""What sources begin with where inputs lie below several roots: the roots' names, as long as tells them apart.
+"""The beginnings of sources if inputs are below several roots: the roots' names, just long enough to differ.
 
-A root inside another one counts as that one. So names depend neither on the order of the roots nor on where they lie.
+A root inside another one counts as that one. So names depend neither on the order of the roots nor on where they are.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 
 def name_roots(folders: Sequence[str]) -> dict[str, str]:
-    """What sources begin with, and the folder it stands for; `{"": folder}` where there is one.
+    """The folder for each beginning of sources; `{"": folder}` if there is only one root.
 
     No name is the beginning of another, so sources cannot clash.
     """
@@ -26,7 +26,7 @@ def name_roots(folders: Sequence[str]) -> dict[str, str]:
 
 
 def outermost(folders: Sequence[str]) -> list[str]:
-    """The folders that lie in no other one, once each, sorted."""
+    """The folders that are not inside another one, once each, sorted."""
     kept: list[str] = []
     for folder in sorted(set(folders), key=with_slash):  # one below follows its parent
         if not kept or not with_slash(folder).startswith(with_slash(kept[-1])):
@@ -35,5 +35,5 @@ def outermost(folders: Sequence[str]) -> list[str]:
 
 
 def with_slash(folder: str) -> str:
-    """What the paths of all that lies below a folder begin with."""
+    """The beginning of every path below a folder."""
     return folder.rstrip("/") + "/"

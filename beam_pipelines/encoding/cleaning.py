@@ -1,13 +1,13 @@
-"""Takes out of a batch what the rules of cleaning do not want, and explains each drop.
+"""Drops from a batch what breaks the rules of cleaning, and explains each drop.
 
-Policies that remove or change notes come first (other programs, drums, merged programs), then the rules that count,
-on what is left. A piece that breaks several rules is dropped for the first in the order below; its message names all:
+Policies that remove or change notes come first (other programs, drums, merged programs), then the rules that measure
+what is left. A piece that breaks several rules is dropped for the first in the order below; its message names all:
 
     has_drums, other_programs, no_notes_left, too_few_notes, too_short, pitch_out_of_range, too_sparse, too_dense,
     long_silence, too_polyphonic
 
-Everything but the sentence about a dropped piece is done for all pieces of a batch at once, and no piece's outcome
-depends on its neighbours.
+Everything except the sentence about a dropped piece is computed for all pieces of a batch at once, and no piece's
+result depends on its neighbours.
 """
 
 from __future__ import annotations
@@ -18,21 +18,16 @@ from collections.abc import Callable
 import numpy as np
 
 from beam_pipelines.encoding.piece_measures import longest_silence, polyphony
-from beam_pipelines.settings.cleaning_flags import add_flags, rules_from_args
 from midi_codec.cleaning import note_policies
 from midi_codec.cleaning.cleaning_rules import DROP, ONLY, REJECT, CleaningRules
 from midi_codec.music.note_batch import NoteBatch
 from midi_codec.music.notes import DRUM_PROGRAM
 from midi_codec.music.piece_offsets import offsets_of
 
-__all__ = ["STAGE", "Cleaned", "CleaningRules", "add_flags", "clean", "rules_from_args"]
-
-STAGE = "clean"  # of the rejects
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Cleaned:
-    """What is left. `rows[i]` is the place of piece i in the batch given; `drops` are (row, reason, message)."""
+    """What is left. `rows[i]` is the index of piece i in the original batch; `drops` are (row, reason, message)."""
 
     batch: NoteBatch
     rows: np.ndarray  # [kept pieces] int64, ascending
@@ -40,7 +35,7 @@ class Cleaned:
 
 
 class _Findings:
-    """The rules that pieces break, in the order they are noted."""
+    """The rules that pieces break, in the order in which they were checked."""
 
     def __init__(self) -> None:
         self.by_row: dict[int, list[tuple[str, str]]] = {}
@@ -57,7 +52,7 @@ class _Findings:
 
 
 def clean(batch: NoteBatch, rules: CleaningRules) -> Cleaned:
-    """Applies the rules; with all of them off it gives the batch itself."""
+    """Applies the rules; returns the batch itself if all of them are off."""
     every = np.arange(len(batch))
     if rules.is_off or not len(batch):
         return Cleaned(batch, every, [])
@@ -110,7 +105,7 @@ def _note_empty(before: NoteBatch, after: NoteBatch, rules: CleaningRules, findi
 
 
 def _note_measures(batch: NoteBatch, rows: np.ndarray, rules: CleaningRules, findings: _Findings) -> None:
-    """The rules that count; no piece of `batch` is empty, and piece i is row `rows[i]` of the batch given."""
+    """The rules that measure; no piece of `batch` is empty, and piece i is row `rows[i]` of the original batch."""
 
     def note(reason: str, is_broken: np.ndarray, values: np.ndarray, sentence: str) -> None:
         by_row = dict(zip(rows[is_broken].tolist(), values[is_broken].tolist(), strict=True))

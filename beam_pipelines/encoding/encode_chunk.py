@@ -1,7 +1,7 @@
-"""A chunk of inputs to a part: read, parse or salvage, clean, pack, fingerprint. The work of an encode is here.
+"""Turns a chunk of inputs into a part: reads, parses or salvages, cleans, packs and fingerprints the files.
 
-Files go through in batches, whose notes stand in columns one behind the other, so that what NumPy costs a call is
-shared. What comes out does not depend on the batches.
+Files are processed in batches whose notes are concatenated columns, so that the files share the cost of each NumPy
+call. The result does not depend on the batches.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from midi_codec.midi import midi_file
 from midi_codec.music.note_batch import NoteBatch
 
 FILES_A_BATCH = 64
-BYTES_A_BATCH = 4 << 20  # of files; one larger file is a batch by itself
+BYTES_A_BATCH = 4 << 20  # of files; a larger file is a batch of its own
 SPLIT_PLACES = {split: place for place, split in enumerate(SPLITS)}
 
 
@@ -39,8 +39,8 @@ def encode_chunk(
     """Reads and parses the inputs of a chunk.
 
     Args:
-      known: what an older dataset accounts for; such inputs are passed over.
-      on_files: told after each batch how many files it had; may raise to stop.
+      known: inputs that an older dataset accounts for; they are skipped.
+      on_files: called after each batch with its number of files; may raise to stop.
 
     Returns:
       The part, and its records, framed.
@@ -63,7 +63,7 @@ class Known:
 
 
 def content_key(source: str, sha256: bytes) -> bytes:
-    """16 bytes that tell whether an input is the one of an earlier run: its name and what it holds."""
+    """16 bytes that identify an input in a later run: a hash of its name and content."""
     return hashlib.sha256(source.encode("utf-8", "surrogateescape") + b"\0" + sha256).digest()[:16]
 
 
@@ -116,7 +116,7 @@ def _encode_batch(items: Sequence[Item], builder: PartBuilder) -> None:
 
 
 class PartBuilder:
-    """Collects what comes out of a chunk."""
+    """Collects the results of a chunk."""
 
     def __init__(self, settings: Settings, known: Known | None = None):
         self.settings = settings
@@ -146,7 +146,7 @@ class PartBuilder:
         return True
 
     def add_pieces(self, batch: NoteBatch, sources: Sequence[str]) -> None:
-        """Newcomers; no piece is empty."""
+        """Adds newcomers; no piece may be empty."""
         ids = batch.piece_ids()
         packed = records.serialize_batch(batch, piece_ids=ids, sources=sources)
         assign = self.settings.split_rule.assign
@@ -157,7 +157,7 @@ class PartBuilder:
         self._add(batch, ids, sources, packed, np.array(splits, np.uint8), group_ids=b"")
 
     def add_old_pieces(self, pieces: Sequence[records.Piece], packed: Sequence[bytes], split: str) -> None:
-        """Pieces of an older dataset, which stay in their group and split."""
+        """Adds pieces of an older dataset, which keep their group and split."""
         batch = NoteBatch.from_notes([piece.notes for piece in pieces], self.settings.time_base)
         groups = np.array([piece.group_id.encode() for piece in pieces], "S32")
         splits = np.full(len(pieces), SPLIT_PLACES[split], np.uint8)
@@ -215,5 +215,5 @@ class PartBuilder:
 
 
 def shard_of(piece_id: str, num_shards: int) -> int:
-    """The shard a piece lies in, whatever its split; so equal pieces meet in one place."""
+    """The shard of a piece, whatever its split; so equal pieces get the same shard number."""
     return int(hashlib.sha256(b"shard " + piece_id.encode()).hexdigest()[:16], 16) % num_shards

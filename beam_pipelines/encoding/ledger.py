@@ -1,11 +1,11 @@
-"""The ledgers: one JSON line for every input that gave no example, sorted by path.
+"""The ledgers: one JSON line per input that gave no example, sorted by path.
 
     rejects-00000-of-00001.jsonl      path, sha256, stage, reason, message
-    duplicates-00000-of-00001.jsonl   path, kind: exact or near, piece_id, kept: the path that survived, split: its
-    salvaged-00000-of-00001.jsonl     path, sha256, rung: which lenient reading gave notes
+    duplicates-00000-of-00001.jsonl   path, kind (exact or near), piece_id, kept (the path that survived), its split
+    salvaged-00000-of-00001.jsonl     path, sha256, rung: the level of lenient reading that gave notes
 
-Paths are sources, below the input root. `sha256` is null where the file was not read. A salvaged input became an
-example or a duplicate; the other two became none.
+Paths are sources, below the input root. `sha256` is null if the file was not read. A salvaged input became an example
+or a duplicate; rejects and duplicates did not become examples.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Reject:
 
 @dataclasses.dataclass(frozen=True, order=True)
 class Duplicate:
-    """An input whose music another input has too, note for note or nearly; `kept` is the one that survived."""
+    """An input with the same music as another, exactly or nearly; `kept` is the one that survived."""
 
     path: str
     kind: str
@@ -49,7 +49,7 @@ class Duplicate:
 
 @dataclasses.dataclass(frozen=True, order=True)
 class Salvaged:
-    """An input that strict reading refuses, and what gave its notes all the same."""
+    """An input that strict reading refuses, and the level of lenient reading that gave its notes."""
 
     path: str
     sha256: str
@@ -61,7 +61,7 @@ _LINES: Mapping[str, type] = {REJECTS: Reject, DUPLICATES: Duplicate, SALVAGED: 
 
 
 def file_name(kind: str) -> str:
-    """One file holds the whole ledger of a kind; the form leaves room for more."""
+    """One file holds the whole ledger of a kind; the name leaves room for several."""
     return f"{kind}-00000-of-00001.jsonl"
 
 
@@ -84,7 +84,7 @@ def count_reasons(rejects: Iterable[Reject]) -> dict[str, int]:
 
 
 def nothing_kept(root: str, rejects: Sequence[Reject]) -> list[str]:
-    """What to say when no input became an example."""
+    """The sentences for a run in which no input became an example."""
     counts = count_reasons(rejects)
     first: Mapping[str, Reject] = {reject.reason: reject for reject in reversed(rejects)}
     top = sorted(counts, key=lambda reason: (-counts[reason], reason))[:NUM_REASONS]

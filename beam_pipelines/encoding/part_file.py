@@ -1,12 +1,12 @@
-"""Parts: what became of a chunk of inputs, kept in the work folder until the shards are written.
+"""Parts: the result of a chunk of inputs, kept in the work folder until the shards are written.
 
     16 bytes name and version | crc-32c of the head | bytes of the head | bytes of the whole file
-    head: a line of JSON (arrays' dtypes and shapes, sources, rejects, ...), then the arrays, one behind the other
+    head: a line of JSON (arrays' dtypes and shapes, sources, rejects, ...), then the arrays, one after the other
     the records, framed as in a TFRecord file, in the order of the rows: by shard
 
-A part is a cache. Its name is a hash of its chunk, of the settings that decide its content and of our code, so a
-killed run that is started again finds what it has parsed, and nothing else does. It is written without waiting for
-the disk; one that a crash left damaged is noticed by its size and checksums, and is made again.
+A part is a cache. Its name is a hash of its chunk, of the settings that determine its content and of our code, so a
+killed run that is started again finds what it has parsed, and no other run does. It is written without waiting for
+the disk; its size and checksums reveal one that a crash left damaged, and it is made again.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ ROW = np.dtype(
         ("piece_id", "S32"),
         ("path_group", "S32"),  # a hash of what --group-regex reads from the source; empty for none
         ("group_id", "S32"),  # of a piece that an older dataset holds already; empty for a newcomer
-        ("split", "u1"),  # place in SPLITS: of an old piece where it lies, of others where it would by itself
+        ("split", "u1"),  # index into SPLITS: an old piece's own; else the split that the piece alone would get
         ("shard", "u4"),
         ("num_notes", "u4"),
         ("seconds", "f8"),
@@ -42,22 +42,22 @@ ROW = np.dtype(
         ("length", "u4"),
     ]
 )
-"""What the rest of an encode needs to know about a piece."""
+"""What the later steps of an encode need to know about a piece."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Part:
-    """All but the records.
+    """Everything except the records.
 
     Attributes:
-      rows: `[n]` of ROW, one a piece, by shard.
+      rows: `[n]` of ROW, one per piece, by shard.
       sources: `[n]`, of the same pieces.
       signatures: `[n, K]`, fingerprints.
       contents: `[m, 2]` uint64, a hash of source and bytes of each input that was read.
       counts: of the notes, by the rows' splits.
-      num_inputs: examples, duplicates and rejects that come out of this part.
-      num_listed: inputs of the chunk, those included that the older dataset accounts for; 0 for a shard of that one.
-      found_again: sources of inputs that the older dataset could not read once and holds all the same.
+      num_inputs: examples, duplicates and rejects that this part gives.
+      num_listed: inputs of the chunk, including those that the older dataset accounts for; 0 for a shard of it.
+      found_again: sources of inputs that the older dataset could not read once, and has nevertheless.
       num_bytes: of the files that were read.
     """
 
@@ -75,11 +75,11 @@ class Part:
 
 
 class DamagedPartError(ValueError):
-    """The file is not a whole part."""
+    """The file is not a complete part."""
 
 
 def pack(part: Part, records: bytes) -> tuple[Part, bytes]:
-    """The part with the offsets that its records have in the file, and the file; `read_head` gives the part back."""
+    """The part with the offsets of its records in the file, and the file's bytes; `read_head` reads the part back."""
     arrays = {
         "rows": part.rows,
         "signatures": part.signatures,
@@ -106,13 +106,13 @@ def pack(part: Part, records: bytes) -> tuple[Part, bytes]:
 
 
 def read_head(path: str, *, size: int | None = None) -> Part:
-    """Reads a part but for its records.
+    """Reads a part without its records.
 
     Args:
-      size: of the file, where a listing has told it.
+      size: of the file, if a listing has given it.
 
     Raises:
-      FileNotFoundError: there is none. DamagedPartError: it is not whole.
+      FileNotFoundError: there is no such part. DamagedPartError: it is not complete.
     """
     start = storage.read_range(path, 0, _FIRST_READ)
     if len(start) < _FRAME.size:
@@ -136,7 +136,7 @@ def _unpack_head(head: bytes) -> Part:
     for name, (dtype, shape) in described["arrays"].items():
         kind = np.dtype(dtype) if dtype else ROW
         count = int(np.prod(shape, dtype=np.int64))
-        # Copied: a view would hold the whole head, the counts of every part among it, as long as the rows live.
+        # Copied: a view would keep the whole head in memory, with the counts of every part, as long as the rows.
         arrays[name] = np.frombuffer(head, kind, count, position).reshape(shape).copy()
         position += count * kind.itemsize
     return Part(

@@ -1,8 +1,8 @@
-"""Counts of note values by split and column: taken a batch at a time, exact, added up in any order.
+"""Counts of note values by split and column: taken batch by batch, exact, and added up in any order.
 
-The split of a piece is final only once near-duplicates and groups are known. So a part counts each piece in the
-split it would have by itself, and who writes the shards takes off what was dropped or moved (`sign=-1`). Whole
-numbers throughout, so the order of adding decides nothing.
+The split of a piece is final only once near-duplicates and groups are known. So a part counts each piece in the split
+that the piece alone would get, and the shards' writer subtracts what was dropped or moved (`sign=-1`). All counts are
+whole numbers, so the order of addition does not matter.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class Tally:
         """Counts the notes of a batch.
 
         Args:
-          splits: `[pieces]`, the place in SPLITS of each piece's split.
-          sign: -1 takes them off again.
+          splits: `[pieces]`, the index into SPLITS of each piece's split.
+          sign: -1 subtracts them again.
         """
         if not len(batch):
             return
@@ -43,7 +43,7 @@ class Tally:
         rows = {place: np.flatnonzero(of_note == place) for place in others}
         for name in COLUMNS:
             values = steps(batch) if name == "step" else getattr(batch, name)
-            # One pass over all notes, counted for the largest split; what is the others' goes off again.
+            # One pass counts all notes for the largest split; those of the other splits are subtracted again.
             self._add(largest, name, values, sign)
             for place in others:
                 part = values.take(rows[place])
@@ -76,7 +76,7 @@ class Tally:
             rare[value] = rare.get(value, 0) + count
 
     def add_counts(self, counts: Mapping[str, Mapping[str, Counts]]) -> None:
-        """Adds what another tally's `counts` gave."""
+        """Adds the `counts` of another tally."""
         for split, columns in counts.items():
             for name, (values, numbers) in columns.items():
                 dense = self._dense[split][name]
@@ -99,7 +99,7 @@ class Tally:
         return np.concatenate([small, np.array(large, np.int64)]), np.concatenate([dense[small], numbers])
 
     def histograms(self) -> dict[str, dict[str, Histogram]]:
-        """As `dataset_info.json` keeps them."""
+        """As in `dataset_info.json`."""
         return {
             split: {
                 name: Histogram(values=tuple(values.tolist()), counts=tuple(numbers.tolist()))

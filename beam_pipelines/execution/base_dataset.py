@@ -1,7 +1,7 @@
-"""Adding to an older dataset: its pieces come along as they are, and its inputs are not encoded again.
+"""Adding to an older dataset: its pieces are copied unchanged, and its inputs are not encoded again.
 
-The older dataset is never touched: what is made is a new version beside it. An input counts as known when a file of
-the same name and the same bytes went into the older one; where that one could not read it, it is tried again.
+The older dataset is never changed: the result is a new version beside it. An input counts as known if a file of the
+same name and the same bytes went into the older dataset. Inputs that it could not read are tried again.
 """
 
 from __future__ import annotations
@@ -27,21 +27,23 @@ _MAY_DIFFER = {"inputs_hash", "num_shards", "added_to"}
 
 
 def problems_with(base: Base, info: DatasetInfo, settings: Settings) -> list[str]:
-    """Sentences on what is missing there, and on settings in which newcomers would be treated unlike the old pieces."""
-    there = {"time_base": info.time_base, **info.settings}
-    here = {"time_base": settings.time_base, **settings.as_dict()}
+    """Sentences on missing files, and on settings that would treat newcomers differently from the old pieces."""
+    old = {"time_base": info.time_base, **info.settings}
+    new = {"time_base": settings.time_base, **settings.as_dict()}
     names = [INPUT_HASHES, *map(ledger.file_name, ledger.KINDS)]
     missing = [name for name in names if not storage.exists(storage.join(base.path, name))]
-    problems = [f"--add-to {base.path}: it has no {name}, so what is new cannot be told" for name in missing]
+    problems = [
+        f"--add-to {base.path}: it has no {name}, so new inputs cannot be told from old ones" for name in missing
+    ]
     if not missing and (damage := dataset_files.find_damage(base.path, info)):
         problems.append(
             f"--add-to {base.path} is not whole: {dataset_files.describe(damage)}; "
-            "the command that made it makes that again"
+            "start the command that made it again to repair it"
         )
     return problems + [
-        f"--add-to {base.path}: its {key} is {there.get(key)!r}, and {here.get(key)!r} is asked for; want the same"
-        for key in sorted({*there, *here} - _MAY_DIFFER)
-        if there.get(key) != here.get(key)
+        f"--add-to {base.path}: its {key} is {old.get(key)!r}, but {new.get(key)!r} is asked for; want the same"
+        for key in sorted({*old, *new} - _MAY_DIFFER)
+        if old.get(key) != new.get(key)
     ]
 
 
@@ -52,10 +54,10 @@ def shards_of(base: Base) -> list[tuple[str, str]]:
 
 
 def encode_shard(split: str, path: str, settings: Settings) -> tuple[Part, bytes]:
-    """A shard of the older dataset as a part: the records as they are, their pieces in their old groups.
+    """A shard of the older dataset as a part: its records unchanged, its pieces in their old groups.
 
     Raises:
-      UserError: the shard is damaged; names it.
+      UserError: the shard is damaged; the message names it.
     """
     builder = PartBuilder(settings)
     try:
@@ -68,7 +70,7 @@ def encode_shard(split: str, path: str, settings: Settings) -> tuple[Part, bytes
 
 
 def known_inputs(base: Base | None) -> Known:
-    """The inputs that the older dataset accounts for."""
+    """The inputs that the older dataset accounts for; none without one."""
     if base is None:
         return Known()
     unread = {line.path for line in ledger.read(base.path, ledger.REJECTS) if line.stage == "read"}
@@ -80,7 +82,7 @@ def _hashes(base: Base) -> np.ndarray:
     try:
         hashes = array_file.parse_array(storage.read_bytes(path))
         if hashes.dtype.kind != "u" or hashes.dtype.itemsize != 8 or hashes.ndim != 2 or hashes.shape[1] != 2:
-            raise ValueError(f"it holds {hashes.dtype} of the shape {hashes.shape}, want pairs of uint64")
+            raise ValueError(f"it holds {hashes.dtype} of shape {hashes.shape}, want pairs of uint64")
     except FileNotFoundError as error:
         raise UserError(f"{path} is missing; want the whole dataset to add to") from error
     except ValueError as error:
@@ -89,12 +91,12 @@ def _hashes(base: Base) -> np.ndarray:
 
 
 def carried(base: Base | None, heads: Sequence[Part]) -> Carried:
-    """What the older dataset's ledgers say, but for inputs that it could not read and that were tried again."""
+    """What the older dataset's ledgers say, except of inputs that it could not read and that were tried again."""
     if base is None:
         return Carried()
-    tried = set(_paths(heads))
+    retried = set(_paths(heads))
     rejects = [
-        line for line in ledger.read(base.path, ledger.REJECTS) if line.stage != "read" or line.path not in tried
+        line for line in ledger.read(base.path, ledger.REJECTS) if line.stage != "read" or line.path not in retried
     ]
     return Carried(
         rejects=rejects,

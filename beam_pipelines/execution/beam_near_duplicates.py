@@ -1,11 +1,11 @@
-"""The search for near-duplicates as a Beam transform, with the pairs of `near_duplicates.find_pairs`.
+"""The search for near-duplicates as a Beam transform. It finds the same pairs as `near_duplicates.find_pairs`.
 
 (piece_id, signature) --packed--> side input of all signatures
-    a few bands an element -> find_pairs in these bands --packed--> GroupByKey -> no pair twice -> (piece_id, piece_id)
+    a few bands per element -> find_pairs in these bands --packed--> GroupByKey -> no pair twice -> (piece_id, piece_id)
 
-A worker holds all signatures, 288 bytes a piece (52 MB for 180,000). Rows of every band, sent to workers by bucket,
-would be six times as much for the shuffle without the signatures to compare, and sixty times with them. What crosses is
-packed in arrays: a Python object for each piece or pair costs a runner more than the search itself.
+A worker holds all signatures, 288 bytes per piece (52 MB for 180,000 pieces). Sending the rows of every band to
+workers by bucket would give the shuffle six times as much without the signatures, and sixty times with them. Data
+between workers is packed in arrays: a Python object per piece or pair costs a runner more than the search itself.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from apache_beam.utils.windowed_value import WindowedValue
 from beam_pipelines.encoding.fingerprints import DTYPE, NUM_VALUES
 from beam_pipelines.planning import near_duplicates
 
-_BANDS_AT_ONCE = 8  # eight workers can share in it; each prepares all rows once an element
+_BANDS_AT_ONCE = 8  # so eight workers can share the search; each prepares all rows once per element
 _ROW = np.dtype([("piece_id", "S32"), ("signature", DTYPE, (NUM_VALUES,))])
-_MOST_ROWS = 1 << 13  # of a packed element: some MB, as runners want elements small
-_NUM_RANGES = 64  # of pieces, in the order of ids: pairs go by that of their first piece
+_MOST_ROWS = 1 << 13  # in a packed element: a few MB, since runners want small elements
+_NUM_RANGES = 64  # of pieces by id: a pair is sent to the range of its first piece
 
 
 class NearDuplicatePairs(beam.PTransform):
     """Pairs of pieces that are the same music.
 
-    Input: (piece_id, signature `[NUM_VALUES]`); a piece may come several times.
+    Input: (piece_id, signature `[NUM_VALUES]`); a piece may occur several times.
     Output: (piece_id, piece_id), the smaller first; no pair twice.
     """
 
@@ -48,7 +48,7 @@ class NearDuplicatePairs(beam.PTransform):
 
 
 class _PackFn(beam.DoFn):
-    """Many pieces to one element."""
+    """Packs many pieces into one element."""
 
     def start_bundle(self) -> None:
         self._rows: list[tuple[bytes, np.ndarray]] = []

@@ -1,22 +1,22 @@
-"""The last step of an encode waits for the parts that other tasks still make.
+"""The last step of an encode waits for the parts that other tasks are still making.
 
-On a cluster it may be started together with the tasks. It waits for as long as parts appear, and `minutes` more; then
-it begins, and makes what is still missing itself: a task that never comes back costs time and no dataset.
+On a cluster it may be started together with the tasks. It waits as long as parts appear, and `minutes` more. Then it
+starts, and makes the missing parts itself: a task that never returns costs time but no dataset.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from beam_pipelines.execution.encode_job import Job, Work
+from beam_pipelines.execution.encode_job import EncodeJob, WorkItem
 from beam_pipelines.output import output_folder
 from job_runtime import storage
 from job_runtime.command import StopSignal
 from job_runtime.waiting import wait_while_more_come
 
 
-def wait_for_parts(job: Job, works: Sequence[Work], *, minutes: float, stop: StopSignal) -> int:
-    """Waits until every work has its part, or for `minutes` none has come.
+def wait_for_parts(job: EncodeJob, items: Sequence[WorkItem], *, minutes: float, stop: StopSignal) -> int:
+    """Waits until every work item has its part, or until no new part has appeared for `minutes`.
 
     Returns:
       how many parts are missing.
@@ -24,16 +24,16 @@ def wait_for_parts(job: Job, works: Sequence[Work], *, minutes: float, stop: Sto
     Raises:
       Interrupted: `stop` asked for it.
     """
-    wanted = {job.part_path(work) for work in works}
+    wanted = {job.part_path(item) for item in items}
 
     def look() -> tuple[int, bool]:
-        there = len(_parts_there(job) & wanted)
-        return there, there == len(wanted)
+        num_present = len(_existing_parts(job) & wanted)
+        return num_present, num_present == len(wanted)
 
     return len(wanted) - wait_while_more_come(look, minutes=minutes, unit="parts", label="waiting for tasks", stop=stop)
 
 
-def _parts_there(job: Job) -> set[str]:
+def _existing_parts(job: EncodeJob) -> set[str]:
     try:
         return {entry.path for entry in storage.list_files(f"{output_folder.work_folder(job.output)}/")}
     except FileNotFoundError:

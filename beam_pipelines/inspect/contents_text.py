@@ -155,7 +155,7 @@ def _piece_lines(piece: Piece, split: str | None) -> Iterator[str]:
 
 
 def to_dict(contents: Contents) -> dict[str, Any]:
-    """What `format_contents` says, for programs; histograms in fine bins, by split."""
+    """The content of `format_contents` for programs; histograms in fine bins, by split."""
     info = contents.info
     bars = [*note_histograms.of_dataset(info, coarse=False), note_histograms.of_programs(info)]
     if contents.heads:

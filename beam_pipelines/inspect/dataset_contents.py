@@ -1,4 +1,4 @@
-"""What a dataset holds, gathered for people: from `dataset_info.json`, the ledgers, and the heads of its records."""
+"""What a dataset holds, for people: from `dataset_info.json`, the ledgers, and the heads of its records."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from midi_codec.dataset import dataset_info, records
 from midi_codec.dataset.dataset_info import DUPLICATE_KINDS, SPLITS, DatasetInfo
 from midi_codec.dataset.records import Piece
 
-NUM_EXAMPLES = 3  # of a reason, a rung, a kind of duplicates
+NUM_EXAMPLES = 3  # per reason, rung, or kind of duplicates
 NUM_GROUPS = 20
 MIN_PREFIX = 4  # characters of a piece's id
 
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """Inputs of one fate: how many, and a few with what is said of each; those with the smallest paths."""
+    """Inputs with one outcome: how many, and (path, message) of a few, those with the smallest paths."""
 
     name: str
     count: int
@@ -32,7 +32,7 @@ class Case:
 
 @dataclasses.dataclass(frozen=True, slots=True)  # a large dataset has a million of them
 class Head:
-    """What a record says of its piece, and where it lies."""
+    """What a record says about its piece, and where the record is."""
 
     piece_id: str
     group_id: str
@@ -44,7 +44,7 @@ class Head:
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-    """Pieces that were kept together: the sources of all, ascending, and the splits they lie in."""
+    """Pieces that were kept together: all their sources, ascending, and their splits."""
 
     group_id: str
     sources: tuple[str, ...]
@@ -53,7 +53,7 @@ class Group:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Contents:
-    """`heads` and what follows from them is None where the shards were not read."""
+    """`heads` and everything derived from them is None if the shards were not read."""
 
     path: str
     info: DatasetInfo
@@ -71,8 +71,8 @@ def read(root: str, *, piece: str | None, with_records: bool, with_piece: bool) 
 
     Args:
       piece: the id of the piece to show, its first characters, or its source.
-      with_records: whether to look at every record, for groups and the notes a piece.
-      with_piece: whether to take some piece when none is named.
+      with_records: whether to read every record, for groups and the notes per piece.
+      with_piece: whether to take the first piece if none is named.
 
     Raises:
       UserError: no complete dataset, no such piece, or a damaged shard.
@@ -164,7 +164,7 @@ def largest_groups(heads: Sequence[Head], num: int = NUM_GROUPS) -> list[Group]:
 def _choose_piece(
     root: str, info: DatasetInfo, heads: Sequence[Head] | None, wanted: str | None, with_piece: bool
 ) -> tuple[Piece, str] | None:
-    """The piece that is named, else the first one of the dataset, else none."""
+    """The piece that is named, else the dataset's first piece, else None."""
     if wanted is not None:
         head = _find(root, heads if heads is not None else list(_read_heads(root, info)), wanted)
         path = dataset_info.shard_paths(root, info, head.split)[head.shard]

@@ -1,4 +1,4 @@
-"""The exact counts of a dataset put into bins that people can read, coarse for a terminal or fine for a plot."""
+"""The exact counts of a dataset in readable bins, coarse for a terminal or fine for a plot."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from midi_codec.dataset.dataset_info import SPLITS, DatasetInfo, Histogram
 from midi_codec.music.notes import DRUM_PROGRAM, MILLISECONDS, TICKS_PER_BEAT
 
-RARE_SHARE = 0.0005  # what the longest times hold together: they go into one bin
+RARE_SHARE = 0.0005  # the longest times with this share of the notes go into one bin
 NUM_PROGRAMS = 12  # with a line of their own
 _BEAT_EDGES = (0, 1, 2, 3, 4, 6, 8, 9, 12, 16, 18, 24, 36, 48, 72, 96, 144, 192, 288, 384, 768, 1536, 3072)
 _COARSE_BEAT_EDGES = (0, 1, 3, 6, 12, 24, 48, 96, 192, 384, 768, 1536, 3072)
@@ -37,12 +37,12 @@ class Bars:
 
 
 def of_dataset(info: DatasetInfo, *, coarse: bool) -> list[Bars]:
-    """Pitch, velocity, step and duration; empty bins at both ends are left out, a bin of times ends before its end."""
+    """Pitch, velocity, step and duration, without empty bins at both ends; a bin of times excludes its end."""
     return [_of_column(info, name, coarse) for name in ("pitch", "velocity", "step", "duration") if _has(info, name)]
 
 
 def of_programs(info: DatasetInfo, num: int = NUM_PROGRAMS) -> Bars:
-    """Notes by program, the commonest first; those beyond `num` together."""
+    """Notes by program, the commonest first; programs beyond `num` share a bin."""
     import pretty_midi  # slow to import
 
     total: dict[int, int] = dict.fromkeys(info.programs, 0)
@@ -159,9 +159,9 @@ def _trimmed(bars: Bars) -> Bars:
 
 
 def _with_one_tail(bars: Bars, labels: Sequence[str], starts: Sequence[str]) -> Bars:
-    """Puts the last bins that hold RARE_SHARE together at most into one; `starts` are the low ends of `labels`."""
+    """Merges the last bins that together hold at most RARE_SHARE; `starts` are the low ends of `labels`."""
     totals = np.asarray(bars.totals, np.int64)
-    beyond = totals[::-1].cumsum()[::-1]  # in a bin and those behind it
+    beyond = totals[::-1].cumsum()[::-1]  # in a bin and all later ones
     rare = np.flatnonzero(beyond <= RARE_SHARE * totals.sum())
     if rare.size < 2:
         return bars
@@ -206,5 +206,5 @@ def _beats(ticks: int) -> str:
 
 
 def pitch_name(pitch: int) -> str:
-    """`C4` of 60."""
+    """`C4` for 60."""
     return f"{_NAMES_OF_PITCHES[pitch % 12]}{pitch // 12 - 1}"

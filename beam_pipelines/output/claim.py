@@ -1,9 +1,10 @@
-"""One encode at a time writes into an output folder; another one, with other inputs or settings, is refused.
+"""Only one encode at a time writes into an output folder; another one, with other inputs or settings, is refused.
 
-`work/claim.json` says who writes. On a disk its writer keeps it locked, and the kernel drops the lock with the process,
-so a claim that nobody holds is taken over; a twin, which would write the same bytes, waits. A bucket has no locks:
-there the object is made only where there is none (a precondition of the request), a twin joins in, and what a kill has
-left has to be deleted by hand before an encode of something else.
+`work/claim.json` names the writer. On a disk the writer keeps it locked, and the kernel releases the lock when the
+process ends, so a claim that no process holds is taken over. A second run of the same encode, which would write the
+same bytes, waits. A bucket has no locks: there the object is created only if it does not exist (a precondition of the
+request), a second run of the same encode joins in, and the claim of a killed run has to be deleted by hand before
+another encode.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def claim_path(output: str) -> str:
 
 @contextlib.contextmanager
 def hold(output: str, key: str, *, stop: StopSignal) -> Iterator[None]:
-    """Holds the claim for the block; waits for a twin that holds it.
+    """Holds the claim for the block; waits while another run of the same encode holds it.
 
     Args:
       key: equal for encodes that write the same bytes.
@@ -50,11 +51,11 @@ def hold(output: str, key: str, *, stop: StopSignal) -> Iterator[None]:
             with io_errors.named(path):
                 os.makedirs(os.path.dirname(path), exist_ok=True)
                 descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        except FileNotFoundError:  # the folder went in this very moment, with the one who held it
+        except FileNotFoundError:  # the holder has just deleted the folder
             continue
         try:
             if _lock(descriptor):
-                if not _is_at(path, descriptor):  # deleted meanwhile by the one who held it
+                if not _is_at(path, descriptor):  # deleted meanwhile by its holder
                     continue
                 with io_errors.named(path):
                     os.ftruncate(descriptor, 0)
@@ -65,7 +66,7 @@ def hold(output: str, key: str, *, stop: StopSignal) -> Iterator[None]:
                     if _is_at(path, descriptor):
                         storage.delete(path)
                     with contextlib.suppress(OSError):
-                        os.rmdir(os.path.dirname(path))  # of a run that found nothing to do
+                        os.rmdir(os.path.dirname(path))  # of a run that had nothing to do
                 return
             theirs = _read(path)
             if theirs is not None and theirs["key"] != key:
@@ -81,10 +82,10 @@ def hold(output: str, key: str, *, stop: StopSignal) -> Iterator[None]:
 
 
 def check(output: str, key: str) -> None:
-    """Makes sure, before and after a step that must not be mixed with another run's, that the claim is still ours.
+    """Checks that the claim is still ours, before and after a step that must not be mixed with another run's.
 
     Raises:
-      UserError: another encode has it. RuntimeError: nobody has, as when somebody has deleted the folder.
+      UserError: another encode has it. RuntimeError: no run has it, for example because the folder was deleted.
     """
     theirs = _read(claim_path(output))
     if theirs is None:
@@ -111,7 +112,7 @@ def _lock(descriptor: int) -> bool:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    except OSError:  # a file system without locks: `check` has to do
+    except OSError:  # a file system without locks: `check` has to be enough
         pass
     return True
 
@@ -137,7 +138,7 @@ def _describe(key: str) -> bytes:
 
 
 def _read(path: str) -> dict[str, Any] | None:
-    """None where there is none, or its writer has not come so far."""
+    """The claim; None if there is none, or if it is not yet written."""
     try:
         found = json_text.parse(storage.read_bytes(path), dict[str, Any])
     except (FileNotFoundError, json_text.JsonError):

@@ -1,7 +1,7 @@
-"""The files that a complete dataset promises, and whether they are there, as large as they were.
+"""The files of a complete dataset, and whether each still exists with its size.
 
-Their sizes are written just before `dataset_info.json`, so that a look at a complete dataset costs a listing. A dataset
-without that file (older versions wrote none) is read through once, and gets it.
+Their sizes are written just before `dataset_info.json`, so that checking a complete dataset costs one listing. A
+dataset without that file (older versions wrote none) is read once, and gets it.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from midi_codec.dataset import dataset_info, tfrecord_framing
 from midi_codec.dataset.dataset_info import SPLITS, DatasetInfo
 
 SIZES = "file_sizes.json"
-INPUT_HASHES = "input_hashes.npy"  # [m, 2] uint64, ascending: which inputs a dataset accounts for
+INPUT_HASHES = "input_hashes.npy"  # [m, 2] uint64, ascending: the inputs that a dataset accounts for
 LEDGERS = (*map(ledger.file_name, ledger.KINDS), INPUT_HASHES)
 
 
 def names(info: DatasetInfo) -> set[str]:
-    """All but `dataset_info.json`, `run_info.json` and the file of sizes."""
+    """All files except `dataset_info.json`, `run_info.json` and the file of sizes."""
     return {*LEDGERS, *_shards(info)}
 
 
@@ -34,7 +34,7 @@ def _shards(info: DatasetInfo) -> dict[str, int]:
 
 
 def write_sizes(output: str, info: DatasetInfo) -> None:
-    """Notes the sizes of what is there now.
+    """Writes the sizes of the files as they are now.
 
     Raises:
       RuntimeError: something is missing.
@@ -47,7 +47,7 @@ def write_sizes(output: str, info: DatasetInfo) -> None:
 
 
 def find_damage(output: str, info: DatasetInfo) -> Mapping[str, str]:
-    """What is wrong with each file that is not as promised: `is missing`, or another size."""
+    """What is wrong with each damaged file: `is missing`, or another size."""
     there = file_sizes.list_sizes(output)
     try:
         sizes = FileSizes.from_json(storage.read_bytes(storage.join(output, SIZES)))

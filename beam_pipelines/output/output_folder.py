@@ -1,8 +1,8 @@
-"""The output folder's life: empty, then ours and incomplete, then complete.
+"""The states of the output folder: empty, then ours and incomplete, then complete.
 
-`run_info.json` is written first and marks the folder as ours, so what a killed run left may be deleted;
-`dataset_info.json` comes last. `run_info.json` says when, where and how, and is no part of the promise of
-equal bytes.
+`run_info.json` is written first and marks the folder as ours, so the files of a killed run may be deleted;
+`dataset_info.json` comes last. `run_info.json` says when, where and how the encode ran, and is not covered by the
+promise of equal bytes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _LEDGER = re.compile(r"(?:rejects|duplicates|salvaged)-\d{5}-of-\d{5}\.jsonl")
 
 
 def work_folder(output: str) -> str:
-    """Where parts wait until the dataset is complete; a killed run that is started again finds them there."""
+    """Where parts stay until the dataset is complete; a killed run that is started again finds them there."""
     return storage.join(output, "work")
 
 
@@ -37,28 +37,28 @@ def _too_little_path(output: str) -> str:
 
 
 def mark_too_little(output: str, problems: Sequence[str]) -> None:
-    """Leaves a file that says: this run came to its end, and too little was kept for a dataset."""
+    """Writes a file that says that the run has ended, and that too little was kept for a dataset."""
     storage.write_bytes(_too_little_path(output), json.dumps(problems).encode())
 
 
 def problems_of_too_little(output: str) -> list[str]:
-    """What `mark_too_little` left.
+    """What `mark_too_little` wrote.
 
     Raises:
-      FileNotFoundError: nothing; the run did not come to its end.
+      FileNotFoundError: it wrote nothing; the run did not reach its end.
     """
     return json_text.load(_too_little_path(output), list[str])
 
 
 def delete_work(output: str) -> None:
-    """Deletes what only an unfinished dataset needs, and what killed runs left half written."""
+    """Deletes the files that only an unfinished dataset needs, and those that killed runs left half written."""
     storage.delete_leftovers(output)
-    with contextlib.suppress(OSError):  # a task that is late may still write there; the dataset is whole all the same
+    with contextlib.suppress(OSError):  # a late task may still write there; the dataset is complete all the same
         storage.delete_folder(work_folder(output))
 
 
 def find_dataset(output: str, settings: Settings) -> DatasetInfo | None:
-    """The dataset that this folder calls complete (`dataset_files` looks whether it is), or None where there is none.
+    """The dataset of a folder with `dataset_info.json` (`dataset_files` checks its files), or None if there is none.
 
     Raises:
       UserError: the folder holds another dataset, or files that are not ours.
@@ -80,7 +80,7 @@ def find_dataset(output: str, settings: Settings) -> DatasetInfo | None:
         return info
     if not _is_ours(output):
         stranger = next((path for path in _paths_in(output) if not posixpath.basename(path).startswith(".")), None)
-        if stranger and not _is_ours(output):  # another task may have marked it between the two looks
+        if stranger and not _is_ours(output):  # another task may have marked it since the first check
             raise UserError(f"--output {output} is neither empty nor a dataset: it holds {stranger}")
     return None
 
@@ -107,12 +107,12 @@ def _paths_in(output: str) -> list[str]:
 
 
 def prepare(output: str, run_info: Mapping[str, Any], *, will_write: Collection[str] = ()) -> None:
-    """Marks the folder as ours, then deletes what a killed run left and this one will not overwrite.
+    """Marks the folder as ours, then deletes files of a killed run that this one will not overwrite.
 
-    Overwriting rather than deleting keeps a stray twin of this run harmless: it writes the same bytes. Parts stay.
+    Files that will be overwritten stay: another run of the same encode may be writing the same bytes. Parts stay too.
     """
     write_run_info(output, run_info)
-    storage.delete(storage.join(output, dataset_info.FILE_NAME))  # of a dataset that has lost something
+    storage.delete(storage.join(output, dataset_info.FILE_NAME))  # of a damaged dataset
     storage.delete(_too_little_path(output))
     for path in _paths_in(output):
         name = path.removeprefix(output.rstrip("/") + "/")
@@ -122,7 +122,7 @@ def prepare(output: str, run_info: Mapping[str, Any], *, will_write: Collection[
 
 
 def mark(output: str, run_info: Mapping[str, Any]) -> None:
-    """Marks the folder as ours, for one of several tasks, which must not delete what another is writing."""
+    """Marks the folder as ours, and deletes nothing: another task may be writing there."""
     if not _is_ours(output):
         write_run_info(output, run_info)
 

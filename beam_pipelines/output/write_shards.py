@@ -1,4 +1,4 @@
-"""Writes one shard number of every split: takes the records from the parts, gives them their final group."""
+"""Writes one shard number of every split: takes the records from the parts, and sets their final group."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from midi_codec.dataset.dataset_info import SPLITS, shard_name
 from midi_codec.music.note_batch import NoteBatch
 
 READS_AT_ONCE = 16  # from a bucket
-PIECES_A_BATCH = 256  # to be counted again
+PIECES_A_BATCH = 256  # when they are counted again
 
 
 def write_shard(
@@ -31,13 +31,13 @@ def write_shard(
     """Writes `<split>-<index>-of-<num>.tfrecord` for each split that gets shards, empty ones included.
 
     Args:
-      entries: `[n]` of plan.ENTRY, by (part, offset): the pieces of this shard number, dropped ones too.
+      entries: `[n]` of plan.ENTRY, by (part, offset): the pieces of this shard number, dropped ones included.
 
     Returns:
-      What to add to the counts of the parts: of pieces dropped or moved, negative where they were counted.
+      What to add to the counts of the parts: a dropped or moved piece is negative in the split that counted it.
 
     Raises:
-      RuntimeError: a part is damaged, by a crash of the machine; it is deleted, so that another run makes it again.
+      RuntimeError: a part is damaged by a crash of the machine; it is deleted, so that another run makes it again.
     """
     is_changed = ~entries["kept"] | (entries["split"] != entries["counted"])
     has_other_group = entries["kept"] & (entries["group_id"] != entries["piece_id"])
@@ -54,7 +54,7 @@ def write_shard(
 
 
 def _read(entries: np.ndarray, part_paths: Sequence[str]) -> list[bytes]:
-    """The framed records of all entries; what lies together in a part is read at once."""
+    """The framed records of all entries; neighbours in a part are read together."""
     begins = entries["offset"].astype(np.int64)
     ends = begins + entries["length"]
     breaks = np.flatnonzero((entries["part"][1:] != entries["part"][:-1]) | (begins[1:] != ends[:-1])) + 1
@@ -76,7 +76,7 @@ def _read(entries: np.ndarray, part_paths: Sequence[str]) -> list[bytes]:
 
 
 def _check(data: bytes, num_records: int, path: str) -> None:
-    """Parts are written without waiting for the disk, so records are looked at before they go into a dataset."""
+    """Parts are written without waiting for the disk, so records are checked before they go into a dataset."""
     try:
         if sum(1 for _ in tfrecord_framing.read_records(data)) == num_records:
             return

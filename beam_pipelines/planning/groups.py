@@ -1,9 +1,8 @@
 """Which pieces belong together, and which split each group gets.
 
-Rows are pieces by piece_id, no two equal. A near-duplicate that is dropped hands all its ties on to the piece that
-stays in its place. Without an older dataset, groups are the components of what is tied. With one, nobody of it moves:
-newcomers join the groups they touch, one after the other by source, and one that would tie two splits together is left
-out.
+Rows are distinct pieces by piece_id. A near-duplicate that is dropped passes all its ties to the piece that is kept
+instead. Without an older dataset, groups are the components of the graph of ties. With one, none of its pieces moves:
+newcomers join the groups they touch, one after the other by source, and one that would tie two splits is rejected.
 """
 
 from __future__ import annotations
@@ -22,14 +21,14 @@ from midi_codec.dataset.dataset_info import SPLITS
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Groups:
-    """What became of rows; `group_ids` and `splits` are meaningful for kept rows only.
+    """The groups of rows; `group_ids` and `splits` are meaningful only for kept rows.
 
     Attributes:
-      stands_for: `[n]` the row that stays in each one's place; its own where it is no dropped near-duplicate.
-      tied: `[n]` bool, newcomers that do not stay because they tie splits together.
+      stands_for: `[n]` the row that is kept instead of each; the row itself unless it is a dropped near-duplicate.
+      tied: `[n]` bool, newcomers that are rejected because they tie splits.
       group_ids: `[n]` S32.
-      splits: `[n]` place in SPLITS.
-      moved: `[n]` bool, those that are in a split because it had no group of its own.
+      splits: `[n]` index into SPLITS.
+      moved: `[n]` bool, those that fill a split that would be empty.
     """
 
     stands_for: np.ndarray
@@ -50,8 +49,8 @@ def find_groups(
     """Groups rows.
 
     Args:
-      rows: `[n]` of parts.ROW by piece_id; those with a group_id are old.
-      near, ties: `[m, 2]` rows that are near-duplicates; that belong together otherwise.
+      rows: `[n]` of part_file.ROW by piece_id; those with a group_id are old.
+      near, ties: `[m, 2]` rows that are near-duplicates; rows that belong together for another reason.
     """
     is_old = rows["group_id"] != b""
     stands_for = np.arange(len(rows))
@@ -74,7 +73,7 @@ def find_groups(
 
 
 def _fill_splits(groups: Groups, is_old: np.ndarray, percents: Sequence[int] | None) -> Groups:
-    """No split that was asked for stays empty as long as groups of newcomers can fill it; with paths nothing moves."""
+    """Fills splits that would be empty with groups of newcomers, as far as there are any; not if paths decide."""
     splits, kept = groups.splits.copy(), groups.is_kept
     if percents is not None:
         splits[kept] = fill_empty(groups.group_ids[kept], splits[kept], ~is_old[kept], percents)
@@ -86,7 +85,7 @@ def _split(group_id: bytes, percents: Sequence[int]) -> int:
 
 
 def _drop_near(near: np.ndarray, is_old: np.ndarray, sources: Sequence[str]) -> np.ndarray:
-    """`[n]` as `Groups.stands_for`: of each component all old pieces stay, else the smallest source."""
+    """`[n]` as `Groups.stands_for`: each component keeps its old pieces, or else the one with the smallest source."""
     members: dict[int, list[int]] = collections.defaultdict(list)
     roots = near_duplicates.components(len(is_old), near)
     for place in np.unique(near).tolist():
@@ -100,7 +99,7 @@ def _drop_near(near: np.ndarray, is_old: np.ndarray, sources: Sequence[str]) -> 
 
 @dataclasses.dataclass
 class _Newcomers:
-    """A group of newcomers that grows: what is least in it, and the old groups it touches."""
+    """A growing group of newcomers: its smallest piece_id, and the smallest id of the old groups it touches."""
 
     piece_id: bytes
     old_group: bytes | None = None
@@ -116,7 +115,7 @@ class _Newcomers:
 def _join_newcomers(
     rows: np.ndarray, sources: Sequence[str], edges: np.ndarray, joining: np.ndarray, percents: Sequence[int] | None
 ) -> dict[str, np.ndarray]:
-    """`tied`, `group_ids` and `splits`; with `percents` of None paths decide the split, and nothing can be tied."""
+    """`tied`, `group_ids` and `splits`. If `percents` is None, paths decide the split and no piece can be tied."""
     group_ids, splits, tied = rows["group_id"].copy(), rows["split"].copy(), np.zeros(len(rows), bool)
     is_old = rows["group_id"] != b""
     neighbours: dict[int, list[int]] = collections.defaultdict(list)

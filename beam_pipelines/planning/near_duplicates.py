@@ -1,9 +1,9 @@
 """Finds pairs of fingerprints that agree in so many bins that the pieces are the same music.
 
-Two pieces are compared only when they share a bucket: a band is two bins, and those who agree in both are in one bucket
-of that band. A bucket may be large, so its rows stand in an order in which like stand together, and each is compared
-with the few after it: the work grows with the number of pieces, not with its square. What counts is the group, all that
-hangs together over any number of pairs, so copies in a large bucket need not all be compared with one another.
+Two pieces are compared only if they share a bucket: a band is two bins, and pieces that agree in both share a bucket of
+that band. A bucket may be large, so its rows are sorted with similar ones together, and each is compared only with the
+few after it: the work grows with the number of pieces, not with its square. Groups are connected components of pairs,
+so the copies in a large bucket need not all be compared with one another.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def find_pairs(signatures: np.ndarray, ids: np.ndarray, bands: Iterable[int] = r
     Args:
       signatures: `[n, NUM_VALUES]` from fingerprints.of_batch.
       ids: `[n]` S32, the piece_ids. They decide the order in buckets, so that the order of rows does not matter.
-      bands: where to look; the pairs of all bands are those of each band together.
+      bands: the bands to search; the pairs of all bands are the union of the pairs of each band.
 
     Returns:
       `[m, 2]` int64 rows, that with the smaller id first, ascending by ids; no pair twice.
@@ -43,7 +43,7 @@ def find_pairs(signatures: np.ndarray, ids: np.ndarray, bands: Iterable[int] = r
     num = len(order)
     chosen = signatures[order]
     filled = fill(chosen)
-    found = np.zeros(0, np.int64)  # place of the first * num + place of the second
+    found = np.zeros(0, np.int64)  # index of the first * num + index of the second
     for band in bands:
         places = candidates(band_keys(filled, band))
         codes = np.setdiff1d(places[:, 0] * num + places[:, 1], found, assume_unique=True)
@@ -53,7 +53,7 @@ def find_pairs(signatures: np.ndarray, ids: np.ndarray, bands: Iterable[int] = r
 
 
 def fill(signatures: np.ndarray) -> np.ndarray:
-    """`[n, NUM_VALUES]`: an empty bin takes the value of the next filled one, so that short pieces meet as well.
+    """`[n, NUM_VALUES]`: an empty bin takes the value of the next filled one, so that short pieces share buckets too.
 
     Args:
       signatures: `[n, NUM_VALUES]`, none of them all empty.
@@ -70,7 +70,7 @@ def fill(signatures: np.ndarray) -> np.ndarray:
 
 
 def band_keys(filled: np.ndarray, band: int) -> np.ndarray:
-    """`[n]` uint64: the bucket in the upper 32 bits; below, what the next band says, by which a bucket is in order."""
+    """`[n]` uint64: the bucket in the upper 32 bits; the next band's bins below, by which a bucket is sorted."""
     following = (band + 1) % NUM_BANDS
     keys = np.zeros(len(filled), np.uint64)
     for column in (band, band + NUM_BANDS, following, following + NUM_BANDS):
@@ -79,7 +79,7 @@ def band_keys(filled: np.ndarray, band: int) -> np.ndarray:
 
 
 def candidates(keys: np.ndarray) -> np.ndarray:
-    """`[m, 2]` int64 places to be compared, the smaller first; no pair twice.
+    """`[m, 2]` int64 indexes to be compared, the smaller first; no pair twice.
 
     Args:
       keys: `[n]` uint64 from `band_keys`, of rows in the order of their ids.
@@ -98,8 +98,8 @@ def candidates(keys: np.ndarray) -> np.ndarray:
 def are_same(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """`[m]` bool: which rows of two arrays `[m, NUM_VALUES]` are of the same music.
 
-    Of the bins that either fills, LEAST_PERCENT must agree where that is all bins, and more the fewer it is: short
-    pieces of one style agree in more by chance.
+    Of the bins that either fills, LEAST_PERCENT must agree if these are all bins, and more the fewer there are: short
+    pieces of one style agree in more bins by chance.
     """
     agreeing = np.count_nonzero((left == right) & (left != EMPTY), axis=1)
     used = np.count_nonzero(left | right, axis=1)
@@ -107,10 +107,10 @@ def are_same(left: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 
 def components(num: int, pairs: np.ndarray) -> np.ndarray:
-    """`[num]` int64: the smallest number that each of 0 to num - 1 hangs together with, over any number of pairs.
+    """`[num]` int64: the smallest number in the connected component of each of 0 to num - 1.
 
     Args:
-      pairs: `[m, 2]` of numbers that hang together directly.
+      pairs: `[m, 2]` of numbers that are connected directly.
     """
     root = np.arange(num)
     first, second = np.asarray(pairs, np.int64).reshape(-1, 2).T

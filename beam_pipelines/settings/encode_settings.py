@@ -1,4 +1,4 @@
-"""What fixes the content of a dataset besides its inputs; the same object goes to every step."""
+"""What determines the content of a dataset besides its inputs. The same object goes to every step."""
 
 from __future__ import annotations
 
@@ -10,14 +10,22 @@ import json
 import re
 from typing import Any
 
-from beam_pipelines.settings.splits import SplitRule
+from beam_pipelines.settings.splits import SplitRule, check_expression
 from job_runtime.code_version import code_version
+from job_runtime.command_line.settings import setting
 from midi_codec.cleaning.cleaning_rules import CleaningRules
 from midi_codec.midi.midi_header import Limits
+from midi_codec.music.notes import MILLISECONDS, TIME_BASES
 
-INPUTS_A_SHARD = 1000  # records are small: some 20 MB a shard for piano performances
-_DECISIVE = ("symusic", "numpy")  # packages that decide what is in a part
+INPUTS_PER_SHARD = 1000  # records are small: about 20 MB per shard for piano performances
+MOST_SHARDS = 99_999  # their numbers have five digits
+_DECISIVE_PACKAGES = ("symusic", "numpy")  # what they compute is in the parts
 NEAR_DUPLICATES = ("group", "drop", "keep")
+
+
+def parse_group_regex(text: str) -> str:
+    """A checked `--group-regex`."""
+    return check_expression(text, "name, such as '^(.*)/[^/]*$'")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,20 +38,34 @@ class Base:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
-    """`inputs_hash` tells corpora apart; a piece lies in shard hash(piece_id) % num_shards of its split."""
+    """`inputs_hash` identifies the corpus; a piece goes to shard hash(piece_id) % num_shards of its split."""
 
     inputs_hash: str
-    time_base: str
     split_rule: SplitRule
-    num_shards: int
     limits: Limits
     cleaning: CleaningRules = CleaningRules()
-    near_duplicates: str = NEAR_DUPLICATES[0]
-    group_regex: str | None = None
     base: Base | None = None
+    time_base: str = setting(
+        MILLISECONDS, f"unit of time: {' or '.join(TIME_BASES)}", metavar="GRID", choices=TIME_BASES
+    )
+    group_regex: str | None = setting(
+        None,
+        "pieces whose paths give this expression's group the same text share a split",
+        metavar="REGEX",
+        parse=parse_group_regex,
+    )
+    near_duplicates: str = setting(
+        NEAR_DUPLICATES[0],
+        "group: keep all, in one split; drop: keep one; keep: do not look for them",
+        metavar="POLICY",
+        choices=NEAR_DUPLICATES,
+    )
+    num_shards: int = setting(
+        help=f"shards per split (default: one per {INPUTS_PER_SHARD:,} inputs)", at_least=1, at_most=MOST_SHARDS
+    )
 
     def as_dict(self) -> dict[str, Any]:
-        """As `dataset_info.json` keeps them, where the time base stands by itself."""
+        """As in `dataset_info.json`, which has the time base elsewhere."""
         return {
             "inputs_hash": self.inputs_hash,
             "num_shards": self.num_shards,
@@ -56,26 +78,26 @@ class Settings:
         }
 
     def part_key(self, chunk: bytes) -> str:
-        """Names what comes out of a chunk: hash of the chunk, of what decides its part, and of our code."""
+        """The name of a chunk's part: a hash of the chunk, of the settings that affect the part, and of our code."""
         return hashlib.sha256(self._decisive + b"\0" + chunk).hexdigest()[:32]
 
     @functools.cached_property
     def key(self) -> str:
-        """Names the dataset that would be made: equal for encodes that write the same bytes."""
+        """The name of the dataset to be made: equal for encodes that write the same bytes."""
         wanted = json.dumps({**self.as_dict(), "time_base": self.time_base}, sort_keys=True).encode()
         return hashlib.sha256(self._decisive + b"\0" + wanted).hexdigest()[:32]
 
     @functools.cached_property
     def _decisive(self) -> bytes:
         decisive = {**self.as_dict(), "time_base": self.time_base}
-        del decisive["inputs_hash"], decisive["near_duplicates"]  # they matter later
+        del decisive["inputs_hash"], decisive["near_duplicates"]  # they do not affect parts
         code = [code_version("job_runtime", "midi_codec", "beam_pipelines")] + [
-            importlib.metadata.version(name) for name in _DECISIVE
+            importlib.metadata.version(name) for name in _DECISIVE_PACKAGES
         ]
         return json.dumps([code, decisive], sort_keys=True).encode()
 
     def path_group(self, source: str) -> bytes:
-        """32 hex digits of what `--group-regex` reads from a source; empty where it reads nothing."""
+        """32 hex digits, a hash of what `--group-regex` finds in a source; empty if it finds nothing."""
         if self.group_regex is None:
             return b""
         match = re.search(self.group_regex, source)
@@ -86,16 +108,5 @@ class Settings:
 
 
 def default_num_shards(num_inputs: int) -> int:
-    """One shard for every thousand inputs begun: known before the work, so that a restart agrees."""
-    return max(1, -(-num_inputs // INPUTS_A_SHARD))
-
-
-def problems_in_group_regex(expression: str) -> list[str]:
-    """Sentences on what is wrong with `--group-regex`; none when all is well."""
-    try:
-        compiled = re.compile(expression)
-    except re.error as error:
-        return [f"--group-regex is {expression!r}, which is no regular expression: {error}"]
-    if not compiled.groups:
-        return [f"--group-regex is {expression!r}, want a group that gives the name, such as '^(.*)/[^/]*$'"]
-    return []
+    """One shard per thousand inputs, rounded up: known before the work, so that a restart computes the same."""
+    return max(1, -(-num_inputs // INPUTS_PER_SHARD))

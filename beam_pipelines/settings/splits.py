@@ -1,8 +1,7 @@
-"""Which split a piece belongs to: pure functions, the same for any runner, worker and order.
+"""Which split a piece belongs to: pure functions, with the same result for any runner, worker and order.
 
-By percents, a hash of the group id decides, so a group never lies in two splits and a newcomer moves
-nobody; a split that chance leaves empty then gets a group of another one. By path, an expression reads the split's
-name from the source.
+With percents, a hash of the group id decides, so a group is never in two splits and a newcomer moves no other piece; a
+split that chance leaves empty then gets a group of another one. With an expression, the source gives the split's name.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from job_runtime.command_line import numerals
+from job_runtime.command_line.settings import setting
 from midi_codec.dataset.dataset_info import SPLITS
 
 DEFAULT_PERCENTS: tuple[int, ...] = (90, 5, 5)
@@ -24,12 +24,59 @@ ALIASES |= {"validation": "validation", "test": "test", "testing": "test"}
 NUM_EXAMPLES = 3  # of paths named in a message
 
 
+def parse_percents(text: str) -> tuple[int, ...]:
+    """`90,5,5` as whole percents of train, validation, test.
+
+    Raises:
+      ValueError: they are not three whole numbers from 0 that add up to 100.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) != len(SPLITS) or not all(numerals.is_index(part) for part in parts):
+        raise ValueError(f"want three whole numbers: {', '.join(SPLITS)}")
+    percents = tuple(int(part) for part in parts)
+    if sum(percents) != 100:
+        raise ValueError(f"which adds up to {sum(percents)}, want 100")
+    return percents
+
+
+def check_expression(text: str, wanted: str) -> str:
+    """The text itself, if it is a regular expression with a group.
+
+    Raises:
+      ValueError: it is not; `wanted` says what the group is for.
+    """
+    try:
+        expression = re.compile(text)
+    except re.error as error:
+        raise ValueError(f"which is no regular expression: {error}") from error
+    if not expression.groups:
+        raise ValueError(f"want a group that gives the {wanted}")
+    return text
+
+
+def parse_split_regex(text: str) -> str:
+    """A checked `--split-regex`."""
+    return check_expression(text, "split, such as '^(train|valid|test)/'")
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SplitRule:
     """Either percents, in the order of SPLITS, or an expression; never both."""
 
-    percents: tuple[int, ...] | None = None
-    regex: str | None = None
+    percents: tuple[int, ...] | None = setting(
+        None,
+        f"percents of the splits (default: {','.join(map(str, DEFAULT_PERCENTS))})",
+        flag="--split-percents",
+        metavar=",".join(SPLITS).upper(),
+        parse=parse_percents,
+    )
+    regex: str | None = setting(
+        None,
+        "read the split from the path instead: the group of this expression gives its name",
+        flag="--split-regex",
+        metavar="REGEX",
+        parse=parse_split_regex,
+    )
 
     def __post_init__(self) -> None:
         if (self.percents is None) == (self.regex is None):
@@ -42,7 +89,7 @@ class SplitRule:
         assert self.regex is not None
         split = split_of_source(source, re.compile(self.regex))
         if split is None:
-            raise ValueError(f"{source}: no split in this path; the command checks that before it starts")
+            raise ValueError(f"{source}: no split in this path; the command checks this before it starts")
         return split
 
     def splits_of(self, sources: Iterable[str]) -> tuple[str, ...]:
@@ -53,7 +100,7 @@ class SplitRule:
         return tuple(split for split in SPLITS if split in seen)
 
     def settings(self) -> dict[str, Any]:
-        """What `dataset_info.json` keeps of the rule."""
+        """The rule as in `dataset_info.json`."""
         if self.percents is not None:
             return {"split_percents": dict(zip(SPLITS, self.percents, strict=True))}
         return {"split_regex": self.regex}
@@ -71,41 +118,41 @@ def split_of_group(group_id: str, percents: Sequence[int]) -> str:
 
 
 def fill_empty(group_ids: np.ndarray, splits: np.ndarray, may_move: np.ndarray, percents: Sequence[int]) -> np.ndarray:
-    """Gives every split that has a percent at least one group, as far as there are groups for all of them.
+    """Gives every split with a percentage at least one group, as long as there are enough groups.
 
-    A group of the fewest pieces moves, from the split that has the most groups; a hash decides between such groups.
+    A group with the fewest pieces moves, from the split that has the most groups; a hash decides between such groups.
 
     Args:
       group_ids: `[n]` S32, of each piece.
-      splits: `[n]` place in SPLITS, the same for all pieces of a group.
+      splits: `[n]` index into SPLITS, the same for all pieces of a group.
       may_move: `[n]` bool; a group moves only as a whole.
 
     Returns:
       The new splits.
     """
-    empty = [place for place, percent in enumerate(percents) if percent and not (splits == place).any()]
+    empty = [index for index, percent in enumerate(percents) if percent and not (splits == index).any()]
     if not empty:
         return splits
     ids, first, of_piece, sizes = np.unique(group_ids, return_index=True, return_inverse=True, return_counts=True)
     of_group = splits[first]
     is_movable = np.bincount(of_piece[~may_move], minlength=len(ids)) == 0
-    for place in empty:
+    for split in empty:
         counts = np.bincount(of_group, minlength=len(SPLITS))
         movable = np.flatnonzero(is_movable & (counts[of_group] > 1))
         if len(movable):
             donors = counts[of_group[movable]]
             movable = movable[of_group[movable] == of_group[movable[donors.argmax()]]]
             smallest = movable[sizes[movable] == sizes[movable].min()].tolist()
-            of_group[min(smallest, key=lambda group: _rank(bytes(ids[group]), place))] = place
+            of_group[min(smallest, key=lambda group: _rank(bytes(ids[group]), split))] = split
     return of_group[of_piece]
 
 
-def _rank(group_id: bytes, place: int) -> bytes:
-    return hashlib.sha256(f"fill {SPLITS[place]} ".encode() + group_id).digest()
+def _rank(group_id: bytes, split: int) -> bytes:
+    return hashlib.sha256(f"fill {SPLITS[split]} ".encode() + group_id).digest()
 
 
 def too_few(percents: Sequence[int], found: str) -> str:
-    """A sentence for fewer groups than splits; `found` says how many of what there are."""
+    """A sentence for fewer groups than splits; `found` begins it with the numbers."""
     wanted = [split for split, percent in zip(SPLITS, percents, strict=True) if percent]
     given = ",".join(map(str, percents))
     return (
@@ -115,7 +162,7 @@ def too_few(percents: Sequence[int], found: str) -> str:
 
 
 def split_of_source(source: str, expression: re.Pattern[str]) -> str | None:
-    """The split an expression finds in a path, by its group `split`, else its first group; None when it does not."""
+    """The split that an expression finds in a path, by its group `split`, else by its first group; None if none."""
     name = _split_name(source, expression)
     return ALIASES.get(name.lower()) if name else None
 
@@ -127,29 +174,9 @@ def _split_name(source: str, expression: re.Pattern[str]) -> str | None:
     return match.group("split" if "split" in expression.groupindex else 1)
 
 
-def parse_percents(text: str) -> tuple[int, ...]:
-    """`90,5,5` as whole percents of train, validation, test.
-
-    Raises:
-      ValueError: not three whole numbers from 0 that add up to 100; says what was given.
-    """
-    parts = [part.strip() for part in text.split(",")]
-    if len(parts) != len(SPLITS) or not all(numerals.is_index(part) for part in parts):
-        raise ValueError(f"--split-percents is {text!r}, want three whole numbers: {', '.join(SPLITS)}")
-    percents = tuple(int(part) for part in parts)
-    if sum(percents) != 100:
-        raise ValueError(f"--split-percents is {text!r}, which adds up to {sum(percents)}, want 100")
-    return percents
-
-
-def problems_in_regex(regex: str, sources: Iterable[str]) -> list[str]:
-    """Sentences on what is wrong with `--split-regex` for these paths; none when all is well."""
-    try:
-        expression = re.compile(regex)
-    except re.error as error:
-        return [f"--split-regex is {regex!r}, which is no regular expression: {error}"]
-    if not expression.groups:
-        return [f"--split-regex is {regex!r}, want a group that gives the split, such as '^(train|valid|test)/'"]
+def unmatched(regex: str, sources: Iterable[str]) -> list[str]:
+    """Sentences on paths in which `--split-regex` finds no split."""
+    expression = re.compile(regex)
     no_match: list[str] = []  # the first few
     num_without = num_sources = 0
     unknown: dict[str, list[str]] = {}

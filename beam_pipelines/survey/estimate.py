@@ -1,44 +1,75 @@
-"""What a corpus would give, from reading all of it or a sample, without writing a dataset.
+"""What a corpus would give, estimated from all of it or from a sample.
 
-Sums over the corpus are estimated by bytes, whose total a listing knows (a file twice as large holds about twice the
-notes), and each has the range in which it lies 19 times of 20, from how much files differ. That holds for files
-chosen one by one (`survey_counts.is_chosen`), not for whole folders or archives. Nothing here reads a file.
+Sums over the corpus are estimated by bytes, since a file twice as large holds about twice the notes and a listing knows
+the bytes of all files. Each has a 95% range, which follows from how much the files differ. That holds for files chosen
+one by one (`read_sample.is_chosen`), not for whole folders or archives. Nothing here reads a file.
 """
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from beam_pipelines.survey.sample_counts import MEASURES, Counted
+import numpy as np
 
+from beam_pipelines.encoding import ledger
+from beam_pipelines.encoding.ledger import Reject, Salvaged
+
+MEASURES = ("examples", "notes", "seconds", "record_bytes")
 NORMAL_95 = 1.959963984540054
 DEFAULT_TASKS = (1, 2, 8, 32)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Sample:
+    """The files that were read.
+
+    Attributes:
+      sizes: `[files]` float64, bytes.
+      measures: each `[files]` float64, 0 for a file that gave no example.
+      work_seconds: of one core.
+      duplicates: how many of each kind.
+    """
+
+    sizes: np.ndarray
+    measures: Mapping[str, np.ndarray]
+    work_seconds: float = 0.0
+    rejects: Sequence[Reject] = ()
+    salvaged: Sequence[Salvaged] = ()
+    duplicates: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+    @property
+    def num_files(self) -> int:
+        return len(self.sizes)
+
+    @property
+    def num_bytes(self) -> int:
+        return int(self.sizes.sum())
+
+    def total(self, measure: str) -> float:
+        return float(self.measures[measure].sum())
+
+
 @dataclasses.dataclass(frozen=True)
 class Range:
-    """An estimate, and where it lies 19 times of 20; all three are equal when everything was read."""
+    """An estimate and its 95% range; all three are equal if everything was read."""
 
     value: float
     low: float
     high: float
 
-    def to_dict(self) -> dict[str, float]:
-        return {name: round(value, 3) for name, value in dataclasses.asdict(self).items()}
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """The whole corpus. `hours` are of music; `dataset_bytes` are shards; duplicates would leave both.
+    """The whole corpus. `hours` are of music; `dataset_bytes` are of shards; both include duplicates.
 
-    `duplicates` has no value in between: `value` repeats the low end. `unseen` is how many files a reason that no file
-    of the sample had may still have. `wall_seconds` is by number of tasks, each with a core, after the listing.
+    The `value` of duplicates repeats their low end. `unseen` is how many files may still have a reason that no file of
+    the sample had. `wall_seconds` is by number of tasks, each with one core, after the listing.
     """
 
-    counted: Counted
+    sample: Sample
     num_inputs: int
     num_bytes: int | None
     other_files: int
@@ -54,36 +85,11 @@ class Estimate:
 
     @property
     def is_whole(self) -> bool:
-        return self.counted.files >= self.num_inputs
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON keeps it."""
-        names = ("examples", "notes", "hours", "dataset_bytes")
-        tables = ("rejects", "salvaged", "duplicates")
-        return {
-            "inputs": self.num_inputs,
-            "bytes": self.num_bytes,
-            "other_files": self.other_files,
-            "read": {
-                "files": self.counted.files,
-                "bytes": self.counted.bytes,
-                "work_seconds": round(self.counted.work_seconds, 3),
-                **{name: round(self.counted.measures[name].total, 3) for name in MEASURES},
-                **{name: dict(sorted(getattr(self.counted, name).items())) for name in tables},
-            },
-            **{name: getattr(self, name).to_dict() for name in names},
-            **{name: {key: each.to_dict() for key, each in getattr(self, name).items()} for name in tables},
-            "reject_examples": {
-                reason: [{"path": path, "message": message} for path, message in examples]
-                for reason, examples in sorted(self.counted.reject_examples.items())
-            },
-            "unseen_reason_files": round(self.unseen, 1),
-            "wall_seconds": {str(tasks): round(seconds, 1) for tasks, seconds in self.wall_seconds.items()},
-        }
+        return self.sample.num_files >= self.num_inputs
 
 
 def estimate(
-    counted: Counted,
+    sample: Sample,
     *,
     num_inputs: int,
     num_bytes: int | None = None,
@@ -94,53 +100,50 @@ def estimate(
     """What the whole corpus would give.
 
     Args:
-      num_bytes: of all inputs, where the listing knows; without it, sums are estimated by number of files.
-      fixed_seconds: what does not shrink with more tasks, such as the last step.
+      num_bytes: of all inputs, if the listing knows them; otherwise sums are estimated by number of files.
+      fixed_seconds: the work that more tasks do not shorten, such as the last step.
 
     Raises:
-      ValueError: nothing was read, or more than there is.
+      ValueError: nothing was read, or more files than there are.
     """
-    if not 1 <= counted.files <= num_inputs:
-        raise ValueError(f"{counted.files} files were read, want 1 to {num_inputs}")
-    sums = {name: _sum(counted, name, num_inputs, num_bytes) for name in MEASURES}
-    share = counted.files / num_inputs
-    scale = num_bytes / counted.bytes if num_bytes and counted.bytes else 1 / share
+    n = sample.num_files
+    if not 1 <= n <= num_inputs:
+        raise ValueError(f"{n} files were read, want 1 to {num_inputs}")
+    sums = {name: _sum(sample, name, num_inputs, num_bytes) for name in MEASURES}
+    scale = num_bytes / sample.num_bytes if num_bytes and sample.num_bytes else num_inputs / n
     hours = sums["seconds"]
-    rare = 0.0 if share == 1 else min(num_inputs - counted.files, 3 / counted.files * num_inputs)  # rule of three
+    rungs = collections.Counter(line.rung for line in sample.salvaged)
     return Estimate(
-        counted=counted,
+        sample=sample,
         num_inputs=num_inputs,
         num_bytes=num_bytes,
         other_files=other_files,
-        examples=_count(int(counted.measures["examples"].total), counted.files, num_inputs),
+        examples=_count(int(sample.total("examples")), n, num_inputs),
         notes=sums["notes"],
         hours=Range(hours.value / 3600, hours.low / 3600, hours.high / 3600),
         dataset_bytes=sums["record_bytes"],
-        rejects={reason: _count(seen, counted.files, num_inputs) for reason, seen in sorted(counted.rejects.items())},
-        salvaged={rung: _count(seen, counted.files, num_inputs) for rung, seen in sorted(counted.salvaged.items())},
-        duplicates={
-            kind: _duplicates(seen, counted.files, num_inputs) for kind, seen in sorted(counted.duplicates.items())
-        },
-        unseen=rare,
-        wall_seconds={n: fixed_seconds + counted.work_seconds * scale / n for n in tasks},
+        rejects={name: _count(seen, n, num_inputs) for name, seen in ledger.count_reasons(sample.rejects).items()},
+        salvaged={name: _count(seen, n, num_inputs) for name, seen in sorted(rungs.items())},
+        duplicates={name: _duplicates(seen, n, num_inputs) for name, seen in sorted(sample.duplicates.items())},
+        unseen=0.0 if n == num_inputs else min(num_inputs - n, 3 / n * num_inputs),  # rule of three
+        wall_seconds={num: fixed_seconds + sample.work_seconds * scale / num for num in tasks},
     )
 
 
-def _sum(counted: Counted, name: str, num_inputs: int, num_bytes: int | None) -> Range:
-    """A sum over the corpus: the ratio estimator by bytes, or the mean a file where bytes are not known."""
-    n, moments = counted.files, counted.measures[name]
+def _sum(sample: Sample, name: str, num_inputs: int, num_bytes: int | None) -> Range:
+    """A sum over the corpus: the ratio estimator by bytes, or the mean per file if bytes are not known."""
+    n, x, y = sample.num_files, sample.sizes, sample.measures[name]
+    total = sample.total(name)
     if n == num_inputs:
-        return Range(moments.total, moments.total, moments.total)
-    if num_bytes and counted.bytes:
-        ratio = moments.total / counted.bytes
-        value = ratio * num_bytes
-        squares = moments.squares - 2 * ratio * moments.with_bytes + ratio * ratio * counted.byte_squares
+        return Range(total, total, total)
+    if num_bytes and sample.num_bytes:
+        ratio = total / sample.num_bytes
+        value, residuals = ratio * num_bytes, y - ratio * x
     else:
-        value = moments.total * num_inputs / n
-        squares = moments.squares - moments.total**2 / n
-    variance = max(squares, 0.0) / max(n - 1, 1)
+        value, residuals = total * num_inputs / n, y - y.mean()
+    variance = float(residuals @ residuals) / max(n - 1, 1)
     margin = NORMAL_95 * num_inputs * math.sqrt(variance / n * (1 - n / num_inputs))
-    return Range(value, max(value - margin, moments.total), value + margin)
+    return Range(value, max(value - margin, total), value + margin)
 
 
 def _count(seen: int, n: int, num_inputs: int) -> Range:
@@ -155,6 +158,6 @@ def _count(seen: int, n: int, num_inputs: int) -> Range:
 
 
 def _duplicates(seen: int, n: int, num_inputs: int) -> Range:
-    """A copy shows only beside its original: were all of them pairs, one in (num_inputs / n) ** 2 would show."""
+    """A copy is seen only if its original was read too: if all are pairs, (n / num_inputs) ** 2 of them are seen."""
     least = seen * num_inputs / n
     return Range(least, least, least * num_inputs / n)

@@ -2,47 +2,51 @@
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Iterator, Mapping
 
 from beam_pipelines.survey.estimate import Estimate, Range
 
+MAX_EXAMPLES = 3  # rejects of each reason
 MAX_MESSAGE = 100  # characters of a reject's message
 
 
 def format_estimate(estimate: Estimate) -> str:
-    """The table, lines without an end at the last."""
+    """The table, without a line break at its end."""
     return "\n".join(_lines(estimate))
 
 
 def _lines(estimate: Estimate) -> Iterator[str]:
-    counted, is_whole = estimate.counted, estimate.is_whole
+    sample, is_whole = estimate.sample, estimate.is_whole
     size = f" ({format_bytes(estimate.num_bytes)})" if estimate.num_bytes else ""
     yield f"{estimate.num_inputs:,} inputs{size}, {estimate.other_files:,} other files"
     if is_whole:
         yield "all of them were read"
     else:
-        share = counted.files / estimate.num_inputs
-        read = f"{format_bytes(counted.bytes)}, {100 * share:.2g} %"
-        yield f"{counted.files:,} of them were read ({read}), chosen by a hash of their names"
-        yield "ranges hold 19 times of 20"
+        share = sample.num_files / estimate.num_inputs
+        read = f"{format_bytes(sample.num_bytes)}, {100 * share:.2g} %"
+        yield f"{sample.num_files:,} of them were read ({read}), chosen by a hash of their names"
+        yield "ranges are 95% confidence intervals"
         yield f"  {'':<24} {'read':>14} {'whole corpus':>16}"
-    totals = counted.measures
-    yield _row("examples", f"{totals['examples'].total:,.0f}", estimate.examples, is_whole)
-    yield _row("notes", f"{totals['notes'].total:,.0f}", estimate.notes, is_whole)
-    yield _row("hours of music", f"{totals['seconds'].total / 3600:,.1f}", estimate.hours, is_whole, "hours")
-    yield _row(
-        "size of the dataset", format_bytes(totals["record_bytes"].total), estimate.dataset_bytes, is_whole, "bytes"
+    yield _row("examples", f"{sample.total('examples'):,.0f}", estimate.examples, is_whole)
+    yield _row("notes", f"{sample.total('notes'):,.0f}", estimate.notes, is_whole)
+    yield _row("hours of music", f"{sample.total('seconds') / 3600:,.1f}", estimate.hours, is_whole, "hours")
+    read_bytes = format_bytes(sample.total("record_bytes"))
+    yield _row("size of the dataset", read_bytes, estimate.dataset_bytes, is_whole, "bytes")
+    yield from _table(
+        "rejects", collections.Counter(line.reason for line in sample.rejects), estimate.rejects, estimate
     )
-    yield from _table("rejects", counted.rejects, estimate.rejects, estimate)
-    yield from _table("salvaged", counted.salvaged, estimate.salvaged, estimate)
+    yield from _table(
+        "salvaged", collections.Counter(line.rung for line in sample.salvaged), estimate.salvaged, estimate
+    )
     yield from _duplicates(estimate)
     if estimate.unseen:
-        yield f"a reason that none of these files had may still be that of up to {estimate.unseen:,.0f} inputs"
+        yield f"up to {estimate.unseen:,.0f} inputs may have a reason that none of these files had"
     times = ", ".join(
         f"{tasks} task{'s' if tasks != 1 else ''} {format_seconds(seconds)}"
         for tasks, seconds in estimate.wall_seconds.items()
     )
-    yield f"time to encode it, a core a task as fast as this one: {times}"
+    yield f"time to encode it, with a core as fast as this one per task: {times}"
 
 
 def _row(name: str, read: str, whole: Range, is_whole: bool, kind: str = "count") -> str:
@@ -59,18 +63,19 @@ def _table(title: str, seen: Mapping[str, int], whole: Mapping[str, Range], esti
     yield f"  {title:<24} {sum(seen.values()):>14,}"
     for name in sorted(seen, key=lambda name: (-seen[name], name)):
         yield _row(f"  {name}", f"{seen[name]:,}", whole[name], estimate.is_whole)
-        for path, message in estimate.counted.reject_examples.get(name, ()) if title == "rejects" else ():
-            yield f"      {path}: {message[:MAX_MESSAGE]}"
+        if title == "rejects":
+            rejects = sorted(line for line in estimate.sample.rejects if line.reason == name)
+            yield from (f"      {line.path}: {line.message[:MAX_MESSAGE]}" for line in rejects[:MAX_EXAMPLES])
 
 
 def _duplicates(estimate: Estimate) -> Iterator[str]:
-    for kind, seen in sorted(estimate.counted.duplicates.items()):
+    for kind, seen in sorted(estimate.sample.duplicates.items()):
         line = f"  {kind + ' duplicates':<24} {seen:>14,}"
         if not estimate.is_whole and seen:
             whole = estimate.duplicates[kind]
             most = min(whole.high, estimate.examples.value)
             line += f" {'':>16}   {whole.low:,.0f} to {most:,.0f}"
-            line += ": a copy shows only beside its original"
+            line += ": a copy is seen only if its original was read too"
         yield line
 
 

@@ -1,7 +1,14 @@
-"""Reads all of a corpus, or a sample of it, for a survey: what an encode does, but nothing is written."""
+"""Reads all of a corpus, or a sample of it, for a survey: it encodes chunks and plans a dataset, but writes nothing.
+
+A sample is chosen file by file, by a hash of the names. So it is the same on every day, and a larger share only adds
+files.
+"""
 
 from __future__ import annotations
 
+import collections
+import dataclasses
+import hashlib
 import time
 from collections.abc import Sequence
 
@@ -11,29 +18,29 @@ from beam_pipelines.corpus import chunks
 from beam_pipelines.corpus.chunks import Input
 from beam_pipelines.corpus.inputs import Corpus
 from beam_pipelines.encoding.encode_chunk import encode_chunk
-from beam_pipelines.encoding.part_file import Part
-from beam_pipelines.planning import near_duplicates
+from beam_pipelines.planning.plan import Heads, make_plan
 from beam_pipelines.settings.encode_settings import Settings
 from beam_pipelines.survey import estimate
-from beam_pipelines.survey.estimate import Estimate
-from beam_pipelines.survey.sample_counts import FRAMING_BYTES, Counted, is_chosen
+from beam_pipelines.survey.estimate import MEASURES, Estimate, Sample
 from job_runtime.command import Interrupted, StopSignal
 from job_runtime.logs.progress import progress
+from midi_codec.dataset.dataset_info import NO_DUPLICATES, SPLITS
 
 SAMPLE_FILES = 5000  # seconds of work, and ranges of a few percent
-LAST_STEP_SHARE = 0.1  # of the work, which the last step adds on one core, whatever the number of tasks
+LAST_STEP_SHARE = 0.1  # of the work: what the last step adds on one core, whatever the number of tasks
+_SALT = b"survey "  # so that the hash differs from that of splits and shards
 
 
 def run(corpus: Corpus, settings: Settings, *, stop: StopSignal) -> Estimate:
-    """Reads up to about SAMPLE_FILES files, chosen by a hash of their names.
+    """Reads up to about SAMPLE_FILES files, and estimates what the whole corpus would give.
 
     Raises:
       Interrupted: a signal asked to stop.
     """
     share = min(1.0, SAMPLE_FILES / corpus.num_inputs)
-    counted = Counted()
-    seen: list[Part] = []
-    num_bytes = 0
+    heads, sizes = Heads(), dict[str, int]()
+    num_bytes: int | None = 0
+    work_seconds = 0.0
     with progress(total=round(corpus.num_inputs * share), unit="files", label="surveying") as bar:
 
         def on_files(count: int) -> None:
@@ -43,48 +50,52 @@ def run(corpus: Corpus, settings: Settings, *, stop: StopSignal) -> Estimate:
 
         for chunk in corpus.chunks:
             inputs = list(chunks.unpack(chunk))
-            sizes = [row.size for _, row in inputs]
-            num_bytes += sum(sizes) if min(sizes) >= 0 else -(2**63)  # an unknown size makes the sum unknown
-            chosen = [each for each in inputs if share == 1 or is_chosen(chunks.source_of(*each), share)]
+            num_bytes = _add_sizes(num_bytes, inputs)
+            chosen = [each for each in inputs if is_chosen(chunks.source_of(*each), share)]
             if chosen:
                 began = time.perf_counter()
                 part, _ = encode_chunk(chunks.pack(chosen), settings, on_files=on_files)
-                counted.work_seconds += time.perf_counter() - began
-                _count(part, chosen, counted)
-                seen.append(part)
-    _count_duplicates(seen, counted)
-    known_bytes = num_bytes if num_bytes >= 0 else None
-    scale = corpus.num_inputs / max(counted.files, 1)
+                work_seconds += time.perf_counter() - began
+                heads.add(part)
+                sizes |= {chunks.source_of(place, row): max(row.size, 0) for place, row in chosen}
+    sample = _describe(heads, sizes, settings, work_seconds)
     return estimate.estimate(
-        counted,
+        sample,
         num_inputs=corpus.num_inputs,
-        num_bytes=known_bytes,
+        num_bytes=num_bytes,
         other_files=corpus.other_files,
-        fixed_seconds=LAST_STEP_SHARE * counted.work_seconds * scale,
+        fixed_seconds=LAST_STEP_SHARE * work_seconds * corpus.num_inputs / max(len(sizes), 1),
     )
 
 
-def _count(part: Part, chosen: Sequence[Input], counted: Counted) -> None:
-    rows = {source: row for source, row in zip(part.sources, part.rows, strict=True)}
-    table = np.zeros((len(chosen), 3))
-    for place, each in enumerate(chosen):
-        row = rows.get(chunks.source_of(*each))
-        if row is not None:
-            table[place] = row["num_notes"], row["seconds"], row["length"] - FRAMING_BYTES
-    sizes = [max(row.size, 0) for _, row in chosen]
-    counted.add_files(sizes, notes=table[:, 0], seconds=table[:, 1], record_bytes=table[:, 2])
-    for reject in part.rejects:
-        counted.add_reject(reject.reason, reject.path, reject.message)
-    counted.salvaged.update(line.rung for line in part.salvaged)
+def is_chosen(source: str, share: float) -> bool:
+    """Whether a file is in the sample of this share (0 to 1); a larger share only adds files."""
+    digest = hashlib.sha256(_SALT + source.encode("utf-8", "surrogateescape")).digest()
+    return int.from_bytes(digest[:8], "big") < share * 2**64
 
 
-def _count_duplicates(parts: Sequence[Part], counted: Counted) -> None:
-    """Among what was read."""
-    if not parts:
-        return
-    ids = np.concatenate([part.rows["piece_id"] for part in parts])
-    unique, first = np.unique(ids, return_index=True)
-    counted.duplicates["exact"] = len(ids) - len(unique)
-    pairs = near_duplicates.find_pairs(np.concatenate([part.signatures for part in parts])[first], unique)
-    roots = near_duplicates.components(len(unique), pairs)
-    counted.duplicates["near"] = len(unique) - len(np.unique(roots))
+def _add_sizes(num_bytes: int | None, inputs: Sequence[Input]) -> int | None:
+    """The sum with the sizes of these inputs; None once a size is not known."""
+    sizes = [row.size for _, row in inputs]
+    return None if num_bytes is None or min(sizes) < 0 else num_bytes + sum(sizes)
+
+
+def _describe(heads: Heads, sizes: dict[str, int], settings: Settings, work_seconds: float) -> Sample:
+    """What the sample holds; duplicates are those that `--near-duplicates drop` would leave out."""
+    index_of = {source: index for index, source in enumerate(sizes)}
+    measures = {name: np.zeros(len(sizes)) for name in MEASURES}
+    if not heads.parts:
+        return Sample(sizes=np.zeros(0), measures=measures)
+    rows, indexes = heads.rows(), [index_of[source] for source in heads.sources()]
+    measures["examples"][indexes] = 1
+    for name, column in (("notes", "num_notes"), ("seconds", "seconds"), ("record_bytes", "length")):
+        measures[name][indexes] = rows[column]
+    plan = make_plan(heads, dataclasses.replace(settings, near_duplicates="drop"), SPLITS)
+    return Sample(
+        sizes=np.array(list(sizes.values()), np.float64),
+        measures=measures,
+        work_seconds=work_seconds,
+        rejects=plan.rejects,
+        salvaged=plan.salvaged,
+        duplicates={**NO_DUPLICATES, **collections.Counter(line.kind for line in plan.duplicates)},
+    )

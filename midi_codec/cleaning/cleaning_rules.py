@@ -1,84 +1,107 @@
-"""What may be taken out of a corpus on purpose; all of it is off by default.
+"""What may be left out of a corpus on purpose; all of it is off by default.
 
-Policies change the notes of a piece, rules then reject pieces. docs/cleaning.md says what each is for. The largest
+Policies change the notes of a piece, then rules reject pieces. docs/cleaning.md says what each is for. The largest
 number of notes and seconds are not here: `--max-notes` and `--max-seconds` bound every file anyway (`Limits`).
 """
 
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Iterable, Mapping
 from typing import Any
+
+from job_runtime.command_line import numerals
+from job_runtime.command_line.settings import flag, problems_in, setting
+
+__all__ = ["APPLY", "DROP", "FAMILY", "IGNORE", "KEEP", "MERGE", "ONLY", "REJECT", "CleaningRules", "flag"]
 
 KEEP, DROP, ONLY, REJECT = "keep", "drop", "only", "reject"
 MERGE, FAMILY = "merge", "family"
 IGNORE, APPLY = "ignore", "apply"
-CHOICES = {
-    "drum_policy": (KEEP, DROP, ONLY, REJECT),
-    "program_policy": (KEEP, MERGE, FAMILY),
-    "other_programs": (DROP, REJECT),
-    "sustain_pedal": (IGNORE, APPLY),
-}
 MAX_PITCH = 127
 MAX_PROGRAM = 127  # drums have a policy of their own
-WHOLE, POSITIVE, NOT_NEGATIVE = "a whole number from 1", "a number above 0", "a number from 0"
-NUMBERS = {
-    "min_notes": WHOLE,
-    "max_polyphony": WHOLE,
-    "min_seconds": POSITIVE,
-    "min_density": POSITIVE,
-    "max_density": POSITIVE,
-    "max_silence": NOT_NEGATIVE,
-}
 
 
-def flag(name: str) -> str:
-    """`--min-notes` of `min_notes`."""
-    return "--" + name.replace("_", "-")
+def parse_pitch_range(text: str) -> tuple[int, int]:
+    """`21-108` as lowest and highest pitch."""
+    ends = text.split("-")
+    if len(ends) == 2 and all(numerals.is_index(end) for end in ends):
+        low, high = int(ends[0]), int(ends[1])
+        if low <= high <= MAX_PITCH:
+            return low, high
+    raise ValueError(f"want LOW-HIGH between 0 and {MAX_PITCH}, such as 21-108")
+
+
+def parse_programs(text: str) -> tuple[int, ...]:
+    """`0-7,24` as ascending programs."""
+    programs: set[int] = set()
+    for part in text.split(","):
+        ends = part.strip().split("-")
+        if len(ends) > 2 or not all(numerals.is_index(end) for end in ends):
+            break
+        first, last = int(ends[0]), int(ends[-1])
+        if not first <= last <= MAX_PROGRAM:
+            break
+        programs.update(range(first, last + 1))
+    else:
+        return tuple(sorted(programs))
+    hint = "; drums are --drum-policy's" if part.strip() == "128" else ""
+    raise ValueError(f"want numbers and ranges from 0 to {MAX_PROGRAM}, such as 0-7,24{hint}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CleaningRules:
-    """Which notes and pieces to leave out; None (or the first choice of a policy) is off.
+    """Which notes and pieces to leave out; None, or the default of a policy, is off.
 
-    min_notes, min_seconds     what a piece must have; seconds from the first onset to the last end
-    min_density, max_density   notes a second over that length
-    max_silence                seconds without a sounding note between the first onset and the last end
-    max_polyphony              notes that sound at once, drums included
-    pitch_range                lowest and highest pitch of melodic notes, both allowed
-    programs                   General MIDI programs 0 to 127, ascending; `other_programs` says what becomes of the rest
-    drum_policy, program_policy, other_programs, sustain_pedal: of CHOICES
+    Seconds run from the first onset to the last end; drums count in `max_polyphony`, and have no pitch.
 
     Raises:
-      ValueError: rules that cannot be; all of them, a line each.
+      ValueError: rules that cannot work; all of them, one per line.
     """
 
-    min_notes: int | None = None
-    min_seconds: float | None = None
-    min_density: float | None = None
-    max_density: float | None = None
-    max_silence: float | None = None
-    max_polyphony: int | None = None
-    pitch_range: tuple[int, int] | None = None
-    programs: tuple[int, ...] | None = None
-    other_programs: str = DROP
-    drum_policy: str = KEEP
-    program_policy: str = KEEP
-    sustain_pedal: str = IGNORE
+    min_notes: int | None = setting(None, "reject a piece with fewer notes", at_least=1)
+    min_seconds: float | None = setting(None, "reject a shorter piece", above=0)
+    min_density: float | None = setting(None, "reject a piece with fewer notes per second", above=0)
+    max_density: float | None = setting(None, "reject a piece with more notes per second", above=0)
+    max_silence: float | None = setting(None, "reject a piece with a longer silence, in seconds", at_least=0)
+    max_polyphony: int | None = setting(None, "reject a piece in which more notes sound at once", at_least=1)
+    pitch_range: tuple[int, int] | None = setting(
+        None,
+        "reject a piece with melodic notes outside this range, such as 21-108",
+        metavar="LOW-HIGH",
+        parse=parse_pitch_range,
+    )
+    programs: tuple[int, ...] | None = setting(
+        None,
+        f"keep only notes of these General MIDI programs, such as 0-7,24 (0 to {MAX_PROGRAM})",
+        metavar="LIST",
+        parse=parse_programs,
+    )
+    other_programs: str = setting(
+        DROP, "notes outside --programs: drop them, or reject the piece", metavar="POLICY", choices=(DROP, REJECT)
+    )
+    drum_policy: str = setting(
+        KEEP,
+        "drums: keep, drop, only (keep nothing else), or reject the piece",
+        metavar="POLICY",
+        choices=(KEEP, DROP, ONLY, REJECT),
+    )
+    program_policy: str = setting(
+        KEEP,
+        "keep, merge (all melodic programs become 0), or family (the first of its family of eight)",
+        metavar="POLICY",
+        choices=(KEEP, MERGE, FAMILY),
+    )
+    sustain_pedal: str = setting(
+        IGNORE, "ignore, or apply: notes last while the pedal is down", metavar="POLICY", choices=(IGNORE, APPLY)
+    )
 
     def __post_init__(self) -> None:
         if problems := list(self._problems()):
             raise ValueError("\n".join(problems))
 
     def _problems(self) -> Iterable[str]:
-        for name, choices in CHOICES.items():
-            if getattr(self, name) not in choices:
-                yield f"{flag(name)} is {getattr(self, name)!r}, want {' or '.join(choices)}"
-        for name, wanted in NUMBERS.items():
-            value = getattr(self, name)
-            if value is not None and not fits(value, wanted):
-                yield f"{flag(name)} is {value}, want {wanted}"
+        yield from problems_in(self)
         if self.min_density and self.max_density and self.min_density > self.max_density:
             yield f"--min-density is {self.min_density:g}, above --max-density, which is {self.max_density:g}"
         if self.pitch_range and not 0 <= self.pitch_range[0] <= self.pitch_range[1] <= MAX_PITCH:
@@ -92,7 +115,7 @@ class CleaningRules:
 
     @property
     def is_off(self) -> bool:
-        """Whether pieces pass unlooked at; the sustain pedal is the reader's matter."""
+        """Whether pieces pass without a check; the sustain pedal is applied by the reader."""
         return not set(self.to_dict()) - {"sustain_pedal"}
 
     @property
@@ -100,7 +123,7 @@ class CleaningRules:
         return self.sustain_pedal == APPLY
 
     def to_dict(self) -> dict[str, Any]:
-        """What is on, as `dataset_info.json` keeps it; `{}` when nothing is."""
+        """The rules that are on, as in `dataset_info.json`; `{}` if there are none."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         if self.programs is None:
             del fields["other_programs"]
@@ -117,11 +140,3 @@ class CleaningRules:
 
 
 _OFF = {"drum_policy": KEEP, "program_policy": KEEP, "sustain_pedal": IGNORE}
-
-
-def fits(value: float, wanted: str) -> bool:
-    if not math.isfinite(value):
-        return False
-    if wanted == WHOLE:
-        return isinstance(value, int) and value >= 1
-    return value > 0 if wanted == POSITIVE else value >= 0

@@ -12,6 +12,8 @@ from __future__ import annotations
 import dataclasses
 import struct
 
+from job_runtime.command_line.settings import setting
+
 HEADER = struct.Struct(">4sIHHH")
 CHUNK = struct.Struct(">4sI")
 EXTENSIONS = (".mid", ".midi", ".kar", ".rmi")  # of a MIDI file's name, in any case
@@ -57,11 +59,11 @@ class MidiError(ValueError):
 class Limits:
     """What one file may cost. Far above real music, near enough to bound a hostile file."""
 
-    max_bytes: int = 4 << 20
+    max_bytes: int = setting(4 << 20, "reject a larger file without reading it", at_least=1)
     max_slow_bytes: int = 1 << 20  # of tracks that only the slow reader reads: a quarter of a second
     max_tracks: int = 1024
-    max_notes: int = 1_000_000
-    max_seconds: float = 6 * 3600.0
+    max_notes: int = setting(1_000_000, "reject a file with more notes", at_least=1)
+    max_seconds: float = setting(6 * 3600.0, "reject a longer file", above=0)
     max_tempo_changes: int = 100_000
 
     def __post_init__(self) -> None:

@@ -12,7 +12,7 @@ import pytest
 from kubeflow_trainer_api import models
 
 from beam_pipelines import encode_corpus
-from beam_pipelines.execution import beam_pipeline
+from beam_pipelines.execution import beam_options
 from job_runtime import command
 from tests.k8s.rendered import OVERLAYS, command_of, job_specs, kubectl, of_kind, pods, render, settings
 
@@ -163,7 +163,7 @@ def parse(arguments: list[str]) -> Any:
         module = importlib.import_module(f"{arguments[0]}.__main__")
     if module is encode_corpus:  # what it does not know goes to Beam
         args, beam_flags = encode_corpus.make_parser().parse_known_args(arguments[1:])
-        assert beam_pipeline.problems_in_flags(beam_flags) == []
+        assert beam_options.problems_in_flags(beam_flags) == []
         return args
     make = getattr(module, "make_parser", None)
     return make().parse_args(arguments[1:]) if make else module._parse_args(arguments[1:])
@@ -207,7 +207,7 @@ def test_dataflow_gets_what_its_command_in_the_docs_names():
     objects = render("overlays/gke/encode-dataflow")
     (container,) = of_kind(objects, "Job")["encode-dataflow"]["spec"]["template"]["spec"]["containers"]
     _, beam_flags = encode_corpus.make_parser().parse_known_args(command_of(container, settings(objects))[1:])
-    options = beam_pipeline.make_options(beam_flags).get_all_options(drop_default=True)
+    options = beam_options.make_options(beam_flags).get_all_options(drop_default=True)
     assert options == {
         "runner": "DataflowRunner",
         "project": "PROJECT",

@@ -1,7 +1,7 @@
 """Archives as folders: the members of .zip, .tar, .tar.gz and .tgz are inputs of their own, listed and read in place.
 
-Nothing that an archive declares is believed: a name only becomes part of a source, a size only saves reading what is
-too large anyway, and what is unpacked is counted as it comes. An archive in an archive is one of its other files.
+Nothing that an archive declares is trusted: a name only becomes part of a source, a size only avoids reading what is
+too large anyway, and unpacked bytes are counted as they arrive. An archive inside an archive is one of its other files.
 """
 
 from __future__ import annotations
@@ -30,32 +30,32 @@ from job_runtime.storage.seekable_file import open_file, raise_network_error
 
 ZIP, TAR, TAR_GZ = "zip", "tar", "tar.gz"
 MOST_RATIO = 200  # MIDI packs to a third or a tenth; deflate can unpack to 1,032 times as much
-FREE_BYTES = 64 << 20  # that an archive may unpack to whatever its ratio
+FREE_BYTES = 64 << 20  # that an archive may unpack to at any ratio
 
 _UNSAFE = re.compile(r"^[/\\]|^[A-Za-z]:|(?:^|[/\\])\.\.(?:[/\\]|$)|\0")
 
 
 @dataclasses.dataclass
 class Archive:
-    """What an archive holds."""
+    """The content of an archive."""
 
     inputs: PackedInputs
     num_others: int = 0
-    indexes: dict[str, bytes] = dataclasses.field(default_factory=dict)  # path -> what is to be kept there
+    indexes: dict[str, bytes] = dataclasses.field(default_factory=dict)  # path -> data to be kept there
 
 
 def list_archive(entry: Entry, source: str, work_folder: str) -> Archive:
-    """The members of an archive as inputs, in the order in which they lie in it.
+    """The members of an archive as inputs, in the order of the archive.
 
-    A damaged archive gives what lies before the damage and itself as one input that cannot be used; so does, without
-    any members, one that would unpack to absurdly much or whose members overlap.
+    A damaged archive gives the members before the damage, and itself as one input that cannot be used. An archive that
+    would unpack to an absurd size, or whose members overlap, gives only itself.
 
     Args:
       source: of the archive; a member's is this, `!`, and its name.
-      work_folder: where seek points may be; "" for nowhere.
+      work_folder: where seek points may be; "" for none.
 
     Raises:
-      OSError: the archive cannot be read, which may pass.
+      OSError: the archive cannot be read, perhaps only for now.
     """
     try:
         with open_file(entry.path, entry.size) as file:
@@ -95,7 +95,7 @@ def _add_refusal(archive: Archive, entry: Entry, source: str, reason: str, messa
 
 
 class _Collector:
-    """Puts the members of one archive where they belong: an input, or one of the other files."""
+    """Collects the members of one archive: inputs, and a count of other files."""
 
     def __init__(self, place: Place):
         self.archive = Archive(PackedInputs())
@@ -113,7 +113,7 @@ class _Collector:
         self._keys.append(_key(row.name))
 
     def build(self) -> Archive:
-        """The archive, each member with a name of its own."""
+        """The archive; every member has a unique name."""
         keys, counts = np.unique(np.frombuffer(self._keys, np.uint64), return_counts=True)
         if (counts > 1).any():
             repeated = set(keys[counts > 1].tolist())
@@ -126,7 +126,7 @@ def _key(name: str) -> int:
 
 
 def _with_own_names(inputs: PackedInputs, taken: set[int], repeated: set[int]) -> PackedInputs:
-    """Calls the second member of a name `name#2`, and so on; a number that makes another member's name is left out."""
+    """Calls the second member of a name `name#2`, and so on; skips a number if another member has that name."""
     counts: collections.Counter[str] = collections.Counter()
     renamed = PackedInputs()
     for place, row in inputs.drain():
@@ -176,7 +176,7 @@ def _collect_zip(members: Iterator[zip_directory.Member], entry: Entry, place: P
 
 
 def _is_within(member: zip_directory.Member, entry: Entry) -> bool:
-    """Whether a member may lie in the archive, even one that has lost some of its end; so places fit 64 bits."""
+    """Whether a member may be in the archive, even in one that has lost its end; so offsets fit 64 bits."""
     return member.end <= 2 * entry.size + FREE_BYTES
 
 
@@ -187,7 +187,7 @@ def _check_total(total: int, packed: int) -> None:
 
 
 def most_unpacked(packed: int) -> int:
-    """What an archive of this size may unpack to before it is taken for a bomb; in bytes."""
+    """The bytes that an archive of this size may unpack to before it is refused as a bomb."""
     return FREE_BYTES + MOST_RATIO * packed
 
 
@@ -213,7 +213,7 @@ def _zip_row(member: zip_directory.Member) -> Row:
 
 
 def _list_tar(file: BinaryIO, entry: Entry, place: Place, *, is_gzip: bool = False) -> tuple[Archive, bool]:
-    """What the archive holds, and whether all of it could be seen."""
+    """The content of the archive, and whether all of it could be read."""
     collector = _Collector(place)
     damage = None
     limit = most_unpacked(entry.size) if is_gzip else math.inf
@@ -235,14 +235,14 @@ def _list_tar(file: BinaryIO, entry: Entry, place: Place, *, is_gzip: bool = Fal
 
 
 def _without_dots(name: str) -> str:
-    """`tar c .` calls its members `./a.mid`."""
+    """The name without a leading `./`, which `tar c .` gives."""
     while name.startswith("./"):
         name = name[2:].lstrip("/")
     return name
 
 
 def _list_tar_gz(file: BinaryIO, entry: Entry, source: str, work_folder: str) -> Archive:
-    """Unpacks the archive once; what that has shown is kept for the next to list it or read it."""
+    """Unpacks the archive once; the result is kept for later listings and reads."""
     kept = gzip_index.paths_for(entry, source, work_folder if entry.size >= gzip_index.SMALL_BYTES else "")
     place = Place(TAR_GZ, entry.path, f"{source}!", entry.version, entry.size, kept.index)
     if (known := gzip_index.load_members(kept)) is not None:

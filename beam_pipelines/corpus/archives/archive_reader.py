@@ -1,4 +1,4 @@
-"""Reads members of an archive in their order, each no further than it may go."""
+"""Reads members of an archive in their order, each up to its limit."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from beam_pipelines.corpus.chunks import Item, Place, Row, too_large
 from job_runtime import io_errors
 from job_runtime.storage.seekable_file import open_file, raise_network_error
 
-_SLACK_BYTES = 1 << 16  # that deflate may add to what does not pack
+_SLACK_BYTES = 1 << 16  # that deflate may add to data that does not compress
 
 
 class _MemberError(Exception):
@@ -31,7 +31,7 @@ def open_archive(place: Place) -> BinaryIO | OSError:
 
 
 def read_members(file: BinaryIO | OSError, place: Place, rows: Sequence[Row], max_bytes: int) -> Iterator[Item]:
-    """Each member once; one of more than `max_bytes` is unpacked no further than that. Closes the archive."""
+    """Each member once; no more than `max_bytes` of it is unpacked. Closes the archive."""
     if isinstance(file, OSError):
         for row in rows:
             yield _refused(place, row, "unreadable", f"the archive cannot be read: {io_errors.reason(file)}")
@@ -99,7 +99,7 @@ def _tar_gz_reader(file: BinaryIO, place: Place, rows: Sequence[Row], max_bytes:
     def read(row: Row) -> bytes:
         try:
             return _whole(members.read_at(row.offset, row.size), row)
-        except (OSError, EOFError, ValueError, zlib.error) as error:  # all that damaged gzip is told by
+        except (OSError, EOFError, ValueError, zlib.error) as error:  # all errors that damaged gzip can raise
             raise _MemberError("unreadable", "the archive is damaged before the end of its member") from error
 
     return read

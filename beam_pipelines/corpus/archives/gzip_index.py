@@ -1,8 +1,8 @@
-"""Seek points in a .tar.gz, so that a chunk is read from the middle; they lie in the work folder, with the members.
+"""Seek points in a .tar.gz, so that a chunk is read from the middle. The work folder keeps them, with the members.
 
-`indexed_gzip` makes them: every 8 MiB it keeps the 32 KiB before, from which unpacking can go on. It goes back to such
-a point for each read, so it is read in large pieces; and it gives up a whole piece where there is damage, so Python's
-own `gzip` reads what is damaged.
+`indexed_gzip` makes them: every 8 MiB it keeps the preceding 32 KiB, from which unpacking can continue. It returns to
+such a point for each read, so it is read in large blocks. It drops a whole block that holds damage, so Python's own
+`gzip` reads damaged archives.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Kept:
 
 
 def paths_for(entry: Entry, source: str, work_folder: str) -> Kept:
-    """Where what is known of this very archive is kept. Hidden names: no stranger to an output folder's check."""
+    """Where the data on this archive is kept. The names are hidden, so that an output folder's check ignores them."""
     if not work_folder:
         return Kept("", "")
     told_apart_by = f"{_FORMAT} {entry.size} {entry.version} {entry.path}\0{source}"
@@ -59,7 +59,7 @@ def load_members(kept: Kept) -> tuple[PackedInputs, int] | None:
 
 
 def to_keep(kept: Kept, unpacked: indexed_gzip.IndexedGzipFile, inputs: PackedInputs, num_others: int):
-    """What to write where, once the work folder may be written."""
+    """The data by the path to write it to, once the work folder may be written."""
     if not kept.index:
         return {}
     index = io.BytesIO()
@@ -75,7 +75,7 @@ def open_to_index(file: BinaryIO) -> indexed_gzip.IndexedGzipFile:
 
 
 def is_one_stream(file: BinaryIO, num_bytes: int) -> bool:
-    """Whether the file ends with its one stream, of so many bytes unpacked: `indexed_gzip` overlooks what follows."""
+    """Whether the file is one stream of this many unpacked bytes: `indexed_gzip` ignores what follows the first."""
     place = file.tell()
     file.seek(-4, io.SEEK_END)
     declared = int.from_bytes(file.read(4), "little")
@@ -84,7 +84,7 @@ def is_one_stream(file: BinaryIO, num_bytes: int) -> bool:
 
 
 def open_in_order(file: BinaryIO) -> BinaryIO:
-    """The unpacked archive, to be read from its beginning, up to the very place of a damage."""
+    """The unpacked archive, to be read from its beginning, up to the exact position of any damage."""
     file.seek(0)
     return cast(BinaryIO, gzip.GzipFile(fileobj=file))
 
@@ -94,17 +94,17 @@ def _open_indexed(file: BinaryIO, at_once: int) -> indexed_gzip.IndexedGzipFile:
 
 
 class _WithoutDescriptor:
-    """A file whose descriptor `indexed_gzip` does not find: it would read behind the back of Python's buffer."""
+    """A file that hides its descriptor from `indexed_gzip`, which would bypass Python's buffer."""
 
     def __init__(self, file: BinaryIO):
         self.read, self.seek, self.tell = file.read, file.seek, file.tell
 
 
 class MemberReader:
-    """Reads pieces of the unpacked archive, best in their order."""
+    """Reads ranges of the unpacked archive, fastest in their order."""
 
     def __init__(self, file: BinaryIO, index_path: str, *, span: int):
-        """`span`: bytes from the first piece to the last, which are best unpacked at once."""
+        """`span`: bytes from the first range to the last, which are best unpacked together."""
         self._file = file
         self._indexed = None
         if index_path:
@@ -118,7 +118,7 @@ class MemberReader:
         """Some bytes; fewer where the archive ends.
 
         Raises:
-          OSError, EOFError, ValueError, zlib.error: the archive is damaged before the end of this piece.
+          OSError, EOFError, ValueError, zlib.error: the archive is damaged before the end of this range.
         """
         if self._unpacked is self._indexed:
             try:

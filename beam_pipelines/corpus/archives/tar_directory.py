@@ -1,7 +1,7 @@
-"""What a .tar or .tar.gz says of its members: `tarfile` reads the headers, one at a time, behind a guard.
+"""The members of a .tar or .tar.gz: `tarfile` reads the headers, one at a time, behind a guard.
 
-`tarfile` reads a member's long name and the like whole, however long it says it is, and calls itself for each; in some
-versions of Python it also follows sizes below zero. So it is given a file that refuses such reads.
+`tarfile` reads a member's long name and similar headers whole, whatever length they declare, and recurses for each; in
+some versions of Python it also accepts negative sizes. So it reads from a file object that refuses such reads.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 _BLOCK = 512
 _MOST_HEADER_BYTES = 1 << 20  # of a long name or a pax header
-_MOST_BYTES = 1 << 60  # that a member says it has: an exabyte; beyond, places in the file no longer fit 64 bits
+_MOST_BYTES = 1 << 60  # that a member may declare: an exabyte; beyond it, offsets no longer fit 64 bits
 _PIECE = 1 << 18
 _DAMAGE = (EOFError, zlib.error, struct.error, ValueError, OverflowError, RecursionError, OSError)
 
@@ -30,11 +30,11 @@ class DamagedTarError(ValueError):
 
 
 class BombError(ValueError):
-    """The archive unpacks to absurdly much."""
+    """The archive unpacks to an absurd size."""
 
 
 class _Headers(io.RawIOBase):
-    """The unpacked archive as `tarfile` may see it: forwards, a header at a time, and not beyond `max_bytes`."""
+    """The unpacked archive as `tarfile` may read it: forwards, one header at a time, and not beyond `max_bytes`."""
 
     def __init__(self, file: BinaryIO, max_bytes: float):
         super().__init__()
@@ -73,12 +73,12 @@ def read_directory(
     """The members, in their order.
 
     Args:
-      max_bytes: where the unpacked archive has to end.
-      check_end: read on to the end of the file, whose checksum stands there.
+      max_bytes: the largest size of the unpacked archive.
+      check_end: continue to the end of the file, where its checksum is.
 
     Raises:
-      DamagedTarError: what follows the last member that was given cannot be read; some of that one may be missing.
-      BombError: the archive goes beyond `max_bytes`; no more than that was unpacked.
+      DamagedTarError: what follows the last member cannot be read; some of that member may be missing too.
+      BombError: the archive is larger than `max_bytes`; no more than that was unpacked.
     """
     headers = _Headers(file, max_bytes)
     try:
@@ -99,6 +99,6 @@ def read_directory(
     except tarfile.TarError as error:
         raise DamagedTarError(str(error)) from error
     except _DAMAGE as error:
-        if isinstance(error, OSError) and error.errno is not None:  # of the disk; those of unpacking have no number
+        if isinstance(error, OSError) and error.errno is not None:  # of the disk; errors of unpacking have none
             raise
         raise DamagedTarError("it cannot be unpacked further, or a header makes no sense") from error

@@ -1,7 +1,7 @@
-"""What a .zip says of its members, without an object for each that stays.
+"""The members of a .zip, without keeping an object for each.
 
-The format: https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT. `zipfile` is not used, because it keeps some
-700 bytes for every member, reads the directory anew for each opening, and gives up on an archive that lost its end.
+The format: https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT. `zipfile` is not used, because it keeps about
+700 bytes per member, reads the directory again each time it is opened, and gives up on an archive that lost its end.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class DamagedZipError(ValueError):
 
 
 class Member(NamedTuple):
-    """One entry; sizes as declared."""
+    """One entry, with its declared sizes."""
 
     name: str
     size: int
@@ -40,16 +40,16 @@ class Member(NamedTuple):
     method: int
     crc: int
     is_encrypted: bool
-    is_file: bool  # no folder, no link
+    is_file: bool  # neither folder nor link
 
     @property
     def end(self) -> int:
-        """Where it ends at the earliest."""
+        """The earliest possible end of it."""
         return self.offset + _LOCAL.size + self.packed
 
 
 def read_directory(file: BinaryIO, file_size: int) -> Iterator[Member]:
-    """The members as the directory at the end of the archive has them.
+    """The members in the directory at the end of the archive.
 
     Raises:
       DamagedZipError: there is no directory, or it is cut or overwritten.
@@ -83,7 +83,7 @@ def read_directory(file: BinaryIO, file_size: int) -> Iterator[Member]:
 
 
 def _find_directory(file: BinaryIO, file_size: int) -> tuple[int, int, int, int]:
-    """(members, bytes, declared offset, bytes that stand before the archive)."""
+    """(members, bytes, declared offset, bytes before the archive)."""
     tail_length = min(file_size, _END.size + _FULL_16)
     file.seek(file_size - tail_length)
     tail = _read_exactly(file, tail_length)
@@ -97,7 +97,7 @@ def _find_directory(file: BinaryIO, file_size: int) -> tuple[int, int, int, int]
         signature, _, offset_64, _ = _read(file, _LOCATOR_64)
         if signature == b"PK\6\7":
             end = end - _LOCATOR_64.size - _END_64.size
-            for end_64 in (offset_64, end):  # where it says; or where it is, with something before the archive
+            for end_64 in (offset_64, end):  # where it is declared; or where it is if something precedes the archive
                 file.seek(max(min(end_64, file_size), 0))
                 signature, *_, count, size, offset = _read(file, _END_64)
                 if signature == b"PK\6\6":
@@ -109,7 +109,7 @@ def _find_directory(file: BinaryIO, file_size: int) -> tuple[int, int, int, int]
 
 
 def scan(file: BinaryIO, file_size: int, *, max_bytes: int) -> Iterator[Member]:
-    """The members in front of a damage, found by their own headers; for an archive without a directory.
+    """The members before any damage, found by their own headers; for an archive without a directory.
 
     Args:
       max_bytes: what a member of unknown size may unpack to; a larger one counts as damage.
@@ -135,7 +135,7 @@ def scan(file: BinaryIO, file_size: int, *, max_bytes: int) -> Iterator[Member]:
 
 
 def _inflated_to_end(file: BinaryIO, max_bytes: int) -> tuple[int, int, int] | None:
-    """(packed bytes, bytes, CRC) of the deflate stream that starts here; None if it does not end, or only beyond."""
+    """(packed bytes, bytes, CRC) of the deflate stream that starts here; None if it does not end within the limit."""
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     packed = size = crc = 0
     pending = b""
@@ -156,7 +156,7 @@ def _inflated_to_end(file: BinaryIO, max_bytes: int) -> tuple[int, int, int] | N
 
 
 def _behind_descriptor(file: BinaryIO, end: int) -> int:
-    """Where the next header is: a descriptor has its signature or not, and fields of 32 or 64 bits."""
+    """Where the next header is: a descriptor may have a signature, and fields of 32 or 64 bits."""
     file.seek(end)
     following = file.read(24 + 4)
     for length in (12, 16, 20, 24):
@@ -166,7 +166,7 @@ def _behind_descriptor(file: BinaryIO, end: int) -> int:
 
 
 def _with_zip64(extra: bytes, size: int, packed: int, offset: int) -> tuple[int, int, int]:
-    """Fields that do not fit 32 bits stand in an extra field, in this order."""
+    """Fields that do not fit 32 bits are in an extra field, in this order."""
     place = 0
     while place + 4 <= len(extra):
         kind, length = struct.unpack_from("<2H", extra, place)
@@ -181,7 +181,7 @@ def _with_zip64(extra: bytes, size: int, packed: int, offset: int) -> tuple[int,
 
 
 def skip_local_header(file: BinaryIO, offset: int) -> None:
-    """Moves to where the data of the member begins whose header is at `offset`.
+    """Moves to the data of the member whose header is at `offset`.
 
     Raises:
       DamagedZipError: there is no header.

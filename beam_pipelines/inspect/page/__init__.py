@@ -1,7 +1,7 @@
-"""The page of `inspect`: one HTML file with its style and drawings inside, without any script.
+"""The page of `inspect`: one HTML file that includes its style and drawings, without any script.
 
-The template stands beside this file. What comes from data is escaped as text, and the page's content security policy
-allows its own style and nothing else, so that it neither runs nor loads anything.
+The template is beside this file. Everything that comes from data is escaped as text, and the page's content security
+policy allows only its own style, so that it neither runs nor loads anything.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from midi_codec.dataset.records import Piece
 
 NUM_NOTES = 12  # in the table of a piece
 NUM_SOURCES = 12  # of a group
-NUM_PROGRAMS = 7  # lines as high as the charts beside them
+NUM_PROGRAMS = 7  # lines, which make it as high as the other charts
 
 _FOLDER = pathlib.Path(__file__).parent
 
@@ -97,7 +97,7 @@ def _charts(contents: Contents) -> list[drawings.Chart]:
 
 
 def _cases(contents: Contents) -> list[dict[str, Any]]:
-    """The tables of inputs that became no example, or not as they were."""
+    """The tables of inputs that became no example, or were salvaged."""
     tables = (
         ("rejects", "Rejects", "Inputs that cannot be used, by reason.", contents.rejects, ""),
         ("salvaged", "Salvaged", "Inputs that only a lenient reading gave notes of.", contents.salvaged, ""),
@@ -111,7 +111,7 @@ def _cases(contents: Contents) -> list[dict[str, Any]]:
 
 
 def _shares(cases: Any) -> list[tuple[Case, float]]:
-    """Each with its share of the commonest, in percent."""
+    """Each with its count in percent of the highest count."""
     highest = max(case.count for case in cases)
     return [(case, 100 * case.count / highest) for case in cases if case.count]
 

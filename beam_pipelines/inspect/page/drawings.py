@@ -1,4 +1,4 @@
-"""The geometry of the page's drawings: what the template puts into SVG, in percent of each drawing's box."""
+"""The geometry of the page's drawings, which the template puts into SVG, in percent of each drawing's box."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _HELD_OUT = ("validation", "test")
 
 @dataclasses.dataclass(frozen=True)
 class Chart:
-    """A histogram: a bar a bin for train, an outline for the splits that are held out; heights in percent."""
+    """A histogram: one bar per bin for train, an outline for the held-out splits; heights in percent."""
 
     title: str
     summary: str
@@ -33,7 +33,7 @@ class Chart:
 
 
 def chart(bars: Bars, unit: str) -> Chart:
-    """Puts bins of both kinds on one scale of shares."""
+    """Puts the bins of train and of the held-out splits on one scale of shares."""
     train = _shares(np.asarray(bars.counts["train"], np.float64))
     held_out = _shares(np.sum([bars.counts[name] for name in _HELD_OUT], axis=0, dtype=np.float64))
     main, outline = (train, held_out) if train.any() else (held_out, train)
@@ -90,7 +90,7 @@ def rows(bars: Bars) -> list[tuple[str, float, str]]:
 
 
 def fates(info: DatasetInfo) -> list[dict[str, object]]:
-    """What became of the inputs, as one bar: name, words, left and width in percent, and a class for the colour."""
+    """The outcomes of all inputs, as one bar: name, words, left and width in percent, and a class for the colour."""
     parts = [("kept", info.examples, "kept")]
     parts += [(f"{kind} duplicates", info.duplicates[kind], f"duplicate-{kind}") for kind in DUPLICATE_KINDS]
     ranked = sorted(info.rejects, key=lambda reason: (-info.rejects[reason], reason))
@@ -108,7 +108,7 @@ def fates(info: DatasetInfo) -> list[dict[str, object]]:
 
 @dataclasses.dataclass(frozen=True)
 class Roll:
-    """A piano roll: a path a program in a box of ROLL_WIDTH by `height`, one unit a semitone."""
+    """A piano roll: one path per program in a box of ROLL_WIDTH by `height`, one unit per semitone."""
 
     height: int
     paths: Sequence[tuple[int, str, str]]  # voice, name, path

@@ -144,10 +144,10 @@ def test_mistakes(older, tmp_path):
         f"--output {older} is the dataset to add to, want a new folder"
     ]
     wrong = problems("--add-to", str(older), "--output", str(tmp_path / "v2"), "--time-base", "beats", *FLAGS)
-    assert wrong == [f"--add-to {older}: its time_base is 'milliseconds', and 'beats' is asked for; want the same"]
+    assert wrong == [f"--add-to {older}: its time_base is 'milliseconds', but 'beats' is asked for; want the same"]
     shutil.copytree(older, tmp_path / "v1b")
     (tmp_path / "v1b" / "input_hashes.npy").unlink()
     assert problems("--add-to", str(tmp_path / "v1b"), "--output", str(tmp_path / "v2"), *FLAGS) == [
-        f"--add-to {tmp_path}/v1b: it has no input_hashes.npy, so what is new cannot be told"
+        f"--add-to {tmp_path}/v1b: it has no input_hashes.npy, so new inputs cannot be told from old ones"
     ]
     assert not (tmp_path / "v2" / "dataset_info.json").exists()

@@ -5,8 +5,7 @@ import pytest
 
 from beam_pipelines import encode_corpus, settings_from_flags
 from beam_pipelines.corpus import inputs
-from beam_pipelines.execution import beam_pipeline as pipeline_lib
-from beam_pipelines.execution import encode_job
+from beam_pipelines.execution import beam_options, beam_pipeline, encode_job
 from beam_pipelines.output import output_folder
 from midi_codec.dataset import dataset_info
 from tests.beam_pipelines.corpora import MIXED, make_midi, write_files
@@ -38,9 +37,9 @@ def test_counters_agree_with_the_dataset(music, tmp_path):
     found = inputs.find(args.input, output=args.output, work_folder=output_folder.work_folder(args.output))
     settings = settings_from_flags.make_settings(args, found, [])
     assert settings is not None
-    pipeline = beam.Pipeline(options=pipeline_lib.make_options([]))
+    pipeline = beam.Pipeline(options=beam_options.make_options([]))
     job = encode_job.make_job(found, settings, args.output)
-    pipeline_lib.build(pipeline, job, encode_job.list_works(found, settings))
+    beam_pipeline.build(pipeline, job, encode_job.list_work_items(found, settings))
     counters = pipeline.run().metrics().query()["counters"]
     assert {c.key.metric.name: c.committed for c in counters if c.key.metric.namespace == "encode_corpus"} == {
         "inputs": 17,

@@ -145,8 +145,8 @@ def test_what_could_not_be_read_is_tried_again(music, whole, tmp_path):
 
 
 def test_inputs_that_no_part_accounts_for_are_noticed(music, tmp_path, monkeypatch):
-    real = encode_corpus.encode_job.list_works
-    monkeypatch.setattr(encode_corpus.encode_job, "list_works", lambda *args: real(*args)[1:])
+    real = encode_corpus.encode_job.list_work_items
+    monkeypatch.setattr(encode_corpus.encode_job, "list_work_items", lambda *args: real(*args)[1:])
     with pytest.raises(RuntimeError, match="130 inputs were listed and the parts account for 80"):
         encode("--input", music, "--output", str(tmp_path / "d"))
 

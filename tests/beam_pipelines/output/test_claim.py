@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from beam_pipelines import encode_corpus
-from beam_pipelines.execution import publish
+from beam_pipelines.execution import dataset_steps
 from beam_pipelines.output import claim
 from beam_pipelines.output.claim import claim_path
 from job_runtime import storage
@@ -136,14 +136,14 @@ def test_a_run_that_has_lost_its_claim_leaves_nothing_that_looks_complete(tmp_pa
         take()
         return is_first if moment == "after" else save(*args, **options)
 
-    monkeypatch.setattr(publish.dataset_info, "save", lose)
+    monkeypatch.setattr(dataset_steps.dataset_info, "save", lose)
     with pytest.raises(UserError, match="another encode, of other inputs or settings, is writing there"):
         encode(*corpus(tmp_path, 0), "--output", str(output), *engine)
     assert not (output / "dataset_info.json").exists()
 
 
 def test_a_run_that_comes_second_to_the_end_does_not_replace_the_first(tmp_path, monkeypatch):
-    write = publish.write_ledgers
+    write = dataset_steps.write_ledgers
 
     def meanwhile(job, plan):
         summary = write(job, plan)
@@ -153,7 +153,7 @@ def test_a_run_that_comes_second_to_the_end_does_not_replace_the_first(tmp_path,
         return summary
 
     monkeypatch.setattr(
-        publish,
+        dataset_steps,
         "write_ledgers",
         lambda job, plan: meanwhile(job, plan) if job.output.endswith("/d") else write(job, plan),
     )

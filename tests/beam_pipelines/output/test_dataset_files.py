@@ -61,7 +61,7 @@ def test_what_is_gone_or_has_another_size_is_made_again(folder, capsys, name):
         if name == "file_sizes.json":  # nothing of the dataset is lost
             assert out.startswith("already complete")
         else:
-            assert out.startswith(f"{folder / 'd'} was complete and has lost something; it is made again: {said}\n")
+            assert out.startswith(f"{folder / 'd'} was complete and is now damaged; it is made again: {said}\n")
         assert encode(*flags(folder)) == 0
         assert capsys.readouterr().out.startswith("already complete")
 

@@ -2,16 +2,18 @@ import argparse
 
 import pytest
 
-from beam_pipelines.encoding import cleaning
+from beam_pipelines import settings_from_flags
+from job_runtime.command_line import settings
 from midi_codec.cleaning.cleaning_rules import CleaningRules
 from midi_codec.midi.midi_header import Limits
 
 
 def rules_of(*flags: str, limits: Limits | None = None) -> tuple[CleaningRules, list[str]]:
     parser = argparse.ArgumentParser(exit_on_error=False)
-    cleaning.add_flags(parser)
+    settings.add_flags(parser, CleaningRules)
     problems: list[str] = []
-    return cleaning.rules_from_args(parser.parse_args(list(flags)), problems, limits=limits), problems
+    args = parser.parse_args(list(flags))
+    return settings_from_flags.read_cleaning_rules(args, limits or Limits(), problems), problems
 
 
 def test_without_flags_everything_is_off():
@@ -61,10 +63,10 @@ def test_all_mistakes_are_named_at_once():
     )
     assert problems == [
         "--min-notes is '0', want a whole number from 1",
-        "--max-polyphony is '1.5', want a whole number from 1",
         "--min-seconds is 'nan', want a number above 0",
         "--max-density is '-1', want a number above 0",
         "--max-silence is 'x', want a number from 0",
+        "--max-polyphony is '1.5', want a whole number from 1",
         "--pitch-range is '108-21', want LOW-HIGH between 0 and 127, such as 21-108",
         "--programs is '0,128', want numbers and ranges from 0 to 127, such as 0-7,24; drums are --drum-policy's",
         "--drum-policy is 'never', want keep or drop or only or reject",
@@ -106,8 +108,8 @@ def test_rules_check_themselves():
     with pytest.raises(ValueError, match="--drum-policy is 'x'") as got:
         CleaningRules(max_polyphony=0, drum_policy="x", pitch_range=(5, 200), programs=())
     assert str(got.value).splitlines() == [
-        "--drum-policy is 'x', want keep or drop or only or reject",
         "--max-polyphony is 0, want a whole number from 1",
+        "--drum-policy is 'x', want keep or drop or only or reject",
         "--pitch-range is (5, 200), want LOW-HIGH between 0 and 127",
         "--programs is (), want programs from 0 to 127",
     ]

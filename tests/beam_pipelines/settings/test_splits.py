@@ -49,7 +49,7 @@ def test_percents_that_are_not_three_numbers(text):
 
 
 def test_percents_that_do_not_add_up():
-    with pytest.raises(ValueError, match="--split-percents is '90,5,4', which adds up to 99, want 100"):
+    with pytest.raises(ValueError, match="^which adds up to 99, want 100$"):
         splits.parse_percents("90,5,4")
 
 
@@ -87,8 +87,19 @@ def test_a_rule_is_one_or_the_other():
 @pytest.mark.parametrize(
     ("regex", "message"),
     [
-        ("(", "--split-regex is '(', which is no regular expression: missing ), unterminated subpattern at position 0"),
-        ("train", "--split-regex is 'train', want a group that gives the split, such as '^(train|valid|test)/'"),
+        ("(", "which is no regular expression: missing ), unterminated subpattern at position 0"),
+        ("train", "want a group that gives the split, such as '^(train|valid|test)/'"),
+    ],
+)
+def test_an_expression_that_cannot_work(regex, message):
+    with pytest.raises(ValueError) as error:
+        splits.parse_split_regex(regex)
+    assert str(error.value) == message
+
+
+@pytest.mark.parametrize(
+    ("regex", "message"),
+    [
         ("^(train)/", "--split-regex '^(train)/' matches nothing in 2 of 3 paths, such as 'eval/b.mid', 'eval/c.mid'"),
         (
             r"^(\w+)/",
@@ -97,12 +108,12 @@ def test_a_rule_is_one_or_the_other():
         ),
     ],
 )
-def test_problems_in_regex(regex, message):
-    assert splits.problems_in_regex(regex, ["train/a.mid", "eval/b.mid", "eval/c.mid"]) == [message]
+def test_paths_without_a_split(regex, message):
+    assert splits.unmatched(regex, ["train/a.mid", "eval/b.mid", "eval/c.mid"]) == [message]
 
 
-def test_no_problem():
-    assert splits.problems_in_regex("^(train|valid)/", ["train/a.mid", "valid/b.mid"]) == []
+def test_every_path_has_a_split():
+    assert splits.unmatched("^(train|valid)/", ["train/a.mid", "valid/b.mid"]) == []
 
 
 def filled(ids: list[bytes], places: list[int], percents: tuple[int, ...], **changes) -> list[int]:
