@@ -1,7 +1,7 @@
 """What generated music has copied from a dataset, and what its pieces have in common with one another.
 
-    python -m generation_jobs.compare --music music --compare-with dataset
-    python -m generation_jobs.compare --music music --compare-with dataset --index train.index --output copied.json
+    python -m generation_jobs.compare --music music --data dataset
+    python -m generation_jobs.compare --music music --data dataset --index train.index --output copied.json
 
 For each piece the longest run of generated notes that the training split has too, in any key, a little off in time or
 not; beside it the same of --split, whose pieces nobody copied. A table for people, then one line of JSON (or the JSON
@@ -44,8 +44,8 @@ def main(argv: Sequence[str]) -> int:
     args = _parse_args(argv)
     info, index = _check(args)
     pieces = generated_music.read(args.music, time_base=info.time_base)
-    index = index or corpus_index.build(args.compare_with, info)
-    reference = list(reference_runs(index, args.compare_with, info, args.split, pieces))
+    index = index or corpus_index.build(args.data, info)
+    reference = list(reference_runs(index, args.data, info, args.split, pieces))
     found, figures = compare(pieces, index, reference)
     found = {
         "format_version": FORMAT_VERSION,
@@ -67,11 +67,12 @@ def main(argv: Sequence[str]) -> int:
 def _parse_args(argv: Sequence[str]) -> argparse.Namespace:
     parser = command.make_parser("python -m generation_jobs.compare", __doc__)
     parser.add_argument("--music", required=True, help="output folder of generation_jobs.generate")
-    parser.add_argument("--compare-with", required=True, metavar="DATASET", help="as encode_corpus wrote it")
-    parser.add_argument("--index", help="what generation_jobs.memorisation wrote for it (built, where not given)")
+    parser.add_argument("--data", required=True, help="dataset to compare with, as encode_corpus wrote it")
+    parser.add_argument("--compare-with", dest="data", help=argparse.SUPPRESS)  # the name in earlier versions
+    parser.add_argument("--index", help="index that generation_jobs.memorisation wrote for it (default: build one)")
     splits = dataset_info.SPLITS[1:]
     parser.add_argument(
-        "--split", choices=splits, default="validation", help="what is compared beside it (%(default)s)"
+        "--split", choices=splits, default="validation", help="split to compare the same way (%(default)s)"
     )
     parser.add_argument("--output", help="JSON file to write, with every piece (standard output)")
     return parser.parse_args(argv)
@@ -84,17 +85,17 @@ def _check(args: argparse.Namespace) -> tuple[DatasetInfo, Index | None]:
     if args.output:
         problems += storage.output_problems("--output", args.output, is_file=True)
     try:
-        info = dataset_info.load(args.compare_with)
+        info = dataset_info.load(args.data)
         if not info.splits["train"].num_pieces:
-            problems.append(f"--compare-with {args.compare_with!r} has no piece in its train split, want some")
+            problems.append(f"--data {args.data!r} has no piece in its train split, want some")
     except command.UserError as error:
-        problems += [f"--compare-with: {problem}" for problem in error.problems]
+        problems += [f"--data: {problem}" for problem in error.problems]
     try:
         index = Index.load(args.index) if args.index else None
     except command.UserError as error:
         problems += [f"--index: {problem}" for problem in error.problems]
     if info and index and index.dataset != info.hash:
-        problems.append(f"--index is of dataset {index.dataset}, --compare-with is {info.hash}, want one")
+        problems.append(f"--index is of dataset {index.dataset}, --data is {info.hash}, want one dataset")
     if problems or info is None:
         raise command.UserError(problems)
     return info, index

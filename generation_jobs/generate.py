@@ -23,7 +23,8 @@ from generation_jobs.screening import reject_policy
 from generation_jobs.seeds import primers, seed_list, setting_conflicts
 from generation_jobs.seeds.primer_reading import Reading
 from generation_jobs.settings import setting_flags
-from generation_jobs.settings.requests import Settings, is_whole, settings_problems
+from generation_jobs.settings.requests import Settings, settings_problems
+from generation_jobs.settings.value_kinds import is_whole
 from job_runtime import command, problem_report, storage
 from job_runtime.command_line.flags import Parser
 from job_runtime.logs import foreign_lines

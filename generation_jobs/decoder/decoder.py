@@ -30,7 +30,7 @@ from generation_jobs.decoder.ensemble import Ensemble
 from generation_jobs.decoder.network import Network
 from generation_jobs.decoder.prefill import Prefill
 from generation_jobs.decoder.request_queue import DRAWN, END, OVER, Kind, RequestQueue
-from generation_jobs.settings.controls import misfits
+from generation_jobs.settings.controls import control_problems
 from generation_jobs.settings.requests import Request, Result
 from midi_codec import fields
 from midi_codec.music.note_batch import NoteBatch
@@ -95,7 +95,7 @@ class Decoder:
         for index, request in enumerate(requests):
             problems = self._table.problems(request.primer) if request.primer is not None else []
             if not problems and not request.controls.is_free:
-                problems = list(misfits(request.controls, self._table, request.primer))
+                problems = list(control_problems(request.controls, self._table, request.primer))
             if problems:
                 raise ValueError(f"request {index}: {'; '.join(problems)}")
 

@@ -14,7 +14,8 @@ import numpy as np
 
 from generation_jobs.decoder.prefill import Start
 from generation_jobs.settings.controls import Controls, columns
-from generation_jobs.settings.requests import MAX_SECONDS, Request, Result
+from generation_jobs.settings.requests import Request, Result
+from generation_jobs.settings.value_kinds import MAX_SECONDS
 from midi_codec import fields
 from midi_codec.music.notes import DEFAULT_TEMPO, Notes, seconds_per_tick
 

@@ -1,15 +1,15 @@
-"""How generated music is spread beside the corpus: one histogram a measure, and how far the two agree.
+"""Compares generated music with the corpus: one histogram per measure, and how well the two agree.
 
-    overlap      the area under both histograms, each scaled to 1: 1 means alike, 0 means nothing in common
-    wasserstein  how far, on average, mass has to move to make one of the other; the unit is one bin. Round the circle
-                 for pitch classes
-    kl           Kullback-Leibler divergence of the generated from the corpus, in nats; each bin of both has half a
+    overlap      the area under both histograms, each scaled to 1: 1 means equal, 0 means nothing in common
+    wasserstein  how far, on average, mass must move to turn one into the other; the unit is one bin. Pitch classes are
+                 on a circle
+    kl           Kullback-Leibler divergence of the generated from the corpus, in nats; each bin of both gets half a
                  count more, so that it is finite
 
-Two parts of the corpus do not reach 1 either, so a held-out part is compared with the corpus too: that is the ceiling.
-Sizes are matched, since a small sample never looks quite like a large one: the held-out pieces are drawn again and
-again, with replacement, until they have as much to count as the generated set (or the held-out set, where that has
-less), and the median of the draws is the ceiling; 2.5 % of the draws lie below its interval, 2.5 % above.
+Two parts of the corpus do not reach 1 either, so a held-out part is also compared with the corpus: that is the ceiling.
+Sizes are matched, since a small sample never looks quite like a large one: held-out pieces are drawn with replacement
+until they have as many counts as the generated set (or as the held-out set, if that has fewer), and the median over the
+draws is the ceiling; its interval leaves out 2.5 % of the draws on either side.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from midi_codec.music.notes import Notes
 
 NUM_DRAWS = 200
 QUANTILES = (0.5, 0.025, 0.975)
-_PSEUDO_COUNT = 0.5  # of a bin, for kl (Krichevsky and Trofimov)
+_PSEUDO_COUNT = 0.5  # per bin, for kl (Krichevsky and Trofimov)
 
 
 @dataclasses.dataclass(frozen=True)
 class Ceiling:
-    """The corpus beside itself: medians over the draws, and where 95 % of the overlaps lie."""
+    """The corpus compared with itself: medians over the draws, and the interval of 95 % of the overlaps."""
 
     overlap: float
     wasserstein: float
@@ -40,7 +40,7 @@ class Ceiling:
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """Shares `[num_bins]` that add up to 1, or None where there was nothing to count; the others likewise."""
+    """Shares `[num_bins]` that add up to 1; anything is None where there was nothing to count."""
 
     measure: Measure
     generated: np.ndarray | None
@@ -59,7 +59,7 @@ class Comparison:
 def compare(
     generated: Iterable[Part], corpus: Iterable[Part], held_out: Iterable[Part], *, time_base: str
 ) -> list[Comparison]:
-    """One comparison a measure; all three on the grid `time_base`."""
+    """One comparison per measure; all three sets are on the grid `time_base`."""
     chosen = measures(time_base)
     ours = count_pieces(generated, chosen)
     theirs = count(corpus, chosen)
@@ -70,8 +70,8 @@ def compare(
 def cut_alike(notes: Iterable[Notes], shapes: Sequence[tuple[int, int]]) -> Iterator[Part]:
     """Corpus pieces cut like generated ones, so that openings are compared with openings and ends with ends.
 
-    `shapes` are (notes given, notes in all) of the generated pieces, dealt out in turn; a piece that has no note
-    beyond those given is left out.
+    `shapes` are (primer notes, all notes) of the generated pieces, used in turn; a piece that has no note beyond the
+    primer's is left out.
     """
     for piece, (num_given, num_notes) in zip(notes, itertools.cycle(shapes), strict=False):
         if len(piece) > num_given:
@@ -79,7 +79,7 @@ def cut_alike(notes: Iterable[Notes], shapes: Sequence[tuple[int, int]]) -> Iter
 
 
 def count(parts: Iterable[Part], chosen: Iterable[Measure]) -> list[np.ndarray]:
-    """The counts of all parts, `[num_bins]` a measure."""
+    """The counts of all parts together, `[num_bins]` per measure."""
     chosen = list(chosen)
     totals = [np.zeros(len(measure.bins)) for measure in chosen]
     for part in parts:
@@ -89,7 +89,7 @@ def count(parts: Iterable[Part], chosen: Iterable[Measure]) -> list[np.ndarray]:
 
 
 def count_pieces(parts: Iterable[Part], chosen: Sequence[Measure]) -> list[np.ndarray]:
-    """The counts of each part, `[pieces, num_bins]` a measure."""
+    """The counts of each part, `[pieces, num_bins]` per measure."""
     rows = [[measure.count(part) for measure in chosen] for part in parts]
     return [
         np.array([row[index] for row in rows]).reshape(-1, len(measure.bins)) for index, measure in enumerate(chosen)
@@ -97,7 +97,7 @@ def count_pieces(parts: Iterable[Part], chosen: Sequence[Measure]) -> list[np.nd
 
 
 def overlap(first: np.ndarray | None, second: np.ndarray | None) -> float | None:
-    """The area under both of two histograms that are scaled to 1; None where one of them is missing."""
+    """The area under both histograms, which are scaled to 1; None if one of them is missing."""
     if first is None or second is None:
         return None
     return float(np.minimum(first, second).sum())
@@ -106,7 +106,7 @@ def overlap(first: np.ndarray | None, second: np.ndarray | None) -> float | None
 def wasserstein(first: np.ndarray, second: np.ndarray, *, is_circular: bool = False) -> float:
     """Of two histograms scaled to 1, in bins: the area between their cumulative sums (Vallender 1974).
 
-    Round a circle the cumulative sums may start at any bin; the median of their difference makes the area least
+    On a circle the cumulative sums may start at any bin; subtracting the median of their difference minimises the area
     (Werman et al. 1986).
     """
     difference = np.cumsum(first - second)
@@ -114,7 +114,7 @@ def wasserstein(first: np.ndarray, second: np.ndarray, *, is_circular: bool = Fa
 
 
 def kl_divergence(first: np.ndarray, second: np.ndarray) -> float:
-    """Of counts `first` from counts `second`, in nats, with half a count more in each bin."""
+    """The divergence of counts `first` from counts `second`, in nats, with half a count more in each bin."""
     p, q = first + _PSEUDO_COUNT, second + _PSEUDO_COUNT
     p, q = p / p.sum(), q / q.sum()
     return float((p * np.log(p / q)).sum())
@@ -150,7 +150,7 @@ def _ceiling(measure: Measure, others: np.ndarray, theirs: np.ndarray, size: flo
 
 
 def _draws(counts: np.ndarray, size: float) -> np.ndarray:
-    """`[draws, num_bins]`: pieces drawn with replacement until they count `size`; the same draws every time."""
+    """`[draws, num_bins]`: pieces drawn with replacement until they have `size` counts; the same draws every time."""
     counts = counts[counts.sum(axis=1) > 0]
     rng = np.random.default_rng(0)
     sizes = counts.sum(axis=1)

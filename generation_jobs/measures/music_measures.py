@@ -14,7 +14,7 @@ not generated, so the first `num_given` notes of a piece do not count.
     velocity         of each note
     density          notes that begin in each second, or beat, from the first generated onset to the last
     polyphony        notes sounding at once, weighted by time
-    key_clarity      of each window of 64 notes (see `measure_windows`)
+    key_clarity      of each window of 64 notes (see `window_measures`)
     groove           likewise
     self_similarity  of each 16 notes, likewise
 
@@ -34,13 +34,13 @@ from midi_codec.music.notes import DRUM_PROGRAM, MILLISECONDS, TICKS_PER_BEAT, T
 
 PITCH_CLASSES = ("C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "B♭", "B")
 VELOCITIES_PER_BIN = 4
-MAX_POLYPHONY = 15  # the last bin holds more too
+MAX_POLYPHONY = 15  # the last bin also holds larger values
 MAX_DENSITY = 40  # likewise
-MAX_INTERVAL = 24  # semitones; the first and the last bin hold larger ones too
-SHARE_BINS = 20  # of measures from 0 to 1
+MAX_INTERVAL = 24  # semitones; the first and last bins also hold larger intervals
+SHARE_BINS = 20  # for measures from 0 to 1
 
-# Lower edges of time bins, in ticks. The first holds 0 alone: notes struck together. On the grid of 1 ms three
-# bins double the time, from 10 ms to 10 s; on the grid of beats they are the note values music is written in.
+# Lower edges of time bins, in ticks. The first bin holds only 0: notes struck together. On the grid of 1 ms there are
+# three bins per doubling, from 10 ms to 10 s; on the grid of beats they are the usual note values.
 _MILLISECOND_EDGES = (0, 1, *(round(10 * 2 ** (third / 3)) for third in range(31)))
 _BEAT_EDGES = (0, 1, 2, 3, 4, 6, 8, 9, 12, 16, 18, 24, 32, 36, 48, 64, 72, 96, 144, 192, 384)
 
@@ -59,10 +59,10 @@ class Values(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Measure:
-    """One way to look at a piece. `ticks` are axis marks: (bin, text).
+    """One measure of a piece. `ticks` are axis marks: (bin, text).
 
-    edges   lower edges of the bins, ascending; what lies below the first counts in it
-    figure  what one piece's values are summed up to; None: their weighted mean times `scale`
+    edges   lower edges of the bins, ascending; smaller values count in the first bin
+    figure  summarises one piece's values; None: their weighted mean times `scale`
     """
 
     name: str
@@ -71,7 +71,7 @@ class Measure:
     ticks: tuple[tuple[int, str], ...]
     edges: np.ndarray
     values: Callable[[Part], Values]
-    is_circular: bool = False  # no bin is further from another than half way round
+    is_circular: bool = False  # bins are on a circle
     scale: float = 1.0
     figure: Callable[[np.ndarray], float] | None = None
 
@@ -80,11 +80,11 @@ class Measure:
         return self._bin(*self.values(part))
 
     def piece_figure(self, part: Part) -> float | None:
-        """One number for the piece; None where there is nothing to measure."""
+        """One number for the piece; None if there is nothing to measure."""
         return self.look(part)[1]
 
     def look(self, part: Part) -> tuple[np.ndarray, float | None]:
-        """`count` and `piece_figure` together, for the price of one."""
+        """`count` and `piece_figure` together, at the cost of one."""
         values, weights = self.values(part)
         counts = self._bin(values, weights)
         if not counts.sum() > 0:
@@ -171,7 +171,7 @@ def _drums(part: Part) -> Values:
 
 
 def _steps(part: Part) -> Values:
-    return Values(part.notes.step[max(1, part.num_given) :])  # nothing comes before a piece's first note
+    return Values(part.notes.step[max(1, part.num_given) :])  # a piece's first note has no step
 
 
 def _intervals(part: Part) -> Values:
@@ -183,16 +183,16 @@ def _intervals(part: Part) -> Values:
 
 
 def _density(part: Part, unit_ticks: int) -> Values:
-    """One value for each whole second, or beat; a piece shorter than one has none."""
+    """One value per whole second, or beat; a shorter piece has none."""
     start = _after(part).start
     if not len(start):
         return Values(np.zeros(0))
     unit = (start - start[0]) // unit_ticks
-    return Values(np.bincount(unit)[:-1].astype(np.float64))  # the last one is cut by the end
+    return Values(np.bincount(unit)[:-1].astype(np.float64))  # the last one is incomplete
 
 
 def _polyphony(part: Part) -> Values:
-    """Ticks during which so many notes sound, from the first onset that counts to the last end."""
+    """Numbers of sounding notes, weighted by ticks, from the first onset that counts to the last end."""
     if len(part.notes) <= part.num_given:
         return Values(np.zeros(0), np.zeros(0))
     begin = part.notes.start[part.num_given]
@@ -200,7 +200,7 @@ def _polyphony(part: Part) -> Values:
     changes = np.repeat([1, -1], len(part.notes))
     order = np.argsort(times, kind="stable")
     sounding = np.cumsum(changes[order])[:-1]
-    lengths = np.diff(times[order])  # moments between changes at one time have length 0 and count nothing
+    lengths = np.diff(times[order])  # changes at the same time are 0 apart, and count nothing
     kept = lengths > 0
     return Values(sounding[kept], lengths[kept])
 

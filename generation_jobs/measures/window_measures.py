@@ -4,11 +4,11 @@
                      key profiles of Krumhansl and Kessler (1982) in all 24 keys; the highest. 1: the profile itself
     groove           windows of 64 notes. Whether a note begins, in slots of a quarter of a beat, or of 50 ms; the
                      highest correlation of that with itself at a lag of 4 to 64 slots (1 to 16 beats, 0.2 to 3.2 s),
-                     the lag at most half the window. 1: a rhythm that comes again exactly; below 0 counts as 0
+                     the lag at most half the window. 1: a rhythm that repeats exactly; below 0 counts as 0
     self_similarity  segments of 16 notes, from the second on. How often each pitch occurs, and the highest cosine
-                     between that of the segment and that of any of the 16 before it. 1: the same pitches again
+                     similarity between a segment and any of the 16 before it. 1: the same pitches again
 
-Windows follow each other without overlap; a last one that is not full is left out, and so are shorter pieces.
+Windows do not overlap; a last window that is not full is left out, and so are shorter pieces.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SEGMENT_NOTES = 16
 SEGMENTS_BACK = 16
 SLOT_TICKS = {True: 50, False: TICKS_PER_BEAT // 4}  # by whether the grid is of milliseconds
 MIN_LAG, MAX_LAG = 4, 64  # slots
-MAX_SLOTS = 2048  # of a window: 100 s, or 512 beats; what comes after is not looked at
+MAX_SLOTS = 2048  # per window: 100 s, or 512 beats; the rest is ignored
 
 # C. Krumhansl and E. Kessler, "Tracing the dynamic changes in perceived tonal organization", 1982: C major, C minor.
 _MAJOR = (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88)
@@ -30,7 +30,7 @@ _MINOR = (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17
 
 
 def key_clarity(notes: Notes) -> np.ndarray:
-    """`[windows]`; a window whose classes all weigh the same has 0."""
+    """`[windows]`; 0 for a window in which all pitch classes have equal weight."""
     notes = notes.take(notes.program != DRUM_PROGRAM)
     num_windows = len(notes) // WINDOW_NOTES
     size = num_windows * WINDOW_NOTES
@@ -56,11 +56,11 @@ def self_similarity(notes: Notes) -> np.ndarray:
     best = np.zeros(num_segments)
     for back in range(1, min(SEGMENTS_BACK, num_segments - 1) + 1):
         best[back:] = np.maximum(best[back:], (counts[back:] * counts[:-back]).sum(axis=1))
-    return np.minimum(best[1:], 1)  # rounding may go a little above
+    return np.minimum(best[1:], 1)  # rounding may exceed 1 slightly
 
 
 def _standardized(rows: np.ndarray) -> np.ndarray:
-    """Each row with mean 0 and length 1, so that a product of two is their correlation; 0 where all are equal."""
+    """Each row with mean 0 and length 1, so that the product of two is their correlation; 0 if all values are equal."""
     centred = rows - rows.mean(axis=1, keepdims=True)
     length = np.sqrt((centred**2).sum(axis=1, keepdims=True))
     return np.divide(centred, length, out=np.zeros_like(centred), where=length > 1e-9)
@@ -70,7 +70,7 @@ _KEYS = _standardized(np.array([np.roll(profile, tonic) for profile in (_MAJOR, 
 
 
 def _highest_autocorrelation(slot: np.ndarray) -> float:
-    """Of onsets in slots, `[notes]` ascending from 0; see the top of the module."""
+    """For onsets in slots, `[notes]` ascending from 0; the module's docstring defines it."""
     begins = np.zeros(min(int(slot[-1]) + 1, MAX_SLOTS))
     begins[slot[slot < MAX_SLOTS]] = 1
     begins -= begins.mean()

@@ -1,7 +1,7 @@
-"""What generated pieces share with one another: the same notes again, in another key, or most of a piece in a run.
+"""Duplicates among generated pieces: equal notes, or a long shared run in any key.
 
-Two pieces are exact duplicates when their generated notes are equal in every column, moved to the same start. Beyond
-that, each piece has its longest run in common with any other, by the same rules as with a corpus.
+Two pieces are exact duplicates if their generated notes, moved to the same start, are equal in every column. In
+addition, the longest run that each piece shares with any other is found, by the same rules as for a corpus.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from generation_jobs.memorisation.run_search import DEPTH, Run, Text, common_sym
 from midi_codec.dataset.records import Piece
 from midi_codec.music.notes import Notes
 
-_CHUNK = 1 << 16  # places whose symbols are compared at once
+_CHUNK = 1 << 16  # positions whose symbols are compared at once
 
 
 def exact_groups(generated: Sequence[Notes]) -> list[list[int]]:
-    """Rows of pieces with equal notes, for each group of two or more, in order; pieces without notes are in none."""
+    """Indices of pieces with equal notes, for each group of two or more, in order; pieces without notes are skipped."""
     rows: dict[str, list[int]] = collections.defaultdict(list)
     for row, notes in enumerate(generated):
         if len(notes):
@@ -30,9 +30,9 @@ def exact_groups(generated: Sequence[Notes]) -> list[list[int]]:
 
 
 def shared_runs(generated: Sequence[Notes], names: Sequence[str], *, time_base: str) -> Iterator[Copied]:
-    """For each piece its longest run in common with any of the others, in order; `piece_id` is that one's name.
+    """For each piece, in order, its longest run in common with any other; `piece_id` is the other piece's name.
 
-    `generated` are notes without the primers', and places are counted in them. Of equally long runs it is the first.
+    `generated` excludes the primers' notes, and positions count within it. Of equally long runs the first is given.
 
     Raises:
       ValueError: the pieces are on another grid than `time_base`.
@@ -56,14 +56,15 @@ def shared_runs(generated: Sequence[Notes], names: Sequence[str], *, time_base: 
 
 
 def _common_with_others(index: Index) -> np.ndarray:
-    """`[total]`: symbols that each place has in common with any of another piece, up to DEPTH, or a few more.
+    """`[total]`: the most symbols that each position has in common with any position of another piece, up to DEPTH.
 
-    In sorted order these are next to it but for places of its own piece. (More where both pieces end on the way.)
+    In sorted order that position is the nearest one of another piece. (The number is a little too high where both
+    pieces end within these symbols.)
     """
     order, text = index.order, index.text
     total = len(order)
     piece = np.repeat(np.arange(len(index.piece_ids), dtype=np.int32), np.diff(index.strings.offsets))[order]
-    starts = np.flatnonzero(np.diff(piece, prepend=-1))  # of blocks of places of one piece
+    starts = np.flatnonzero(np.diff(piece, prepend=-1))  # of blocks of consecutive positions of one piece
     block = np.cumsum(np.diff(piece, prepend=-1) != 0) - 1
     before = starts[block] - 1
     after = np.append(starts, total)[block + 1]

@@ -1,20 +1,20 @@
-"""Pieces as strings in which the same notes in another key, or a little off in time, are the same letters.
+"""Pieces as strings in which equal notes in another key, or slightly different in time, are the same symbols.
 
-What is compared of a note is the step from the note before it:
+A note is compared by the step from the previous note:
 
-    symbol   the interval in pitch, -127 to 127; of drums both pitches, since a drum in another key is another drum
+    symbol   the interval in pitch, -127 to 127; for drums both pitches, since a transposed drum is another drum
     step     the time from one chord to the next, in ticks; 0 inside a chord
 
-The order of notes is by chord, and inside a chord by pitch. A chord is all notes of which each begins at most
-`CHORD_TICKS` after the one before it: the order of notes that are played together is chance. (Between chords a little
-rolled and the fastest notes of a hand there is least at 50 ms.) Drums are left out, but of a piece of nothing else.
+Notes are ordered by chord, and inside a chord by pitch. A chord is a series of notes each of which begins at most
+`CHORD_TICKS` after the previous one: the order of notes that are played together is arbitrary. (50 ms separates
+slightly rolled chords from the fastest notes of one hand best.) Drums are ignored, unless a piece has nothing else.
 
-A note repeated, a trill, a tremolo are in any music: where the symbol is that of two steps before, and so it was for
+Repeated notes, trills and tremolos occur in any music: where the symbol has equalled that of two steps before for
 `TRIVIAL_STEPS` steps, the step agrees with nothing, and a run ends there.
 
-Two steps agree when the symbols are equal and the times differ by at most `SLACK_TICKS`, or neither is more than 1.4
-times the other: less than a dotted note (1.5) is from an even one. So a run holds at another tempo too, as long as that
-is not 1.4 times as fast.
+Two steps agree if their symbols are equal and their times differ by at most `SLACK_TICKS`, or neither time is more than
+1.4 times the other: less than the ratio of a dotted to an even note (1.5). So a run is also found at another tempo, up
+to 1.4 times as fast.
 """
 
 from __future__ import annotations
@@ -32,24 +32,24 @@ SLACK_TICKS: Mapping[str, int] = {MILLISECONDS: 60, BEATS: 2}
 TRIVIAL_STEPS = 8
 _RATIO = (7, 5)  # 1.4, in whole numbers
 
-BOUNDARY = 65535  # symbol of a piece's first note, and of trivial ones: agrees with nothing
-END = 65534  # behind a piece that is looked for: agrees with nothing either
-_FIRST_DRUM = 256  # symbols from here on are two drums, 128 * before + after
+BOUNDARY = 65535  # symbol of a piece's first note, and of trivial steps: agrees with nothing
+END = 65534  # after the piece that is searched for: also agrees with nothing
+_FIRST_DRUM = 256  # symbols from here on are pairs of drums, 128 * before + after
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Strings:
-    """Pieces one behind the other, each in the order of comparison; entry k of a piece is the step to its note k."""
+    """Pieces one after another, each in the order of comparison; entry k of a piece is the step to its note k."""
 
-    symbol: np.ndarray  # [total] uint16; the first of each piece is BOUNDARY, trivial ones too
+    symbol: np.ndarray  # [total] uint16; BOUNDARY for the first of each piece and for trivial steps
     step: np.ndarray  # [total] int32, ticks; the first of each piece is its onset
-    note: np.ndarray  # [total] int32: which note of the piece this is, in the order of `Notes`
+    note: np.ndarray  # [total] int32: the index of the note in its piece, in the order of `Notes`
     pitch: np.ndarray  # [total] uint8
     offsets: np.ndarray  # [pieces + 1] int64
 
 
 def strings_of(pieces: Sequence[Notes], time_base: str) -> Strings:
-    """The pieces, in order; one without notes has a string without symbols.
+    """The strings of the pieces, in order; a piece without notes has an empty string.
 
     Raises:
       ValueError: a piece is on another grid.
@@ -70,7 +70,7 @@ def strings_of(pieces: Sequence[Notes], time_base: str) -> Strings:
     is_chord_start = is_first | (np.diff(start, prepend=0) > CHORD_TICKS[time_base])
     chord = np.cumsum(is_chord_start)
     onset = start[is_chord_start][chord - 1]
-    order = np.argsort(chord * 128 + pitch, kind="stable")  # onsets and pieces are those of the chord, so they stay
+    order = np.argsort(chord * 128 + pitch, kind="stable")  # onsets and pieces are per chord, so they need no sorting
     pitch, is_drum = pitch[order], is_drum[order]
     before = np.concatenate([pitch[:1], pitch[:-1]])
     symbol = np.where(is_drum, _FIRST_DRUM + 128 * before + pitch, 127 + pitch - before)
@@ -84,7 +84,7 @@ def strings_of(pieces: Sequence[Notes], time_base: str) -> Strings:
 
 
 def _are_trivial(symbol: np.ndarray, is_first: np.ndarray) -> np.ndarray:
-    """`[total]` bool: the symbols have repeated one or two for some time, all in one piece."""
+    """`[total]` bool: whether the last steps only alternate between one or two symbols, within one piece."""
     place = np.arange(len(symbol))
     in_piece = place - np.maximum.accumulate(np.where(is_first, place, 0))
     goes_on = in_piece >= 3  # steps begin at the second note
@@ -93,7 +93,7 @@ def _are_trivial(symbol: np.ndarray, is_first: np.ndarray) -> np.ndarray:
 
 
 def steps_agree(first: np.ndarray, second: np.ndarray, time_base: str) -> np.ndarray:
-    """Whether times between chords count as equal; int64 or int32 ticks, any shapes that go together."""
+    """Whether times between chords count as equal; int64 or int32 ticks of shapes that broadcast."""
     larger = np.maximum(first, second).astype(np.int64)
     smaller = np.minimum(first, second).astype(np.int64)
     return (larger - smaller <= SLACK_TICKS[time_base]) | (larger * _RATIO[1] <= smaller * _RATIO[0])

@@ -1,11 +1,12 @@
-"""The longest run that a string shares with many others, found exactly and without looking at all of them.
+"""The longest run that a string shares with many others, found exactly and without comparing it to all of them.
 
-A suffix array: all places of the corpus, sorted by the symbols that follow. Those that begin like a given place of a
-piece stand together, so two binary searches find them. Intervals alone are sorted, since times agree only about (and
-not transitively: no order puts together what agrees). What is found is then followed note by note, times included.
+A suffix array holds all positions of the corpus, sorted by the symbols that follow. Those that begin like a given
+position of a piece are adjacent, so two binary searches find them. Only intervals are sorted, since times agree only
+approximately (and not transitively: no order groups all times that agree). Each candidate is then followed note by
+note, including times.
 
-Sorting stops at `DEPTH` symbols, which takes five sorts by NumPy whatever repeats there are. A run that is longer still
-begins with a place that has `DEPTH` symbols in common, so nothing is lost.
+Sorting stops at `DEPTH` symbols, which takes five NumPy sorts whatever repeats there are. A longer run still begins
+with a position that has `DEPTH` symbols in common, so nothing is lost.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _BLOCK = 8  # steps followed at once
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Text:
-    """Symbols and steps with room behind them, so that windows of DEPTH may reach over the end."""
+    """Symbols and steps with padding, so that windows of DEPTH may extend beyond the end."""
 
     symbol: np.ndarray  # [total + DEPTH] uint16
     step: np.ndarray  # [total + DEPTH] int32
@@ -31,7 +32,7 @@ class Text:
 
     @classmethod
     def of(cls, symbol: np.ndarray, step: np.ndarray, time_base: str, *, padding: int) -> Text:
-        """`padding`: BOUNDARY between and behind the pieces of a corpus, END round what is looked for; never equal."""
+        """`padding`: BOUNDARY for a corpus, END for a query; the two are never equal."""
         symbol = np.concatenate([symbol, np.full(DEPTH, padding, np.uint16)])
         symbol[symbol == BOUNDARY] = padding
         return cls(symbol, np.concatenate([step, np.zeros(DEPTH, np.int32)]), time_base)
@@ -42,17 +43,17 @@ class Text:
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """Steps that agree, and where they begin; `num_steps` is 0 where nothing does."""
+    """Steps that agree, and where they begin; `num_steps` is 0 if nothing agrees."""
 
     num_steps: int = 0
-    at: int = 0  # entry of what was looked for
+    at: int = 0  # entry of the query
     found: int = 0  # entry of the corpus
 
 
 def sort_suffixes(symbol: np.ndarray) -> np.ndarray:
-    """`[total]` int32: places in the order of the `DEPTH` symbols from each on; equal ones in the order of places.
+    """`[total]` int32: positions sorted by the `DEPTH` symbols from each one on; ties in the order of positions.
 
-    Prefix doubling (Manber and Myers 1993): the rank of 2 k symbols from the ranks of k here and of k further on.
+    Prefix doubling (Manber and Myers 1993): the rank by 2 k symbols comes from the ranks by k here and k further on.
     """
     total = len(symbol)
     rank = symbol.astype(np.int64)
@@ -60,7 +61,7 @@ def sort_suffixes(symbol: np.ndarray) -> np.ndarray:
     order = np.argsort(rank, kind="stable")
     while length < DEPTH and total:
         highest = int(rank.max()) + 2
-        later = np.full(total, highest - 1)  # behind the end comes last, as BOUNDARY does
+        later = np.full(total, highest - 1)  # what is beyond the end comes last, as BOUNDARY does
         later[:-length] = rank[length:]
         key = rank * highest + later
         length *= 2
@@ -79,13 +80,13 @@ def longest_common(
     bounds: np.ndarray | None = None,
     excluded: tuple[int, int] = (0, 0),
 ) -> Run:
-    """The longest run of agreeing steps; of equally long ones the first of the query, then of the corpus.
+    """The longest run of agreeing steps; of equally long runs the first in the query, then in the corpus.
 
     Args:
       order: `sort_suffixes` of the corpus.
-      bounds: `[len(query)]`, at least how many symbols each place of the query has in common with any of the corpus
-        that counts, at most DEPTH; None finds them.
-      excluded: entries of the corpus, from and to, that do not count.
+      bounds: `[len(query)]`, upper bounds for how many symbols each position of the query has in common with any
+        position of the corpus that counts, at most DEPTH; None: they are computed.
+      excluded: first and one past the last entry of the corpus that do not count.
     """
     places = np.flatnonzero(query.symbol[: len(query)] < END)
     if bounds is None:
@@ -93,7 +94,7 @@ def longest_common(
         bounds[places] = _common_with_neighbours(query, corpus, order, places)
     best = Run()
     length = int(bounds.max(initial=0))
-    # Few places have much in common, and the longest run is mostly among them: from the longest prefixes down
+    # few positions have much in common, and the longest run is usually among them: try the longest prefixes first
     while length:
         chosen = places[bounds[places] >= length]
         best = _follow_all(query, corpus, order, chosen, length, excluded)
@@ -116,7 +117,7 @@ def _follow_all(
         row = np.searchsorted(ends, pairs, "right")
         at, found = places[row], order[high[row] - (ends[row] - pairs)].astype(np.int64)
         counts = (found < excluded[0]) | (found >= excluded[1])
-        counts &= ~_agree(query, corpus, at - 1, found - 1)  # or the run begins further left, and is found there
+        counts &= ~_agree(query, corpus, at - 1, found - 1)  # otherwise the run begins earlier, and is found there
         at, found = at[counts], found[counts]
         if len(at):
             lengths = _follow(query, corpus, at, found)
@@ -132,7 +133,7 @@ def _agree(query: Text, corpus: Text, at: np.ndarray, found: np.ndarray) -> np.n
 
 
 def _follow(query: Text, corpus: Text, at: np.ndarray, found: np.ndarray) -> np.ndarray:
-    """How many steps agree from each pair of places on."""
+    """How many steps agree from each pair of positions on."""
     lengths = np.zeros(len(at), np.int64)
     going = np.arange(len(at))
     ahead = np.arange(_BLOCK)
@@ -146,7 +147,7 @@ def _follow(query: Text, corpus: Text, at: np.ndarray, found: np.ndarray) -> np.
 
 
 def _common_with_neighbours(query: Text, corpus: Text, order: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """The most symbols, up to DEPTH, in common with any place of the corpus: those sorted next to it have them."""
+    """The most symbols, up to DEPTH, in common with any position of the corpus: its neighbours in sorted order."""
     if not len(order):
         return np.zeros(len(places), np.int64)
     after = _search(query, corpus, order, places, DEPTH, after_equal=False)
@@ -157,7 +158,7 @@ def _common_with_neighbours(query: Text, corpus: Text, order: np.ndarray, places
 
 
 def common_symbols(query: Text, corpus: Text, at: np.ndarray, found: np.ndarray) -> np.ndarray:
-    """`[pairs]` symbols that are the same from each pair of places on, up to DEPTH."""
+    """`[pairs]`: how many symbols are equal from each pair of positions on, up to DEPTH."""
     ahead = np.arange(DEPTH)
     same = query.symbol[at[:, None] + ahead] == corpus.symbol[found[:, None].astype(np.int64) + ahead]
     return np.where(same.all(axis=1), DEPTH, same.argmin(axis=1))
@@ -166,7 +167,7 @@ def common_symbols(query: Text, corpus: Text, at: np.ndarray, found: np.ndarray)
 def _search(
     query: Text, corpus: Text, order: np.ndarray, places: np.ndarray, length: int, *, after_equal: bool
 ) -> np.ndarray:
-    """`[places]` where each would be sorted in, by `length` symbols, before or after its equals: binary searches."""
+    """`[places]`: where each would be inserted, by `length` symbols, before or after its equals: binary searches."""
     wanted = query.symbol[places[:, None] + np.arange(length)]
     low, high = np.zeros(len(places), np.int64), np.full(len(places), len(order), np.int64)
     rows = np.arange(len(places))
@@ -175,7 +176,7 @@ def _search(
         is_open = low < high
         suffix = order[np.minimum(middle, len(order) - 1)].astype(np.int64)
         theirs = corpus.symbol[suffix[:, None] + np.arange(length)]
-        first = (theirs != wanted).argmax(axis=1)  # 0 where all are the same, and so are the first ones
+        first = (theirs != wanted).argmax(axis=1)  # 0 if all symbols are equal, and then the first ones are equal too
         theirs, ours = theirs[rows, first], wanted[rows, first]
         goes_right = (theirs <= ours if after_equal else theirs < ours) & is_open
         low = np.where(goes_right, middle + 1, low)

@@ -11,7 +11,8 @@ from generation_jobs.memorisation import corpus_index
 from generation_jobs.memorisation.corpus_index import Index
 from generation_jobs.screening import thresholds
 from generation_jobs.screening.thresholds import Judgement, Screen
-from generation_jobs.settings.requests import Result, is_whole
+from generation_jobs.settings.requests import Result
+from generation_jobs.settings.value_kinds import is_whole
 from job_runtime import storage
 from job_runtime.command import UserError
 from midi_codec.dataset import dataset_info

@@ -1,22 +1,22 @@
-"""What screening looks at: how bad the worst window of a piece is, for each thing that people complain about.
+"""The checks of screening: how bad the worst window of a piece is, for each fault that listeners complain about.
 
-Windows are 256 generated notes, each beginning where the one before ends; the last one reaches back to be full. A
-shorter piece is one window. Times are in seconds on the grid of milliseconds and in beats on the grid of beats.
+Windows are 256 generated notes, each beginning where the previous one ends; the last one is extended backwards to be
+full. A shorter piece is one window. Times are in seconds on the grid of milliseconds and in beats on the grid of beats.
 
-    longest_repeat    the longest run of notes of one pitch and program, in the order of notes
+    longest_repeat    the longest run of consecutive notes of one pitch and program
     pitch_share       the share of notes that have the commonest pitch and program
-    loop_notes_P      the longest run of notes whose pitch and program are those of the note p before, plus p; the run
-                      is at least as long as p: the loop is heard twice. Of periods p up to P and above P / 2; P is 2,
-                      4, 8 ... 64: tunes repeat their strains, and that must not hide four notes over and over
-    longest_silence   the longest time in which nothing sounds before a note begins
+    loop_notes_P      the longest run of notes with the pitch and program of the note p before, plus p; the run has at
+                      least p notes, so the loop is heard twice. For periods p above P / 2 and up to P; P is 2, 4, 8
+                      ... 64: tunes repeat their strains, and that must not hide four notes repeated endlessly
+    longest_silence   the longest time without a sounding note before a note begins
     longest_note      the longest duration
     overlap_share     the share of notes that begin while one of the same pitch and program sounds
     max_polyphony     the most notes that sound as a note begins, that one included
     max_begun         the most notes that begin within one second, or beat
-    low_density       notes a second, or beat, from the first onset to the last: the lowest of all windows
-    high_density      the highest
+    low_density       notes per second, or beat, from the first onset to the last: the lowest of all windows
+    high_density      the same, the highest of all windows
     length            the end of the last note; of the whole piece
-    ended_notes       notes of the whole piece, where it ended itself; a piece that met a limit has no such value
+    ended_notes       notes of the whole piece, if the model ended it; a piece that met a limit has no such value
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ import numpy as np
 from midi_codec.music.notes import MILLISECONDS, TICKS_PER_BEAT, TICKS_PER_SECOND, Notes
 
 WINDOW_NOTES = 256
-MIN_DENSITY_NOTES = 32  # a window of fewer has no density
+MIN_DENSITY_NOTES = 32  # a smaller window has no density
 MAX_LOOP_NOTES = 64
 LOOPS = {f"loop_notes_{longest}": longest for longest in (2, 4, 8, 16, 32, MAX_LOOP_NOTES)}  # longest period of each
 
-LOW = ("low_density", "ended_notes")  # too little is wrong; of the others too much
-RATES = ("max_begun", "low_density", "high_density")  # above 0; what is far from the corpus is so by a factor
+LOW = ("low_density", "ended_notes")  # too low is a fault; for the others too high
+RATES = ("max_begun", "low_density", "high_density")  # above 0; outliers differ by a factor
 NAMES = (
     "longest_repeat", "pitch_share", *LOOPS, "longest_silence", "longest_note", "overlap_share", "max_polyphony",
     "max_begun", "low_density", "high_density", "length", "ended_notes",
@@ -40,7 +40,7 @@ DECIMALS = 6
 
 
 def check_piece(notes: Notes, num_given: int, *, ended: bool) -> dict[str, float]:
-    """The worst window by each name; names without a value are left out. Nothing when nothing was generated."""
+    """The value of the worst window per check; checks without a value are left out, all if nothing was generated."""
     windows = check_windows(notes, num_given)
     if not windows["longest_repeat"].size:
         return {"ended_notes": float(len(notes))} if ended else {}
@@ -56,7 +56,7 @@ def check_piece(notes: Notes, num_given: int, *, ended: bool) -> dict[str, float
 
 
 def check_windows(notes: Notes, num_given: int) -> dict[str, np.ndarray]:
-    """`[windows]` float64 by name, but for those of the whole piece; NaN where a window is too short for it."""
+    """`[windows]` float64 per check of windows; NaN where a window is too short."""
     columns = _of_notes(notes)
     bounds = window_bounds(len(notes), num_given)
     rows = [{name: values[begin:end] for name, values in columns.items()} for begin, end in bounds]
@@ -65,7 +65,7 @@ def check_windows(notes: Notes, num_given: int) -> dict[str, np.ndarray]:
 
 
 def window_bounds(num_notes: int, num_given: int) -> list[tuple[int, int]]:
-    """Where windows begin and end."""
+    """The first and one past the last note of each window."""
     if num_notes <= num_given:
         return []
     last = max(num_notes - WINDOW_NOTES, num_given)
@@ -77,7 +77,7 @@ def _unit(notes: Notes) -> int:
 
 
 def _of_notes(notes: Notes) -> dict[str, np.ndarray]:
-    """`[n]` of each note, looking at all notes before it, those given too."""
+    """`[n]` columns of values per note that depend on all notes before it, including the primer's."""
     start, end = notes.start.astype(np.int64), notes.end
     until = np.maximum.accumulate(end)
     voice = notes.program.astype(np.int64) * 128 + notes.pitch
@@ -93,7 +93,7 @@ def _of_notes(notes: Notes) -> dict[str, np.ndarray]:
 
 
 def _overlaps(voice: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """Whether an earlier note of the voice still sounds. One pass: each voice lies far behind the one before."""
+    """Whether an earlier note of the voice still sounds. One pass: each voice is shifted far after the previous one."""
     order = np.argsort(voice, kind="stable")
     far = (int(end.max(initial=0)) + 1) * np.cumsum(np.diff(voice[order], prepend=voice[order][:1]) != 0)
     until = np.maximum.accumulate(end[order] + far)
@@ -128,7 +128,7 @@ def _longest_repeat(voice: np.ndarray) -> int:
 
 
 def _loop_notes(voice: np.ndarray) -> dict[str, int]:
-    """By the longest period of each class; 0 where there is no loop."""
+    """The longest loop per class of periods; 0 if there is none."""
     periods = np.arange(2, MAX_LOOP_NOTES + 1)
     index = np.arange(len(voice))[None] - periods[:, None]  # [periods, notes]
     runs = _runs((index >= 0) & (voice[np.maximum(index, 0)] == voice[None]))

@@ -12,7 +12,8 @@ from typing import Any
 
 from generation_jobs.seeds import inline_notes
 from generation_jobs.seeds.inline_notes import InlineNotes
-from generation_jobs.settings.requests import WANTED, is_number, is_whole, settings_problems
+from generation_jobs.settings.requests import SETTINGS, settings_problems
+from generation_jobs.settings.value_kinds import is_number, is_whole
 from midi_codec.music.notes import canonical_tempo, tempo_to_microseconds
 
 MAX_SAMPLES = 1_000_000  # of one seed
@@ -22,7 +23,7 @@ _ID_WANTED = f"1 to {MAX_ID_LENGTH} letters, digits, '-', '_' or '.' of ASCII, t
 _PRIMER_KEYS = ("midi", "piece_id", "notes")
 _SPAN_KEYS = ("from_note", "num_notes", "from_seconds", "to_seconds")
 _PLAIN_KEYS = ("midi", "track", "piece_id", "num_samples", *_SPAN_KEYS)  # of a Seed as they are written
-KEYS = ("id", "midi", "track", "piece_id", *_SPAN_KEYS, "notes", "tempo", "num_samples", *WANTED)
+KEYS = ("id", "midi", "track", "piece_id", *_SPAN_KEYS, "notes", "tempo", "num_samples", *SETTINGS)
 _KNOWN = frozenset(KEYS)
 
 Row = tuple[int, "dict[str, Any] | None", list[str]]  # line from 1, what it says, and why it cannot be read
@@ -93,7 +94,7 @@ def to_record(seed: Seed) -> dict[str, Any]:
 def _seed(record: dict[str, Any], line: int, notes: InlineNotes | None) -> Seed:
     given = {key: record[key] for key in _PLAIN_KEYS if key in record}
     tempo = canonical_tempo(tempo_to_microseconds(record["tempo"])) if "tempo" in record else None
-    overrides = {name: record[name] for name in WANTED if name in record}
+    overrides = {name: record[name] for name in SETTINGS if name in record}
     return Seed(id=record["id"], line=line, notes=notes, tempo=tempo, overrides=overrides, **given)
 
 

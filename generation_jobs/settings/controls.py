@@ -1,7 +1,4 @@
-"""Constraints of a piece in a musician's words, on a bundle's grid: what they allow, and whether they can be kept.
-
-    pitch_classes   "D minor", or [2, 4, 5, 7, 9, 10, 0] (0 is C)
-    min_step ...    "0.25 beats" or "0.5 seconds"; on a grid of the other kind the piece's tempo converts
+"""The constraints of a piece on a bundle's grid: what they allow, and whether they can be kept.
 
 No TensorFlow here: all settings of a job are checked before a model is loaded.
 """
@@ -10,106 +7,77 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from generation_jobs.settings import value_kinds
+from generation_jobs.settings.value_kinds import parse_time, pitch_classes, setting
 from midi_codec import fields
 from midi_codec.music.notes import DEFAULT_TEMPO, Notes, seconds_per_tick
 
-MAX_POLYPHONY = 32  # notes that a slot remembers the ends of
+MAX_POLYPHONY = 32  # the decoder remembers the ends of this many notes per slot
 MAX_PENALTY = 1000.0
-MAX_DENSITY = 1000.0  # notes a second
+MAX_NOTES_PER_SECOND = 1000.0
 MASKED = -1e9  # `trainer.model.heads.MASKED_LOGIT`
-_TONICS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
-_SCALES = {"major": (0, 2, 4, 5, 7, 9, 11), "minor": (0, 2, 3, 5, 7, 8, 10)}
-_KEY = re.compile(r"([A-G])([#b]?) (major|minor)")
-_TIME = re.compile(r"([0-9]+(?:\.[0-9]+)?|[0-9]+/[0-9]+) ?(s|seconds?|beats?)")
+_PITCH = value_kinds.whole_number(0, 127)
+_PENALTY = value_kinds.number(lambda value: 1 <= value <= MAX_PENALTY, f"1 (none) to {MAX_PENALTY:g}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Controls:
-    """What a piece's notes must keep to; None: all are allowed. `docs/sampling.md` says what each does."""
+    """What a piece's notes must keep to; None: everything is allowed. `docs/sampling.md` explains each one."""
 
-    min_pitch: int | None = None
-    max_pitch: int | None = None
-    pitch_classes: str | Sequence[int] | None = None
-    programs: Sequence[int] | None = None
-    max_polyphony: int | None = None
-    min_step: str | None = None
-    max_step: str | None = None
-    min_duration: str | None = None
-    max_duration: str | None = None
-    notes_per_second: float | None = None
-    repetition_penalty: float = 1.0
+    min_pitch: int | None = setting(None, _PITCH, "lowest pitch, 60 is middle C")
+    max_pitch: int | None = setting(None, _PITCH, "highest pitch")
+    pitch_classes: str | Sequence[int] | None = setting(
+        None, value_kinds.KEY, "a key such as 'D minor', or pitch classes such as 0,2,4 (0 is C)"
+    )
+    programs: Sequence[int] | None = setting(None, value_kinds.PROGRAMS, "instruments such as 0,32; 128 is drums")
+    max_polyphony: int | None = setting(
+        None, value_kinds.whole_number(1, MAX_POLYPHONY), "most notes that sound at once"
+    )
+    min_step: str | None = setting(
+        None, value_kinds.TIME, "shortest time between onsets, such as '0.25 beats' or '0.1 seconds'"
+    )
+    max_step: str | None = setting(None, value_kinds.TIME, "longest time between onsets")
+    min_duration: str | None = setting(None, value_kinds.TIME, "shortest note")
+    max_duration: str | None = setting(None, value_kinds.TIME, "longest note")
+    notes_per_second: float | None = setting(
+        None, value_kinds.number_above_0(MAX_NOTES_PER_SECOND), "steer the steps towards this many notes per second"
+    )
+    repetition_penalty: float = setting(
+        1.0, _PENALTY, "divides the odds of a pitch once for each time it is among the last 16 notes"
+    )
 
     @property
     def is_free(self) -> bool:
         return self == Controls()
 
 
-def pitch_classes(value: str | Sequence[int]) -> frozenset[int]:
-    """Classes, 0 is C.
-
-    Raises:
-      ValueError: neither a key nor a list of classes.
-    """
-    if isinstance(value, str):
-        found = _KEY.fullmatch(value)
-        if not found:
-            raise ValueError(f"{value!r} is no key")
-        tonic = _TONICS[found[1]] + {"": 0, "#": 1, "b": -1}[found[2]]
-        return frozenset((tonic + place) % 12 for place in _SCALES[found[3]])
-    return frozenset(value)
-
-
-def parse_time(text: str) -> tuple[float, bool]:
-    """A number, and whether it is of beats (else of seconds).
-
-    Raises:
-      ValueError: not a number and its unit.
-    """
-    found = _TIME.fullmatch(text)
-    if not found:
-        raise ValueError(f"{text!r} is no time")
-    above, _, below = found[1].partition("/")
-    if below and not int(below):
-        raise ValueError(f"{text!r} divides by 0")
-    return float(above) / float(below or 1), found[2].startswith("beat")
-
-
-def is_time(value: Any) -> bool:
-    """A number and its unit, below six hours."""
-    try:
-        return isinstance(value, str) and parse_time(value)[0] <= 21_600
-    except ValueError:
-        return False
-
-
 def ticks(text: str, time_base: str, tempo: float, *, up: bool) -> int:
-    """A time on a grid, rounded up or down: never beyond the limit that was asked for."""
+    """A time in ticks of a grid, rounded up or down so that it never exceeds the requested limit."""
     number, is_beats = parse_time(text)
     seconds = number * 60.0 / tempo if is_beats else number
     exact = seconds / seconds_per_tick(time_base, tempo)
-    near = round(exact)
-    if math.isclose(exact, near, rel_tol=1e-9):
-        return near
+    nearest = round(exact)
+    if math.isclose(exact, nearest, rel_tol=1e-9):
+        return nearest
     return math.ceil(exact) if up else math.floor(exact)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Allowed:
-    """`Controls` on a field table: masks by bin, and first and last ticks of the time fields."""
+    """`Controls` for a field table: a mask per bin, and the first and last ticks of the time fields."""
 
     pitch: np.ndarray  # [num_bins] bool
-    program: np.ndarray | None  # [num_bins] bool; None: the table has no such field
+    program: np.ndarray | None  # [num_bins] bool; None: the table has no program field
     step: tuple[int, int]
     duration: tuple[int, int]
 
     @classmethod
-    def of(cls, controls: Controls, table: fields.FieldTable, tempo: float = DEFAULT_TEMPO) -> Allowed:
+    def from_controls(cls, controls: Controls, table: fields.FieldTable, tempo: float = DEFAULT_TEMPO) -> Allowed:
         pitches = table["pitch"].lows
         pitch = (pitches >= (controls.min_pitch or 0)) & (
             pitches <= (127 if controls.max_pitch is None else controls.max_pitch)
@@ -134,24 +102,24 @@ class Allowed:
 
 def _members(values: Iterable[int], size: int) -> np.ndarray:
     """`[size]` bool: which numbers are among the values."""
-    found: np.ndarray = np.zeros(size, bool)
-    found[list(values)] = True
-    return found
+    is_member: np.ndarray = np.zeros(size, bool)
+    is_member[list(values)] = True
+    return is_member
 
 
-def misfits(controls: Controls, table: fields.FieldTable, primer: Notes | None = None) -> Iterator[str]:
-    """Why a piece with this table and primer cannot keep to them: `pitch_classes, min_pitch: no pitch is left`."""
-    yield from tempo_misfits(controls, table, DEFAULT_TEMPO if primer is None else primer.tempo)
+def control_problems(controls: Controls, table: fields.FieldTable, primer: Notes | None = None) -> Iterator[str]:
+    """Why a piece with this table and primer cannot keep to the controls."""
+    yield from tempo_problems(controls, table, DEFAULT_TEMPO if primer is None else primer.tempo)
     if primer is not None:
-        yield from primer_misfits(controls, table, primer)
+        yield from primer_problems(controls, table, primer)
 
 
-def tempo_misfits(controls: Controls, table: fields.FieldTable, tempo: float) -> Iterator[str]:
-    """Why no piece of this tempo can, whatever its primer."""
-    allowed = Allowed.of(controls, table, tempo)
+def tempo_problems(controls: Controls, table: fields.FieldTable, tempo: float) -> Iterator[str]:
+    """Why no piece of this tempo can keep to the controls, whatever its primer."""
+    allowed = Allowed.from_controls(controls, table, tempo)
     if not allowed.pitch.any():
-        yield "min_pitch, max_pitch and pitch_classes leave no pitch of the model's to draw"
-    yield from program_misfits("programs", controls.programs or (), table)
+        yield "min_pitch, max_pitch and pitch_classes leave no pitch that the model can draw"
+    yield from program_problems("programs", controls.programs or (), table)
     for name, (low, high) in (("step", allowed.step), ("duration", allowed.duration)):
         given = [f"{end}_{name}" for end in ("min", "max") if getattr(controls, f"{end}_{name}") is not None]
         is_steered = name == "step" and (controls.notes_per_second or controls.max_polyphony)
@@ -163,8 +131,8 @@ def tempo_misfits(controls: Controls, table: fields.FieldTable, tempo: float) ->
         elif given and low > high:
             longest = table[name].largest * seconds_per_tick(table.time_base, tempo)
             yield (
-                f"{' and '.join(given)} leave no {name} to draw: none lies on the grid of {table.time_base} up to the "
-                f"model's longest, {longest:g} seconds"
+                f"{' and '.join(given)} leave no {name} to draw: there is none on the grid of {table.time_base} up to "
+                f"the model's longest, {longest:g} seconds"
             )
     if allowed.step[1] < 1 and controls.max_step is not None:
         yield f"max_step is {controls.max_step!r}, less than a tick: no note could follow a chord"
@@ -172,18 +140,19 @@ def tempo_misfits(controls: Controls, table: fields.FieldTable, tempo: float) ->
         yield "min_duration is longer than any step that may be drawn, so max_polyphony cannot be kept"
 
 
-def primer_misfits(controls: Controls, table: fields.FieldTable, primer: Notes) -> Iterator[str]:
-    """Why a piece that goes on from this primer cannot, where another could."""
+def primer_problems(controls: Controls, table: fields.FieldTable, primer: Notes) -> Iterator[str]:
+    """Why a piece that continues this primer cannot keep to the controls, though others could."""
     limit = controls.max_polyphony
     if limit is None or len(primer) < limit:
         return
-    left = np.sort(primer.start.astype(np.int64) + np.maximum(primer.duration, 1))[-limit] - int(primer.start[-1])
-    if left > 0 and left > Allowed.of(controls, table, primer.tempo).step[1]:
-        yield f"max_polyphony is {limit}, but the primer's notes sound on for longer than any step that is allowed"
+    ends = np.sort(primer.start.astype(np.int64) + np.maximum(primer.duration, 1))
+    ticks_until_room = ends[-limit] - int(primer.start[-1])
+    if ticks_until_room > max(0, Allowed.from_controls(controls, table, primer.tempo).step[1]):
+        yield f"max_polyphony is {limit}, but the primer's notes keep sounding for longer than any allowed step"
 
 
-def program_misfits(name: str, programs: Sequence[int], table: fields.FieldTable) -> Iterator[str]:
-    """Why a setting cannot ask for these programs."""
+def program_problems(name: str, programs: Sequence[int], table: fields.FieldTable) -> Iterator[str]:
+    """Why the setting of this name cannot ask for these programs."""
     known = table["program"].values if "program" in table.names else (table.only_program,)
     others = sorted(set(programs) - set(known))
     if others:
@@ -196,29 +165,29 @@ def _some(values: Sequence[Any]) -> str:
 
 
 def columns(controls: Sequence[Controls], tempos: Sequence[float], table: fields.FieldTable) -> dict[str, np.ndarray]:
-    """A row a piece of what `trainer.sampling.constraints` takes; an array a name."""
-    found = [Allowed.of(one, table, tempo) for one, tempo in zip(controls, tempos, strict=True)]
+    """The arrays that `trainer.sampling.constraints` takes, by name; a row per piece."""
+    allowed = [Allowed.from_controls(own, table, tempo) for own, tempo in zip(controls, tempos, strict=True)]
 
     def masks(name: str, rows: list[np.ndarray]) -> np.ndarray:
         offsets = np.full((len(rows), table[name].width), MASKED, np.float32)
         offsets[:, : table[name].num_bins] = np.where(np.array(rows), 0.0, MASKED)
         return offsets
 
-    per_second = [
-        0.0 if one.notes_per_second is None else one.notes_per_second * seconds_per_tick(table.time_base, tempo)
-        for one, tempo in zip(controls, tempos, strict=True)
+    notes_per_tick = [
+        0.0 if own.notes_per_second is None else own.notes_per_second * seconds_per_tick(table.time_base, tempo)
+        for own, tempo in zip(controls, tempos, strict=True)
     ]
     arrays = {
-        "pitch_mask": masks("pitch", [one.pitch for one in found]),
-        "highest_pitch": np.array([np.flatnonzero(one.pitch)[-1] for one in found], np.int32),
-        "step_limits": np.array([one.step for one in found], np.int32),
-        "duration_limits": np.array([one.duration for one in found], np.int32),
-        "max_polyphony": np.array([one.max_polyphony or 0 for one in controls], np.int32),
-        "notes_per_tick": np.array(per_second, np.float32),
-        "log_penalty": np.log([one.repetition_penalty for one in controls]).astype(np.float32),
+        "pitch_mask": masks("pitch", [own.pitch for own in allowed]),
+        "highest_pitch": np.array([np.flatnonzero(own.pitch)[-1] for own in allowed], np.int32),
+        "step_limits": np.array([own.step for own in allowed], np.int32),
+        "duration_limits": np.array([own.duration for own in allowed], np.int32),
+        "max_polyphony": np.array([own.max_polyphony or 0 for own in controls], np.int32),
+        "notes_per_tick": np.array(notes_per_tick, np.float32),
+        "log_penalty": np.log([own.repetition_penalty for own in controls]).astype(np.float32),
     }
     if "program" in table.names:
-        programs = [one.program for one in found if one.program is not None]
+        programs = [own.program for own in allowed if own.program is not None]
         arrays["program_mask"] = masks("program", programs)
-        arrays["highest_program"] = np.array([np.flatnonzero(own)[-1] for own in programs], np.int32)
+        arrays["highest_program"] = np.array([np.flatnonzero(mask)[-1] for mask in programs], np.int32)
     return arrays

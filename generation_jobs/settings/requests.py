@@ -1,64 +1,79 @@
 """What the job asks of the decoder, and what it gets back. Plain data: importing this imports no TensorFlow.
 
-A person's settings of a piece (`Settings`: flags, and what a seed overrides) are checked by one table, `WANTED`.
+A person's settings of a piece are the fields of `Settings`: flags of the command, and keys of a seed that override
+them. Each field's metadata (`value_kinds.setting`) says what is valid, how a flag is read, and its help text.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeGuard
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-from generation_jobs.settings import program_map
-from generation_jobs.settings.controls import (
-    MAX_DENSITY,
-    MAX_PENALTY,
-    MAX_POLYPHONY,
-    Controls,
-    is_time,
-    pitch_classes,
-)
+from generation_jobs.settings import program_map, value_kinds
+from generation_jobs.settings.controls import Controls
+from generation_jobs.settings.value_kinds import MAX_SECONDS, ValueKind, setting
 from midi_codec.music.notes import Notes
 
-MAX_NOTES = 100_000  # of one generated piece; the decoder holds this many notes a slot
-MAX_SECONDS = 21_600.0  # of one piece, six hours: as long as a MIDI file may be
+MAX_NOTES = 100_000  # of one generated piece; the decoder holds up to this many notes per slot
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.001, 1000.0  # beyond, a masked value could be drawn, or float32 divide by nothing
-_FLOATS = ("temperature", "top_p", "min_p", "max_seconds", "notes_per_second", "repetition_penalty")
-FIELDS = ("step", "pitch", "duration", "velocity", "program")  # that a setting may be given for, one by one
-BY_FIELD = ("temperature", "top_k", "top_p", "min_p")
+FIELDS = ("step", "pitch", "duration", "velocity", "program")  # that a setting may name one by one
+_TEMPERATURE = value_kinds.number(
+    lambda value: value == 0 or MIN_TEMPERATURE <= value <= MAX_TEMPERATURE,
+    f"0 (greedy) or {MIN_TEMPERATURE:g} to {MAX_TEMPERATURE:g}",
+)
+_MIN_P = value_kinds.number(lambda value: 0 <= value <= 1, "0 (none) to 1")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """How a value is drawn from a field's distribution: a number for all fields, or by field's name, others as usual.
+    """How a value is drawn from a field's distribution.
+
+    A setting is one value for all fields, or a mapping from field names; fields that it does not name are unrestricted.
 
     temperature  divides the logits; 0 means greedy, the likeliest value every time
     top_k        only the k likeliest values of a field may be drawn; None: all
-    top_p        only the fewest likeliest values whose probability reaches it may be drawn; None: all
+    top_p        only the fewest likeliest values whose total probability reaches this may be drawn; None: all
     min_p        only values at least this times as likely as the likeliest may be drawn; None or 0: all
     """
 
-    temperature: float | Mapping[str, float] = 1.0
-    top_k: int | Mapping[str, int] | None = None
-    top_p: float | Mapping[str, float] | None = None
-    min_p: float | Mapping[str, float] | None = None
+    temperature: float | Mapping[str, float] = setting(
+        1.0, _TEMPERATURE, "divides the logits: less is safer, 0 takes the likeliest; or by field", per_field=True
+    )
+    top_k: int | Mapping[str, int] | None = setting(
+        None,
+        value_kinds.whole_number(1),
+        "draw each field from its k likeliest values only; or by field",
+        per_field=True,
+    )
+    top_p: float | Mapping[str, float] | None = setting(
+        None,
+        value_kinds.number_above_0(1),
+        "draw each field from the fewest likeliest values of this total probability; or by field",
+        per_field=True,
+    )
+    min_p: float | Mapping[str, float] | None = setting(
+        None,
+        _MIN_P,
+        "draw only values at least this times as likely as the field's likeliest; or by field",
+        per_field=True,
+    )
 
     @property
     def is_restricted(self) -> bool:
-        """Whether only so many of the likeliest values may be drawn, or only those of so much probability."""
+        """Whether top_k or top_p limits what may be drawn."""
         return self.top_k is not None or self.top_p is not None
 
     @property
     def has_min_p(self) -> bool:
-        """Whether values may not be drawn for being far less likely than the likeliest."""
+        """Whether values that are far less likely than the likeliest are excluded."""
         return any(self.min_p.values() if isinstance(self.min_p, Mapping) else (self.min_p,))
 
-    def of_field(self, setting: str, field: str, otherwise: float) -> float:
-        """A setting of a field; `otherwise` where it says nothing of it."""
-        value = getattr(self, setting)
+    def of_field(self, name: str, field: str, default: float) -> float:
+        """A setting's value for a field; `default` where it says nothing about the field."""
+        value = getattr(self, name)
         value = value.get(field) if isinstance(value, Mapping) else value
-        return otherwise if value is None else value
+        return default if value is None else value
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -67,9 +82,9 @@ class Request:
 
     key          two uint32, the sample's own random stream
     primer       the notes to continue, on the bundle's grid; None: from silence
-    max_notes    how many notes to generate at most, those of the primer not counted
+    max_notes    how many notes to generate at most, not counting the primer's
     max_seconds  the piece ends before the first note that would start later than this, counted from the
-                 first onset of the piece, the primer's included; None: no such limit
+                 first onset of the piece, including the primer; None: no limit
     controls     what the generated notes keep to
     """
 
@@ -85,9 +100,9 @@ class Request:
 class Result:
     """One generated piece.
 
-    notes             the primer and then what was generated, moved so that the first onset is tick 0
-    num_primer_notes  how many of `notes` were given, the leading ones
-    log_likelihood    nats, of the generated notes under the model at temperature 1; END's included when reached
+    notes             the primer followed by the generated notes, moved so that the first onset is tick 0
+    num_primer_notes  how many of `notes` are the primer's; they come first
+    log_likelihood    nats, of the generated notes under the model at temperature 1; includes END if it was drawn
     ended             the model ended the piece itself, before any limit did
     """
 
@@ -101,9 +116,19 @@ class Result:
 class Settings(Controls, Sampling):
     """What a person may choose for a piece: the command's flags, and what a seed overrides of them."""
 
-    max_notes: int = 300
-    max_seconds: float | None = None
-    map_programs: str | None = None  # what becomes of the primer's programs, as `program_map` reads it
+    max_notes: int = setting(
+        300, value_kinds.whole_number(1, MAX_NOTES), "most notes to generate, not counting the primer's"
+    )
+    max_seconds: float | None = setting(
+        None,
+        value_kinds.number_above_0(MAX_SECONDS),
+        "no note starts later than this, counted from the first onset of the primer",
+    )
+    map_programs: str | None = setting(
+        None,
+        ValueKind(str, program_map.is_valid, program_map.WANTED),
+        "what becomes of the primer's programs: 0:110,128:drop or nearest",
+    )
 
     @property
     def sampling(self) -> Sampling:
@@ -114,96 +139,30 @@ class Settings(Controls, Sampling):
         return Controls(**{field.name: getattr(self, field.name) for field in dataclasses.fields(Controls)})
 
     def override(self, values: Mapping[str, Any]) -> Settings:
-        """These settings with others for some, which were checked; whole numbers given for floats become floats."""
-        floats = {name: _floats(values[name]) for name in _FLOATS if values.get(name) is not None}
-        return dataclasses.replace(self, **{**values, **floats})
+        """A copy with these values, which are valid; whole numbers given for floats become floats."""
+        return dataclasses.replace(self, **{name: _converted(name, value) for name, value in values.items()})
 
 
-def _floats(value: float | Mapping[str, float]) -> float | dict[str, float]:
-    return {name: float(one) for name, one in value.items()} if isinstance(value, Mapping) else float(value)
+SETTINGS = {field.name: field for field in dataclasses.fields(Settings)}
+PER_FIELD = tuple(name for name, field in SETTINGS.items() if field.metadata["per_field"])
 
 
-def is_whole(value: object) -> TypeGuard[int]:
-    """A whole number as JSON and argparse give it; True and 1.0 are none."""
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def is_number(value: object) -> TypeGuard[float]:
-    """A finite number; True is none, and neither is an integer beyond the floats."""
-    return is_whole(value) and abs(value) < 2**63 or isinstance(value, float) and math.isfinite(value)
-
-
-def _are_whole(value: object, low: int, high: int) -> bool:
-    return isinstance(value, list) and len(value) > 0 and all(is_whole(one) and low <= one <= high for one in value)
-
-
-def _is_key(value: object) -> bool:
-    if not isinstance(value, str):
-        return _are_whole(value, 0, 11)
-    try:
-        return bool(pitch_classes(value))
-    except ValueError:
-        return False
-
-
-def _is_temperature(value: object) -> bool:
-    return is_number(value) and (value == 0 or MIN_TEMPERATURE <= value <= MAX_TEMPERATURE)
-
-
-def _within(low: int, high: int) -> tuple[Callable[[Any], bool], str]:
-    return lambda value: value is None or is_whole(value) and low <= value <= high, f"a whole number, {low} to {high}"
-
-
-def _number_above_0(high: float) -> tuple[Callable[[Any], bool], str]:
-    wanted = f"a number above 0, at most {high:g}"
-    return lambda value: value is None or is_number(value) and 0 < value <= high, wanted
-
-
-_TIME = (lambda value: value is None or is_time(value), "a time such as '0.5 seconds', '0.25 beats' or '1/4 beats'")
-
-# What each setting must be, and how to say so. Those by field: what each number must be.
-WANTED: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "temperature": (_is_temperature, f"a number, 0 (greedy) or {MIN_TEMPERATURE:g} to {MAX_TEMPERATURE:g}"),
-    "top_k": (lambda value: value is None or is_whole(value) and 1 <= value < 2**31, "a whole number, 1 or more"),
-    "top_p": _number_above_0(1),
-    "min_p": (lambda value: value is None or is_number(value) and 0 <= value <= 1, "a number, 0 (none) to 1"),
-    "min_pitch": _within(0, 127),
-    "max_pitch": _within(0, 127),
-    "pitch_classes": (
-        lambda value: value is None or _is_key(value),
-        "a key such as 'D minor' or 'Bb major', or a list of pitch classes, 0 (C) to 11",
-    ),
-    "programs": (
-        lambda value: value is None or _are_whole(value, 0, 128),
-        "a list of programs, 0 to 127, and 128 for drums",
-    ),
-    "max_polyphony": _within(1, MAX_POLYPHONY),
-    "min_step": _TIME,
-    "max_step": _TIME,
-    "min_duration": _TIME,
-    "max_duration": _TIME,
-    "notes_per_second": _number_above_0(MAX_DENSITY),
-    "repetition_penalty": (
-        lambda value: is_number(value) and 1 <= value <= MAX_PENALTY,
-        f"a number, 1 (none) to {MAX_PENALTY:g}",
-    ),
-    "max_notes": (lambda value: is_whole(value) and 1 <= value <= MAX_NOTES, f"a whole number, 1 to {MAX_NOTES}"),
-    "max_seconds": _number_above_0(MAX_SECONDS),
-    "map_programs": (lambda value: value is None or program_map.is_right(value), program_map.WANTED),
-}
+def _converted(name: str, value: Any) -> Any:
+    if value is None or SETTINGS[name].metadata["kind"].read is not float:
+        return value
+    if isinstance(value, Mapping):
+        return {field: float(number) for field, number in value.items()}
+    return float(value)
 
 
 def settings_problems(values: Mapping[str, object]) -> Iterator[str]:
     """Says what is wrong with those of `values` that are settings: `temperature is -1, want ...`."""
-    for name, (is_right, wanted) in WANTED.items():
+    for name, field in SETTINGS.items():
         if name not in values:
             continue
-        value = values[name]
-        if name in BY_FIELD and isinstance(value, Mapping):
-            is_all_right = value and all(
-                field in FIELDS and one is not None and is_right(one) for field, one in value.items()
-            )
-            if not is_all_right:
-                yield f"{name} is {value!r}, want {wanted}, or such a number by field: {', '.join(FIELDS)}"
-        elif not is_right(value):
-            yield f"{name} is {value!r}, want {wanted}"
+        value, kind = values[name], field.metadata["kind"]
+        if name in PER_FIELD and isinstance(value, Mapping):
+            if not value or not all(key in FIELDS and kind.is_valid(number) for key, number in value.items()):
+                yield f"{name} is {value!r}, want {kind.wanted}, or such a number by field: {', '.join(FIELDS)}"
+        elif not (kind.is_valid(value) or value is None and field.default is None):
+            yield f"{name} is {value!r}, want {kind.wanted}"

@@ -45,7 +45,7 @@ def folders(tmp_path):
 
 
 def run(root, *flags: str) -> int:
-    return compare.main(["--music", str(root / "music"), "--compare-with", str(root / "data"), *flags])
+    return compare.main(["--music", str(root / "music"), "--data", str(root / "data"), *flags])
 
 
 def test_finds_who_copied_what_and_says_so(folders, capsys):
@@ -106,7 +106,7 @@ def test_an_index_and_the_file_give_the_same(folders, capsys):
 def test_without_a_validation_split_there_is_no_threshold(folders, tmp_path, capsys):
     root, train = folders
     make_dataset(tmp_path / "bare", {"train": train})
-    argv = ["--music", str(root / "music"), "--compare-with", str(tmp_path / "bare")]
+    argv = ["--music", str(root / "music"), "--data", str(tmp_path / "bare")]
     assert compare.main(argv) == command.OK
     out = capsys.readouterr().out
     assert "no threshold: the validation split has no piece to compare" in out
@@ -118,7 +118,7 @@ def test_without_a_validation_split_there_is_no_threshold(folders, tmp_path, cap
 def test_music_of_primers_alone_copies_nothing(folders, tmp_path, capsys):
     root, train = folders
     make_music(tmp_path / "bare", [("a", 0, train[0].take(slice(0, 8)))], num_primer_notes=8)
-    assert compare.main(["--music", str(tmp_path / "bare"), "--compare-with", str(root / "data")]) == command.OK
+    assert compare.main(["--music", str(tmp_path / "bare"), "--data", str(root / "data")]) == command.OK
     found = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert found["generated"]["longest"] == 0 and found["duplicates"]["num_exact_groups"] == 0
 
@@ -126,16 +126,16 @@ def test_music_of_primers_alone_copies_nothing(folders, tmp_path, capsys):
 def test_mistakes_come_all_at_once(folders):
     root, train = folders
     with pytest.raises(command.UserError) as raised:
-        compare.main(["--music", "m", "--compare-with", str(root / "none"), "--index", str(root / "no.index")])
-    assert [problem.partition(":")[0] for problem in raised.value.problems] == ["--compare-with", "--index"]
+        compare.main(["--music", "m", "--data", str(root / "none"), "--index", str(root / "no.index")])
+    assert [problem.partition(":")[0] for problem in raised.value.problems] == ["--data", "--index"]
     make_dataset(root / "other", {"test": train})
     with pytest.raises(command.UserError, match="has no piece in its train split"):
-        compare.main(["--music", "m", "--compare-with", str(root / "other")])
+        compare.main(["--music", "m", "--data", str(root / "other")])
 
 
 def test_an_index_of_another_dataset_is_refused(folders):
     root, train = folders
     info = make_dataset(root / "other", {"train": [melody(30, 1, time_base=BEATS)]}, time_base=BEATS)
     assert memorisation_command.main(["--data", str(root / "other"), "--output", str(root / "index")]) == command.OK
-    with pytest.raises(command.UserError, match=f"--index is of dataset {info.hash}, --compare-with is "):
+    with pytest.raises(command.UserError, match=f"--index is of dataset {info.hash}, --data is "):
         run(root, "--index", str(root / "index"))

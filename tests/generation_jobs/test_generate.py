@@ -120,10 +120,7 @@ def test_every_mistake_is_said_at_once(folder, capsys):
         (["--seeds", "nowhere"], "--seeds 'nowhere' does not exist, want a seed list"),
         (["--seeds", "bundle"], "bundle: there is no MIDI file in this folder, want some of .mid, .midi, .kar, .rmi"),
         (["--output", "seeds.jsonl"], "--output 'seeds.jsonl' is a file, want a folder"),
-        (
-            ["--output", "seeds.jsonl/a"],
-            "'seeds.jsonl/a/job.json' cannot be written: 'seeds.jsonl' is a file, want a folder",
-        ),
+        (["--output", "seeds.jsonl/a"], "--output 'seeds.jsonl/a' cannot be written: 'seeds.jsonl' is a file"),
         (["--output", "ftp://x"], "--output: 'ftp://x' is on ftp://, want a local path, gs://bucket/name or s3://bucket/name"),
         (["--task-index", "1"], "the task index is 1 but --num-tasks is not given; want both"),
     ],
@@ -137,7 +134,7 @@ def test_each_wrong_path_is_one_sentence(folder, capsys, flags, want):
 def test_flags_that_the_bundle_cannot_keep_are_said_once(folder, capsys, seeds):
     assert run("--min-pitch", "70", "--max-pitch", "60", "--seeds", seeds) == 2
     first, *rest = capsys.readouterr().err.splitlines()
-    assert first == "generate: flags: min_pitch, max_pitch and pitch_classes leave no pitch of the model's to draw"
+    assert first == "generate: flags: min_pitch, max_pitch and pitch_classes leave no pitch that the model can draw"
     assert rest == ["generate: --seeds 'nowhere' does not exist, want a seed list"] * (seeds == "nowhere")
 
 

@@ -53,7 +53,10 @@ def dataset(tmp_path):
         duplicates=dataset_info.NO_DUPLICATES,
         salvaged={},
         groups=dataset_info.NO_GROUPS,
-        histograms={split: {} for split in dataset_info.SPLITS},
+        histograms={
+            split: {column: dataset_info.Histogram() for column in dataset_info.COLUMNS}
+            for split in dataset_info.SPLITS
+        },
         settings={},
     )
     dataset_info.save(str(root), info)
@@ -135,7 +138,7 @@ def test_openings_on_the_beats_grid_come_back_exactly():
          ["--num-seeds is 0, want a whole number, 1 or more", "--num-notes is -1, want a whole number, 1 or more"]),
         (["--num-notes", "22"], ["the validation split of '{}/data' has no piece of 22 notes or more"]),
         (["--split", "test"], ["the test split of '{}/data' has no piece of 16 notes or more"]),
-        (["--output", "/dev"], ["'/dev' cannot be written: Is a directory"]),
+        (["--output", "/dev"], ["--output '/dev' is a folder, want a file"]),
     ],
 )  # fmt: skip
 def test_each_mistake_is_status_2(dataset, capsys, flags, want):

@@ -137,7 +137,7 @@ def test_notes_a_second_are_steered(decoder):
 def test_a_primer_that_hangs_on_is_said(decoder):
     primer = dataclasses.replace(make_notes(1, num_notes=3), duration=np.full(3, 60, np.int32))
     request = make_request(0, primer=primer, controls=Controls(max_polyphony=1, max_step="0.005 s"))
-    with pytest.raises(ValueError, match="request 0: max_polyphony is 1, but the primer's notes sound on"):
+    with pytest.raises(ValueError, match="request 0: max_polyphony is 1, but the primer's notes keep sounding"):
         next(decoder.generate([request]))
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from generation_jobs.settings.controls import MAX_POLYPHONY, Allowed, Controls, columns, tempo_misfits
+from generation_jobs.settings.controls import MAX_POLYPHONY, Allowed, Controls, columns, tempo_problems
 from generation_jobs.settings.requests import MAX_TEMPERATURE, MIN_TEMPERATURE
 from midi_codec.fields import CATEGORICAL, MAX_TICK
 from tests.trainer.tiny import make_table
@@ -45,7 +45,7 @@ def kinds() -> list[Controls]:
     """Every tenth asks for nothing."""
     rng = np.random.default_rng(7)
     made = (Controls() if number % 10 == 0 else make_controls(rng) for number in range(2 * NUM_KINDS))
-    return [one for one in made if not list(tempo_misfits(one, TABLE, 120.0))][:NUM_KINDS]
+    return [one for one in made if not list(tempo_problems(one, TABLE, 120.0))][:NUM_KINDS]
 
 
 def make_settings(rng: np.random.Generator) -> RowSettings:
@@ -98,7 +98,7 @@ def draw_pieces(arrays: dict[str, np.ndarray], chosen: np.ndarray, seed: int) ->
 
 def test_no_note_breaks_what_its_settings_say(kinds):
     arrays = columns(kinds, [120.0] * len(kinds), TABLE)
-    allowed = [Allowed.of(one, TABLE) for one in kinds]
+    allowed = [Allowed.from_controls(one, TABLE) for one in kinds]
     pitches = np.array([one.pitch for one in allowed])
     programs = np.array([[number in (one.programs or (0, 40, 128)) for number in range(129)] for one in kinds])
     limits = {name: np.array([getattr(one, name) for one in allowed]) for name in ("step", "duration")}

@@ -37,7 +37,7 @@ def step_by_step(maker: Prefill, primer: np.ndarray) -> list[np.ndarray]:
         parts, state = network.trunk(previous, state)
         sight = network.look(parts, state, tf.constant(values[:, table.names.index("step")]))
         state = network.remember(state, tf.constant(values), sight)
-        rules = constraints.Constraints(table, {"notes_per_tick": tf.zeros(1)}, drawn, previous[:, 1])
+        rules = constraints.Constraints(table, {"notes_per_tick": tf.zeros(1)}, drawn)
         previous = tf.constant(table.encode(values))
         drawn = rules.after(tf.constant(values), previous, tf.ones(1, bool), tf.zeros(1, bool))
     return [array.numpy()[0] for array in tf.nest.flatten((state, drawn))]

@@ -5,7 +5,7 @@ import pytest
 
 from generation_jobs.seeds import inline_notes, seed_list
 from generation_jobs.seeds.inline_notes import InlineNotes
-from generation_jobs.settings.requests import WANTED
+from generation_jobs.settings.requests import SETTINGS
 from midi_codec.music.notes import BEATS, MILLISECONDS, Notes
 
 NOTE = {"pitch": 60, "velocity": 80, "start_seconds": 0.5, "duration_seconds": 0.25}
@@ -121,7 +121,7 @@ def test_ids_that_are_right(seed_id):
     ("record", "want"),
     [
         ({"temprature": 1}, "unknown key 'temprature', want some of id, midi, track, piece_id, from_note, num_notes, "
-         f"from_seconds, to_seconds, notes, tempo, num_samples, {', '.join(WANTED)}"),
+         f"from_seconds, to_seconds, notes, tempo, num_samples, {', '.join(SETTINGS)}"),
         ({"temperature": True}, "temperature is True, want a number, 0 (greedy) or 0.001 to 1000"),
         ({"temperature": None}, "temperature is None, want a number, 0 (greedy) or 0.001 to 1000"),
         ({"temperature": 10**400}, f"temperature is {10**400}, want a number, 0 (greedy) or 0.001 to 1000"),

@@ -11,7 +11,7 @@ from midi_codec.music.notes import BEATS, COLUMN_DTYPES
 from tests.trainer.tiny import make_notes, make_table
 
 TABLE = make_table()  # steps up to 30 ticks, durations up to 60, pitches 60, 62, 65
-NO_PITCH = "min_pitch, max_pitch and pitch_classes leave no pitch of the model's to draw"
+NO_PITCH = "min_pitch, max_pitch and pitch_classes leave no pitch that the model can draw"
 
 
 def find(settings, *overrides, primers=None, tempos=None, table=TABLE, line=1):
@@ -53,7 +53,7 @@ def test_likeliest_values_of_a_field_that_is_a_number():
     table = make_table(timing_loss=MSE)
     assert find(Settings(top_k=3, temperature={"step": 0.5}, top_p={"pitch": 0.9}), {}, table=table) == ([], [])
     (problem,) = setting_conflicts.of_settings(Settings(top_k={"pitch": 3, "step": 3}), table)
-    assert problem.startswith("top_k names 'step', which is a number of the model's")
+    assert problem.startswith("top_k names 'step', which the model predicts as a number, not a class")
 
 
 def test_the_tempo_of_the_primer_counts():

@@ -53,7 +53,7 @@ def test_what_changes_nothing_stays_as_it_is():
     "text", ["", "0", "0:", ":0", "0:129", "0:-1", "0:1:2", "0:1,0:2", "nearest,nearest", "٠:1", "0:near"]
 )
 def test_what_is_no_map(text):
-    assert not program_map.is_right(text)
+    assert not program_map.is_valid(text)
     with pytest.raises(ValueError):
         program_map.parse(text)
 
