@@ -31,24 +31,14 @@ TEMPO_EVENT = b"\xff\x51\x03"
 ANY_TEMPO = re.compile(re.escape(TEMPO_EVENT) + rb"...", re.DOTALL)
 PADDING = bytes(8)  # behind a file, so that the last bytes have some behind them
 KEY_SIGNATURE = 0x59
-MAX_STEPS = 6  # back from a byte, to find out what it is
-MAX_SCANNED = 1 << 18  # bytes of files that are looked at together, unless one alone has more
+MAX_STEPS = 32  # back from a byte, to find out what it is
+BLOCK_BYTES = 1 << 16  # that are looked at together
 DATA_BYTES = np.full(256, -1)  # of a system message, by status; -1 for those that are undefined
 DATA_BYTES[[SYSEX, ESCAPE]] = 0
 DATA_BYTES[list(SYSTEM_DATA_BYTES)] = list(SYSTEM_DATA_BYTES.values())
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Banks:
-    """Places where the control 0 may stand with a value that moves the drums."""
-
-    position: np.ndarray  # [k] int64, of the 0
-    place: np.ndarray  # [k] int64, in the high bytes, of the nearest before
-    is_xg_only: np.ndarray  # [k] bool, whether the value does so in XG alone
-    is_certain: np.ndarray  # [k] bool, False where the 0 has to be the first byte of an event for that
-
-
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(slots=True)
 class Appearance:
     """What one file's bytes look like."""
 
@@ -59,77 +49,115 @@ class Appearance:
     may_set_programs: bool  # a program change might name another program than 0
     suspects: np.ndarray  # [k] int64: bytes that symusic misreads if they are statuses
     running_banks: np.ndarray  # [k] int64: low bytes that may move drums if they are the first of an event
+    statuses: memoryview  # as the file, 0 for all bytes that cannot be the status of a message of two data bytes
+
+
+@dataclasses.dataclass(slots=True)
+class _Marks:
+    """Positions of bytes that are rare in music, ascending, and what `Appearance.statuses` has for all files."""
+
+    late: np.ndarray  # from C0 on
+    pairs: np.ndarray  # the second of two high bytes
+    banks: np.ndarray  # 0 before 120 to 127
+    statuses: np.ndarray
 
 
 def look_at(datas: Sequence[bytes], tick_limit: int) -> list[Appearance]:
     """Looks at whole files."""
-    looks: list[Appearance] = []
-    begin = 0
-    while begin < len(datas):
-        stop, num_bytes = begin + 1, len(datas[begin])
-        while stop < len(datas) and num_bytes + len(datas[stop]) <= MAX_SCANNED:
-            num_bytes += len(datas[stop])
-            stop += 1
-        looks += _look_at(datas[begin:stop], tick_limit)
-        begin = stop
-    return looks
-
-
-def _look_at(datas: Sequence[bytes], tick_limit: int) -> list[Appearance]:
     lengths = np.array([len(data) for data in datas], np.int64)
     begins = offsets_of(lengths + len(PADDING))
-    octets = np.frombuffer(PADDING.join([*datas, b""]), np.uint8)
-    high = np.flatnonzero(octets > 0x7F)
-    values = octets.take(high)
-    bounds = high.searchsorted(begins)
-
-    def count(rows: np.ndarray) -> np.ndarray:
-        """`[files]`: how many of the places in `high`, ascending, are of each."""
-        return np.diff(rows.searchsorted(bounds))
-
-    def file_of(rows: np.ndarray) -> np.ndarray:
-        return bounds.searchsorted(rows, side="right") - 1
-
-    pairs = np.flatnonzero(np.diff(high, prepend=-2) == 1)
-    triples = pairs[1:][np.diff(pairs) == 1]
-    late = _delta_bound(lengths, np.diff(bounds), count(pairs), count(triples)) >= tick_limit
-    programs = np.flatnonzero(values & 0xF0 == PROGRAM_CHANGE)
-    number = octets.take(high[programs] + 1)
-    runs_on = octets.take(_behind_delta(octets, high[programs] + 2), mode="clip")  # the status or data behind
-    sets = programs[(number > 0) & (number < 0x80) | (number == 0) & ((runs_on < 0x80) | (runs_on >= SYSEX))]
     stops = begins[:-1] + lengths
-    meta = np.flatnonzero(values == META)
-    odd = meta[(octets.take(high[meta] + 1) == TEMPO) & (octets.take(high[meta] + 2) != 3)]
-    odd = odd[high[odd] + 2 < stops[file_of(odd)]]
-    systems = np.flatnonzero((values >= SYSEX) & (values != META))
-    suspects = _suspects(octets, high, values, systems, stops[file_of(systems)])
-    has_sysex = (count(systems[values[systems] == SYSEX]) > 0).tolist()
-    is_xg = np.array([has and XG_ON in data for has, data in zip(has_sysex, datas, strict=True)])
-    banks = _banks_of_drums(octets, high, values, with_xg=bool(is_xg.any()))
-    counts = is_xg[file_of(banks.place)] | ~banks.is_xg_only
-    named, running = (np.flatnonzero(counts & rows) for rows in (banks.is_certain, ~banks.is_certain))
-    num_odd, num_banks, num_programs, num_sets = (
-        count(rows).tolist() for rows in (odd, banks.place[named], programs, sets)
+    octets = np.frombuffer(PADDING.join([*datas, b""]), np.uint8)
+
+    def count(at: np.ndarray) -> np.ndarray:
+        """`[files]`: how many of the positions, ascending, are in each."""
+        return np.diff(at.searchsorted(begins))
+
+    def file_of(at: np.ndarray) -> np.ndarray:
+        return begins.searchsorted(at, side="right") - 1
+
+    marks = _mark(octets)
+    values = octets.take(marks.late)
+    programs, is_system = marks.late[values < PROGRAM_CHANGE + 0x10], values >= SYSEX
+    systems, values = marks.late[is_system], values[is_system]
+    metas = systems[values == META]
+    odd = metas[(octets.take(metas + 1) == TEMPO) & (octets.take(metas + 2) != 3)]
+    odd = odd[odd + 2 < stops[file_of(odd)]]
+    suspects = _split(_suspects(octets, systems, values, stops[file_of(systems)]), begins)
+    parts, systems_on = _about_parts(octets, systems[values == SYSEX])
+    is_xg = count(systems_on) > 0
+    for file in np.flatnonzero(is_xg):
+        is_xg[file] = XG_ON in datas[file]
+    named_banks, running_banks = _find_banks(octets, marks.banks, metas, begins, is_xg)
+    running = _split(running_banks, begins)
+    moves = count(named_banks) > 0
+    for file in np.flatnonzero((count(parts) > 0) & ~moves):
+        moves[file] = part_modes.may_move_drums(datas[file])
+    is_late = _may_be_late(octets, marks.pairs, begins, lengths, tick_limit)
+    statuses, none = memoryview(marks.statuses.data), np.empty(0, np.int64)
+    columns = (
+        (count(odd) > 0).tolist(),
+        is_late.tolist(),
+        moves.tolist(),
+        count(programs).tolist(),
+        (count(_sets_program(octets, programs)) > 0).tolist(),
+        [suspects.get(file, none) for file in range(len(datas))],
+        [running.get(file, none) for file in range(len(datas))],
+        [statuses[begin:stop] for begin, stop in zip(begins.tolist(), stops.tolist(), strict=False)],
     )
-    suspects_of, banks_of = (_split(at, begins) for at in (high[suspects], banks.position[running]))
-    return [
-        Appearance(
-            has_odd_tempo=num_odd[file] > 0,
-            may_be_late=bool(late[file]),
-            may_move_drums=num_banks[file] > 0 or has_sysex[file] and part_modes.may_move_drums(data),
-            num_programs=num_programs[file],
-            may_set_programs=num_sets[file] > 0,
-            suspects=suspects_of[file],
-            running_banks=banks_of[file],
-        )
-        for file, data in enumerate(datas)
-    ]
+    return list(map(Appearance, *columns))
 
 
-def _split(positions: np.ndarray, begins: np.ndarray) -> list[np.ndarray]:
-    """By file, and counted from where it begins."""
-    bounds = positions.searchsorted(begins).tolist()
-    return [positions[first:last] - begin for first, last, begin in zip(bounds, bounds[1:], begins, strict=False)]
+def _mark(octets: np.ndarray) -> _Marks:
+    """Looks at every byte, in blocks that a processor's nearest caches hold."""
+    late, pairs, banks = [], [], []
+    statuses = np.empty_like(octets)
+    statuses[-2:] = 0
+    scratch, scratch_mask = np.empty(BLOCK_BYTES, np.uint8), np.empty(BLOCK_BYTES, bool)
+    for begin in range(0, len(octets) - 2, BLOCK_BYTES):
+        block, second, third = (octets[begin + by : begin + by + BLOCK_BYTES] for by in range(3))
+        block, second = block[: len(third)], second[: len(third)]
+        work, mask = scratch[: len(third)], scratch_mask[: len(third)]
+        late.append(np.flatnonzero(np.greater_equal(block, PROGRAM_CHANGE, out=mask)) + begin)
+        np.bitwise_and(block, second, out=work)
+        pairs.append(np.flatnonzero(np.greater(work, 0x7F, out=mask)) + (begin + 1))
+        np.bitwise_or(second, third, out=work)
+        np.multiply(block, np.less(work, 0x80, out=mask), out=statuses[begin : begin + len(third)])
+        np.bitwise_and(second, 0xF8, out=work)
+        at = np.flatnonzero(np.equal(work, 0x78, out=mask))
+        banks.append(at[block.take(at) == BANK] + begin)
+    none = np.empty(0, np.int64)
+    joined = [np.concatenate([none, *blocks]) for blocks in (late, pairs, banks)]
+    return _Marks(joined[0], joined[1], joined[2], statuses)
+
+
+def _split(positions: np.ndarray, begins: np.ndarray) -> dict[int, np.ndarray]:
+    """By file that has any, and counted from where it begins."""
+    files, firsts = np.unique(begins.searchsorted(positions, side="right") - 1, return_index=True)
+    parts = np.split(positions, firsts[1:])
+    return {file: part - begins[file] for file, part in zip(files.tolist(), parts, strict=False)}
+
+
+def _about_parts(octets: np.ndarray, exclusive: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Those system exclusive messages that may be about a part, and those that may turn XG on; by their first bytes."""
+    payload = np.minimum(_behind_delta(octets, exclusive + 1), len(octets) - len(PADDING))
+    maker, model, high, middle = (octets.take(payload + place) for place in (0, 2, 3, 5))
+    is_gs_part = (maker == 0x41) & (model == 0x42) & (middle & 0xF0 == 0x10)
+    is_xg = (maker == 0x43) & (model == 0x4C)
+    return exclusive[is_gs_part | is_xg & (high == 0x08)], exclusive[is_xg & (high == 0x00)]
+
+
+def _may_be_late(
+    octets: np.ndarray, pairs: np.ndarray, begins: np.ndarray, lengths: np.ndarray, tick_limit: int
+) -> np.ndarray:
+    """`[files]` bool: whether the sum of all deltas might reach the limit."""
+    triples = pairs[1:][np.diff(pairs) == 1]
+    num_pairs, num_triples = (np.diff(at.searchsorted(begins)) for at in (pairs, triples))
+    is_late = _delta_bound(lengths, lengths, num_pairs, num_triples) >= tick_limit  # at worst
+    files = np.flatnonzero(is_late)
+    num_high = np.array([np.count_nonzero(octets[begins[file] : begins[file + 1]] > 0x7F) for file in files], np.int64)
+    is_late[files] = _delta_bound(lengths[files], num_high, num_pairs[files], num_triples[files]) >= tick_limit
+    return is_late
 
 
 def _delta_bound(num_bytes: np.ndarray, num_high: np.ndarray, num_pairs: np.ndarray, num_triples: np.ndarray):
@@ -137,33 +165,56 @@ def _delta_bound(num_bytes: np.ndarray, num_high: np.ndarray, num_pairs: np.ndar
     return (num_bytes << 7) + (num_high << 14) + (num_pairs << 21) + (num_triples << 28)
 
 
-def _suspects(
-    octets: np.ndarray, high: np.ndarray, values: np.ndarray, rows: np.ndarray, stops: np.ndarray
-) -> np.ndarray:
-    """`[k]` places in `high` of system messages that symusic misreads, unless they are no statuses.
+def _sets_program(octets: np.ndarray, programs: np.ndarray) -> np.ndarray:
+    """Those program changes that might name another program than 0."""
+    number = octets.take(programs + 1)
+    runs_on = octets.take(_behind_delta(octets, programs + 2), mode="clip")  # the status or data behind
+    return programs[(number > 0) & (number < 0x80) | (number == 0) & ((runs_on < 0x80) | (runs_on >= SYSEX))]
+
+
+def _suspects(octets: np.ndarray, systems: np.ndarray, values: np.ndarray, stops: np.ndarray) -> np.ndarray:
+    """`[k]` positions of system messages that symusic misreads, unless they are no statuses.
 
     These are F7, which it takes for an event of one byte, and those with a running status behind them. A status
     stands behind the last byte of a delta, and not in a tempo or a key signature.
 
     Args:
-      rows: `[s]` places in `high` of all that may be system messages.
+      systems: `[s]` positions of all bytes from F0 on.
+      values: `[s]`, these bytes.
       stops: `[s]` where their files end.
     """
-    at, status = high[rows], values[rows]
-    is_payload = octets[at - 1] > 0x7F
+    rows = np.flatnonzero((DATA_BYTES.take(values) >= 0) & (octets.take(systems - 1) < 0x80))
+    at, status = systems[rows], values[rows]
+    is_payload = np.zeros(len(rows), bool)
     for back, kind, length in ((3, TEMPO, 3), (4, TEMPO, 3), (5, TEMPO, 3), (3, KEY_SIGNATURE, 2)):
         is_payload |= (octets[at - back] == META) & (octets[at - back + 1] == kind) & (octets[at - back + 2] == length)
-    before = high[rows - 1]  # this byte ends its message if that has less than 128 bytes, and no other high one
-    is_payload |= (status == ESCAPE) & (values[rows - 1] == SYSEX) & (octets.take(before + 1) == at - before - 1)
+    kept = np.flatnonzero(~is_payload & ~_ends_message(octets, at, status, systems[rows - 1]))
+    at, status = at[kept], status[kept]
     behind = at + 1 + DATA_BYTES[status]
     exclusive = np.flatnonzero(status == SYSEX)
     behind[exclusive] = _behind_payload(octets, at[exclusive] + 1)
     behind = _behind_delta(octets, behind)
-    metas = np.flatnonzero(octets.take(behind, mode="clip") == META)
-    if len(metas):
-        behind[metas] = _behind_metas(octets, high[values == META], behind[metas])
-    runs_on = (behind < stops) & (octets.take(behind, mode="clip") < 0x80)
-    return rows[((status == ESCAPE) | runs_on) & ~is_payload & (DATA_BYTES[status] >= 0)]
+    before_meta = np.flatnonzero(octets.take(behind, mode="clip") == META)
+    if len(before_meta):
+        behind[before_meta] = _behind_metas(octets, systems[values == META], behind[before_meta])
+    runs_on = (behind < stops[rows[kept]]) & (octets.take(behind, mode="clip") < 0x80)
+    return at[(status == ESCAPE) | runs_on]
+
+
+def _ends_message(octets: np.ndarray, at: np.ndarray, status: np.ndarray, before: np.ndarray) -> np.ndarray:
+    """`[s]` bool: whether the byte is the F7 at the end of a message of less than 128 bytes, no high one among them.
+
+    Args:
+      before: `[s]` the nearest byte from F0 on before each.
+    """
+    ends = np.zeros(len(at), bool)
+    rows = np.flatnonzero(
+        (status == ESCAPE) & (octets.take(before) == SYSEX) & (octets.take(before + 1) == at - before - 1)
+    )
+    if len(rows):
+        bounds = np.column_stack([before[rows] + 1, at[rows]]).ravel()
+        ends[rows] = np.maximum.reduceat(octets, bounds)[::2] < 0x80
+    return ends
 
 
 def _behind_metas(octets: np.ndarray, metas: np.ndarray, position: np.ndarray) -> np.ndarray:
@@ -196,42 +247,53 @@ def _behind_delta(octets: np.ndarray, position: np.ndarray) -> np.ndarray:
     return position
 
 
-def _banks_of_drums(octets: np.ndarray, high: np.ndarray, values: np.ndarray, *, with_xg: bool) -> _Banks:
-    """Where a bank may be selected that moves the drums.
+def _find_banks(
+    octets: np.ndarray, zeros: np.ndarray, metas: np.ndarray, begins: np.ndarray, is_xg: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Those of the zeros that select a bank which moves the drums: behind a control's status, and where one may run on.
 
-    Behind a status of two data bytes, low bytes come in threes: data, data, delta. So the nearest high byte before
-    tells whether a 0 may be the number of a control: when it is a status, or when it belongs to a delta under one.
+    Args:
+      zeros: `[z]` positions of all before a value of 120 or more.
+      is_xg: `[files]`.
     """
-    zeros = np.flatnonzero((octets[:-1] == BANK) & (octets[1:] - np.uint8(120) < (8 if with_xg else 2)))
-    place = high.searchsorted(zeros) - 1
-    bank, status, distance = octets.take(zeros + 1), values[place], zeros - high[place] - 1
-    is_control = status & 0xF0 == CONTROL_CHANGE
+    if not len(zeros):
+        return zeros, zeros
+    bank, status = octets.take(zeros + 1), octets.take(zeros - 1)
+    counts = bank < 122
+    if is_xg.any():
+        counts |= (bank > 125) & is_xg[begins.searchsorted(zeros, side="right") - 1]
+    is_named = status & 0xF0 == CONTROL_CHANGE
     is_ten = status & 0x0F == DRUM_CHANNEL
-    is_drum_bank = (bank < 122) | (bank > 125)
-    named = is_drum_bank & (distance % 3 == 0) & is_control & np.where(bank == 121, is_ten, ~is_ten)
-    running = np.flatnonzero(is_drum_bank & (distance % 3 == 1))
-    running = running[_may_be_running_controls(octets, high, values, place[running])]
-    rows = np.concatenate([np.flatnonzero(named), running])
-    rows.sort()
-    return _Banks(zeros[rows], place[rows], bank[rows] > 121, named[rows])
+    named = zeros[counts & is_named & np.where(bank == 121, is_ten, ~is_ten)]
+    running = zeros[counts & ~is_named & (octets.take(zeros - 1) < 0x80)]
+    return named, running[_may_follow_control(octets, metas, running)]
 
 
-def _may_be_running_controls(octets: np.ndarray, high: np.ndarray, values: np.ndarray, place: np.ndarray) -> np.ndarray:
-    """`[p]` bool: whether the high bytes at `place` may belong to deltas under the running status of a control.
+def _may_follow_control(octets: np.ndarray, metas: np.ndarray, position: np.ndarray) -> np.ndarray:
+    """`[p]` bool: whether the bytes there may be the first of events under the running status of a control.
 
-    Then the high byte before is that status, or may belong to such a delta too, or to a meta event or a system
-    message in between. It is asked a few times.
+    Then a delta stands before, and before that the data bytes of another control, behind its status or another
+    delta, or else a meta event. So it goes on backwards, for some steps.
     """
-    may_be = np.ones(len(place), bool)
-    for _ in range(MAX_STEPS if len(place) else 0):
-        before = high[place - 1]
-        lows = (high[place] - before - 1) % 3  # low bytes between
-        is_system = values[place - 1] >= SYSEX
-        for back in (3, 4, 5):
-            is_system |= octets[before - back] == META
-        is_control = (values[place - 1] & 0xF0 == CONTROL_CHANGE) & (lows == 2)
-        may_be &= is_system | is_control | (lows == 0)
-        place = place - (may_be & ~is_system & ~is_control)
+    behind_metas = _behind_delta(octets, _behind_payload(octets, metas + 2)) if len(position) else metas
+    may_be = np.zeros(len(position), bool)
+    rows = np.arange(len(position))
+    for _ in range(MAX_STEPS):
+        if not len(rows):
+            return may_be
+        place = np.minimum(behind_metas.searchsorted(position), len(behind_metas) - 1)
+        is_accepted = behind_metas[place] == position if len(behind_metas) else np.zeros(len(position), bool)
+        is_delta = octets.take(position - 1) < 0x80
+        value = position - 2
+        for _ in range(MAX_SEPTETS - 1):
+            value = value - (octets.take(value) > 0x7F)
+        before = octets.take(value - 2)
+        is_sound = is_delta & (octets.take(value) < 0x80) & (octets.take(value - 1) < 0x80)
+        is_accepted |= is_sound & (before & 0xF0 == CONTROL_CHANGE)
+        may_be[rows[is_accepted]] = True
+        goes_on = np.flatnonzero(is_sound & (before < 0x80) & ~is_accepted)
+        rows, position = rows[goes_on], value[goes_on] - 1
+    may_be[rows] = True
     return may_be
 
 
