@@ -11,6 +11,8 @@ from trainer.data.batches import Batch, Part
 from trainer.distribution import cluster
 from trainer.model import batch_halves
 
+Agreement = Callable[[bool, float], tuple[bool, float]]  # see `make_agreement`
+
 
 def make_strategy(*, alone: bool = False) -> tf.distribute.Strategy:
     """`TF_CONFIG` gives MultiWorkerMirroredStrategy, several GPUs MirroredStrategy, else the one device.
@@ -108,7 +110,7 @@ def name_of(strategy: tf.distribute.Strategy) -> str:
     return type(strategy).__name__
 
 
-def make_agreement(strategy: tf.distribute.Strategy) -> Callable[[bool, float], tuple[bool, float]]:
+def make_agreement(strategy: tf.distribute.Strategy) -> Agreement:
     """A function of (stop requested, seconds) whose result all workers share: any worker's request, their mean time.
 
     Workers that decided by a signal or a clock of their own would wait for each other for ever. All of them have to
@@ -128,7 +130,7 @@ def make_agreement(strategy: tf.distribute.Strategy) -> Callable[[bool, float], 
     return agree
 
 
-def all_alike(agree: Callable[[bool, float], tuple[bool, float]], number: float) -> bool:
+def all_alike(agree: Agreement, number: float) -> bool:
     """Whether all workers gave the same number, which all of them learn; they have to call it alike.
 
     Args:

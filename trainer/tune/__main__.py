@@ -27,7 +27,7 @@ from job_runtime.logs import foreign_lines
 from job_runtime.watched_stop import WatchedStop
 from midi_codec.dataset import dataset_info
 from trainer.distribution import cluster
-from trainer.training import whole_run
+from trainer.training import run_checks, whole_run
 from trainer.tune import search_space
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def _misfits(space: search_space.SearchSpace, info: dataset_info.DatasetInfo, pl
     problems: dict[str, None] = {}
     for params in space.corners():
         try:
-            whole_run.check_dataset(info, space.config_of(params), place)
+            run_checks.check_dataset(info, space.config_of(params), place)
         except UserError as error:
             problems.update(dict.fromkeys(error.problems))
     return list(problems)

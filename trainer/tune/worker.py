@@ -20,6 +20,7 @@ from job_runtime import storage as storage_lib
 from job_runtime.command import Interrupted, StopSignal, UserError
 from trainer.config import TrainConfig
 from trainer.run_output.run_state import Diverged
+from trainer.training.hooks import Halted
 from trainer.tune import trials as trials_lib
 from trainer.tune.search_space import SearchSpace
 
@@ -211,8 +212,6 @@ class Worker:
 
     def _on_validation(self, trial: Trial, entry: dict[str, Any]) -> None:
         """Tells the study of a validation; ends the run where the others are better by now."""
-        from trainer.training.loop import Halted
-
         number = validation_number(entry["epoch"], self._space.base.evaluate_every)
         try:
             # A worker that died between the report and its checkpoint does the same validation again.

@@ -12,7 +12,7 @@ from job_runtime import command
 from job_runtime.command import Interrupted, UserError
 from trainer.config import TrainConfig
 from trainer.run_output.run_state import Diverged
-from trainer.training.loop import Halted
+from trainer.training.hooks import Halted
 from trainer.tune import study_storage, trials, worker
 from trainer.tune.search_space import Choices, Range, SearchSpace
 from trainer.tune.worker import Worker, validation_number
