@@ -58,7 +58,7 @@ def test_a_study_leaves_report_data_and_the_best_settings(run, tmp_path, capsys)
     assert page.count("data:image/png;base64,") == 5
     assert "http" not in page.replace('http-equiv="Content-Security-Policy"', "")
     assert str(tmp_path) not in page
-    assert f"best: trial {best['trial']}, {best['value']:.4f} nats a note" in capsys.readouterr().out
+    assert f"best: trial {best['trial']}, {best['value']:.4f} nats per note" in capsys.readouterr().out
 
 
 def test_the_same_command_does_nothing_more(run):

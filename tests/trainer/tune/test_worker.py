@@ -361,7 +361,7 @@ def test_a_worker_that_stood_still_and_was_taken_for_dead_writes_nothing_more(ur
             pytest.fail(f"it goes on, {stop.requested}")
         return Outcome(State(1.5))
 
-    make_worker(study, train, 1, look_seconds=0.0).run(
+    make_worker(study, train, 1, check_seconds=0.0).run(
         command.StopSignal(), grace_seconds=None, after_trial=lambda: None
     )
     assert starts == [False, False]
