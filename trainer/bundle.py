@@ -1,10 +1,11 @@
-"""The bundle: what the trainer hands on. A folder; reading it needs NumPy alone.
+"""The bundle: what the trainer hands on. A folder that can be read with NumPy alone.
 
     bundle.json              written last: format version, model config, field table, dataset, metrics, weights' name
-    weights-<hash>.npz       an array a weight, by the weight's path in the model: float32, or float16 to save room
+    weights-<hash>.npz       one array per weight, by its path in the model: float32, or float16 to save space
 
 The hash of a bundle covers the model config, the field table and every weight: the same hash means the same model.
-A bundle is replaced as a whole: new weights get a new name, and the old ones go after `bundle.json` points away.
+A bundle is replaced as a whole: new weights get a new name, and the old ones are deleted once `bundle.json` names the
+new.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ class Bundle:
       config: the fields of `trainer.model.model_config.ModelConfig`.
       fields: the field table.
       dataset: of the dataset it was trained on: `hash`, `time_base`, `num_notes` and `duplicate_notes` of its training
-        split (the latter repeat the onset, pitch and program of another), `limits` and `cleaning` it was read with.
-        Bundles of earlier versions have fewer of these.
+        split (the latter repeat the onset, pitch and program of another note), and the `limits` and `cleaning` it was
+        encoded with. Bundles of earlier versions have fewer of these.
       metrics: validation likelihoods, baselines, accuracy, error; see `trainer.evaluation.validation`.
       deviations: of an MSE head, the standard deviation of its validation residual in ticks, by field.
       weights: arrays by path.
@@ -61,21 +62,23 @@ class Bundle:
 
     @property
     def may_have_duplicate_notes(self) -> bool:
-        """Whether the training split has them, as far as the bundle says."""
+        """Whether the training split has duplicate notes; True if the bundle does not say."""
         return self.dataset.get("duplicate_notes") != 0
 
     def build_model(self) -> NoteModel:
         """The Keras model with these weights; imports TensorFlow.
 
         Raises:
-          UserError: no model has such sizes, or the weights are those of another.
+          UserError: no model has these sizes, or the weights are not those of such a model.
         """
         from trainer.model.note_model import NoteModel
 
         config = ModelConfig(**self.config)
         problems = [f"config.{problem}" for problem in config.problems()]
         kernel = (config.units, 4 * config.units)
-        if not any(array.shape == kernel for array in self.weights.values()):  # before much larger ones are made
+        if not any(
+            array.shape == kernel for array in self.weights.values()
+        ):  # checked before much larger ones are made
             problems.append(f"no weight is a recurrent kernel of {config.units} units")
         if problems:
             raise UserError(f"bundle {self.hash}: {problem}" for problem in problems)
@@ -105,7 +108,7 @@ def set_weights(model: NoteModel, weights: Mapping[str, np.ndarray]) -> None:
     """Writes arrays into the model.
 
     Raises:
-      ValueError: a weight is missing, or there is one too many.
+      ValueError: a weight is missing, or there are too many.
     """
     variables = {_path(weight): weight for weight in model.trainable_variables}
     if variables.keys() != weights.keys():
@@ -115,13 +118,14 @@ def set_weights(model: NoteModel, weights: Mapping[str, np.ndarray]) -> None:
 
 
 def _path(variable: Any) -> str:
-    """A weight's path without the model's own name, which Keras numbers anew for every instance."""
+    """A weight's path without the model's own name, which Keras numbers per instance."""
     return variable.path.split("/", 1)[1] if variable.path.startswith("note_model") else variable.path
 
 
 def save(folder: str, bundle: Bundle) -> None:
-    """Writes the bundle, whole or not at all; weights in the type they have. Their hash is that of the same numbers as
-    float32, which is what `load` gives.
+    """Writes the bundle, whole or not at all, with the weights in their dtype.
+
+    The hash is that of the same weights as float32, which is what `load` returns.
     """
     name = f"weights-{bundle.hash}.npz"
     arrays = {path.replace("/", "."): array for path, array in bundle.weights.items()}
@@ -144,12 +148,12 @@ def save(folder: str, bundle: Bundle) -> None:
 
 
 def as_float16(bundle: Bundle, *, max_bytes: int) -> Bundle:
-    """The bundle with weights of float16, in half the room.
+    """The bundle with float16 weights, which take half the space.
 
     Raises:
       UserError: a weight does not fit float16, or all of them take more than `max_bytes`.
     """
-    with np.errstate(over="ignore"):  # it is looked for below
+    with np.errstate(over="ignore"):  # checked below
         weights = {path: array.astype(np.float16) for path, array in bundle.weights.items()}
     problems = [
         f"{path} has values that float16 does not hold"
@@ -168,14 +172,14 @@ def load(folder: str) -> Bundle:
     """Reads a bundle.
 
     Raises:
-      UserError: there is none, its format is another, or its weights are not those it names.
+      UserError: there is none, its format is unknown, or its weights do not match its description.
     """
     described = load_description(folder)
     try:
         table = FieldTable.from_json(described["fields"])
     except json_text.JsonError as error:
-        place = storage.join(folder, FILE_NAME)
-        raise UserError(f"{place}: fields: {problem}" for problem in error.problems) from error
+        description = storage.join(folder, FILE_NAME)
+        raise UserError(f"{description}: fields: {problem}" for problem in error.problems) from error
     path = storage.join(folder, described["weights"])
     try:
         arrays = array_file.read(path)
@@ -202,7 +206,7 @@ def load(folder: str) -> Bundle:
 
 
 def load_description(folder: str) -> dict[str, Any]:
-    """`bundle.json` alone, checked: fields and metrics without the weights.
+    """Reads and checks `bundle.json` alone: fields and metrics without the weights.
 
     Raises:
       UserError: there is none, or everything that is wrong with it.
@@ -233,7 +237,7 @@ class _Baseline(TypedDict):
 
 
 class _Metrics(TypedDict, total=False):
-    """What readers know of it; which of these they need they say themselves."""
+    """The metrics that some reader uses; each reader checks that it has those it needs."""
 
     step: int
     num_notes: int

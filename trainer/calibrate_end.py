@@ -1,11 +1,11 @@
-"""Lets a model's pieces end as often as its corpus's do.
+"""Makes a model's pieces end as often as those of its corpus.
 
     python -m trainer.calibrate_end --bundle run/bundle --data dataset --output run/calibrated
 
-A model that was trained on windows of a long piece is right about END in windows. In a whole piece, where it remembers
-more, it ends too soon: twice as often as the pieces do, on some corpora. One number is added to END's log odds: the one
-by which, over the validation split's whole pieces, the probabilities of END add up to the number of pieces. It is also
-the most likely one. Nothing else changes. docs/train.md says more.
+A model trained on windows of long pieces is right about END in windows. In a whole piece, where it remembers more, it
+ends too soon: on some corpora twice as often as the pieces do. This command adds one number to END's log odds: the one
+with which, over the whole pieces of the validation split, the probabilities of END add up to the number of pieces. It
+is also the most likely one. Nothing else changes. See docs/train.md.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 PROGRAM = "python -m trainer.calibrate_end"
 SPLIT = "validation"
 HEAD_BIAS = "head_bias"
-LIMIT = 30.0  # of the shift
+LIMIT = 30.0  # of the shift, in either direction
 HALVINGS = 60
 BATCH_SIZE = 32
 
@@ -45,33 +45,33 @@ class EndLogits:
     is_end: np.ndarray
 
     def expected(self, shift: float = 0.0) -> float:
-        """How many pieces should have ended."""
+        """The expected number of ends."""
         return float(_sigmoid(self.logits + shift).sum())
 
     def nll(self, shift: float = 0.0) -> float:
-        """Nats of all of them."""
+        """Nats of all events together."""
         return float(np.logaddexp(0.0, np.where(self.is_end, -1.0, 1.0) * (self.logits + shift)).sum())
 
 
 def main(argv: Sequence[str]) -> int:
     parser = command.make_parser(PROGRAM, __doc__)
-    parser.add_argument("--bundle", required=True, help="folder that the trainer wrote")
+    parser.add_argument("--bundle", required=True, help="bundle folder that the trainer wrote")
     parser.add_argument("--data", required=True, help="dataset that it was trained on")
-    parser.add_argument("--output", required=True, help="folder for the bundle with the other END")
+    parser.add_argument("--output", required=True, help="folder for the calibrated bundle")
     args = parser.parse_args(argv)
     model, info = check(args.bundle, args.data, args.output)
     foreign_lines.quiet_tensorflow()
     from trainer.data.pieces import load_split
 
     pieces = load_split(args.data, info, SPLIT, model.fields)
-    found = end_logits(model.build_model(), pieces)
-    shift = find_shift(found)
-    changed = shifted(model, found, shift)
+    ends = end_logits(model.build_model(), pieces)
+    shift = find_shift(ends)
+    changed = shifted(model, ends, shift)
     bundle_lib.save(args.output, changed)
     number = pieces.num_pieces
     for title, by in (("before", 0.0), ("after", shift)):
-        expected, nats = found.expected(by), found.nll(by) / number
-        print(f"{title:<7} {expected:,.1f} ends expected of {number:,} pieces, {nats:.3f} nats a piece for END")
+        expected, nats = ends.expected(by), ends.nll(by) / number
+        print(f"{title:<7} {expected:,.1f} ends expected of {number:,} pieces, {nats:.3f} nats per piece for END")
     print(f"END's log odds {shift:+.3f}: {args.output} ({changed.hash})")
     return command.OK
 
@@ -89,7 +89,9 @@ def check(folder: str, data: str, output: str) -> tuple[Bundle, DatasetInfo]:
     except UserError as error:
         problems += error.problems
     if model and info and model.dataset["hash"] != info.hash:
-        problems.append(f"--data is dataset {info.hash}, the bundle was trained on {model.dataset['hash']}, want that")
+        problems.append(
+            f"--data is dataset {info.hash}, the bundle was trained on {model.dataset['hash']}; want the latter"
+        )
     if info and not info.splits[SPLIT].num_notes:
         problems.append(f"{data}: the {SPLIT} split holds no note, want some to calibrate with")
     if not problems and os.path.realpath(folder) == os.path.realpath(output):
@@ -100,7 +102,7 @@ def check(folder: str, data: str, output: str) -> tuple[Bundle, DatasetInfo]:
 
 
 def end_logits(model: NoteModel, pieces: Pieces) -> EndLogits:
-    """Of whole pieces, the state carried from beginning to end."""
+    """END's logits over whole pieces, with the state carried from beginning to end."""
     import tensorflow as tf
 
     from trainer.data.batches import make_batch
@@ -121,26 +123,26 @@ def end_logits(model: NoteModel, pieces: Pieces) -> EndLogits:
     return EndLogits(np.concatenate(logits), np.concatenate(is_end))
 
 
-def find_shift(found: EndLogits) -> float:
-    """The number with which the probabilities add up to the number of ends; by halving, since the sum ascends with it.
+def find_shift(ends: EndLogits) -> float:
+    """The shift with which the probabilities add up to the number of ends, by bisection: the sum ascends with it.
 
-    It is within `LIMIT` of 0; where no number would do (every event is an end), it is the limit.
+    It is within `LIMIT` of 0; if no number would do (every event is an end), it is the limit.
     """
-    low, high, wanted = -LIMIT, LIMIT, float(found.is_end.sum())
+    low, high, wanted = -LIMIT, LIMIT, float(ends.is_end.sum())
     for _ in range(HALVINGS):
         middle = (low + high) / 2
-        low, high = (middle, high) if found.expected(middle) < wanted else (low, middle)
+        low, high = (middle, high) if ends.expected(middle) < wanted else (low, middle)
     return (low + high) / 2
 
 
-def shifted(model: Bundle, found: EndLogits, shift: float) -> Bundle:
-    """The bundle with END's bias and the validation likelihoods that follow from it; the rest is what it was."""
+def shifted(model: Bundle, ends: EndLogits, shift: float) -> Bundle:
+    """The bundle with END's bias shifted, and the validation likelihoods that follow; all else is unchanged."""
     bias = model.weights[HEAD_BIAS].copy()
     bias[end_column(model)] += np.float32(shift)
     metrics: dict[str, Any] = dict(model.metrics)
-    gain = (found.nll() - found.nll(shift)) / metrics["num_notes"]
+    gain = (ends.nll() - ends.nll(shift)) / metrics["num_notes"]
     by_field = metrics["validation_nll_by_field"]
-    metrics["validation_nll_by_field"] = {**by_field, "pitch": by_field["pitch"] - gain}  # END stands in pitch
+    metrics["validation_nll_by_field"] = {**by_field, "pitch": by_field["pitch"] - gain}  # END's cost is in pitch
     metrics["nll_per_second"] *= 1 - gain / metrics["validation_nll"]
     metrics["validation_nll"] -= gain
     metrics["end_shift"] = metrics.get("end_shift", 0.0) + shift
@@ -148,7 +150,7 @@ def shifted(model: Bundle, found: EndLogits, shift: float) -> Bundle:
 
 
 def end_column(model: Bundle) -> int:
-    """Where END's bias lies among the heads' biases."""
+    """The index of END's bias in the head bias."""
     return model.config["head_units"] * len(model.fields)
 
 

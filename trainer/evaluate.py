@@ -1,11 +1,11 @@
-"""Measure bundles on a split of a dataset, and compare them.
+"""Measures bundles on a split of a dataset, and compares them.
 
     python -m trainer.evaluate --bundle run/bundle --data dataset
     python -m trainer.evaluate --bundle small/bundle large/bundle --data dataset --split test --output figures.json
 
-Exact likelihoods over whole pieces, by field, with confidence intervals and paired differences; how often the likeliest
-values are right; errors of times in milliseconds; calibration; unigram and bigram baselines. `docs/evaluate.md` says
-what each figure means.
+Exact likelihoods of whole pieces by field, with confidence intervals and paired differences; how often the likeliest
+values are right; errors of times in milliseconds; calibration; unigram and bigram baselines. `docs/evaluate.md`
+explains every figure.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def main(argv: Sequence[str]) -> int:
             storage.write_bytes(args.output, (json.dumps(report) + "\n").encode())
         print(tables.format_report(report), flush=True)
         if args.output is not None:
-            print(f"\nthe same and the sums of every piece: {args.output}")
+            print(f"\nthese figures and the sums of every piece: {args.output}")
     return command.OK
 
 
@@ -55,17 +55,17 @@ def _parse_args(argv: Sequence[str]) -> argparse.Namespace:
     add = parser.add_argument
     add("--bundle", required=True, nargs="+", action="extend", help="folders that the trainer wrote: RUN/bundle")
     add("--data", required=True, help="dataset folder, as encode_corpus wrote it")
-    add("--split", choices=dataset_info.SPLITS, default="validation", help="which pieces (%(default)s)")
+    add("--split", choices=dataset_info.SPLITS, default="validation", help="which pieces (default: %(default)s)")
     add("--output", help="file for all figures and the sums of every piece, as JSON")
     add(
         "--no-baselines",
         dest="baselines",
         action="store_false",
-        help="leave unigram and bigram out, which read the training split",
+        help="leave out unigram and bigram, which need the training split",
     )
-    add("--batch-size", type=int, default=64, help="most pieces at once (%(default)s)")
-    add("--num-resamples", type=int, default=2000, help="of the confidence intervals (%(default)s)")
-    add("--rng-seed", type=int, default=0, help="other numbers give other resamples (%(default)s)")
+    add("--batch-size", type=int, default=64, help="the most pieces at once (default: %(default)s)")
+    add("--num-resamples", type=int, default=2000, help="resamples for the confidence intervals (default: %(default)s)")
+    add("--rng-seed", type=int, default=0, help="random number seed of the resamples (default: %(default)s)")
     return parser.parse_args(argv)
 
 
@@ -73,7 +73,7 @@ def _check(args: argparse.Namespace) -> tuple[dataset_info.DatasetInfo, dict[str
     """Reads the dataset's description and the bundles.
 
     Raises:
-      UserError: every mistake in the flags and what does not fit, all at once.
+      UserError: every mistake in the flags and everything that does not fit, all at once.
     """
     from trainer import bundle as bundle_lib
 
@@ -94,7 +94,7 @@ def _check(args: argparse.Namespace) -> tuple[dataset_info.DatasetInfo, dict[str
             continue
         if info is not None:
             problems += [
-                f"{path}: {problem}" for problem in compatibility.misfits(bundles[path].fields, info, args.split)
+                f"{path}: {problem}" for problem in compatibility.problems(bundles[path].fields, info, args.split)
             ]
     if problems:
         raise UserError(problems)
@@ -116,14 +116,14 @@ def _flag_problems(args: argparse.Namespace) -> Iterator[str]:
 def evaluate(
     args: argparse.Namespace, info: dataset_info.DatasetInfo, bundles: dict[str, Bundle], stop: command.StopSignal
 ) -> dict[str, Any]:
-    """Everything after the arguments are known to be right: the report."""
+    """The report; the arguments have been checked."""
     from trainer.data.pieces import load_split
     from trainer.data.whole_pieces import piece_seconds
     from trainer.evaluation import figures
 
     names = short_names(list(bundles))
     measured = _baselines(args.data, info, args.split) if args.baselines else []
-    loaded: dict[tuple[str, ...], Pieces] = {}  # once for all tables with the same columns
+    loaded: dict[tuple[str, ...], Pieces] = {}  # once for all tables that have the same columns
     for path, bundle in bundles.items():
         columns = bundle.fields.names
         pieces = loaded.get(columns) or load_split(args.data, info, args.split, bundle.fields)
@@ -143,7 +143,7 @@ def evaluate(
 
 
 def _baselines(root: str, info: dataset_info.DatasetInfo, split: str) -> list[Measured]:
-    """Unigram and bigram over the dataset's own bins, learned from its training split; none where that is empty."""
+    """Unigram and bigram over the dataset's own bins, learned from its training split; none if that is empty."""
     from trainer.data.pieces import load_split
     from trainer.evaluation import baselines
     from trainer.evaluation.figures import Measured
@@ -159,7 +159,7 @@ def _baselines(root: str, info: dataset_info.DatasetInfo, split: str) -> list[Me
 
 
 def dataset_table(info: dataset_info.DatasetInfo) -> fields.FieldTable:
-    """The fields of the dataset itself, with bins made for its training split, whatever those of the bundles are."""
+    """The fields of the dataset itself, with bins made for its training split; the bundles' bins may differ."""
     train = info.histograms["train"]
     return fields.build_field_table(
         {name: (train[name].values, train[name].counts) for name in ("step", "duration")},
@@ -180,9 +180,9 @@ def _measure(
         def after_chunk(events: int) -> None:
             bar.update(events)
             if stop.requested:
-                raise command.Interrupted("nothing is saved of it; start the same command again")
+                raise command.Interrupted("an evaluation saves nothing on the way; start the same command again")
 
-        found = evaluate_pieces(
+        sums = evaluate_pieces(
             bundle.build_model(),
             pieces,
             deviations=bundle.deviations,
@@ -194,20 +194,20 @@ def _measure(
         "hash": bundle.hash,
         "trained_on": bundle.dataset["hash"],
         "deviations": bundle.deviations,
-        "reliability": {field: calibration.describe_reliability(c) for field, c in found.reliability.items()},
-        "pit": {field: calibration.describe_pit(counts) for field, counts in found.pit.items()},
+        "reliability": {field: calibration.describe_reliability(c) for field, c in sums.reliability.items()},
+        "pit": {field: calibration.describe_pit(counts) for field, counts in sums.pit.items()},
     }
-    return Measured(name, found.sums, about)
+    return Measured(name, sums.sums, about)
 
 
 def short_names(paths: Sequence[str]) -> dict[str, str]:
-    """What tables call each bundle: the run's folder, or the whole path where two would share a name."""
+    """The name of each bundle in tables: the run's folder, or the whole path where two would have the same name."""
     names = {name: name for name in BASELINES}
     for path in paths:
-        parts = [part for part in path.split("/") if part]
-        names[path] = parts[-2] if len(parts) > 1 and parts[-1] == "bundle" else parts[-1]
-    given = list(names.values())
-    return {path: path if given.count(names[path]) > 1 else names[path] for path in paths}
+        folders = [folder for folder in path.split("/") if folder]
+        names[path] = folders[-2] if len(folders) > 1 and folders[-1] == "bundle" else folders[-1]
+    used = list(names.values())
+    return {path: path if used.count(names[path]) > 1 else names[path] for path in paths}
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Trains a note model on a dataset and leaves a bundle.
+"""Trains a note model on a dataset and writes a bundle.
 
     python -m trainer.task --data DATASET --output RUN [--config run.yaml] [--any-setting value]
 
 The devices decide the strategy: several workers (TF_CONFIG, or --num-workers with --worker-host-pattern) train as one,
-several GPUs of one machine too, else the one device. The same command goes on with a run that was stopped, and does
-nothing for one that is finished.
+as do several GPUs of one machine; otherwise the one device is used. The same command resumes a run that was stopped,
+and does nothing if the run is finished.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def make_parser() -> Parser:
     add("--output", required=True, help="run folder: checkpoints, metrics, bundle")
     add("--init-from", help="bundle whose weights to start from, such as another run's RUN/bundle")
     add("--num-workers", type=int, help="processes that train together (default: what TF_CONFIG says)")
-    add("--worker-host-pattern", help="their addresses, with {index}, such as train-{index}.train:2222")
+    add("--worker-host-pattern", help="address of a worker, such as train-{index}.train:2222")
     add("--profile", action="store_true", help="trace a few steps for TensorBoard's profiler")
     config_lib.add_flags(parser)
     return parser
@@ -63,7 +63,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _base(init_from: str | None) -> config_lib.TrainConfig:
-    """The defaults; with a bundle, its model's size in place of theirs."""
+    """The default settings; with a bundle, those that the bundle fixes replace theirs."""
     if init_from is None:
         return config_lib.TrainConfig()
     from trainer import bundle
@@ -73,7 +73,7 @@ def _base(init_from: str | None) -> config_lib.TrainConfig:
 
 
 def print_summary(folder: str) -> None:
-    """A table of the best model beside the baselines, nats a note by field."""
+    """Prints a table of the best model beside the baselines, in nats per note by field."""
     from trainer import bundle
 
     described = bundle.load_description(storage.join(folder, "bundle"))
@@ -81,11 +81,11 @@ def print_summary(folder: str) -> None:
     names = [field["name"] for field in described["fields"]["fields"]]
     rows = {name: score for name, score in metrics["baselines"].items()}
     rows["model"] = {"nll": metrics["validation_nll"], "by_field": metrics["validation_nll_by_field"]}
-    print(f"\nvalidation, nats a note (END included), best at step {metrics['step']}")
+    print(f"\nvalidation, nats per note (END included), best at step {metrics['step']}")
     print(f"{'':10}{'all':>9}" + "".join(f"{name:>10}" for name in names))
     for name, row in rows.items():
         print(f"{name:10}{row['nll']:9.3f}" + "".join(f"{row['by_field'][field]:10.3f}" for field in names))
-    print(f"model: {metrics['nll_per_second']:.3f} nats a second of music")
+    print(f"model: {metrics['nll_per_second']:.3f} nats per second of music")
     for title, key, unit in (("right", "accuracy", 100), ("error, ms", "error_milliseconds", 1)):
         if metrics[key]:
             shown = ", ".join(

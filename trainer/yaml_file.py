@@ -1,4 +1,4 @@
-"""Settings files in YAML: read with what we want of JSON, and no more of YAML than people need."""
+"""Settings files in YAML, read under the same limits as JSON and without YAML's dangerous features."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def load(path: str) -> dict[str, Any]:
     """The settings of a file.
 
     Raises:
-      UserError: it cannot be read; everything that is wrong with it.
+      UserError: it cannot be read, or everything that is wrong with it.
     """
     try:
         data = storage.read_bytes(path, max_bytes=MAX_BYTES)
         if len(data) > MAX_BYTES:
             raise UserError(f"{path}: has more than {MAX_BYTES:,} bytes, want a file of settings")
         loaded = yaml.load(data, _Loader)
-    except (OSError, yaml.YAMLError, ValueError) as error:  # the last of dates that are none and of huge integers
+    except (OSError, yaml.YAMLError, ValueError) as error:  # ValueError: impossible dates, huge integers
         raise UserError(f"{path}: not readable as YAML: {error}") from error
     except RecursionError:
         raise UserError(f"{path}: is nested too deep, want at most {MAX_DEPTH} levels") from None
@@ -38,12 +38,12 @@ def load(path: str) -> dict[str, Any]:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML without aliases, in which a few lines may stand for millions of values, and each key once."""
+    """YAML without aliases, with which a few lines can stand for millions of values, and without repeated keys."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
             mark = self.peek_event().start_mark
-            raise yaml.composer.ComposerError(None, None, "want values themselves, no *aliases of them", mark)
+            raise yaml.composer.ComposerError(None, None, "want the values themselves, not *aliases", mark)
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
@@ -51,7 +51,7 @@ class _Loader(yaml.SafeLoader):
         for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
             name = key.value if isinstance(key, yaml.ScalarNode) else None
             if name is None or key.tag not in _KEY_TAGS:
-                wanted = f"the key {shown(name)} is no text, want names" if name else "a key is no text, want names"
+                wanted = f"the key {shown(name)} is not text, want names" if name else "a key is not text, want names"
                 raise yaml.constructor.ConstructorError(None, None, wanted, key.start_mark)
             if name in seen:
                 twice = f"the key {shown(name)} is given twice"

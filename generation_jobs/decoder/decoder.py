@@ -194,7 +194,7 @@ class Decoder:
             previous=slots["previous"],
             is_first=place == 0,
             deviations=self.bundle.deviations,
-            keep_to=keep_to,
+            constraints=keep_to,
             allow_duplicates=self._allow_duplicates,
         )
         ticks = slots["ticks"] + tf.where(place > 0, note.values[:, step], 0)

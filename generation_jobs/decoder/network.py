@@ -18,10 +18,10 @@ import tensorflow as tf
 from midi_codec import fields
 from trainer.bundle import Bundle
 from trainer.model import context, pitch_context
+from trainer.model.head_stack import END_COLUMNS
 from trainer.model.heads import head_output, standardise, tied_kernel
 from trainer.model.model_config import ModelConfig
-from trainer.model.note_model import END_COLUMNS
-from trainer.model.pitch_context import NotesSoFar, Sight
+from trainer.model.pitch_context import NotesSoFar, PitchScores
 
 State = list[Any]  # a layer's (h, c) each, `[slots, units]`, and with a context `NotesSoFar`
 Arrays = tuple[np.ndarray, ...]
@@ -85,7 +85,7 @@ class Network:
         parts = tf.matmul(seen, weights["head_kernel"]) + weights["head_bias"]
         return parts, [*after, *state[self._config.layers :]]
 
-    def look(self, parts, state: State, step) -> Sight | None:
+    def look(self, parts, state: State, step) -> PitchScores | None:
         """What the notes so far say of the event; None without a context.
 
         Args:
@@ -104,9 +104,9 @@ class Network:
             time_base=self._table.time_base,
         )
         query = parts[:, None, self.end_column + END_COLUMNS :]
-        return pitch_context.look(self._context, found, onset, query)
+        return pitch_context.score_pitches(self._context, found, onset, query)
 
-    def head(self, index: int, parts, bins, sight: Sight | None):
+    def head(self, index: int, parts, bins, sight: PitchScores | None):
         """The output of the field at `index`, given the bins of this note's fields before it; `NoteModel.head`."""
         size = self._config.head_units
         field = self._table.fields[index]
@@ -118,7 +118,7 @@ class Network:
             product += context.on_pitch_axis(sight.scores[:, 0], field.width)
         return head_output(field, product, self._weights["output_biases"][index])
 
-    def remember(self, state: State, values, sight: Sight | None) -> State:
+    def remember(self, state: State, values, sight: PitchScores | None) -> State:
         """The state with the event's note.
 
         Args:

@@ -161,7 +161,7 @@ def test_what_does_not_fit_is_named_bundle_by_bundle(place):
     write_dataset(f"{place}/odd", {"validation": [odd]}, time_base=BEATS)
     path = f"{place}/{CATEGORICAL}/bundle"
     assert mistakes("--bundle", path, "--data", f"{place}/odd") == [
-        f"{path}: knows a grid of milliseconds, but the dataset lies on one of beats",
+        f"{path}: knows a grid of milliseconds, but the dataset has one of beats",
         f"{path}: does not know pitch 61, 66, which the validation split holds",
         f"{path}: does not know velocity 41, which the validation split holds",
         f"{path}: knows only program 0, but the validation split holds program 3",
@@ -169,7 +169,7 @@ def test_what_does_not_fit_is_named_bundle_by_bundle(place):
 
 
 def test_many_unknown_values_are_counted():
-    assert compatibility.some(np.arange(8)) == "0, 1, 2, 3, 4 and 3 more"
+    assert compatibility.some_of(np.arange(8)) == "0, 1, 2, 3, 4 and 3 more"
 
 
 def test_a_damaged_shard_is_named(place):

@@ -161,12 +161,12 @@ def test_a_stopped_run_goes_on_to_the_same_weights(data, finished, tmp_path, mon
 
 def test_a_stop_within_a_validation_is_heard(data, finished, tmp_path, monkeypatch):
     from trainer.evaluation import validation
-    from trainer.training import loop
+    from trainer.run_output.run_files import RunFiles
 
     saved = []
     StopAt(monkeypatch, validation, "share_out", at=1)
-    real = loop.RunFiles.save_bundle
-    monkeypatch.setattr(loop.RunFiles, "save_bundle", lambda *a, **k: (saved.append(1), real(*a, **k)))
+    real = RunFiles.save_bundle
+    monkeypatch.setattr(RunFiles, "save_bundle", lambda *a, **k: (saved.append(1), real(*a, **k)))
     assert run(data, tmp_path) == command.INTERRUPTED
     assert not saved and not (tmp_path / "metrics.jsonl").exists()
     state = json.loads(last_checkpoint(tmp_path)["state"].tobytes())

@@ -177,7 +177,7 @@ def test_a_signal_to_one_process_stops_all_and_the_same_command_goes_on(start, s
     wait_for(tmp_path / "run" / "metrics.jsonl", processes)
     processes[-1].send_signal(signal.SIGTERM)
     for output in finish(processes, command.INTERRUPTED):
-        assert "is saved; the same command goes on from there" in output
+        assert "is saved; run the same command again to continue" in output
     assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) < len(result_of(undisturbed).metrics)
     finish(start(tmp_path / "run", shape), command.OK)
     assert_identical(tmp_path / "run", undisturbed)

@@ -1,6 +1,6 @@
-"""Changes to training windows that leave music music: transposition, tempo, velocity.
+"""Changes to training windows that keep the music plausible: transposition, tempo, velocity.
 
-Each window draws its own, within what keeps every note of it valid: nothing is clamped.
+Each window draws its own changes from those that keep all its notes valid, so nothing is clipped.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 
 from midi_codec import fields
 
-NUM_DRAWS = 3  # a window, whatever the amounts
+NUM_DRAWS = 3  # per window, whatever the amounts
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -19,8 +19,8 @@ class Augmentation:
     """How far a window may be changed.
 
     Attributes:
-      transpose: semitones up or down; drums keep theirs.
-      tempo: times are scaled by up to 1 + tempo, or down by as much; only for the milliseconds grid.
+      transpose: semitones up or down; drums keep their pitch.
+      tempo: times are scaled by a factor between 1 / (1 + tempo) and 1 + tempo; only for the milliseconds grid.
       velocity: steps of velocity up or down.
     """
 
@@ -38,13 +38,13 @@ def augment(
     amounts: Augmentation,
     draws: np.ndarray,
 ) -> np.ndarray:
-    """Applies one change of each kind a window.
+    """Applies one change of each kind per window.
 
     Args:
       raw: `[windows, time, num_fields]` int32 values.
-      is_note: `[windows, time]` bool; other positions are left alone.
+      is_note: `[windows, time]` bool; other positions are not changed.
       is_drum: `[windows, time]` bool.
-      draws: `[windows, NUM_DRAWS]` in [0, 1): what each window drew.
+      draws: `[windows, NUM_DRAWS]` in [0, 1).
 
     Returns:
       a changed copy of `raw`.
@@ -67,7 +67,7 @@ def augment(
 
 
 def scale_times(ticks: np.ndarray, amounts: Augmentation, draws: np.ndarray) -> np.ndarray:
-    """`[windows, ...]` times at each window's tempo, rounded to the tick, in the type of `ticks`.
+    """`[windows, ...]` times at each window's tempo, rounded to the tick, in the dtype of `ticks`.
 
     Args:
       ticks: not negative.
@@ -81,7 +81,7 @@ def scale_times(ticks: np.ndarray, amounts: Augmentation, draws: np.ndarray) -> 
 
 
 def _shift(values: np.ndarray, where: np.ndarray, amount: int, draw: np.ndarray, *, low: int, high: int) -> np.ndarray:
-    """`[windows, time]` int32, a whole shift a window drawn evenly from those that keep it inside low..high."""
+    """`[windows, time]` int32, one shift per window, drawn evenly from those that keep it within low..high."""
     smallest = np.where(where, values, high).min(axis=1)
     largest = np.where(where, values, low).max(axis=1)
     down = np.maximum(-amount, low - smallest)

@@ -1,8 +1,8 @@
-"""Which notes stand in which batch, and the arrays of a batch.
+"""Which notes are in which batch, and the arrays of a batch.
 
-An epoch cuts every piece into windows at an offset drawn anew, so that each event is predicted exactly once an epoch.
-Windows of like length share a batch, which keeps padding small. Everything follows from (`rng_seed`, epoch, step):
-a run can go on at any step, and any worker can make its rows of a batch without the others.
+Each epoch cuts every piece into windows at a new random offset, so that each event is predicted exactly once per epoch.
+Windows of similar length share a batch, which keeps padding small. Everything follows from (`rng_seed`, epoch, step):
+a run can continue at any step, and any worker can make its rows of a batch without the others.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from trainer.data.augmentation import NUM_DRAWS, Augmentation, augment, scale_ti
 from trainer.data.pieces import Pieces
 
 TIME_MULTIPLE = 4  # of a batch's time steps: few different lengths, and little padding
-SORTED_BATCHES = 64  # windows are sorted by length within so many batches: little padding, much shuffling
+SORTED_BATCHES = 64  # windows are sorted by length within this many batches: little padding, much shuffling
 
 
 @dataclasses.dataclass(frozen=True)
 class Windows:
-    """Runs of events: `[n]` arrays of the piece, the first event within it, and how many events."""
+    """Runs of consecutive events: `[n]` arrays of the piece, the first event within it, and the number of events."""
 
     piece: np.ndarray
     begin: np.ndarray
@@ -36,10 +36,12 @@ class Windows:
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """The part of every global batch that one worker makes: of `count` equal parts, the one numbered `index`.
+    """The part of every global batch that one worker makes.
 
     Attributes:
-      replicas: of all workers together; a global batch has a multiple of so many rows.
+      index: of this part among `count` equal parts.
+      count: how many workers there are.
+      replicas: of all workers together; the number of rows of a global batch is a multiple of it.
     """
 
     index: int = 0
@@ -96,17 +98,20 @@ class Batch:
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)[:-1]}
 
     def rows(self, index: slice) -> dict[str, np.ndarray]:
-        """The arrays of some of its rows; `step_key`, which is no row's, stays whole."""
+        """The arrays of some of its rows; `step_key`, which belongs to no row, stays whole."""
         return {name: array if name == "step_key" else array[index] for name, array in self.as_dict().items()}
 
 
 def keyed_rng(*key: int) -> np.random.Generator:
-    """A stream from whole numbers, the same on any machine. The length is in it, since NumPy pads keys with zeros."""
+    """A random stream from whole numbers, the same on any machine.
+
+    The number of keys is part of the seed, since NumPy pads keys with zeros.
+    """
     return np.random.Generator(np.random.Philox(np.random.SeedSequence((*key, len(key)))))
 
 
 def cut_windows(num_events: np.ndarray, window: int, rng: np.random.Generator) -> Windows:
-    """Cuts every piece at a random offset and then every `window` events; pieces that fit stay whole."""
+    """Cuts every piece at a random offset and then after every `window` events; pieces that fit stay whole."""
     fits = num_events <= window
     first = np.where(fits, num_events, 1 + np.floor(rng.random(len(num_events)) * window).astype(np.int64))
     counts = 1 + -(-(num_events - first) // window)
@@ -150,48 +155,43 @@ def make_batch(
       pieces: the split.
       windows: of the global batch, at most `batch_size` of them.
       table: the fields.
-      start_bins: `[num_fields]`, what stands before a piece's first event.
+      start_bins: `[num_fields]`, the input at a piece's first event.
       amounts, rng: augmentation and the stream it draws from; None leaves the notes as they are.
       time: the exact number of time steps, instead of the longest window rounded up.
-      memory: how many notes before the window come along. They are changed as the window is, and a change must keep
-        them within range too.
-      part: whose rows are gathered; the draws of `rng` are those of the whole batch, and a row's do not depend on it.
+      memory: how many notes before the window are included. They are augmented as the window is, and only so far that
+        they stay within range too.
+      part: which rows are gathered; the draws of `rng` are those of the whole batch, and a row's do not depend on it.
     """
     size = -(-max(int(windows.length.max()), 1) // TIME_MULTIPLE) * TIME_MULTIPLE if time is None else time
-    own = part.rows(batch_size)
-    piece, begin, length = (_pad(column, batch_size)[own] for column in (windows.piece, windows.begin, windows.length))
-    lead = max(memory, 1)  # the event before is an input
-    place = begin[:, None] + np.arange(-lead, size)  # [rows, lead + size]
-    events = pieces.first_event[piece][:, None] + place
-    inside = (place >= 0) & (place < (begin + length)[:, None])
-    last = place == (pieces.num_events[piece] - 1)[:, None]
-    is_note = inside & ~last
-    events = np.where(is_note, events, 0)
-    raw = np.where(is_note[..., None], pieces.raw[events], 0)
-    before_tick = np.zeros(len(piece), np.int32)
+    own, lead = part.rows(batch_size), max(memory, 1)  # the event before is an input
+    events = _find_events(pieces, windows, own, batch_size=batch_size, lead=lead, size=size)
+    is_note = events.is_note
+    raw = np.where(is_note[..., None], pieces.raw[events.index], 0)
+    before_tick = np.zeros(len(raw), np.int32)
     if memory:
-        before_tick = np.where(is_note[:, lead - 1], pieces.onset[events[:, lead - 1]], 0)
+        before_tick = np.where(is_note[:, lead - 1], pieces.onset[events.index[:, lead - 1]], 0)
+
     step_key, keys = np.zeros(2, np.uint32), np.zeros((0, 2), np.uint32)
     if rng is not None:
         step_key = rng.integers(0, 2**32, 2, np.uint32)
         keys = rng.integers(0, 2**32, (len(windows), 2), np.uint32)
         if amounts is not None:
             draws = _pad(rng.random((len(windows), NUM_DRAWS)), batch_size)[own]
-            is_drum = pieces.is_drum[events] & is_note
+            is_drum = pieces.is_drum[events.index] & is_note
             raw = augment(raw, is_note=is_note, is_drum=is_drum, table=table, amounts=amounts, draws=draws)
             before_tick = scale_times(before_tick, amounts, draws)
+
     recent, is_recent = raw[:, lead - 1 :], is_note[:, lead - 1 :]  # [rows, 1 + size]
     bins = np.zeros(recent.shape, np.int32)
     bins[is_recent] = table.encode(recent[is_recent])
-    at_start = place[:, lead:] == 0
     return Batch(
-        previous=np.where(at_start[..., None], start_bins, bins[:, :-1]).astype(np.int32),
+        previous=np.where(events.is_first[:, lead:, None], start_bins, bins[:, :-1]).astype(np.int32),
         bins=bins[:, 1:],
         raw=raw[:, lead:].astype(np.int32),
         is_note=is_note[:, lead:].astype(np.float32),
-        is_end=(inside & last)[:, lead:].astype(np.float32),
+        is_end=events.is_end[:, lead:].astype(np.float32),
         dropout_keys=_pad(keys, batch_size)[own],
-        milliseconds_per_tick=pieces.milliseconds_per_tick[piece],
+        milliseconds_per_tick=pieces.milliseconds_per_tick[events.piece],
         before=raw[:, :memory].astype(np.int32),
         before_is_note=is_note[:, :memory].astype(np.float32),
         before_tick=before_tick,
@@ -200,6 +200,40 @@ def make_batch(
     )
 
 
+@dataclasses.dataclass(frozen=True)
+class _Events:
+    """The events of some rows of a batch: a window's, and a few before it.
+
+    Attributes:
+      piece: `[rows]`.
+      index: `[rows, lead + size]`, of the event in the split; 0 where there is no note.
+      is_note, is_end: `[rows, lead + size]` bool.
+      is_first: `[rows, lead + size]` bool, whether it is the first event of its piece.
+    """
+
+    piece: np.ndarray
+    index: np.ndarray
+    is_note: np.ndarray
+    is_end: np.ndarray
+    is_first: np.ndarray
+
+
+def _find_events(pieces: Pieces, windows: Windows, own: slice, *, batch_size: int, lead: int, size: int) -> _Events:
+    """Finds the events of the rows `own` of a batch: `lead` before each window, and `size` from its beginning."""
+    piece, begin, length = (_pad(column, batch_size)[own] for column in (windows.piece, windows.begin, windows.length))
+    in_piece = begin[:, None] + np.arange(-lead, size)  # the index of each event within its piece
+    is_event = (in_piece >= 0) & (in_piece < (begin + length)[:, None])
+    is_last = in_piece == (pieces.num_events[piece] - 1)[:, None]
+    is_note = is_event & ~is_last
+    return _Events(
+        piece=piece,
+        index=np.where(is_note, pieces.first_event[piece][:, None] + in_piece, 0),
+        is_note=is_note,
+        is_end=is_event & is_last,
+        is_first=in_piece == 0,
+    )
+
+
 def _pad(rows: np.ndarray, size: int) -> np.ndarray:
-    """The rows with zeros after them, `size` in all."""
+    """The rows, padded with zeros to `size`."""
     return np.concatenate([rows, np.zeros((size - len(rows), *rows.shape[1:]), rows.dtype)])

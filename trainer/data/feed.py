@@ -1,4 +1,4 @@
-"""The endless run of training batches from any position, made ahead of the step that consumes them."""
+"""The endless sequence of training batches from any position, made ahead of the steps that consume them."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from trainer.data.augmentation import Augmentation
 from trainer.data.batches import WHOLE, Batch, Part, Windows, keyed_rng, make_batch, plan_epoch
 from trainer.data.pieces import Pieces
 
-BATCH_STREAM = 1  # of `rng_seed`: draws within a batch; plans of epochs use (rng_seed, epoch) alone
+BATCH_STREAM = 1  # for draws within a batch; the plan of an epoch uses the stream (rng_seed, epoch)
 PREFETCHED = 4
 NUM_THREADS = 2
 
 
 @dataclasses.dataclass(frozen=True)
 class Position:
-    """A place between two batches: `batch` of `epoch` comes next; `epochs_done` is its place as a number."""
+    """A position between two batches: `batch` of `epoch` comes next, after `epochs_done` epochs."""
 
     epoch: int = 0
     batch: int = 0
@@ -31,13 +31,13 @@ class Position:
 
 
 class Feed:
-    """Yields batches without end, each with the position after it; the same from the same position, always.
+    """Yields batches without end, each with the position after it; the same position always gives the same batches.
 
-    A global batch is the same whatever the number of workers and replicas; `part` says which of its rows are made here,
-    `memory` how many notes before each window come along.
+    A global batch does not depend on the number of workers and replicas; `part` says which of its rows are made here,
+    `memory` how many notes before each window are included.
 
     Attributes:
-      waited: seconds that `next` has spent so far until a batch was ready.
+      waited: seconds that `next` has spent so far waiting for batches.
     """
 
     def __init__(
@@ -82,8 +82,8 @@ class Feed:
             self._pieces,
             windows,
             table=self._table,
-            batch_size=-(-len(windows) // replicas)
-            * replicas,  # the last batches of an epoch need only fill the replicas
+            # The last batches of an epoch have only as many rows as fill the replicas.
+            batch_size=-(-len(windows) // replicas) * replicas,
             start_bins=self._start_bins,
             amounts=self._amounts,
             rng=keyed_rng(config.rng_seed, BATCH_STREAM, epoch, index),
@@ -93,7 +93,7 @@ class Feed:
 
 
 def batch_windows(pieces: Pieces, config: TrainConfig, position: Position) -> Windows:
-    """The windows of the global batch that comes next at a position."""
+    """The windows of the global batch at a position."""
     return _plan(pieces, config, position.epoch)[position.batch]
 
 

@@ -1,6 +1,6 @@
 """A split of a dataset in memory: all its pieces as columns, one after the other.
 
-An event is a note, or the END after a piece's last note. A note takes 4 bytes a field here, so a split of a hundred
+An event is a note, or the END after a piece's last note. A note takes 4 bytes per field here, so a split of a hundred
 million notes takes 2 GB.
 """
 
@@ -29,7 +29,7 @@ from midi_codec.music.notes import DRUM_PROGRAM, Notes
 S = TypeVar("S")
 T = TypeVar("T")
 
-READERS = 4  # shards at once
+READERS = 4  # shards that are read at once
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,12 +37,12 @@ class Pieces:
     """The events of many pieces.
 
     Attributes:
-      raw: `[num_events, num_fields]` int32, values in the order of the field table; zeros at an END.
-      first_event: `[num_pieces + 1]` int64, where each piece begins; its END is the event before the next.
+      raw: `[num_events, num_fields]` int32, values in the order of the field table; zeros for an END.
+      first_event: `[num_pieces + 1]` int64, where each piece begins; its END is the event before the next piece.
       milliseconds_per_tick: `[num_pieces]` float32.
-      is_drum: `[num_events]` bool, notes whose pitch names an instrument, and so must not be transposed.
+      is_drum: `[num_events]` bool, notes whose pitch stands for an instrument and must not be transposed.
       piece_id: `[num_pieces]` bytes of 32 characters.
-      group: `[num_pieces]` int64, the same number for pieces of one group: near-duplicates, takes of the same music.
+      group: `[num_pieces]` int64, the same for all pieces of a group: near-duplicates, takes of the same music.
     """
 
     raw: np.ndarray
@@ -77,9 +77,9 @@ class Pieces:
 
     @functools.cached_property
     def onset(self) -> np.ndarray:
-        """`[num_events]` int32, ticks from the start of its piece to each event, an END's those of its last note.
+        """`[num_events]` int32, ticks from the start of the piece to each event; an END has those of the last note.
 
-        Made when first asked for, and kept: 4 bytes a note more. A table's first field is the step.
+        Computed at its first use and kept, at 4 bytes per note. The first field of a table is the step.
         """
         total = np.cumsum(self.raw[:, 0], dtype=np.int64)
         total -= np.repeat(total[self.first_event[:-1]], self.num_events)
@@ -93,9 +93,9 @@ def stack_pieces(
     piece_ids: Sequence[str] | None = None,
     group_ids: Sequence[str] | None = None,
 ) -> Pieces:
-    """Lays pieces out one after the other, each with its END.
+    """Lays out pieces one after the other, each with its END.
 
-    Where they are not given, `piece_ids` are made of the notes, and every piece is a group of its own.
+    By default `piece_ids` are computed from the notes, and every piece is a group of its own.
     """
     names = [notes.piece_id for notes in pieces] if piece_ids is None else piece_ids
     groups = np.arange(len(pieces)) if group_ids is None else np.unique(group_ids, return_inverse=True)[1]
@@ -116,7 +116,7 @@ def stack_pieces(
 def load_splits(
     root: str, info: dataset_info.DatasetInfo, splits: Sequence[str], table: fields.FieldTable
 ) -> list[Pieces]:
-    """`load_split` of each; raises UserError with what is wrong with any of them."""
+    """`load_split` for each split; raises UserError with the problems of all of them."""
     loaded: list[Pieces] = []
     problems: list[str] = []
     for split in splits:
@@ -130,11 +130,11 @@ def load_splits(
 
 
 def load_split(root: str, info: dataset_info.DatasetInfo, split: str, table: fields.FieldTable) -> Pieces:
-    """Reads every shard of a split; pieces come in the order of the shards, so the same for any reader.
+    """Reads every shard of a split; the pieces come in the order of the shards.
 
     Raises:
-      UserError: shards are missing or damaged, or hold something else than `dataset_info.json` says; every one of them.
-      OSError: a disk or a bucket fails, which may pass; names the path.
+      UserError: shards are missing or damaged, or do not hold what `dataset_info.json` says; all of them are named.
+      OSError: a disk or a bucket fails, perhaps only for now; names the path.
     """
     paths, sizes = dataset_info.shard_paths(root, info, split), info.splits[split]
     expected = list(zip(paths, sizes.shard_lengths, strict=True))
@@ -153,7 +153,7 @@ def load_split(root: str, info: dataset_info.DatasetInfo, split: str, table: fie
             begin, end = end, end + len(shard.raw)
             if end <= num_events:
                 raw[begin:end], is_drum[begin:end] = shard.raw, shard.is_drum
-            empty = dataclasses.replace(shard, raw=shard.raw[:0], is_drum=shard.is_drum[:0])  # lets the notes go
+            empty = dataclasses.replace(shard, raw=shard.raw[:0], is_drum=shard.is_drum[:0])  # frees the notes
             loaded.append((empty, group_ids))
     if end != num_events and not problems:
         problems.append(
@@ -168,10 +168,10 @@ def load_split(root: str, info: dataset_info.DatasetInfo, split: str, table: fie
 def _read_shard(
     shard: tuple[str, int], *, root: str, time_base: str, table: fields.FieldTable
 ) -> tuple[Pieces, list[str]] | UserError:
-    """A shard's pieces, and their groups; or what is wrong with it.
+    """The pieces of a shard and their groups, or what is wrong with it.
 
     Args:
-      shard: its path, and how many pieces it has to hold.
+      shard: its path, and how many pieces it must hold.
     """
     path, length = shard
     try:
@@ -193,13 +193,15 @@ def _read_shard(
 
 
 def _in_order(read: Callable[[S], T], shards: Sequence[S], *, label: str) -> Generator[T, None, None]:
-    """What is read of each shard, in their order, a few at a time: a bucket answers slowly, but many at once."""
+    """Reads the shards in order, a few at a time: a bucket answers slowly, but answers many requests at once."""
     with ThreadPoolExecutor(READERS, thread_name_prefix="shards") as pool:
-        left, ahead = iter(shards), collections.deque[Future[T]]()
+        remaining, ahead = iter(shards), collections.deque[Future[T]]()
         try:
             with progress(shards, unit="shard", label=label) as shown:
                 for _ in shown:
-                    ahead.extend(pool.submit(read, shard) for shard in itertools.islice(left, READERS - len(ahead)))
+                    ahead.extend(
+                        pool.submit(read, shard) for shard in itertools.islice(remaining, READERS - len(ahead))
+                    )
                     yield ahead.popleft().result()
         finally:
             pool.shutdown(cancel_futures=True)

@@ -1,7 +1,7 @@
-"""Whole pieces through a model in chunks: which events stand in which rows of which call.
+"""Whole pieces in chunks: which events are in which rows of which call of a model.
 
-Pieces of like length go together, the longest first; row r of every chunk is the same piece, so that a state can be
-carried. Rows whose pieces have ended are dropped from the end, so a batch of unlike pieces computes little in vain.
+Pieces of similar length go together, the longest first. Row r of every chunk is the same piece, so that its state can
+be carried over. Rows whose pieces have ended are dropped from the end, so that little is computed for nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from midi_codec import fields
 from trainer.data.batches import Windows
 from trainer.data.pieces import Pieces
 
-CHUNK = 256  # events of a piece in a compiled call: it ends soon enough for a signal to be heard
+CHUNK = 256  # events of a piece per compiled call, few enough for a quick response to a signal
 
 
 def plan_whole_pieces(
@@ -22,15 +22,15 @@ def plan_whole_pieces(
 ) -> Iterator[list[Windows]]:
     """Batches of whole pieces, each a list of chunks in order.
 
-    Pieces are dealt to the replicas in turn, as cards are, so that all of them end about together. A chunk's rows are
-    the first replica's, then the second's, and so on, equally many; a replica's rows of the next chunk are the first
-    of its rows of this one. A row without a piece has length 0.
+    Pieces are dealt to the replicas in turn, like cards, so that all replicas finish at about the same time. A chunk
+    has equally many rows for each replica, the first replica's rows first. The rows that a replica has in the next
+    chunk are the first of those it has in this one. A row without a piece has length 0.
 
     Args:
       num_events: `[num_pieces]` int64, at least 1 each.
-      chunk: most events of a piece in a call.
-      batch_size: most rows of a chunk, a multiple of `replicas`.
-      replicas: how many equal parts the rows are cut into.
+      chunk: the most events of a piece per call.
+      batch_size: the most rows of a chunk, a multiple of `replicas`.
+      replicas: the number of equal parts that the rows are split into.
     """
     order = np.argsort(-num_events, kind="stable")
     for start in range(0, len(order), batch_size):
@@ -52,7 +52,7 @@ def _deal(piece: np.ndarray, num_events: np.ndarray, *, begin: int, chunk: int, 
 
 
 def piece_seconds(pieces: Pieces, table: fields.FieldTable) -> np.ndarray:
-    """`[num_pieces]` float64, how long each piece lasts, from its first onset to its last end; a tick at least."""
+    """`[num_pieces]` float64, how long each piece lasts, from its first onset to its last end; at least one tick."""
     step, duration = (pieces.raw[:, table.names.index(name)].astype(np.int64) for name in ("step", "duration"))
     first = pieces.first_event[:-1]
     onset = np.cumsum(step)

@@ -1,8 +1,8 @@
-"""Which processes train together: `TF_CONFIG`, or what makes one in a Kubernetes Indexed Job. Needs no TensorFlow.
+"""Which processes train together: reads `TF_CONFIG`, or makes it in a Kubernetes Indexed Job. Needs no TensorFlow.
 
     {"cluster": {"chief": [host:port], "worker": [host:port, ...]}, "task": {"type": "worker", "index": 0}}
 
-`chief` may be left out; then worker 0 is it. Source: the guide to multi-worker training with Keras, tensorflow.org.
+Without a `chief`, worker 0 is the chief. Source: the guide to multi-worker training with Keras, tensorflow.org.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def num_workers() -> int:
     """How many processes `TF_CONFIG` names; 1 where it is not set, or names none.
 
     Raises:
-      UserError: everything in `TF_CONFIG` that cannot be.
+      UserError: everything in `TF_CONFIG` that is wrong.
     """
     text = os.environ.get("TF_CONFIG")
     if not text:
@@ -47,7 +47,7 @@ def num_workers() -> int:
 
 
 def is_chief() -> bool:
-    """Whether this process writes: the chief if `TF_CONFIG` names one, else worker 0, or the only process."""
+    """Whether this process is the one that writes: the chief if `TF_CONFIG` names one, else worker 0."""
     if num_workers() == 1:
         return True
     config = json_text.parse(os.environ["TF_CONFIG"])
@@ -99,16 +99,16 @@ def _task_problems(task: Any, sizes: Mapping[str, int]) -> list[str]:
 
 
 def set_tf_config(workers: int | None, host_pattern: str | None) -> None:
-    """Makes `TF_CONFIG` from the number of workers and `JOB_COMPLETION_INDEX`, unless it is there already.
+    """Makes `TF_CONFIG` from the number of workers and `JOB_COMPLETION_INDEX`, unless it is set already.
 
     A completion index alone means nothing: tuning workers have one too.
 
     Args:
-      workers: of the job; None or 1 leaves the environment alone.
+      workers: of the job; None or 1 leaves the environment unchanged.
       host_pattern: a worker's address with `{index}` in it, with or without `:port`.
 
     Raises:
-      UserError: what is missing, cannot be, or is not what a `TF_CONFIG` that is there says; all at once.
+      UserError: what is missing, wrong or different from a `TF_CONFIG` that is set; all at once.
     """
     if os.environ.get("TF_CONFIG") == "":
         del os.environ["TF_CONFIG"]  # TensorFlow would read it as JSON

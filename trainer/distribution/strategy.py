@@ -1,4 +1,4 @@
-"""Which tf.distribute strategy fits what is there, and how a global batch is shared out."""
+"""Which tf.distribute strategy fits the devices and workers, and how a global batch is distributed to replicas."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from trainer.data.batches import Batch, Part
 from trainer.distribution import cluster
 from trainer.model import batch_halves
 
+Agreement = Callable[[bool, float], tuple[bool, float]]  # see `make_agreement`
+
 
 def make_strategy(*, alone: bool = False) -> tf.distribute.Strategy:
     """`TF_CONFIG` gives MultiWorkerMirroredStrategy, several GPUs MirroredStrategy, else the one device.
 
-    Before TensorFlow starts here, `parts.limit_threads` has its say.
+    TensorFlow starts here, so `batch_halves.limit_threads` is called first.
 
     Args:
-      alone: whether this process does without the other workers.
+      alone: whether this process works without the other workers.
 
     Raises:
       UserError: `TF_CONFIG` is not what `trainer.distribution.cluster` describes.
@@ -33,7 +35,7 @@ def make_strategy(*, alone: bool = False) -> tf.distribute.Strategy:
 
 
 def part_of(strategy: tf.distribute.Strategy) -> Part:
-    """Which rows of a global batch this process makes: the workers' parts follow one another as their replicas do."""
+    """Which rows of a global batch this process makes; the workers' parts are in the order of their replicas."""
     replicas, resolver = strategy.num_replicas_in_sync, strategy.cluster_resolver
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy) or not resolver.task_type:
         return Part(replicas=replicas)
@@ -44,14 +46,14 @@ def part_of(strategy: tf.distribute.Strategy) -> Part:
 
 
 def share_out(batch: Batch, strategy: tf.distribute.Strategy) -> Any:
-    """A worker's rows of a global batch as per-replica dictionaries of tensors, each replica's rows in order.
+    """A worker's rows of a global batch as one dictionary of tensors per replica, in the order of the rows.
 
     Raises:
       ValueError: the rows are not a multiple of this worker's replicas.
     """
     local_replicas = part_of(strategy).local_replicas
-    size, left = divmod(len(batch.bins), local_replicas)
-    if left:
+    size, remainder = divmod(len(batch.bins), local_replicas)
+    if remainder:
         raise ValueError(f"the batch has {len(batch.bins)} rows here, want a multiple of {local_replicas} replicas")
 
     def rows_of(replica: int) -> dict[str, tf.Tensor]:
@@ -62,27 +64,29 @@ def share_out(batch: Batch, strategy: tf.distribute.Strategy) -> Any:
 
 
 def on_each(strategy: tf.distribute.Strategy, make: Callable[[int], Any]) -> Any:
-    """A value for each replica of this worker, as `strategy.run` takes it and in the form in which it gives it back.
+    """A value for each replica of this worker, in the form that `strategy.run` takes and returns.
 
-    A compiled function takes only the form it was traced for, and TensorFlow has two: of a worker with one replica,
-    `strategy.run` gives plain tensors, while a strategy's own values from a function are wrapped even there.
+    A compiled function accepts only the form it was traced for, and TensorFlow has two: on a worker with one replica
+    `strategy.run` returns plain tensors, while a strategy's values from a function are wrapped even there.
 
     Args:
-      make: the value of a replica, from its index among this worker's.
+      make: returns the value of a replica, given its index among this worker's replicas.
     """
     local_replicas = part_of(strategy).local_replicas
     if local_replicas == 1:
         return make(0)
     return strategy.experimental_distribute_values_from_function(
-        lambda context: make(context.replica_id_in_sync_group % local_replicas)  # that index counts all workers'
+        lambda context: make(
+            context.replica_id_in_sync_group % local_replicas
+        )  # the id counts the replicas of all workers
     )
 
 
 def free_shapes(value: Any, free: int) -> Any:
-    """The signature of a distributed tensor whose first `free` dimensions may be of any size.
+    """The signature of a distributed tensor whose first `free` dimensions may have any size.
 
-    A function that is traced for the sizes of one batch rounds otherwise than one that is traced for any, and a run
-    that goes on begins with another batch: one trace for all sizes gives the same bits whichever comes first.
+    A function traced for the sizes of one batch rounds differently from one traced for any size, and a run that resumes
+    begins with a different batch: one trace for all sizes gives the same bits whichever batch comes first.
     """
 
     def freed(spec: tf.TensorSpec) -> tf.TensorSpec:
@@ -95,30 +99,30 @@ def free_shapes(value: Any, free: int) -> Any:
 
 
 def batch_signature(shared: Mapping[str, Any]) -> dict[str, Any]:
-    """`free_shapes` of what `share_out` gives: any number of rows and time steps, as many notes before as there are."""
+    """`free_shapes` of what `share_out` returns: any number of rows and time steps; the memory has a fixed length."""
     of_rows = ("dropout_keys", "milliseconds_per_tick", "before", "before_is_note", "before_tick")
     free = {"step_key": 0, **dict.fromkeys(of_rows, 1)}
     return {name: free_shapes(value, free.get(name, 2)) for name, value in shared.items()}
 
 
 def name_of(strategy: tf.distribute.Strategy) -> str:
-    """The public name of a strategy's class; several workers' is a subclass with a historic one."""
+    """The public name of a strategy's class; that of several workers is a subclass with a historical name."""
     if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return "MultiWorkerMirroredStrategy"
     return type(strategy).__name__
 
 
-def make_agreement(strategy: tf.distribute.Strategy) -> Callable[[bool, float], tuple[bool, float]]:
-    """A function of (stop requested, seconds) whose result all workers share: any worker's request, their mean time.
+def make_agreement(strategy: tf.distribute.Strategy) -> Agreement:
+    """A function of (stop requested, seconds) that gives all workers the same result: any worker's request, mean time.
 
-    Workers that decided by a signal or a clock of their own would wait for each other for ever. All of them have to
-    call it alike.
+    Workers that decided by their own signals or clocks would wait for each other for ever. All workers must call it
+    equally often.
     """
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return lambda stop, seconds: (stop, seconds)
 
     @tf.function
-    def mean(values):
+    def mean(values: tf.Tensor) -> tf.Tensor:
         return strategy.reduce(tf.distribute.ReduceOp.MEAN, strategy.run(lambda v: v, args=(values,)), axis=None)
 
     def agree(stop: bool, seconds: float) -> tuple[bool, float]:
@@ -128,12 +132,12 @@ def make_agreement(strategy: tf.distribute.Strategy) -> Callable[[bool, float], 
     return agree
 
 
-def all_alike(agree: Callable[[bool, float], tuple[bool, float]], number: float) -> bool:
-    """Whether all workers gave the same number, which all of them learn; they have to call it alike.
+def all_alike(agree: Agreement, number: float) -> bool:
+    """Whether all workers passed the same number; all of them must call it, and get the same answer.
 
     Args:
       agree: of `make_agreement`.
-      number: one whose sum over the workers float64 holds exactly.
+      number: its sum over the workers must be exact in float64.
     """
     _, mean = agree(False, number)
-    return not agree(mean != number, 0.0)[0]  # asked again: a middle one of several is the mean
+    return not agree(mean != number, 0.0)[0]  # asked of all: one worker's number may be the mean of different ones

@@ -1,6 +1,6 @@
 """What a model must beat: unigram and bigram likelihoods of every field, over the same bins.
 
-Each field is scored by itself. The unigram is add-one smoothed; the bigram goes back to it by Witten and Bell's rule
+Each field is scored by itself. The unigram is add-one smoothed; the bigram backs off to it by Witten and Bell's rule
 (1991): a context that was seen n times with d different followers gives the unigram d / (n + d) of its mass. `pitch`
 has END as one more symbol. A time bin spreads its probability evenly over its ticks, as the model's does.
 """
@@ -8,6 +8,7 @@ has END as one more symbol. A time bin spreads its probability evenly over its t
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from trainer.data.pieces import Pieces
 
 @dataclasses.dataclass(frozen=True)
 class Baseline:
-    """Nats a note, END included, in all and by field."""
+    """Nats per note, END included, in total and by field."""
 
     nll: float
     by_field: dict[str, float]
@@ -33,10 +34,10 @@ def score_baselines(train: Pieces, held_out: Pieces, table: fields.FieldTable) -
 
 
 def piece_costs(train: Pieces, held_out: Pieces, table: fields.FieldTable) -> dict[str, dict[str, np.ndarray]]:
-    """What each held-out piece costs by `unigram` and `bigram`: a field's `[num_pieces]` float64, nats."""
+    """What each held-out piece costs under `unigram` and `bigram`: `[num_pieces]` float64 by field, in nats."""
     costs: dict[str, dict[str, np.ndarray]] = {"unigram": {}, "bigram": {}}
     for field in table:
-        num_symbols = field.num_bins + 1  # the last is END in `pitch`, else the mark between pieces
+        num_symbols = field.num_bins + 1  # the last is END in `pitch`, elsewhere the mark between pieces
         learned = _symbols(train, table, field)
         counted = _scored(learned, field)
         unigram = _unigram(learned, num_symbols, scored=counted)
@@ -63,7 +64,7 @@ def _symbols(pieces: Pieces, table: fields.FieldTable, field: fields.FieldSpec) 
 
 
 def _scored(symbols: np.ndarray, field: fields.FieldSpec) -> np.ndarray:
-    """Which events cost something: all in `pitch`, the notes elsewhere."""
+    """Which events are scored: all of them in `pitch`, elsewhere only the notes."""
     return np.ones(len(symbols), bool) if field.name == "pitch" else symbols < field.num_bins
 
 
@@ -72,11 +73,13 @@ def _unigram(symbols: np.ndarray, num_symbols: int, *, scored: np.ndarray) -> np
     counts = np.bincount(symbols[scored], minlength=num_symbols).astype(np.float64)
     smoothed = counts + 1
     if not scored.all():
-        smoothed[-1] = 0  # the mark between pieces is no outcome here
+        smoothed[-1] = 0  # the mark between pieces is not an outcome here
     return smoothed / smoothed.sum()
 
 
-def _bigram(symbols: np.ndarray, num_symbols: int, unigram: np.ndarray, *, scored: np.ndarray):
+def _bigram(
+    symbols: np.ndarray, num_symbols: int, unigram: np.ndarray, *, scored: np.ndarray
+) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """A function of (contexts, targets), `[n]` int each, giving `[n]` probabilities."""
     contexts = np.append(num_symbols - 1, symbols[:-1])
     pairs = np.bincount(contexts[scored].astype(np.int64) * num_symbols + symbols[scored], minlength=num_symbols**2)

@@ -1,10 +1,11 @@
 """How far a figure would move with other music of the same kind: bootstrap confidence intervals.
 
-What is drawn with replacement are whole groups of pieces (a piece is a group of its own unless it shares its music with
-others), because the notes of a piece, and the performances of a piece, are no independent observations. A figure is a
-ratio of sums, such as nats over notes; each resample gives one ratio, and the interval lies between their quantiles
-(Efron's percentile method, 1979). Figures of several models come from the same resamples, so the interval of a
-difference is a paired one: what is hard for all models does not widen it.
+Whole groups of pieces are drawn with replacement (a piece is a group of its own unless it shares its music with
+others), because the notes of a piece, and several performances of it, are not independent observations. A figure is a
+ratio of sums, such as nats over notes; each resample gives one ratio, and the interval is between their quantiles
+(Efron's percentile method, 1979). The figures of several models come from the same resamples, so the interval of a
+difference is
+paired: what is hard for all models does not widen it.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ import numpy as np
 from trainer.data.batches import keyed_rng
 
 LEVEL = 0.95
-BLOCK = 1 << 20  # draws held at once
+BLOCK = 1 << 20  # draws in memory at once
 
 
 def resample_sums(columns: np.ndarray, group: np.ndarray, *, num_resamples: int, rng_seed: int) -> np.ndarray:
-    """Sums of the columns over draws of as many groups as there are.
+    """Sums of the columns over draws with replacement of as many groups as there are.
 
     Args:
       columns: `[num_pieces, num_columns]` float64, what each piece adds.
@@ -45,6 +46,6 @@ def resample_sums(columns: np.ndarray, group: np.ndarray, *, num_resamples: int,
 
 
 def interval(draws: np.ndarray) -> tuple[float, float]:
-    """Where the middle `LEVEL` of the `[num_resamples]` draws lies."""
+    """The ends of the middle `LEVEL` of the `[num_resamples]` draws."""
     low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)

@@ -1,13 +1,14 @@
-"""Whether a model's probabilities are those that come true. Counts are made in the graph, figures from them in NumPy.
+"""Whether a model's probabilities are right. Counts are made in the graph, the figures from them in NumPy.
 
 **Reliability** of a categorical head (Guo et al. 2017): notes are sorted by the probability of their likeliest bin into
-`CONFIDENCE_BINS` equal intervals; in each, the mean probability should be the share of notes whose bin it was. The mean
-distance of the two, weighted by notes, is the expected calibration error. Chance alone makes it larger than 0, so it
-comes with what notes drawn from the model's own probabilities would give.
+`CONFIDENCE_BINS` equal intervals; in each, the mean probability should equal the share of notes with that bin. The mean
+distance between the two, weighted by notes, is the expected calibration error. Chance alone makes it larger than 0, so
+the error that notes drawn from the model's own probabilities would give is reported beside it.
 
-**PIT** of a time head: where the note's tick lies in the predicted distribution, F(tick - 1) to F(tick). Ticks are
-discrete, so each note spreads evenly over that interval (Czado, Gneiting and Held 2009, "nonrandomized"); over all
-notes the histogram is flat when the distribution is right. U-shaped means too narrow, a hump too wide, a slope biased.
+**PIT** (probability integral transform) of a time head: the interval of the note's tick in the predicted distribution,
+F(tick - 1) to F(tick). Ticks are discrete, so each note spreads evenly over its interval (Czado, Gneiting and Held
+2009, "nonrandomized"); over all notes the histogram is flat if the distribution is right. A U shape means that it is
+too narrow, a hump too wide, a slope biased.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from trainer.model import likelihoods, mixture
 
 CONFIDENCE_BINS = 15
 PIT_BINS = 20
-_NARROWEST = 1e-9  # an interval of less probability counts as so wide
+_NARROWEST = 1e-9  # narrower intervals count as this wide
 
 
 def reliability_counts(logits: tf.Tensor, bins: tf.Tensor, is_note: tf.Tensor) -> tf.Tensor:
@@ -35,7 +36,7 @@ def reliability_counts(logits: tf.Tensor, bins: tf.Tensor, is_note: tf.Tensor) -
       is_note: `[...]`, 1 where there is one.
 
     Returns:
-      `[CONFIDENCE_BINS, 3]` float64: notes, the sum of their confidences, and how many had the likeliest bin.
+      `[CONFIDENCE_BINS, 3]` float64: notes, the sum of their confidences, and how many were in the likeliest bin.
     """
     is_note = tf.cast(is_note, tf.float64)
     weights = tf.exp(logits - tf.reduce_max(logits, axis=-1, keepdims=True))  # in the logits' own precision
@@ -49,7 +50,7 @@ def reliability_counts(logits: tf.Tensor, bins: tf.Tensor, is_note: tf.Tensor) -
 def tick_interval(
     field: fields.FieldSpec, output: tf.Tensor, bins: tf.Tensor, ticks: tf.Tensor, deviation: tf.Tensor | None
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """The probability that a time head gives to ticks below the note's, and to those and its own.
+    """The probability that a time head gives to ticks below the note's tick, and to ticks up to it.
 
     Args:
       field: of kind `time`.
@@ -65,29 +66,29 @@ def tick_interval(
         below, up_to = (tf.exp(likelihoods.log_normal_cdf((ticks + x - mean) / deviation)) for x in (-0.5, 0.5))
         return tf.where(ticks == 0, tf.zeros_like(below), below), up_to
     if field.loss == fields.MIXTURE:
-        ticks, parts = tf.cast(ticks, tf.float64), mixture.Mixture.of(tf.cast(output, tf.float64))
-        below, up_to = (_mixture_cdf(mixture.axis(ticks + x, field.shift), parts) for x in (-0.5, 0.5))
+        ticks, predicted = tf.cast(ticks, tf.float64), mixture.Mixture.of(tf.cast(output, tf.float64))
+        below, up_to = (_mixture_cdf(mixture.axis(ticks + x, field.shift), predicted) for x in (-0.5, 0.5))
         return tf.where(ticks == 0, tf.zeros_like(below), below), up_to
     probabilities = tf.nn.softmax(tf.cast(output, tf.float64))
     before = tf.cast(tf.range(field.width) < bins[..., None], tf.float64)
     own = tf.gather(probabilities, bins, batch_dims=bins.shape.rank)
     per_tick = own / tf.gather(tf.constant(field.spans, tf.float64), bins)
-    place = tf.cast(ticks, tf.float64) - tf.gather(tf.constant(field.lows, tf.float64), bins)
-    below = tf.reduce_sum(probabilities * before, axis=-1) + place * per_tick
+    within_bin = tf.cast(ticks, tf.float64) - tf.gather(tf.constant(field.lows, tf.float64), bins)
+    below = tf.reduce_sum(probabilities * before, axis=-1) + within_bin * per_tick
     return below, below + per_tick
 
 
-def _mixture_cdf(places: tf.Tensor, parts: mixture.Mixture) -> tf.Tensor:
-    """`[...]` probability below the `[...]` places on the mixture's axis."""
-    z = (places[..., None] - parts.locations) * tf.exp(-parts.log_scales)
-    return tf.reduce_sum(tf.exp(parts.log_weights) * tf.sigmoid(z), axis=-1)
+def _mixture_cdf(positions: tf.Tensor, predicted: mixture.Mixture) -> tf.Tensor:
+    """`[...]` probability below the `[...]` positions on the mixture's axis."""
+    z = (positions[..., None] - predicted.locations) * tf.exp(-predicted.log_scales)
+    return tf.reduce_sum(tf.exp(predicted.log_weights) * tf.sigmoid(z), axis=-1)
 
 
 def pit_counts(below: tf.Tensor, up_to: tf.Tensor, is_note: tf.Tensor) -> tf.Tensor:
     """The PIT histogram of a batch.
 
     Args:
-      below, up_to: `[...]` float64, the probability of ticks below the note's, and of those and its own.
+      below, up_to: `[...]` float64, of `tick_interval`.
       is_note: `[...]`, 1 where there is one.
 
     Returns:
@@ -107,7 +108,7 @@ def describe_reliability(counts: np.ndarray) -> dict[str, Any]:
     total, filled = notes.sum(), notes > 0
     mean = np.divide(confidences, notes, out=np.zeros(len(notes)), where=filled)
     share = np.divide(hits, notes, out=np.zeros(len(notes)), where=filled)
-    # The mean distance of a normal variable from its mean is sqrt(2 / pi) deviations.
+    # The mean distance of a normal variable from its mean is sqrt(2 / pi) standard deviations.
     by_chance = np.sqrt(2 / math.pi * notes * mean * (1 - mean)).sum() / total
     return {
         "error": float((notes * abs(mean - share)).sum() / total),
@@ -120,6 +121,6 @@ def describe_reliability(counts: np.ndarray) -> dict[str, Any]:
 
 
 def describe_pit(counts: np.ndarray) -> dict[str, Any]:
-    """`histogram`, shares that add up to 1, and `distance`: the share of notes that would have to move to be flat."""
+    """`histogram`, shares that add up to 1, and `distance`, the share of notes to move to flatten it."""
     shares = counts / counts.sum()
     return {"distance": float(abs(shares - 1 / len(shares)).sum() / 2), "histogram": [float(x) for x in shares]}

@@ -1,4 +1,4 @@
-"""From sums a piece to figures with confidence intervals, for several models side by side; NumPy alone.
+"""From sums per piece to figures with confidence intervals, for several models side by side. Needs only NumPy.
 
 Every figure is a ratio of sums over pieces (nats over notes, right notes over notes), and every figure of every model
 comes from the same resamples of pieces (`trainer.evaluation.bootstrap`), so differences between models are paired.
@@ -16,7 +16,7 @@ import numpy as np
 from trainer.evaluation import bootstrap
 
 FORMAT_VERSION = 1
-Key = tuple[str, ...]  # where a figure stands in the JSON: ("nll_by_field", "pitch")
+Key = tuple[str, ...]  # the path of a figure in the JSON, such as ("nll_by_field", "pitch")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Split:
 
     Attributes:
       piece_id: `[num_pieces]` str.
-      group: `[num_pieces]` int, equal for pieces that are no independent observations.
+      group: `[num_pieces]` int, equal for pieces that are not independent observations.
       num_notes, seconds: `[num_pieces]`.
     """
 
@@ -52,10 +52,10 @@ class Measured:
     """A model, or a baseline, on a split.
 
     Attributes:
-      name: unique among those that are compared.
+      name: unique within a report.
       sums: `[num_pieces]` float64 by measure: `nll_FIELD`, `topK_FIELD`, `error_FIELD`; see
         `trainer.evaluation.measures`.
-      about: what else the JSON says of it.
+      about: what else the JSON says about it.
     """
 
     name: str
@@ -64,9 +64,9 @@ class Measured:
 
 
 def make_report(split: Split, measured: Sequence[Measured], *, num_resamples: int, rng_seed: int) -> dict[str, Any]:
-    """Everything as JSON: figures of each, differences of each two, and the sums a piece.
+    """The report as JSON: the figures of each, the differences between every two, and the sums per piece.
 
-    A figure is `{"value", "low", "high"}`; `low` and `high` are null where there is but one group to draw from.
+    A figure is `{"value", "low", "high"}`; `low` and `high` are null if there is only one group to draw from.
     """
     figures = list(_figures(split, measured))
     tops = np.stack([numerator for _, _, numerator, _ in figures], axis=1)
@@ -75,9 +75,9 @@ def make_report(split: Split, measured: Sequence[Measured], *, num_resamples: in
     drawn = bootstrap.resample_sums(columns, split.group, num_resamples=num_resamples, rng_seed=rng_seed)
     ratios: dict[str, dict[Key, np.ndarray]] = {each.name: {} for each in measured}
     for index, (name, key, _, unit) in enumerate(figures):
-        below = tops.shape[1] + list(units).index(unit)
-        whole = columns[:, index].sum() / columns[:, below].sum()
-        ratios[name][key] = np.append(drawn[:, index] / drawn[:, below], whole)  # the value itself is the last
+        divisor = tops.shape[1] + list(units).index(unit)
+        value = columns[:, index].sum() / columns[:, divisor].sum()
+        ratios[name][key] = np.append(drawn[:, index] / drawn[:, divisor], value)  # the value itself comes last
     has_interval = split.num_groups > 1
     return {
         "format_version": FORMAT_VERSION,
@@ -85,8 +85,8 @@ def make_report(split: Split, measured: Sequence[Measured], *, num_resamples: in
         "intervals": {"level": bootstrap.LEVEL, "num_resamples": num_resamples, "rng_seed": rng_seed},
         "models": [{"name": each.name, **each.about, **_nested(ratios[each.name], has_interval)} for each in measured],
         "differences": [
-            {"name": other.name, "minus": one.name, **_nested(_difference(ratios, other, one), has_interval)}
-            for one, other in itertools.combinations(measured, 2)
+            {"name": second.name, "minus": first.name, **_nested(_difference(ratios, second, first), has_interval)}
+            for first, second in itertools.combinations(measured, 2)
         ],
         "pieces": {
             "piece_id": split.piece_id,
@@ -99,7 +99,7 @@ def make_report(split: Split, measured: Sequence[Measured], *, num_resamples: in
 
 
 def _figures(split: Split, measured: Sequence[Measured]) -> Iterator[tuple[str, Key, np.ndarray, str]]:
-    """Whose figure, where it stands, its sum a piece, and what that is divided by."""
+    """For each figure: the name of its model, its key, its sum per piece, and the unit it is divided by."""
     for each in measured:
         nll = np.sum([column for name, column in each.sums.items() if name.startswith("nll_")], axis=0)
         yield each.name, ("nll",), nll, "notes"
@@ -115,20 +115,20 @@ def _figures(split: Split, measured: Sequence[Measured]) -> Iterator[tuple[str, 
 
 
 def _difference(
-    ratios: Mapping[str, Mapping[Key, np.ndarray]], other: Measured, one: Measured
+    ratios: Mapping[str, Mapping[Key, np.ndarray]], minuend: Measured, subtrahend: Measured
 ) -> dict[Key, np.ndarray]:
-    """Of the figures that both have."""
-    there = ratios[one.name]
-    return {key: draws - there[key] for key, draws in ratios[other.name].items() if key in there}
+    """The differences of the figures that both have."""
+    subtracted = ratios[subtrahend.name]
+    return {key: draws - subtracted[key] for key, draws in ratios[minuend.name].items() if key in subtracted}
 
 
 def _nested(ratios: Mapping[Key, np.ndarray], has_interval: bool) -> dict[str, Any]:
-    """Figures by the parts of their keys."""
+    """Figures in nested dictionaries, a level per element of their keys."""
     nested: dict[str, Any] = {}
     for key, draws in ratios.items():
-        place = nested
-        for part in key[:-1]:
-            place = place.setdefault(part, {})
+        level = nested
+        for name in key[:-1]:
+            level = level.setdefault(name, {})
         low, high = bootstrap.interval(draws[:-1]) if has_interval else (None, None)
-        place[key[-1]] = {"value": float(draws[-1]), "low": low, "high": high}
+        level[key[-1]] = {"value": float(draws[-1]), "low": low, "high": high}
     return nested

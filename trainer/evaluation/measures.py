@@ -6,7 +6,7 @@
     error_FIELD    of step and duration: milliseconds between the head's best guess and the note
     square_FIELD   of an MSE head: squared residual in ticks
 
-All are `[rows, time]` float64 and 0 where there is no note (`nll_pitch`: where there is no event).
+All are `[rows, time]` float64, and 0 where there is no note (`nll_pitch`: where there is no event).
 """
 
 from __future__ import annotations
@@ -47,38 +47,38 @@ def measure(
     """The measures of `measure_names(table, top=top)`, each `[rows, time]` float64.
 
     Args:
-      model: whose table and likelihoods count.
-      outputs: what it says of the batch.
+      model: its table and likelihoods are used.
+      outputs: of the model for the batch.
       batch: `trainer.data.batches.Batch.as_dict`.
       deviations: of each MSE head, the standard deviation of its residual in ticks.
-      top: the K of `topK`, instead of `hits`.
+      top: the values of K for `topK`; if there are any, they replace `hits`.
     """
     is_note = tf.cast(batch["is_note"], tf.float64)
-    found = []
+    measures = []
     for index, field in enumerate(model.table):
         output, raw = outputs.fields[field.name], tf.cast(batch["raw"][..., index], tf.float64)
-        found.append(model.field_nll(field, outputs, batch, deviations.get(field.name)))
+        measures.append(model.field_nll(field, outputs, batch, deviations.get(field.name)))
         if field.loss == fields.CATEGORICAL:
-            found += [tf.cast(hit, tf.float64) * is_note for hit in _hits(output, batch["bins"][..., index], top)]
+            measures += [tf.cast(hit, tf.float64) * is_note for hit in _hits(output, batch["bins"][..., index], top)]
         if field.kind == fields.TIME:
             miss = model.point_guess(field, outputs) - raw
             if field.loss == fields.MSE:
-                found.append(tf.square(miss) * is_note)
+                measures.append(tf.square(miss) * is_note)
             scale = tf.cast(batch["milliseconds_per_tick"], tf.float64)[:, None]
-            found.append(tf.abs(miss) * scale * is_note)
-    return found
+            measures.append(tf.abs(miss) * scale * is_note)
+    return measures
 
 
 def _hits(logits: tf.Tensor, bins: tf.Tensor, top: Sequence[int]) -> list[tf.Tensor]:
-    """`[...]` bool for each K of `top`; without any, whether the likeliest bin is right."""
+    """`[...]` bool for each K of `top`; if `top` is empty, whether the likeliest bin is right."""
     if not top:
         return [tf.argmax(logits, axis=-1, output_type=tf.int32) == bins]
-    place = rank(logits, bins)
-    return [place < k for k in top]
+    ranks = rank(logits, bins)
+    return [ranks < k for k in top]
 
 
 def rank(logits: tf.Tensor, bins: tf.Tensor) -> tf.Tensor:
-    """`[...]` int32, how many bins stand before the note's: the likelier ones, and of equal ones those before it."""
+    """`[...]` int32, the rank of the note's bin by likelihood, from 0; among equal bins the first ranks first."""
     own = tf.gather(logits, bins, batch_dims=bins.shape.rank)[..., None]
     before = tf.range(tf.shape(logits)[-1]) < bins[..., None]
     return tf.math.count_nonzero((logits > own) | ((logits == own) & before), axis=-1, dtype=tf.int32)

@@ -1,7 +1,7 @@
-"""What a model says of every piece of a split: exact sums a piece, and counts for calibration; on one device.
+"""A model on every piece of a split: exact sums per piece, and counts for calibration; on one device.
 
-The whole split passes through the model once, in chunks with the LSTM's state carried; what comes back from a chunk
-is a few sums a row, so memory does not grow with the notes.
+The whole split passes through the model once, in chunks, with the LSTM's state carried over. A chunk returns only a few
+sums per row, so memory does not grow with the number of notes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from trainer.data.whole_pieces import CHUNK, plan_whole_pieces
 from trainer.distribution.strategy import batch_signature, free_shapes
 from trainer.evaluation import calibration
 from trainer.evaluation.measures import TOP, measure, measure_names
-from trainer.model.note_model import NoteModel
+from trainer.model.note_model import NoteModel, State
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,9 +51,9 @@ def evaluate_pieces(
 
     Args:
       deviations: of each MSE head, the standard deviation of its validation residual in ticks.
-      batch_size: most pieces at once.
-      chunk: events of a piece in a compiled call.
-      after_chunk: called with the number of events that are done; what it raises ends the evaluation.
+      batch_size: the most pieces at once.
+      chunk: events of a piece per compiled call.
+      after_chunk: called with the number of events in each chunk; what it raises ends the evaluation.
     """
     names = measure_names(model.table, top=TOP)
     sums = np.zeros((len(names), pieces.num_pieces))
@@ -66,9 +66,9 @@ def evaluate_pieces(
             batch = make_batch(pieces, windows, table=model.table, batch_size=len(windows), start_bins=model.start_bins)
             arrays = {name: tf.constant(array) for name, array in batch.as_dict().items()}
             step = step or _compile(model, arrays, state, spread)
-            rows, more, state = step(arrays, state, spread)
-            sums[:, windows.piece] += rows.numpy()
-            for name, value in more.items():
+            chunk_sums, chunk_counts, state = step(arrays, state, spread)
+            sums[:, windows.piece] += chunk_sums.numpy()
+            for name, value in chunk_counts.items():
                 counts[name] = counts.get(name, 0.0) + value.numpy()
             after_chunk(int(windows.length.sum()))
     return PieceSums(
@@ -78,7 +78,9 @@ def evaluate_pieces(
     )
 
 
-def _compile(model: NoteModel, batch, state, deviations):
+def _compile(
+    model: NoteModel, batch: Mapping[str, tf.Tensor], state: State, deviations: Mapping[str, tf.Tensor]
+) -> Callable[..., tuple[tf.Tensor, dict[str, tf.Tensor], State]]:
     """The compiled step, for any number of rows and events."""
     signature = [
         batch_signature(batch),
@@ -87,7 +89,9 @@ def _compile(model: NoteModel, batch, state, deviations):
     ]
 
     @tf.function(input_signature=signature)
-    def step(batch, state, deviations):
+    def step(
+        batch: Mapping[str, tf.Tensor], state: State, deviations: Mapping[str, tf.Tensor]
+    ) -> tuple[tf.Tensor, dict[str, tf.Tensor], State]:
         rows = tf.shape(batch["bins"])[0]
         state = tf.nest.map_structure(lambda value: value[:rows], state)
         outputs, state = model(batch["previous"], batch["bins"], state, raw=batch["raw"], is_note=batch["is_note"])

@@ -1,4 +1,4 @@
-"""The tables that `python -m trainer.evaluate` prints, made from its JSON."""
+"""The tables that `python -m trainer.evaluate` prints, from its JSON."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Figure = Mapping[str, Any]
 
 
 def format_report(report: Mapping[str, Any]) -> str:
-    """All tables; a figure's interval stands below it."""
+    """All tables; the interval of a figure is printed below it."""
     width = max(len(row["name"]) for row in report["models"]) + 2
     fields = _fields(report)
     lines = [_headline(report)]
     lines += _section(
-        "nats a note, END included; lower is better",
-        ["all", *fields, "nats a second"],
+        "nats per note, END included; lower is better",
+        ["all", *fields, "nats per second"],
         [(row["name"], [row["nll"], *_of(row, "nll_by_field", fields), row["nll_per_second"]])
          for row in report["models"]],
         width,
@@ -55,7 +55,7 @@ def _headline(report: Mapping[str, Any]) -> str:
 
 
 def _fields(report: Mapping[str, Any]) -> list[str]:
-    """All fields that any row has, in the order of a note."""
+    """All fields that any row has, in the order of the field table."""
     return list(dict.fromkeys(name for row in reversed(report["models"]) for name in row["nll_by_field"]))
 
 
@@ -70,7 +70,7 @@ def _section(
     width: int,
     show: Callable[[float], str],
 ) -> list[str]:
-    """A table without the columns that no row fills; nothing without rows."""
+    """A table without empty columns; no lines if there are no rows."""
     kept = [index for index, _ in enumerate(columns) if any(figures[index] is not None for _, figures in rows)]
     if not kept:
         return []
@@ -87,7 +87,7 @@ def _section(
 
 
 def _differences(report: Mapping[str, Any], fields: Sequence[str], width: int) -> list[str]:
-    """Every row against the first bundle; below 0 is better than it."""
+    """Every row against the first bundle; below 0 is better than the bundle."""
     first = next(row["name"] for row in report["models"] if "bundle" in row)
     rows = []
     for row in report["differences"]:
@@ -97,13 +97,13 @@ def _differences(report: Mapping[str, Any], fields: Sequence[str], width: int) -
         if row["minus"] == first:
             rows.append((row["name"], figures))
         else:
-            rows.append((row["minus"], [_turned(figure) for figure in figures]))
-    title = f"minus {first}, paired: nats a note; above 0 is worse than it"
-    return _section(title, ["all", *fields, "nats a second"], rows, width, "{:+z.3f}".format)
+            rows.append((row["minus"], [_negated(figure) for figure in figures]))
+    title = f"minus {first}, paired: nats per note; above 0 is worse"
+    return _section(title, ["all", *fields, "nats per second"], rows, width, "{:+z.3f}".format)
 
 
-def _turned(figure: Figure | None) -> Figure | None:
-    """The other way round: what was the high end of its interval is the low one."""
+def _negated(figure: Figure | None) -> Figure | None:
+    """The figure with the opposite sign; the ends of its interval change places."""
     if figure is None:
         return None
     value, low, high = (None if figure[key] is None else -figure[key] for key in ("value", "high", "low"))
@@ -121,24 +121,24 @@ def _accuracy(report: Mapping[str, Any], fields: Sequence[str], width: int) -> I
 
 
 def _calibration(report: Mapping[str, Any], fields: Sequence[str], width: int) -> Iterator[str]:
-    """Two tables: the expected calibration error beside what chance gives, and the distance of the PIT from flat."""
+    """Two tables: the expected calibration error beside that of chance, and the distance of the PIT from flat."""
     for key, title, cell in (
         (
             "reliability",
             "expected calibration error, % (what chance alone would give)",
-            lambda found: f"{100 * found['error']:.2f} ({100 * found['error_by_chance']:.2f})",
+            lambda figure: f"{100 * figure['error']:.2f} ({100 * figure['error_by_chance']:.2f})",
         ),
         (
             "pit",
             "times: share of notes away from a flat PIT histogram, %",
-            lambda found: f"{100 * found['distance']:.1f}",
+            lambda figure: f"{100 * figure['distance']:.1f}",
         ),
     ):
         rows = [(row["name"], row[key]) for row in report["models"] if row.get(key)]
-        names = [name for name in fields if any(name in found for _, found in rows)]
+        names = [name for name in fields if any(name in by_field for _, by_field in rows)]
         if not rows:
             continue
         yield from ("", title, " " * width + "".join(f"{name:>{COLUMN}}" for name in names))
-        for name, found in rows:
-            cells = [cell(found[column]) if column in found else "-" for column in names]
+        for name, by_field in rows:
+            cells = [cell(by_field[column]) if column in by_field else "-" for column in names]
             yield f"{name:{width}}" + "".join(f"{text:>{COLUMN}}" for text in cells)

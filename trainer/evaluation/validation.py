@@ -1,12 +1,12 @@
-"""Validation: the exact likelihood of whole pieces, the LSTM's state carried from chunk to chunk.
+"""Validation: the exact likelihood of whole pieces, with the LSTM's state carried from chunk to chunk.
 
-    nll          nats a note, END included, over the ticks of the grid; the sum of `nll_by_field`
-    nll_per_second   the same nats a second of music: a piece lasts from its first onset to its last end
-    accuracy     of categorical heads: how often the likeliest bin is right
-    error_milliseconds   of step and duration: mean distance of the head's best guess from the note
+    nll                  nats per note, END included, over the ticks of the grid; the sum of `nll_by_field`
+    nll_per_second       the same in nats per second of music; a piece lasts from its first onset to its last end
+    accuracy             of categorical heads: how often the likeliest bin is right
+    error_milliseconds   of step and duration: mean distance between the head's best guess and the note
 
 An MSE head counts as a Gaussian with the variance of its residual on this split, integrated over each tick; finding
-that variance takes a pass of its own.
+that variance takes a separate pass.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from trainer.data.whole_pieces import CHUNK, piece_seconds, plan_whole_pieces
 from trainer.distribution.strategy import batch_signature, free_shapes, on_each, part_of, share_out
 from trainer.evaluation.measures import measure, measure_names
 from trainer.model import batch_halves
-from trainer.model.note_model import NoteModel
+from trainer.model.note_model import NoteModel, State
 
-SMALLEST_DEVIATION = 0.1  # ticks; an MSE head that is never wrong is not infinitely sure
+SMALLEST_DEVIATION = 0.1  # ticks; without it an MSE head that is never wrong would be infinitely sure
 
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """Figures of one model on one split; see the module's docstring for what they mean."""
+    """Figures of one model on one split; the module's docstring says what they mean."""
 
     nll: float
     nll_per_second: float
@@ -48,12 +48,12 @@ class Evaluation:
 
 
 class Evaluator:
-    """Evaluates a model on a split under a strategy; compiled once, used at every validation."""
+    """Evaluates a model on a split under a strategy; compiled once for all validations."""
 
     def __init__(self, model: NoteModel, strategy: tf.distribute.Strategy, *, batch_size: int, chunk: int = CHUNK):
         self._model, self._strategy, self._batch_size, self._chunk = model, strategy, batch_size, chunk
         self._names = measure_names(model.table)
-        self._compiled: Any = None  # made for the first batch, and for any size
+        self._compiled: Any = None  # traced with the first batch, for batches of any size
 
     def evaluate(self, pieces: Pieces, *, between_chunks: Callable[[], None] = lambda: None) -> Evaluation:
         """Measures the model on a split.
@@ -88,7 +88,7 @@ class Evaluator:
     def _pass(
         self, pieces: Pieces, deviations: Mapping[str, float], between_chunks: Callable[[], None]
     ) -> dict[str, float]:
-        """The measures' means over the notes. Replicas add up by themselves and meet once, at the end."""
+        """The measures' means over the notes. Each replica adds up its own; they are summed once, at the end."""
         model, strategy = self._model, self._strategy
         spread = {name: tf.constant(value, tf.float64) for name, value in deviations.items()}
         totals = on_each(strategy, lambda _: tf.zeros([len(self._names)], tf.float64))
@@ -115,7 +115,9 @@ class Evaluator:
     def _zero_state(self, rows: int, _replica: int) -> list[Any]:
         return self._model.zero_state(rows)
 
-    def _step(self, batch, state, totals, deviations):
+    def _step(
+        self, batch: Any, state: Any, totals: Any, deviations: Mapping[str, tf.Tensor]
+    ) -> tuple[tf.Tensor, State]:
         if self._compiled is None:
             signature = [
                 batch_signature(batch),
@@ -126,11 +128,15 @@ class Evaluator:
             self._compiled = tf.function(self._distributed_step, input_signature=signature)
         return self._compiled(batch, state, totals, deviations)
 
-    def _distributed_step(self, batch, state, totals, deviations):
+    def _distributed_step(
+        self, batch: Any, state: Any, totals: Any, deviations: Mapping[str, tf.Tensor]
+    ) -> tuple[tf.Tensor, State]:
         return self._strategy.run(self._replica_step, args=(batch, state, totals, deviations))
 
-    def _replica_step(self, batch, state, totals, deviations):
-        rows = tf.shape(batch["bins"])[0]  # those that still have notes, of the rows before
+    def _replica_step(
+        self, batch: Mapping[str, tf.Tensor], state: State, totals: tf.Tensor, deviations: Mapping[str, tf.Tensor]
+    ) -> tuple[tf.Tensor, State]:
+        rows = tf.shape(batch["bins"])[0]  # rows whose pieces have ended are gone from the end
         flat = {f"state_{index}": value[:rows] for index, value in enumerate(tf.nest.flatten(state))}
         states = []
         for part in batch_halves.split({**batch, **flat}, whole=("step_key",)):

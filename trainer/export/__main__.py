@@ -1,9 +1,9 @@
-"""Export a bundle as a SavedModel: the model for programs that have TensorFlow and none of this code.
+"""Exports a bundle as a SavedModel, for programs that have TensorFlow but none of this code.
 
     python -m trainer.export --bundle run/bundle --output exported
 
-Signatures (`docs/export.md`): `start`, `step`, `head_<field>` for each field, `draw`, `likelihood`. They take and give
-notes as values (ticks, MIDI numbers), and run on any device, with any number of rows.
+Signatures (`docs/export.md`): `start`, `step`, `head_<field>` for each field, `draw`, `likelihood`. They take and
+return notes as values (ticks, MIDI numbers), and run on any device with any number of rows.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from trainer.bundle import Bundle
 
 PROGRAM = "python -m trainer.export"
-MODEL_FILE = "saved_model.pb"  # written last: without it there is no SavedModel
+MODEL_FILE = "saved_model.pb"  # written last: without it the folder is not a SavedModel
 DESCRIPTION_FILE = "model.json"
 
 
@@ -37,7 +37,7 @@ def main(argv: Sequence[str]) -> int:
     foreign_lines.quiet_tensorflow()
     import tensorflow as tf
 
-    tf.config.set_visible_devices([], "GPU")  # cuDNN's operations would run nowhere else
+    tf.config.set_visible_devices([], "GPU")  # cuDNN's operations would not run on a CPU
     export(bundle, args.output)
     print(f"exported bundle {bundle.hash} to {args.output}")
     return command.OK
@@ -57,7 +57,7 @@ def export(bundle: Bundle, folder: str) -> None:
     from trainer.export import signatures as export_signatures
 
     signatures = export_signatures.Signatures(bundle)
-    options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)  # it is not for training
+    options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)  # the export is not for training
     with tempfile.TemporaryDirectory() as scratch:
         tf.saved_model.save(signatures.module, scratch, signatures=signatures.functions(), options=options)
         files = sorted(path for path in pathlib.Path(scratch).rglob("*") if path.is_file())
@@ -67,7 +67,7 @@ def export(bundle: Bundle, folder: str) -> None:
 
 
 def _description(bundle: Bundle) -> str:
-    """What the numbers mean, as JSON: grid, fields with their bins, the bundle's hash."""
+    """What the numbers mean, as JSON: grid, fields with their bins, hash of the bundle."""
     described = {
         "bundle": bundle.hash,
         "fields": bundle.fields.to_json(),

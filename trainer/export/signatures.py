@@ -1,13 +1,14 @@
-"""The signatures of an exported model: the note model's own parts, between values of notes instead of bins.
+"""The signatures of an exported model: the note model's own steps, between values of notes instead of bins.
 
-With a context the state has a memory of notes, which is of integers: then `state` and `hidden` are rows of int32, in
-which floats stand bit by bit. What a note saw of the notes before it is computed where its pitch is scored, and once
-more by the `step` after it, which remembers it: between the two nothing but the note need be handed on.
+With a context the state holds a memory of notes, which are integers: then `state` and `hidden` are rows of int32 that
+hold floats bit by bit. The pitch scores of a note are computed when its pitch is drawn, and once more by the next
+`step`, which
+remembers the note: between the two only the note itself has to be passed on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,13 +17,14 @@ import tensorflow as tf
 from midi_codec import fields
 from trainer.bundle import Bundle
 from trainer.model import mixture
+from trainer.model.note_model import State
 from trainer.sampling import field_sampling
 
-NO_NOTE = -1  # every value of the note before a piece's first
+NO_NOTE = -1  # every value of the note before a piece's first note
 
 
 class Signatures:
-    """Functions of a bundle's model that can be saved.
+    """Functions of a bundle's model for a SavedModel.
 
     Attributes:
       module: holds the weights; what `tf.saved_model.save` takes.
@@ -32,11 +34,11 @@ class Signatures:
         self._bundle, self._table = bundle, bundle.fields
         self._model = bundle.build_model()
         self.module = tf.Module()
-        # Keras would save a model of its own beside ours: only its variables are given to TensorFlow.
+        # Only the variables: with the whole Keras model, a second model would be saved beside ours.
         self.module.weights = [weight.value for weight in self._model.weights]
 
     def functions(self) -> dict[str, Any]:
-        """By name of the signature; each gives a dict of tensors."""
+        """The functions by signature name; each returns a dict of tensors."""
         model, num_fields = self._model, len(self._table)
         note = tf.TensorSpec([None, num_fields], tf.int32, "note")
         start = tf.function(self.start).get_concrete_function(tf.TensorSpec([], tf.int32)).structured_outputs["state"]
@@ -47,7 +49,7 @@ class Signatures:
         temperature = tf.TensorSpec([None], tf.float32, "temperature")
         notes = tf.TensorSpec([None, None, num_fields], tf.int32, "notes")
         length = tf.TensorSpec([None], tf.int32, "length")
-        signatures: dict[str, tuple[Callable, list[tf.TensorSpec]]] = {
+        signatures: dict[str, tuple[Callable[..., dict[str, tf.Tensor]], list[tf.TensorSpec]]] = {
             "start": (self.start, [tf.TensorSpec([], tf.int32, "batch_size")]),
             "step": (self.step, [note, state]),
             "draw": (self.draw, [note, hidden, uniform, temperature]),
@@ -59,56 +61,64 @@ class Signatures:
             name: tf.function(function).get_concrete_function(*specs) for name, (function, specs) in signatures.items()
         }
 
-    def start(self, batch_size):
-        """What stands before the first note: `note` `[batch, num_fields]`, `state` `[batch, layers, 2, units]`."""
-        state, parts = self._model.zero_state(batch_size), tf.zeros([batch_size, self._model.head_bias.shape[0]])
-        return {"note": tf.fill([batch_size, len(self._table)], NO_NOTE), "state": self._packed_state(state, parts)}
+    def start(self, batch_size: tf.Tensor) -> dict[str, tf.Tensor]:
+        """What comes before the first note: `note` `[batch, num_fields]`, `state` `[batch, layers, 2, units]`."""
+        state, head_inputs = self._model.zero_state(batch_size), tf.zeros([batch_size, self._model.head_bias.shape[0]])
+        note = tf.fill([batch_size, len(self._table)], NO_NOTE)
+        return {"note": note, "state": self._packed_state(state, head_inputs)}
 
-    def step(self, note, state):
+    def step(self, note: tf.Tensor, state: tf.Tensor) -> dict[str, tf.Tensor]:
         """From the note before: END's log odds `[batch]`, `hidden` for the heads, and the state after."""
-        before = self._remembered(note, state) if self._model.context is not None else _unpack(state)
+        before = self._remember(note, state) if self._model.context is not None else _unpack(state)
         h, after = self._model.trunk(self._bins_before(note)[:, None, :], before)
-        parts = self._model.parts(h, after)
-        hidden, state = self._packed_hidden(parts, after), self._packed_state(after, parts)
-        return {"end_log_odds": parts[:, self._model.end_column], "hidden": hidden, "state": state}
+        head_inputs = self._model.head_inputs(h, after)
+        return {
+            "end_log_odds": head_inputs[:, self._model.end_column],
+            "hidden": self._packed_hidden(head_inputs, after),
+            "state": self._packed_state(after, head_inputs),
+        }
 
-    def _remembered(self, note, state):
-        """The state of a model with a context before `note`, and with it where there is one."""
+    def _remember(self, note: tf.Tensor, state: tf.Tensor) -> State:
+        """The state of a model with a context, unpacked and with `note` added; rows without a note keep theirs."""
         model = self._model
         zeros = (model.zero_state(1), tf.zeros([1, model.head_bias.shape[0]]))
-        before, parts = _from_words(state, zeros)
-        sight = model.look(before, parts, note[:, self._table.names.index("step")])
-        after = model.remember(before, note, sight)
+        before, head_inputs = _from_words(state, zeros)
+        scores = model.score_pitches(before, head_inputs, note[:, self._table.names.index("step")])
+        after = model.remember(before, note, scores)
         is_none = note[:, 0] < 0
 
-        def chosen(old, new):
+        def choose(old: tf.Tensor, new: tf.Tensor) -> tf.Tensor:
             return tf.where(tf.reshape(is_none, [-1] + [1] * (len(old.shape) - 1)), old, new)
 
-        return tf.nest.map_structure(chosen, before, after)
+        return tf.nest.map_structure(choose, before, after)
 
-    def _packed_state(self, state, parts):
-        return _pack(state) if self._model.context is None else _words((state, parts))
+    def _packed_state(self, state: State, head_inputs: tf.Tensor) -> tf.Tensor:
+        return _pack(state) if self._model.context is None else _words((state, head_inputs))
 
-    def _packed_hidden(self, parts, state):
-        return parts if self._model.context is None else _words((parts, state[-1].memory))
+    def _packed_hidden(self, head_inputs: tf.Tensor, state: State) -> tf.Tensor:
+        return head_inputs if self._model.context is None else _words((head_inputs, state[-1].memory))
 
-    def _unpacked_hidden(self, hidden):
-        """The heads' parts, and as much of the state as `look` wants."""
+    def _unpacked_hidden(self, hidden: tf.Tensor) -> tuple[tf.Tensor, State]:
+        """The head inputs, and as much of the state as `NoteModel.score_pitches` needs."""
         model = self._model
         if model.context is None:
             return hidden, []
         nothing = model.zero_state(tf.shape(hidden)[0])
-        parts, memory = _from_words(hidden, (tf.zeros([1, model.head_bias.shape[0]]), model.zero_state(1)[-1].memory))
-        return parts, [nothing[-1]._replace(memory=memory)]
+        like = (tf.zeros([1, model.head_bias.shape[0]]), model.zero_state(1)[-1].memory)
+        head_inputs, memory = _from_words(hidden, like)
+        return head_inputs, [nothing[-1]._replace(memory=memory)]
 
-    def _head(self, index: int, hidden, bins, step):
-        """The output of a head, given the bins and the step of this note."""
-        parts, state = self._unpacked_hidden(hidden)
-        sight = self._model.look(state, parts, step) if self._table.fields[index].name == "pitch" else None
-        return self._model.head(index, parts, bins, sight)
+    def _head(self, index: int, hidden: tf.Tensor, bins: Sequence[tf.Tensor], step: tf.Tensor | None) -> tf.Tensor:
+        """The output of a head, given the bins of the note's fields before it, and the note's step."""
+        head_inputs, state = self._unpacked_hidden(hidden)
+        is_pitch = self._table.fields[index].name == "pitch"
+        scores = self._model.score_pitches(state, head_inputs, step) if is_pitch else None
+        return self._model.head(index, head_inputs, bins, scores)
 
-    def draw(self, note, hidden, uniform, temperature):
-        """The next note `[batch, num_fields]`, drawn, and its log likelihood `[batch]` at temperature 1.
+    def draw(
+        self, note: tf.Tensor, hidden: tf.Tensor, uniform: tf.Tensor, temperature: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        """Draws the next note `[batch, num_fields]`, with its log likelihood `[batch]` at temperature 1.
 
         `note` is the one before it, `uniform` is in (0, 1), temperature 0 takes the likeliest values.
         """
@@ -126,37 +136,37 @@ class Signatures:
         )
         return {"note": drawn.values, "log_likelihood": drawn.log_likelihood}
 
-    def _head_function(self, index: int) -> Callable:
+    def _head_function(self, index: int) -> Callable[..., dict[str, tf.Tensor]]:
         field = self._table.fields[index]
 
-        def head(hidden, note):
-            """The field's distribution, given those of its note's fields that come before it; others are not read."""
-            bins = [self._encode(before, note[:, place]) for place, before in enumerate(self._table.fields[:index])]
+        def head(hidden: tf.Tensor, note: tf.Tensor) -> dict[str, tf.Tensor]:
+            """The field's distribution, given the note's fields that come before it; the others are not read."""
+            bins = [self._encode(before, note[:, column]) for column, before in enumerate(self._table.fields[:index])]
             output = self._head(index, hidden, bins, note[:, self._table.names.index("step")])
             if field.loss == fields.MSE:
                 deviation = tf.fill(tf.shape(output), np.float32(self._bundle.deviations[field.name]))
                 return {"mean": output, "deviation": deviation}
             if field.loss == fields.MIXTURE:
-                parts = mixture.Mixture.of(output)
+                predicted = mixture.Mixture.of(output)
                 names = ("log_weights", "locations", "log_scales")
-                return {name: getattr(parts, name) for name in names}
+                return {name: getattr(predicted, name) for name in names}
             return {"log_probabilities": tf.nn.log_softmax(output)[:, : field.num_bins]}
 
         return head
 
-    def likelihood(self, notes, length):
+    def likelihood(self, notes: tf.Tensor, length: tf.Tensor) -> dict[str, tf.Tensor]:
         """Exact nats of whole pieces: `nll` `[batch, time + 1, num_fields]` float64, END's in `pitch`.
 
-        `notes` holds each piece's values from its first note on, `length` its number of notes; what lies behind is not
-        read and costs 0.
+        `notes` holds each piece's values from its first note on, `length` its number of notes; later values are not
+        read and cost 0.
         """
         batch, time = tf.shape(notes)[0], tf.shape(notes)[1]
-        place = tf.range(time + 1)[None, :]
-        is_note, is_end = place < length[:, None], place == length[:, None]
+        index = tf.range(time + 1)[None, :]
+        is_note, is_end = index < length[:, None], index == length[:, None]
         lowest = tf.constant([field.lows[0] for field in self._table], tf.int32)
         raw = tf.concat([notes, tf.zeros([batch, 1, len(self._table)], tf.int32)], axis=1)
         raw = tf.where(is_note[..., None], raw, lowest)  # a value that has a bin
-        columns = [self._encode(field, raw[..., index]) for index, field in enumerate(self._table)]
+        columns = [self._encode(field, raw[..., column]) for column, field in enumerate(self._table)]
         bins = tf.stack(columns, axis=-1)
         first = tf.tile(tf.constant(self._model.start_bins)[None, None], [batch, 1, 1])
         state = self._model.zero_state(batch)
@@ -171,46 +181,46 @@ class Signatures:
         costs = [self._model.field_nll(f, outputs, targets, self._bundle.deviations.get(f.name)) for f in self._table]
         return {"nll": tf.stack(costs, axis=-1)}
 
-    def _bins_before(self, note):
-        """`[batch, num_fields]` bins of the note before, the start's where there is none."""
+    def _bins_before(self, note: tf.Tensor) -> tf.Tensor:
+        """`[batch, num_fields]` bins of the note before; those of the start where there is none."""
         is_none = note[:, :1] < 0
         columns = [self._encode(field, note[:, index]) for index, field in enumerate(self._table)]
         return tf.where(is_none, self._model.start_bins, tf.stack(columns, axis=1))
 
-    def _encode(self, field: fields.FieldSpec, values):
-        """Bins of values of any shape; categories beyond the corpus's lowest or highest count as that one."""
+    def _encode(self, field: fields.FieldSpec, values: tf.Tensor) -> tf.Tensor:
+        """Bins of values of any shape; categories below or above the corpus's range count as its lowest or highest."""
         if field.kind == fields.CATEGORY:
             values = tf.clip_by_value(values, min(field.values), max(field.values))
         return tf.reshape(field_sampling.encode_bins(field, tf.reshape(values, [-1])), tf.shape(values))
 
 
-def _pack(state):
-    """Layers' (h, c) as one tensor `[batch, layers, 2, units]`."""
+def _pack(state: State) -> tf.Tensor:
+    """The layers' (h, c) as one tensor `[batch, layers, 2, units]`."""
     return tf.stack([tf.stack(layer, axis=1) for layer in state], axis=1)
 
 
-def _unpack(state):
+def _unpack(state: tf.Tensor) -> State:
     return [(layer[:, 0], layer[:, 1]) for layer in tf.unstack(state, axis=1)]
 
 
-def _words(values):
+def _words(values: Any) -> tf.Tensor:
     """Tensors `[batch, ...]` of float32 and int32 as one `[batch, width]` int32, floats bit by bit.
 
-    Not as float32: a processor or a text format may change a float that means nothing as a number.
+    They are not packed as float32: a processor or a text format may change a float that is not a meaningful number.
     """
     flat = [tf.bitcast(value, tf.int32) if value.dtype == tf.float32 else value for value in tf.nest.flatten(values)]
     return tf.concat([tf.reshape(value, [tf.shape(value)[0], _width(value)]) for value in flat], axis=1)
 
 
-def _from_words(words, like):
-    """The inverse of `_words`: tensors as those of `like`, whose batch is 1."""
-    wanted = tf.nest.flatten(like)
-    found = []
-    for part, value in zip(tf.split(words, [_width(value) for value in wanted], axis=1), wanted, strict=True):
-        part = tf.reshape(part, [-1, *value.shape[1:]])
-        found.append(tf.bitcast(part, tf.float32) if value.dtype == tf.float32 else part)
-    return tf.nest.pack_sequence_as(like, found)
+def _from_words(words: tf.Tensor, like: Any) -> Any:
+    """The inverse of `_words`: tensors in the structure of `like`, whose batch is 1."""
+    examples = tf.nest.flatten(like)
+    unpacked = []
+    for columns, example in zip(tf.split(words, [_width(e) for e in examples], axis=1), examples, strict=True):
+        columns = tf.reshape(columns, [-1, *example.shape[1:]])
+        unpacked.append(tf.bitcast(columns, tf.float32) if example.dtype == tf.float32 else columns)
+    return tf.nest.pack_sequence_as(like, unpacked)
 
 
-def _width(value) -> int:
+def _width(value: tf.Tensor) -> int:
     return int(np.prod(value.shape[1:]))

@@ -1,8 +1,8 @@
-"""What a training step goes without: units, symbols, recurrent weights. Masks come from streams, by counter.
+"""Dropout of units, symbols and recurrent weights, with masks from counter-based random streams.
 
-Units and symbols are chosen by window, from the window's own key, so that a row is dropped alike wherever it stands;
-the recurrent weights are shared by all rows, so one mask serves the whole step, on all replicas alike. What stays is
-divided by its share, so that sums keep their mean.
+Units and symbols are chosen per window, from the window's own key, so that a row gets the same mask at any position in
+any batch. The recurrent weights are shared by all rows, so one mask serves the whole step on all replicas. What stays
+is divided by the share that stays, so that sums keep their mean.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from trainer.model import random_streams
 
 
 def drop_units(x: tf.Tensor, keys: tf.Tensor | None, *, rate: float, stream: int) -> tf.Tensor:
-    """`[batch, time, units]` with the same units at 0 at every time step of a row (Gal and Ghahramani 2016).
+    """`[batch, time, units]` with the same units set to 0 at every time step of a row (Gal and Ghahramani 2016).
 
     Args:
       x: of the same shape.
       keys: `[batch, 2]` uint32; None drops nothing.
       rate: share of the units.
-      stream: which of a key's streams; so for the functions below.
+      stream: which of a key's streams; likewise in the functions below.
     """
     keep = keep_units(keys, rate=rate, stream=stream, width=x.shape[-1])
     return x if keep is None else x * keep[:, None, :]
 
 
 def keep_units(keys: tf.Tensor | None, *, rate: float, stream: int, width: int) -> tf.Tensor | None:
-    """`[batch, width]` float32 that units are multiplied by; None where nothing is dropped. Arguments as above."""
+    """`[batch, width]` float32, factors for the units; None if nothing is dropped. Arguments as for `drop_units`."""
     if keys is None or rate == 0:
         return None
     uniform = random_streams.uniform_rows(keys, stream=stream, width=width)
@@ -36,7 +36,7 @@ def keep_units(keys: tf.Tensor | None, *, rate: float, stream: int, width: int) 
 def drop_symbols(
     rows: tf.Tensor, symbols: tf.Tensor, keys: tf.Tensor | None, *, num_symbols: int, rate: float, stream: int
 ) -> tf.Tensor:
-    """`[batch, time, units]` with the same symbols at 0 wherever they stand in a row (Gal and Ghahramani 2016).
+    """`[batch, time, units]` with the same symbols set to 0 throughout a row (Gal and Ghahramani 2016).
 
     Args:
       rows: of the same shape, each symbol's embedding.
@@ -53,7 +53,7 @@ def drop_symbols(
 
 
 def drop_weights(weights: tf.Tensor, key: tf.Tensor | None, *, rate: float, stream: int) -> tf.Tensor | None:
-    """A matrix with a share of its elements at 0 (DropConnect, as in Merity et al. 2018).
+    """A matrix with a share of its elements set to 0 (DropConnect, as in Merity et al. 2018).
 
     Args:
       weights: the matrix.
@@ -61,7 +61,7 @@ def drop_weights(weights: tf.Tensor, key: tf.Tensor | None, *, rate: float, stre
       rate: share of the elements.
 
     Returns:
-      the matrix, or None when nothing is dropped.
+      the matrix, or None if nothing is dropped.
     """
     if key is None or rate == 0:
         return None

@@ -1,6 +1,6 @@
-"""What the heads say of a note, what a note costs by it, and what they would guess: one rule a loss.
+"""What the heads predict, what a note costs under it, and their best guess: one rule per loss.
 
-categorical   logits over the field's bins; the place within a bin costs the log of its span
+categorical   logits over the field's bins; the position within a bin costs the log of the bin's span
 mse           one number in ticks; in evaluation a Gaussian around it, integrated over each tick
 mixture       a mixture of logistics on a logarithmic time axis, integrated over each tick (`trainer.model.mixture`)
 """
@@ -23,7 +23,7 @@ NORM_EPSILON = 1e-5
 
 @dataclasses.dataclass(frozen=True)
 class HeadOutputs:
-    """What the heads say of each position.
+    """What the heads predict at each position.
 
     Attributes:
       end_logit: `[batch, time]`, log odds that the piece ends here.
@@ -36,7 +36,7 @@ class HeadOutputs:
 
 
 def output_width(field: fields.FieldSpec) -> int:
-    """Columns a head's output has: an MSE head uses the first of the fewest that keep rows alike."""
+    """Columns of a head's output. An MSE head uses only the first of `WIDTH_MULTIPLE`."""
     if field.loss == fields.MIXTURE:
         return mixture.WIDTH
     return field.width if field.loss == fields.CATEGORICAL else fields.WIDTH_MULTIPLE
@@ -48,10 +48,10 @@ def logit_mask(field: fields.FieldSpec) -> np.ndarray:
 
 
 def head_output(field: fields.FieldSpec, product: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
-    """What `HeadOutputs` holds of a field: logits, ticks that cannot be negative, or a mixture.
+    """What `HeadOutputs` holds for a field: logits, ticks that cannot be negative, or a mixture.
 
     Args:
-      field: whose head it is.
+      field: of the head.
       product: `[..., width]` of its hidden layer with its output kernel.
       bias: `[width]`.
     """
@@ -68,7 +68,7 @@ def field_losses(
     outputs: HeadOutputs,
     targets: Mapping[str, Any],
 ) -> dict[str, tf.Tensor]:
-    """What training minimises, by field: nats, or half the scaled squared error of an MSE head.
+    """What training minimises, by field: nats, or half the scaled squared error for an MSE head.
 
     Args:
       table: the fields.
@@ -76,7 +76,7 @@ def field_losses(
       targets: `bins` and `raw` `[batch, time, num_fields]` int32, `is_note` and `is_end` `[batch, time]` float32.
 
     Returns:
-      a field's `[batch, time]` float32, 0 where nothing is predicted; END's cost is in `pitch`.
+      `[batch, time]` float32 by field, 0 where nothing is predicted; END's cost is in `pitch`.
     """
     losses = {}
     for index, field in enumerate(table):
@@ -104,10 +104,10 @@ def value_nll(
     """`[...]` float64, exact nats of values over the ticks of the grid.
 
     Args:
-      field: whose head it is.
-      output: `[..., width]`, or `[...]` of an MSE head.
+      field: of the head.
+      output: `[..., width]`, or `[...]` for an MSE head.
       bins, values: `[...]` int32.
-      deviation: of an MSE head, the standard deviation of its residual in ticks; of others it is not looked at.
+      deviation: of an MSE head, the standard deviation of its residual in ticks; others ignore it.
     """
     if field.loss == fields.MSE:
         return likelihoods.gaussian_tick_nll(values, output, deviation)
@@ -118,10 +118,10 @@ def value_nll(
 
 
 def guess(field: fields.FieldSpec, output: tf.Tensor) -> tf.Tensor:
-    """`[...]` float64, the value a head holds likeliest.
+    """`[...]` float64, the value that a head finds likeliest.
 
-    An MSE head's number; the middle of the likeliest bin; of a mixture, the likeliest of the ticks at its components'
-    locations, none above the corpus's largest.
+    That is an MSE head's number, the middle of the likeliest bin, or, for a mixture, the likeliest of the ticks at its
+    components' locations, none of them above the corpus's largest.
     """
     if field.loss == fields.MSE:
         return tf.cast(output, tf.float64)

@@ -1,25 +1,38 @@
-"""An LSTM for a CPU: one large product for the inputs of all steps, and its own gradient.
+"""An LSTM for a CPU: one large product for the inputs of all steps, and a gradient of its own.
 
-Keras multiplies the inputs step by step and lets autodiff unroll the loop; here the input product of all steps is one
-large product, and the gradient is written out: the weights' gradients are one large product each.
+Keras multiplies the inputs step by step and lets autodiff unroll the loop. Here the input product is hoisted out of the
+loop, and the gradient is written out, so that each weight's gradient is one large product.
 
-The batch is cut in parts that run at the same time (`trainer.model.batch_halves`). What the loops keep for the gradient
-stays in the lists they write: stacked, it would be copied once more.
+The batch is split into parts that run at the same time (`trainer.model.batch_halves`). What the loops keep for the
+gradient stays in the lists they write: stacking it would copy it once more.
 """
 
 from __future__ import annotations
 
 import functools
 import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import tensorflow as tf
 
 from trainer.model import batch_halves
 
-PADDING = 16  # columns more than 4 units: rows a power of two apart fall on the same lines of the cache
+PADDING = 16  # extra columns: rows whose distance is a power of two would share the same cache lines
+
+Rounding = Callable[[tf.Tensor], tf.Tensor]  # of a product's operand
 
 
-def hoisted_lstm(sequences, h0, c0, kernel, recurrent_kernel, bias, *, precision):
+def hoisted_lstm(
+    sequences: tf.Tensor,
+    h0: tf.Tensor,
+    c0: tf.Tensor,
+    kernel: tf.Tensor,
+    recurrent_kernel: tf.Tensor,
+    bias: tf.Tensor,
+    *,
+    precision: str,
+) -> tuple[tf.Tensor, ...]:
     """An LSTM over a batch of sequences.
 
     Args:
@@ -28,7 +41,7 @@ def hoisted_lstm(sequences, h0, c0, kernel, recurrent_kernel, bias, *, precision
       kernel: `[features, 4 units]`, gates in Keras's order i, f, g, o.
       recurrent_kernel: `[units, 4 units]`.
       bias: `[4 units]`.
-      precision: of the products' operands, float32 or bfloat16.
+      precision: of the products' operands, "float32" or "bfloat16".
 
     Returns:
       outputs `[batch, time, units]`, last h and last c `[batch, units]`, all float32.
@@ -43,11 +56,11 @@ def hoisted_lstm(sequences, h0, c0, kernel, recurrent_kernel, bias, *, precision
     return tuple(tf.concat(values, axis=0) for values in zip(*results, strict=True))
 
 
-def operand_rounding(precision):
-    """What a product does to its operands: nothing, or round them to bfloat16.
+def operand_rounding(precision: str) -> Rounding:
+    """The function that is applied to a product's operands: none, or rounding to bfloat16.
 
-    Where the processor multiplies bfloat16 no faster than float32 (no AMX), rounded values go back to float32: the
-    same products, summed up no less exactly, in less time.
+    Where the processor multiplies bfloat16 no faster than float32 (no AMX), rounded values are cast back to float32:
+    the products are the same and their sums no less exact, in less time.
     """
     if precision == "float32":
         return lambda value: value
@@ -58,21 +71,28 @@ def operand_rounding(precision):
 
 @functools.cache
 def multiplies_bfloat16() -> bool:
-    """Whether this processor has tiles that multiply bfloat16 (AMX), by what Linux says of it."""
+    """Whether this processor has tiles that multiply bfloat16 (AMX), according to Linux."""
     description = pathlib.Path("/proc/cpuinfo")
     return description.exists() and "amx_bf16" in description.read_text(encoding="utf-8").split()
 
 
-def _product(a, b, **transposes):
-    """Of two operands, in float32."""
+def _product(a: tf.Tensor, b: tf.Tensor, **transposes: bool) -> tf.Tensor:
+    """The product of two operands, as float32."""
     return tf.cast(tf.matmul(a, b, **transposes), tf.float32)
 
 
-def _part(operand):
+def _part(operand: Rounding) -> Callable[..., tuple[tf.Tensor, ...]]:
     """The layer for some rows of the batch, time first, with its gradient."""
 
     @tf.custom_gradient
-    def layer(x, h0, c0, kernel, recurrent_kernel, bias):
+    def layer(
+        x: tf.Tensor,
+        h0: tf.Tensor,
+        c0: tf.Tensor,
+        kernel: tf.Tensor,
+        recurrent_kernel: tf.Tensor,
+        bias: tf.Tensor,
+    ) -> tuple[tuple[tf.Tensor, ...], Callable[..., tuple[tf.Tensor, ...]]]:
         units = recurrent_kernel.shape[0]
         steps, rows = tf.shape(x)[0], tf.shape(x)[1]
         flat_x = operand(tf.reshape(x, [-1, kernel.shape[0]]))
@@ -81,7 +101,7 @@ def _part(operand):
         inputs = tf.reshape(inputs, [steps, rows, 4 * units + PADDING])
         outputs, h, c, saved = _forward_loop(inputs, h0, c0, operand(tf.pad(recurrent_kernel, padding)), operand)
 
-        def gradient(d_outputs, d_h, d_c):
+        def gradient(d_outputs: tf.Tensor, d_h: tf.Tensor, d_c: tf.Tensor) -> tuple[tf.Tensor, ...]:
             transposed = operand(tf.transpose(recurrent_kernel))
             sums, d_h0, d_c0 = _backward_loop(d_outputs, d_h, d_c, c, saved, transposed, operand)
             flat = tf.reshape(sums, [-1, 4 * units])
@@ -98,23 +118,25 @@ def _part(operand):
     return layer
 
 
-def _column_sums(values):
-    """Over the first two axes, one by one: TensorFlow's sum of few columns over many rows takes three times as long."""
+def _column_sums(values: tf.Tensor) -> tf.Tensor:
+    """Sums over the first two axes, one after the other: TensorFlow's own sum over both takes three times as long."""
     rows, columns = tf.shape(values)[1], values.shape[2]
     by_row = tf.reduce_sum(tf.reshape(values, [-1, rows * columns]), axis=0)
     return tf.reduce_sum(tf.reshape(by_row, [rows, columns]), axis=0)
 
 
-def _list(steps: tf.Tensor, width: int, dtype=tf.float32) -> tf.TensorArray:
+def _list(steps: tf.Tensor, width: int, dtype: tf.DType = tf.float32) -> tf.TensorArray:
     return tf.TensorArray(dtype, steps, element_shape=[None, width], clear_after_read=False)
 
 
-def _forward_loop(inputs, h0, c0, recurrent_kernel, operand):
-    """Outputs `[time, rows, units]`, last h and c, and lists of what each step had: c before, i with f, g, o."""
+def _forward_loop(
+    inputs: tf.Tensor, h0: tf.Tensor, c0: tf.Tensor, recurrent_kernel: tf.Tensor, operand: Rounding
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, list[tf.TensorArray]]:
+    """Outputs `[time, rows, units]`, last h and c, and a list each of: c before the step, i and f, g, o."""
     units = recurrent_kernel.shape[0]
     steps = tf.shape(inputs)[0]
 
-    def body(t, h, c, outputs, cells, i_fs, gs, os):
+    def body(t: Any, h: tf.Tensor, c: tf.Tensor, outputs: Any, cells: Any, i_fs: Any, gs: Any, os: Any) -> tuple:
         sums = inputs[t] + _product(operand(h), recurrent_kernel)  # [rows, 4 units + PADDING]
         i_f = tf.sigmoid(sums[:, : 2 * units])
         g = tf.tanh(sums[:, 2 * units : 3 * units])
@@ -132,16 +154,24 @@ def _forward_loop(inputs, h0, c0, recurrent_kernel, operand):
     return outputs.stack(), h, c, saved
 
 
-def _backward_loop(d_outputs, d_h, d_c, c, saved, recurrent_kernel_t, operand):
+def _backward_loop(
+    d_outputs: tf.Tensor,
+    d_h: tf.Tensor,
+    d_c: tf.Tensor,
+    c: tf.Tensor,
+    saved: Sequence[tf.TensorArray],
+    recurrent_kernel_t: tf.Tensor,
+    operand: Rounding,
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Gradients of the gates' sums `[time, rows, 4 units]`, as an operand, of h0 and of c0.
 
-    The gates' derivatives are made step by step, though none depends on the next: a step's arrays stay in the cache,
-    those of all steps would go through memory once an operation.
+    The gates' derivatives are computed step by step, though none depends on the next: the arrays of one step stay in
+    the cache, while those of all steps would go through memory once per operation.
     """
     steps, units = tf.shape(d_outputs)[0], d_h.shape[1]
     cells, i_fs, gs, os = saved
 
-    def body(t, dh, dc, c, sums):
+    def body(t: Any, dh: tf.Tensor, dc: tf.Tensor, c: tf.Tensor, sums: Any) -> tuple:
         i_f, g, o, tanh_c = i_fs.read(t), gs.read(t), os.read(t), tf.tanh(c)
         i, f, before = i_f[:, :units], i_f[:, units:], cells.read(t)
         through_o = (dh + d_outputs[t]) * o

@@ -1,4 +1,4 @@
-"""Negative log-likelihoods over the ticks of the grid, in nats, so that all heads compare."""
+"""Negative log-likelihoods over the ticks of the grid, in nats, so that all heads can be compared."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ import math
 import numpy as np
 import tensorflow as tf
 
-_ASYMPTOTIC_BELOW = -25.0  # `erfc` of float64 runs to 0 below -38, and the series is not yet exact above -20
+_ASYMPTOTIC_BELOW = -25.0  # `erfc` of float64 becomes 0 below -38, and the series is not exact enough above -20
 SMALLEST_PROBABILITY = 1e-30
 
 
 def categorical_nll(logits: tf.Tensor, bins: tf.Tensor, log_spans: tf.Tensor) -> tf.Tensor:
-    """Cross-entropy of the bin plus what the place within the bin costs.
+    """Cross-entropy of the bin plus the cost of the position within the bin.
 
     Args:
       logits: `[..., width]`; columns beyond the last bin are already masked.
       bins: `[...]` int32.
-      log_spans: `[num_bins]`, log of the values in each bin.
+      log_spans: `[num_bins]`, log of the number of values in each bin.
     """
     return tf.nn.sparse_softmax_cross_entropy_with_logits(bins, logits) + tf.gather(log_spans, bins)
 
 
 def log_normal_cdf(z: tf.Tensor) -> tf.Tensor:
-    """log of the standard normal distribution function, float64, for any z.
+    """Log of the standard normal distribution function, float64, for any z.
 
-    Far left it is the asymptotic series of Abramowitz and Stegun 26.2.12, good to 1e-11 (absolute) below -25.
+    In the far left tail it uses the asymptotic series of Abramowitz and Stegun 26.2.12: absolute error 1e-11 below -25.
     """
     near = tf.math.log(0.5 * tf.math.erfc(-tf.maximum(z, _ASYMPTOTIC_BELOW) / math.sqrt(2.0)))
     far = tf.minimum(z, _ASYMPTOTIC_BELOW)
@@ -36,9 +36,9 @@ def log_normal_cdf(z: tf.Tensor) -> tf.Tensor:
 
 
 def gaussian_tick_nll(ticks: tf.Tensor, mean: tf.Tensor, deviation: tf.Tensor) -> tf.Tensor:
-    """What an MSE head's prediction costs when it counts as a Gaussian integrated over the tick.
+    """The cost of a tick under an MSE head's prediction, taken as a Gaussian that is integrated over the tick.
 
-    Tick 0 takes all of the Gaussian below 0.5, so that the ticks from 0 on have probability 1 together.
+    Tick 0 takes all of the Gaussian below 0.5, so that the probabilities of the ticks from 0 on add up to 1.
 
     Args:
       ticks: `[...]` whole ticks from 0.
@@ -51,7 +51,7 @@ def gaussian_tick_nll(ticks: tf.Tensor, mean: tf.Tensor, deviation: tf.Tensor) -
     ticks, mean = tf.cast(ticks, tf.float64), tf.cast(mean, tf.float64)
     deviation = tf.cast(deviation, tf.float64)
     lower, upper = (ticks - 0.5 - mean) / deviation, (ticks + 0.5 - mean) / deviation
-    flip = lower + upper > 0  # by symmetry, work in the left tail, where differences keep their digits
+    flip = lower + upper > 0  # by symmetry, compute in the left tail, where differences keep their digits
     left, right = tf.where(flip, -upper, lower), tf.where(flip, -lower, upper)
     log_left, log_right = log_normal_cdf(left), log_normal_cdf(right)
     interval = log_right + tf.math.log(tf.maximum(-tf.math.expm1(log_left - log_right), SMALLEST_PROBABILITY))
@@ -59,5 +59,5 @@ def gaussian_tick_nll(ticks: tf.Tensor, mean: tf.Tensor, deviation: tf.Tensor) -
 
 
 def squared_error(ticks: tf.Tensor, mean: tf.Tensor, scale: float) -> tf.Tensor:
-    """`[...]` half the squared error in units of `scale`: what an MSE head is trained on."""
+    """`[...]` half the squared error in units of `scale`, which an MSE head is trained on."""
     return 0.5 * tf.square((tf.cast(ticks, tf.float32) - mean) / np.float32(scale))

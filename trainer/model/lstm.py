@@ -1,15 +1,18 @@
-"""The LSTM layer: Keras's weights and results, quick on a CPU, cuDNN's on a GPU.
+"""The LSTM layer: Keras's weights and results, with fast kernels on a CPU and cuDNN's on a GPU.
 
     i, f, o = sigmoid(x K + h R + b)   g = tanh(x K + h R + b)   c' = f c + i g   h' = o tanh(c')
 
 (Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al. 2000.) `kernels_in_use` says which kernels a
-call takes: cuDNN's wherever TensorFlow sees a GPU, those of `trainer.model.hoisted_lstm` on a CPU.
+call uses: cuDNN's wherever TensorFlow sees a GPU, those of `trainer.model.hoisted_lstm` on a CPU.
 
-In bfloat16 the operands of the products are rounded to bfloat16; the gates, the state, the weights themselves and
-what their gradients are added up in stay float32 (on a GPU cuDNN keeps the state of a call in bfloat16 as well).
+In bfloat16 the operands of the products are rounded to bfloat16; the gates, the state, the weights and the sums of
+their gradients stay float32 (on a GPU cuDNN keeps the state within a call in bfloat16 as well).
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -30,23 +33,30 @@ class LSTM(keras.layers.LSTM):
 
     Call arguments:
       sequences: `[batch, time, features]` float32.
-      initial_state: `[h, c]`, each `[batch, units]`; zeros without.
-      recurrent_kernel: `[units, 4 units]` that stands in for the weight; gradients flow to it.
+      initial_state: `[h, c]`, each `[batch, units]`; None for zeros.
+      recurrent_kernel: `[units, 4 units]` to use instead of the weight; gradients flow to it.
 
     Returns:
       `[batch, time, units]`, h `[batch, units]`, c `[batch, units]`, all float32.
 
     Raises:
-      ValueError: another precision.
+      ValueError: an unknown precision.
     """
 
-    def __init__(self, units: int, precision: str = "float32", **kwargs):
+    def __init__(self, units: int, precision: str = "float32", **kwargs: Any):
         if precision not in PRECISIONS:
             raise ValueError(f"precision is {precision!r}, want one of {', '.join(PRECISIONS)}")
         super().__init__(units, return_sequences=True, return_state=True, **kwargs)
         self.precision = precision
 
-    def call(self, sequences, initial_state=None, mask=None, training=False, recurrent_kernel=None):
+    def call(
+        self,
+        sequences: tf.Tensor,
+        initial_state: Sequence[tf.Tensor] | None = None,
+        mask: tf.Tensor | None = None,
+        training: bool = False,
+        recurrent_kernel: tf.Tensor | None = None,
+    ) -> tuple[tf.Tensor, ...]:
         h0, c0 = initial_state or self.get_initial_state(tf.shape(sequences)[0])
         if recurrent_kernel is None:
             recurrent_kernel = self.cell.recurrent_kernel
@@ -57,29 +67,38 @@ class LSTM(keras.layers.LSTM):
 
 
 def kernels_in_use() -> str:
-    """Whose kernels every LSTM layer of this process takes: `CUDNN` as soon as TensorFlow sees a GPU, or `HOISTED`."""
+    """Which kernels the LSTM layers of this process use: `CUDNN` as soon as TensorFlow sees a GPU, else `HOISTED`."""
     return CUDNN if tf.config.list_logical_devices("GPU") else HOISTED
 
 
-def cudnn_lstm(sequences, h0, c0, kernel, recurrent_kernel, bias, *, precision):
-    """The layer by cuDNN's kernels, which have a gradient of their own.
+def cudnn_lstm(
+    sequences: tf.Tensor,
+    h0: tf.Tensor,
+    c0: tf.Tensor,
+    kernel: tf.Tensor,
+    recurrent_kernel: tf.Tensor,
+    bias: tf.Tensor,
+    *,
+    precision: str,
+) -> tuple[tf.Tensor, ...]:
+    """The layer with cuDNN's kernels, which have a gradient of their own.
 
     Args:
       sequences: `[batch, time, features]`.
       h0, c0: `[batch, units]`.
-      kernel, recurrent_kernel, bias: Keras's, gates in its order i, f, g, o, which is cuDNN's.
+      kernel, recurrent_kernel, bias: as Keras has them; its order of gates, i, f, g, o, is also cuDNN's.
       precision: what cuDNN computes in.
 
     Returns:
       outputs `[batch, time, units]`, h and c `[batch, units]`.
     """
     matrices = [*tf.split(kernel, 4, axis=1), *tf.split(recurrent_kernel, 4, axis=1)]
-    # All matrices transposed, then a bias for each: those of the inputs, which Keras does not have, and the recurrent.
+    # All matrices transposed, then a bias for each: first the input biases, which Keras does not have, then the others.
     flat = [tf.reshape(tf.transpose(matrix), [-1]) for matrix in matrices]
     params = tf.concat([*flat, tf.zeros_like(bias), bias], axis=0)
     batch, time = tf.shape(sequences)[0], tf.shape(sequences)[1]
     x, h, c, params = (tf.cast(value, precision) for value in (sequences, h0[:, None], c0[:, None], params))
-    # The op that Keras takes too. It is always told to train: the gradient is refused otherwise.
+    # Keras uses the same op. `is_training` is always true: without it there is no gradient.
     outputs, h, c, _, _ = tf.raw_ops.CudnnRNNV3(
         input=x,
         input_h=h,

@@ -1,15 +1,15 @@
 """A time as a mixture of logistics on a logarithmic axis, discretised to the grid of ticks.
 
-    u(t) = log(1 + t / shift)                     the axis: a musician's freedom grows with the length of the note
+    u(t) = log(1 + t / shift)                   the axis: a musician's freedom in timing grows with the length of a note
     P(tick) = sum over k of weight_k (F_k(u(tick + 1/2)) - F_k(u(tick - 1/2)))    F_k logistic: location, scale
 
-Tick 0 takes all of the mixture below 1/2, and `fields.MAX_TICK` all above, so the ticks from 0 to MAX_TICK have
-probability 1 together whatever the axis (Salimans et al. 2017, "PixelCNN++", for the discretisation). With z at the
-two borders of a tick, the difference of two logistic functions is
+Tick 0 takes all of the mixture below 1/2, and `fields.MAX_TICK` all above it, so the probabilities of the ticks from 0
+to MAX_TICK add up to 1 (for the discretisation see Salimans et al. 2017, "PixelCNN++"). With z at the two borders of a
+tick, the difference of two logistic functions is
 
     log(F(z1) - F(z0)) = log F(z1) + log(1 - F(z0)) + log(1 - exp(z0 - z1))
 
-where nothing cancels: z1 - z0 is made from the width of the tick on the axis, not from the borders.
+where nothing cancels: z1 - z0 is computed from the width of the tick on the axis, not from its borders.
 """
 
 from __future__ import annotations
@@ -40,18 +40,18 @@ class Mixture:
 
     @classmethod
     def of(cls, output: tf.Tensor) -> Mixture:
-        """From a head's output `[..., WIDTH]`, in its type."""
+        """The mixture of a head's output `[..., WIDTH]`, in its dtype."""
         logits, locations, log_scales = tf.split(output, 3, axis=-1)
         return cls(tf.nn.log_softmax(logits), locations, log_scales)
 
 
 def output_of(product: tf.Tensor, bias: tf.Tensor, *, shift: float) -> tf.Tensor:
-    """A head's output `[..., WIDTH]` from what its kernel says of this note and its bias says of every note.
+    """A head's output `[..., WIDTH]`: the product speaks for this note, the bias for every note.
 
-    A bias holds the component's centre on the axis, in units of `CENTRE_UNIT`; the product moves the location away
-    from it in units of the scale. So a component that is narrow (a length on a beat's grid) takes small steps in
-    training, and one that is wide large ones; in units of the axis the narrow ones' gradients, 1 / scale each, would
-    drown all others. No scale is smaller than what puts all of a component into the tick at its centre.
+    The bias holds each component's centre on the axis, in units of `CENTRE_UNIT`; the product moves the location away
+    from it, in units of the scale. So a narrow component (a length on a grid of beats) takes small steps in training
+    and a wide one takes large steps; in units of the axis the gradients of the narrow ones, 1 / scale each, would drown
+    all others. No scale is smaller than the one that puts all of a component into the tick at its centre.
 
     Args:
       product: `[..., WIDTH]`.
@@ -69,25 +69,25 @@ def output_of(product: tf.Tensor, bias: tf.Tensor, *, shift: float) -> tf.Tensor
 
 
 def smallest_scales(centres: tf.Tensor, shift: float) -> tf.Tensor:
-    """Scales at which a logistic has all but 0.07 % of itself within the tick around a centre on the axis."""
+    """Scales at which a logistic has all but 0.07 % of its mass within the tick around a centre on the axis."""
     tick_widths = tf.math.log1p(tf.exp(-tf.maximum(centres, 0.0)) / shift)
     return tf.maximum(tick_widths / 16, SMALLEST_SCALE)
 
 
 def bias_of(log_weights: np.ndarray, centres: np.ndarray, scales: np.ndarray, *, shift: float) -> np.ndarray:
-    """`[WIDTH]` float32, the bias of a head that says this of every note; scales are above the smallest."""
+    """`[WIDTH]` float32, the bias with which a head predicts this for every note; scales above the smallest."""
     smallest = smallest_scales(tf.constant(centres), shift).numpy()
     log_scales = np.log(np.maximum(scales - smallest, 0.01 * smallest))
     return np.concatenate([log_weights, centres / CENTRE_UNIT, log_scales]).astype(np.float32)
 
 
 def axis(ticks: tf.Tensor, shift: float) -> tf.Tensor:
-    """Places on the axis, float64, of times in ticks."""
+    """Positions on the axis, float64, of times in ticks."""
     return tf.math.log1p(tf.cast(ticks, tf.float64) / shift)
 
 
 def tick_nll(ticks: tf.Tensor, output: tf.Tensor, *, shift: float) -> tf.Tensor:
-    """`[...]` nats of whole ticks, in the output's type: float32 to train on, float64 to evaluate.
+    """`[...]` nats of whole ticks, in the output's dtype: float32 for training, float64 for evaluation.
 
     Args:
       ticks: `[...]` int32 from 0.
@@ -99,7 +99,7 @@ def tick_nll(ticks: tf.Tensor, output: tf.Tensor, *, shift: float) -> tf.Tensor:
 
 
 def component_log_probabilities(ticks: tf.Tensor, mixture: Mixture, shift: float) -> tf.Tensor:
-    """`[..., COMPONENTS]`, log probability of each tick by each component, in the mixture's type."""
+    """`[..., COMPONENTS]`, log probability of each tick under each component, in the mixture's dtype."""
     dtype = mixture.locations.dtype
     below = tf.maximum(tf.cast(ticks, tf.float64) - 0.5, 0.0)  # the lower border; tick 0 has none
     width = tf.math.log1p(1.0 / (below + shift))
@@ -120,46 +120,46 @@ def component_log_probabilities(ticks: tf.Tensor, mixture: Mixture, shift: float
 def draw(
     output: tf.Tensor, uniforms: tuple[tf.Tensor, tf.Tensor], temperature: tf.Tensor, *, shift: float, largest: int
 ) -> tf.Tensor:
-    """`[rows]` int32, ticks drawn from the mixture given that they are not above `largest`.
+    """`[rows]` int32, ticks drawn from the mixture, conditional on being at most `largest`.
 
     Args:
       output: `[rows, WIDTH]` float32.
-      uniforms: two of `[rows]` in (0, 1); the first chooses the component, the second the place in it.
+      uniforms: two of `[rows]` in (0, 1); the first chooses the component, the second the position in it.
       temperature: `[rows]` above 0; divides the log weights and multiplies the scales.
       shift: ticks of the axis.
-      largest: tick.
+      largest: the largest tick.
     """
     largest = min(largest, MAX_FLOAT_TICK)
-    said, temperature = Mixture.of(output), temperature[:, None]
-    scales = tf.exp(said.log_scales) * temperature
+    mixture, temperature = Mixture.of(output), temperature[:, None]
+    scales = tf.exp(mixture.log_scales) * temperature
     end = tf.constant(np.log1p((largest + 0.5) / shift), tf.float32)
-    beyond = (said.locations - end) / scales
-    log_share = -tf.nn.softplus(beyond)  # log of what each component has up to the end
-    logits = said.log_weights / temperature + log_share
+    beyond = (mixture.locations - end) / scales
+    log_share = -tf.nn.softplus(beyond)  # log of each component's mass below the end
+    logits = mixture.log_weights / temperature + log_share
     component = random_streams.choose(tf.exp(logits - tf.reduce_max(logits, axis=1, keepdims=True)), uniforms[0])
     location, scale, beyond, share = (
-        tf.gather(column, component, axis=1, batch_dims=1) for column in (said.locations, scales, beyond, log_share)
+        tf.gather(column, component, axis=1, batch_dims=1) for column in (mixture.locations, scales, beyond, log_share)
     )
-    log_below = tf.math.log(uniforms[1]) + share  # of the component, below the place that is drawn
-    # location + scale (log F - log(1 - F)), counted from the end where the location lies beyond it
+    log_below = tf.math.log(uniforms[1]) + share  # of the component, below the position drawn
+    # location + scale (log F - log(1 - F)), measured from the end if the location is beyond it
     above = tf.math.log(uniforms[1]) - tf.nn.softplus(-tf.abs(beyond)) - tf.math.log(-tf.math.expm1(log_below))
-    place = tf.minimum(tf.minimum(location, end) + scale * above, end)
-    ticks = tf.floor(shift * tf.math.expm1(place) + 0.5)
-    return tf.cast(tf.clip_by_value(ticks, 0.0, np.float32(largest)), tf.int32)  # what lies below tick 0 is tick 0's
+    position = tf.minimum(tf.minimum(location, end) + scale * above, end)
+    ticks = tf.floor(shift * tf.math.expm1(position) + 0.5)
+    return tf.cast(tf.clip_by_value(ticks, 0.0, np.float32(largest)), tf.int32)  # tick 0 takes everything below it
 
 
 def likeliest_tick(output: tf.Tensor, *, shift: float, largest: int) -> tf.Tensor:
-    """`[...]` int32, the likeliest of the ticks at the components' locations, held within 0 and `largest`.
+    """`[...]` int32, the likeliest of the ticks at the components' locations, clipped to 0 and `largest`.
 
     Args:
       output: `[..., WIDTH]` float32.
       shift: ticks of the axis.
-      largest: tick.
+      largest: the largest tick.
     """
     largest = min(largest, MAX_FLOAT_TICK)
     _, locations, _ = tf.split(output, 3, axis=-1)
-    places = tf.clip_by_value(locations, 0.0, np.float32(np.log1p(largest / shift)))
-    ticks = tf.cast(tf.minimum(tf.floor(shift * tf.math.expm1(places) + 0.5), np.float32(largest)), tf.int32)
+    positions = tf.clip_by_value(locations, 0.0, np.float32(np.log1p(largest / shift)))
+    ticks = tf.cast(tf.minimum(tf.floor(shift * tf.math.expm1(positions) + 0.5), np.float32(largest)), tf.int32)
     nll = tick_nll(ticks, output[..., None, :], shift=shift)  # [..., COMPONENTS]
     best = tf.argmin(nll, axis=-1, output_type=tf.int32)
     return tf.gather(ticks, best, axis=-1, batch_dims=len(ticks.shape) - 1)

@@ -1,8 +1,8 @@
-"""Random numbers by counter: the same (key, counter) gives the same words on any device, in any batch.
+"""Counter-based random numbers: the same (key, counter) gives the same words on any device, in any batch.
 
 Philox 4x32 with ten rounds (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"), in integer
-operations. TensorFlow's own stateless operations take one seed a call; a batch whose rows must not depend on each
-other needs one a row. Where one key serves a whole array (`uniform_block`), they are the quicker.
+operations. TensorFlow's own stateless operations take one seed per call; a batch whose rows must not depend on
+each other needs one per row. Where one key serves a whole array (`uniform_block`), TensorFlow's are faster.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def _product(word: tf.Tensor, multiplier: int) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def philox(key: tuple[tf.Tensor, tf.Tensor], counter: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
-    """Four uint32 words a row.
+    """Four uint32 words per row.
 
     Args:
       key: two uint32 tensors.
@@ -60,7 +60,7 @@ def uniform_rows(keys: tf.Tensor, *, stream: int, width: int) -> tf.Tensor:
     Args:
       keys: `[rows, 2]` uint32.
       stream: which of a key's streams.
-      width: numbers a row, a multiple of 4.
+      width: numbers per row, a multiple of 4.
     """
     blocks = tf.range(width // 4, dtype=tf.int32)
     counter = tf.cast(blocks, tf.uint32)[None, :]
@@ -86,13 +86,13 @@ def uniform_block(key: tf.Tensor, *, stream: int, shape: Sequence[int]) -> tf.Te
 
 
 def choose(weights: tf.Tensor, uniform: tf.Tensor) -> tf.Tensor:
-    """`[rows]` int32, the column at which the running sum of a row's weights passes `uniform` of the whole.
+    """`[rows]` int32, the column at which the running sum of a row's weights passes `uniform` times their total.
 
     Args:
-      weights: `[rows, width]` from 0.
+      weights: `[rows, width]`, not negative.
       uniform: `[rows]` in (0, 1).
     """
     running = tf.cumsum(weights, axis=1)
     below = tf.reduce_sum(tf.cast(running <= uniform[:, None] * running[:, -1:], tf.int32), axis=1)
     last = tf.reduce_max(tf.where(weights > 0, tf.range(weights.shape[1]), 0), axis=1)
-    return tf.minimum(below, last)  # a product rounded up to the whole would pass every column
+    return tf.minimum(below, last)  # a product rounded up to the total would pass every column

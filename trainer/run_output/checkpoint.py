@@ -1,9 +1,9 @@
-"""Checkpoints: all that a run needs to go on as if it had not stopped.
+"""Checkpoints: all that a run needs to continue as if it had not stopped.
 
-    checkpoints/step-00001200.npz    every variable of model and optimizer by order and path, and `state`, JSON text
+    checkpoints/step-00001200.npz    every variable of model and optimizer by its index, and `state`, JSON text
 
-One file, written whole or not at all, through the same storage as everything else, so that local paths and buckets
-behave alike. A file that cannot be read is passed over, with a warning, for the one before.
+A checkpoint is one file, written whole or not at all through the same storage as everything else, so that local paths
+and buckets behave alike. If a file cannot be read, a warning is logged and the one before it is used.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from job_runtime import json_text, storage
 from job_runtime.storage import array_file
 
-KEPT = 2  # the newest, and one before it should the newest turn out damaged
+KEPT = 2  # the newest, and the one before it in case the newest is damaged
 _log = logging.getLogger(__name__)
 
 
@@ -27,7 +27,7 @@ def save(folder: str, step: int, variables: Sequence[Any], state: dict[str, Any]
 
     Args:
       variables: Keras variables, in an order that the program fixes.
-      state: what else the run must remember; JSON.
+      state: what else the run needs to continue; JSON.
     """
     arrays = {f"{index:04d}": np.asarray(variable.value) for index, variable in enumerate(variables)}
     arrays["state"] = np.frombuffer(json.dumps({"step": step, **state}).encode(), np.uint8)
@@ -35,13 +35,13 @@ def save(folder: str, step: int, variables: Sequence[Any], state: dict[str, Any]
     array_file.write(storage.join(folder, name), arrays)
     found = paths(folder)
     older = [path for path in found if path.rsplit("/", 1)[-1] < name]
-    later = [path for path in found if path.rsplit("/", 1)[-1] > name]  # could not be read: the run did not go on there
+    later = [path for path in found if path.rsplit("/", 1)[-1] > name]  # not readable, so the run continued before it
     for path in [*older[: 1 - KEPT], *later]:
         storage.delete(path)
 
 
 def restore_latest(folder: str, variables: Sequence[Any]) -> dict[str, Any] | None:
-    """Assigns the newest whole checkpoint to the variables; its state, or None when there is none."""
+    """Assigns the newest whole checkpoint to the variables and returns its state; None if there is none."""
     for path in reversed(paths(folder)):
         try:
             arrays = array_file.read(path)
@@ -52,11 +52,7 @@ def restore_latest(folder: str, variables: Sequence[Any]) -> dict[str, Any] | No
             for value, variable in zip(values, variables, strict=True):
                 if value.shape != tuple(variable.shape):
                     raise ValueError(f"{variable.path} is {value.shape}, want {tuple(variable.shape)}")
-        except (
-            ValueError,
-            KeyError,
-            FileNotFoundError,
-        ) as error:  # other errors of storage may pass: no new start for them
+        except (ValueError, KeyError, FileNotFoundError) as error:  # other storage errors may pass: they are raised
             _log.warning("%s: passed over, not a whole checkpoint of this run: %s", path, error)
             continue
         for value, variable in zip(values, variables, strict=True):
@@ -66,21 +62,21 @@ def restore_latest(folder: str, variables: Sequence[Any]) -> dict[str, Any] | No
 
 
 def latest_state(folder: str) -> dict[str, Any] | None:
-    """What the newest checkpoint that can be read remembers beside the variables, or None."""
+    """The state in the newest readable checkpoint, or None."""
     for path in reversed(paths(folder)):
         try:
             return _state(array_file.read(path))
         except (ValueError, KeyError, FileNotFoundError):
-            continue  # `restore_latest` says so, if the run goes on
+            continue  # `restore_latest` logs it, if the run continues
     return None
 
 
 def _state(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    return json_text.parse(arrays["state"].tobytes(), dict[str, Any], allow_nan=True)  # no best yet is infinity
+    return json_text.parse(arrays["state"].tobytes(), dict[str, Any], allow_nan=True)  # best_nll is infinite at first
 
 
 def paths(folder: str) -> list[str]:
-    """The checkpoints there are, oldest first."""
+    """The checkpoints in a folder, oldest first."""
     try:
         found = [entry.path for entry in storage.list_files(folder)]
     except FileNotFoundError:

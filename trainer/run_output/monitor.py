@@ -1,7 +1,7 @@
-"""What a run shows of itself while it runs: metrics.jsonl, and TensorBoard's scalars and histograms.
+"""Figures written while a run is going on: metrics.jsonl, and TensorBoard's scalars and histograms.
 
-RUN/metrics.jsonl      a line a validation
-RUN/tensorboard/       the same, training loss and speed every `SCALAR_STEPS` steps, and every weight's histogram
+RUN/metrics.jsonl      one line per validation
+RUN/tensorboard/       the same, the training loss every `SCALAR_STEPS` steps, and a histogram of every weight
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ SCALAR_STEPS = 20
 
 
 class Speed:
-    """Notes a second, and the share of the time that was spent waiting for input, since the last `start`.
+    """Notes per second, and the share of time spent waiting for input, since the last `start`.
 
-    What lies between `pause` and `start`, such as a validation, does not count.
+    The time between `pause` and `start`, such as a validation, does not count.
     """
 
     def __init__(self) -> None:
@@ -31,17 +31,17 @@ class Speed:
         self._since: float | None = None
 
     def start(self) -> None:
-        """Begins, unless it has begun."""
+        """Starts the clock, unless it is running."""
         if self._since is None:
             self._since = time.monotonic()
 
     def add(self, events: int, waited: float) -> None:
-        """A step: its events, and the seconds it waited for its batch."""
+        """Counts a step: its events, and the seconds it waited for its batch."""
         self._events += events
         self._waited += waited
 
     def pause(self) -> dict[str, float]:
-        """The figures so far, which begin anew."""
+        """Stops the clock and returns the figures since `start`."""
         seconds = max(0.0 if self._since is None else time.monotonic() - self._since, 1e-9)
         measured = {
             "notes_per_second": self._events / seconds,
@@ -52,7 +52,7 @@ class Speed:
 
 
 class Monitor:
-    """The chief's record of a run; the other workers have one that writes nothing."""
+    """Records the figures of a run; only the chief writes."""
 
     def __init__(self, folder: str, *, is_chief: bool):
         self._folder, self._is_chief = folder, is_chief
@@ -60,7 +60,7 @@ class Monitor:
 
     @property
     def summary(self) -> tf.summary.SummaryWriter:
-        """TensorBoard's event file, opened when first used; the one thing of a run that TensorFlow itself writes."""
+        """TensorBoard's event file, opened at its first use; the only output of a run that TensorFlow itself writes."""
         if self._summary is None:
             if not self._is_chief:
                 self._summary = tf.summary.create_noop_writer()
@@ -72,17 +72,17 @@ class Monitor:
         return self._summary
 
     def step(self, step: int, **scalars: float) -> None:
-        """Scalars of training, every `SCALAR_STEPS` steps; names get `train/` before them."""
+        """Writes training scalars every `SCALAR_STEPS` steps; their names are prefixed with `train/`."""
         if self._is_chief and step % SCALAR_STEPS == 0:
             with self.summary.as_default(step=step):
                 for name, value in scalars.items():
                     tf.summary.scalar(f"train/{name}", value)
 
     def validation(self, entries: Sequence[dict[str, Any]], weights: Sequence[Any]) -> None:
-        """Writes all lines of metrics.jsonl, and TensorBoard's of the last.
+        """Writes all lines of metrics.jsonl, and the last one's values to TensorBoard.
 
         Args:
-          entries: of all validations so far.
+          entries: one per validation so far.
           weights: Keras variables, for histograms.
         """
         if not self._is_chief:

@@ -1,9 +1,9 @@
-"""A picture of a piece: time runs right, pitch runs up, one rectangle a note; NumPy alone.
+"""A picture of a piece: time runs to the right, pitch upwards, one rectangle per note. Needs only NumPy.
 
-At the left stand the keys of a piano, with a line through the picture below every C and shaded rows for the black keys.
-Upright lines mark seconds (every fifth a stronger one), or beats (every fourth) on a grid of beats. A colour is a
-program, drums are grey; a pale note is a soft one; the dark left edge of a note is its onset, so that repeated notes
-can be told apart. All pictures have one scale, so that those of two validations compare.
+On the left are the keys of a piano; there is a line below every C, and the rows of black keys are shaded. Vertical
+lines mark seconds (every fifth one is stronger), or beats (every fourth) on a grid of beats. Each program has a colour;
+drums are grey. A pale note is a soft one. The dark left edge of a note is its onset, so that repeated notes can be told
+apart. All pictures have the same scale, so that those of two validations can be compared.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ KEY_PIXELS = 5  # height of a pitch
 SECOND_PIXELS = 32  # width of a second
 KEYBOARD_PIXELS = 28
 MIN_SECONDS = 8.0
-MAX_SECONDS = 120.0  # what lies behind is not drawn
-LOWEST_KEY, HIGHEST_KEY = 21, 108  # a piano's; further ones are shown where there are notes
+MAX_SECONDS = 120.0  # later notes are not drawn
+LOWEST_KEY, HIGHEST_KEY = 21, 108  # a piano's; further keys are shown where there are notes
 BLACK_KEYS = (1, 3, 6, 8, 10)  # of an octave, from C
 PAPER, BLACK_ROW, FAINT, STRONG, INK = 255, 244, 226, 190, 40
-SOFTEST_SHARE = 0.3  # of a colour that a note of velocity 0 would have; the rest is paper
-GOLDEN_TURN = 0.61803398875  # of the colour circle from one program to the next: no two near ones look alike
+SOFTEST_SHARE = 0.3  # share of its colour in a note of velocity 0; the rest is paper
+GOLDEN_TURN = 0.61803398875  # of the colour circle between consecutive programs, so that they look different
 
 
 def draw(notes: Notes) -> np.ndarray:
@@ -33,7 +33,7 @@ def draw(notes: Notes) -> np.ndarray:
     seconds = min(max(notes.seconds, MIN_SECONDS), MAX_SECONDS)
     width = KEYBOARD_PIXELS + int(np.ceil(seconds * SECOND_PIXELS))
     picture = np.full(((high - low + 1) * KEY_PIXELS, width, 3), PAPER, np.uint8)
-    pitches = np.repeat(np.arange(high, low - 1, -1), KEY_PIXELS)  # of each row of the picture
+    pitches = np.repeat(np.arange(high, low - 1, -1), KEY_PIXELS)  # of each row of pixels
     picture[np.isin(pitches % 12, BLACK_KEYS)] = BLACK_ROW
     _draw_time_lines(picture, notes)
     picture[_bottoms_of_c(pitches)] = STRONG
@@ -43,7 +43,7 @@ def draw(notes: Notes) -> np.ndarray:
 
 
 def program_colour(program: int) -> np.ndarray:
-    """`[3]` float64 of 0 to 255."""
+    """`[3]` float64 from 0 to 255."""
     if program == DRUM_PROGRAM:
         return np.full(3, 90.0)
     hue = (0.6 + program * GOLDEN_TURN) % 1.0  # a piano is blue
@@ -72,15 +72,15 @@ def _draw_notes(picture: np.ndarray, notes: Notes, high: int) -> None:
         body[:, :1] = 0.5 * colours[program]
 
 
-def _draw_keyboard(part: np.ndarray, pitches: np.ndarray) -> None:
-    """Fills the columns left of the music; black keys are shorter than white ones, as they are."""
-    part[:] = PAPER
-    white_edges = np.isin(pitches % 12, (0, 5)) & _is_bottom(pitches)  # B-C and E-F, where no black key lies between
-    part[white_edges] = STRONG
+def _draw_keyboard(columns: np.ndarray, pitches: np.ndarray) -> None:
+    """Fills the columns left of the music; black keys are shorter than white ones."""
+    columns[:] = PAPER
+    white_edges = np.isin(pitches % 12, (0, 5)) & _is_bottom(pitches)  # B-C and E-F have no black key between
+    columns[white_edges] = STRONG
     black = np.isin(pitches % 12, BLACK_KEYS)
-    part[black, : KEYBOARD_PIXELS * 3 // 5] = INK
-    part[black & (np.arange(len(pitches)) % KEY_PIXELS == KEY_PIXELS // 2), KEYBOARD_PIXELS * 3 // 5 :] = STRONG
-    part[:, -1] = INK
+    columns[black, : KEYBOARD_PIXELS * 3 // 5] = INK
+    columns[black & (np.arange(len(pitches)) % KEY_PIXELS == KEY_PIXELS // 2), KEYBOARD_PIXELS * 3 // 5 :] = STRONG
+    columns[:, -1] = INK
 
 
 def _is_bottom(pitches: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What a run writes for later: checkpoints, the best bundle, a bad batch. Only the chief of several workers does."""
+"""What a run writes for later: checkpoints, the best bundle, a bad batch. Of several workers only the chief writes."""
 
 from __future__ import annotations
 
@@ -20,14 +20,18 @@ BAD_BATCH = "bad_batch.npz"
 
 
 class RunFiles:
-    """The files of one run folder."""
+    """The files of one run folder.
+
+    Attributes:
+      folder: the run folder.
+    """
 
     def __init__(self, folder: str, *, is_chief: bool):
-        self._folder, self._is_chief = folder, is_chief
+        self.folder, self._is_chief = folder, is_chief
         self._checkpoints = storage.join(folder, "checkpoints")
 
     def restore(self, variables: Sequence[Any]) -> RunState | None:
-        """Assigns the newest whole checkpoint to the variables; where the run stood then, None without one."""
+        """Assigns the newest whole checkpoint to the variables and returns its state; None without a checkpoint."""
         restored = checkpoint.restore_latest(self._checkpoints, variables)
         return None if restored is None else RunState.from_json(restored)
 
@@ -36,14 +40,14 @@ class RunFiles:
             checkpoint.save(self._checkpoints, state.step, variables, state.to_json())
 
     def save_bad_batch(self, windows: Windows, pieces: Pieces) -> str:
-        """The windows of a batch, with their pieces' ids; the path."""
-        path = storage.join(self._folder, BAD_BATCH)
+        """Writes the windows of a batch with their pieces' ids; returns the path."""
+        path = storage.join(self.folder, BAD_BATCH)
         if self._is_chief:
             array_file.write(path, dataclasses.asdict(windows) | {"piece_id": pieces.piece_id[windows.piece]})
         return path
 
     def save_bundle(self, model: NoteModel, evaluation: Evaluation, origin: dict[str, Any], *, step: int) -> None:
-        """The model as it stands, with how it was measured and where it comes from (`dataset`, `baselines`)."""
+        """Writes the model with its current weights, its measurements and its origin (`dataset`, `baselines`)."""
         if not self._is_chief:
             return
         measured = evaluation.to_json()
@@ -62,4 +66,4 @@ class RunFiles:
             deviations=evaluation.deviations,
             weights=bundle_lib.get_weights(model),
         )
-        bundle_lib.save(storage.join(self._folder, "bundle"), bundle)
+        bundle_lib.save(storage.join(self.folder, "bundle"), bundle)

@@ -1,7 +1,7 @@
-"""The run folder: whose it is, and who has worked in it.
+"""The run folder: which run it belongs to, and the starts of that run.
 
 run.json         settings, the dataset's hash, the hash of the bundle it started from; written first, never changed
-starts.jsonl     one JSON object a start: when, code version, Python, packages, devices and strategy
+starts.jsonl     one JSON object per start: time, code version, Python, packages, devices and strategy
 checkpoints/, metrics.jsonl, tensorboard/, samples/, bundle/     written by `trainer.training.loop`
 """
 
@@ -26,21 +26,21 @@ PACKAGES = ("tensorflow", "keras", "numpy")
 
 
 def describe(config: TrainConfig, *, dataset: str, init_from: str | None) -> dict[str, Any]:
-    """What decides the outcome of a run, as JSON has it: its settings and two hashes."""
+    """What decides the outcome of a run, as JSON: its settings and two hashes."""
     return json.loads(json.dumps({**dataclasses.asdict(config), "dataset": dataset, "init_from": init_from}))
 
 
 def number_of(described: dict[str, Any]) -> float:
-    """A whole number below 2**40 from a hash: equal for equal runs."""
+    """A hash of the description as a whole number below 2**40: equal for equal runs."""
     digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).digest()
     return float(int.from_bytes(digest[:5], "little"))
 
 
 def check(folder: str, described: dict[str, Any]) -> None:
-    """Compares a run with the one that is in the folder, if there is one.
+    """Compares a run with the one in the folder, if there is one.
 
     Raises:
-      UserError: the folder holds a run with other settings or another dataset; every difference at once.
+      UserError: the folder holds a run with other settings or another dataset; all differences at once.
     """
     path = storage.join(folder, RUN_FILE)
     try:
@@ -59,9 +59,9 @@ def check(folder: str, described: dict[str, Any]) -> None:
 
 
 def claim(folder: str, described: dict[str, Any]) -> None:
-    """Writes `run.json`, or compares it with the one that is there, as `check` does.
+    """Writes `run.json`, or compares it with the one that is already there, as `check` does.
 
-    Then the folder is this run's, and what killed starts of it left half written goes.
+    The folder then belongs to this run, and files that killed starts left half written are deleted.
     """
     text = json.dumps(described, indent=1) + "\n"
     if not storage.write_bytes(storage.join(folder, RUN_FILE), text.encode(), only_if_absent=True):
@@ -70,7 +70,7 @@ def claim(folder: str, described: dict[str, Any]) -> None:
 
 
 def note_start(folder: str, **facts: Any) -> None:
-    """Adds a line to `starts.jsonl`: this start's time, code, environment, and the given facts."""
+    """Adds a line to `starts.jsonl`: the time, code and environment of this start, and the given facts."""
     path = storage.join(folder, STARTS_FILE)
     try:
         before = storage.read_bytes(path)

@@ -1,10 +1,10 @@
-"""Pieces that the model draws while it is trained: to hear and see what it has learned so far.
+"""Sample pieces drawn during training, to hear and see what the model has learned so far.
 
     RUN/samples/step-000123/0.mid, 0.wav, 1.mid ...      and in TensorBoard as sounds and piano rolls
 
-Every validation draws with the same random streams, so that what differs between two steps is the model. Nothing is
-left out and nothing sharpened (temperature 1): these are draws from the distribution whose likelihood is reported.
-Drawing reads the model's weights and changes nothing; it takes no part in a strategy's collectives, so one worker may
+Every validation draws with the same random streams, so that only the model differs between two steps. Nothing is left
+out and nothing sharpened (temperature 1): the pieces are draws from the distribution whose likelihood is reported.
+Drawing reads the model's weights and changes nothing. It takes no part in a strategy's collectives, so one worker may
 do it alone.
 """
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import io
 import wave
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,24 +23,25 @@ from midi_codec import audio, fields
 from midi_codec.midi import midi_writer
 from midi_codec.music.notes import DEFAULT_TEMPO, Notes, seconds_per_tick
 from trainer.data.batches import keyed_rng
-from trainer.model.note_model import NoteModel
+from trainer.model.note_model import NoteModel, State
+from trainer.model.pitch_context import PitchScores
 from trainer.run_output import piano_roll
 from trainer.sampling import field_sampling
 
 FOLDER = "samples"
 MAX_NOTES = 256
-MAX_SECONDS = 30.0  # a piece is cut there: 1.4 MB of sound, whatever lengths a model at its beginning draws
-STREAM = 0x53414D50  # of `rng_seed`'s streams; no epoch's
+MAX_SECONDS = 30.0  # pieces are cut there, at 1.4 MB of sound: an untrained model may draw any length
+STREAM = 0x53414D50  # one of `rng_seed`'s streams; not that of any epoch
 
 
 class PieceSampler:
-    """Draws pieces from a model as it stands, all at once, by one compiled loop over notes.
+    """Draws pieces from a model with its current weights, all at once, by one compiled loop over notes.
 
     Args:
       model: the model; its weights are read at every draw.
-      keys: `[num_pieces, 2]` uint32, a random stream a piece.
+      keys: `[num_pieces, 2]` uint32, a random stream per piece.
       max_notes: of a piece.
-      allow_duplicates: as `sampling.draw_note` takes it.
+      allow_duplicates: see `trainer.sampling.field_sampling.draw_note`.
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class PieceSampler:
         self._draw = tf.function(self._draw_values)
 
     def draw(self, deviations: Mapping[str, float]) -> list[np.ndarray]:
-        """A piece's values `[num_notes, num_fields]` int32 each, at least one note.
+        """Each piece's values `[num_notes, num_fields]` int32, at least one note.
 
         Args:
           deviations: of MSE heads, the residual's standard deviation in ticks, by field.
@@ -60,45 +61,23 @@ class PieceSampler:
         values, lengths = self._draw({name: tf.constant(deviations[name], tf.float64) for name in names})
         return [piece[:length] for piece, length in zip(values.numpy(), lengths.numpy(), strict=True)]
 
-    def _draw_values(self, deviations):
+    def _draw_values(self, deviations: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         """Values `[num_pieces, max_notes, num_fields]` and numbers of notes `[num_pieces]`, both int32."""
-        model, num_pieces, table = self._model, len(self._keys), self._model.table
-        num_fields = len(table)
-        everything = field_sampling.RowSettings(tf.ones([num_pieces]))
+        model, num_pieces, num_fields = self._model, len(self._keys), len(self._model.table)
 
-        def body(place, previous, state, running, lengths, values):
-            h, state = model.trunk(previous[:, None, :], state)
-            parts = model.parts(h, state)
-            places = tf.fill([num_pieces], place)
-            uniforms = field_sampling.note_uniforms(tf.constant(self._keys), places, num_fields)
-            is_end = field_sampling.draw_end(parts[:, model.end_column], uniforms[:, 0], everything)
-            running &= ~is_end | (place == 0)  # no dataset has a piece without notes
-            sights: list[Any] = [None]
-
-            def head(index, bins, values):
-                if table.fields[index].name == "pitch":
-                    sights[0] = model.look(state, parts, values[table.names.index("step")])
-                return model.head(index, parts, bins, sights[0])
-
-            note = field_sampling.draw_note(
-                table,
-                head,
-                uniforms[:, 1:],
-                everything,
-                previous=previous,
-                is_first=places == 0,
-                deviations=deviations,
-                allow_duplicates=self._allow_duplicates,
-            )
-            state = model.remember(state, note.values, sights[0])
+        def body(
+            index: tf.Tensor, previous: tf.Tensor, state: State, running: tf.Tensor, lengths: tf.Tensor, values: Any
+        ) -> tuple:
+            note, is_end, state = self._draw_event(index, previous, state, deviations)
+            running &= ~is_end | (index == 0)  # no dataset has a piece without notes
             lengths += tf.cast(running, tf.int32)
-            return place + 1, note.bins, state, running, lengths, values.write(place, note.values)
+            return index + 1, note.bins, state, running, lengths, values.write(index, note.values)
 
         start = tf.tile(tf.constant(model.start_bins)[None], [num_pieces, 1])
         values = tf.TensorArray(tf.int32, self._max_notes, element_shape=[num_pieces, num_fields])
         begin = (0, start, model.zero_state(num_pieces), tf.fill([num_pieces], True), tf.zeros([num_pieces], tf.int32))
         _, _, _, _, lengths, values = tf.while_loop(
-            lambda place, _previous, _state, running, *_: tf.reduce_any(running),
+            lambda _index, _previous, _state, running, *_: tf.reduce_any(running),
             body,
             (*begin, values),
             parallel_iterations=1,
@@ -106,17 +85,47 @@ class PieceSampler:
         )
         return tf.transpose(values.stack(), [1, 0, 2]), lengths
 
+    def _draw_event(
+        self, index: tf.Tensor, previous: tf.Tensor, state: State, deviations: Mapping[str, tf.Tensor]
+    ) -> tuple[field_sampling.DrawnNote, tf.Tensor, State]:
+        """One note of every piece, `[num_pieces]` bool whether the piece ends instead, and the state after the note."""
+        model, num_pieces, table = self._model, len(self._keys), self._model.table
+        unrestricted = field_sampling.RowSettings(tf.ones([num_pieces]))
+        h, state = model.trunk(previous[:, None, :], state)
+        head_inputs = model.head_inputs(h, state)
+        indices = tf.fill([num_pieces], index)
+        uniforms = field_sampling.note_uniforms(tf.constant(self._keys), indices, len(table))
+        is_end = field_sampling.draw_end(head_inputs[:, model.end_column], uniforms[:, 0], unrestricted)
+        scores: list[PitchScores | None] = [None]
+
+        def head(field_index: int, bins: Sequence[tf.Tensor], values: Sequence[tf.Tensor]) -> tf.Tensor:
+            if table.fields[field_index].name == "pitch":
+                scores[0] = model.score_pitches(state, head_inputs, values[table.names.index("step")])
+            return model.head(field_index, head_inputs, bins, scores[0])
+
+        note = field_sampling.draw_note(
+            table,
+            head,
+            uniforms[:, 1:],
+            unrestricted,
+            previous=previous,
+            is_first=indices == 0,
+            deviations=deviations,
+            allow_duplicates=self._allow_duplicates,
+        )
+        return note, is_end, model.remember(state, note.values, scores[0])
+
 
 class SampleWriter:
     """Draws sample pieces and writes them into a run folder.
 
     Args:
-      model: as `PieceSampler` takes it.
+      model: its weights are read at every draw.
       folder: run folder.
       num_pieces: how many pieces, at least 1.
       rng_seed: random number seed of the run.
       max_notes: of a piece.
-      allow_duplicates: as `sampling.draw_note` takes it.
+      allow_duplicates: see `trainer.sampling.field_sampling.draw_note`.
     """
 
     def __init__(
@@ -136,12 +145,12 @@ class SampleWriter:
     def write(
         self, step: int, deviations: Mapping[str, float], summary: tf.summary.SummaryWriter | None = None
     ) -> list[Notes]:
-        """Draws the pieces, writes them below `samples/step-<step>/`, and gives them.
+        """Draws the pieces, writes them to `samples/step-<step>/`, and returns them.
 
         Args:
           step: the training step.
-          deviations: of MSE heads, as `PieceSampler.draw` takes them.
-          summary: TensorBoard's writer, which gets sounds and pictures as well.
+          deviations: see `PieceSampler.draw`.
+          summary: TensorBoard's writer, for sounds and pictures.
         """
         pieces = [cut(self._table, values) for values in self._sampler.draw(deviations)]
         folder = storage.join(self._folder, FOLDER, f"step-{step:06d}")
@@ -160,7 +169,7 @@ class SampleWriter:
 
 
 def cut(table: fields.FieldTable, values: np.ndarray) -> Notes:
-    """The notes of a draw that start before `MAX_SECONDS`, none longer than until there.
+    """The notes of a draw that start before `MAX_SECONDS`, cut off there.
 
     Args:
       table: the fields.
@@ -176,7 +185,7 @@ def cut(table: fields.FieldTable, values: np.ndarray) -> Notes:
 
 
 def wav_bytes(samples: np.ndarray) -> bytes:
-    """A WAV file of one channel, 16 bits a sample.
+    """A WAV file of one channel, 16 bits per sample.
 
     Args:
       samples: `[n]` float32 within -1 to 1, at `audio.SAMPLE_RATE`.

@@ -1,13 +1,13 @@
-"""Constraints on the notes that are drawn, a row each: what is added to logits, and between which ticks a time lies.
+"""Constraints on the notes drawn in each row: what is added to logits, and the limits of times.
 
-What is not allowed is masked before anything is drawn, so no note breaks a constraint. A bin of which some ticks are
-allowed keeps that share of its probability. That something is always left to draw holds by induction: a step may
-always be as long as `step_limits` say, and no note is made to sound on beyond that while it fills the polyphony.
+Whatever is not allowed is masked before anything is drawn, so no note breaks a constraint. A bin of which only some
+ticks are allowed keeps their share of its probability. Something is always left to draw, by induction: a step may
+always be as long as `step_limits` say, and no note that fills the polyphony may sound longer than that.
 
-State a row, all of fixed size:
-  sounding  `[rows, MAX_POLYPHONY]` int32, ticks that the longest notes have still to sound, longest first
+The state of each row, all of fixed size:
+  sounding  `[rows, MAX_POLYPHONY]` int32, ticks for which the longest notes will still sound, longest first
   recent    `[rows, RECENT]` int32, pitch bins of the last notes; -1: none
-  lead      `[rows]` float32, how many notes fewer than `notes_per_second` asks for were drawn so far
+  lead      `[rows]` float32, how many notes fewer than `notes_per_second` asks for have been drawn so far
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from midi_codec import fields
 from trainer.model.heads import MASKED_LOGIT
 
 RECENT = 16  # notes that the repetition penalty looks back on
-STEERING = 0.5  # nats a note of lead, and a wanted distance of step
+STEERING = 0.5  # nats per note of lead and per mean distance of the step
 MAX_LEAD = 8.0  # notes
-MAX_STEERED_STEP = 4.0  # wanted distances: longer steps are held back no more than this one
+MAX_STEERED_STEP = 4.0  # mean distances: longer steps are held back no more than this one
 
 State = dict[str, tf.Tensor]
 
@@ -37,48 +37,48 @@ def nothing_drawn(rows: int, max_polyphony: int) -> State:
 
 
 class Constraints:
-    """What one note of every row must keep to.
+    """What the next note of every row must comply with.
 
     Args:
       table: the fields.
-      of: by name, a row each, as `generation_jobs.settings.controls.columns` makes them.
+      columns: by name, a row per piece, as `generation_jobs.settings.controls.columns` makes them.
       state: of the notes before.
     """
 
-    def __init__(self, table: fields.FieldTable, of: Mapping[str, tf.Tensor], state: State):
-        self._table, self._of, self._state = table, of, state
+    def __init__(self, table: fields.FieldTable, columns: Mapping[str, tf.Tensor], state: State):
+        self._table, self._columns, self._state = table, columns, state
 
     @property
     def highest(self) -> dict[str, tf.Tensor]:
-        """`[rows]` int32, the last bin that may be drawn: of pitch, and of program where there is the field."""
+        """`[rows]` int32, the last bin that may be drawn, of pitch and, if the table has it, of program."""
         names = (name for name in ("pitch", "program") if name in self._table.names)
-        return {name: self._of[f"highest_{name}"] for name in names}
+        return {name: self._columns[f"highest_{name}"] for name in names}
 
     def limits(self, field: fields.FieldSpec, values: Sequence[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor] | None:
-        """First and last tick `[rows]` that may be drawn; None of a field that is no class of times."""
+        """First and last tick `[rows]` that may be drawn; None unless the field is a categorical time."""
         if field.kind != fields.TIME or field.loss != fields.CATEGORICAL:
             return None
-        low, high = tf.unstack(self._of[f"{field.name}_limits"], axis=1)
-        most = self._of["max_polyphony"]
+        low, high = tf.unstack(self._columns[f"{field.name}_limits"], axis=1)
+        most = self._columns["max_polyphony"]
         sounding = self._state["sounding"]
         if field.name == "step":
             until_free = tf.gather(sounding, tf.maximum(most - 1, 0), axis=1, batch_dims=1)
             return tf.maximum(low, tf.where(most > 0, until_free, 0)), high
-        reach = self._of["step_limits"][:, 1]
+        reach = self._columns["step_limits"][:, 1]
         others = tf.gather(sounding, tf.maximum(most - 2, 0), axis=1, batch_dims=1)
         others -= values[self._table.names.index("step")]
         fills = (most == 1) | (most > 1) & (others > reach)
         return low, tf.where(fills, tf.minimum(high, reach), high)
 
     def offsets(self, field: fields.FieldSpec, limits: tuple[tf.Tensor, tf.Tensor] | None) -> tf.Tensor | float:
-        """`[rows, width]` to add to a categorical field's logits."""
+        """`[rows, width]` float32 to add to a categorical field's logits."""
         if field.name == "pitch":
             same = self._state["recent"][:, :, None] == tf.range(field.width)
-            return self._of["pitch_mask"] - self._of["log_penalty"][:, None] * tf.reduce_sum(
+            return self._columns["pitch_mask"] - self._columns["log_penalty"][:, None] * tf.reduce_sum(
                 tf.cast(same, tf.float32), axis=1
             )
         if field.name == "program":
-            return self._of["program_mask"]
+            return self._columns["program_mask"]
         if limits is None:
             return 0.0
         first, last, span = allowed_ticks(field, limits)
@@ -89,21 +89,22 @@ class Constraints:
     def _steering(self, field: fields.FieldSpec) -> tf.Tensor:
         centres = [float(low) + (float(span) - 1) / 2 for low, span in zip(field.lows, field.spans, strict=True)]
         centres += [0.0] * (field.width - field.num_bins)
-        distances = tf.minimum(tf.constant(centres) * self._of["notes_per_tick"][:, None], MAX_STEERED_STEP)
+        distances = tf.minimum(tf.constant(centres) * self._columns["notes_per_tick"][:, None], MAX_STEERED_STEP)
         return -STEERING * self._state["lead"][:, None] * distances
 
     def after(self, values: tf.Tensor, bins: tf.Tensor, is_given: tf.Tensor, is_first: tf.Tensor) -> State:
-        """The state with the note.
+        """The state after the note.
 
         Args:
           values, bins: `[rows, num_fields]` int32.
-          is_given, is_first: `[rows]` bool, of a primer; the first of its piece.
+          is_given: `[rows]` bool, whether the note is of a primer.
+          is_first: `[rows]` bool, whether it is the first of its piece.
         """
         names = self._table.names
         step, duration = values[:, names.index("step")], values[:, names.index("duration")]
         left = tf.maximum(self._state["sounding"] - step[:, None], 0)
         longer = tf.concat([tf.fill([tf.shape(left)[0], 1], fields.MAX_TICK), left[:, :-1]], axis=1)
-        per_tick = self._of["notes_per_tick"]
+        per_tick = self._columns["notes_per_tick"]
         lead = self._state["lead"] + tf.cast(step, tf.float32) * per_tick - 1.0
         is_steered = (per_tick > 0) & ~is_given & ~is_first
         return {
@@ -116,8 +117,10 @@ class Constraints:
 def allowed_ticks(
     field: fields.FieldSpec, limits: tuple[tf.Tensor, tf.Tensor]
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """First and last allowed tick of each bin `[rows, width]` int32 (last before first: none), and float32 spans
-    `[width]`."""
+    """The first and last allowed tick of each bin, `[rows, width]` int32, and the bins' spans, `[width]` float32.
+
+    A bin whose last tick is before its first has no allowed tick.
+    """
     ends = [min(int(end) - 1, fields.MAX_TICK) for end in field.edges[1:]]
     padding = field.width - field.num_bins
     lows = tf.constant([min(int(low), fields.MAX_TICK) for low in field.lows] + [fields.MAX_TICK] * padding, tf.int32)

@@ -1,7 +1,7 @@
-"""Draws one value a row from a field's head; TensorFlow operations, every row by itself.
+"""Draws one value per row from a field's head, in TensorFlow operations.
 
 Nothing here mixes rows, and a row's result does not depend on whether other rows use `top_k` or `top_p`: a sample must
-come out the same whoever shares its batch.
+be the same whatever else is in its batch.
 """
 
 from __future__ import annotations
@@ -16,22 +16,21 @@ from midi_codec import fields
 from trainer.model import heads, likelihoods, mixture, random_streams
 from trainer.model.heads import MASKED_LOGIT
 from trainer.model.mixture import MAX_FLOAT_TICK
-from trainer.sampling import constraints
-from trainer.sampling.constraints import Constraints
+from trainer.sampling.constraints import Constraints, allowed_ticks
 from trainer.sampling.onset_order import OnsetOrder
 
 
 @dataclasses.dataclass(frozen=True)
 class RowSettings:
-    """Sampling settings a row.
+    """Sampling settings of each row.
 
     Attributes:
       temperature: `[rows]` float32; 0 takes the likeliest value.
-      top_k: `[rows]` int32; how many of the likeliest values may be drawn, all when as many as there are.
-      top_p: `[rows]` float32; only the fewest likeliest values that reach it; 1 means all.
+      top_k: `[rows]` int32; how many of the likeliest values may be drawn.
+      top_p: `[rows]` float32; only the fewest likeliest values whose probabilities reach it; 1 means all.
       min_p: `[rows]` float32; only values at least this times as likely as the likeliest; 0 means all.
 
-    Of the last three any may be None: no row has it, and nothing is spent on it.
+    Any of the last three may be None: then no row uses it, and it costs nothing.
     """
 
     temperature: tf.Tensor
@@ -49,32 +48,33 @@ def drawable_mask(field: fields.FieldSpec) -> np.ndarray:
     return np.where(allowed, 0.0, MASKED_LOGIT).astype(np.float32)
 
 
-def note_uniforms(keys: tf.Tensor, place: tf.Tensor, num_fields: int) -> tf.Tensor:
-    """`[rows, at least 1 + 2 num_fields]` float32 in (0, 1): END's, and two a field, from each piece's stream.
+def note_uniforms(keys: tf.Tensor, note_index: tf.Tensor, num_fields: int) -> tf.Tensor:
+    """`[rows, at least 1 + 2 num_fields]` float32 in (0, 1): one for END and two per field, from each piece's stream.
 
     Args:
-      keys: `[rows, 2]` uint32, a stream a piece.
-      place: `[rows]` int32, the note's number in its piece.
+      keys: `[rows, 2]` uint32, a stream per piece.
+      note_index: `[rows]` int32, of the note in its piece.
       num_fields: of the table.
     """
     blocks = tf.range(-(-(1 + 2 * num_fields) // 4), dtype=tf.int32)
     block = tf.cast(blocks, tf.uint32)[None, :] + tf.zeros_like(keys[:, :1])
-    counter = tf.cast(place, tf.uint32)[:, None] + tf.zeros_like(block)
+    counter = tf.cast(note_index, tf.uint32)[:, None] + tf.zeros_like(block)
     zero = tf.zeros_like(block)
     words = random_streams.philox((keys[:, :1], keys[:, 1:]), (counter, block, zero, zero))
     return tf.reshape(random_streams.to_uniform(tf.stack(words, axis=2)), [-1, 4 * block.shape[1]])
 
 
 def draw_end(end_logit: tf.Tensor, uniform: tf.Tensor, settings: RowSettings) -> tf.Tensor:
-    """`[rows]` bool, whether the piece ends here; temperature 0 takes the likelier, any other leaves END as it is."""
+    """`[rows]` bool, whether the piece ends here. Temperature 0 takes the likelier outcome; no other changes END."""
     return tf.where(settings.temperature == 0, end_logit > 0, uniform < tf.sigmoid(end_logit))
 
 
 def draw_bin(logits: tf.Tensor, uniform: tf.Tensor, settings: RowSettings) -> tf.Tensor:
-    """`[rows]` int32, a column a row.
+    """`[rows]` int32, one column per row.
 
-    The value that crosses `top_p` may be drawn, so one always may (Holtzman et al. 2020). `min_p` as in Nguyen et al.
-    2024 (https://arxiv.org/abs/2407.01082). All three look at the probabilities after the temperature, each by itself.
+    The value that crosses `top_p` may be drawn, so at least one may (Holtzman et al. 2020). `min_p` is as in Nguyen et
+    al. 2024 (https://arxiv.org/abs/2407.01082). Each of the three applies on its own to the probabilities after
+    temperature.
 
     Args:
       logits: `[rows, width]`, masked columns far below the rest.
@@ -94,10 +94,10 @@ def draw_bin(logits: tf.Tensor, uniform: tf.Tensor, settings: RowSettings) -> tf
 
 
 def _likeliest(weights: tf.Tensor, settings: RowSettings) -> tf.Tensor:
-    """`[rows, width]` bool, the values that `top_k` and `top_p` leave; of equal ones the first come first.
+    """`[rows, width]` bool, the values that `top_k` and `top_p` leave; among equal ones those that come first.
 
-    A row is not sorted: that would take longer than the rest of its step. The least weight that stays in is found by
-    halving, on the bits of the floats, which ascend with them.
+    Rows are not sorted: that would take longer than the rest of the step. The smallest weight that is left is found by
+    bisection on the bits of the floats, which ascend with the floats.
     """
     bits = tf.bitcast(weights, tf.int32)
     highest = tf.reduce_max(bits, axis=1)
@@ -107,13 +107,13 @@ def _likeliest(weights: tf.Tensor, settings: RowSettings) -> tf.Tensor:
         budget = tf.where(settings.top_p < 1, settings.top_p * tf.reduce_sum(weights, axis=1), budget)
 
     def above(threshold: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """`[rows]` each, the sum and the number of the weights above."""
+        """`[rows]` each, the sum and the number of the weights above the threshold."""
         is_above = bits > threshold[:, None]
         total = tf.reduce_sum(tf.where(is_above, weights, 0.0), axis=1)
         return total, tf.reduce_sum(tf.cast(is_above, tf.int32), axis=1)
 
     def halve(turn: tf.Tensor, low: tf.Tensor, high: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """A weight of `high` bits may be drawn, one of `low` bits may not."""
+        """Halves the interval: a weight with the bits `high` may be drawn, one with the bits `low` may not."""
         middle = low + (high - low) // 2
         total, count = above(middle)
         is_in = (total < budget) & (count < top_k)
@@ -136,24 +136,24 @@ def draw_within_bin(
     uniform: tf.Tensor,
     limits: tuple[tf.Tensor, tf.Tensor] | None = None,
 ) -> tf.Tensor:
-    """`[rows]` int32, a value of each row's bin, all alike likely; with `limits`, those that lie within them."""
+    """`[rows]` int32, a value of each row's bin, all equally likely; with `limits`, one within them."""
     if limits is not None:
-        first, last, _ = constraints.allowed_ticks(field, limits)
+        first, last, _ = allowed_ticks(field, limits)
         first, last = (tf.gather(ticks, bins, axis=1, batch_dims=1) for ticks in (first, last))
-        place = tf.cast(tf.floor(uniform * tf.cast(last - first + 1, tf.float32)), tf.int32)
-        return first + tf.minimum(place, last - first)
+        offset = tf.cast(tf.floor(uniform * tf.cast(last - first + 1, tf.float32)), tf.int32)
+        return first + tf.minimum(offset, last - first)
     lows, spans = np.minimum(field.lows, fields.MAX_TICK), np.minimum(field.spans, fields.MAX_TICK)
     span = tf.gather(tf.constant(spans, tf.int32), bins)
-    place = tf.cast(tf.floor(uniform * tf.cast(span, tf.float32)), tf.int32)
-    return tf.gather(tf.constant(lows, tf.int32), bins) + tf.minimum(place, span - 1)
+    offset = tf.cast(tf.floor(uniform * tf.cast(span, tf.float32)), tf.int32)
+    return tf.gather(tf.constant(lows, tf.int32), bins) + tf.minimum(offset, span - 1)
 
 
 def draw_ticks(
     field: fields.FieldSpec, mean: tf.Tensor, deviation: tf.Tensor, uniform: tf.Tensor, settings: RowSettings
 ) -> tf.Tensor:
-    """`[rows]` int32 from an MSE head: its Gaussian, rounded to the tick, held within 0 and the corpus's largest.
+    """`[rows]` int32 from an MSE head: its Gaussian, rounded to the tick, clipped to 0 and the corpus's largest.
 
-    Temperature scales the deviation; `top_p` and `top_k` say nothing of a number and are left aside.
+    Temperature scales the deviation; `top_p`, `top_k` and `min_p` do not apply to a number.
     """
     normal = tf.math.ndtri(uniform)
     ticks = tf.floor(mean + normal * tf.cast(deviation, tf.float32) * settings.temperature + 0.5)
@@ -164,10 +164,10 @@ def draw_ticks(
 def draw_mixture_ticks(
     field: fields.FieldSpec, output: tf.Tensor, uniforms: tuple[tf.Tensor, tf.Tensor], settings: RowSettings
 ) -> tf.Tensor:
-    """`[rows]` int32 from a mixture head, given that they are not above the corpus's largest: nothing is clamped.
+    """`[rows]` int32 from a mixture head, conditional on being at most the corpus's largest: nothing is clipped.
 
-    Temperature divides the log weights and multiplies the scales; at 0 it is the head's guess. `top_p` and `top_k` say
-    nothing of a continuous time and are left aside.
+    Temperature divides the log weights and multiplies the scales; at 0 the head's guess is taken. `top_p`, `top_k` and
+    `min_p` do not apply to a continuous time.
     """
     greedy = settings.temperature == 0.0
     temperature = tf.where(greedy, 1.0, settings.temperature)
@@ -181,7 +181,7 @@ def draw_mixture_ticks(
 def log_likelihood(
     field: fields.FieldSpec, output: tf.Tensor, bins: tf.Tensor, values: tf.Tensor, deviation: tf.Tensor
 ) -> tf.Tensor:
-    """`[rows]` float32, nats of the drawn values under the model itself: temperature 1, nothing left out."""
+    """`[rows]` float32, nats of the drawn values under the model itself, at temperature 1 without restrictions."""
     if field.loss != fields.CATEGORICAL:
         return tf.cast(-heads.value_nll(field, output, bins, values, deviation), tf.float32)
     return -likelihoods.categorical_nll(output, bins, tf.constant(field.log_spans))
@@ -189,11 +189,11 @@ def log_likelihood(
 
 @dataclasses.dataclass(frozen=True)
 class DrawnNote:
-    """One note a row.
+    """One note per row.
 
     Attributes:
       bins, values: `[rows, num_fields]` int32.
-      log_likelihood: `[rows]` float32, nats of the fields under the model itself; END is not in it.
+      log_likelihood: `[rows]` float32, nats of the fields under the model itself, without END.
     """
 
     bins: tf.Tensor
@@ -210,23 +210,23 @@ def draw_note(
     previous: tf.Tensor,
     is_first: tf.Tensor,
     deviations: Mapping[str, float | tf.Tensor],
-    keep_to: Constraints | None = None,
+    constraints: Constraints | None = None,
     allow_duplicates: bool = True,
 ) -> DrawnNote:
-    """Draws the fields of a note, each knowing those before it; a piece's first step is 0, as those of a dataset are.
+    """Draws the fields of a note, each given those before it; a piece's first step is 0, as in a dataset.
 
     Args:
       table: the fields.
       head: the output of the field at an index, given the bins and the values of those before it (`NoteModel.head`).
       uniforms: `[rows, at least 2 num_fields]` in (0, 1).
-      settings: of each row, the same for all fields or one a field.
+      settings: of each row, the same for all fields or one per field.
       previous: `[rows, num_fields]` int32, bins of the note before.
       is_first: `[rows]` bool, whether there is no note before.
       deviations: of MSE heads, the residual's standard deviation in ticks, by field.
-      keep_to: what the drawn values must keep to; a piece's first step need not.
+      constraints: what the drawn values must comply with; a piece's first step need not.
       allow_duplicates: whether a note may repeat the onset, pitch and program of another.
     """
-    order = OnsetOrder(table, previous, is_first, allow_duplicates=allow_duplicates, keep_to=keep_to)
+    order = OnsetOrder(table, previous, is_first, allow_duplicates=allow_duplicates, constraints=constraints)
     of_fields = [settings] * len(table) if isinstance(settings, RowSettings) else settings
     bins: list[tf.Tensor] = []
     values: list[tf.Tensor] = []
@@ -242,11 +242,11 @@ def draw_note(
         else:
             logits = output + drawable_mask(field) + order.mask(field, bins, values)
             limits = None
-            if keep_to is not None:
-                limits = keep_to.limits(field, values)
+            if constraints is not None:
+                limits = constraints.limits(field, values)
                 if field.name == "step" and limits is not None:
                     limits = tf.maximum(limits[0], order.least_step), limits[1]
-                logits += keep_to.offsets(field, limits)
+                logits += constraints.offsets(field, limits)
             drawn = draw_bin(logits, first, own)
             within = tf.where(own.temperature == 0, 0.5, second)  # greedy: the middle of a bin, every time
             value = draw_within_bin(field, drawn, within, limits)
@@ -259,7 +259,7 @@ def draw_note(
 
 
 def encode_bins(field: fields.FieldSpec, values: tf.Tensor) -> tf.Tensor:
-    """`[rows]` int32: what `FieldSpec.encode` gives, in TensorFlow."""
+    """`[rows]` int32, `FieldSpec.encode` in TensorFlow."""
     if field.kind == fields.CATEGORY:
         lookup = np.zeros(max(field.values) + 1, np.int32)
         lookup[list(field.values)] = np.arange(field.num_bins)

@@ -1,1 +1,1 @@
-"""The training loop."""
+"""A training run: steps, validations, schedule, checkpoints, and what a run starts from."""

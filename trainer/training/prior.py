@@ -1,6 +1,6 @@
-"""A new model starts from the unigram: its output biases say what is common before it has learned when.
+"""A new model starts from the unigram: its output biases hold how common each value is.
 
-That spares the first hundred steps, which would learn nothing else.
+That saves the first hundred steps, which would learn nothing else.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from trainer.model.note_model import NoteModel
 
 EM_ROUNDS = 30
 LEAST_WEIGHT = 1e-4
-NARROWEST = 1.5  # times the smallest scale: room for the gradient to move it
+NARROWEST = 1.5  # times the smallest scale: leaves the gradient room to move it
 
 
 def start_from_unigram(model: NoteModel, train: Pieces) -> None:
@@ -35,7 +35,7 @@ def start_from_unigram(model: NoteModel, train: Pieces) -> None:
             counts = np.bincount(field.encode(values), minlength=field.num_bins) + 1
             start[: field.num_bins] = np.log(counts / counts.sum())
         bias.assign(start)
-        if field.loss == fields.MIXTURE:  # every note begins with these locations and scales, and its own weights
+        if field.loss == fields.MIXTURE:  # at first only the weights depend on the note, not locations and scales
             kernel = np.asarray(model.output_kernels[index].value).copy()
             kernel[:, mixture.COMPONENTS :] = 0
             model.output_kernels[index].assign(kernel)
@@ -45,12 +45,12 @@ def start_from_unigram(model: NoteModel, train: Pieces) -> None:
 
 
 def inverse_softplus(value: float) -> float:
-    """The number whose softplus is `value`, above 0."""
+    """The number whose softplus is `value`; `value` is above 0."""
     return value + math.log(-math.expm1(-value))
 
 
 def fit_mixture(values: np.ndarray, counts: np.ndarray, *, shift: float) -> np.ndarray:
-    """The bias of a mixture head that fits a histogram: a component begins as a bin, then expectation maximisation.
+    """The bias of a mixture head that fits a histogram, by expectation maximisation that starts with a bin each.
 
     Args:
       values: `[n]` ascending distinct ticks.
@@ -58,14 +58,14 @@ def fit_mixture(values: np.ndarray, counts: np.ndarray, *, shift: float) -> np.n
       shift: ticks of the axis.
 
     Returns:
-      `[mixture.WIDTH]` float32. Components without a note are wide, and take what no training note has.
+      `[mixture.WIDTH]` float32. Components without notes are wide, for values that no training note has.
     """
     edges = fields.choose_time_edges(values, counts, max_bins=mixture.COMPONENTS)
-    places = np.log1p(values / shift)
+    positions = np.log1p(values / shift)
     shares = counts / counts.sum()
     member = np.eye(mixture.COMPONENTS)[np.searchsorted(edges, values, side="right") - 1]
     for _ in range(EM_ROUNDS):
-        fitted = _fit_members(member * shares[:, None], places, shift)
+        fitted = _fit_members(member * shares[:, None], positions, shift)
         by_component = mixture.component_log_probabilities(tf.constant(values), fitted, shift).numpy()
         joint = by_component + fitted.log_weights.numpy()
         member = np.exp(joint - joint.max(axis=1, keepdims=True))
@@ -74,14 +74,14 @@ def fit_mixture(values: np.ndarray, counts: np.ndarray, *, shift: float) -> np.n
     return mixture.bias_of(fitted.log_weights.numpy(), fitted.locations.numpy(), scales, shift=shift)
 
 
-def _fit_members(mass: np.ndarray, places: np.ndarray, shift: float) -> mixture.Mixture:
-    """The mixture with the moments of `mass` `[n, COMPONENTS]`; an atom is a component narrower than its tick."""
+def _fit_members(mass: np.ndarray, positions: np.ndarray, shift: float) -> mixture.Mixture:
+    """The mixture with the moments of `mass` `[n, COMPONENTS]`; scales are bounded so that none is a single point."""
     total = mass.sum(axis=0)
-    overall, spread = np.average(places, weights=mass.sum(axis=1)), np.ptp(places) + 1.0
+    overall, spread = np.average(positions, weights=mass.sum(axis=1)), np.ptp(positions) + 1.0
     is_used = total > LEAST_WEIGHT
     divisor = np.where(is_used, total, 1.0)
-    locations = np.where(is_used, places @ mass / divisor, overall)
-    variances = ((places[:, None] - locations) ** 2 * mass).sum(axis=0) / divisor
+    locations = np.where(is_used, positions @ mass / divisor, overall)
+    variances = ((positions[:, None] - locations) ** 2 * mass).sum(axis=0) / divisor
     narrowest = NARROWEST * mixture.smallest_scales(tf.constant(locations), shift).numpy()
     scales = np.where(is_used, np.maximum(np.sqrt(3 * variances) / np.pi, narrowest), spread)
     weights = np.maximum(total, LEAST_WEIGHT)

@@ -1,14 +1,15 @@
-"""How far a run has come, and the learning rate that belongs there."""
+"""How far a run has come, and the learning rate that follows from it."""
 
 from __future__ import annotations
 
 import math
 
 from trainer.config import TrainConfig
+from trainer.run_output.run_state import RunState
 
 
 def share_done(config: TrainConfig, *, epochs_done: float, seconds: float) -> float:
-    """0 at the start, 1 or more at the end; of epochs, or of `max_minutes` where those are nearer their end."""
+    """0 at the start, 1 or more at the end: the share of the epochs or of `max_minutes`, whichever is larger."""
     share = epochs_done / config.epochs
     if config.max_minutes is not None:
         share = max(share, seconds / (60 * config.max_minutes))
@@ -16,7 +17,17 @@ def share_done(config: TrainConfig, *, epochs_done: float, seconds: float) -> fl
 
 
 def learning_rate(config: TrainConfig, *, step: int, share: float) -> float:
-    """Of the step with this number, from 0: linear warm-up, then a cosine down to `final_rate` of the highest."""
+    """The rate of a step, counted from 0: linear warm-up, then a cosine down to `final_rate` times the highest rate."""
     warm = min(1.0, (step + 1) / max(config.warmup_steps, 1))
     cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
     return config.learning_rate * warm * (config.final_rate + (1 - config.final_rate) * cosine)
+
+
+def share_done_at(config: TrainConfig, state: RunState) -> float:
+    """`share_done` of a run in this state."""
+    return share_done(config, epochs_done=state.position.epochs_done, seconds=state.seconds)
+
+
+def next_learning_rate(config: TrainConfig, state: RunState) -> float:
+    """The rate of the next step of a run in this state."""
+    return learning_rate(config, step=state.step, share=share_done_at(config, state))

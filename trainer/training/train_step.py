@@ -1,13 +1,14 @@
 """One optimizer step under any strategy.
 
-Gradients are summed over replicas, clipped by their common norm, then applied: clipping before the sum would clip each
-replica's own. The loss of a step is the sum over its events divided by their number in the global batch, so a replica
-with fewer notes weighs less.
+Gradients are summed over replicas, clipped by their common norm, then applied; clipping before the sum would clip each
+replica's gradients separately. The loss of a step is the sum over its events, divided by their number in the global
+batch, so a replica with fewer notes weighs less.
 """
 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -26,27 +27,25 @@ from trainer.training.weight_average import WeightAverage
 
 
 class Adam(keras.optimizers.Adam):
-    """Adam whose gradients are already summed over the replicas; Keras would sum them once more.
+    """Adam for gradients that are already summed over the replicas; Keras would sum them once more.
 
-    Its weight decay, decoupled from the gradients (AdamW: Loshchilov and Hutter 2019), is that of matrices: biases and
-    norms, which say what is common, are not drawn to zero.
+    Its weight decay, decoupled from the gradients (AdamW: Loshchilov and Hutter 2019), applies to matrices only: biases
+    and norms are not pulled towards zero.
     """
 
-    def _all_reduce_sum_gradients(self, grads_and_vars):
+    def _all_reduce_sum_gradients(self, grads_and_vars: Any) -> Any:
         return grads_and_vars
 
-    def _use_weight_decay(self, variable):
+    def _use_weight_decay(self, variable: keras.Variable) -> bool:
         return len(variable.shape) > 1
 
 
 class TrainStep:
-    """Model and optimizer, the average of the weights if there shall be one, and the compiled function that applies a
-    global batch.
-    """
+    """Model, optimizer, the average of the weights if the settings ask for one, and the compiled training step."""
 
     def __init__(self, config: TrainConfig, table: FieldTable, strategy: tf.distribute.Strategy):
         self._strategy, self._clip_norm = strategy, config.clip_norm
-        keras.utils.set_random_seed(config.rng_seed)  # initial weights alone; all else has streams of its own
+        keras.utils.set_random_seed(config.rng_seed)  # for the initial weights; everything else has streams of its own
         with strategy.scope():
             self.model = NoteModel(config.model, table, precision=config.precision)
             self.optimizer = Adam(learning_rate=config.learning_rate, weight_decay=config.weight_decay or None)
@@ -54,30 +53,30 @@ class TrainStep:
             self._average = None
             if config.weight_average:
                 self._average = WeightAverage(self.model.trainable_variables, config.weight_average)
-        self._compiled: Any = None  # made for the first batch, and for any size
+        self._compiled: Any = None  # traced with the first batch, for batches of any size
 
     @property
     def variables(self) -> list[keras.Variable]:
-        """All that a checkpoint holds, in an order that the settings fix."""
+        """All variables of a checkpoint, in an order that depends on the settings alone."""
         averages = self._average.variables if self._average else []
         return [*self.model.trainable_variables, *self.optimizer.variables, *averages]
 
     @property
     def kernels(self) -> str:
-        """Whose LSTM kernels the steps take."""
+        """Which LSTM kernels the steps use."""
         return kernels_in_use()
 
     def weights_to_keep(self) -> contextlib.AbstractContextManager[None]:
-        """Inside, the model has the weights by which it is judged and kept: their average, if there shall be one.
+        """Inside, the model has the weights that are validated and kept: their average, if there is one.
 
-        Steps and checkpoints belong outside.
+        Training steps and checkpoints belong outside.
         """
         if self._average is None or not np.asarray(self.optimizer.iterations.value):
             return contextlib.nullcontext()
         return self._average.in_place()
 
     def __call__(self, batch: Batch, learning_rate: float) -> tuple[float, float]:
-        """Applies a batch; the sum of its losses, and the gradients' norm before clipping."""
+        """Applies a batch; returns the sum of its losses, and the gradient norm before clipping."""
         self.optimizer.learning_rate.assign(learning_rate)
         shared = share_out(batch, self._strategy)
         if self._compiled is None:
@@ -86,14 +85,14 @@ class TrainStep:
         total, norm = self._compiled(shared, tf.constant(batch.num_events, tf.float32))
         return float(total), float(norm)
 
-    def _distributed(self, batch, num_events):
+    def _distributed(self, batch: Any, num_events: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         totals, norms = self._strategy.run(self._replica_step, args=(batch, num_events))
         if self._average is not None:
             self._average.update(self._strategy, self.optimizer.iterations.value)
         total = self._strategy.reduce(tf.distribute.ReduceOp.SUM, totals, axis=None)
         return total, self._strategy.reduce(tf.distribute.ReduceOp.MEAN, norms, axis=None)
 
-    def _replica_step(self, batch, num_events):
+    def _replica_step(self, batch: Mapping[str, tf.Tensor], num_events: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         rows = batch_halves.split(batch, whole=("step_key",))
         with batch_halves.as_parts():
             results = [self._gradients(part, num_events) for part in rows]
@@ -104,8 +103,8 @@ class TrainStep:
         self.optimizer.apply(clipped, self.model.trainable_variables)
         return total, norm
 
-    def _gradients(self, batch, num_events):
-        """The sum of some rows' losses, and what they add to the gradients."""
+    def _gradients(self, batch: Mapping[str, tf.Tensor], num_events: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """The sum of some rows' losses, and their contribution to the gradients."""
         model = self.model
         variables = [variable.value for variable in model.trainable_variables]
         with tf.GradientTape() as tape:

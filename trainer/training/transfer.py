@@ -1,4 +1,4 @@
-"""Starting from a bundle instead of from random weights: what must fit, and what follows from it.
+"""Starting from a bundle instead of random weights: what must fit, and what follows from it.
 
 The model keeps the bundle's field table, since its weights mean those bins; the new corpus must fit into it.
 """
@@ -17,15 +17,15 @@ from trainer.evaluation import compatibility
 
 
 def settings_of(bundle: Bundle) -> dict[str, Any]:
-    """The settings that the bundle fixes: size and build of the model, loss of its times."""
+    """The settings that the bundle fixes: size and shape of the model, and the loss of times."""
     fixed = {name: tuple(value) if isinstance(value, list) else value for name, value in bundle.config.items()}
     return {**fixed, "timing_loss": bundle.fields["step"].loss}
 
 
-def check_settings(bundle: Bundle, config: TrainConfig, place: str) -> None:
+def check_settings(bundle: Bundle, config: TrainConfig, path: str) -> None:
     """Raises UserError naming every setting that differs from the bundle's."""
     problems = [
-        f"{name} is {getattr(config, name)}, but the bundle {place} has {value}; want the same or leave it out"
+        f"{name} is {getattr(config, name)}, but the bundle {path} has {value}; want the same or leave it out"
         for name, value in settings_of(bundle).items()
         if getattr(config, name) != value and not name.endswith("dropout")
     ]
@@ -33,21 +33,21 @@ def check_settings(bundle: Bundle, config: TrainConfig, place: str) -> None:
         raise UserError(problems)
 
 
-def fit_table(bundle: Bundle, info: dataset_info.DatasetInfo, place: str) -> FieldTable:
-    """The bundle's field table for this dataset; its samplers may draw times as long as either corpus has.
+def fit_table(bundle: Bundle, info: dataset_info.DatasetInfo, path: str) -> FieldTable:
+    """The bundle's field table for this dataset; samplers may draw times as long as in either corpus.
 
     Raises:
-      UserError: the dataset has a grid, a field or values that the bundle's table does not; all at once.
+      UserError: the dataset has a grid, a field or values that the bundle's table does not have; all at once.
     """
     table = bundle.fields
-    found = [f"the bundle {problem}" for split in info.splits for problem in compatibility.misfits(table, info, split)]
-    if found:
-        raise UserError(f"{place}: {problem}" for problem in dict.fromkeys(found))
+    problems = [problem for split in info.splits for problem in compatibility.problems(table, info, split)]
+    if problems:
+        raise UserError(f"{path}: the bundle {problem}" for problem in dict.fromkeys(problems))
     return dataclasses.replace(table, fields=tuple(_lengthened(field, info) for field in table))
 
 
 def _lengthened(field: FieldSpec, info: dataset_info.DatasetInfo) -> FieldSpec:
-    """A time field that may draw what the new corpus has too: up to the end of the bin of its largest value."""
+    """A time field that may also draw the new corpus's times: up to the end of the bin of its largest value."""
     longest = max(info.histograms["train"][field.name].values)
     if field.kind != TIME or longest <= field.largest:
         return field

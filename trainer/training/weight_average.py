@@ -1,9 +1,9 @@
-"""The exponential moving average of a model's weights, for evaluation: training goes on with the weights themselves.
+"""The exponential moving average of a model's weights, for evaluation; training continues with the weights themselves.
 
     average <- d average + (1 - d) weights      after step n, with d = min(decay, (n - 1) / (n + 8))
 
-The first step's weights are the first average, and what comes early is forgotten early: without that, random initial
-weights would stay in the average for 1 / (1 - decay) steps.
+The first average is the weights after the first step, and early weights are forgotten early: otherwise the random
+initial weights would stay in the average for 1 / (1 - decay) steps.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-SLOW_START = 8.0  # an average of n steps reaches back n / 9 of them, until the decay says less
+SLOW_START = 8.0  # an average over n steps reaches back n / 9 of them, until the decay limits it
 
 
 class WeightAverage:
-    """Averages of weights, a variable each; to be made within the strategy's scope, which mirrors them.
+    """Averages of weights, one variable per weight; to be made within the strategy's scope, which mirrors them.
 
     Attributes:
       variables: the averages, in the order of the weights; zeros before the first step.
@@ -35,19 +35,20 @@ class WeightAverage:
         ]
 
     def update(self, strategy: tf.distribute.Strategy, num_steps: tf.Tensor) -> None:
-        """Takes the weights of a step in; on every replica by itself, since the weights are alike there.
+        """Adds the weights of a step, on every replica by itself, since all have the same weights.
 
         Args:
-          num_steps: steps so far, this one included.
+          strategy: of the run.
+          num_steps: steps so far, including this one.
         """
         n = tf.cast(num_steps, tf.float32)
         new_share = 1 - tf.minimum(self._decay, (n - 1) / (n + SLOW_START))
         for average, weight in zip(self.variables, self._weights, strict=True):
-            strategy.extended.update(average.value, _take_in, args=(weight.value, new_share))
+            strategy.extended.update(average.value, _add_weights, args=(weight.value, new_share))
 
     @contextlib.contextmanager
     def in_place(self) -> Iterator[None]:
-        """The weights are their averages inside, and themselves again after, to the bit."""
+        """Inside, the weights are their averages; afterwards they are what they were, to the bit."""
         kept = [np.array(weight.value) for weight in self._weights]
         try:
             _assign(self._weights, [np.asarray(average.value) for average in self.variables])
@@ -56,7 +57,7 @@ class WeightAverage:
             _assign(self._weights, kept)
 
 
-def _take_in(average, weight, new_share):
+def _add_weights(average: tf.Variable, weight: tf.Tensor, new_share: tf.Tensor) -> None:
     average.assign_add(new_share * (weight - average))
 
 

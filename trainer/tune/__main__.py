@@ -1,10 +1,10 @@
-"""Searches settings: trains trials of a search space until there are enough, and reports the best.
+"""Searches for good settings: trains trials of a search space until there are enough, and reports the best.
 
     python -m trainer.tune --data DATASET --space space.yaml --output OUTPUT --study NAME --num-trials 50
 
-Any number of workers may run the same command, with the same --storage; they share the study, and --num-trials counts
-the trials of all. Another continues the trial of a worker that was stopped or died, from its checkpoint. The same
-command continues a study; with nothing left to do it writes the report again.
+Any number of workers may run the same command with the same --storage: they share the study, and --num-trials counts
+the trials of all of them. If a worker is stopped or dies, another continues its trial from the checkpoint. The same
+command continues a study; if nothing is left to do, it writes the report again.
 
     OUTPUT/trials/0007/     run folder of a trial, as trainer.task leaves it
     OUTPUT/report.html, trials.json, best.yaml
@@ -27,14 +27,14 @@ from job_runtime.logs import foreign_lines
 from job_runtime.watched_stop import WatchedStop
 from midi_codec.dataset import dataset_info
 from trainer.distribution import cluster
-from trainer.training import whole_run
+from trainer.training import run_checks, whole_run
 from trainer.tune import search_space
 
 if TYPE_CHECKING:
     from optuna.study import Study
 
 MEDIAN, HALVING, NO_PRUNER = PRUNERS = ("median", "halving", "none")
-TRIAL_DEFAULTS = {"samples": 0}  # nobody listens to trials
+TRIAL_DEFAULTS = {"samples": 0}  # nobody listens to the samples of trials
 STUDY_FORMAT = 2  # of the attributes of trials
 HIGHEST_RNG_SEED = 2**31 - 1
 
@@ -44,39 +44,44 @@ def make_parser() -> Parser:
     add = parser.add_argument
     add("--data", required=True, help="dataset folder, as encode_corpus writes it")
     add("--space", required=True, help="YAML file: which settings vary, and how; see docs/tune.md")
-    add("--config", help="YAML file of settings, as trainer.task takes it, for what the space does not name")
+    add("--config", help="YAML file of settings, as for trainer.task, for those that the space does not name")
     add("--output", required=True, help="folder of the trials' run folders and the report")
     add("--study", default="tune", help="name of the study in the storage (default: tune)")
     add(
         "--storage",
-        help="where the study lies: sqlite:///FILE, postgresql://USER@HOST/DATABASE (password from PGPASSWORD), or the"
-        " path of a journal file (default: $TUNE_STORAGE, else sqlite in --output where that is local)",
+        help="where the study is kept: sqlite:///FILE, postgresql://USER@HOST/DATABASE (password from PGPASSWORD), or"
+        " the path of a journal file (default: $TUNE_STORAGE, else sqlite in --output if that is local)",
     )
-    add("--num-trials", type=int, default=50, help="of all workers and starts together (default: 50)")
+    add("--num-trials", type=int, default=50, help="trials of all workers and starts together (default: 50)")
     add(
         "--pruner",
         choices=PRUNERS,
         default=MEDIAN,
-        help="ends a trial that is worse than the median of the others at the same validation, or than the best quarter"
-        " (halving) (default: median)",
+        help="end a trial that is worse than the median of the others at the same validation, or than the best quarter"
+        " of them (halving) (default: median)",
     )
     add("--rng-seed", type=int, default=0, help="random number seed of the search (default: 0)")
-    add("--heartbeat-seconds", type=int, default=20, help="a worker silent for three of these is dead (default: 20)")
-    add("--best-config", help="also write the best trial's settings there, for trainer.task --config")
+    add(
+        "--heartbeat-seconds",
+        type=int,
+        default=20,
+        help="a worker silent for three times as long counts as dead (default: 20)",
+    )
+    add("--best-config", help="file for the best trial's settings, for trainer.task --config")
     modes = parser.add_mutually_exclusive_group()
-    modes.add_argument("--create-only", action="store_true", help="make the study and end; a later worker finds it")
-    modes.add_argument("--report-only", action="store_true", help="write the report of the study as it stands, and end")
+    modes.add_argument("--create-only", action="store_true", help="create the study and exit; workers will find it")
+    modes.add_argument("--report-only", action="store_true", help="write the report of the study so far, and exit")
     modes.add_argument(
         "--retry-running",
         action="store_true",
-        help="first take over all trials that count as running; for after a crash, when no other worker runs",
+        help="first take over all trials that count as running; use it after a crash, when no other worker is running",
     )
     return parser
 
 
 def main(argv: Sequence[str]) -> int:
-    args, in_flags = make_parser().parse(argv)
-    space, info = _check(args, in_flags)
+    args, flag_problems = make_parser().parse(argv)
+    space, info = _check(args, flag_problems)
     identity = {
         **space.to_json(),
         "format": STUDY_FORMAT,
@@ -86,7 +91,7 @@ def main(argv: Sequence[str]) -> int:
     }
     if args.create_only:
         _open(args, identity)
-        print(f"study {args.study!r} is there")
+        print(f"study {args.study!r} exists")
         return command.OK
     if args.report_only:
         study = _open(args, identity, only_load=True)
@@ -100,14 +105,14 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _check(
-    args: argparse.Namespace, in_flags: Sequence[str]
+    args: argparse.Namespace, flag_problems: Sequence[str]
 ) -> tuple[search_space.SearchSpace, dataset_info.DatasetInfo]:
     """Reads the search space and the dataset's description.
 
     Raises:
       UserError: every mistake in flags and files, all at once.
     """
-    problems = [*in_flags, *_flag_problems(args)]
+    problems = [*flag_problems, *_flag_problems(args)]
     space = info = None
     try:
         space = search_space.read(args.space, base_path=args.config, defaults=TRIAL_DEFAULTS) if args.space else None
@@ -118,7 +123,7 @@ def _check(
     except UserError as error:
         problems += error.problems
     if space is not None and info is not None:
-        problems += _misfits(space, info, args.data)
+        problems += _dataset_problems(space, info, args.data)
     if problems:
         raise UserError(problems)
     assert space is not None and info is not None
@@ -126,7 +131,7 @@ def _check(
 
 
 def _flag_problems(args: argparse.Namespace) -> list[str]:
-    """What no file is needed to see."""
+    """Every mistake that shows without reading a file."""
     from trainer.tune import study_storage
 
     problems = []
@@ -156,25 +161,25 @@ def _flag_problems(args: argparse.Namespace) -> list[str]:
     return problems
 
 
-def _misfits(space: search_space.SearchSpace, info: dataset_info.DatasetInfo, place: str) -> list[str]:
+def _dataset_problems(space: search_space.SearchSpace, info: dataset_info.DatasetInfo, path: str) -> list[str]:
     """Every value of the space that does not fit the dataset."""
     problems: dict[str, None] = {}
     for params in space.corners():
         try:
-            whole_run.check_dataset(info, space.config_of(params), place)
+            run_checks.check_dataset(info, space.config_of(params), path)
         except UserError as error:
             problems.update(dict.fromkeys(error.problems))
     return list(problems)
 
 
 def _open(args: argparse.Namespace, identity: dict[str, Any], *, only_load: bool = False) -> Study:
-    """The study, made where there is none."""
+    """Opens the study, and creates it if there is none."""
     import optuna
 
     from trainer.tune import study_storage, trials
 
-    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # of heartbeats
-    optuna.logging.set_verbosity(optuna.logging.ERROR)  # what happens is printed by `tune_worker`
+    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # heartbeats are experimental
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # `trainer.tune.worker` prints what happens
     opened = study_storage.open_storage(args.storage, beat_seconds=args.heartbeat_seconds)
     options = {
         "pruner": {
@@ -201,10 +206,10 @@ def _work(study: Study, space: search_space.SearchSpace, args: argparse.Namespac
 
     beats = not study_storage.is_journal(args.storage)
     if not beats:
-        print("the study lies in a file without heartbeats: a dead worker's trial is not continued by others")
+        print("the study is in a file without heartbeats: the trial of a dead worker is not continued by others")
     if trials.has_work(study, args.num_trials):
         foreign_lines.quiet_tensorflow()
-        # Loading TensorFlow stops all threads for seconds: done before a trial has a heart that must beat.
+        # Loading TensorFlow stops all threads for seconds, so it is done before a trial has to send heartbeats.
         importlib.import_module("trainer.training.loop")
     worker = Worker(
         study,
@@ -215,7 +220,7 @@ def _work(study: Study, space: search_space.SearchSpace, args: argparse.Namespac
         num_trials=args.num_trials,
         name=socket.gethostname(),
         rng_seed=args.rng_seed,
-        look_seconds=args.heartbeat_seconds,
+        check_seconds=args.heartbeat_seconds,
     )
     grace = study_storage.GRACE_BEATS * args.heartbeat_seconds if beats else None
 
@@ -227,7 +232,7 @@ def _work(study: Study, space: search_space.SearchSpace, args: argparse.Namespac
 
 
 def _left_out(space: search_space.SearchSpace) -> list[str]:
-    """Settings that only trials have, which the best settings shall not hand on."""
+    """Settings that apply to trials only, and are left out of the best settings."""
     return [
         name for name, value in TRIAL_DEFAULTS.items() if name not in space.given and getattr(space.base, name) == value
     ]
@@ -244,7 +249,7 @@ def _report(study: Study, space: search_space.SearchSpace, args: argparse.Namesp
         return
     trial, value, params = best
     shown = ", ".join(f"{name} {value}" for name, value in params.items())
-    print(f"best: trial {trial}, {value:.4f} nats a note: {shown}")
+    print(f"best: trial {trial}, {value:.4f} nats per note: {shown}")
     if args.best_config:
         study_report.write_best(study, space, args.best_config, without=_left_out(space))
         print(f"its settings: {args.best_config}")

@@ -5,7 +5,7 @@
     timing_loss: [categorical, mixture]                       choices
     epochs: 20                                                the same in every trial
 
-Names and values are those of `trainer.config`. What is not named keeps the base settings.
+Names and values are those of `trainer.config`. Settings that are not named keep the base values.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ NOT_SEARCHED = {
     "evaluate_every": "trials are compared by their number of validations",
     "rng_seed": "the best of several seeds is luck, not a better setting",
 }
-MAX_CORNERS = 4096  # combinations of extreme values that are looked at; more are looked at one setting at a time
+MAX_CORNERS = 4096  # combinations of extreme values that are checked; if there are more, one setting varies at a time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Range:
     log: bool = False
 
     def extremes(self) -> list[Any]:
-        """The values where a setting that cannot work shows: the ends, and where steps lead."""
+        """The values at which a problem shows: both ends, and the first step."""
         step = 1 if self.step is None and isinstance(self.low, int) else self.step
         return list(dict.fromkeys([self.low, *([] if step is None else [self.low + step]), self.high]))
 
@@ -64,18 +64,18 @@ class Choices:
 
 @dataclasses.dataclass(frozen=True)
 class SearchSpace:
-    """What varies, by setting, and the settings of everything else."""
+    """The settings that vary and how, and the values of all others."""
 
     varied: Mapping[str, Range | Choices]
     base: TrainConfig
-    given: frozenset[str] = frozenset()  # settings that a file names
+    given: frozenset[str] = frozenset()  # settings that one of the files names
 
     def config_of(self, params: Mapping[str, Any]) -> TrainConfig:
-        """The settings of a trial with these values of what varies."""
+        """The settings of a trial, given the values of those that vary."""
         return dataclasses.replace(self.base, **params)
 
     def suggest(self, trial: Trial) -> dict[str, Any]:
-        """A value for each setting that varies; a trial that has its values keeps them."""
+        """A value for each setting that varies; a trial that already has values keeps them."""
         suggested: dict[str, Any] = {}
         for name, domain in self.varied.items():
             if isinstance(domain, Choices):
@@ -88,7 +88,7 @@ class SearchSpace:
         return suggested
 
     def distributions(self) -> dict[str, BaseDistribution]:
-        """The same for Optuna, by setting."""
+        """Optuna's distribution of each setting that varies."""
         from optuna.trial import FixedTrial
 
         seen = FixedTrial({name: domain.extremes()[0] for name, domain in self.varied.items()})
@@ -96,7 +96,7 @@ class SearchSpace:
         return seen.distributions
 
     def to_json(self) -> dict[str, Any]:
-        """One entry a setting: what it is or how it varies. Equal for equal searches."""
+        """One entry per setting: its value, or how it varies. Equal for equal searches."""
         varied = {name: dataclasses.asdict(domain) for name, domain in self.varied.items()}
         for entry in varied.values():
             if "values" in entry:
@@ -104,7 +104,7 @@ class SearchSpace:
         return {**dataclasses.asdict(self.base), **varied}
 
     def problems(self) -> list[str]:
-        """Every value of the space that no run can have, a sentence each."""
+        """Every value of the space that cannot work, one sentence each."""
         found: dict[str, None] = {}
         for params in self.corners():
             for problem in self.config_of(params).problems():
@@ -112,7 +112,7 @@ class SearchSpace:
         return list(found)
 
     def corners(self) -> Iterator[dict[str, Any]]:
-        """Extreme values of what varies, in all combinations where these are not too many."""
+        """Extreme values of the settings that vary, in all combinations unless there are too many."""
         extremes = {name: domain.extremes() for name, domain in self.varied.items()}
         if math.prod(len(values) for values in extremes.values()) <= MAX_CORNERS:
             yield from (dict(zip(extremes, values, strict=True)) for values in itertools.product(*extremes.values()))
@@ -127,11 +127,11 @@ def read(path: str, *, base_path: str | None = None, defaults: Mapping[str, Any]
 
     Args:
       path: YAML as above.
-      base_path: a settings file as `trainer.task --config` takes it, for what the search space does not name.
-      defaults: settings that differ from a run's where neither file names them.
+      base_path: a settings file as for `trainer.task --config`, for settings that the search space does not name.
+      defaults: settings that replace those of a run if neither file names them.
 
     Raises:
-      UserError: unknown names, values of the wrong kind, ranges that are none, values no run can have; all at once.
+      UserError: unknown names, values of the wrong type, impossible ranges, values that cannot work; all at once.
     """
     base = dict(defaults or {})
     named: set[str] = set()
@@ -151,7 +151,6 @@ def read(path: str, *, base_path: str | None = None, defaults: Mapping[str, Any]
         problems += error.problems
     for name, value in entries.items():
         named.add(name)
-        place = f"{path}: {name}"
         try:
             _check_name(name)
             if isinstance(value, Mapping | list):
@@ -159,7 +158,7 @@ def read(path: str, *, base_path: str | None = None, defaults: Mapping[str, Any]
             else:
                 base[name] = config_lib.convert(name, value)
         except ValueError as error:
-            problems += [f"{place}: {problem}" for problem in error.args]
+            problems += [f"{path}: {name}: {problem}" for problem in error.args]
     if not varied and not problems:
         problems.append(f"{path}: varies nothing, want at least one range `{{low: …, high: …}}` or list of choices")
     given = base.keys() - (dict(defaults or {}).keys() - named)
@@ -202,8 +201,8 @@ def _read_range(name: str, given: Mapping[Any, Any]) -> Range:
     _check_searched(name)
     kind = config_lib.kind_of(name)[0]
     if kind not in (int, float):
-        raise ValueError(f"is a range but {name} is no number, want a list of choices")
-    problems = [f"has {key!r}, want of a range only {', '.join(RANGE_KEYS)}" for key in given if key not in RANGE_KEYS]
+        raise ValueError(f"is a range but {name} is not a number, want a list of choices")
+    problems = [f"has {key!r}, want only {', '.join(RANGE_KEYS)} in a range" for key in given if key not in RANGE_KEYS]
     problems += [f"is a range without {key!r}, want low and high" for key in ("low", "high") if given.get(key) is None]
     read: dict[str, Any] = {}
     for key in [key for key in ("low", "high", "step") if given.get(key) is not None]:
@@ -218,37 +217,41 @@ def _read_range(name: str, given: Mapping[Any, Any]) -> Range:
         problems.append(f"log is {log!r}, want true or false")
     if problems:
         raise ValueError(*problems)
-    found = Range(read["low"], read["high"], read.get("step"), log)
-    problems = _range_problems(found)
+    domain = Range(read["low"], read["high"], read.get("step"), log)
+    problems = _range_problems(domain)
     if problems:
         raise ValueError(*problems)
-    return found
+    return domain
 
 
-def _range_problems(found: Range) -> list[str]:
+def _range_problems(domain: Range) -> list[str]:
     problems = []
-    if found.low >= found.high:
-        problems.append(f"is from {found.low} to {found.high}, want low below high; one value stands by itself")
-    if found.log and found.low <= 0:
-        problems.append(f"low is {found.low}, want a number above 0 where log is true")
-    if found.step is not None:
-        if found.log:
+    if domain.low >= domain.high:
+        problems.append(
+            f"is from {domain.low} to {domain.high}, want low below high; write a single value without a range"
+        )
+    if domain.log and domain.low <= 0:
+        problems.append(f"low is {domain.low}, want a number above 0 where log is true")
+    if domain.step is not None:
+        if domain.log:
             problems.append("has a step and log: true, want one of them")
-        if found.step <= 0:
-            problems.append(f"step is {found.step}, want a number above 0")
+        if domain.step <= 0:
+            problems.append(f"step is {domain.step}, want a number above 0")
         else:
-            steps = (found.high - found.low) / found.step
+            steps = (domain.high - domain.low) / domain.step
             if abs(steps - round(steps)) > 1e-6:
-                problems.append(f"goes from {found.low} to {found.high} in steps of {found.step}, want a whole number")
+                problems.append(
+                    f"goes from {domain.low} to {domain.high} in steps of {domain.step}, want a whole number"
+                )
     return problems
 
 
 def to_yaml(config: TrainConfig, *, without: Sequence[str] = ()) -> str:
-    """Settings as `trainer.task --config` takes them."""
+    """Settings in the form of `trainer.task --config`."""
     values = {name: value for name, value in dataclasses.asdict(config).items() if name not in without}
     return yaml.safe_dump(values, sort_keys=False)
 
 
 def write_config(path: str, config: TrainConfig, *, heading: str, without: Sequence[str] = ()) -> None:
-    """Writes settings with a line of comment above them."""
+    """Writes settings below a comment line."""
     storage.write_bytes(path, f"# {heading}\n{to_yaml(config, without=without)}".encode())

@@ -1,10 +1,10 @@
-"""What a study has found: a page with plots, the same as JSON, and the best settings.
+"""The results of a study: a page with plots, the same as JSON, and the best settings.
 
     OUTPUT/report.html     one file that needs no network
-    OUTPUT/trials.json     every trial: its values, how it stands, its validations
-    OUTPUT/best.yaml       settings of the best trial, as `trainer.task --config` takes them
+    OUTPUT/trials.json     every trial: its values, state and validations
+    OUTPUT/best.yaml       settings of the best trial, for `trainer.task --config`
 
-Nothing here tells where the study lies.
+The files do not reveal where the study is stored.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from trainer.tune.search_space import SearchSpace, write_config
 from trainer.tune.trials import Attempt
 
 REPORT_FILE, TRIALS_FILE, BEST_FILE = "report.html", "trials.json", "best.yaml"
-MOST_LEGENDS = 12  # lines of a plot; a legend of more hides it
+MOST_LEGENDS = 12  # lines of a plot; a longer legend would hide it
 _TEMPLATES = Path(__file__).parent
 _STATES = {
     TrialState.COMPLETE: "complete",
@@ -40,7 +40,7 @@ _STATES = {
 
 
 def describe(study: Study) -> dict[str, Any]:
-    """Every trial, and the best of those that were completed; JSON."""
+    """Every trial, and the best of the completed ones, as JSON."""
     all_attempts = trials_lib.attempts(study)
     of_trial = trials_lib.current(all_attempts)
     trials = [_describe_trial(attempt) for _, attempt in sorted(of_trial.items())]
@@ -56,7 +56,7 @@ def describe(study: Study) -> dict[str, Any]:
 
 def _describe_trial(attempt: Attempt) -> dict[str, Any]:
     frozen = attempt.frozen
-    lost = frozen.state == TrialState.FAIL and attempt.reason is None  # the next attempt is about to be added
+    lost = frozen.state == TrialState.FAIL and attempt.reason is None  # the next attempt will be added soon
     return {
         "trial": attempt.trial,
         "state": "waiting" if lost else _STATES[frozen.state],
@@ -71,7 +71,7 @@ def _describe_trial(attempt: Attempt) -> dict[str, Any]:
 
 
 def best_params(study: Study) -> tuple[int, float, dict[str, Any]] | None:
-    """The best completed trial: its number, value and parameters; None where there is none."""
+    """Number, value and parameters of the best completed trial; None if there is none."""
     described = describe(study)
     if described["best"] is None:
         return None
@@ -80,24 +80,24 @@ def best_params(study: Study) -> tuple[int, float, dict[str, Any]] | None:
 
 
 def write_best(study: Study, space: SearchSpace, path: str, *, without: Sequence[str] = ()) -> bool:
-    """Writes the best trial's settings; whether there is one."""
+    """Writes the best trial's settings; returns whether there is one."""
     best = best_params(study)
     if best is None:
         return False
     trial, value, params = best
-    heading = f"study {study.study_name}, trial {trial}: {value:.5f} nats a note on the validation split"
+    heading = f"study {study.study_name}, trial {trial}: {value:.5f} nats per note on the validation split"
     write_config(path, space.config_of(params), heading=heading, without=without)
     return True
 
 
 def write(study: Study, space: SearchSpace, output: str, *, without: Sequence[str] = ()) -> None:
-    """Writes the three files. When several workers write at once, what lies there in the end is the newest."""
+    """Writes the three files. If several workers write at once, the newest files remain in the end."""
     while True:
         described = describe(study)
         storage.write_bytes(storage.join(output, TRIALS_FILE), (json.dumps(described, indent=1) + "\n").encode())
         storage.write_bytes(storage.join(output, REPORT_FILE), _page(study, described).encode())
         write_best(study, space, storage.join(output, BEST_FILE), without=without)
-        # Another worker may have ended a trial since, written its report, and had it overwritten here.
+        # Another worker may have ended a trial meanwhile, and this report may have overwritten a newer one.
         if describe(study)["counts"] == described["counts"]:
             return
 
@@ -121,8 +121,8 @@ def _page(study: Study, described: dict[str, Any]) -> str:
     )
 
 
-def _final(study: Study) -> Study:
-    """The study with one entry a trial in place of its attempts, in memory, for Optuna's plots."""
+def _without_attempts(study: Study) -> Study:
+    """The study with one entry per trial instead of its attempts, in memory, for Optuna's plots."""
     view = optuna.create_study(direction="minimize", study_name=study.study_name)
     finished = (TrialState.COMPLETE, TrialState.PRUNED)
     for _, attempt in sorted(trials_lib.current(trials_lib.attempts(study)).items()):
@@ -132,8 +132,8 @@ def _final(study: Study) -> Study:
 
 
 def _importances(study: Study) -> dict[str, float]:
-    """How much of the values' spread each setting explains, from 0 to 1; empty where that cannot be told yet."""
-    view = _final(study)
+    """The share of the values' spread that each setting explains; empty as long as there are too few trials."""
+    view = _without_attempts(study)
     complete = view.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if len({trial.value for trial in complete}) < 4:
         return {}
@@ -143,24 +143,24 @@ def _importances(study: Study) -> dict[str, float]:
 
 
 def _plots(study: Study, described: dict[str, Any]) -> list[dict[str, str]]:
-    """What there is enough data for; each a title, a sentence and a PNG as base64."""
+    """The plots for which there is enough data, each with a title, a sentence and a PNG as base64."""
     import matplotlib
 
     matplotlib.use("Agg")
     import optuna.visualization.matplotlib as draw
 
-    view = _final(study)
+    view = _without_attempts(study)
     num_complete = described["counts"]["complete"]
     if not view.get_trials(deepcopy=False):
         return []
-    wanted: list[tuple[bool, Callable[..., Any], Study, str, str]] = [
+    plots: list[tuple[bool, Callable[..., Any], Study, str, str]] = [
         (num_complete > 0, draw.plot_optimization_history, view, "History", "Each trial's value, and the best so far."),
         (
             True,
             draw.plot_intermediate_values,
             view,
             "Validations",
-            "Nats a note by validation; a pruned line ends early.",
+            "Nats per note by validation; the line of a pruned trial ends early.",
         ),
         (
             bool(described["importances"]),
@@ -170,10 +170,12 @@ def _plots(study: Study, described: dict[str, Any]) -> list[dict[str, str]]:
             "How much of the spread of the values each setting explains (PED-ANOVA).",
         ),
         (num_complete > 1, draw.plot_slice, view, "Slices", "Each trial's value over each setting; darker is later."),
-        (True, draw.plot_timeline, study, "Timeline", "When each attempt ran, by Optuna's number."),
+        (True, draw.plot_timeline, study, "Timeline", "When each attempt ran, by Optuna's trial number."),
     ]
     return [
-        {"title": title, "text": text, "image": _draw(plot, of)} for wants, plot, of, title, text in wanted if wants
+        {"title": title, "text": text, "image": _draw(plot, plotted)}
+        for is_wanted, plot, plotted, title, text in plots
+        if is_wanted
     ]
 
 
@@ -181,7 +183,7 @@ def _draw(plot: Callable[..., Any], study: Study) -> str:
     import matplotlib.pyplot as pyplot
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # these functions are experimental, and say so
+        warnings.simplefilter("ignore")  # these functions warn that they are experimental
         drawn = plot(study)
     axes = drawn.flat if hasattr(drawn, "flat") else [drawn]
     for axis in axes:

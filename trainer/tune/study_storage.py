@@ -1,10 +1,10 @@
-"""Where a study lies, and how it is created once by workers that all start at the same moment.
+"""Where a study is stored, and how workers that start at the same moment create it only once.
 
     sqlite:///run/study.db              workers of one machine
-    postgresql://tune@host/database     workers anywhere; the password best from PGPASSWORD or ~/.pgpass
-    run/study.journal                   a file, on a shared disk too; without heartbeats: a dead worker's trial stays
+    postgresql://tune@host/database     workers anywhere; give the password in PGPASSWORD or ~/.pgpass
+    run/study.journal                   a file, possibly on a shared disk; no heartbeats: a dead worker's trial stays
 
-With heartbeats, a trial whose worker has been silent for three of them is another worker's to continue.
+With heartbeats, another worker may continue a trial whose worker has missed three of them.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ from job_runtime import storage as storage_lib
 from job_runtime.command import UserError
 from trainer.tune import trials
 
-IDENTITY = "identity"  # what a study is of: search space, dataset and so on; an attribute of the study
+IDENTITY = "identity"  # attribute of the study: its search space, dataset and so on
 GRACE_BEATS = 3  # heartbeats missed before a worker counts as dead
-WAIT_SECONDS = 60  # for a database that is locked, or starts just now
-POSTGRES_LOCK = 0x6D6964695F6C  # of creating tables, any number that is always the same
-# A server that is gone without a word (a lost node) is noticed before heartbeats are missed for long.
+WAIT_SECONDS = 60  # for a database that is locked, or just starting
+POSTGRES_LOCK = 0x6D6964695F6C  # for creating tables; any constant would do
+# A server that disappears silently (a lost node) is noticed before many heartbeats are missed.
 POSTGRES_ARGS = {"connect_timeout": 10, "tcp_user_timeout": 15_000, "keepalives_idle": 10, "keepalives_interval": 5}
 WANTED = "want sqlite:///FILE, postgresql://USER@HOST/DATABASE or the path of a journal file"
 _log = logging.getLogger(__name__)
@@ -51,20 +51,20 @@ def shown(url: str) -> str:
         return url
     try:
         parsed = sqlalchemy.make_url(url)
-    except (sqlalchemy.exc.ArgumentError, ValueError):  # the latter of a port
+    except (sqlalchemy.exc.ArgumentError, ValueError):  # ValueError: of a port
         return f"{url.partition('://')[0]}://…"
     return parsed.set(query={}).render_as_string(hide_password=True)
 
 
 def check(url: str) -> None:
-    """Raises UserError where `url` names no storage that we know; nothing is opened."""
+    """Raises UserError if `url` is not a storage that we support; nothing is opened."""
     if "://" not in url:
         if not url:
             raise UserError(f"--storage is empty, {WANTED}")
         return
     try:
         parsed = sqlalchemy.make_url(url)
-    except (sqlalchemy.exc.ArgumentError, ValueError):  # the latter of a port
+    except (sqlalchemy.exc.ArgumentError, ValueError):  # ValueError: of a port
         raise UserError(f"--storage is {shown(url)}, {WANTED}") from None
     backend = parsed.get_backend_name()
     if backend not in ("sqlite", "postgresql", "postgres"):
@@ -76,7 +76,7 @@ def check(url: str) -> None:
 
 
 class _Database(RDBStorage):
-    """An RDB storage whose heart continues when the database is away for a while, and that marks what has begun."""
+    """An RDB storage whose heartbeats survive a database outage, and that marks attempts that have begun."""
 
     _begun: int | None = None
 
@@ -87,21 +87,21 @@ class _Database(RDBStorage):
                 self.set_trial_user_attr(trial_id, trials.BEGUN, self.get_trial_number_from_id(trial_id))
                 self._begun = trial_id
         except UpdateFinishedTrialError:
-            pass  # another worker has taken it over, and the watch of `tune_worker` sees that
+            pass  # another worker has taken it over; the watch of `trainer.tune.worker` notices
         except (StorageInternalError, sqlalchemy.exc.SQLAlchemyError) as error:
-            # An exception would end Optuna's thread, and with it all later beats of a trial that is well.
+            # An exception would end Optuna's thread, and with it all later heartbeats of a healthy trial.
             _log.warning("no heartbeat could be written: %s", type(error.__cause__ or error).__name__)
 
 
 def open_storage(url: str, *, beat_seconds: int) -> BaseStorage:
-    """Opens the storage; creates its tables where they are missing.
+    """Opens the storage and creates its tables if they are missing.
 
     Args:
-      url: as in the module's text; `check` has passed it.
+      url: as in the module's docstring; `check` has passed it.
       beat_seconds: between two heartbeats of a running trial.
 
     Raises:
-      UserError: a folder is missing or must not be written.
+      UserError: a folder cannot be created or written.
       OSError: the database does not answer.
     """
     if "://" not in url:
@@ -115,9 +115,11 @@ def open_storage(url: str, *, beat_seconds: int) -> BaseStorage:
         _make_folder(parsed.database)
     connect_args = {"timeout": WAIT_SECONDS} if is_sqlite else POSTGRES_ARGS
     engine_args = {"pool_pre_ping": True, "connect_args": connect_args}
-    text = parsed.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")  # Optuna formats it
-    with _alone(parsed, engine_args), warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)  # of heartbeats
+    text = (
+        parsed.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")
+    )  # Optuna calls format on it
+    with _table_lock(parsed, engine_args), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)  # heartbeats are experimental
         return _Database(
             text,
             engine_kwargs=engine_args,
@@ -128,7 +130,7 @@ def open_storage(url: str, *, beat_seconds: int) -> BaseStorage:
 
 
 def is_journal(url: str) -> bool:
-    """Whether a study there is without heartbeats."""
+    """Whether the storage is a journal file, which has no heartbeats."""
     return "://" not in url
 
 
@@ -141,8 +143,8 @@ def _make_folder(path: str) -> None:
 
 
 @contextlib.contextmanager
-def _alone(url: sqlalchemy.URL, engine_args: dict[str, Any]) -> Iterator[None]:
-    """Holds a lock while tables are created: Optuna takes none, and two processes at once would both fail."""
+def _table_lock(url: sqlalchemy.URL, engine_args: dict[str, Any]) -> Iterator[None]:
+    """Holds a lock while tables are created: Optuna takes none, and two processes at the same time would both fail."""
     if url.get_backend_name() == "sqlite":
         with open(f"{url.database}.lock", "ab") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -152,19 +154,19 @@ def _alone(url: sqlalchemy.URL, engine_args: dict[str, Any]) -> Iterator[None]:
     try:
         with _connect(engine) as connection:
             connection.execute(sqlalchemy.select(sqlalchemy.func.pg_advisory_lock(POSTGRES_LOCK)))
-            yield  # the connection's end frees the lock
+            yield  # closing the connection frees the lock
     finally:
         engine.dispose()
 
 
 def _connect(engine: sqlalchemy.Engine) -> sqlalchemy.Connection:
-    """A connection; a server that is about to start is waited for."""
+    """Connects; waits for a server that is about to start."""
     deadline = time.monotonic() + WAIT_SECONDS
     while True:
         try:
             return engine.connect()
         except sqlalchemy.exc.OperationalError as error:
-            # Raised without its cause: an error's chain must not carry the connection's arguments into a log.
+            # Raised without its cause: the chain would carry the connection's arguments into a log.
             reason = str(error.orig).replace(str(engine.url.password), "***") if engine.url.password else error.orig
             if time.monotonic() > deadline:
                 raise ConnectionError(f"{shown(str(engine.url))} does not answer: {reason}") from None
@@ -173,10 +175,12 @@ def _connect(engine: sqlalchemy.Engine) -> sqlalchemy.Connection:
 
 
 def create_or_load(storage: BaseStorage, name: str, identity: dict[str, Any], **options: Any) -> Study:
-    """The study of this name, created where there is none.
+    """The study of this name; it is created if there is none.
 
     Args:
-      identity: what the study is of; JSON, one entry a fact.
+      storage: as opened.
+      name: of the study.
+      identity: search space, dataset and so on, as JSON.
       options: sampler and pruner.
 
     Raises:
@@ -187,7 +191,7 @@ def create_or_load(storage: BaseStorage, name: str, identity: dict[str, Any], **
         study.set_user_attr(IDENTITY, json.dumps(identity))
     except DuplicatedStudyError:
         study = load(storage, name, **options)
-        if _wait_for_identity(study) is None:  # whoever created it died between these two lines
+        if _wait_for_identity(study) is None:  # its creator died between the two lines above
             study.set_user_attr(IDENTITY, json.dumps(identity))
     check_identity(study, identity)
     return study
@@ -213,9 +217,9 @@ def _wait_for_identity(study: Study, seconds: float = 10.0) -> str | None:
 
 
 def check_identity(study: Study, identity: dict[str, Any]) -> None:
-    """Raises UserError where the study is of something else; every difference at once."""
+    """Raises UserError if the study has another identity; all differences at once."""
     if IDENTITY not in study.user_attrs:
-        raise UserError(f"study {study.study_name!r} was not made by trainer.tune, or was not made to an end")
+        raise UserError(f"study {study.study_name!r} was not created by trainer.tune, or not completely")
     there, here = json.loads(study.user_attrs[IDENTITY]), json.loads(json.dumps(identity))
     differences = [
         f"study {study.study_name!r}: {name} is {_said(there, name)} there and {_said(here, name)} here;"
@@ -237,5 +241,5 @@ def _said(facts: dict[str, Any], name: str) -> str:
 
 
 def local_default(output: str) -> str | None:
-    """Where a study lies that nobody said a place for: beside its trials, where these lie on this machine."""
+    """The default storage: beside the trials, if they are on this machine."""
     return None if storage_lib.is_remote(output) else f"sqlite:///{storage_lib.join(output, 'study.db')}"

@@ -1,8 +1,8 @@
 """Trials and their attempts: what Optuna calls a trial is an attempt here.
 
-A trial is one set of values, trained in one run folder. Usually one attempt does it. When its worker stops or dies,
+A trial is one set of values, trained in one run folder. Usually one attempt is enough. When its worker stops or dies,
 Optuna's retry callback adds the next attempt, which has the same values and continues in the same folder from its
-checkpoint, in any worker. Which attempts belong together is what Optuna notes in their `retry_history`.
+checkpoint, in any worker. Optuna records in `retry_history` which attempts belong together.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from optuna.storages import RetryHeartbeatStaleTrialCallback
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-# Attributes of an attempt. The next attempt inherits them all: those that hold a number are of that attempt alone.
-BEGUN = "begun"  # its number, once its heart beats
-STOPPED = "stopped"  # its number, where a signal or a user's mistake ended it and not a death
+# Attributes of an attempt. The next attempt inherits all of them; one that holds a number applies to that attempt only.
+BEGUN = "begun"  # its number, once it has sent a heartbeat
+STOPPED = "stopped"  # its number, if a signal or a user's mistake ended it
 FAULT = "fault"  # the last exception that ended an attempt
 REASON = "reason"  # why the trial failed for good
-SURPLUS = "surplus"  # workers asked for the last trial at the same moment, and this one came late
+SURPLUS = "surplus"  # several workers began the last trial at the same moment, and this one was late
 WORKER = "worker"
 
-MAX_DEATHS = 3  # without a validation between; then the trial counts as what kills its workers
+MAX_DEATHS = 3  # in a row without a validation; after more, the trial is assumed to kill its workers
 
 
 def make_retry() -> RetryHeartbeatStaleTrialCallback:
-    """Optuna's, without its limit: `max_retry` would also count signals, and deaths with validations between."""
+    """Optuna's retry callback, without a limit: `max_retry` would also count signals, and deaths after a validation."""
     return RetryHeartbeatStaleTrialCallback(inherit_intermediate_values=True)
 
 
@@ -44,7 +44,7 @@ class Attempt:
 
     @property
     def number(self) -> int:
-        """Of the attempt, as Optuna counts."""
+        """Optuna's trial number of the attempt."""
         return self.frozen.number
 
     @property
@@ -53,12 +53,12 @@ class Attempt:
 
     @property
     def reason(self) -> str | None:
-        """Why the trial failed for good, where it did."""
+        """Why the trial failed for good, if it did."""
         return self.frozen.user_attrs.get(REASON) if self.frozen.state == TrialState.FAIL else None
 
     @property
     def deaths(self) -> int:
-        """Earlier attempts that died in a row, without a new validation between."""
+        """How many of the latest attempts died in a row without a new validation."""
         deaths = num_validations = 0
         for attempt in self.earlier:
             if len(attempt.intermediate_values) > num_validations:
@@ -68,7 +68,7 @@ class Attempt:
 
 
 def attempts(study: Study) -> list[Attempt]:
-    """Every attempt, in Optuna's order. A trial's number follows from those of lower number alone."""
+    """Every attempt, in Optuna's order. The number of a trial depends only on attempts before it."""
     found: list[Attempt] = []
     num_trials = 0
     for frozen in study.get_trials(deepcopy=False):
@@ -80,7 +80,7 @@ def attempts(study: Study) -> list[Attempt]:
 
 
 def is_duplicate(all_attempts: Iterable[Attempt], attempt: Attempt) -> bool:
-    """Whether an earlier one is the same attempt: two workers may hand on a trial at the same moment."""
+    """Whether an earlier attempt is the same one: two workers may hand on a trial at the same moment."""
     return any(
         other.number < attempt.number and (other.trial, len(other.earlier)) == (attempt.trial, len(attempt.earlier))
         for other in all_attempts
@@ -88,17 +88,17 @@ def is_duplicate(all_attempts: Iterable[Attempt], attempt: Attempt) -> bool:
 
 
 def current(all_attempts: Iterable[Attempt]) -> dict[int, Attempt]:
-    """The attempt that says how a trial stands, by trial; without surplus trials."""
+    """The latest attempt of every trial, which has its state; without surplus trials."""
     found: dict[int, Attempt] = {}
     for attempt in all_attempts:
-        there = found.get(attempt.trial)
-        if not attempt.is_surplus and (there is None or len(attempt.earlier) > len(there.earlier)):
+        known = found.get(attempt.trial)
+        if not attempt.is_surplus and (known is None or len(attempt.earlier) > len(known.earlier)):
             found[attempt.trial] = attempt
     return found
 
 
 def is_beyond(all_attempts: Iterable[Attempt], attempt: Attempt, num_trials: int) -> bool:
-    """Whether a trial that has just begun is one more than there shall be; Optuna's `MaxTrialsCallback` overshoots."""
+    """Whether a trial that has just begun exceeds `num_trials`; Optuna's `MaxTrialsCallback` would overshoot."""
     before = sum(other.number < attempt.number and not other.earlier and not other.is_surplus for other in all_attempts)
     return not attempt.earlier and before >= num_trials
 
@@ -115,7 +115,7 @@ def running(study: Study) -> list[Attempt]:
 
 
 def hand_on(study: Study, number: int) -> None:
-    """Adds the next attempt of the same trial, for any worker to take, unless there is one."""
+    """Adds the next attempt of the same trial for any worker to take, unless there is one already."""
     all_attempts = attempts(study)
     mine = all_attempts[number]
     if current(all_attempts).get(mine.trial) is mine:
@@ -123,28 +123,28 @@ def hand_on(study: Study, number: int) -> None:
 
 
 def reclaim(study: Study) -> None:
-    """Hands on what was marked as dead by a worker that died itself before Optuna's callback ran."""
+    """Hands on attempts marked as dead by a worker that then died itself, before Optuna's callback ran."""
     for attempt in current(attempts(study)).values():
         if attempt.frozen.state == TrialState.FAIL and attempt.reason is None:
             hand_on(study, attempt.number)
 
 
 def take_over(study: Study, taken: Iterable[Attempt]) -> None:
-    """Hands on attempts that count as running but have no worker."""
+    """Hands on attempts that count as running although they have no worker."""
     for attempt in taken:
-        with contextlib.suppress(UpdateFinishedTrialError):  # it was alive, or another worker was faster
+        with contextlib.suppress(UpdateFinishedTrialError):  # it was still alive, or another worker was faster
             study.tell(attempt.number, state=TrialState.FAIL, skip_if_finished=True)
     reclaim(study)
 
 
 class UnbegunTrials:
-    """Running trials whose worker died before its first heartbeat, which Optuna would wait for without end."""
+    """Running trials whose worker died before its first heartbeat; Optuna would wait for them for ever."""
 
     def __init__(self) -> None:
         self._since: dict[int, float] = {}
 
     def take_over(self, study: Study, grace_seconds: float) -> None:
-        """Hands on those that this process has seen so for longer than `grace_seconds`."""
+        """Hands on those that this process has known for longer than `grace_seconds`."""
         now = time.monotonic()
         unbegun = [attempt for attempt in running(study) if attempt.frozen.user_attrs.get(BEGUN) != attempt.number]
         self._since = {attempt.number: self._since.get(attempt.number, now) for attempt in unbegun}

@@ -22,7 +22,7 @@ from midi_codec.dataset import dataset_info
 from trainer.config import TrainConfig
 from trainer.data import pieces
 from trainer.evaluation import baselines
-from trainer.training import whole_run
+from trainer.training import run_checks
 
 ARRAYS, ABOUT = "arrays.npz", "about.json"
 
@@ -40,7 +40,7 @@ def prepare(data: str, folder: pathlib.Path) -> None:
             raise UserError(f"{folder} is of dataset {held}, but {data} is {info.hash}; want another --output")
         return
     folder.mkdir(parents=True, exist_ok=True)
-    table = whole_run.make_field_table(info, TrainConfig(), data)
+    table = run_checks.make_field_table(info, TrainConfig(), data)
     train, validation = (pieces.load_split(data, info, name, table) for name in ("train", "validation"))
     arrays = {**arrays_of("train", train, table), **arrays_of("validation", validation, table)}
     array_file.write(str(folder / ARRAYS), arrays)

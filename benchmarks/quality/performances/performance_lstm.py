@@ -28,13 +28,13 @@ class Trainer:
         from trainer.distribution import strategy
         from trainer.evaluation.validation import Evaluator
         from trainer.run_output.run_state import RunState
-        from trainer.training import whole_run
-        from trainer.training.loop import VALIDATION_ROWS
+        from trainer.training import run_checks
         from trainer.training.prior import start_from_unigram
         from trainer.training.train_step import TrainStep
+        from trainer.training.validation_step import VALIDATION_ROWS
 
         self.config, devices = config, strategy.make_strategy()
-        table = whole_run.make_field_table(info, config, data)
+        table = run_checks.make_field_table(info, config, data)
         self.train, self.validation = (pieces.load_split(data, info, name, table) for name in ("train", "validation"))
         self.step, self.state = TrainStep(config, table, devices), RunState()
         self.evaluator = Evaluator(self.step.model, devices, batch_size=max(config.batch_size, VALIDATION_ROWS))

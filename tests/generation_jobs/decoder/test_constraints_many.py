@@ -72,7 +72,7 @@ def draw_note(of, settings, logits, uniforms, state, previous, is_first):
         previous=previous,
         is_first=is_first,
         deviations={},
-        keep_to=keep_to,
+        constraints=keep_to,
     )
     return note.values, note.bins, keep_to.after(note.values, note.bins, tf.zeros_like(is_first), is_first)
 

@@ -44,7 +44,7 @@ def test_the_headline_says_what_was_measured():
 
 
 def test_likelihoods_have_their_intervals_below():
-    table = cells_below(text_of(make_one("unigram", 1.5, is_bundle=False), make_one("run", 1.0)), "nats a note")
+    table = cells_below(text_of(make_one("unigram", 1.5, is_bundle=False), make_one("run", 1.0)), "nats per note")
     assert table == [
         ["all", "step", "pitch", "nats", "a", "second"],
         ["unigram", "3.500", "1.500", "2.000", "14.000"],
@@ -62,7 +62,7 @@ def test_differences_are_against_the_first_bundle():
     assert table[4][:4] == ["-0.250"] * 4
 
 
-def test_a_difference_that_is_turned_round_turns_its_interval():
+def test_a_negated_difference_swaps_the_ends_of_its_interval():
     rng = np.random.default_rng(0)
     other = Measured("unigram", {"nll_pitch": NUM_NOTES * rng.uniform(1, 3, 3)})
     run = Measured("run", {"nll_pitch": NUM_NOTES * rng.uniform(1, 3, 3)}, {"bundle": "b"})
@@ -91,7 +91,7 @@ def test_one_bundle_alone_has_no_differences_and_one_group_no_intervals():
     lines = text_of(make_one("run", 1.0), groups=(4, 4, 4))
     assert lines[1] == "no intervals: all pieces are of one group"
     assert not any(line.startswith("minus") for line in lines)
-    assert cells_below(lines, "nats a note")[1:] == [["run", "3.000", "1.000", "2.000", "12.000"]]
+    assert cells_below(lines, "nats per note")[1:] == [["run", "3.000", "1.000", "2.000", "12.000"]]
 
 
 @pytest.mark.parametrize("length", [3, 40])

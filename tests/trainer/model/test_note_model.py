@@ -116,7 +116,8 @@ def test_a_symbol_that_is_dropped_is_dropped_wherever_it_stands_in_the_window():
     model = make_model(embedding_dropout=0.5)
     previous = tf.tile(random_bins(model, 1, 4), [300, 3, 1])
     keys = tf.constant(np.arange(600).reshape(300, 2), tf.uint32)
-    whole, dropped = model._embed(previous, None).numpy(), model._embed(previous, keys).numpy()
+    embed = model.recurrent_stack.embed
+    whole, dropped = embed(previous, None).numpy(), embed(previous, keys).numpy()
     assert (dropped[:, :4] == dropped[:, 4:8]).all() and (dropped[:, :4] == dropped[:, 8:]).all()
     assert dropped.mean(axis=0) == pytest.approx(whole.mean(axis=0), abs=0.9)  # 5 standard errors
     rows = [tf.gather(table, previous[..., index]).numpy() for index, table in enumerate(model.embeddings)]
@@ -127,14 +128,14 @@ def test_a_symbol_that_is_dropped_is_dropped_wherever_it_stands_in_the_window():
                 for kept in itertools.product([False, True], repeat=len(rows))
             ]
             assert min(np.abs(dropped[window, time] - each).max() for each in sums) < 1e-5
-    assert model._embed(previous, None) is not None and (model._embed(previous, None).numpy() == whole).all()
+    assert (embed(previous, None).numpy() == whole).all()
 
 
 def test_recurrent_dropout_is_one_mask_for_the_whole_step():
     model = make_model(recurrent_dropout=0.25)
     key = tf.constant([3, 4], tf.uint32)
     kernels = [np.asarray(layer.cell.recurrent_kernel) for layer in model.lstm_layers]
-    kept = [model._recurrent_kernel(index, key).numpy() != 0 for index in range(2)]
+    kept = [model.recurrent_stack.recurrent_kernel(index, key).numpy() != 0 for index in range(2)]
     assert np.mean(kept) == pytest.approx(0.75, abs=0.05)  # 5 standard errors
     assert (kept[0] != kept[1]).any()
     previous, keys = random_bins(model, 3, 6), tf.constant([[1, 2], [3, 4], [5, 6]], tf.uint32)
@@ -157,7 +158,7 @@ def test_gradients_of_dropped_weights_are_zero_and_those_of_kept_ones_are_not():
         outputs, _ = model(previous, previous, model.zero_state(2), step_key=key)
         loss = tf.reduce_sum(outputs.end_logit)
     gradient = tf.convert_to_tensor(tape.gradient(loss, kernel.value)).numpy()
-    kept = model._recurrent_kernel(0, key).numpy() != 0
+    kept = model.recurrent_stack.recurrent_kernel(0, key).numpy() != 0
     assert (gradient[~kept] == 0).all() and (gradient[kept] != 0).mean() > 0.99
 
 

@@ -92,12 +92,12 @@ def test_whole_in_chunks_and_note_by_note():
     state = model.zero_state(3)
     for place in range(70):
         h, state = model.trunk(piece.previous[:, place : place + 1], state)
-        parts = model.parts(h, state)
-        sight = model.look(state, parts, tf.constant(piece.raw[:, place, 0]))
+        head_inputs = model.head_inputs(h, state)
+        scores = model.score_pitches(state, head_inputs, tf.constant(piece.raw[:, place, 0]))
         for index, field in enumerate(model.table):
-            got = model.head(index, parts, [piece.bins[:, place, other] for other in range(index)], sight)
+            got = model.head(index, head_inputs, [piece.bins[:, place, other] for other in range(index)], scores)
             np.testing.assert_allclose(got, whole.fields[field.name][:, place], rtol=1e-4, atol=1e-5)
-        state = model.remember(state, tf.constant(piece.raw[:, place]), sight)
+        state = model.remember(state, tf.constant(piece.raw[:, place]), scores)
     assert_same_state(state, whole_state)
 
 
@@ -131,7 +131,7 @@ def test_scores_move_with_the_notes(up):
     raw = make_raw(2, NOTES)
     raw[..., 1] = rng.integers(50, 75, raw.shape[:2])
     query = tf.constant(rng.normal(0, 0.3, (2, 1, 3 * CONFIG.context_units)), tf.float32)
-    sights = []
+    scored = []
     for shift in (0, up):
         memory = context.remember(
             context.empty_memory(2, 1), model.table, raw + np.array([0, shift, 0, 0], np.int32), tf.ones([2, NOTES])
@@ -139,14 +139,15 @@ def test_scores_move_with_the_notes(up):
         memory = context.newest(memory, NOTES)
         onset = memory.onset[:, -1:]
         found = context.surroundings(memory, onset, notes=NOTES, lags=CONFIG.context_lags, time_base=BEATS)
-        sights.append((pitch_context.look(weights, found, onset, query), memory.pitch[:, -1:]))
-    (still, pitch), (moved, moved_pitch) = sights
+        scored.append((pitch_context.score_pitches(weights, found, onset, query), memory.pitch[:, -1:]))
+    (still, pitch), (moved, moved_pitch) = scored
     inner = slice(12, context.PITCHES - 12)
     np.testing.assert_allclose(
         np.roll(moved.scores, -up, axis=2)[..., inner], still.scores[..., inner], rtol=1e-4, atol=1e-5
     )
     assert np.std(still.scores) > 0.05
-    np.testing.assert_array_equal(context.around(moved.found, moved_pitch), context.around(still.found, pitch))
+    got, want = context.around(moved.surroundings, moved_pitch), context.around(still.surroundings, pitch)
+    np.testing.assert_array_equal(got, want)
 
 
 def test_the_context_says_something():

@@ -111,7 +111,7 @@ def test_the_files_hold_the_notes_and_tensorboard_gets_them_too(tmp_path):
     assert sorted(events.Tags()["tensors"]) == sorted(tags + [f"{tag}/roll" for tag in tags])
 
 
-def test_samples_hang_on_the_rng_seed_alone(tmp_path):
+def test_samples_depend_on_the_rng_seed_alone(tmp_path):
     model = make_model(end_bias=-30.0)
     draws = {
         seed: SampleWriter(model, str(tmp_path), num_pieces=2, rng_seed=seed, max_notes=8).write(1, {})

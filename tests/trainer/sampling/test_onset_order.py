@@ -27,7 +27,7 @@ def order_after(
         tf.constant([[previous[name] for name in table.names]]),
         tf.constant([is_first]),
         allow_duplicates=duplicates,
-        keep_to=keep_to,
+        constraints=keep_to,
     )
 
 

@@ -77,9 +77,7 @@ def test_everything_that_does_not_fit_is_named(tmp_path):
 def test_another_grid(tmp_path):
     piece = notes(time_base=BEATS)
     info = write_dataset(str(tmp_path), {"train": [piece], "validation": [piece]}, time_base=BEATS)
-    with pytest.raises(
-        UserError, match="D: the bundle knows a grid of milliseconds, but the dataset lies on one of beats"
-    ):
+    with pytest.raises(UserError, match="D: the bundle knows a grid of milliseconds, but the dataset has one of beats"):
         transfer.fit_table(BUNDLE, info, "D")
 
 

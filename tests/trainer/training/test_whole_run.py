@@ -22,7 +22,7 @@ from trainer.evaluation.validation import Evaluator
 from trainer.run_output import checkpoint
 from trainer.training import train_step as train_step_lib
 from trainer.training import transfer, whole_run
-from trainer.training.loop import Halted
+from trainer.training.hooks import Halted
 
 CONFIG = TrainConfig(
     units=16,
@@ -90,7 +90,7 @@ def test_a_bad_loss_stops_the_run_with_its_batch(data, tmp_path, monkeypatch, lo
     with pytest.raises(RuntimeError) as error:
         train(data, tmp_path)
     text = str(error.value)
-    assert f"the loss is {loss} an event" in text and "at step 4 (batch 1 of epoch 1)" in text
+    assert f"the loss is {loss} per event" in text and "at step 4 (batch 1 of epoch 1)" in text
     assert f"its windows are in {tmp_path}/bad_batch.npz" in text and "--on-nan restore" in text
     windows = array_file.read(str(tmp_path / "bad_batch.npz"))
     assert windows["length"].sum() == bad.batches[-1].num_events
@@ -104,7 +104,7 @@ def test_going_back_leaves_out_the_batch_and_keeps_the_rest(data, finished, tmp_
     bad = BadLoss(monkeypatch, at2=math.nan)  # before any validation: back to the start
     with caplog.at_level(logging.WARNING, logger="trainer.training.loop"):
         state = train(data, tmp_path, config).state
-    assert "going on from step 0 without it" in caplog.text
+    assert "continuing from step 0 without it" in caplog.text
     assert state.skipped == [[0, 1]] and state.step == 5 and state.finished and bad.calls == 7
     assert (bad.batches[0].bins == bad.batches[2].bins).all()  # the first again, then the third
     assert all(math.isfinite(line["validation_nll"]) for line in lines(tmp_path))
@@ -200,9 +200,7 @@ def test_samples_are_drawn_with_the_average(data, averaged, tmp_path, monkeypatc
 
 @pytest.mark.parametrize("place", ["between steps", "amid a validation"])
 def test_a_run_with_an_average_goes_on_as_if_undisturbed(data, averaged, tmp_path, monkeypatch, place):
-    from trainer.training import loop
-
-    original, calls = loop.Evaluator.evaluate, []
+    original, calls = Evaluator.evaluate, []
 
     def evaluate(self, split, *, between_chunks):
         def and_stop():
@@ -217,7 +215,7 @@ def test_a_run_with_an_average_goes_on_as_if_undisturbed(data, averaged, tmp_pat
         if place == "between steps" and len(calls) == 1:
             signal.raise_signal(signal.SIGTERM)
 
-    monkeypatch.setattr(loop.Evaluator, "evaluate", evaluate)
+    monkeypatch.setattr(Evaluator, "evaluate", evaluate)
     with pytest.raises(command.Interrupted):
         train(data, tmp_path, AVERAGED, on_validation=hook)
     assert checkpoint.latest_state(f"{tmp_path}/checkpoints")["step"] == (4 if place == "between steps" else 6)
@@ -230,11 +228,11 @@ def test_a_run_with_an_average_goes_on_as_if_undisturbed(data, averaged, tmp_pat
 
 
 def test_a_checkpoint_now_and_then(data, tmp_path, monkeypatch):
-    from trainer.training import loop
+    from trainer.training import checkpointing
 
-    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(checkpointing, "CHECKPOINT_SECONDS", 0.0)
     saved = []
-    monkeypatch.setattr(loop.RunFiles, "save_checkpoint", lambda self, _, state: saved.append(state.step))
+    monkeypatch.setattr(checkpointing.RunFiles, "save_checkpoint", lambda self, _, state: saved.append(state.step))
     train(data, tmp_path)
     assert saved == [0, 1, 2, 3, 3, 4, 5, 6, 6]
 
@@ -286,7 +284,7 @@ def test_a_model_that_looks_at_the_notes_so_far_is_trained_judged_and_fine_tuned
     lags = {"context_units": 16, "context_notes": 32, "context_lags": (8, 25), "context_periods": (8,)}
     config = dataclasses.replace(CONFIG, **lags, max_minutes=60.0, dropout=0.2)
     train(data, tmp_path / "run", config)
-    assert "nats a note, 3,5" in capsys.readouterr().err  # of an hour's seconds, some are left
+    assert "nats per note, 3,5" in capsys.readouterr().err  # of an hour's seconds, some are left
     start = bundle.load(f"{tmp_path}/run/bundle")
     assert start.config["context_lags"] == [8, 25]
 

@@ -89,7 +89,7 @@ def test_a_default_of_trials_gives_way_to_the_file(read):
         ("units: {low: 16}", ["units: is a range without 'high', want low and high"]),
         (
             "units: {low: 16, hi: 32}",
-            ["units: has 'hi', want of a range only low, high, step, log", "units: is a range without 'high'"],
+            ["units: has 'hi', want only low, high, step, log in a range", "units: is a range without 'high'"],
         ),
         ("units: {low: 16.5, high: 32}", ["units: low is 16.5, want a whole number"]),
         ("dropout: {low: 0, high: .inf}", ["dropout.high: is inf, want a number"]),
@@ -99,7 +99,7 @@ def test_a_default_of_trials_gives_way_to_the_file(read):
         ("layers: {low: 1, high: 4, step: 2}", ["layers: goes from 1 to 4 in steps of 2, want a whole number"]),
         ("layers: {low: 1, high: 5, step: 2, log: true}", ["layers: has a step and log: true, want one of them"]),
         ("layers: {low: 1, high: 5, step: -1}", ["layers: step is -1, want a number above 0"]),
-        ("timing_loss: {low: 1, high: 2}", ["timing_loss: is a range but timing_loss is no number, want a list"]),
+        ("timing_loss: {low: 1, high: 2}", ["timing_loss: is a range but timing_loss is not a number, want a list"]),
         ("evaluate_every: [0.5, 1]", ["evaluate_every: varies, want one value: trials are compared by"]),
         ("rng_seed: {low: 0, high: 9}", ["rng_seed: varies, want one value: the best of several seeds is luck"]),
         ("epochs: 3", ["varies nothing, want at least one range"]),

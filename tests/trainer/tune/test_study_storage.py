@@ -101,7 +101,7 @@ def test_a_study_that_is_not_there_is_the_users_mistake(tmp_path):
 def test_a_study_of_other_tools_is_the_users_mistake(tmp_path):
     opened = study_storage.open_storage(str(tmp_path / "s.journal"), beat_seconds=1)
     study = optuna.create_study(storage=opened, study_name="s")
-    with pytest.raises(UserError, match="study 's' was not made by trainer.tune"):
+    with pytest.raises(UserError, match="study 's' was not created by trainer.tune"):
         study_storage.check_identity(study, {"dataset": "abc"})
 
 

@@ -58,7 +58,7 @@ def test_a_study_leaves_report_data_and_the_best_settings(run, tmp_path, capsys)
     assert page.count("data:image/png;base64,") == 5
     assert "http" not in page.replace('http-equiv="Content-Security-Policy"', "")
     assert str(tmp_path) not in page
-    assert f"best: trial {best['trial']}, {best['value']:.4f} nats a note" in capsys.readouterr().out
+    assert f"best: trial {best['trial']}, {best['value']:.4f} nats per note" in capsys.readouterr().out
 
 
 def test_the_same_command_does_nothing_more(run):
@@ -125,7 +125,7 @@ def test_a_storage_may_stand_in_the_environment(run, monkeypatch, tmp_path):
 
 def test_a_space_that_does_not_fit_the_dataset_is_refused(run, tmp_path):
     write_dataset(str(tmp_path / "beats"), SPLITS, time_base=BEATS)
-    with pytest.raises(UserError, match="tempo is 0.2 but .*beats lies on a grid of beats"):
+    with pytest.raises(UserError, match="tempo is 0.2 but .*beats is on a grid of beats"):
         run("--data", str(tmp_path / "beats"), space="tempo: [0.0, 0.2]")
 
 

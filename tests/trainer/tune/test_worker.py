@@ -12,7 +12,7 @@ from job_runtime import command
 from job_runtime.command import Interrupted, UserError
 from trainer.config import TrainConfig
 from trainer.run_output.run_state import Diverged
-from trainer.training.loop import Halted
+from trainer.training.hooks import Halted
 from trainer.tune import study_storage, trials, worker
 from trainer.tune.search_space import Choices, Range, SearchSpace
 from trainer.tune.worker import Worker, validation_number
@@ -361,7 +361,7 @@ def test_a_worker_that_stood_still_and_was_taken_for_dead_writes_nothing_more(ur
             pytest.fail(f"it goes on, {stop.requested}")
         return Outcome(State(1.5))
 
-    make_worker(study, train, 1, look_seconds=0.0).run(
+    make_worker(study, train, 1, check_seconds=0.0).run(
         command.StopSignal(), grace_seconds=None, after_trial=lambda: None
     )
     assert starts == [False, False]

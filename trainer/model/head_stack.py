@@ -1,0 +1,111 @@
+"""The upper part of the note model: one head per field, each of which sees the fields of its note before it.
+
+    head of field k:  relu(k-th part of the head inputs + embeddings of fields 1..k-1 of this same note) -> output of k
+
+The head inputs are one product with h: every head's hidden layer before the note's own fields are added, then END's
+logit, then what a context asks of h. The outputs are those of `trainer.model.heads`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import keras
+import tensorflow as tf
+
+from midi_codec import fields as fields_lib
+from trainer.model import context, hoisted_lstm
+from trainer.model.heads import HeadOutputs, head_output, tied_kernel
+from trainer.model.model_config import ModelConfig
+from trainer.model.pitch_context import PitchScores
+
+END_COLUMNS = fields_lib.WIDTH_MULTIPLE  # the first is END's logit; the others keep the product's width a multiple
+BFLOAT16 = "bfloat16"
+
+
+class HeadStack:
+    """The heads, applied.
+
+    Args:
+      config: of the model.
+      table: the fields.
+      precision: of the product that gives the head inputs.
+      kernel, bias: of that product.
+      conditions: embeddings `[num_bins, head_units]` by (field, earlier field).
+      output_kernels, output_biases: of each field.
+      embeddings: of each field, for tied output kernels.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        table: fields_lib.FieldTable,
+        *,
+        precision: str,
+        kernel: keras.Variable,
+        bias: keras.Variable,
+        conditions: Mapping[tuple[str, str], keras.Variable],
+        output_kernels: Sequence[keras.Variable],
+        output_biases: Sequence[keras.Variable],
+        embeddings: Sequence[keras.Variable],
+    ):
+        self._config, self._table, self._precision = config, table, precision
+        self._kernel, self._bias, self._conditions = kernel, bias, conditions
+        self._output_kernels, self._output_biases = output_kernels, output_biases
+        self._embeddings = embeddings
+
+    def inputs(self, h: tf.Tensor) -> tf.Tensor:
+        """`[..., width]`, the head inputs, from h `[..., units]`."""
+        if self._precision != BFLOAT16:
+            return tf.tensordot(h, self._kernel, 1) + self._bias
+        operand = hoisted_lstm.operand_rounding(BFLOAT16)
+        return tf.cast(tf.tensordot(operand(h), operand(self._kernel), 1), tf.float32) + self._bias
+
+    def outputs(self, head_inputs: tf.Tensor, current: tf.Tensor, scores: PitchScores | None) -> HeadOutputs:
+        """Every head's output for a whole window.
+
+        Args:
+          head_inputs: `[batch, time, width]`.
+          current: `[batch, time, num_fields]` int32, bins of the notes predicted.
+          scores: of a context, or None.
+        """
+        bins = [current[..., index] for index in range(len(self._table))]
+        outputs = {
+            field.name: self.output(index, head_inputs, bins[:index], scores) for index, field in enumerate(self._table)
+        }
+        return HeadOutputs(end_logit=head_inputs[..., end_column(self._table, self._config)], fields=outputs)
+
+    def output(
+        self, index: int, head_inputs: tf.Tensor, bins: Sequence[tf.Tensor], scores: PitchScores | None
+    ) -> tf.Tensor:
+        """The output of one head; arguments as for `trainer.model.note_model.NoteModel.head`."""
+        size = self._config.head_units
+        field = self._table.fields[index]
+        hidden = head_inputs[..., index * size : (index + 1) * size]
+        for other, other_bins in zip(self._table.fields[:index], bins, strict=True):
+            hidden += tf.gather(self._conditions[field.name, other.name], other_bins)
+        # A bfloat16 product would round logits, and a mixture's locations, to three digits.
+        product = tf.tensordot(tf.nn.relu(hidden), self._output_kernel(index), 1)
+        if field.name == "pitch" and scores is not None:
+            added = context.on_pitch_axis(scores.scores, field.width)
+            product += added if len(product.shape) == 3 else added[:, 0]
+        return head_output(field, product, tf.convert_to_tensor(self._output_biases[index]))
+
+    def _output_kernel(self, index: int) -> tf.Tensor | keras.Variable:
+        field, kernel = self._table.fields[index], self._output_kernels[index]
+        return tied_kernel(field, kernel, self._embeddings[index]) if is_tied(field, self._config) else kernel
+
+
+def end_column(table: fields_lib.FieldTable, config: ModelConfig) -> int:
+    """The column of the head inputs that holds END's logit."""
+    return len(table) * config.head_units
+
+
+def query_column(table: fields_lib.FieldTable, config: ModelConfig) -> int:
+    """The first column of the head inputs that a context takes."""
+    return end_column(table, config) + END_COLUMNS
+
+
+def is_tied(field: fields_lib.FieldSpec, config: ModelConfig) -> bool:
+    """Whether the head takes its output kernel from the field's embedding table."""
+    return config.tied_embeddings and field.loss == fields_lib.CATEGORICAL
