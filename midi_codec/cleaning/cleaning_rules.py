@@ -1,7 +1,7 @@
-"""What may be taken out of a corpus on purpose; all of it is off by default.
+"""The settings of optional cleaning; all of them are off by default.
 
-Policies change the notes of a piece, rules then reject pieces. docs/cleaning.md says what each is for. The largest
-number of notes and seconds are not here: `--max-notes` and `--max-seconds` bound every file anyway (`Limits`).
+Policies change the notes of a piece; then rules reject pieces. docs/cleaning.md explains each. The maximum numbers of
+notes and seconds are not here, because `--max-notes` and `--max-seconds` limit every file anyway (`Limits`).
 """
 
 from __future__ import annotations
@@ -34,24 +34,24 @@ NUMBERS = {
 
 
 def flag(name: str) -> str:
-    """`--min-notes` of `min_notes`."""
+    """The flag of a setting: `--min-notes` for `min_notes`."""
     return "--" + name.replace("_", "-")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CleaningRules:
-    """Which notes and pieces to leave out; None (or the first choice of a policy) is off.
+    """Which notes and pieces to remove; None (or the first choice of a policy) means off.
 
-    min_notes, min_seconds     what a piece must have; seconds from the first onset to the last end
-    min_density, max_density   notes a second over that length
+    min_notes, min_seconds     least size of a piece; seconds from the first onset to the last end
+    min_density, max_density   notes per second over that length
     max_silence                seconds without a sounding note between the first onset and the last end
-    max_polyphony              notes that sound at once, drums included
-    pitch_range                lowest and highest pitch of melodic notes, both allowed
-    programs                   General MIDI programs 0 to 127, ascending; `other_programs` says what becomes of the rest
-    drum_policy, program_policy, other_programs, sustain_pedal: of CHOICES
+    max_polyphony              notes that sound at the same time, drums included
+    pitch_range                lowest and highest allowed pitch of melodic notes
+    programs                   General MIDI programs 0 to 127, ascending; `other_programs` decides about the rest
+    drum_policy, program_policy, other_programs, sustain_pedal: one of CHOICES
 
     Raises:
-      ValueError: rules that cannot be; all of them, a line each.
+      ValueError: impossible settings; lists all of them, one per line.
     """
 
     min_notes: int | None = None
@@ -92,7 +92,7 @@ class CleaningRules:
 
     @property
     def is_off(self) -> bool:
-        """Whether pieces pass unlooked at; the sustain pedal is the reader's matter."""
+        """Whether no piece need be looked at; the sustain pedal is up to the reader of MIDI files."""
         return not set(self.to_dict()) - {"sustain_pedal"}
 
     @property
@@ -100,7 +100,7 @@ class CleaningRules:
         return self.sustain_pedal == APPLY
 
     def to_dict(self) -> dict[str, Any]:
-        """What is on, as `dataset_info.json` keeps it; `{}` when nothing is."""
+        """The settings that are on, as in `dataset_info.json`; `{}` if none is."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         if self.programs is None:
             del fields["other_programs"]
