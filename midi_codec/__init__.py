@@ -1,3 +1,3 @@
-"""The language the three jobs share: notes, MIDI bytes, note fields, records, dataset info, sound."""
+"""What the three jobs share about music: notes, MIDI files, note fields, records, dataset info, sound."""
 
-from job_runtime import early_stop  # noqa: F401  first of all: takes signals while the rest is imported
+from job_runtime import early_stop  # noqa: F401  must come first: it handles signals during imports

@@ -20,18 +20,18 @@ from midi_codec.music.notes import DRUM_PROGRAM, MILLISECONDS, Notes
 SOUNDFONT_NAME = "TimGM6mb.sf2"  # by Tim Brechbill, in the pretty_midi package
 SAMPLE_RATE = 24_000  # per second; enough for the SoundFont's instruments
 RENDER_FACTOR = 2  # midirenderer renders at 48,000 only
-TAIL_MILLISECONDS = 1500  # after the last note, for its release and the reverberation
-MAX_SECONDS = 300.0  # of one piece; a longer one is faded out there
+TAIL_MILLISECONDS = 1500  # after the last note, for its release and the reverb
+MAX_SECONDS = 300.0  # per piece; a longer one is faded out at this point
 FADE_SECONDS = 2.0
-MIN_STROKE_MILLISECONDS = 30  # a note of no length is heard all the same
-PEAK = 0.9  # the loudest sample of every piece, so that all are equally loud
-MELODIC_CHANNELS = 15  # of a MIDI file, beside the drums
+MIN_STROKE_MILLISECONDS = 30  # so that a note without length can be heard
+PEAK = 0.9  # the loudest sample of every piece, so that all pieces are about equally loud
+MELODIC_CHANNELS = 15  # of a MIDI file, besides the one for drums
 
 
 def render(notes: Notes) -> np.ndarray:
-    """`[num_frames]` float32 within -1 to 1: the piece from tick 0, and a tail.
+    """`[num_frames]` float32 from -1 to 1: the piece from tick 0, and a tail.
 
-    A piece longer than `MAX_SECONDS` is faded out there.
+    A piece longer than `MAX_SECONDS` is faded out at that point.
     """
     samples = play(strokes_of(notes))
     if notes.seconds > MAX_SECONDS:
@@ -43,7 +43,7 @@ def render(notes: Notes) -> np.ndarray:
 
 
 def strokes_of(notes: Notes) -> Notes:
-    """What sounds, in milliseconds: striking a key again ends its stroke before, so that no stroke cuts another.
+    """The audible notes, in milliseconds: striking a key again ends its previous stroke, so that none cuts another off.
 
     Notes that start after `MAX_SECONDS` are left out.
     """
@@ -66,26 +66,26 @@ def strokes_of(notes: Notes) -> Notes:
 
 
 def play(strokes: Notes) -> np.ndarray:
-    """`[num_frames]` float32, as loud as the SoundFont makes it."""
+    """`[num_frames]` float32, with the loudness of the SoundFont."""
     end = int(strokes.end.max(initial=0)) + TAIL_MILLISECONDS
     samples = np.zeros(end * SAMPLE_RATE // 1000, np.float32)
-    for part in _parts(strokes):
-        samples += _play_part(part, end)[: len(samples)]
+    for group in _channel_groups(strokes):
+        samples += _play_group(group, end)[: len(samples)]
     return samples
 
 
-def _parts(strokes: Notes) -> list[Notes]:
-    """Strokes by groups of programs for which a MIDI file has channels."""
+def _channel_groups(strokes: Notes) -> list[Notes]:
+    """The strokes in groups of programs, each with at most as many programs as a MIDI file has channels."""
     melodic = np.unique(strokes.program[strokes.program != DRUM_PROGRAM])
-    part = np.searchsorted(melodic, strokes.program) // MELODIC_CHANNELS
-    part[strokes.program == DRUM_PROGRAM] = 0
-    return [strokes.take(np.flatnonzero(part == number)) for number in np.unique(part)]
+    group = np.searchsorted(melodic, strokes.program) // MELODIC_CHANNELS
+    group[strokes.program == DRUM_PROGRAM] = 0
+    return [strokes.take(np.flatnonzero(group == number)) for number in np.unique(group)]
 
 
-def _play_part(strokes: Notes, end: int) -> np.ndarray:
-    """Float32 samples until at least `end` milliseconds, which is after all strokes; at least one stroke.
+def _play_group(strokes: Notes, end: int) -> np.ndarray:
+    """Float32 samples up to at least `end` milliseconds, which is after all strokes; needs at least one stroke.
 
-    midirenderer stops at the last event. A note that starts at `end`, where nothing is heard any more, puts it there.
+    midirenderer stops at the last event, so an added note at `end`, too late to be heard, extends the samples.
     """
     strokes = Notes.from_columns(
         pitch=np.append(strokes.pitch, strokes.pitch[0]),
@@ -104,15 +104,15 @@ def _play_part(strokes: Notes, end: int) -> np.ndarray:
 
 @functools.cache
 def _low_pass() -> np.ndarray:
-    """`[63]` float32: a windowed sinc that keeps what `SAMPLE_RATE` can hold."""
-    place = np.arange(-31, 32)
-    kernel = np.sinc(place / RENDER_FACTOR) * np.hamming(len(place))
+    """`[63]` float32: a windowed sinc that passes the frequencies that `SAMPLE_RATE` can represent."""
+    position = np.arange(-31, 32)
+    kernel = np.sinc(position / RENDER_FACTOR) * np.hamming(len(position))
     return (kernel / kernel.sum()).astype(np.float32)
 
 
 @functools.cache
 def _soundfont() -> bytes:
-    """Found without importing pretty_midi, which takes long."""
+    """The SoundFont, found without importing pretty_midi, which is slow."""
     spec = importlib.util.find_spec("pretty_midi")
     assert spec is not None and spec.origin is not None
     return (pathlib.Path(spec.origin).parent / SOUNDFONT_NAME).read_bytes()

@@ -1,18 +1,18 @@
-"""The note fields: what a model predicts of one note, in this order, and how each is binned.
+"""The note fields: what a model predicts of one note, in this order, and the bins of each.
 
     step       ticks since the previous onset     time bins
-    pitch      0..127, then END                   one bin a value
+    pitch      0..127, then END                   one bin per value
     duration   ticks                              time bins
-    velocity   1..127                             one bin a value
-    program    those of the corpus                one bin a value; only when there is more than one
+    velocity   1..127                             one bin per value
+    program    those of the corpus                one bin per value; only if there is more than one
 
-Encoder, model, sampler and evaluation are driven by this table. END (the end of the piece) is value 128 of
-`pitch`; it has no bin here, because its probability does not depend on the step that was drawn before it
-(`trainer.model.note_model`), so its other fields need no score.
+Encoder, model, sampler and evaluation use this table. END (the end of the piece) is value 128 of `pitch`. It has no bin
+here: its probability does not depend on the step drawn before it (`trainer.model.note_model`), so its other fields need
+no score.
 
-A time bin spreads its probability evenly over its ticks, which makes likelihoods comparable between binnings.
-Bins come from a histogram of the training split: a beat grid gets a bin a value, rubato gets bins as narrow as
-its notes are many. The order of fields and the meaning of edges are part of the bundle format.
+A time bin spreads its probability evenly over its ticks, which makes likelihoods comparable between binnings. Bins
+come from a histogram of the training split: music on a beat grid gets one bin per value, and rubato gets narrower bins
+where there are more notes. The order of fields and the meaning of edges are part of the bundle format.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ CATEGORICAL = "categorical"
 MSE = "mse"
 MIXTURE = "mixture"
 TIMING_LOSSES = (CATEGORICAL, MSE, MIXTURE)
-WIDTH_MULTIPLE = 16  # every row of a batch computes alike only when its width fills whole vector registers
+WIDTH_MULTIPLE = 16  # rows of a batch compute identically only if they fill whole vector registers
 MAX_TIME_BINS = 128
 MAX_TICK = 2**31 - 1  # the range of a time field: what an int32 column holds
-NATS_WORTH_MORE_BINS = 0.02  # a note; below this gain a smaller table serves as well
+NATS_WORTH_MORE_BINS = 0.02  # per note; for a smaller gain the smaller table is chosen
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -49,13 +49,14 @@ class FieldSpec:
 
     Attributes:
       name: the column.
-      kind: `category` (one bin a value) or `time` (bins of neighbouring ticks).
+      kind: `category` (one bin per value) or `time` (bins of neighbouring ticks).
       values: of a category field, the value of each bin.
       edges: of a time field, `num_bins + 1` ascending ticks; bin b holds edges[b] <= tick < edges[b + 1].
-      largest: of a time field, the largest tick seen in training; samplers draw nothing beyond it.
+      largest: of a time field, the largest tick in the training split; samplers draw nothing larger.
       loss: `categorical`; of a time field also `mse` or `mixture` (of logistics), which are continuous.
-      scale: of a time field, ticks that make up one unit of an MSE head's output.
-      shift: of a time field, ticks s of a mixture head's axis log(1 + tick / s): even below, logarithmic above.
+      scale: of a time field, ticks per unit of an MSE head's output.
+      shift: of a time field, the s in a mixture head's axis log(1 + tick / s), which is about linear below s ticks and
+        logarithmic above.
     """
 
     name: str
@@ -73,7 +74,7 @@ class FieldSpec:
 
     @property
     def width(self) -> int:
-        """`num_bins` rounded up to whole vector registers: how many logits a head makes."""
+        """The number of logits of a head: `num_bins` rounded up to whole vector registers."""
         return -(-self.num_bins // WIDTH_MULTIPLE) * WIDTH_MULTIPLE
 
     @functools.cached_property
@@ -83,14 +84,14 @@ class FieldSpec:
 
     @functools.cached_property
     def spans(self) -> np.ndarray:
-        """`[num_bins]` int64, how many values each bin holds."""
+        """`[num_bins]` int64, the number of values in each bin."""
         if self.kind == CATEGORY:
             return np.ones(self.num_bins, np.int64)
         return np.diff(np.array(self.edges, np.int64))
 
     @functools.cached_property
     def log_spans(self) -> np.ndarray:
-        """`[num_bins]` float32, nats that the place within a bin costs."""
+        """`[num_bins]` float32, nats for the position within a bin."""
         return np.log(self.spans).astype(np.float32)
 
     @functools.cached_property
@@ -100,7 +101,7 @@ class FieldSpec:
         return table
 
     def encode(self, values: np.ndarray) -> np.ndarray:
-        """Values to bins, int32 of the same shape; every value must be one the field knows."""
+        """Values to bins, int32 of the same shape; the field must have a bin for every value."""
         if self.kind == CATEGORY:
             return self._bin_of_value[values]
         return (np.searchsorted(np.array(self.edges, np.int64), values, side="right") - 1).astype(np.int32)
@@ -119,7 +120,7 @@ class FieldTable:
 
     fields: tuple[FieldSpec, ...]
     time_base: str
-    only_program: int | None = None  # of every note, when the corpus has one and so no field for it
+    only_program: int | None = None  # of every note, if the corpus has only one and therefore no field for it
 
     def __iter__(self) -> Iterator[FieldSpec]:
         return iter(self.fields)
@@ -136,7 +137,7 @@ class FieldTable:
 
     @property
     def start_bins(self) -> np.ndarray:
-        """`[num_fields]` int32, what stands before a piece's first note: the number after each field's last bin."""
+        """`[num_fields]` int32, the input before a piece's first note: for each field the number after its last bin."""
         return np.array([field.num_bins for field in self.fields], np.int32)
 
     def raw(self, notes: notes_lib.Notes) -> np.ndarray:
@@ -148,11 +149,11 @@ class FieldTable:
         return np.stack([field.encode(raw[..., index]) for index, field in enumerate(self.fields)], axis=-1)
 
     def to_notes(self, raw: np.ndarray, *, tempo: float) -> notes_lib.Notes:
-        """`[n, num_fields]` values of notes one after the other as a piece from tick 0; the inverse of `raw`.
+        """`[n, num_fields]` values of successive notes as a piece that starts at tick 0; the inverse of `raw`.
 
         Args:
-          raw: as `raw` gives them; the first step counts as 0.
-          tempo: quarter notes a minute.
+          raw: as returned by `raw`; the first step counts as 0.
+          tempo: quarter notes per minute.
         """
         columns = {name: raw[:, index] for index, name in enumerate(self.names)}
         step = columns.pop("step").astype(np.int64)
@@ -162,19 +163,19 @@ class FieldTable:
         return notes_lib.Notes.from_columns(start=np.cumsum(step), tempo=tempo, time_base=self.time_base, **columns)
 
     def problems(self, notes: notes_lib.Notes | NoteBatch) -> list[str]:
-        """Why a model with this table cannot take these notes, of one piece or of many; empty when it can."""
-        found = []
+        """Why a model with this table cannot use these notes, of one piece or of many; empty if it can."""
+        problems = []
         if notes.time_base != self.time_base:
-            found.append(f"the notes lie on a grid of {notes.time_base}, want {self.time_base}")
+            problems.append(f"the notes lie on a grid of {notes.time_base}, want {self.time_base}")
         for field in self.fields:
             unknown = field.unknown(getattr(notes, field.name))
             if unknown.size:
-                found.append(f"{field.name} {', '.join(map(str, unknown[:5]))} does not occur in the model's corpus")
+                problems.append(f"{field.name} {', '.join(map(str, unknown[:5]))} does not occur in the model's corpus")
         only = self.only_program
         if only is not None and (notes.program != only).any():
             others = np.unique(notes.program[notes.program != only])
-            found.append(f"program {', '.join(map(str, others[:5]))} given, but the model knows only {only}")
-        return found
+            problems.append(f"program {', '.join(map(str, others[:5]))} given, but the model knows only {only}")
+        return problems
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -188,22 +189,22 @@ class FieldTable:
         """The inverse of `to_json`.
 
         Raises:
-          JsonError: keys too many or too few, or values that no table has; all at once.
+          JsonError: lists all extra and missing keys and impossible values.
         """
-        if found := list(json_text.problems(value, cls)):
-            raise json_text.JsonError(found)
+        if problems := list(json_text.problems(value, cls)):
+            raise json_text.JsonError(problems)
         fields = []
         for entry in value["fields"]:
             tuples = {name: tuple(entry[name]) for name in ("values", "edges")}
             fields.append(FieldSpec(**{**entry, **tuples}))
         table = cls(tuple(fields), value["time_base"], value["only_program"])
-        if found := list(_problems(table)):
-            raise json_text.JsonError(found)
+        if problems := list(_problems(table)):
+            raise json_text.JsonError(problems)
         return table
 
 
 def _problems(table: FieldTable) -> Iterator[str]:
-    """What no table has, by field."""
+    """The impossible values of each field."""
     if table.names not in (COLUMNS, COLUMNS[:-1]):
         yield f"fields are {', '.join(table.names)}, want {', '.join(COLUMNS)}, or these without the last"
         return
@@ -220,11 +221,11 @@ def _problems(table: FieldTable) -> Iterator[str]:
             yield f"fields.{field.name}.kind is {field.kind!r}, want {kind!r}"
         if field.loss not in losses:
             yield f"fields.{field.name}.loss is {field.loss!r}, want {' or '.join(losses)}"
-        what, low, high = ("edges", 0, MAX_TICK + 1) if is_time else ("values", *notes_lib.COLUMN_RANGES[field.name])
-        numbers = getattr(field, what)
+        bounds, low, high = ("edges", 0, MAX_TICK + 1) if is_time else ("values", *notes_lib.COLUMN_RANGES[field.name])
+        numbers = getattr(field, bounds)
         is_rising = all(before < after for before, after in itertools.pairwise(numbers))
         if len(numbers) < 1 + is_time or not is_rising or numbers[0] < low or numbers[-1] > high:
-            yield f"fields.{field.name}.{what} is {json_text.shown(numbers)}, want {low} to {high}, ascending"
+            yield f"fields.{field.name}.{bounds} is {json_text.shown(numbers)}, want {low} to {high}, ascending"
         elif is_time and not 0 <= field.largest < field.edges[-1]:
             yield f"fields.{field.name}.largest is {field.largest}, want 0 to {field.edges[-1] - 1}"
         for name in ("scale", "shift"):
@@ -239,10 +240,10 @@ def build_field_table(
     time_base: str,
     timing_loss: str = CATEGORICAL,
 ) -> FieldTable:
-    """Makes the table of a corpus.
+    """Builds the table of a corpus.
 
     Args:
-      histograms: of the training split, for `step` and `duration`: distinct ticks, ascending, and their counts.
+      histograms: for `step` and `duration`, those of the training split: distinct ticks, ascending, and their counts.
       programs: those of the whole corpus, ascending.
       time_base: the grid of the corpus.
       timing_loss: the loss of both time fields.
@@ -279,23 +280,23 @@ def _spread(values: np.ndarray, counts: np.ndarray) -> float:
 
 
 def choose_time_edges(values: np.ndarray, counts: np.ndarray, *, max_bins: int = MAX_TIME_BINS) -> np.ndarray:
-    """Edges of the time bins that lose least of where in time notes are.
+    """Edges of the time bins that lose the least information about time.
 
-    What a perfect prediction of the bin still leaves open is log(ticks in the bin). The edges minimise the mean
-    of that over the training notes, exactly over a set of candidates, by dynamic programming: bins of about
-    equal mass where time is smooth, bins of one tick where it is a grid. A thousandth of the mass is spread over
-    log time up to `MAX_TICK`, so that unseen lengths get bins too.
+    A perfect prediction of the bin still leaves log(ticks in the bin) nats open. The edges minimise the mean of that
+    over the training notes, exactly over a set of candidates, by dynamic programming. This gives bins of about equal
+    mass where time is smooth, and bins of one tick where it is a grid. A thousandth of the mass is spread over log time
+    up to `MAX_TICK`, so that unseen lengths get bins too.
 
     Args:
       values: `[n]` ascending distinct ticks of the training split.
-      counts: `[n]` how often each occurs.
-      max_bins: the most bins to make.
+      counts: `[n]` their numbers of occurrences.
+      max_bins: the maximum number of bins.
 
     Returns:
-      `[num_bins + 1]` int64, from 0 to `MAX_TICK + 1`; `values[-1] + 1` is always among them.
+      `[num_bins + 1]` int64, from 0 to `MAX_TICK + 1`; `values[-1] + 1` is always one of them.
 
     Raises:
-      ValueError: the histogram is empty, or a tick lies outside 0..MAX_TICK.
+      ValueError: the histogram is empty, or a tick is outside 0..MAX_TICK.
     """
     values, counts = np.asarray(values, np.int64), np.asarray(counts, np.float64)
     if not len(values) or counts.sum() <= 0:
@@ -309,7 +310,7 @@ def choose_time_edges(values: np.ndarray, counts: np.ndarray, *, max_bins: int =
     index = np.arange(len(edges))
     crosses = (index[:, None] < boundary) & (index[None, :] > boundary)
     bin_costs[crosses | (index[None, :] <= index[:, None])] = np.inf
-    costs = [np.where(index == 0, 0.0, np.inf)]  # costs[k][e]: least cost of k bins that end at edge e
+    costs = [np.where(index == 0, 0.0, np.inf)]  # costs[k][e]: lowest cost of k bins up to edge e
     origins = []
     for _ in range(max_bins):
         totals = costs[-1][:, None] + bin_costs
@@ -317,7 +318,7 @@ def choose_time_edges(values: np.ndarray, counts: np.ndarray, *, max_bins: int =
         costs.append(totals.min(axis=0))
     reached = np.array([cost[-1] for cost in costs])
     sizes = [size for size in range(WIDTH_MULTIPLE, max_bins + 1, WIDTH_MULTIPLE) if np.isfinite(reached[size])]
-    if not sizes:  # fewer candidates than the smallest table: every one becomes an edge
+    if not sizes:  # fewer candidates than bins in the smallest table: all become edges
         return edges
     enough = next(size for size in sizes if reached[size] <= reached[sizes[-1]] + NATS_WORTH_MORE_BINS)
     chosen = [len(edges) - 1]
@@ -327,7 +328,7 @@ def choose_time_edges(values: np.ndarray, counts: np.ndarray, *, max_bins: int =
 
 
 def _candidate_edges(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Ascending ticks where a bin may begin: round the commonest values, at quantiles, and in even log steps."""
+    """Ascending ticks where a bin may begin: around the most common values, at quantiles, and in even log steps."""
     common = values[np.sort(np.argsort(-counts, kind="stable")[:192])]
     shares = np.cumsum(counts) / counts.sum()
     quantiles = values[
@@ -339,7 +340,7 @@ def _candidate_edges(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 
 def _mass_before(edges: np.ndarray, values: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Share of all mass at ticks below each edge, with a thousandth spread evenly over log time."""
+    """Share of the mass at ticks below each edge, with a thousandth spread evenly over log time."""
     cumulative = np.concatenate([[0.0], np.cumsum(counts)]) / counts.sum()
     seen = cumulative[np.searchsorted(values, edges, side="left")]
     return 0.999 * seen + 0.001 * np.log1p(edges) / np.log1p(MAX_TICK + 1)

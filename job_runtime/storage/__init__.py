@@ -1,18 +1,19 @@
-"""Where bytes lie: local paths, `gs://bucket/name` and `s3://bucket/name`, behind one set of functions.
+"""Files at local paths, `gs://bucket/name` and `s3://bucket/name`, with one set of functions.
 
-A path is a string. A "folder" of a bucket is what its objects' names share up to a slash. What every
-place promises alike:
+A path is a string. A "folder" in a bucket is the part of its objects' names up to a slash. Every kind of storage makes
+the same promises:
 
-- a write is seen whole or not at all;
-- a listing is sorted by path and streamed, and leaves out unfinished files and empty folders;
-- a missing file is `FileNotFoundError`, an unreadable one `PermissionError` or another OSError that
-  `io_errors.is_of_one_file` knows (one file's trouble, which an encode counts as a reject); only regular files are
-  read, so nothing blocks or never ends; missing credentials, a missing bucket, a place that must not be listed or
-  written are the user's mistake: `UserError`;
-- whatever else goes wrong with a disk or on the way to a bucket is an `OSError` that names the path.
+- A file appears whole or not at all.
+- A listing is sorted by path and streamed; it leaves out unfinished files and empty folders.
+- A missing file is a `FileNotFoundError`. An unreadable one is a `PermissionError`, or another OSError that
+  `io_errors.is_of_one_file` accepts (an encode counts it as a reject). Only regular files are read, so no read blocks
+  or never ends.
+- Missing credentials, a missing bucket, and a location that must not be listed or written are the user's mistake:
+  `UserError`.
+- Any other error of a disk or a network is an `OSError` that names the path.
 
-Beam's and TensorFlow's own file systems are used elsewhere, and only inside Beam's IO, tf.data and
-checkpoints. The cloud libraries are imported when the first path of their kind is met.
+Beam's and TensorFlow's own file systems are used only inside Beam's IO, tf.data and checkpoints. A cloud library is
+imported when its first path is used.
 """
 
 from __future__ import annotations
@@ -31,10 +32,10 @@ from job_runtime.command import UserError
 
 PARTIAL_SUFFIX = ".partial"  # of files being written; no listing shows them
 
-UNKNOWN_SIZE = -1  # of a bucket's object that a list names, where to ask would take longer than to read it; of no file
+UNKNOWN_SIZE = -1  # of what is not a file, and of objects named by a list: asking would take longer than reading
 
-NUM_CONNECTIONS = 32  # to a bucket, for each process: what hides 50 ms of latency behind 600 small objects a second
-_AHEAD = 2 * NUM_CONNECTIONS  # reads asked for before the first of them is wanted
+NUM_CONNECTIONS = 32  # to a bucket, per process: enough for 600 small objects per second at a latency of 50 ms
+_AHEAD = 2 * NUM_CONNECTIONS  # reads started ahead of the one whose result is taken
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -51,14 +52,14 @@ SCHEMES = tuple(f"{scheme}://" for scheme in _BACKENDS if scheme)
 class Entry:
     """One file of a listing."""
 
-    path: str  # as the functions here take it
+    path: str  # accepted by the functions here
     size: int  # bytes
-    version: str = dataclasses.field(default="", compare=False)  # another one where the file was written anew
-    trouble: str = ""  # why it cannot be read, where a listing finds that; a folder's path ends in a slash
+    version: str = dataclasses.field(default="", compare=False)  # changes when the file is written again
+    trouble: str = ""  # why it cannot be read, if a listing finds that out; the path of a folder ends in a slash
 
 
 class Backend(Protocol):
-    """What a module of one kind of place offers; paths are whole, scheme included."""
+    """The functions of the module for one kind of storage; paths include the scheme."""
 
     def exists(self, path: str) -> bool: ...
     def is_folder(self, path: str) -> bool: ...
@@ -75,7 +76,7 @@ class Backend(Protocol):
 
 
 def join(root: str, *parts: str) -> str:
-    """`root` and `parts` with one slash between them; a leading slash of a part does not reset the path."""
+    """`root` and `parts` with one slash between them; a part with a leading slash does not reset the path."""
     joined = root
     for part in parts:
         joined = f"{joined.rstrip('/')}/{part.lstrip('/')}" if joined else part
@@ -83,7 +84,7 @@ def join(root: str, *parts: str) -> str:
 
 
 def exists(path: str) -> bool:
-    """Whether a file of this name is there; for folders ask `is_folder`."""
+    """Whether a file of this name exists; for folders use `is_folder`."""
     return _backend(path).exists(path)
 
 
@@ -95,15 +96,15 @@ def is_folder(path: str) -> bool:
 def list_files(prefix: str, *, with_unreadable: bool = False) -> Iterator[Entry]:
     """Everything below a folder, or the one file of this name; sorted by path, streamed.
 
-    With `with_unreadable` also names that stand for no regular file, links to nothing among them, and folders that
-    cannot be listed, each with its `trouble`. Without, such names are left out, and such folders are errors.
+    With `with_unreadable` it includes names that are not regular files, such as broken links, and folders that cannot
+    be listed, each with its `trouble`. Without it, such names are left out, and such folders are errors.
 
-    An empty folder of a bucket cannot be told from a missing one: both list nothing.
+    In a bucket, an empty folder cannot be distinguished from a missing one: both list nothing.
 
     Raises:
-      FileNotFoundError: nothing of this local name exists.
+      FileNotFoundError: this local name does not exist.
       UserError: there is no such bucket, or it must not be listed.
-      OSError: the name itself is what cannot be read.
+      OSError: the name itself cannot be read.
     """
     backend = _backend(prefix)
     if not prefix.endswith("/"):
@@ -120,25 +121,25 @@ def list_files(prefix: str, *, with_unreadable: bool = False) -> Iterator[Entry]
 
 
 def look_up(path: str) -> Entry | None:
-    """What a listing says of this one file; None where there is no file of this name.
+    """The entry that a listing has for this file; None if there is no file of this name.
 
     Raises:
-      OSError: the name cannot be looked up, or is that of a pipe or a device.
+      OSError: the name cannot be looked up, or is a pipe or a device.
     """
     return _backend(path).look_up(path)
 
 
 def size(path: str) -> int | None:
-    """Bytes of the file; None where there is none of this name."""
+    """Bytes of the file; None if there is no file of this name."""
     entry = look_up(path)
     return None if entry is None else entry.size
 
 
 def output_problems(flag: str, path: str | None, *, is_file: bool = False) -> list[str]:
-    """Sentences on why nothing can be written there, as far as that shows without writing: before any work.
+    """Sentences on why nothing can be written there, as far as can be seen without writing; for checks before any work.
 
     Args:
-      path: of a folder that may still be made, and with `is_file` of a file; None where the flag is not given.
+      path: of a folder, which need not exist yet, or with `is_file` of a file; None if the flag is not given.
     """
     if path is None:
         return []
@@ -150,16 +151,16 @@ def output_problems(flag: str, path: str | None, *, is_file: bool = False) -> li
 
 
 def read_bytes(path: str, *, max_bytes: int | None = None) -> bytes:
-    """The whole file; with `max_bytes`, one byte more than that of a larger file, so that the caller can tell.
+    """The whole file; of a file larger than `max_bytes`, one byte more than that, so that the caller can tell.
 
     Raises:
-      FileNotFoundError: there is none of this name. PermissionError: it must not be read.
+      FileNotFoundError: there is no file of this name. PermissionError: it must not be read.
     """
     return _backend(path).read_bytes(path, max_bytes)
 
 
 def read_range(path: str, offset: int, length: int) -> bytes:
-    """`length` bytes from `offset` on; fewer where the file ends before.
+    """`length` bytes from `offset` on; fewer if the file ends earlier.
 
     Raises:
       FileNotFoundError, PermissionError: as `read_bytes`.
@@ -170,9 +171,9 @@ def read_range(path: str, offset: int, length: int) -> bytes:
 
 
 def read_many(paths: Iterable[str], *, max_bytes: int | None = None) -> Iterator[bytes | OSError]:
-    """Files in the order of `paths`; what would be one file's trouble in `read_bytes` takes its place.
+    """Files in the order of `paths`; if only one file cannot be read, its error takes its place.
 
-    From buckets many are read at a time, by threads, each with a connection; local files one by one.
+    Many files of a bucket are read at a time, in threads with a connection each; local files are read one by one.
 
     Raises:
       UserError: credentials are missing or refused.
@@ -190,7 +191,7 @@ def read_many(paths: Iterable[str], *, max_bytes: int | None = None) -> Iterator
 
 
 def map_in_threads(function: Callable[[T], R], items: Iterable[T], *, is_slow: Callable[[T], bool]) -> Iterator[R]:
-    """`function` of each item, in order; slow ones in threads, some way ahead of what is taken."""
+    """`function` of each item, in order; slow items in threads, ahead of the result that is taken."""
     waiting: collections.deque[Callable[[], R]] = collections.deque()
     for item in items:
         if is_slow(item):
@@ -206,7 +207,7 @@ def map_in_threads(function: Callable[[T], R], items: Iterable[T], *, is_slow: C
 
 
 def is_remote(path: str) -> bool:
-    """Whether the file is reached over a network, as far as its name tells."""
+    """Whether the file is reached over a network, judging by its name."""
     return "://" in path
 
 
@@ -221,7 +222,7 @@ def _readers_of(_pid: int) -> concurrent.futures.ThreadPoolExecutor:
 
 
 def read_text(path: str) -> str:
-    """The whole file as UTF-8; line ends stay as they are.
+    """The whole file as UTF-8; line endings stay as they are.
 
     Raises:
       FileNotFoundError, PermissionError: as `read_bytes`. UnicodeDecodeError: it is not UTF-8.
@@ -230,41 +231,41 @@ def read_text(path: str) -> str:
 
 
 def write_bytes(path: str, data: bytes, *, only_if_absent: bool = False, durable: bool = True) -> bool:
-    """Writes a file whole or not at all; makes its folder; gives whether it was written.
+    """Writes a file, whole or not at all, and makes its folder; returns whether it was written.
 
-    With `only_if_absent`, a file that is there already stays as it is and the answer is False. (In a
-    bucket, a repeated request whose first answer was lost may also say False: the file is then whole.)
-    Without `durable`, a local file may be empty or cut short after a crash of the machine, though not after
-    one of this process: for what can be told to be damaged and made again.
+    With `only_if_absent`, a file that is already there stays as it is and the result is False. (In a bucket, a repeated
+    request whose first answer was lost may also return False; the file is then complete.)
+    Without `durable`, a local file may be empty or truncated after a crash of the machine, but not after one of this
+    process. Use it for files whose damage is detected and that can be made again.
 
     Raises:
-      UserError: the place must not be written, or is not there.
+      UserError: the location must not be written, or does not exist.
     """
     return _backend(path).write_bytes(path, data, only_if_absent, durable)
 
 
 def delete(path: str) -> None:
-    """Deletes a file; one that is not there is fine, so that a restart can repeat it."""
+    """Deletes a file. A missing one is not an error, so that a restart can repeat the call."""
     _backend(path).delete(path)
 
 
 def delete_folder(path: str) -> None:
-    """Deletes everything below a folder, unfinished files too; one that is not there is fine."""
+    """Deletes everything below a folder, unfinished files included. A missing one is not an error."""
     _backend(path).delete_folder(path)
 
 
 def delete_leftovers(folder: str) -> None:
-    """Deletes unfinished files (`PARTIAL_SUFFIX`) that killed processes left in a folder and all below it.
+    """Deletes unfinished files (`PARTIAL_SUFFIX`) that killed processes left in a folder and its subfolders.
 
-    For the start of a job, on the folder of its output. Those of processes that still run stay, this one's and any
-    other's: `storage_partial` tells them apart. Buckets have none. The first write into a folder does the same for
-    that folder alone, so a command that writes a file or two need not call this.
+    Call it at the start of a job, for its output folder. Files of running processes stay: `partial_files` tells them
+    apart. Buckets have no unfinished files. The first write into a folder does the same for that folder alone, so a
+    command that writes only a few files need not call this.
     """
     _backend(folder).delete_leftovers(folder)
 
 
 def rename(source: str, target: str) -> None:
-    """Moves a file over whatever is at `target`; in buckets a copy, then a delete.
+    """Moves a file and replaces `target`; in buckets by copying, then deleting.
 
     Raises:
       FileNotFoundError: there is no `source`.
@@ -278,10 +279,10 @@ def rename(source: str, target: str) -> None:
 
 
 def split_url(path: str) -> tuple[str, str]:
-    """`gs://bucket/a/b` gives `("bucket", "a/b")`.
+    """Splits `gs://bucket/a/b` into `("bucket", "a/b")`.
 
     Raises:
-      UserError: no bucket is named.
+      UserError: the path names no bucket.
     """
     bucket, _, name = path.partition("://")[2].partition("/")
     if not bucket:
@@ -290,7 +291,7 @@ def split_url(path: str) -> tuple[str, str]:
 
 
 def folder_prefix(name: str) -> str:
-    """What the names of all objects below a bucket's folder begin with."""
+    """The common prefix of the names of all objects below a folder of a bucket."""
     return f"{name.rstrip('/')}/" if name.strip("/") else ""
 
 

@@ -13,8 +13,8 @@ import numpy as np
 from job_runtime import storage
 
 _SUFFIX = ".npy"
-# What zipfile and NumPy raise for bytes that are no whole archive; RuntimeError is for flags and methods they lack, and
-# for what is nested too deep, as MemoryError is.
+# What zipfile and NumPy raise for damaged archives. RuntimeError stands for flags and methods they do not support and,
+# like MemoryError, for deep nesting.
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, KeyError, MemoryError, OverflowError, RuntimeError, ValueError)
 
 
@@ -26,36 +26,36 @@ def write(path: str, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def read(path: str) -> dict[str, np.ndarray]:
-    """All arrays of a file, as `parse` has them.
+    """All arrays of a file.
 
     Raises:
-      ValueError: as `parse`. OSError: there is no file, or it cannot be read.
+      ValueError: as `parse`. OSError: the file does not exist or cannot be read.
     """
     return parse(storage.read_bytes(path))
 
 
 def parse(data: bytes) -> dict[str, np.ndarray]:
-    """All arrays of an archive; nothing larger than its bytes is made, whatever they claim.
+    """All arrays of an archive; allocates no more than the size of the archive, whatever its headers claim.
 
     Raises:
-      ValueError: the archive is damaged or compressed, holds what is no array or Python objects, or bytes that are
-        fewer or more than a shape says.
+      ValueError: the archive is damaged or compressed, holds Python objects or something that is not an array, or the
+        size of an array does not match its shape.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             if problems := list(_problems(archive.infolist(), len(data))):
                 raise ValueError("; ".join(problems))
-            read = archive.read  # checks the checksum
+            read = archive.read  # verifies the checksum
             return {entry.filename.removesuffix(_SUFFIX): _parse(entry, read(entry)) for entry in archive.infolist()}
     except _DAMAGE as error:
         raise ValueError(str(error) or type(error).__name__) from error
 
 
 def parse_array(data: bytes) -> np.ndarray:
-    """The array of a `.npy` file, which can be written to.
+    """The array of a `.npy` file; writable.
 
     Raises:
-      ValueError: it is none, holds Python objects, or bytes that are fewer or more than its shape says.
+      ValueError: it is not an array, holds Python objects, or its size does not match its shape.
     """
     file = io.BytesIO(data)
     try:
@@ -66,7 +66,7 @@ def parse_array(data: bytes) -> np.ndarray:
         shape, is_fortran, dtype = read_header(file)
     except ValueError:
         raise
-    except Exception as error:  # NumPy has Python parse the header as Python, twice, with all that may come of it
+    except Exception as error:  # NumPy parses the header as Python source, which can fail in many ways
         raise ValueError(f"the header is no header of an array: {type(error).__name__}") from error
     if dtype.hasobject:
         raise ValueError("holds Python objects, want numbers or text")

@@ -1,4 +1,4 @@
-"""Google Cloud Storage, for `storage`: an object appears whole, and once only with a generation precondition.
+"""Google Cloud Storage, for `storage`. An object appears whole; a generation precondition creates it at most once.
 
 With STORAGE_EMULATOR_HOST set, an anonymous client talks to that emulator.
 """
@@ -23,15 +23,15 @@ from job_runtime import io_errors
 from job_runtime.command import UserError
 from job_runtime.storage import NUM_CONNECTIONS, Entry, folder_prefix, is_remote, map_in_threads, split_url
 
-_ON_THE_WAY = (exceptions.GoogleAPICallError, exceptions.RetryError, RequestException, TransportError)
-_LISTED = "items(name,size,generation),nextPageToken"
+_NETWORK_ERRORS = (exceptions.GoogleAPICallError, exceptions.RetryError, RequestException, TransportError)
+_LISTED_FIELDS = "items(name,size,generation),nextPageToken"
 
 
 @functools.cache
 def _client_of(_pid: int, emulator: str | None) -> gcs.Client:
-    """One client a process: its connections do not survive a fork."""
+    """One client per process, because its connections do not survive a fork."""
     try:
-        # No call here is about a project, and credentials may come without one.
+        # No call here needs a project, and credentials may have none.
         client = gcs.Client.create_anonymous_client() if emulator else gcs.Client(project=None)
     except DefaultCredentialsError as error:
         raise UserError(
@@ -40,7 +40,7 @@ def _client_of(_pid: int, emulator: str | None) -> gcs.Client:
         ) from error
     adapter = HTTPAdapter(pool_connections=NUM_CONNECTIONS, pool_maxsize=NUM_CONNECTIONS)
     for scheme in ("https://", "http://"):
-        # Private, and stays: a client takes no session without credentials of its own, and ten connections are too few.
+        # Private, but needed: a client accepts no session without its own credentials, and ten connections are too few.
         client._http.mount(scheme, adapter)
     return client
 
@@ -64,7 +64,7 @@ def _mistakes_named(path: str, action: str) -> Iterator[None]:
         raise UserError(f"{path!r} cannot be {action}: there is no bucket {split_url(path)[0]!r}") from error
     except (exceptions.Forbidden, exceptions.Unauthorized, RefreshError) as error:
         raise UserError(f"{path!r} cannot be {action}: {_reason(error)}") from error
-    except _ON_THE_WAY as error:
+    except _NETWORK_ERRORS as error:
         raise io_errors.network_error(path, error) from error
 
 
@@ -100,14 +100,14 @@ def is_folder(path: str) -> bool:
 def list_folder(path: str) -> Iterator[Entry]:
     bucket, name = split_url(path)
     with _mistakes_named(path, "listed"):
-        for blob in _bucket(bucket).list_blobs(prefix=folder_prefix(name), fields=_LISTED):
-            if not blob.name.endswith("/"):  # what consoles leave for an empty folder
+        for blob in _bucket(bucket).list_blobs(prefix=folder_prefix(name), fields=_LISTED_FIELDS):
+            if not blob.name.endswith("/"):  # web consoles create these for empty folders
                 yield Entry(f"gs://{bucket}/{blob.name}", blob.size, str(blob.generation))
 
 
 @contextlib.contextmanager
-def _trouble_of_one(path: str) -> Iterator[None]:
-    """What a read raises for one object, apart from what holds for all of them."""
+def _errors_of_one_object(path: str) -> Iterator[None]:
+    """Tells errors of a single object from those that concern all objects."""
     try:
         yield
     except exceptions.NotFound as error:
@@ -116,12 +116,12 @@ def _trouble_of_one(path: str) -> Iterator[None]:
         raise PermissionError(errno.EACCES, _reason(error), path) from error
     except (exceptions.Unauthorized, RefreshError) as error:
         raise UserError(f"gs:// does not take these Google credentials: {_reason(error)}") from error
-    except _ON_THE_WAY as error:
+    except _NETWORK_ERRORS as error:
         raise io_errors.network_error(path, error) from error
 
 
 def read_bytes(path: str, max_bytes: int | None) -> bytes:
-    with _trouble_of_one(path):
+    with _errors_of_one_object(path):
         if max_bytes is None:
             return _blob(path).download_as_bytes()
         sink = _Sink(max_bytes)
@@ -131,11 +131,11 @@ def read_bytes(path: str, max_bytes: int | None) -> bytes:
 
 
 class _FullError(Exception):
-    """More would be too much: ends a download."""
+    """Ends a download that has exceeded its limit."""
 
 
 class _Sink:
-    """The file that a download goes into."""
+    """The file that a download is written to."""
 
     def __init__(self, max_bytes: int):
         self.data = bytearray()
@@ -152,16 +152,16 @@ class _Sink:
 
 
 def read_range(path: str, offset: int, length: int) -> bytes:
-    with _trouble_of_one(path):
+    with _errors_of_one_object(path):
         try:
-            # Raw: the bytes that the listing has counted, even where the object says Content-Encoding: gzip.
+            # Raw: the bytes that the listing counted, even if the object has Content-Encoding: gzip.
             return _blob(path).download_as_bytes(start=offset, end=offset + length - 1, raw_download=True)
         except exceptions.RequestRangeNotSatisfiable:
             return b""
 
 
 def why_no_output(path: str, is_file: bool) -> str | None:
-    """Nothing shows without a request, and what may be written is only known by writing."""
+    """Always None: only writing shows whether an object may be written."""
     return None
 
 
@@ -169,7 +169,7 @@ def write_bytes(path: str, data: bytes, only_if_absent: bool, durable: bool) -> 
     blob = _blob(path)
     with _mistakes_named(path, "written"):
         try:
-            # The same bytes under the same name: repeating the request is safe, which the library cannot know.
+            # The same bytes under the same name, so repeating the request is safe; the library cannot know that.
             blob.upload_from_string(
                 data,
                 content_type="application/octet-stream",
@@ -192,7 +192,7 @@ def delete_folder(path: str) -> None:
 
 
 def delete_leftovers(_folder: str) -> None:
-    """There are none: an object appears whole."""
+    """Does nothing: an object appears whole."""
 
 
 def rename(source: str, target: str) -> None:

@@ -1,4 +1,4 @@
-"""Local files, for `storage`: writes through a temporary name in the same folder."""
+"""Local files, for `storage`; written under a temporary name in the same folder, then renamed."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from job_runtime.command import UserError
 from job_runtime.storage import UNKNOWN_SIZE, Entry, partial_files
 from job_runtime.storage.sorted_runs import sort_strings
 
-_swept: set[str] = set()  # folders that this process has written into, and cleared of what killed ones left
+_swept: set[str] = set()  # folders in which this process has written, after deleting what killed processes left there
 _NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}  # some network and FUSE mounts
-_MISTAKES = {errno.EACCES, errno.EPERM, errno.EISDIR, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP}  # of a path
+_MISTAKES = io_errors.OF_A_NAME | {errno.EROFS}  # the user's, when writing
 
 
 def exists(path: str) -> bool:
@@ -52,13 +52,13 @@ def list_folder(path: str) -> Iterator[Entry]:
 
 
 def _walk(folder: str, above: frozenset[tuple[int, int]]) -> Iterator[Entry]:
-    """Files below `folder` in the order of their full paths; `above` are the folders we came through."""
+    """Files below `folder` in the order of their full paths; `above` identifies the folders above it."""
     try:
         status = os.stat(folder)
         here = (status.st_dev, status.st_ino)
-        if here in above:  # a symbolic link back up
+        if here in above:  # a symbolic link to a folder above
             return
-        # A folder sorts as its name with the slash, or `a/b` would come before `a-b`.
+        # A folder sorts as its name with a slash; otherwise `a/b` would come before `a-b`.
         with os.scandir(folder) as entries:
             children = sort_strings(entry.name + "/" if _is_folder(entry) else entry.name for entry in entries)
     except OSError as error:
@@ -78,7 +78,7 @@ def _walk(folder: str, above: frozenset[tuple[int, int]]) -> Iterator[Entry]:
 def _is_folder(entry: os.DirEntry) -> bool:
     try:
         return entry.is_dir()
-    except OSError as error:  # a link in a circle, or to a name that is too long
+    except OSError as error:  # a circular link, or a link to a name that is too long
         if not io_errors.is_of_one_file(error):
             raise
         return False
@@ -98,10 +98,10 @@ def _look_at(path: str) -> Entry:
 
 
 def open_regular(path: str, *, buffering: int = -1) -> BinaryIO:
-    """Opens for reading without waiting for whoever writes to a pipe.
+    """Opens for reading, without waiting for the writer of a pipe.
 
     Raises:
-      OSError: it cannot be opened, or is no regular file.
+      OSError: it cannot be opened, or is not a regular file.
     """
     return cast(BinaryIO, open(path, "rb", buffering=buffering, opener=_open_regular))
 
@@ -116,7 +116,7 @@ def _open_regular(path: str, flags: int) -> int:
 
 
 def read_bytes(path: str, max_bytes: int | None) -> bytes:
-    # `readall` asks for the size; asking for `max_bytes` costs pages
+    # reading without a size is faster: a size allocates `max_bytes`
     with io_errors.named(path), open_regular(path, buffering=0) as file:
         if max_bytes is None or os.fstat(file.fileno()).st_size <= max_bytes:
             return file.read()
@@ -162,7 +162,7 @@ def why_no_output(path: str, is_file: bool) -> str | None:
 
 
 def _why_not_replaced(path: str) -> str | None:
-    """A new file takes the place of an old one, which must not be a device such as /dev/null."""
+    """A new file replaces an old one, which must not be a device such as /dev/null."""
     try:
         mode = os.stat(path).st_mode
     except OSError:
@@ -173,7 +173,7 @@ def _why_not_replaced(path: str) -> str | None:
 def write_bytes(path: str, data: bytes, only_if_absent: bool, durable: bool) -> bool:
     if only_if_absent and os.path.lexists(path):
         if not os.path.isfile(path):
-            raise UserError(f"{path!r} cannot be written: something that is no file has its name")
+            raise UserError(f"{path!r} cannot be written: something that is not a file has this name")
         return False
     if trouble := _why_not_replaced(path):
         raise UserError(f"{path!r} cannot be written: {trouble}")
@@ -186,7 +186,7 @@ def write_bytes(path: str, data: bytes, only_if_absent: bool, durable: bool) -> 
         with partial_files.create(folder) as (partial, file):
             file.write(data)
             file.flush()
-            if durable:  # a rename that outlives its data would show half a file after a crash
+            if durable:  # otherwise the name could survive a crash without the data
                 os.fsync(file.fileno())
             if only_if_absent:
                 return _link(partial, path)
@@ -196,7 +196,7 @@ def write_bytes(path: str, data: bytes, only_if_absent: bool, durable: bool) -> 
 
 @contextlib.contextmanager
 def _writing(path: str) -> Iterator[None]:
-    """Says what is wrong with this path: the user's mistake, or else an OSError that names it."""
+    """Turns errors into a UserError about this path, if it is the user's mistake, or an OSError that names it."""
     try:
         with io_errors.named(path):
             yield
@@ -212,15 +212,15 @@ def _make_folder(folder: str) -> None:
     if not folder:
         return
     with contextlib.suppress(FileNotFoundError):
-        os.stat(folder)  # says what `makedirs` would overlook: a path that is too long, a circle
+        os.stat(folder)  # reports what `makedirs` overlooks: a path that is too long, a circular link
     try:
         os.makedirs(folder, exist_ok=True)
-    except FileNotFoundError as error:  # where only the kernel makes folders
+    except FileNotFoundError as error:  # in file systems where only the kernel makes folders
         raise UserError(f"{folder!r} cannot be made: {error.strerror}") from error
 
 
 def _file_above(path: str) -> str:
-    """The file that stands where `path` has a folder."""
+    """The file in the position of one of the folders of `path`."""
     above = os.path.dirname(path)
     while not os.path.lexists(above) or os.path.isdir(above):
         above = os.path.dirname(above)
@@ -230,7 +230,7 @@ def _file_above(path: str) -> str:
 
 
 def _link(partial: str, path: str) -> bool:
-    """Gives a whole file its name unless the name is taken: a hard link cannot replace anything."""
+    """Gives a complete file its name unless the name is taken; a hard link never replaces a file."""
     try:
         os.link(partial, path)
     except FileExistsError:
@@ -240,7 +240,7 @@ def _link(partial: str, path: str) -> bool:
             raise
         if os.path.lexists(path):
             return False
-        os.replace(partial, path)  # still whole; only two writers in this very instant would both say True
+        os.replace(partial, path)  # still complete; but two writers at this very moment would both return True
     return True
 
 

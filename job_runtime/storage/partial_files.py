@@ -1,10 +1,10 @@
-"""Local files while they are being written: their names, who holds them, and how those of killed processes go.
+"""Local files while they are being written: their names, their locks, and how those of killed processes are deleted.
 
-    .<machine>-<random>.partial        beside the file to be
+    .<machine>-<random>.partial        beside the final file
 
-The writer keeps a lock (flock) on the file until it has its final name. The kernel drops the lock with the process,
-however that ends, so a file without one was left by a process that is gone. Locks reach across machines on most network
-file systems, but not on all: what another machine has begun goes only after an hour in which nothing was added.
+The writer holds a lock (flock) on the file until it has its final name. The kernel releases the lock when the process
+ends, so a file without a lock was left by a process that is gone. Most network file systems share locks between
+machines, but not all. So a file of another machine is deleted only after an hour without a write.
 """
 
 from __future__ import annotations
@@ -23,30 +23,30 @@ from typing import BinaryIO
 from job_runtime.storage import PARTIAL_SUFFIX
 
 FOREIGN_SECONDS = 3600.0
-_OURS = re.compile(rf"\.(?:([0-9a-f]{{8}})-)?[0-9a-f]{{16}}{re.escape(PARTIAL_SUFFIX)}")  # older versions: no machine
+_OURS = re.compile(rf"\.(?:([0-9a-f]{{8}})-)?[0-9a-f]{{16}}{re.escape(PARTIAL_SUFFIX)}")  # older ones: no machine
 
 
 @functools.cache
 def _machine() -> str:
-    """8 hex digits that tell machines apart, and their boots: containers of one machine share its kernel's locks."""
+    """8 hex digits for this machine and boot; containers on one machine share the locks of its kernel."""
     try:
         with open("/proc/sys/kernel/random/boot_id", "rb") as file:
             boot = file.read()
     except OSError:
-        boot = secrets.token_bytes(16)  # unknown: nothing that this process has not written itself is its own
+        boot = secrets.token_bytes(16)  # unknown: then only this process's own files count as this machine's
     return hashlib.sha256(boot).hexdigest()[:8]
 
 
 @contextlib.contextmanager
 def create(folder: str) -> Iterator[tuple[str, BinaryIO]]:
-    """A new file, its path and the locked open file; deleted on leaving, unless it has been renamed."""
+    """Yields the path of a new file and the open file, locked; deletes it at the end unless it has been renamed."""
     while True:
         path = os.path.join(folder, f".{_machine()}-{secrets.token_hex(8)}{PARTIAL_SUFFIX}")
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         with open(descriptor, "wb") as file:
             with contextlib.suppress(OSError):  # a file system without locks
                 fcntl.flock(file, fcntl.LOCK_EX)
-            if os.fstat(file.fileno()).st_nlink == 0:  # `delete_left` came between the two
+            if os.fstat(file.fileno()).st_nlink == 0:  # `delete_left` ran between open and lock
                 continue
             try:
                 yield path, file
@@ -57,10 +57,10 @@ def create(folder: str) -> Iterator[tuple[str, BinaryIO]]:
 
 
 def delete_left(folder: str, *, recursive: bool) -> None:
-    """Deletes what processes that are gone have left in a folder; with `recursive` in all folders below it too.
+    """Deletes what dead processes have left in a folder, and with `recursive` in its subfolders.
 
-    The folder of a job is its own, so there any hidden file with our suffix counts; in other folders (not `recursive`)
-    only names that are ours for certain.
+    A job owns its folder, so there (with `recursive`) any hidden file with our suffix counts; in other folders only
+    names that are certainly ours.
     """
     try:
         with os.scandir(folder) as entries:
@@ -71,7 +71,7 @@ def delete_left(folder: str, *, recursive: bool) -> None:
                     match = _OURS.fullmatch(entry.name)
                     if match or recursive:
                         _delete_if_left(entry.path, match[1] if match else None)
-    except OSError:  # not there, or not ours to look at: what matters will be said by who writes there
+    except OSError:  # missing, or not readable for us: the next write there reports what matters
         pass
 
 

@@ -1,4 +1,4 @@
-"""S3 and what speaks its protocol, for `storage`; boto3 takes AWS_ENDPOINT_URL from the environment."""
+"""S3 and compatible services, for `storage`; boto3 reads AWS_ENDPOINT_URL from the environment."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from job_runtime.storage import NUM_CONNECTIONS, Entry, folder_prefix, is_remote
 _MISSING = {"404", "NoSuchKey", "NotFound"}
 _FORBIDDEN = {"403", "AccessDenied", "Forbidden"}
 _BAD_CREDENTIALS = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "401"}
-_BEHIND_THE_END = {"416", "InvalidRange"}
-_TAKEN = {"412", "PreconditionFailed", "409", "ConditionalRequestConflict"}  # 409: another writer is ahead of us
+_PAST_THE_END = {"416", "InvalidRange"}
+_TAKEN = {"412", "PreconditionFailed", "409", "ConditionalRequestConflict"}  # 409: another writer was first
 
 
 @functools.cache
 def _client_of(_pid: int, _endpoint: str | None) -> Any:
-    """One client a process: its connections do not survive a fork."""
+    """One client per process, because its connections do not survive a fork."""
     config = Config(retries={"mode": "standard", "max_attempts": 5}, max_pool_connections=NUM_CONNECTIONS)
     try:
         return boto3.session.Session().client("s3", config=config)
@@ -46,8 +46,8 @@ def _client() -> Any:
     return _client_of(os.getpid(), os.environ.get("AWS_ENDPOINT_URL"))
 
 
-def _place(path: str) -> dict[str, str]:
-    """The bucket and key as boto3's calls take them."""
+def _bucket_and_key(path: str) -> dict[str, str]:
+    """The bucket and key as arguments of boto3's calls."""
     bucket, name = split_url(path)
     if not name:
         raise UserError(f"{path!r} names a bucket, want s3://bucket/name")
@@ -89,7 +89,7 @@ def look_up(path: str) -> Entry | None:
         return None
     with _mistakes_named(path, "looked at"):
         try:
-            head = _client().head_object(**_place(path))
+            head = _client().head_object(**_bucket_and_key(path))
         except ClientError as error:
             if _code(error) in _MISSING:
                 return None
@@ -115,7 +115,7 @@ def list_folder(path: str) -> Iterator[Entry]:
         pages = _client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=folder_prefix(name))
         for page in pages:
             for item in page.get("Contents", ()):
-                if not item["Key"].endswith("/"):  # what consoles leave for an empty folder
+                if not item["Key"].endswith("/"):  # web consoles create these for empty folders
                     yield Entry(f"s3://{bucket}/{item['Key']}", item["Size"], item["ETag"].strip('"'))
 
 
@@ -130,7 +130,7 @@ def read_range(path: str, offset: int, length: int) -> bytes:
 def _read(path: str, max_bytes: int | None, options: dict[str, str]) -> bytes:
     with _mistakes_named(path, "read"):
         try:
-            body = _client().get_object(**_place(path), **options)["Body"]
+            body = _client().get_object(**_bucket_and_key(path), **options)["Body"]
             with contextlib.closing(body):
                 return body.read() if max_bytes is None else body.read(max_bytes + 1)
         except ClientError as error:
@@ -138,13 +138,13 @@ def _read(path: str, max_bytes: int | None, options: dict[str, str]) -> bytes:
                 raise FileNotFoundError(errno.ENOENT, "no such object", path) from error
             if _code(error) in _FORBIDDEN:
                 raise PermissionError(errno.EACCES, str(error), path) from error
-            if _code(error) in _BEHIND_THE_END:
+            if _code(error) in _PAST_THE_END:
                 return b""
             raise
 
 
 def why_no_output(path: str, is_file: bool) -> str | None:
-    """Nothing shows without a request, and what may be written is only known by writing."""
+    """Always None: only writing shows whether an object may be written."""
     return None
 
 
@@ -152,7 +152,7 @@ def write_bytes(path: str, data: bytes, only_if_absent: bool, durable: bool) -> 
     condition = {"IfNoneMatch": "*"} if only_if_absent else {}
     with _mistakes_named(path, "written"):
         try:
-            _client().put_object(**_place(path), Body=data, **condition)
+            _client().put_object(**_bucket_and_key(path), Body=data, **condition)
         except ClientError as error:
             if only_if_absent and _code(error) in _TAKEN:
                 return False
@@ -162,7 +162,7 @@ def write_bytes(path: str, data: bytes, only_if_absent: bool, durable: bool) -> 
 
 def delete(path: str) -> None:
     with _mistakes_named(path, "deleted"):
-        _client().delete_object(**_place(path))
+        _client().delete_object(**_bucket_and_key(path))
 
 
 def delete_folder(path: str) -> None:
@@ -171,13 +171,13 @@ def delete_folder(path: str) -> None:
 
 
 def delete_leftovers(_folder: str) -> None:
-    """There are none: an object appears whole."""
+    """Does nothing: an object appears whole."""
 
 
 def rename(source: str, target: str) -> None:
     with _mistakes_named(target, "written"):
         try:
-            _client().copy(_place(source), **_place(target))
+            _client().copy(_bucket_and_key(source), **_bucket_and_key(target))
         except ClientError as error:
             if _code(error) in _MISSING:
                 raise FileNotFoundError(errno.ENOENT, "no such object", source) from error

@@ -1,20 +1,23 @@
-"""A file of any storage, to seek and read in: archives are read so, without being fetched whole."""
+"""A seekable file in any storage, for reading archives without fetching them whole."""
 
 from __future__ import annotations
 
 import collections
 import io
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from job_runtime import storage
 from job_runtime.storage import local
 
-BLOCK_BYTES = 4 << 20  # at 50 ms a request some 80 MB a second, and a member of an archive is seldom larger
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+BLOCK_BYTES = 4 << 20  # some 80 MB per second at 50 ms per request; few members of archives are larger
 _NUM_BLOCKS = 4
 
 
 def open_file(path: str, size: int) -> BinaryIO:
-    """Opens for reading; `size` as the listing has it.
+    """Opens for reading; `size` is that of the listing.
 
     Raises:
       OSError: as `storage.read_bytes`.
@@ -25,21 +28,21 @@ def open_file(path: str, size: int) -> BinaryIO:
     if size <= BLOCK_BYTES:
         file.peek()
     else:
-        storage.read_range(path, 0, 1)  # a large one may be wanted elsewhere than at its beginning
+        storage.read_range(path, 0, 1)  # only checks that it can be read: its first block may not be needed
     return cast(BinaryIO, file)
 
 
 def raise_network_error(file: BinaryIO) -> None:
-    """Raises what went wrong in fetching, whatever a library between has made of it: no fault of the file's content."""
+    """Raises the original error of a fetch, which a library in between may have hidden; the content is not at fault."""
     error = getattr(file, "error", None)
     if error is not None:
         raise error
 
 
 class RangeFile(io.RawIOBase):
-    """A file that is read by ranges, a block at a time; keeps the last few blocks.
+    """A file that is read in blocks by range requests; keeps the last few blocks.
 
-    What goes wrong while reading is kept in `error` as well, for callers behind a library that swallows it.
+    An error while reading is also kept in `error`, for callers of a library that swallows it.
     """
 
     def __init__(self, path: str, size: int):
@@ -66,14 +69,14 @@ class RangeFile(io.RawIOBase):
         self._position = start + offset
         return self._position
 
-    def readinto(self, buffer) -> int:
-        """Fills `buffer` as far as the file goes; no short reads before its end."""
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        """Fills `buffer`, up to the end of the file; no short reads before it."""
         view = memoryview(buffer).cast("B")
         done = 0
         while done < len(view) and self._position < self._size:
             number, skip = divmod(self._position, BLOCK_BYTES)
             piece = self._block(number)[skip : skip + len(view) - done]
-            if not piece:  # shorter than it was listed
+            if not piece:  # shorter than the listing said
                 break
             view[done : done + len(piece)] = piece
             done += len(piece)

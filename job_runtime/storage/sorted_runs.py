@@ -1,4 +1,4 @@
-"""Sorts many strings without holding an object for each: in runs, packed once sorted, and merged as they are taken."""
+"""Sorts many strings without an object for each: in runs, which are compressed once sorted and merged lazily."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import itertools
 import zlib
 from collections.abc import Iterable, Iterator
 
-RUN_LENGTH = 50_000  # strings; the most that are objects at a time, and sorting is quickest in runs that fit a cache
-_BLOCK = 1_000  # strings packed together, so that merging unpacks a little of each run
+RUN_LENGTH = 50_000  # strings that are objects at a time; runs that fit a processor's cache are sorted fastest
+_BLOCK = 1_000  # strings compressed together, so that merging decompresses a little of each run
 
 
 def sort_strings(strings: Iterable[str]) -> Iterator[str]:
-    """The strings in order; takes all of them before it gives the first. None holds a NUL character."""
+    """The strings in order; reads all of them before it yields the first. They must not contain NUL."""
     strings = iter(strings)
     runs: list[list[bytes]] = []
     last: list[str] = []

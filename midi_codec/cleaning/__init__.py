@@ -1,1 +1,1 @@
-"""What may be taken out of music on purpose, for a corpus and for primers alike."""
+"""Optional removal of notes and pieces, in a corpus and in primers alike."""

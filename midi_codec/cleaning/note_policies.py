@@ -1,6 +1,6 @@
-"""What cleaning changes in the notes of pieces: drums, other programs, merged programs.
+"""The cleaning policies that change the notes of pieces: drums, other programs, merged programs.
 
-A corpus is read with it, and so are primers: as the corpus of the model that goes on from them.
+They apply to a corpus, and to primers as they did to the corpus of the model that continues them.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from midi_codec.music.note_batch import NoteBatch
 from midi_codec.music.notes import COLUMN_DTYPES, DRUM_PROGRAM
 from midi_codec.music.piece_offsets import offsets_of
 
-FAMILY_SIZE = 8  # General MIDI's programs come in sixteen families of eight
+FAMILY_SIZE = 8  # General MIDI has sixteen families of eight programs
 
 
 def apply(batch: NoteBatch, rules: CleaningRules) -> NoteBatch:
-    """The notes that the policies leave, of all pieces; a piece of which nothing is left stays, without notes.
+    """The notes of all pieces that the policies keep; a piece that loses all its notes stays, without notes.
 
-    The pedal is the reader's matter, and a policy of rejecting whoever counts pieces.
+    The sustain pedal is up to the reader of MIDI files, and rejecting pieces is up to the caller.
     """
     wanted = np.ones(len(batch.pitch), bool)
     is_drum = batch.program == DRUM_PROGRAM
@@ -41,8 +41,10 @@ def apply(batch: NoteBatch, rules: CleaningRules) -> NoteBatch:
 
 
 def with_programs(batch: NoteBatch, program: np.ndarray) -> NoteBatch:
-    """The notes with other programs, `[total]` uint8; of those that then share onset, pitch and program, one stays: as
-    long as the longest, as loud as the loudest."""
+    """The notes with other programs, `[total]` uint8.
+
+    Of notes that then share onset, pitch and program, one stays, as long as the longest and as loud as the loudest.
+    """
     if not len(batch.pitch):
         return batch
     # The new programs change the order only among notes of one onset and pitch.

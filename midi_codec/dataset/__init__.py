@@ -1,1 +1,1 @@
-"""The dataset on disk: records, TFRecord files and `dataset_info.json`, each writer beside its reader."""
+"""The dataset on disk: records, TFRecord files and `dataset_info.json`, with writer and reader in one module."""

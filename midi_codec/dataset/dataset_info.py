@@ -1,7 +1,7 @@
 """`dataset_info.json`: what a dataset holds. It is written last, so its presence means "complete".
 
-Everything in it follows from the inputs and the settings alone: the same corpus gives the same bytes
-whatever the machine, the runner and the day. What differs by run stands in `run_info.json`.
+It depends only on the inputs and the settings: the same corpus gives the same bytes on any machine, with any runner, on
+any day. What differs between runs is in `run_info.json`.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Histogram:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SplitInfo:
-    """One split: sizes, and pieces a shard (empty when the split has no shards)."""
+    """One split: its sizes, and the number of pieces per shard (empty if it has no shards)."""
 
     num_pieces: int = 0
     num_notes: int = 0
@@ -62,13 +62,16 @@ class SplitInfo:
 class DatasetInfo:
     """A complete dataset.
 
-    inputs = examples + sum(rejects) + sum(duplicates). `rejects` counts by reason, `duplicates` by kind,
-    `salvaged` the examples' and duplicates' files that only a lenient rung could read, by rung. `groups` says
-    how many groups of two pieces or more were kept, the pieces in them, the largest, and how many of them lie in
-    more than one split (which only `--split-regex` can bring about). `moved_groups` says, of each group that chance had
-    put elsewhere, which split it fills that would have been empty. `programs` are those of the kept pieces,
-    ascending, 128 for drums. `histograms[split][column]` covers every note of that split. `settings` is what
-    fixed the content besides the inputs: the split rule, limits and the like.
+    inputs = examples + sum(rejects) + sum(duplicates)
+
+    rejects, duplicates   counts by reason, and by kind
+    salvaged              examples and duplicates whose files strict reading refuses, by level of salvage
+    groups                of the kept groups of at least two pieces: their number, their pieces, the largest, and how
+                          many are in more than one split (possible only with `--split-regex`)
+    moved_groups          groups moved to a split that chance had left empty, with that split
+    programs              those of the kept pieces, ascending, 128 for drums
+    histograms            by split and column, over every note of the split
+    settings              what determined the content besides the inputs: the split rule, limits and the like
     """
 
     format_version: int = FORMAT_VERSION
@@ -113,11 +116,11 @@ class DatasetInfo:
             raise ValueError(f"inputs is {self.inputs}, examples + rejects + duplicates is {accounted}")
 
     def to_json(self) -> str:
-        """The text of the file: keys sorted, one line a key, lists on one line."""
+        """The text of the file: keys sorted, one line per key, each list on one line."""
         return _pretty(self._fields()) + "\n"
 
     def _fields(self) -> dict[str, Any]:
-        """Without `moved_groups` where there are none, as in datasets that were made before there could be any."""
+        """All fields; without an empty `moved_groups`, as in datasets of versions that did not have it."""
         fields = _to_fields(self)
         return {name: value for name, value in fields.items() if name != "moved_groups" or value}
 
@@ -126,7 +129,7 @@ class DatasetInfo:
         """The inverse of `to_json`.
 
         Raises:
-          ValueError: not JSON, a key too many or too few, another version, or numbers that disagree.
+          ValueError: not JSON, an extra or missing key, another version, or inconsistent numbers.
         """
         json_text.parse(text, _Versioned)
         fields = json_text.parse(text, cls)
@@ -140,7 +143,7 @@ class DatasetInfo:
 
     @functools.cached_property
     def hash(self) -> str:
-        """32 hex digits that name this dataset; equal for equal content."""
+        """32 hex digits that identify this dataset; equal for equal content."""
         text = json.dumps(self._fields(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
@@ -162,7 +165,7 @@ class _Versioned(TypedDict):
 
 
 def _to_fields(value: Any) -> Any:
-    """As `dataclasses.asdict`, which copies every number of a histogram one by one."""
+    """Like `dataclasses.asdict`, but without copying every number of a histogram."""
     if dataclasses.is_dataclass(value):
         return {field.name: _to_fields(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
@@ -171,7 +174,7 @@ def _to_fields(value: Any) -> Any:
 
 
 def _from_fields(cls: type, fields: Mapping[str, Any]) -> Any:
-    """A dataclass from JSON; an unknown key or a missing one is an error, on purpose."""
+    """A dataclass from JSON; an unknown or missing key is an error, on purpose."""
     names = {field.name for field in dataclasses.fields(cls)}
     if set(fields) != names:
         extra, missing = sorted(set(fields) - names), sorted(names - set(fields))
@@ -193,7 +196,7 @@ def shard_name(split: str, index: int, num: int) -> str:
 
 
 def shard_paths(root: str, info: DatasetInfo, split: str) -> list[str]:
-    """The shards of one split, in order; none when the split has no pieces planned."""
+    """The paths of the shards of one split, in order."""
     num = len(info.splits[split].shard_lengths)
     return [storage.join(root, shard_name(split, index, num)) for index in range(num)]
 
@@ -216,6 +219,6 @@ def load(root: str) -> DatasetInfo:
 
 
 def save(root: str, info: DatasetInfo, *, only_if_absent: bool = False) -> bool:
-    """Writes `dataset_info.json`; call it when everything else of the dataset is in place. Gives whether it wrote."""
+    """Writes `dataset_info.json`, after everything else of the dataset is written; returns whether it wrote it."""
     path = storage.join(root, FILE_NAME)
     return storage.write_bytes(path, info.to_json().encode(), only_if_absent=only_if_absent)

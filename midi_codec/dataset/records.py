@@ -2,15 +2,15 @@
 
 An example holds one value each of `piece_id`, `group_id`, `source` (bytes) and `tempo` (float), and the
 int64 lists `step`, `pitch`, `duration`, `velocity`, `program`, all of one length. END is not stored.
-A generated piece may have one more, `provenance` (bytes): what it was made from, as JSON. Readers of notes pass it by.
+A generated piece may also have `provenance` (bytes): what it was made from, as JSON. Readers of notes skip it.
 
-The wire format is packed here with NumPy, because importing TensorFlow costs a worker seconds and
-hundreds of megabytes. The bytes are those of `tf.train.Example.SerializeToString(deterministic=True)`:
-map entries stand in the order of their keys, int64 lists are packed varints. Layout, outermost first:
+The wire format is packed here with NumPy, as importing TensorFlow costs a worker seconds and hundreds of megabytes.
+The bytes are those of `tf.train.Example.SerializeToString(deterministic=True)`: map entries are in the order of their
+keys, and int64 lists are packed varints. Layout, outermost first:
 
-    Example   1: Features                       Features  1: map entry, one a feature
+    Example   1: Features                       Features  1: map entry, one per feature
     map entry 1: key, 2: Feature                Feature   1: BytesList, 2: FloatList, 3: Int64List
-    each list 1: its values, packed where they are numbers
+    each list 1: its values, packed if they are numbers
 
 Sources: protobuf's encoding guide and tensorflow/core/example/feature.proto.
 """
@@ -55,7 +55,7 @@ PROVENANCE = "provenance"  # the one feature that an example may lack
 _BYTES_LIST, _FLOAT_LIST, _INT64_LIST = 1, 2, 3  # field numbers of Feature
 _KINDS = {name: _BYTES_LIST for name in BYTES_FEATURES} | {name: _INT64_LIST for name in NOTE_FEATURES}
 _KINDS |= {"tempo": _FLOAT_LIST, PROVENANCE: _BYTES_LIST}
-_LENGTH_DELIMITED = 2  # wire type; no other is in this format
+_LENGTH_DELIMITED = 2  # the only wire type in this format
 _TAGS = {number: number << 3 | _LENGTH_DELIMITED for number in (1, 2, 3)}
 _FIELD = {number: bytes([tag]) for number, tag in _TAGS.items()}
 _KEYS = {name: _FIELD[1] + bytes([len(name)]) + name.encode() for name in _KINDS}
@@ -64,9 +64,9 @@ _FLOAT = struct.Struct("<f")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Piece:
-    """One example: a piece's notes, where they came from, and which group decides their split.
+    """One example: a piece's notes, their source, and the group that decides their split.
 
-    `notes.start[0]` is 0: records keep music from its first onset on.
+    `notes.start[0]` is 0: records begin at the first onset.
     """
 
     piece_id: str
@@ -76,7 +76,7 @@ class Piece:
 
 
 def serialize_example(piece: Piece) -> bytes:
-    """Packs one piece; `deserialize_example` and `parse_example` are its inverses, change them together.
+    """Packs one piece. `deserialize_example` and `parse_example` are its inverses: change all three together.
 
     Raises:
       ValueError: the first note does not start at tick 0.
@@ -90,14 +90,14 @@ def serialize_example(piece: Piece) -> bytes:
 def serialize_columns(
     *, piece_id: str, group_id: str, source: str, notes: Notes, provenance: str | None = None
 ) -> bytes:
-    """`serialize_example` without a Piece; steps drop the silence before the first onset by themselves."""
+    """`serialize_example` without a Piece; silence before the first onset is dropped, because only steps are stored."""
     batch = NoteBatch.from_notes([notes], notes.time_base)
     more = {} if provenance is None else {PROVENANCE: [provenance.encode()]}
     return _serialize(batch, piece_ids=[piece_id], group_ids=[group_id], sources=[source], more=more)[0]
 
 
 def serialize_batch(batch: NoteBatch, *, piece_ids: Sequence[str], sources: Sequence[str]) -> list[bytes]:
-    """`serialize_columns` of every piece, each in the group that its own `piece_id` names."""
+    """`serialize_columns` of every piece; each is in the group named after its own `piece_id`."""
     return _serialize(batch, piece_ids=piece_ids, group_ids=piece_ids, sources=sources)
 
 
@@ -131,7 +131,7 @@ def _serialize(
 
 
 def set_group(record: bytes, group_id: str) -> bytes:
-    """The record with another `group_id`, as long as the one it has.
+    """The record with another `group_id` of the same length.
 
     Raises:
       ValueError: not a record of this format, or the new name has another length.
@@ -143,7 +143,7 @@ def set_group(record: bytes, group_id: str) -> bytes:
 
 
 def _find_group(record: bytes) -> tuple[int, int]:
-    """First byte and end of the group's name; its entry is the second one of a record."""
+    """First byte and end of the `group_id`, which is the second entry of a record."""
     position, end = _enter(record, 0, len(record), 1)
     _, position = _enter(record, position, end, 1)
     position, end = _enter(record, position, end, 1)
@@ -157,10 +157,10 @@ def _find_group(record: bytes) -> tuple[int, int]:
 
 @functools.lru_cache(maxsize=4096)
 def _before_payload(name: str, payload_length: int) -> bytes:
-    """The bytes of one feature that stand before its values: each level with the length of all behind it."""
+    """The bytes of one feature before its values: on each level, the length of everything that follows."""
     encode_one = varints.encode_one
     values = b""
-    if payload_length or _KINDS[name] == _BYTES_LIST:  # proto3 leaves out packed lists that are empty
+    if payload_length or _KINDS[name] == _BYTES_LIST:  # proto3 omits empty packed lists
         values = _FIELD[1] + encode_one(payload_length)
     kind = _FIELD[_KINDS[name]] + encode_one(len(values) + payload_length) + values
     feature = _FIELD[2] + encode_one(len(kind) + payload_length) + kind
@@ -170,10 +170,10 @@ def _before_payload(name: str, payload_length: int) -> bytes:
 def deserialize_example(data: bytes, *, time_base: str) -> Piece:
     """Unpacks one example without TensorFlow.
 
-    `time_base` is the dataset's; the record itself does not say it.
+    `time_base` is that of the dataset, because the record does not contain it.
 
     Raises:
-      ValueError: not an example of this format; names the feature and what is wrong with it.
+      ValueError: not an example of this format; the message names the feature and the problem.
     """
     payloads = split_features(data)
     columns = {name: decode_column(name, payloads[name]) for name in NOTE_FEATURES}
@@ -198,10 +198,10 @@ def deserialize_example(data: bytes, *, time_base: str) -> Piece:
 
 
 def split_features(data: bytes) -> dict[str, bytes]:
-    """The values of each feature as they stand on the wire: text, 4 bytes of float, packed varints.
+    """The values of each feature in wire format: text, 4 bytes of float, packed varints.
 
     Raises:
-      ValueError: damaged, or not the features of this format.
+      ValueError: the example is damaged, or has not the features of this format.
     """
     payloads: dict[str, bytes] = {}
     position, end = _enter(data, 0, len(data), 1)
@@ -229,7 +229,7 @@ def split_features(data: bytes) -> dict[str, bytes]:
 
 
 def _enter(data: bytes, position: int, end: int, field: int) -> tuple[int, int]:
-    """First byte and end of the field at `position`, which has to have this number and to end by `end`."""
+    """First byte and end of the field at `position`, which must have this number and fit before `end`."""
     if position < end and data[position] == _TAGS[field]:
         length, begin = varints.decode_one(data, position + 1)
         if begin + length <= end:
@@ -243,10 +243,10 @@ def _check_end(position: int, wanted: int) -> None:
 
 
 def decode_column(name: str, payload: bytes) -> np.ndarray:
-    """`[n]` int64, one note feature from its packed varints; several payloads may be joined.
+    """`[n]` int64, one note feature from its packed varints; `payload` may be several payloads joined.
 
     Raises:
-      ValueError: damaged, or a value lies outside the column's range.
+      ValueError: the data are damaged, or a value is outside the column's range.
     """
     try:
         values = varints.decode(payload)
@@ -260,7 +260,7 @@ def decode_column(name: str, payload: bytes) -> np.ndarray:
 
 
 def parse_example(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
-    """Unpacks an example in a tf.data pipeline; the only place here that needs TensorFlow.
+    """Unpacks an example in a tf.data pipeline; only this function needs TensorFlow.
 
     Args:
       serialized: `[]` string, one record.
@@ -269,7 +269,7 @@ def parse_example(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
       `step`, `pitch`, `duration`, `velocity`, `program`: `[n]` int64; `tempo`: `[]` float32; `piece_id`,
       `group_id`, `source`: `[]` string.
     """
-    import tensorflow as tf  # seconds to import, and an encode worker never comes here
+    import tensorflow as tf  # takes seconds to import, and an encode worker never needs it
 
     spec: dict[str, Any] = {name: tf.io.FixedLenFeature([], tf.string) for name in BYTES_FEATURES}
     spec["tempo"] = tf.io.FixedLenFeature([], tf.float32)
@@ -282,7 +282,7 @@ def read_pieces(path: str, *, time_base: str) -> Iterator[Piece]:
     """The pieces of one shard, in the order they are stored.
 
     Raises:
-      ValueError: the shard is damaged; names the path and the place.
+      ValueError: the shard is damaged; the message names the path and the position.
     """
     index = 0
     try:

@@ -1,4 +1,4 @@
-"""TFRecord files: records one behind the other, each with its length and checksums.
+"""TFRecord files: a sequence of records, each with its length and checksums.
 
     8 bytes length | 4 bytes masked CRC-32C of the length | the record | 4 bytes masked CRC-32C of the record
 
@@ -29,7 +29,7 @@ def read_records(data: bytes) -> Iterator[bytes]:
     """The records of a TFRecord file, each checked.
 
     Raises:
-      ValueError: truncated or damaged; names the offset of the record.
+      ValueError: the file is truncated or damaged; the message names the offset of the record.
     """
     position = 0
     while position < len(data):

@@ -1,8 +1,8 @@
-"""Protobuf's base-128 varints, a column at a time.
+"""Protobuf's base-128 varints, one column at a time.
 
-A value's low seven bits come first; every byte but a value's last has its top bit set. Negative numbers,
-which protobuf writes in ten bytes, do not occur in our columns and are refused. Places are picked with
-`flatnonzero` and `take`, several times faster than a boolean mask where long and short values mix.
+The low seven bits of a value come first; every byte but the last has its top bit set. Negative numbers, which protobuf
+writes in ten bytes, do not occur in our columns and are refused. `flatnonzero` and `take` select elements several times
+faster than a boolean mask where long and short values mix.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def encode_one(value: int) -> bytes:
 
 
 def decode_one(data: bytes | memoryview, position: int) -> tuple[int, int]:
-    """The value at `position` and the position behind it.
+    """The value at `position`, and the position after it.
 
     Raises:
       ValueError: the data end inside the value, or it does not fit 63 bits.
@@ -72,7 +72,7 @@ def encode_pieces(values: np.ndarray, offsets: np.ndarray) -> list[bytes]:
     width = np.searchsorted([1 << 7, 1 << 14], largest, side="right")
     encoded = [b""] * len(largest)
     for wanted, encoder in enumerate((_encode_tiny, _encode_short, _encode_long)):
-        rows = np.flatnonzero(width == wanted)  # one long note does not make the others' work slow
+        rows = np.flatnonzero(width == wanted)  # one long note does not slow down the other pieces
         if not rows.size:
             continue
         is_all = len(rows) == len(encoded)
@@ -89,7 +89,7 @@ def _encode_tiny(values: np.ndarray, offsets: np.ndarray) -> tuple[bytes, np.nda
 
 
 def _encode_short(values: np.ndarray, offsets: np.ndarray) -> tuple[bytes, np.ndarray]:
-    """Values below 2**14, nearly all that music has: each in one 16-bit word, of which one byte or two are kept."""
+    """Values below 2**14, nearly all in music: each in a 16-bit word, of which one or two bytes are used."""
     values = values.astype(np.uint16)
     more = values > 0x7F
     words = values + (values & 0x3F80)  # moves the upper seven bits into the second byte
@@ -102,7 +102,7 @@ def _encode_short(values: np.ndarray, offsets: np.ndarray) -> tuple[bytes, np.nd
 def _encode_long(values: np.ndarray, offsets: np.ndarray) -> tuple[bytes, np.ndarray]:
     values = values.astype(np.uint64)
     width = (int(values.max()).bit_length() + 6) // 7
-    grid = np.empty((len(values), width), np.uint8)  # one row a value, one column a group of seven bits
+    grid = np.empty((len(values), width), np.uint8)  # one row per value, one column per group of seven bits
     used = np.ones((len(values), width), bool)
     for column in range(width):
         grid[:, column] = values & 0x7F
@@ -133,8 +133,8 @@ def decode(data: bytes | memoryview) -> np.ndarray:
         return packed.astype(np.int64)
     if packed[-1] >= 0x80:
         raise ValueError(f"the data end inside a number, at byte {packed.size}")
-    last = np.flatnonzero(packed < 0x80)  # where each value ends: its highest bits
-    before = packed[last - 1]  # before the first byte comes the very last one, which ends a value too
+    last = np.flatnonzero(packed < 0x80)  # index of each value's last byte, with its highest bits
+    before = packed[last - 1]  # before the first byte this wraps to the last one, which ends a value too
     more = before >> 7
     values = packed[last].astype(np.int64) << more * 7 | before & more * 0x7F
     rows, back = np.flatnonzero(more), 1

@@ -1,11 +1,12 @@
-"""Which track and which of the sixteen channels each note of a written file is on.
+"""Assigns each note of a written file to a track and to one of the sixteen channels.
 
-A *voice* is the notes of a program that do not overlap on a key; it becomes a track. A program has a second voice only
-where notes of one pitch overlap: no reader, whatever its rule for double note-ons, can then pair them in another way.
+A *voice* is a set of notes of one program that do not overlap on a key; it becomes a track. A program needs a second
+voice only if notes of one pitch overlap. Then no reader can pair note-ons and note-offs in another way, whatever its
+rule for double note-ons.
 
-Up to fifteen melodic programs have a channel each; further voices take the channels that are left, then the one of
-their program. More programs take turns: each keeps a channel for as long as it sounds. Two share a channel only while
-more than fifteen sound at once, and then it is the channel that falls silent first.
+Up to fifteen melodic programs have a channel each. Further voices take the free channels, then the channel of their
+program. More than fifteen programs take turns: each keeps its channel as long as it sounds. Two programs share a
+channel only while more than fifteen sound at the same time, and then it is the channel that falls silent first.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _NUM_PROGRAMS = DRUM_PROGRAM + 1
 
 
 def assign_voices(program: np.ndarray, pitch: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """`[n]` int64: the number of each note's voice, first those that are their program's first, by program.
+    """`[n]` int64: the number of each note's voice. The first voices of all programs come first, by program.
 
     The columns are in the order of `Notes`; start and end are int64 ticks.
     """
@@ -31,8 +32,8 @@ def assign_voices(program: np.ndarray, pitch: np.ndarray, start: np.ndarray, end
 def assign_layers(program: np.ndarray, pitch: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
     """`[n]` int64 from 0: the first layer in which no earlier note of that program and pitch still sounds.
 
-    Notes of a program and pitch fall into clusters, between which nothing sounds. One note is on layer 0,
-    two are on 0 and 1; only larger clusters, which music hardly has, need a loop over notes.
+    Notes of a program and pitch form clusters, between which nothing sounds. A single note is on layer 0, and two are
+    on 0 and 1. Only larger clusters, which are rare in music, need a loop over notes.
     """
     num_notes = len(start)
     order, first = _clusters(program.astype(np.int64) * 128 + pitch, start, end)
@@ -48,13 +49,13 @@ def assign_layers(program: np.ndarray, pitch: np.ndarray, start: np.ndarray, end
 
 
 def _clusters(key: np.ndarray, start: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The notes by key, and where in that order each cluster begins: between two of a key nothing of it sounds.
+    """The order of the notes by key, and where in it each cluster begins. Between two clusters, the key is silent.
 
     `start` ascends; keys are whole numbers from 0 to 65,535.
     """
-    order = np.argsort(key.astype(np.uint16), kind="stable")  # 16 bits are sorted in linear time
+    order = np.argsort(key.astype(np.uint16), kind="stable")  # NumPy sorts 16 bits in linear time
     key, start, end = key[order], start[order], end[order]
-    offset = key.astype(np.int64) * (int(end.max()) + 1)  # sets the keys apart on one line: one maximum serves all
+    offset = key.astype(np.int64) * (int(end.max()) + 1)  # separates the keys in time: one running maximum serves all
     sounding_until = np.maximum.accumulate(end + offset)
     opens = np.ones(len(key), bool)
     opens[1:] = start[1:] + offset[1:] >= sounding_until[:-1]
@@ -62,7 +63,7 @@ def _clusters(key: np.ndarray, start: np.ndarray, end: np.ndarray) -> tuple[np.n
 
 
 def _first_free_layers(starts: list[int], ends: list[int]) -> list[int]:
-    """The layer of each note of a cluster, notes in the order of their starts."""
+    """The layer of each note of a cluster; the notes are in the order of their starts."""
     free_from: list[int] = []  # by layer
     layers = []
     for start, end in zip(starts, ends, strict=True):
@@ -82,15 +83,15 @@ def assign_channels(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The channel of each note, `[n]` int64 from 0 (drums are on 9, which players call 10), and program changes.
 
-    A track names the program of each channel that it uses, and names it again when other tracks changed it meanwhile.
-    While a channel has had one program only, that stands at the beginning of the file.
+    A track sets the program of each channel that it uses, and sets it again after another track has changed it. As long
+    as a channel has had only one program, its program change is at the beginning of the file.
 
     Returns:
-      channel `[n]`; of the notes before which their track has a program change, the index `[m]`, and its tick `[m]`.
+      channel `[n]`; the indices `[m]` of the notes that need a program change before them, and its ticks `[m]`.
     """
     backwards = np.arange(len(program))[::-1]
     first_note = np.empty(int(voice.max()) + 1, np.int64)
-    first_note[voice[backwards]] = backwards  # the last one written is the first of its voice
+    first_note[voice[backwards]] = backwards  # the last assignment wins: the first note of the voice
     programs = program[first_note]  # of each voice
     is_melodic = programs != DRUM_PROGRAM
     num_programs = len(np.unique(programs[is_melodic]))
@@ -101,37 +102,37 @@ def assign_channels(
         channel[melodic] = MELODIC_CHANNELS[_take_turns(own, start[melodic], end[melodic])]
         changed, ticks = _program_changes(own, voice[melodic], channel[melodic], start[melodic])
         return channel, melodic[changed], ticks
-    place = np.cumsum(is_melodic) - 1
-    of_program = np.searchsorted(programs[:num_programs], programs)  # first voices come first, and ascend
-    place = np.where(place < len(MELODIC_CHANNELS), place, of_program)
-    channels = np.where(is_melodic, MELODIC_CHANNELS.take(place, mode="clip"), DRUM_CHANNEL)
+    slot = np.cumsum(is_melodic) - 1
+    of_program = np.searchsorted(programs[:num_programs], programs)  # the first voices come first, by program
+    slot = np.where(slot < len(MELODIC_CHANNELS), slot, of_program)
+    channels = np.where(is_melodic, MELODIC_CHANNELS.take(slot, mode="clip"), DRUM_CHANNEL)
     changed = first_note[is_melodic]
     return channels[voice], changed, np.zeros(len(changed), np.int64)
 
 
 def _take_turns(program: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """`[n]` int64: places among the melodic channels, of notes of more programs than there are."""
+    """`[n]` int64: indices of melodic channels, for notes of more programs than there are channels."""
     order, first = _clusters(program, start, end)
     begins, stops = start[order][first], np.maximum.reduceat(end[order], first)
     of_cluster = program[order][first].tolist()
-    free_from, last, places = [-1] * len(MELODIC_CHANNELS), dict[int, int](), np.empty(len(first), np.int64)
+    free_from, last, slots = [-1] * len(MELODIC_CHANNELS), dict[int, int](), np.empty(len(first), np.int64)
     for cluster in np.argsort(begins, kind="stable").tolist():
         begin, stop, own = int(begins[cluster]), int(stops[cluster]), of_cluster[cluster]
-        place = last.get(own, -1)
-        if place < 0 or free_from[place] > begin:
-            place = free_from.index(min(free_from))
-        free_from[place] = max(free_from[place], stop)
-        places[cluster] = last[own] = place
+        slot = last.get(own, -1)
+        if slot < 0 or free_from[slot] > begin:
+            slot = free_from.index(min(free_from))
+        free_from[slot] = max(free_from[slot], stop)
+        slots[cluster] = last[own] = slot
     back = np.empty(len(program), np.int64)
-    back[order] = np.repeat(places, np.diff(first, append=len(program)))
+    back[order] = np.repeat(slots, np.diff(first, append=len(program)))
     return back
 
 
 def _program_changes(
     program: np.ndarray, voice: np.ndarray, channel: np.ndarray, start: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """As `assign_channels` gives them, of melodic notes."""
-    order = np.lexsort([voice, start, channel])  # as a player meets the notes of a channel
+    """The program changes of melodic notes, as `assign_channels` returns them."""
+    order = np.lexsort([voice, start, channel])  # the order in which a player meets the notes of a channel
     begins = np.diff(channel[order], prepend=-1) != 0
     changes = ~begins & (np.diff(program[order].astype(np.int64), prepend=0) != 0)
     num_changes = np.cumsum(changes)

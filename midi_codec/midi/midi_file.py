@@ -1,7 +1,7 @@
 """MIDI bytes to `Notes`, and `Notes` to MIDI bytes.
 
-Reading: `midi_header` walks over the chunks; `symusic_reader` reads the events, or `track_reader` where
-symusic might misread them; `midi_ticks` puts them on the grid. docs/midi.md lists every rule.
+Reading: `midi_header` finds the chunks; `symusic_reader` reads the events, or `track_reader` if symusic might misread
+them; `midi_ticks` converts them to the grid. docs/midi.md lists every rule.
 Writing: `midi_writer`.
 """
 
@@ -25,17 +25,17 @@ from midi_codec.music.notes import MILLISECONDS, TIME_BASES, Notes
 __all__ = ["DEFAULT_LIMITS", "Limits", "MidiError", "Parsed", "parse", "parse_many", "serialize"]
 
 DEFAULT_LIMITS = Limits()
-GROUP_BYTES = 1 << 21  # of files that are worked on together, unless one alone has more
+GROUP_BYTES = 1 << 21  # of files that are processed together, unless a single file has more
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Parsed:
-    """What became of some files: each is a piece of the batch, or has an error."""
+    """The result for several files: each is a piece of the batch, or has an error."""
 
     batch: NoteBatch
     rows: np.ndarray  # [pieces] int64, ascending: piece i was read from datas[rows[i]]
     errors: dict[int, MidiError]  # by index in datas
-    rungs: dict[int, str]  # by index in datas: how a file was salvaged that strict reading refuses
+    rungs: dict[int, str]  # by index in datas: the salvage level of a file that strict reading refuses
 
 
 def parse(
@@ -45,12 +45,12 @@ def parse(
     limits: Limits = DEFAULT_LIMITS,
     apply_sustain: bool = False,
 ) -> Notes:
-    """Reads a file's notes; times as in the file, leading silence kept.
+    """Reads the notes of a file, with times as in the file: leading silence is kept.
 
-    `tempo` of the result is the one in force at the first onset.
+    The `tempo` of the result is the one at the first onset.
 
     Raises:
-      MidiError: a file we cannot use; its `reason` says which of the rules in docs/midi.md it breaks.
+      MidiError: the file cannot be used; `reason` is the rule in docs/midi.md that it breaks.
     """
     parsed = parse_many([data], time_base=time_base, limits=limits, apply_sustain=apply_sustain, salvage=False)
     if parsed.errors:
@@ -66,12 +66,12 @@ def parse_many(
     apply_sustain: bool = False,
     salvage: bool = True,
 ) -> Parsed:
-    """Reads many files; each gives the same whatever the others hold.
+    """Reads many files; the result for each does not depend on the others.
 
     Args:
       datas: the bytes of each file.
-      apply_sustain: notes sound as long as the pedal holds them.
-      salvage: what strict reading refuses goes to `salvage.recover`.
+      apply_sustain: whether the sustain pedal extends notes.
+      salvage: whether files that strict reading refuses go to `salvage.recover`.
     """
     if time_base not in TIME_BASES:
         raise ValueError(f"time_base is {time_base!r}, want one of {', '.join(TIME_BASES)}")
@@ -82,7 +82,7 @@ def parse_many(
 
 
 def _group(datas: Sequence[bytes]) -> Iterator[list[int]]:
-    """Rows of files that are worked on together; so many that they fit a processor's cache."""
+    """Indices of files that are processed together; each group fits a processor's cache."""
     rows: list[int] = []
     num_bytes = 0
     for row, data in enumerate(datas):
@@ -96,7 +96,7 @@ def _group(datas: Sequence[bytes]) -> Iterator[list[int]]:
 
 
 class _Reader:
-    """Collects what becomes of files."""
+    """Collects the results for all files."""
 
     def __init__(self, time_base: str, limits: Limits, apply_sustain: bool, salvage: bool):
         self._time_base, self._limits = time_base, limits
@@ -133,7 +133,7 @@ class _Reader:
                 self._errors[row] = refusal
 
     def _is_recovered(self, row: int, data: bytes, error: MidiError) -> bool:
-        """Adds what can be salvaged of a file that strict reading refuses."""
+        """Adds what can be salvaged of a file that strict reading refuses; returns whether that is anything."""
         try:
             recovered = salvage.recover(data, limits=self._limits, apply_sustain=self._apply_sustain, error=error)
         except MidiError:
@@ -144,14 +144,14 @@ class _Reader:
         return True
 
     def _add(self, ticks: TickBatch, rows: Sequence[int]) -> dict[int, MidiError]:
-        """Adds the pieces in `ticks`, which are the files `rows`; gives the errors of those that are none."""
+        """Adds the pieces in `ticks`, which come from the files `rows`; returns the errors of the others, by row."""
         batch, files, errors = midi_ticks.to_batch(ticks, time_base=self._time_base, limits=self._limits)
         self._batches.append(batch)
         self._rows.append(np.array(rows, np.int64)[files])
         return {rows[file]: error for file, error in errors.items()}
 
     def parsed(self) -> Parsed:
-        """All that was read, by row."""
+        """All results, in the order of the files."""
         batch = NoteBatch.join(self._batches, self._time_base)
         rows = np.concatenate([np.empty(0, np.int64), *self._rows])
         if np.any(rows[1:] < rows[:-1]):

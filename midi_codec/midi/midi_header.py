@@ -1,10 +1,10 @@
-"""The outside of a MIDI file: header and chunks, looked at before any library touches the bytes.
+"""The outer structure of a MIDI file, header and chunks, checked before any library sees the bytes.
 
     MThd  4 bytes length = 6   format 0 1 2   number of tracks   division
     MTrk  4 bytes length       events ...                        repeated
 
-Source: Standard MIDI Files 1.0 (RP-001). Nothing here reads an event, so the cost does not depend on
-what a file claims about itself.
+Source: Standard MIDI Files 1.0 (RP-001). Nothing here reads events, so the cost does not depend on
+the claims in a file.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from job_runtime.command_line.settings import setting
 
 HEADER = struct.Struct(">4sIHHH")
 CHUNK = struct.Struct(">4sI")
-EXTENSIONS = (".mid", ".midi", ".kar", ".rmi")  # of a MIDI file's name, in any case
-END_OF_TRACK = b"\xff\x2f\x00"  # the event, behind its delta
+EXTENSIONS = (".mid", ".midi", ".kar", ".rmi")  # of MIDI file names, in any case
+END_OF_TRACK = b"\xff\x2f\x00"  # the event without its delta
 MULTI_SONG_FORMAT = 2
-REASONS = frozenset(  # of a MidiError; docs/midi.md says what each means
+REASONS = frozenset(  # of a MidiError; docs/midi.md explains each
     {
         "empty",
         "too_large",
@@ -41,23 +41,23 @@ REASONS = frozenset(  # of a MidiError; docs/midi.md says what each means
         "too_long",
     }
 )
-MAX_DIVISION = 0x7FFF  # above it, the two bytes mean frames a second (SMPTE)
+MAX_DIVISION = 0x7FFF  # a larger value means frames per second (SMPTE)
 
 
 class MidiError(ValueError):
-    """A MIDI file we cannot use. `reason` is a fixed slug: it becomes a counter name."""
+    """A MIDI file that cannot be used. `reason` is a fixed slug, and also the name of a counter."""
 
     def __init__(self, reason: str, message: str):
         super().__init__(message)
         self.reason = reason
 
-    def __reduce__(self) -> tuple:  # so that it crosses process borders with its reason
+    def __reduce__(self) -> tuple:  # keeps the reason when it is pickled for another process
         return type(self), (self.reason, str(self))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What one file may cost. Far above real music, near enough to bound a hostile file."""
+    """Limits per file: far above real music, but low enough to bound the cost of a hostile file."""
 
     max_bytes: int = setting(4 << 20, "reject a larger file without reading it", at_least=1)
     max_slow_bytes: int = 1 << 20  # of tracks that only the slow reader reads: a quarter of a second
@@ -74,16 +74,16 @@ class Limits:
 
 @dataclasses.dataclass(frozen=True)
 class Header:
-    """What the header says, and where the track chunks really are."""
+    """The header's content, and the actual positions of the track chunks."""
 
     format: int
-    num_tracks: int  # as the header claims; chunks may be more or fewer
-    division: int  # ticks a quarter note, 1..0x7fff
-    tracks: list[tuple[int, int]]  # (first, behind last) byte of each MTrk chunk's events
+    num_tracks: int  # as the header claims; there may be more or fewer chunks
+    division: int  # ticks per quarter note, 1..0x7fff
+    tracks: list[tuple[int, int]]  # (first byte, end) of the events in each MTrk chunk
 
 
 def read_header(data: bytes, limits: Limits) -> Header:
-    """Walks over the chunks.
+    """Reads the header and finds the tracks.
 
     Raises:
       MidiError: `empty`, `too_large`, `no_header`, `truncated`, `bad_format`, `multi_song`,
@@ -117,7 +117,7 @@ def _check_header(midi_format: int, division: int) -> None:
 
 
 def _find_tracks(data: bytes, offset: int, num_claimed: int, limits: Limits) -> list[tuple[int, int]]:
-    """Chunks of other kinds are stepped over, and so is anything behind the tracks when they are whole."""
+    """Skips chunks of other kinds, and anything after the tracks if those are complete."""
     tracks: list[tuple[int, int]] = []
     size = len(data)
     while offset + CHUNK.size <= size:

@@ -1,8 +1,7 @@
-"""From MIDI ticks to the grid of `Notes`, exactly.
+"""Converts MIDI ticks to the grid of `Notes`, exactly.
 
-A tick lasts (microseconds a quarter note) / division microseconds, so time multiplied by the division is
-a whole number of microseconds. It fits int64 for anything that is not refused as too long, and no float
-is needed anywhere. Halves round up.
+A tick lasts (microseconds per quarter note) / division microseconds, so time multiplied by the division is a whole
+number of microseconds. It fits int64 unless the file is refused as too long, so no float is needed. Halves round up.
 """
 
 from __future__ import annotations
@@ -21,26 +20,26 @@ from midi_codec.music.piece_offsets import join_slices, offsets_of, reduce_piece
 
 MICROSECONDS_PER_GRID_TICK = 1_000_000 // notes.TICKS_PER_SECOND  # of the milliseconds grid
 BEAT_FACTOR = 2 * notes.TICKS_PER_BEAT
-MAX_SCALED = 2**62  # room in int64 for what is added before rounding
+MAX_SCALED = 2**62  # leaves room in int64 for what is added before rounding
 MAX_GRID_TICK = 2**31 - 1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class TickNotes:
-    """What a file says, in its own ticks and in any order."""
+    """The notes and tempos of a file, in its own ticks; the notes in any order."""
 
     start: np.ndarray  # [n] int64
     end: np.ndarray  # [n] int64
     pitch: np.ndarray  # [n]
     velocity: np.ndarray  # [n]
     program: np.ndarray  # [n]
-    tempo_ticks: np.ndarray  # [m] int64, ascending; of several at one tick the last one counts
-    tempo_microseconds: np.ndarray  # [m] int64, a quarter note; above 0
+    tempo_ticks: np.ndarray  # [m] int64, ascending; of several at one tick the last counts
+    tempo_microseconds: np.ndarray  # [m] int64, per quarter note; above 0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class TickBatch:
-    """`TickNotes` of several files, one behind the other."""
+    """`TickNotes` of several files, one after the other."""
 
     start: np.ndarray  # [total] int32 or int64
     end: np.ndarray  # [total] int32 or int64
@@ -50,19 +49,19 @@ class TickBatch:
     offsets: np.ndarray  # [files + 1] int64: file i has the notes offsets[i] to offsets[i + 1]
     tempo_ticks: np.ndarray  # [changes] int64
     tempo_microseconds: np.ndarray  # [changes] int64
-    tempo_offsets: np.ndarray  # [files + 1] int64, as `offsets` for the tempos
-    divisions: np.ndarray  # [files] int64, ticks a quarter note
+    tempo_offsets: np.ndarray  # [files + 1] int64, the same for the tempos
+    divisions: np.ndarray  # [files] int64, ticks per quarter note
 
     @classmethod
     def of_one(cls, ticks: TickNotes, division: int) -> TickBatch:
         """A batch of one file, its columns checked.
 
         Raises:
-          ValueError: columns differ in length, or have values that no note has.
+          ValueError: columns differ in length, or have impossible values.
         """
         names = ("pitch", "velocity", "program")
         columns = {name: getattr(ticks, name) for name in names}
-        duration = np.minimum(ticks.end - ticks.start, MAX_GRID_TICK)  # a file's own ticks may be many more
+        duration = np.minimum(ticks.end - ticks.start, MAX_GRID_TICK)  # a file's own ticks may be larger
         notes.check_columns({**columns, "start": ticks.start * 0, "duration": duration})
         return cls(
             start=ticks.start,
@@ -103,11 +102,11 @@ class TickBatch:
 
 
 def to_batch(ticks: TickBatch, *, time_base: str, limits: Limits) -> tuple[NoteBatch, np.ndarray, dict[int, MidiError]]:
-    """Puts notes on the grid: onsets and ends are rounded each for itself, so gaps do not drift.
+    """Converts notes to the grid. Onsets and ends are rounded independently, so errors do not add up.
 
     Returns:
-      The pieces, the file that each of them comes from (ascending), and by file the errors of those that are
-      none: `no_notes`, `too_many_notes`, `too_many_tempo_changes`, `too_long`.
+      The pieces, the file of each piece (ascending), and by file the errors of the others: `no_notes`,
+      `too_many_notes`, `too_many_tempo_changes`, `too_long`.
     """
     tempo_maps = TempoMaps(ticks.tempo_ticks, ticks.tempo_microseconds, ticks.tempo_offsets)
     errors = _find_errors(ticks, tempo_maps, time_base, limits)
@@ -131,7 +130,7 @@ def to_notes(ticks: TickNotes, *, division: int, time_base: str, limits: Limits)
     """`to_batch` of one file.
 
     Raises:
-      MidiError: as there.
+      MidiError: as there, for the file.
     """
     batch, _, errors = to_batch(TickBatch.of_one(ticks, division), time_base=time_base, limits=limits)
     if errors:
@@ -140,7 +139,7 @@ def to_notes(ticks: TickNotes, *, division: int, time_base: str, limits: Limits)
 
 
 def _find_errors(ticks: TickBatch, tempo_maps: TempoMaps, time_base: str, limits: Limits) -> dict[int, MidiError]:
-    """By file, the first rule it breaks. What is computed of a file behind that may have wrapped."""
+    """By file, the first rule that it breaks. Values that later rules use may have overflowed by then."""
     lengths, num_changes, last = np.diff(ticks.offsets), np.diff(ticks.tempo_offsets), ticks.last_ticks
     beyond_clocks = last > MAX_SCALED // tempo_maps.slowest
     scaled = tempo_maps.scaled_at(last)
@@ -179,14 +178,14 @@ def _find_errors(ticks: TickBatch, tempo_maps: TempoMaps, time_base: str, limits
 
 
 def _units(divisions: np.ndarray, time_base: str) -> np.ndarray:
-    """`[files]` what is divided by: of ticks times BEAT_FACTOR, or of microseconds times the division."""
+    """`[files]` the divisors: for ticks times BEAT_FACTOR, or for microseconds times the division."""
     return divisions * (2 if time_base == notes.BEATS else MICROSECONDS_PER_GRID_TICK)
 
 
 def _to_grid(ticks: TickBatch, tempo_maps: TempoMaps, time_base: str) -> tuple[np.ndarray, np.ndarray]:
     """`[total]` int32 each, starts and durations on the grid.
 
-    One file at a time, starts and ends together, so that 64-bit numbers stay in the cache next to the core.
+    Handles one file at a time, starts and ends together, so that the 64-bit numbers stay in the nearest cache.
     """
     start, duration = np.empty((2, len(ticks.start)), np.int32)
     offsets, stretches = ticks.offsets.tolist(), tempo_maps.offsets.tolist()

@@ -1,12 +1,12 @@
 """`Notes` to MIDI bytes: a Standard MIDI File, built from arrays.
 
-A piece of one program is one track (format 0), with the tempo and the texts before its notes. With more programs
-track 0 holds the tempo and the texts, and each program has a track of its own (format 1). Where notes of one pitch and
-program overlap there are more tracks: inside a track no two notes of a pitch sound at once. `channels` says which
-channel a note is on.
+A piece with one program is one track (format 0), with the tempo and the texts before its notes. With more programs,
+track 0 holds the tempo and the texts, and each program has its own track (format 1). If notes of one pitch and program
+overlap, there are more tracks: within a track, no two notes of a pitch sound at the same time. `channels` assigns
+the channels.
 
-The division makes ticks at most half a millisecond (or exactly one), so that reading the file gives back
-every grid tick; on the beats grid it is the grid.
+Ticks last at most half a millisecond (or exactly one), so that reading the file gives back every tick of the grid. On
+the beats grid, the ticks are those of the grid.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from midi_codec.music.notes import BEATS, TICKS_PER_BEAT, TICKS_PER_SECOND, Note
 NOTE_OFF, NOTE_ON, PROGRAM_CHANGE = 0x80, 0x90, 0xC0
 END_OF_TRACK = b"\x00\xff\x2f\x00"
 LONGEST_DELTA = 2**28 - 1  # of a variable-length quantity
-EMPTY_TEXT = (0xFF, 0x01, 0x00)  # as long as a note event: stands where one delta is not enough
+EMPTY_TEXT = (0xFF, 0x01, 0x00)  # as long as a note event; bridges a gap too long for one delta
 
 
 def serialize(notes: Notes, *, texts: Sequence[str] = ()) -> bytes:
     """Writes a file; `texts` become text events at tick 0, in UTF-8.
 
-    `midi_file.parse` with the same time base gives equal `Notes` back, the tempo too when it is one that
-    a tempo event can say. No notes make a file without a note, which `parse` refuses.
+    `midi_file.parse` with the same time base returns equal `Notes`, including the tempo if a tempo event can express it
+    exactly. A piece without notes becomes a file that `parse` refuses.
 
     Raises:
       ValueError: the tempo does not fit a tempo event.
@@ -47,13 +47,13 @@ def serialize(notes: Notes, *, texts: Sequence[str] = ()) -> bytes:
 
 
 def _choose_division(time_base: str, tempo_microseconds: int) -> int:
-    """Ticks a quarter note: the grid itself where it can be, else at most half a millisecond a tick."""
+    """Ticks per quarter note: those of the grid if possible, else at most half a millisecond per tick."""
     if time_base == BEATS:
         return TICKS_PER_BEAT
     microseconds_per_grid_tick = 1_000_000 // TICKS_PER_SECOND
     if tempo_microseconds % microseconds_per_grid_tick == 0:
         return tempo_microseconds // microseconds_per_grid_tick
-    # half a tick of error stays well below half a millisecond, even at the largest tempo value
+    # an error of half a tick stays well below half a millisecond, even at the slowest tempo
     return min(MAX_DIVISION, 2 * (tempo_microseconds // microseconds_per_grid_tick) + 2)
 
 
@@ -85,7 +85,7 @@ def _quantity(value: int) -> bytes:
 
 
 def _note_tracks(notes: Notes, start: np.ndarray, end: np.ndarray) -> list[bytes]:
-    """The events of each track, without its end; start and end are `[n]` int64 ticks of the file."""
+    """The events of each track, without the end of track; start and end are `[n]` int64 ticks of the file."""
     if not len(notes):
         return []
     track = channels.assign_voices(notes.program, notes.pitch, start, end)
@@ -96,14 +96,14 @@ def _note_tracks(notes: Notes, start: np.ndarray, end: np.ndarray) -> list[bytes
 def _make_events(
     track: np.ndarray, notes: Notes, start: np.ndarray, end: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Program changes, note-ons and note-offs in the order they are written.
+    """Program changes, note-ons and note-offs in the order in which they are written.
 
-    At one tick of a track program changes come first, then notes in their order, each note's on before its off. The
-    order of `Notes` makes that right: on one key, what began earlier ends first, then come notes without length, then
-    those that go on.
+    At one tick of a track, program changes come first, then the notes in their order, each note-on before its note-off.
+    This is correct because of the order of `Notes`: on one key, the note that began earlier ends first, then come notes
+    without length, then notes that continue.
 
     Returns:
-      tick `[m]` int64; track `[m]`; message `[m, 3]` uint8, of a program change two bytes count.
+      tick `[m]` int64; track `[m]`; message `[m, 3]` uint8, of which a program change uses two bytes.
     """
     channel, changed, change_ticks = channels.assign_channels(notes.program, track, start, end)
     changes = np.zeros((len(changed), 3), np.uint8)
@@ -121,7 +121,7 @@ def _make_events(
 def _fill_long_deltas(
     tick: np.ndarray, track: np.ndarray, message: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Deltas instead of ticks; a gap too long for one delta is bridged with empty texts."""
+    """Converts ticks to deltas; bridges a gap that is too long for one delta with empty texts."""
     delta = np.diff(tick, prepend=0)
     first = np.flatnonzero(np.diff(track, prepend=-1))
     delta[first] = tick[first]

@@ -1,14 +1,14 @@
-"""Drums on channels other than 10, and channel 10 made melodic: what GM, GS, XG and GM2 messages say.
+"""Drums on channels other than 10, and melodic channels 10: the messages of GM, GS, XG and GM2.
 
-    F0 7E dev 09 01|02|03 F7             GM on, off, GM2 on: channel 10 has the drums, the others are melodic
+    F0 7E dev 09 01|02|03 F7             GM on, off, GM2 on: channel 10 has drums, the others are melodic
     F0 41 dev 42 12 40 00 7F 00 sum F7   GS reset, and 00 00 7F mm its system mode: the same
-    F0 41 dev 42 12 40 1x 15 mm sum F7   GS: part x has drums from mm = 1 on, 0 makes it melodic
+    F0 41 dev 42 12 40 1x 15 mm sum F7   GS: part x has drums if mm is at least 1; 0 makes it melodic
     F0 43 1n 4C 00 00 7E 00 F7           XG on: the same as GM on
     F0 43 1n 4C 08 pp 07 mm F7           XG: the mode of part pp, as for GS
-    Bn 00 mm ... Cn pp                   with the program change, in XG banks 126 and 127 are drums, others
-                                         melodic; in GM2, and where no system was named, 120 is drums, 121 melodic
+    Bn 00 mm ... Cn pp                   with the program change: in XG, banks 126 and 127 are drums, others
+                                         melodic; in GM2, and if no system was set, 120 is drums, 121 melodic
 
-Bank 127 without XG on proves nothing. What is said holds for a channel, whichever track says it.
+Bank 127 without XG on means nothing. A message holds for its channel, whichever track it is in.
 Sources: Roland SC-88 and Yamaha XG MIDI implementations; General MIDI 2 (RP-024).
 """
 
@@ -19,8 +19,8 @@ from collections.abc import Iterable
 
 PROGRAM_CHANGE, SYSEX = 0xC0, 0xF0
 DRUM_CHANNEL = 9  # counted from 0
-GM, GS, XG, PART = range(4)  # kinds of messages: a reset to a system, or the mode of one part
-MAX_BYTES = 16  # of a message that says any of this, behind its length
+GM, GS, XG, PART = range(4)  # kinds of messages: a reset to one of three systems, or the mode of one part
+MAX_BYTES = 16  # of any of these messages, after its length
 _KINDS = re.compile(
     rb"(?P<gm>\x7e.\x09[\x01-\x03])"
     rb"|(?P<gs>\x41.\x42\x12(?:\x40\x00\x7f\x00|\x00\x00\x7f.))"
@@ -54,18 +54,18 @@ def read(payload: bytes) -> int:
 
 
 def may_move_drums(data: bytes) -> bool:
-    """Whether a file has the bytes of a system exclusive message that moves the drums."""
+    """Whether a file contains the bytes of a system exclusive message that moves the drums."""
     return (b"\x42\x12\x40" in data and _GS_PART.search(data) is not None) or (
         b"\x4c\x08" in data and _XG_PART.search(data) is not None
     )
 
 
 def decide(messages: Iterable[tuple[int, int, int, int]]) -> list[int]:
-    """Whether each message makes drums of its channel; UNDECIDED for a reset, and for most.
+    """Whether each message gives its channel drums; UNDECIDED for a reset, and for most messages.
 
     Args:
-      messages: in time: (status, port << 4 | channel, first and second data byte) of programs, banks, and those of
-        `read`. A bank counts from the next program change on.
+      messages: in order of time: (status, port << 4 | channel, first data byte, second data byte) of program changes,
+        bank selects, and the messages of `read`. A bank takes effect at the next program change.
     """
     system, banks, decisions = GM, dict[int, int](), []
     for status, channel, first, second in messages:
@@ -86,6 +86,6 @@ def decide(messages: Iterable[tuple[int, int, int, int]]) -> list[int]:
 def _decide_bank(system: int, bank: int, channel: int) -> int:
     if system == GM:
         return GM2_BANKS.get(bank, UNDECIDED)
-    if system == GS or (bank == 0 and channel == DRUM_CHANNEL):  # files name bank 0 there, and mean drums
+    if system == GS or (bank == 0 and channel == DRUM_CHANNEL):  # files select bank 0 there, but mean drums
         return UNDECIDED
     return DRUMS if bank in XG_DRUM_BANKS else MELODIC

@@ -1,7 +1,7 @@
-"""One track of a MIDI file: an MTrk chunk, with every channel in it; numbered from 0 in the order of the file.
+"""One track of a MIDI file: an MTrk chunk with all its channels; numbered from 0 in the order of the file.
 
-A file of format 0 has one track. The notes keep their place in time: tempos of all tracks count. A track's name
-is the text of its first track name event (FF 03), spaces round it left out; tracks without one are named ''.
+A file of format 0 has one track. The notes keep their times: the tempos of all tracks count. A track's name is the text
+of its first track name event (FF 03), without surrounding spaces; tracks without one have the name ''.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from midi_codec.music.notes import Notes
 MAX_SHOWN = 20  # tracks in a message
 _NAME_EVENT = bytes([META, TRACK_NAME])
 _TEMPO_EVENT = bytes([META, TEMPO])
-_LONGEST_LENGTH = 6  # bytes of the event before its text
+_LONGEST_LENGTH = 6  # bytes of such an event before its text
 
 
 def parse(
@@ -34,17 +34,17 @@ def parse(
     limits: Limits = DEFAULT_LIMITS,
     apply_sustain: bool = False,
 ) -> tuple[Notes, str | None]:
-    """The notes of one track, and how a file was salvaged that strict reading refuses.
+    """The notes of one track, and the salvage level if strict reading refuses the file.
 
-    Times are as `midi_file.parse_many` of the whole file gives them.
+    Times are the same as in `midi_file.parse_many` of the whole file.
 
     Args:
       track: its number, or its name.
-      apply_sustain: notes sound as long as the pedal holds them.
+      apply_sustain: whether the sustain pedal extends notes.
 
     Raises:
-      LookupError: there is no such track, or several have the name, or it has no notes.
-      MidiError: a file we cannot use.
+      LookupError: there is no such track, several tracks have the name, or the track has no notes.
+      MidiError: the file cannot be used.
     """
     try:
         header = read_header(data, limits)
@@ -54,7 +54,7 @@ def parse(
         ticks = _with_all_tempos(ticks, data, header, number, limits)
     except MidiError as error:
         recovered = salvage_reader.recover(data, limits=limits, error=error)
-        tracks, rung = [_text(one.events.name or b"") for one in recovered.walked.tracks], recovered.rung
+        tracks, rung = [_text(walked.events.name or b"") for walked in recovered.walked.tracks], recovered.rung
         own = recovered.of_track(_find(tracks, track), apply_sustain=apply_sustain)
         ticks = TickBatch.of_one(own, recovered.division)
     batch, _, errors = midi_ticks.to_batch(ticks, time_base=time_base, limits=limits)
@@ -66,7 +66,7 @@ def parse(
 
 
 def names(data: bytes, header: Header) -> list[str]:
-    """The name of every track, '' for none."""
+    """The name of every track; '' if it has none."""
     return [_name(data, *bounds) for bounds in header.tracks]
 
 
@@ -74,13 +74,13 @@ def _find(tracks: list[str], track: int | str) -> int:
     if isinstance(track, int):
         if track < len(tracks):
             return track
-        found: list[int] = []
+        matches: list[int] = []
     else:
-        found = [number for number, name in enumerate(tracks) if name and name == track.strip()]
-        if len(found) == 1:
-            return found[0]
-    if found:
-        raise LookupError(f"track {track!r} names {len(found)} tracks, {', '.join(map(str, found))}; want a number")
+        matches = [number for number, name in enumerate(tracks) if name and name == track.strip()]
+        if len(matches) == 1:
+            return matches[0]
+    if matches:
+        raise LookupError(f"track {track!r} names {len(matches)} tracks, {', '.join(map(str, matches))}; want a number")
     raise LookupError(f"there is no track {track!r}; the file has {_describe(tracks)}")
 
 
@@ -91,7 +91,7 @@ def _describe(tracks: list[str]) -> str:
 
 
 def _name(data: bytes, begin: int, stop: int) -> str:
-    """Reads no further than the name: what looks like its event may be part of another one."""
+    """Reads only as far as the name. Bytes that look like its event may be part of another event."""
     position = data.find(_NAME_EVENT, begin, stop)
     while position >= 0:
         room = data[position + len(_NAME_EVENT)] if position + len(_NAME_EVENT) < stop else 0
@@ -112,7 +112,7 @@ def _text(name: bytes) -> str:
 
 
 def _read(data: bytes, header: Header, number: int, limits: Limits, apply_sustain: bool) -> TickBatch:
-    """The track's notes; where they may depend on another track, symusic does not read the file."""
+    """The track's notes. If they may depend on another track, symusic does not read the file."""
     if len(symusic_reader.read_many([data], [header], limits, apply_sustain=apply_sustain).files):
         alone = dataclasses.replace(header, tracks=[header.tracks[number]])
         reading = symusic_reader.read_many([data], [alone], limits, apply_sustain=apply_sustain)

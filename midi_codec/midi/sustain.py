@@ -1,7 +1,7 @@
-"""The sustain pedal (control 64): keys let go while it is down sound on.
+"""The sustain pedal (control 64): keys that are released while it is down continue to sound.
 
-The pedal is down from a value of 64 or more to the next value below, or to the end of its track. It holds
-the notes of its own channel in its own track; such a pair is a *group* here.
+The pedal is down from a value of at least 64 until the next value below, or until the end of its track. It holds the
+notes of its own channel in its own track; such a pair is called a *group* here.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ DOWN_FROM = 64  # of a control's values 0..127
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Pedals:
-    """Stretches of time in which a pedal is down: from `down` to before `up`; those of a group do not overlap."""
+    """Intervals in which a pedal is down, from `down` until just before `up`; those of a group do not overlap."""
 
     down: np.ndarray  # [m] int64, ticks
     up: np.ndarray  # [m] int64, ticks
@@ -27,7 +27,7 @@ def from_controls(*, tick: np.ndarray, value: np.ndarray, group: np.ndarray, las
     """Pedals from the events of control 64.
 
     Args:
-      tick: `[k]` int64; those of a group do not descend.
+      tick: `[k]` int64; ascending within each group, repetitions allowed.
       value: `[k]`, 0..127.
       group: `[k]` int64, the groups in any order.
       last_tick: `[k]` int64, a pedal that is never let go is let go there, or where it is pressed if that is later.
@@ -47,17 +47,17 @@ def from_controls(*, tick: np.ndarray, value: np.ndarray, group: np.ndarray, las
 
 
 def extend(*, start: np.ndarray, end: np.ndarray, pitch: np.ndarray, group: np.ndarray, pedals: Pedals) -> np.ndarray:
-    """The ends of notes as the pedal makes them, `[n]` int64, in the order given, none before its old end.
+    """The ends of notes with the pedal applied, `[n]` int64, in the given order, never earlier than before.
 
-    A note that ends while its group's pedal is down sounds until the pedal is let go or its pitch is struck
-    again in its group, whichever comes first. A note that ends in the very tick in which the pedal is let go
-    is not held, one that ends in the tick in which it is pressed is.
+    A note that ends while its group's pedal is down sounds until the pedal is released or its pitch is struck again in
+    its group, whichever comes first. A note that ends at the tick of the release is not held; a note that ends at the
+    tick of the press is held.
 
     Args:
       start, end: `[n]` integers, ticks.
       pitch: `[n]`, 0..127.
       group: `[n]` integers from 0, below 2^55.
-      pedals: of these and of any other groups.
+      pedals: of these groups and any others.
     """
     end = end.astype(np.int64)
     if not len(pedals.up) or not len(end):
@@ -78,11 +78,11 @@ def extend(*, start: np.ndarray, end: np.ndarray, pitch: np.ndarray, group: np.n
 def _first_from(
     key: np.ndarray, time: np.ndarray, sought_key: np.ndarray, sought_time: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """`([q] bool, [q] index)`: whether, and where, the key's first time from the sought one on stands."""
+    """`([q] bool, [q] index)`: whether the key has a time from the sought one on, and the index of the first."""
     keys, times = np.concatenate([sought_key, key]), np.concatenate([sought_time, time])
     order = np.lexsort((np.arange(len(keys)) >= len(sought_key), times, keys))
-    places = np.where(order >= len(sought_key), np.arange(len(order)), len(order))
-    following = np.minimum.accumulate(places[::-1])[::-1]
+    positions = np.where(order >= len(sought_key), np.arange(len(order)), len(order))
+    following = np.minimum.accumulate(positions[::-1])[::-1]
     following_of = np.empty(len(order), np.int64)
     following_of[order] = following
     candidate = following_of[: len(sought_key)]

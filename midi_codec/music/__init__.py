@@ -1,1 +1,1 @@
-"""Music as columns: notes, and several pieces in one set of columns."""
+"""Music as columns: the notes of a piece, and several pieces in one set of columns."""

@@ -1,7 +1,7 @@
-"""Several pieces as one set of columns, one piece behind the other.
+"""Several pieces as one set of columns, one piece after the other.
 
-NumPy costs about a microsecond a call whatever the length, so work on many small pieces is done on all of
-them at once. Piece i is the rows `offsets[i]` to `offsets[i + 1]`; nothing here depends on its neighbours.
+A NumPy call costs about a microsecond whatever the length, so work on many small pieces is done on all of them at once.
+Piece i is the rows `offsets[i]` to `offsets[i + 1]`; its results never depend on its neighbours.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from midi_codec.music.piece_offsets import join_slices, offsets_of, reduce_piece
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class NoteBatch:
-    """Pieces in the total order of `Notes`, times as in their files: leading silence is kept.
+    """Pieces in the total order of `Notes`, with times as in their files: leading silence is kept.
 
     The columns have the dtypes of `Notes` and the length `offsets[-1]`; they are not checked here.
     """
@@ -34,7 +34,7 @@ class NoteBatch:
 
     @classmethod
     def from_notes(cls, pieces: Sequence[Notes], time_base: str) -> NoteBatch:
-        """Puts pieces one behind the other.
+        """Joins pieces, one after the other.
 
         Raises:
           ValueError: a piece has another time base.
@@ -68,12 +68,12 @@ class NoteBatch:
 
     @property
     def lengths(self) -> np.ndarray:
-        """`[pieces]` int64, notes of each piece."""
+        """`[pieces]` int64, the number of notes of each piece."""
         return np.diff(self.offsets)
 
     @property
     def first_onsets(self) -> np.ndarray:
-        """`[pieces]` int32, the tick of each piece's first note; 0 where a piece has none."""
+        """`[pieces]` int32, the tick of each piece's first note; 0 for a piece without notes."""
         if not len(self.start):
             return np.zeros(len(self), np.int32)
         first = self.start[np.minimum(self.offsets[:-1], len(self.start) - 1)]

@@ -1,7 +1,7 @@
 """The total order of notes: start, then pitch, program, duration, velocity.
 
-A note of music shorter than an hour fits one 64-bit word, its columns from the highest bits to the lowest in
-that order, so sorting the words sorts whole notes: no index, no gathering, and no ties but between equal notes.
+A note in music shorter than an hour fits a 64-bit word, with its columns in that order from the highest bits to the
+lowest. So sorting the words sorts whole notes, without an index or gathering, and only equal notes tie.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def sort_pieces(columns: Sequence[np.ndarray], offsets: np.ndarray) -> list[np.n
         words = _pack(*columns)
         bounds = offsets.tolist()
         for begin, stop in zip(bounds, bounds[1:], strict=False):
-            words[begin:stop].sort(kind="stable")  # merges sorted runs, which tracks are
+            words[begin:stop].sort(kind="stable")  # fast because tracks are sorted runs
         return _unpack(words)
     if len(offsets) > 2:
         pieces = [slice(begin, stop) for begin, stop in zip(offsets[:-1], offsets[1:], strict=True)]
@@ -47,7 +47,7 @@ def _sort_piece(columns: Sequence[np.ndarray]) -> list[np.ndarray]:
 def _pack(
     start: np.ndarray, pitch: np.ndarray, program: np.ndarray, duration: np.ndarray, velocity: np.ndarray
 ) -> np.ndarray:
-    """`[total]` uint64; each narrow part is put together in its own width, which is faster."""
+    """`[total]` uint64; narrow columns are combined in their own width first, which is faster."""
     low = duration.astype(np.uint32)
     low <<= VELOCITY_BITS
     low |= velocity.astype(np.uint32)
@@ -63,7 +63,7 @@ def _pack(
 
 
 def _unpack(words: np.ndarray) -> list[np.ndarray]:
-    """The inverse of `_pack`; uses up `words`."""
+    """The inverse of `_pack`; overwrites `words`."""
     low = words.astype(np.uint32)
     velocity = low.astype(np.uint8)
     velocity &= (1 << VELOCITY_BITS) - 1
@@ -82,9 +82,9 @@ def _unpack(words: np.ndarray) -> list[np.ndarray]:
 def _index(
     start: np.ndarray, pitch: np.ndarray, program: np.ndarray, duration: np.ndarray, velocity: np.ndarray
 ) -> np.ndarray:
-    """`[n]` the index that sorts one piece of any length of time.
+    """`[n]` the index that sorts one piece, however long it lasts.
 
-    The first three columns fit one integer; only notes that are equal in the three are sorted by the rest.
+    The first three columns fit one integer; only notes that are equal in these are sorted by the others.
     """
     key = start.astype(np.int64)
     key <<= 15

@@ -6,9 +6,9 @@
     duration   [n] int32   ticks of the grid; 0 is allowed, some files have such notes
     program    [n] uint8   0..127 General MIDI, 128 for drums
 
-Notes always stand in the total order (start, pitch, program, duration, velocity), so that equal music
-has equal columns whatever the order of tracks in a file. A tick is 1 ms (`milliseconds`), or 1/24 of a
-quarter note (`beats`). The order and the hash in `piece_id` are part of the dataset format.
+Notes are always in the total order (start, pitch, program, duration, velocity), so that equal music has equal columns,
+whatever the order of the tracks in a file. A tick is 1 ms (`milliseconds`) or 1/24 of a quarter note (`beats`). The
+order and the hash in `piece_id` are part of the dataset format.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ TIME_BASES = (MILLISECONDS, BEATS)
 TICKS_PER_SECOND = 1000  # of the milliseconds grid
 TICKS_PER_BEAT = 24  # of the beats grid: divides into halves, thirds, quarters, sixths, eighths
 DRUM_PROGRAM = 128
-DEFAULT_TEMPO = 120.0  # what a MIDI file without a tempo event means
-MAX_TEMPO_MICROSECONDS = 0xFFFFFF  # a tempo event holds microseconds a quarter note in 24 bits
+DEFAULT_TEMPO = 120.0  # of a MIDI file without a tempo event
+MAX_TEMPO_MICROSECONDS = 0xFFFFFF  # a tempo event holds microseconds per quarter note in 24 bits
 
 COLUMN_DTYPES = {
     "pitch": np.uint8,
@@ -58,7 +58,7 @@ _INTEGER_RANGES = {
 
 
 def canonical_tempo(microseconds_per_quarter: int) -> float:
-    """Quarter notes a minute as a float32 value: what a record keeps, and a MIDI file gives back."""
+    """Quarter notes per minute, rounded to float32: a value that survives both a record and a MIDI file."""
     return float(np.float32(60e6 / microseconds_per_quarter))
 
 
@@ -68,7 +68,7 @@ def canonical_tempos(microseconds_per_quarter: np.ndarray) -> np.ndarray:
 
 
 def tempo_to_microseconds(tempo: float) -> int:
-    """Microseconds a quarter note, as a MIDI tempo event holds them.
+    """Microseconds per quarter note, as in a MIDI tempo event.
 
     Raises:
       ValueError: the tempo does not fit a tempo event.
@@ -82,16 +82,16 @@ def tempo_to_microseconds(tempo: float) -> int:
 
 
 def _within(values: np.ndarray, low: int, high: int) -> bool:
-    """Whether all values lie in the range; looks only at the sides that the dtype leaves open."""
+    """Whether all values are in the range; checks only the bounds that the dtype does not guarantee."""
     lowest, highest = _INTEGER_RANGES.get(values.dtype, (-np.inf, np.inf))
     return bool((lowest >= low or values.min() >= low) and (highest <= high or values.max() <= high))
 
 
 def check_columns(columns: Mapping[str, np.ndarray]) -> None:
-    """Looks at the lengths and the ranges of all five columns.
+    """Checks the lengths and the ranges of all five columns.
 
     Raises:
-      ValueError: lengths differ, or a value lies outside its range; names column, index, value.
+      ValueError: lengths differ, or a value is out of range; the message names column, index and value.
     """
     lengths = {name: len(values) for name, values in columns.items()}
     if len(set(lengths.values())) != 1:
@@ -99,12 +99,12 @@ def check_columns(columns: Mapping[str, np.ndarray]) -> None:
     for name, values in columns.items():
         low, high = COLUMN_RANGES[name]
         if values.size and not _within(values, low, high):
-            index = int(np.flatnonzero(~((values >= low) & (values <= high)))[0])  # finds NaN too
+            index = int(np.flatnonzero(~((values >= low) & (values <= high)))[0])  # also finds NaN
             raise ValueError(f"{name}[{index}] is {values[index]}, want {low} to {high}")
 
 
 def seconds_per_tick(time_base: str, tempo: float) -> float:
-    """How long a tick of a grid is, at `tempo` quarter notes a minute."""
+    """The length of a tick of a grid, at `tempo` quarter notes per minute."""
     if time_base == MILLISECONDS:
         return 1.0 / TICKS_PER_SECOND
     return 60.0 / tempo / TICKS_PER_BEAT
@@ -112,10 +112,10 @@ def seconds_per_tick(time_base: str, tempo: float) -> float:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Notes:
-    """One piece: equal-length columns in the total order, and what turns ticks into seconds.
+    """One piece: columns of equal length in the total order, and what converts ticks to seconds.
 
-    Make one with `Notes.from_columns`, which checks and sorts. `tempo` is quarter notes a minute at the
-    start of the piece; it decides lengths in seconds for the `beats` grid only.
+    Make one with `Notes.from_columns`, which checks and sorts. `tempo` is in quarter notes per minute at the start of
+    the piece; lengths in seconds depend on it only on the `beats` grid.
     """
 
     pitch: np.ndarray
@@ -141,7 +141,7 @@ class Notes:
         """Checks ranges, converts to the column dtypes and sorts.
 
         Raises:
-          ValueError: lengths differ, or a value lies outside its range; names column, index, value.
+          ValueError: lengths differ, or a value is out of range; the message names column, index and value.
         """
         if time_base not in TIME_BASES:
             raise ValueError(f"time_base is {time_base!r}, want one of {', '.join(TIME_BASES)}")
@@ -165,7 +165,7 @@ class Notes:
 
     @property
     def end(self) -> np.ndarray:
-        """`[n]` int64, the tick each note ends at."""
+        """`[n]` int64, the tick at which each note ends."""
         return self.start.astype(np.int64) + self.duration
 
     @property
@@ -184,7 +184,7 @@ class Notes:
 
     @functools.cached_property
     def piece_id(self) -> str:
-        """32 hex digits, a hash of the notes from the first onset on; not of bytes, path or tempo."""
+        """32 hex digits, a hash of the notes from the first onset on; bytes, path and tempo do not matter."""
         digest = hashlib.sha256(self.time_base.encode())
         first = self.start[0] if len(self) else 0
         shifted = dataclasses.replace(self, start=self.start - first)
@@ -194,16 +194,16 @@ class Notes:
         return digest.hexdigest()[:32]
 
     def take(self, index: slice | np.ndarray) -> Notes:
-        """The chosen notes, still in order when `index` is ascending; times are not moved."""
+        """The selected notes, in order if `index` is ascending; their times stay the same."""
         return dataclasses.replace(self, **{c: getattr(self, c)[index] for c in COLUMN_DTYPES})
 
     def from_first_onset(self) -> Notes:
-        """The same notes moved so that the first one starts at tick 0, as datasets keep them."""
+        """The same notes, moved so that the first one starts at tick 0, as in datasets."""
         return dataclasses.replace(self, start=self.start - self.start[0]) if len(self) else self
 
     def to_pretty_midi(self) -> pretty_midi.PrettyMIDI:
-        """The same music as the type for people: times in seconds, an instrument a program."""
-        import pretty_midi  # slow to import, and only people's code needs it
+        """The same music for use with pretty_midi: times in seconds, one instrument per program."""
+        import pretty_midi  # slow to import, and no job needs it
 
         midi = pretty_midi.PrettyMIDI(initial_tempo=self.tempo)
         for program in np.unique(self.program):
@@ -221,10 +221,10 @@ class Notes:
 
     @classmethod
     def from_pretty_midi(cls, midi: pretty_midi.PrettyMIDI, time_base: str = MILLISECONDS) -> Notes:
-        """Rounds pretty_midi's seconds to the grid; halves go up.
+        """Rounds pretty_midi's seconds to the grid; halves round up.
 
-        With `beats`, seconds become beats through the tempo at the start alone, so music with tempo
-        changes belongs on the milliseconds grid, or goes through `midi_file.parse`.
+        With `beats`, seconds are converted with the tempo at the start alone. For music with tempo changes use the
+        milliseconds grid, or `midi_file.parse`.
         """
         tempos = midi.get_tempo_changes()[1]
         tempo = canonical_tempo(round(60e6 / tempos[0])) if len(tempos) else DEFAULT_TEMPO

@@ -1,4 +1,4 @@
-"""Columns of several pieces, one behind the other: piece i is `offsets[i]` to `offsets[i + 1]`."""
+"""Columns of several pieces, one after the other: piece i is `offsets[i]` to `offsets[i + 1]`."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import numpy as np
 
 
 def offsets_of(lengths: Sequence[int] | np.ndarray) -> np.ndarray:
-    """`[pieces + 1]` int64: where pieces of these lengths begin, and the end of the last one."""
+    """`[pieces + 1]` int64: where pieces of these lengths begin, and where the last one ends."""
     offsets = np.zeros(len(lengths) + 1, np.int64)
     np.cumsum(lengths, out=offsets[1:])
     return offsets
 
 
 def join_slices(column: np.ndarray, offsets: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """The pieces `rows` of a `[..., total]` column, one behind the other."""
-    parts = [column[..., begin:stop] for begin, stop in zip(offsets[rows], offsets[rows + 1], strict=True)]
-    return np.concatenate([column[..., :0], *parts], axis=-1)
+    """The pieces `rows` of a `[..., total]` column, one after the other."""
+    slices = [column[..., begin:stop] for begin, stop in zip(offsets[rows], offsets[rows + 1], strict=True)]
+    return np.concatenate([column[..., :0], *slices], axis=-1)
 
 
 def reduce_pieces(reduce: np.ufunc, column: np.ndarray, offsets: np.ndarray) -> np.ndarray:

@@ -84,7 +84,7 @@ def test_what_a_fault_was_caused_by():
 
 def test_a_folder_in_the_place_of_a_file(tmp_path):
     (tmp_path / "a.mid").mkdir()
-    with pytest.raises(UserError, match=r"a.mid' cannot be written: something that is no file has its name"):
+    with pytest.raises(UserError, match=r"a.mid' cannot be written: something that is not a file has this name"):
         storage.write_bytes(str(tmp_path / "a.mid"), b"x", only_if_absent=True)
     with pytest.raises(UserError, match=r"a.mid' cannot be written: Is a directory"):
         storage.write_bytes(str(tmp_path / "a.mid"), b"x")

@@ -1,1 +1,1 @@
-"""Reading damaged files as far as they are sound."""
+"""Reading damaged files as far as they are intact."""

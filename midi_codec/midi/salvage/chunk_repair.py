@@ -1,7 +1,7 @@
-"""The outside of a damaged MIDI file: where its header is, what it says, and where its tracks lie.
+"""The outer structure of a damaged MIDI file: where its header is, what it says, and where its tracks are.
 
-Nothing is guessed that would change what a note is: without the ticks of a quarter note there is no time,
-so a file whose header is gone stays unread.
+Nothing is guessed that would change a note. Without the number of ticks per quarter note there is no time, so a file
+without a header is not read.
 """
 
 from __future__ import annotations
@@ -14,36 +14,36 @@ from midi_codec.midi.midi_header import CHUNK, HEADER, MAX_DIVISION, MULTI_SONG_
 
 MTRK, MTHD = b"MTrk", b"MThd"
 SIX = b"\0\0\0\6"  # the length of a header
-FIELDS = struct.Struct(">HHH")  # behind name and length
-MAX_WRONG_LETTERS = 2  # in the name of a chunk that is taken for a track
-MAX_CHUNKS = 1 << 16  # that are looked at, tracks or not
-FRAME_RATES = {24: (24, 1), 25: (25, 1), 29: (30_000, 1001), 30: (30, 1)}  # frames in how many seconds, by SMPTE code
+FIELDS = struct.Struct(">HHH")  # after name and length
+MAX_WRONG_LETTERS = 2  # in the name of a chunk that still counts as a track
+MAX_CHUNKS = 1 << 16  # that are examined, tracks or not
+FRAME_RATES = {24: (24, 1), 25: (25, 1), 29: (30_000, 1001), 30: (30, 1)}  # (frames, seconds), by SMPTE code
 
 
 @dataclasses.dataclass(frozen=True)
 class RepairedHeader:
-    """What can be told about a file as a whole."""
+    """What is known about the file as a whole."""
 
     position: int  # where the header begins
     tracks_from: int  # where the first chunk may begin
     is_multi_song: bool
-    division: int  # ticks a quarter note, after multiplication
-    tick_factor: int  # what to multiply the file's ticks with
-    has_tempos: bool  # whether tempo events change how long a tick lasts
+    division: int  # ticks per quarter note, after multiplication by `tick_factor`
+    tick_factor: int  # by which the file's ticks must be multiplied
+    has_tempos: bool  # whether tempo events change the length of a tick
 
 
 @dataclasses.dataclass(frozen=True)
 class TrackBounds:
     begin: int
     stop: int
-    is_certain: bool  # whether the chunk's own length leads to another chunk or to the end of the file
+    is_certain: bool  # whether the chunk's length leads to another chunk or to the end of the file
 
 
 def find_header(data: bytes) -> RepairedHeader | None:
-    """The first header; None when there is none, or when it does not say how long a tick lasts."""
+    """The first header; None if there is none, or if it does not give the length of a tick."""
     position = data.find(MTHD)
     first_track = data.find(MTRK, max(position, 0))
-    if position < 0 and first_track >= HEADER.size:  # without its name, but in its place
+    if position < 0 and first_track >= HEADER.size:  # the header is there, but its name is damaged
         position = first_track - HEADER.size
         if data[position + 4 : position + CHUNK.size] != SIX:
             return None
@@ -61,7 +61,7 @@ def find_header(data: bytes) -> RepairedHeader | None:
     per_second = frames * (division & 0xFF)
     if not per_second:
         return None
-    # A quarter note lasts half a second, so this many ticks, each as long as the file says, make one.
+    # A quarter note lasts half a second, so it has this many ticks of the length that the file gives.
     return RepairedHeader(position, tracks_from, is_multi_song, per_second, 2 * seconds, False)
 
 
@@ -76,8 +76,8 @@ def is_chunk(data: bytes, position: int) -> bool:
 def find_tracks(data: bytes, offset: int) -> Iterator[TrackBounds]:
     """Tracks in file order, from an offset to the end or to the header of another file.
 
-    A chunk's length is believed when another chunk, or nothing, begins behind it. Otherwise the track reaches
-    to the next `MTrk`, or to the end. Bytes in between that are no chunk are stepped over.
+    A chunk's length is trusted if another chunk, or nothing, follows it. Otherwise the track extends to the next
+    `MTrk`, or to the end. Bytes in between that are not a chunk are skipped.
     """
     for _ in range(MAX_CHUNKS):
         if offset > len(data) - CHUNK.size:
@@ -100,7 +100,7 @@ def find_tracks(data: bytes, offset: int) -> Iterator[TrackBounds]:
 
 
 def _next_chunk(data: bytes, begin: int) -> int:
-    """Where the next track, or the next file, begins; the end when there is none."""
+    """Where the next track or the next file begins; the end if there is none."""
     track = data.find(MTRK, begin)
     track = track if track >= 0 else len(data)
     header = data.find(MTHD, begin, track)

@@ -1,13 +1,13 @@
-"""Reading files that strict reading refuses: a ladder of rungs, each with a fixed name.
+"""Reading files that strict reading refuses, at one of three levels (`rung` in the ledger of salvaged files).
 
-    strict -> clamped -> unwrapped -> repaired -> refused, for the reason that strict reading gave
+    strict -> clamped -> unwrapped -> repaired -> refused, for the reason given by strict reading
 
-- `clamped`: a file is whole, but some data bytes are above 7F; they count as 7F.
-- `unwrapped`: a whole file inside another one: RIFF (RMID), MacBinary, or any bytes in front.
-- `repaired`: tracks are found wherever they are and read as far as they are sound; what sounds at the damage
-  ends there.
+- `clamped`: the file is intact, but some data bytes are above 7F; they count as 7F.
+- `unwrapped`: an intact file inside another one: RIFF (RMID), MacBinary, or any bytes before it.
+- `repaired`: tracks are found wherever they are, and read as far as they are intact. Notes that sound at the damage
+  end there.
 
-docs/midi.md has the rules. One walk over the tracks serves all rungs.
+docs/midi.md has the rules. The tracks are read once for all levels.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ from midi_codec.music.notes import MILLISECONDS
 CLAMPED, UNWRAPPED, REPAIRED = "clamped", "unwrapped", "repaired"
 RUNGS = (CLAMPED, UNWRAPPED, REPAIRED)
 HOPELESS = frozenset({"empty", "too_large", "too_many_tracks", "too_many_notes", "too_many_tempo_changes", "too_long"})
-MAX_BYTES = 3 << 18  # of all tracks: strict reading may have cost as much before
-MAX_SILENT_QUARTERS = 1024  # quarter notes without an event, where noise is suspected
-MAX_SILENCE_MILLISECONDS = 300_000  # in a file with mended faults: a delta made of noise is long
-MIN_SOUND_SHARE = 0.5  # of the bytes of all tracks: below it, what looks like notes may be noise
+MAX_BYTES = 3 << 18  # of all tracks: strict reading may have cost the same before
+MAX_SILENT_QUARTERS = 1024  # quarter notes without an event, if noise is suspected
+MAX_SILENCE_MILLISECONDS = 300_000  # in a file with repaired faults: noise makes long deltas
+MIN_SOUND_SHARE = 0.5  # of the bytes of all tracks: below this, apparent notes may be noise
 
 
 @dataclasses.dataclass(frozen=True)
 class Recovered:
-    """Notes of a file that strict reading refuses, and the rung that gave them."""
+    """The notes of a file that strict reading refuses, and the level at which it was read."""
 
     ticks: TickNotes
-    division: int  # ticks a quarter note
+    division: int  # ticks per quarter note
     rung: str  # one of RUNGS
     walked: Walk
 
     def of_track(self, number: int, *, apply_sustain: bool = False) -> TickNotes:
-        """The notes of one track, from 0; what other tracks say of its channels and of time still counts."""
+        """The notes of one track, counted from 0; other tracks still affect its channels and its time."""
         events = [track.events for track in self.walked.tracks]
         ticks = track_reader.assemble(events, apply_sustain=apply_sustain, only_track=number)
         return _in_real_time(ticks, self.walked.header)
@@ -53,21 +53,20 @@ class Recovered:
 
 @dataclasses.dataclass(frozen=True)
 class Walk:
-    """A damaged file as it was read."""
+    """What was read of a damaged file."""
 
     header: RepairedHeader
     tracks: list[RepairedTrack]
-    is_sound_outside: bool  # whether header and chunks, from the header on, are sound
+    is_sound_outside: bool  # whether the chunk structure is intact from the header on
 
 
 def recover(data: bytes, *, limits: Limits, apply_sustain: bool = False, error: MidiError | None = None) -> Recovered:
     """Reads what can be read of a file that strict reading refuses with `error`.
 
-    What comes back has a note and is within the limits on the milliseconds grid; the beats grid is coarser, and
-    may still be too long.
+    The result has a note and is within the limits on the milliseconds grid. On the beats grid it may still be too long.
 
     Raises:
-      MidiError: nothing can be read; it is `error` itself, or, where none was given, a `malformed` one.
+      MidiError: nothing can be read. It is `error` itself, or a `malformed` one if no error was given.
     """
     error = error or MidiError("malformed", "malformed MIDI, and nothing of it can be salvaged")
     if error.reason in HOPELESS or len(data) > limits.max_bytes:
@@ -83,9 +82,9 @@ def recover(data: bytes, *, limits: Limits, apply_sustain: bool = False, error: 
 
 
 def _without_line_ends(data: bytes, limits: Limits) -> bytes | None:
-    """The file before a transfer as text put a carriage return before each line feed; None if none did.
+    """The file before a transfer as text inserted a carriage return before each line feed; None if there was none.
 
-    It did when every line feed has one, the file's chunks do not fit, and without them they do.
+    There was one if every line feed has a carriage return, and the chunks fit only without them.
     """
     if not 0 < data.count(b"\n") == data.count(b"\r\n") or _strict_tracks(data, 0, limits) is not None:
         return None
@@ -94,7 +93,7 @@ def _without_line_ends(data: bytes, limits: Limits) -> bytes | None:
 
 
 def _strict_tracks(data: bytes, position: int, limits: Limits) -> list[TrackBounds] | None:
-    """The tracks when the outside of the file that begins at `position` is sound."""
+    """The tracks of the file that begins at `position`, if its chunk structure is intact."""
     try:
         header = read_header(data[position:], limits)
     except MidiError:
@@ -103,9 +102,9 @@ def _strict_tracks(data: bytes, position: int, limits: Limits) -> list[TrackBoun
 
 
 def walk(data: bytes, limits: Limits, *, warily: bool = False) -> Walk | None:
-    """Reads all tracks as far as they are sound; None when there are none, too many, or no sense of time.
+    """Reads all tracks as far as they are intact; None if there are none or too many, or if ticks have no length.
 
-    `warily`: believes in no mended fault, nor in a silence too long for music.
+    With `warily` it repairs nothing, and treats a silence too long for music as damage.
     """
     header = chunk_repair.find_header(data)
     if header is None:
@@ -138,13 +137,13 @@ def _read(data: bytes, limits: Limits, *, apply_sustain: bool) -> Recovered | No
 
 
 def _evaluate(walked: Walk, limits: Limits, *, apply_sustain: bool) -> Recovered | None:
-    """The notes that were read, None when they are too long or likely noise.
+    """The notes that were read; None if they are too long or probably noise.
 
-    Where faults were mended in a file that is not whole, noise shows in a silence too long for music, and in
-    more faults than notes.
+    If faults were repaired in a file that is not intact, noise shows as a silence too long for music, or as more faults
+    than notes.
 
     Raises:
-      MidiError: they break another limit, or there are none.
+      MidiError: the notes break another limit, or there are none.
     """
     if not _is_trusted(walked):
         return None
@@ -154,7 +153,7 @@ def _evaluate(walked: Walk, limits: Limits, *, apply_sustain: bool) -> Recovered
     try:
         notes = midi_ticks.to_notes(ticks, division=division, time_base=MILLISECONDS, limits=limits)
     except MidiError as error:
-        if error.reason == "too_long":  # a delta made of noise is long
+        if error.reason == "too_long":  # noise makes long deltas
             return None
         raise
     num_mended = sum(track.num_mended for track in walked.tracks)
@@ -166,7 +165,7 @@ def _evaluate(walked: Walk, limits: Limits, *, apply_sustain: bool) -> Recovered
 
 
 def _is_trusted(walked: Walk) -> bool:
-    """Whether it is one piece, and most of it was sound."""
+    """Whether it is one piece, and most of it is intact."""
     if walked.header.is_multi_song and sum(track.has_notes for track in walked.tracks) > 1:
         return False
     num_bytes = sum(track.num_bytes for track in walked.tracks)
@@ -174,7 +173,7 @@ def _is_trusted(walked: Walk) -> bool:
 
 
 def _in_real_time(ticks: TickNotes, header: RepairedHeader) -> TickNotes:
-    """Undoes SMPTE time: its ticks last what they last, whatever the tempo."""
+    """Converts SMPTE time, whose ticks do not depend on the tempo."""
     if header.has_tempos:
         return ticks
     return dataclasses.replace(

@@ -1,8 +1,8 @@
-"""The events of damaged tracks: read as far as they are sound, small faults mended on the way.
+"""The events of damaged tracks, read as far as they are intact; small faults are repaired.
 
-What is mended: a data byte above 7F counts as 7F; an undefined status is stepped over; damage before a
-track's first note is skipped when all that follows is sound. A mended fault is believed when the track comes
-to its end, or when enough sound bytes follow: in noise, the next fault is near.
+Repairs: a data byte above 7F counts as 7F; an undefined status is skipped; damage before the first note of a track is
+skipped if everything after it is intact. A repair is accepted if the track then reads to its end, or if enough intact
+bytes follow it: in noise, the next fault is near.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from midi_codec.midi.exact_reader.track_events import (
 )
 from midi_codec.midi.salvage.chunk_repair import TrackBounds
 
-SOUND_BYTES = 64  # that must follow a mended fault, unless the track comes to its end
-MAX_SKIPPED_BYTES = 1024  # in front of a track's first note
-MAX_PROBE_BYTES = 1 << 16  # that a file may cost in looking for the next event
-MAX_TRIAL_BYTES = 1 << 18  # and in reading on from one that was no event
+SOUND_BYTES = 64  # that must follow a repair, unless the track reads to its end
+MAX_SKIPPED_BYTES = 1024  # before a track's first note
+MAX_PROBE_BYTES = 1 << 16  # per file, for finding the next event
+MAX_TRIAL_BYTES = 1 << 18  # per file, for reading on from bytes that were not an event
 
 
 @dataclasses.dataclass(frozen=True)
 class RepairedTrack:
     events: TrackEvents
-    is_whole: bool  # read to its end, and nothing mended but data bytes
+    is_whole: bool  # read to its end, with no repairs but data bytes
     num_clamped: int  # data bytes above 7F
     num_sound_bytes: int
     num_bytes: int
@@ -44,7 +44,7 @@ class RepairedTrack:
 
 
 def read_tracks(data: bytes, bounds: Sequence[TrackBounds], *, past_end: bool = False) -> list[RepairedTrack]:
-    """Reads each track; with `past_end`, an end of track before the first note is stepped over."""
+    """Reads each track; with `past_end`, skips an end of track before the first note."""
     probes = _Probes(data, MAX_DELTA)
     return [
         _judge(
@@ -57,7 +57,7 @@ def read_tracks(data: bytes, bounds: Sequence[TrackBounds], *, past_end: bool = 
 
 
 def read_tracks_warily(data: bytes, bounds: Sequence[TrackBounds], *, max_delta: int) -> list[RepairedTrack]:
-    """Reads each track; mends nothing, and takes a delta above `max_delta` ticks for damage."""
+    """Reads each track; repairs nothing, and treats a delta above `max_delta` ticks as damage."""
     probes = _Probes(data, max_delta)
     return [_judge(read_events(data, track.begin, track.stop, max_delta=max_delta), track, probes) for track in bounds]
 
@@ -77,7 +77,7 @@ def _judge(events: TrackEvents, bounds: TrackBounds, probes: _Probes) -> Repaire
 
 
 def _cut_doubtful(events: TrackEvents) -> None:
-    """Takes back the last faults that were mended, and what followed, where too little sound followed."""
+    """Undoes the last repairs, and the events after them, if too few intact bytes follow."""
     while events.repairs and events.stop - events.repairs[-REPAIR_FIELDS] < SOUND_BYTES:
         events.cut(*events.repairs[-REPAIR_FIELDS:-1])
         del events.repairs[-REPAIR_FIELDS:]
@@ -85,7 +85,7 @@ def _cut_doubtful(events: TrackEvents) -> None:
 
 @dataclasses.dataclass
 class _Probes:
-    """Looks for the next event behind damage, within what a file may cost."""
+    """Looks for the next event after damage, within the limits per file."""
 
     data: bytes
     max_delta: int
@@ -93,7 +93,7 @@ class _Probes:
     probe_bytes_left: int = MAX_PROBE_BYTES
 
     def skip_damage(self, events: TrackEvents, stop: int) -> int:
-        """Goes on reading behind the damage when all that follows is sound; the number of bytes read."""
+        """Continues after the damage if everything that follows is intact; returns the number of bytes read."""
         for begin in range(events.stop + 1, min(events.stop + MAX_SKIPPED_BYTES, stop - 1)):
             if self.trial_bytes_left <= 0 or self.probe_bytes_left <= 0:
                 break
