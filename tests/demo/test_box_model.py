@@ -9,7 +9,7 @@ from job_runtime import command
 from job_runtime.command import StopSignal, UserError
 from job_runtime.storage import array_file
 from tests.generation_jobs.fakes import make_bundle
-from trainer import bundle, config
+from trainer import bundle, config, yaml_file
 
 
 def test_packing_keeps_the_model_and_halves_its_weights(tmp_path):
@@ -40,7 +40,7 @@ def test_what_does_not_fit(values, max_bytes, want):
 
 
 def test_the_settings_are_those_of_a_training():
-    settings = config.read_yaml(box_model.SETTINGS)
+    settings = yaml_file.load(box_model.SETTINGS)
     assert (
         config.TrainConfig(**{name: config.convert(name, value) for name, value in settings.items()}).problems() == []
     )

@@ -4,7 +4,7 @@ import pytest
 
 from demo import run
 from job_runtime.command import UserError
-from midi_codec.dataset.dataset_info import NO_DUPLICATES, NO_GROUPS, DatasetInfo, SplitInfo
+from midi_codec.dataset.dataset_info import COLUMNS, NO_DUPLICATES, NO_GROUPS, DatasetInfo, Histogram, SplitInfo
 from trainer import config, task
 
 
@@ -72,7 +72,7 @@ def test_openings_divide_the_pieces_evenly(validation, test, want):
         duplicates=NO_DUPLICATES,
         salvaged={},
         groups=NO_GROUPS,
-        histograms={name: {} for name in sizes},
+        histograms={name: dict.fromkeys(COLUMNS, Histogram()) for name in sizes},
         settings={},
     )
     assert run.choose_openings(info, 64) == want

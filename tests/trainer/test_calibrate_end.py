@@ -76,7 +76,9 @@ def test_the_command(folders, capsys):
 
 def test_mistakes_come_all_at_once(folders):
     root, model = folders
-    bundle_lib.save(str(root / "bundle"), dataclasses.replace(model, dataset={"hash": "d" * 32}))
+    bundle_lib.save(
+        str(root / "bundle"), dataclasses.replace(model, dataset={"hash": "d" * 32, "time_base": "milliseconds"})
+    )
     with pytest.raises(UserError) as raised:
         run(root, "bundle")
     assert len(raised.value.problems) == 2

@@ -10,7 +10,7 @@ from midi_codec.dataset import dataset_info
 from midi_codec.fields import CATEGORICAL, MIXTURE, MSE
 from midi_codec.music.notes import BEATS, Notes
 from tests.trainer.evaluation.test_validation import make_model
-from tests.trainer.tiny import make_many, make_notes, write_dataset
+from tests.trainer.tiny import make_many, make_notes, make_table, write_dataset
 from trainer import bundle as bundle_lib
 from trainer import evaluate
 from trainer.data.pieces import load_split, stack_pieces
@@ -24,11 +24,11 @@ DEVIATIONS = {"step": 7.0, "duration": 15.0}
 
 
 def save_bundle(folder: str, loss: str = CATEGORICAL, **changes) -> str:
-    model = make_model(loss)
+    model = make_model(make_table(timing_loss=loss))
     bundle = bundle_lib.Bundle(
         config=dataclasses.asdict(model.config),
         fields=model.table,
-        dataset={"hash": "0" * 32},
+        dataset={"hash": "0" * 32, "time_base": "milliseconds"},
         metrics={},
         deviations=DEVIATIONS if loss == MSE else {},
         weights=bundle_lib.get_weights(model),

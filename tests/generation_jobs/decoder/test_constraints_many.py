@@ -63,7 +63,7 @@ def make_settings(rng: np.random.Generator) -> RowSettings:
 @tf.function
 def draw_note(of, settings, logits, uniforms, state, previous, is_first):
     """A note of every row, and the state with it; the model's logits are the same for every note."""
-    keep_to = Constraints(TABLE, of, state, previous[:, NAMES.index("pitch")])
+    keep_to = Constraints(TABLE, of, state)
     note = field_sampling.draw_note(
         TABLE,
         lambda index, *_: logits[index],

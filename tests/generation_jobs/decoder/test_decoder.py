@@ -57,7 +57,7 @@ def make_bundle(
 
 
 DEEP = {**CONFIG, "layers": 3, "layer_norm": True, "residual": True, "tied_embeddings": True}
-CONTEXT = {"context_units": 16, "context_notes": 24, "context_lags": (8, 25), "context_periods": (50,)}
+CONTEXT = {"context_units": 16, "context_notes": 32, "context_lags": (8, 25), "context_periods": (50,)}
 CASES = {
     "categorical": (CATEGORICAL, (0, 128), CONFIG),
     "mse": (MSE, (), {**CONFIG, "layer_norm": True}),

@@ -1,5 +1,6 @@
 import json
 import pathlib
+import re
 
 import pytest
 
@@ -111,8 +112,11 @@ def test_all_that_differs_is_said_at_once(tmp_path):
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("content", ["{", "[]", "3"])
-def test_a_job_file_of_someone_else_is_refused(tmp_path, content):
+@pytest.mark.parametrize(
+    ("content", "want"),
+    [("{", "not JSON"), ("[]", "it is [], want an object"), ("3", "it is 3, want an object")],
+)
+def test_a_job_file_of_someone_else_is_refused(tmp_path, content, want):
     (tmp_path / "job.json").write_text(content)
-    with pytest.raises(UserError, match="is not a job file"):
+    with pytest.raises(UserError, match=f"job.json: {re.escape(want)}"):
         job.begin(make_job(tmp_path))

@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from midi_codec.fields import CATEGORICAL, MIXTURE, MSE, TIME
 from tests.trainer.evaluation.test_validation import LENGTHS, make_model, outputs_of
-from tests.trainer.tiny import make_many
+from tests.trainer.tiny import make_many, make_table
 from trainer.data.pieces import stack_pieces
 from trainer.evaluation.calibration import CONFIDENCE_BINS
 from trainer.evaluation.measures import TOP, measure_names
@@ -16,7 +16,7 @@ DEVIATIONS = {"step": 7.0, "duration": 15.0}
 
 @pytest.fixture(scope="module", params=[CATEGORICAL, MSE, MIXTURE])
 def model(request):
-    return make_model(request.param)
+    return make_model(make_table(timing_loss=request.param))
 
 
 def deviations_of(model) -> dict[str, float]:
@@ -70,7 +70,7 @@ def test_sums_are_those_of_the_loops_evaluation(model):
 
 
 def test_progress_is_told_and_may_end_it():
-    model, told = make_model(CATEGORICAL), []
+    model, told = make_model(make_table()), []
     pieces = stack_pieces(make_many(LENGTHS), model.table)
     evaluate_pieces(model, pieces, deviations={}, batch_size=3, chunk=16, after_chunk=told.append)
     assert sum(told) == len(pieces.raw) and max(told) <= 3 * 16

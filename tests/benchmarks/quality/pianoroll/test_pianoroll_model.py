@@ -32,7 +32,14 @@ def make_bundle(*, timing_loss: str = "categorical", **config: object) -> Bundle
     settings = {"units": 16, "head_units": 16, "layers": 1, "dropout": 0.0, **config}
     model = NoteModel(ModelConfig(**settings), table)
     weights = {name: 3 * array for name, array in bundle_lib.get_weights(model).items()}
-    return Bundle(config=settings, fields=table, dataset={}, metrics={}, deviations={}, weights=weights)
+    return Bundle(
+        config=settings,
+        fields=table,
+        dataset={"hash": "d" * 32, "time_base": "beats"},
+        metrics={},
+        deviations={},
+        weights=weights,
+    )
 
 
 CONTEXT = {"context_units": 16, "context_lags": (2,), "context_periods": (4,)}
