@@ -36,16 +36,7 @@ MAX_SCANNED = 1 << 18  # bytes of files that are looked at together, unless one 
 DATA_BYTES = np.full(256, -1)  # of a system message, by status; -1 for those that are undefined
 DATA_BYTES[[SYSEX, ESCAPE]] = 0
 DATA_BYTES[list(SYSTEM_DATA_BYTES)] = list(SYSTEM_DATA_BYTES.values())
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Banks:
-    """Places where the control 0 may stand with a value that moves the drums."""
-
-    position: np.ndarray  # [k] int64, of the 0
-    place: np.ndarray  # [k] int64, in the high bytes, of the nearest before
-    is_xg_only: np.ndarray  # [k] bool, whether the value does so in XG alone
-    is_certain: np.ndarray  # [k] bool, False where the 0 has to be the first byte of an event for that
+NO_BANKS = (False, np.empty(0, np.int64))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +50,7 @@ class Appearance:
     may_set_programs: bool  # a program change might name another program than 0
     suspects: np.ndarray  # [k] int64: bytes that symusic misreads if they are statuses
     running_banks: np.ndarray  # [k] int64: low bytes that may move drums if they are the first of an event
+    statuses: bytes  # as the file, but 0 for all bytes that cannot be the status of a message of two data bytes
 
 
 def look_at(datas: Sequence[bytes], tick_limit: int) -> list[Appearance]:
@@ -78,52 +70,70 @@ def look_at(datas: Sequence[bytes], tick_limit: int) -> list[Appearance]:
 def _look_at(datas: Sequence[bytes], tick_limit: int) -> list[Appearance]:
     lengths = np.array([len(data) for data in datas], np.int64)
     begins = offsets_of(lengths + len(PADDING))
-    octets = np.frombuffer(PADDING.join([*datas, b""]), np.uint8)
-    high = np.flatnonzero(octets > 0x7F)
-    values = octets.take(high)
-    bounds = high.searchsorted(begins)
-
-    def count(rows: np.ndarray) -> np.ndarray:
-        """`[files]`: how many of the places in `high`, ascending, are of each."""
-        return np.diff(rows.searchsorted(bounds))
-
-    def file_of(rows: np.ndarray) -> np.ndarray:
-        return bounds.searchsorted(rows, side="right") - 1
-
-    pairs = np.flatnonzero(np.diff(high, prepend=-2) == 1)
-    triples = pairs[1:][np.diff(pairs) == 1]
-    late = _delta_bound(lengths, np.diff(bounds), count(pairs), count(triples)) >= tick_limit
-    programs = np.flatnonzero(values & 0xF0 == PROGRAM_CHANGE)
-    number = octets.take(high[programs] + 1)
-    runs_on = octets.take(_behind_delta(octets, high[programs] + 2), mode="clip")  # the status or data behind
-    sets = programs[(number > 0) & (number < 0x80) | (number == 0) & ((runs_on < 0x80) | (runs_on >= SYSEX))]
     stops = begins[:-1] + lengths
-    meta = np.flatnonzero(values == META)
-    odd = meta[(octets.take(high[meta] + 1) == TEMPO) & (octets.take(high[meta] + 2) != 3)]
-    odd = odd[high[odd] + 2 < stops[file_of(odd)]]
-    systems = np.flatnonzero((values >= SYSEX) & (values != META))
-    suspects = _suspects(octets, high, values, systems, stops[file_of(systems)])
-    has_sysex = (count(systems[values[systems] == SYSEX]) > 0).tolist()
-    is_xg = np.array([has and XG_ON in data for has, data in zip(has_sysex, datas, strict=True)])
-    banks = _banks_of_drums(octets, high, values, with_xg=bool(is_xg.any()))
-    counts = is_xg[file_of(banks.place)] | ~banks.is_xg_only
-    named, running = (np.flatnonzero(counts & rows) for rows in (banks.is_certain, ~banks.is_certain))
-    num_odd, num_banks, num_programs, num_sets = (
-        count(rows).tolist() for rows in (odd, banks.place[named], programs, sets)
+    octets = np.frombuffer(PADDING.join([*datas, b""]), np.uint8)
+
+    def count(at: np.ndarray) -> np.ndarray:
+        """`[files]`: how many of the positions, ascending, are in each."""
+        return np.diff(at.searchsorted(begins))
+
+    def file_of(at: np.ndarray) -> np.ndarray:
+        return begins.searchsorted(at, side="right") - 1
+
+    systems = np.flatnonzero(octets >= SYSEX)
+    values = octets.take(systems)
+    metas = systems[values == META]
+    odd = metas[(octets.take(metas + 1) == TEMPO) & (octets.take(metas + 2) != 3)]
+    odd = odd[odd + 2 < stops[file_of(odd)]]
+    suspects = _suspects(octets, systems, values, stops[file_of(systems)])
+    has_sysex = (count(systems[values == SYSEX]) > 0).tolist()
+    programs = np.flatnonzero(octets & 0xF0 == PROGRAM_CHANGE)
+    statuses = _statuses(octets)
+    is_late = _may_be_late(octets, begins, lengths, tick_limit)
+    num_odd, num_programs, num_sets = (count(at).tolist() for at in (odd, programs, _sets_program(octets, programs)))
+    suspects_of = _split(suspects, begins)
+    banks = _find_banks(
+        datas, octets, statuses, begins, [has and XG_ON in data for has, data in zip(has_sysex, datas, strict=True)]
     )
-    suspects_of, banks_of = (_split(at, begins) for at in (high[suspects], banks.position[running]))
     return [
         Appearance(
             has_odd_tempo=num_odd[file] > 0,
-            may_be_late=bool(late[file]),
-            may_move_drums=num_banks[file] > 0 or has_sysex[file] and part_modes.may_move_drums(data),
+            may_be_late=is_late[file],
+            may_move_drums=banks.get(file, NO_BANKS)[0] or has_sysex[file] and part_modes.may_move_drums(data),
             num_programs=num_programs[file],
             may_set_programs=num_sets[file] > 0,
             suspects=suspects_of[file],
-            running_banks=banks_of[file],
+            running_banks=banks.get(file, NO_BANKS)[1],
+            statuses=statuses[begins[file] : stops[file]].tobytes(),
         )
         for file, data in enumerate(datas)
     ]
+
+
+def _statuses(octets: np.ndarray) -> np.ndarray:
+    """`[n]` uint8: the bytes that have two low ones behind, as statuses of two data bytes have, 0 for others."""
+    behind = octets[1:-1] | octets[2:]
+    return np.append(octets[:-2] * (behind < 0x80), np.zeros(2, np.uint8))
+
+
+def _may_be_late(octets: np.ndarray, begins: np.ndarray, lengths: np.ndarray, tick_limit: int) -> list[bool]:
+    """Whether the sum of all deltas might reach the limit, of each file."""
+    signed = octets.view(np.int8)
+    pairs = np.flatnonzero(signed[1:] & signed[:-1] < 0)
+    triples = pairs[1:][np.diff(pairs) == 1]
+    num_pairs, num_triples = (np.diff(at.searchsorted(begins)) for at in (pairs, triples))
+    is_late = _delta_bound(lengths, lengths, num_pairs, num_triples) >= tick_limit  # at worst
+    for file in np.flatnonzero(is_late):
+        num_high = np.count_nonzero(signed[begins[file] : begins[file + 1]] < 0)
+        is_late[file] = _delta_bound(lengths[file], num_high, num_pairs[file], num_triples[file]) >= tick_limit
+    return is_late.tolist()
+
+
+def _sets_program(octets: np.ndarray, programs: np.ndarray) -> np.ndarray:
+    """Those program changes that might name another program than 0."""
+    number = octets.take(programs + 1)
+    runs_on = octets.take(_behind_delta(octets, programs + 2), mode="clip")  # the status or data behind
+    return programs[(number > 0) & (number < 0x80) | (number == 0) & ((runs_on < 0x80) | (runs_on >= SYSEX))]
 
 
 def _split(positions: np.ndarray, begins: np.ndarray) -> list[np.ndarray]:
@@ -137,33 +147,49 @@ def _delta_bound(num_bytes: np.ndarray, num_high: np.ndarray, num_pairs: np.ndar
     return (num_bytes << 7) + (num_high << 14) + (num_pairs << 21) + (num_triples << 28)
 
 
-def _suspects(
-    octets: np.ndarray, high: np.ndarray, values: np.ndarray, rows: np.ndarray, stops: np.ndarray
-) -> np.ndarray:
-    """`[k]` places in `high` of system messages that symusic misreads, unless they are no statuses.
+def _suspects(octets: np.ndarray, systems: np.ndarray, values: np.ndarray, stops: np.ndarray) -> np.ndarray:
+    """`[k]` positions of system messages that symusic misreads, unless they are no statuses.
 
     These are F7, which it takes for an event of one byte, and those with a running status behind them. A status
     stands behind the last byte of a delta, and not in a tempo or a key signature.
 
     Args:
-      rows: `[s]` places in `high` of all that may be system messages.
+      systems: `[s]` positions of all bytes from F0 on.
+      values: `[s]`, these bytes.
       stops: `[s]` where their files end.
     """
-    at, status = high[rows], values[rows]
-    is_payload = octets[at - 1] > 0x7F
+    rows = np.flatnonzero((DATA_BYTES.take(values) >= 0) & (octets.take(systems - 1) < 0x80))
+    at, status = systems[rows], values[rows]
+    is_payload = np.zeros(len(rows), bool)
     for back, kind, length in ((3, TEMPO, 3), (4, TEMPO, 3), (5, TEMPO, 3), (3, KEY_SIGNATURE, 2)):
         is_payload |= (octets[at - back] == META) & (octets[at - back + 1] == kind) & (octets[at - back + 2] == length)
-    before = high[rows - 1]  # this byte ends its message if that has less than 128 bytes, and no other high one
-    is_payload |= (status == ESCAPE) & (values[rows - 1] == SYSEX) & (octets.take(before + 1) == at - before - 1)
+    kept = np.flatnonzero(~is_payload & ~_ends_message(octets, at, status, systems[rows - 1]))
+    at, status = at[kept], status[kept]
     behind = at + 1 + DATA_BYTES[status]
     exclusive = np.flatnonzero(status == SYSEX)
     behind[exclusive] = _behind_payload(octets, at[exclusive] + 1)
     behind = _behind_delta(octets, behind)
-    metas = np.flatnonzero(octets.take(behind, mode="clip") == META)
-    if len(metas):
-        behind[metas] = _behind_metas(octets, high[values == META], behind[metas])
-    runs_on = (behind < stops) & (octets.take(behind, mode="clip") < 0x80)
-    return rows[((status == ESCAPE) | runs_on) & ~is_payload & (DATA_BYTES[status] >= 0)]
+    before_meta = np.flatnonzero(octets.take(behind, mode="clip") == META)
+    if len(before_meta):
+        behind[before_meta] = _behind_metas(octets, systems[values == META], behind[before_meta])
+    runs_on = (behind < stops[rows[kept]]) & (octets.take(behind, mode="clip") < 0x80)
+    return at[(status == ESCAPE) | runs_on]
+
+
+def _ends_message(octets: np.ndarray, at: np.ndarray, status: np.ndarray, before: np.ndarray) -> np.ndarray:
+    """`[s]` bool: whether the byte is the F7 at the end of a message of less than 128 bytes, no high one among them.
+
+    Args:
+      before: `[s]` the nearest byte from F0 on before each.
+    """
+    ends = np.zeros(len(at), bool)
+    rows = np.flatnonzero(
+        (status == ESCAPE) & (octets.take(before) == SYSEX) & (octets.take(before + 1) == at - before - 1)
+    )
+    if len(rows):
+        bounds = np.column_stack([before[rows] + 1, at[rows]]).ravel()
+        ends[rows] = np.maximum.reduceat(octets, bounds)[::2] < 0x80
+    return ends
 
 
 def _behind_metas(octets: np.ndarray, metas: np.ndarray, position: np.ndarray) -> np.ndarray:
@@ -196,12 +222,35 @@ def _behind_delta(octets: np.ndarray, position: np.ndarray) -> np.ndarray:
     return position
 
 
-def _banks_of_drums(octets: np.ndarray, high: np.ndarray, values: np.ndarray, *, with_xg: bool) -> _Banks:
-    """Where a bank may be selected that moves the drums.
+def _find_banks(
+    datas: Sequence[bytes], octets: np.ndarray, statuses: np.ndarray, begins: np.ndarray, is_xg: list[bool]
+) -> dict[int, tuple[bool, np.ndarray]]:
+    """By file, where one may be selected that moves the drums: whether one does, and positions where it may.
+
+    A control stands behind its status, or its status runs on somewhere in the file; most files have neither.
+    """
+    zeros = np.flatnonzero((octets[1:] - np.uint8(120) < (8 if any(is_xg) else 2)) & (octets[:-1] == BANK))
+    if not len(zeros):
+        return {}
+    controls = np.flatnonzero(statuses & 0xF0 == CONTROL_CHANGE)
+    following = octets.take(_behind_delta(octets, controls + 3), mode="clip")
+    files = begins.searchsorted(controls[(following < 0x80) | (following >= SYSEX)], side="right") - 1
+    runs_on = np.zeros(len(datas), bool)
+    runs_on[files] = True
+    files = begins.searchsorted(zeros, side="right") - 1
+    may_be = runs_on[files] | (statuses.take(zeros - 1) & 0xF0 == CONTROL_CHANGE)
+    return {file: _banks_of_drums(datas[file], with_xg=is_xg[file]) for file in np.unique(files[may_be]).tolist()}
+
+
+def _banks_of_drums(data: bytes, *, with_xg: bool) -> tuple[bool, np.ndarray]:
+    """As `_find_banks`, of one file.
 
     Behind a status of two data bytes, low bytes come in threes: data, data, delta. So the nearest high byte before
     tells whether a 0 may be the number of a control: when it is a status, or when it belongs to a delta under one.
     """
+    octets = np.frombuffer(data + PADDING, np.uint8)
+    high = np.flatnonzero(octets > 0x7F)
+    values = octets.take(high)
     zeros = np.flatnonzero((octets[:-1] == BANK) & (octets[1:] - np.uint8(120) < (8 if with_xg else 2)))
     place = high.searchsorted(zeros) - 1
     bank, status, distance = octets.take(zeros + 1), values[place], zeros - high[place] - 1
@@ -211,9 +260,7 @@ def _banks_of_drums(octets: np.ndarray, high: np.ndarray, values: np.ndarray, *,
     named = is_drum_bank & (distance % 3 == 0) & is_control & np.where(bank == 121, is_ten, ~is_ten)
     running = np.flatnonzero(is_drum_bank & (distance % 3 == 1))
     running = running[_may_be_running_controls(octets, high, values, place[running])]
-    rows = np.concatenate([np.flatnonzero(named), running])
-    rows.sort()
-    return _Banks(zeros[rows], place[rows], bank[rows] > 121, named[rows])
+    return bool(named.any()), zeros[running]
 
 
 def _may_be_running_controls(octets: np.ndarray, high: np.ndarray, values: np.ndarray, place: np.ndarray) -> np.ndarray:
