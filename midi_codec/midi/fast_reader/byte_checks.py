@@ -31,15 +31,14 @@ TEMPO_EVENT = b"\xff\x51\x03"
 ANY_TEMPO = re.compile(re.escape(TEMPO_EVENT) + rb"...", re.DOTALL)
 PADDING = bytes(8)  # behind a file, so that the last bytes have some behind them
 KEY_SIGNATURE = 0x59
-MAX_STEPS = 6  # back from a byte, to find out what it is
-MAX_SCANNED = 1 << 18  # bytes of files that are looked at together, unless one alone has more
+MAX_STEPS = 8  # back from a byte, to find out what it is
+BLOCK_BYTES = 1 << 16
 DATA_BYTES = np.full(256, -1)  # of a system message, by status; -1 for those that are undefined
 DATA_BYTES[[SYSEX, ESCAPE]] = 0
 DATA_BYTES[list(SYSTEM_DATA_BYTES)] = list(SYSTEM_DATA_BYTES.values())
-NO_BANKS = (False, np.empty(0, np.int64))
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(slots=True)
 class Appearance:
     """What one file's bytes look like."""
 
@@ -50,24 +49,21 @@ class Appearance:
     may_set_programs: bool  # a program change might name another program than 0
     suspects: np.ndarray  # [k] int64: bytes that symusic misreads if they are statuses
     running_banks: np.ndarray  # [k] int64: low bytes that may move drums if they are the first of an event
-    statuses: bytes  # as the file, but 0 for all bytes that cannot be the status of a message of two data bytes
+    statuses: memoryview  # as the file, but 0 for all bytes that cannot be the status of a message of two data bytes
+
+
+@dataclasses.dataclass(slots=True)
+class _Marks:
+    """Positions of bytes that are rare in music, ascending, and what `Appearance.statuses` has for all files."""
+
+    late: np.ndarray  # from C0 on
+    pairs: np.ndarray  # the second of two high bytes
+    banks: np.ndarray  # 0 before 120 to 127
+    statuses: bytearray
 
 
 def look_at(datas: Sequence[bytes], tick_limit: int) -> list[Appearance]:
     """Looks at whole files."""
-    looks: list[Appearance] = []
-    begin = 0
-    while begin < len(datas):
-        stop, num_bytes = begin + 1, len(datas[begin])
-        while stop < len(datas) and num_bytes + len(datas[stop]) <= MAX_SCANNED:
-            num_bytes += len(datas[stop])
-            stop += 1
-        looks += _look_at(datas[begin:stop], tick_limit)
-        begin = stop
-    return looks
-
-
-def _look_at(datas: Sequence[bytes], tick_limit: int) -> list[Appearance]:
     lengths = np.array([len(data) for data in datas], np.int64)
     begins = offsets_of(lengths + len(PADDING))
     stops = begins[:-1] + lengths
@@ -80,53 +76,90 @@ def _look_at(datas: Sequence[bytes], tick_limit: int) -> list[Appearance]:
     def file_of(at: np.ndarray) -> np.ndarray:
         return begins.searchsorted(at, side="right") - 1
 
-    systems = np.flatnonzero(octets >= SYSEX)
-    values = octets.take(systems)
+    marks = _mark(octets)
+    values = octets.take(marks.late)
+    programs, is_system = marks.late[values < PROGRAM_CHANGE + 0x10], values >= SYSEX
+    systems, values = marks.late[is_system], values[is_system]
     metas = systems[values == META]
     odd = metas[(octets.take(metas + 1) == TEMPO) & (octets.take(metas + 2) != 3)]
     odd = odd[odd + 2 < stops[file_of(odd)]]
-    suspects = _suspects(octets, systems, values, stops[file_of(systems)])
-    has_sysex = (count(systems[values == SYSEX]) > 0).tolist()
-    programs = np.flatnonzero(octets & 0xF0 == PROGRAM_CHANGE)
-    statuses = _statuses(octets)
-    is_late = _may_be_late(octets, begins, lengths, tick_limit)
-    num_odd, num_programs, num_sets = (count(at).tolist() for at in (odd, programs, _sets_program(octets, programs)))
-    suspects_of = _split(suspects, begins)
-    banks = _find_banks(
-        datas, octets, statuses, begins, [has and XG_ON in data for has, data in zip(has_sysex, datas, strict=True)]
+    suspects = _split(_suspects(octets, systems, values, stops[file_of(systems)]), begins)
+    has_parts = count(_about_parts(octets, systems[values == SYSEX])) > 0
+    is_xg = np.zeros(len(datas), bool)
+    for file in np.flatnonzero(has_parts):
+        is_xg[file] = XG_ON in datas[file]
+    named_banks, running_banks = _find_banks(octets, marks.banks, metas, begins, is_xg)
+    running = _split(running_banks, begins)
+    moves = count(named_banks) > 0
+    for file in np.flatnonzero(has_parts & ~moves):
+        moves[file] = part_modes.may_move_drums(datas[file])
+    is_late = _may_be_late(octets, marks.pairs, begins, lengths, tick_limit)
+    statuses, none = memoryview(marks.statuses), np.empty(0, np.int64)
+    columns = (
+        (count(odd) > 0).tolist(),
+        is_late.tolist(),
+        moves.tolist(),
+        count(programs).tolist(),
+        (count(_sets_program(octets, programs)) > 0).tolist(),
+        [suspects.get(file, none) for file in range(len(datas))],
+        [running.get(file, none) for file in range(len(datas))],
+        [statuses[begin:stop] for begin, stop in zip(begins.tolist(), stops.tolist(), strict=False)],
     )
-    return [
-        Appearance(
-            has_odd_tempo=num_odd[file] > 0,
-            may_be_late=is_late[file],
-            may_move_drums=banks.get(file, NO_BANKS)[0] or has_sysex[file] and part_modes.may_move_drums(data),
-            num_programs=num_programs[file],
-            may_set_programs=num_sets[file] > 0,
-            suspects=suspects_of[file],
-            running_banks=banks.get(file, NO_BANKS)[1],
-            statuses=statuses[begins[file] : stops[file]].tobytes(),
-        )
-        for file, data in enumerate(datas)
-    ]
+    return list(map(Appearance, *columns))
 
 
-def _statuses(octets: np.ndarray) -> np.ndarray:
-    """`[n]` uint8: the bytes that have two low ones behind, as statuses of two data bytes have, 0 for others."""
-    behind = octets[1:-1] | octets[2:]
-    return np.append(octets[:-2] * (behind < 0x80), np.zeros(2, np.uint8))
+def _mark(octets: np.ndarray) -> _Marks:
+    """Looks at every byte, in blocks that a processor's nearest caches hold."""
+    late, pairs, banks = [], [], []
+    statuses = bytearray(len(octets))
+    of_statuses = np.frombuffer(statuses, np.uint8)
+    scratch, scratch_mask = np.empty(BLOCK_BYTES, np.uint8), np.empty(BLOCK_BYTES, bool)
+    for begin in range(0, len(octets) - 2, BLOCK_BYTES):
+        block, second, third = (octets[begin + by : begin + by + BLOCK_BYTES] for by in range(3))
+        block, second = block[: len(third)], second[: len(third)]
+        work, mask = scratch[: len(third)], scratch_mask[: len(third)]
+        late.append(np.flatnonzero(np.greater_equal(block, PROGRAM_CHANGE, out=mask)) + begin)
+        np.bitwise_and(block, second, out=work)
+        pairs.append(np.flatnonzero(np.greater(work, 0x7F, out=mask)) + (begin + 1))
+        np.bitwise_or(second, third, out=work)
+        np.multiply(block, np.less(work, 0x80, out=mask), out=of_statuses[begin : begin + len(third)])
+        np.bitwise_and(second, 0xF8, out=work)
+        at = np.flatnonzero(np.equal(work, 0x78, out=mask))
+        banks.append(at[block.take(at) == BANK] + begin)
+    marks = (np.concatenate([np.empty(0, np.int64), *blocks]) for blocks in (late, pairs, banks))
+    return _Marks(*marks, statuses)
 
 
-def _may_be_late(octets: np.ndarray, begins: np.ndarray, lengths: np.ndarray, tick_limit: int) -> list[bool]:
-    """Whether the sum of all deltas might reach the limit, of each file."""
-    signed = octets.view(np.int8)
-    pairs = np.flatnonzero(signed[1:] & signed[:-1] < 0)
+def _split(positions: np.ndarray, begins: np.ndarray) -> dict[int, np.ndarray]:
+    """By file that has any, and counted from where it begins."""
+    files, firsts = np.unique(begins.searchsorted(positions, side="right") - 1, return_index=True)
+    parts = np.split(positions, firsts[1:])
+    return {file: part - begins[file] for file, part in zip(files.tolist(), parts, strict=False)}
+
+
+def _about_parts(octets: np.ndarray, exclusive: np.ndarray) -> np.ndarray:
+    """Those system exclusive messages that may be about parts, for all that their first bytes say."""
+    payload = np.minimum(_behind_delta(octets, exclusive + 1), len(octets) - len(PADDING))
+    maker, model = octets.take(payload), octets.take(payload + 2)
+    return exclusive[((maker == 0x41) & (model == 0x42)) | ((maker == 0x43) & (model == 0x4C))]
+
+
+def _may_be_late(
+    octets: np.ndarray, pairs: np.ndarray, begins: np.ndarray, lengths: np.ndarray, tick_limit: int
+) -> np.ndarray:
+    """`[files]` bool: whether the sum of all deltas might reach the limit."""
     triples = pairs[1:][np.diff(pairs) == 1]
     num_pairs, num_triples = (np.diff(at.searchsorted(begins)) for at in (pairs, triples))
     is_late = _delta_bound(lengths, lengths, num_pairs, num_triples) >= tick_limit  # at worst
     for file in np.flatnonzero(is_late):
-        num_high = np.count_nonzero(signed[begins[file] : begins[file + 1]] < 0)
+        num_high = np.count_nonzero(octets[begins[file] : begins[file + 1]] > 0x7F)
         is_late[file] = _delta_bound(lengths[file], num_high, num_pairs[file], num_triples[file]) >= tick_limit
-    return is_late.tolist()
+    return is_late
+
+
+def _delta_bound(num_bytes: np.ndarray, num_high: np.ndarray, num_pairs: np.ndarray, num_triples: np.ndarray):
+    """At least the sum of all deltas: one needs a high byte to reach 2^7, two in a row for 2^14, three for 2^21."""
+    return (num_bytes << 7) + (num_high << 14) + (num_pairs << 21) + (num_triples << 28)
 
 
 def _sets_program(octets: np.ndarray, programs: np.ndarray) -> np.ndarray:
@@ -134,17 +167,6 @@ def _sets_program(octets: np.ndarray, programs: np.ndarray) -> np.ndarray:
     number = octets.take(programs + 1)
     runs_on = octets.take(_behind_delta(octets, programs + 2), mode="clip")  # the status or data behind
     return programs[(number > 0) & (number < 0x80) | (number == 0) & ((runs_on < 0x80) | (runs_on >= SYSEX))]
-
-
-def _split(positions: np.ndarray, begins: np.ndarray) -> list[np.ndarray]:
-    """By file, and counted from where it begins."""
-    bounds = positions.searchsorted(begins).tolist()
-    return [positions[first:last] - begin for first, last, begin in zip(bounds, bounds[1:], begins, strict=False)]
-
-
-def _delta_bound(num_bytes: np.ndarray, num_high: np.ndarray, num_pairs: np.ndarray, num_triples: np.ndarray):
-    """At least the sum of all deltas: one needs a high byte to reach 2^7, two in a row for 2^14, three for 2^21."""
-    return (num_bytes << 7) + (num_high << 14) + (num_pairs << 21) + (num_triples << 28)
 
 
 def _suspects(octets: np.ndarray, systems: np.ndarray, values: np.ndarray, stops: np.ndarray) -> np.ndarray:
@@ -223,62 +245,52 @@ def _behind_delta(octets: np.ndarray, position: np.ndarray) -> np.ndarray:
 
 
 def _find_banks(
-    datas: Sequence[bytes], octets: np.ndarray, statuses: np.ndarray, begins: np.ndarray, is_xg: list[bool]
-) -> dict[int, tuple[bool, np.ndarray]]:
-    """By file, where one may be selected that moves the drums: whether one does, and positions where it may.
+    octets: np.ndarray, zeros: np.ndarray, metas: np.ndarray, begins: np.ndarray, is_xg: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Those of the zeros that select a bank which moves the drums: behind a control's status, and where one may run on.
 
-    A control stands behind its status, or its status runs on somewhere in the file; most files have neither.
+    Args:
+      zeros: `[z]` positions of all before a value of 120 or more.
+      is_xg: `[files]`.
     """
-    zeros = np.flatnonzero((octets[1:] - np.uint8(120) < (8 if any(is_xg) else 2)) & (octets[:-1] == BANK))
     if not len(zeros):
-        return {}
-    controls = np.flatnonzero(statuses & 0xF0 == CONTROL_CHANGE)
-    following = octets.take(_behind_delta(octets, controls + 3), mode="clip")
-    files = begins.searchsorted(controls[(following < 0x80) | (following >= SYSEX)], side="right") - 1
-    runs_on = np.zeros(len(datas), bool)
-    runs_on[files] = True
-    files = begins.searchsorted(zeros, side="right") - 1
-    may_be = runs_on[files] | (statuses.take(zeros - 1) & 0xF0 == CONTROL_CHANGE)
-    return {file: _banks_of_drums(datas[file], with_xg=is_xg[file]) for file in np.unique(files[may_be]).tolist()}
-
-
-def _banks_of_drums(data: bytes, *, with_xg: bool) -> tuple[bool, np.ndarray]:
-    """As `_find_banks`, of one file.
-
-    Behind a status of two data bytes, low bytes come in threes: data, data, delta. So the nearest high byte before
-    tells whether a 0 may be the number of a control: when it is a status, or when it belongs to a delta under one.
-    """
-    octets = np.frombuffer(data + PADDING, np.uint8)
-    high = np.flatnonzero(octets > 0x7F)
-    values = octets.take(high)
-    zeros = np.flatnonzero((octets[:-1] == BANK) & (octets[1:] - np.uint8(120) < (8 if with_xg else 2)))
-    place = high.searchsorted(zeros) - 1
-    bank, status, distance = octets.take(zeros + 1), values[place], zeros - high[place] - 1
-    is_control = status & 0xF0 == CONTROL_CHANGE
+        return zeros, zeros
+    bank, status = octets.take(zeros + 1), octets.take(zeros - 1)
+    counts = bank < 122
+    if is_xg.any():
+        counts |= (bank > 125) & is_xg[begins.searchsorted(zeros, side="right") - 1]
+    is_named = status & 0xF0 == CONTROL_CHANGE
     is_ten = status & 0x0F == DRUM_CHANNEL
-    is_drum_bank = (bank < 122) | (bank > 125)
-    named = is_drum_bank & (distance % 3 == 0) & is_control & np.where(bank == 121, is_ten, ~is_ten)
-    running = np.flatnonzero(is_drum_bank & (distance % 3 == 1))
-    running = running[_may_be_running_controls(octets, high, values, place[running])]
-    return bool(named.any()), zeros[running]
+    named = zeros[counts & is_named & np.where(bank == 121, is_ten, ~is_ten)]
+    running = zeros[counts & ~is_named & (octets.take(zeros - 1) < 0x80)]
+    return named, running[_may_follow_control(octets, metas, running)]
 
 
-def _may_be_running_controls(octets: np.ndarray, high: np.ndarray, values: np.ndarray, place: np.ndarray) -> np.ndarray:
-    """`[p]` bool: whether the high bytes at `place` may belong to deltas under the running status of a control.
+def _may_follow_control(octets: np.ndarray, metas: np.ndarray, position: np.ndarray) -> np.ndarray:
+    """`[p]` bool: whether the bytes there may be the first of events under the running status of a control.
 
-    Then the high byte before is that status, or may belong to such a delta too, or to a meta event or a system
-    message in between. It is asked a few times.
+    Then a delta stands before, and before that the data bytes of another control, behind its status or another
+    delta, or else a meta event. So it goes on backwards, for some steps.
     """
-    may_be = np.ones(len(place), bool)
-    for _ in range(MAX_STEPS if len(place) else 0):
-        before = high[place - 1]
-        lows = (high[place] - before - 1) % 3  # low bytes between
-        is_system = values[place - 1] >= SYSEX
-        for back in (3, 4, 5):
-            is_system |= octets[before - back] == META
-        is_control = (values[place - 1] & 0xF0 == CONTROL_CHANGE) & (lows == 2)
-        may_be &= is_system | is_control | (lows == 0)
-        place = place - (may_be & ~is_system & ~is_control)
+    behind_metas = _behind_delta(octets, _behind_payload(octets, metas + 2)) if len(position) else metas
+    may_be = np.zeros(len(position), bool)
+    rows = np.arange(len(position))
+    for _ in range(MAX_STEPS):
+        if not len(rows):
+            return may_be
+        place = np.minimum(behind_metas.searchsorted(position), len(behind_metas) - 1)
+        is_accepted = behind_metas[place] == position if len(behind_metas) else np.zeros(len(position), bool)
+        is_delta = octets.take(position - 1) < 0x80
+        value = position - 2
+        for _ in range(MAX_SEPTETS - 1):
+            value = value - (octets.take(value) > 0x7F)
+        before = octets.take(value - 2)
+        is_sound = is_delta & (octets.take(value) < 0x80) & (octets.take(value - 1) < 0x80)
+        is_accepted |= is_sound & (before & 0xF0 == CONTROL_CHANGE)
+        may_be[rows[is_accepted]] = True
+        goes_on = np.flatnonzero(is_sound & (before < 0x80) & ~is_accepted)
+        rows, position = rows[goes_on], value[goes_on] - 1
+    may_be[rows] = True
     return may_be
 
 

@@ -96,11 +96,11 @@ def test_messages_that_symusic_might_misread(text, suspects):
         ("00 ba 00 78 00 ca 00", True, []),
         ("00 b9 00 78 00 c9 00", False, []),
         ("00 b9 00 79 00 c9 00", True, []),
-        ("00 b0 07 64 00 00 78", True, []),  # nearest high byte: the status, three bytes before
+        ("00 b0 07 64 00 00 78", False, [9]),  # the status runs on
         ("00 b0 07 64 81 10 00 78", False, [10]),  # a delta before
         ("00 b0 07 64 81 10 00 7f", False, []),
         ("00 90 3c 00 78 90", False, []),  # the velocity of an end, and a delta
-        ("f0 43 10 4c 00 00 7e 00 f7 00 b2 00 7f", True, []),
+        ("f0 08 43 10 4c 00 00 7e 00 f7 00 b2 00 7f", True, []),
         ("00 b2 00 7f 00 c2 00", False, []),
     ],
 )
