@@ -25,11 +25,15 @@ def marker(status: int) -> bytes:
     return bytes([0, status + CONTROL_CHANGE_FROM_NOTE_ON, MARKER, 0])
 
 
-def may_name_programs_twice(events: bytes) -> bool:
-    """Whether a channel of a track that may have notes may have two program changes; looks at any byte."""
-    return any(
-        events.count(status + PROGRAM_CHANGE_FROM_NOTE_ON) > 1 for status in range(0x90, 0xA0) if status in events
-    )
+def may_name_programs_twice(events: bytes, note_ons: bytes) -> bool:
+    """Whether a channel of these note-on statuses may have two programs named in a track; looks at any byte."""
+    for status in note_ons:
+        program_change = status + PROGRAM_CHANGE_FROM_NOTE_ON
+        if events.count(program_change) > 1:
+            behind = {after[0] for after in events.split(bytes([program_change]))[1:] if after}
+            if len([number for number in behind if number < 0x80]) > 1:
+                return True
+    return False
 
 
 @dataclasses.dataclass

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from symusic.core import ScoreTick
@@ -22,15 +22,16 @@ from midi_codec.midi.part_modes import DRUM_CHANNEL
 UNDEFINED, REFUSAL = 0xF4, "0xf4"  # a status, and how symusic's message names it
 MAX_CONTROLS = 16  # under one status, that are looked through for a pedal
 PROGRAMS = bytes(status for status in range(0xC0, 0xD0) if status != PROGRAM_CHANGE | DRUM_CHANNEL)
-CONTROLS_AND_PROGRAMS = bytes(range(0xB0, 0xC0)) + PROGRAMS
+CONTROLS = bytes(range(0xB0, 0xC0))
 _DATA, _DELTA = rb"[\x00-\x7f]", rb"[\x80-\xff]{0,3}+[\x00-\x7f]"
 
 
 def begins_event(data: bytes, header: Header, suspects: np.ndarray) -> bool:
     """Whether one of the bytes at `suspects` is a status, or the first byte of an event under a running status."""
     for begin, stop in header.tracks:
-        own = suspects[(begin <= suspects) & (suspects < stop)]
-        if len(own):
+        first, last = suspects.searchsorted((begin, stop)).tolist()
+        if first < last:
+            own = suspects[first:last]
             octets = np.frombuffer(data, np.uint8)[begin : own[-1] + 1].copy()
             octets[own - begin] = UNDEFINED
             if _is_refused(octets.tobytes()):
@@ -38,29 +39,43 @@ def begins_event(data: bytes, header: Header, suspects: np.ndarray) -> bool:
     return False
 
 
-def depends_on_others(data: bytes, header: Header, note_ons: Sequence[bytes], *, apply_sustain: bool) -> bool:
-    """Whether notes may take a program, or with `apply_sustain` a pedal, from another track of their channel.
+def depends_on_others(
+    data: bytes,
+    header: Header,
+    note_ons: Sequence[bytes],
+    players: Mapping[int, Sequence[int]] | None,
+    statuses: bytes,
+) -> bool:
+    """Whether a message of these statuses may count for notes in another track of its channel.
 
     Args:
       note_ons: of each track, the note-on statuses that are somewhere among its bytes.
+      players: by channel, the tracks whose notes are asked about; None to look for them in `note_ons`.
+      statuses: `PROGRAMS` or `CONTROLS`.
     """
+    if players is None:
+        playing = {
+            status & 0x0F: [track for track, of_track in enumerate(note_ons) if status in of_track]
+            for status in range(NOTE_ON, NOTE_ON + 0x10)
+        }
+    else:
+        playing = dict(players)
     tracks = [data[begin:stop] for begin, stop in header.tracks]
-    statuses = CONTROLS_AND_PROGRAMS if apply_sustain else PROGRAMS
-    named = [bytes(filter(events.__contains__, statuses)) for events in tracks]
     is_real = functools.cache(lambda track, pattern: _is_refused(pattern.sub(bytes([UNDEFINED]), tracks[track])))
     for status in statuses:
-        note_on = NOTE_ON | status & 0x0F
-        players = [track for track, of_track in enumerate(note_ons) if note_on in of_track]
-        named_by = [track for track, of_track in enumerate(named) if status in of_track]
-        if not players or not named_by or players == named_by and len(players) == 1:
+        own = playing.get(status & 0x0F)
+        if not own:
             continue
-        sources = [track for track in named_by if _pattern(status).search(tracks[track])]
-        for track in players if sources else []:
+        pattern = _pattern(status)
+        only = own[0] if len(own) == 1 else -1
+        named_by = [track for track, events in enumerate(tracks) if track != only and status in events]
+        sources = [track for track in named_by if pattern.search(tracks[track])]
+        for track in own if sources else []:
             others = [source for source in sources if source != track]
             if (
-                any(is_real(source, _pattern(status)) for source in others)
-                and not (status in named[track] and _names_program_first(tracks[track], status))
-                and is_real(track, _pattern(note_on))
+                any(is_real(source, pattern) for source in others)
+                and not (status in tracks[track] and _names_program_first(tracks[track], status))
+                and (players is not None or is_real(track, _pattern(NOTE_ON | status & 0x0F)))
             ):
                 return True
     return False
@@ -87,7 +102,7 @@ def _pattern(status: int) -> re.Pattern[bytes]:
     byte = re.escape(bytes([status]))
     if status in PROGRAMS:
         return re.compile(rb"%s(?!\x00%s[\x80-\xef])" % (byte, _DELTA))
-    if status in CONTROLS_AND_PROGRAMS:
+    if status in CONTROLS:
         run = rb"(?:%s{2}%s)" % (_DATA, _DELTA)
         return re.compile(rb"%s(?=%s{0,%d}?[\x40\xf0-\xff]|%s{%d})" % (byte, run, MAX_CONTROLS, run, MAX_CONTROLS))
     return re.compile(byte)

@@ -18,14 +18,15 @@ import functools
 import itertools
 from collections import Counter
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
-from symusic.core import ScoreTick, TrackTick
+from symusic.core import ScoreTick
 
 from midi_codec.midi import part_modes
 from midi_codec.midi.exact_reader import track_reader
 from midi_codec.midi.exact_reader.track_events import BANK
-from midi_codec.midi.fast_reader import byte_checks, symusic_pedals, symusic_probe
+from midi_codec.midi.fast_reader import byte_checks, symusic_channels, symusic_pedals, symusic_probe
 from midi_codec.midi.fast_reader.byte_checks import Appearance
 from midi_codec.midi.fast_reader.symusic_pedals import PedalColumns
 from midi_codec.midi.midi_header import CHUNK, END_OF_TRACK, HEADER, Header, Limits, MidiError
@@ -52,6 +53,13 @@ class Reading:
     errors: dict[int, MidiError]  # by file: `malformed`; `too_costly` from the track reader
 
 
+class Markers(NamedTuple):
+    """Which messages the sentinels of channels have."""
+
+    pedals: bool  # for `symusic_pedals`
+    channels: bool  # for `symusic_channels`
+
+
 @dataclasses.dataclass
 class _Columns:
     """symusic's columns of the files read so far: an item a file, or a track that has notes."""
@@ -70,8 +78,9 @@ class _Columns:
         self.tempos.append(tempos)
         self.num_tempos.append(num_tempos)
         for track in score.tracks:
-            if num_notes := len(track.notes):
-                self.notes.append(track.notes.numpy())
+            notes = track.notes
+            if num_notes := len(notes):
+                self.notes.append(notes.numpy())
                 self.num_notes.append(num_notes)
                 self.programs.append(DRUM_PROGRAM if track.is_drum else track.program)
         self.track_offsets.append(len(self.notes))
@@ -148,7 +157,7 @@ def _read(file: int, data: bytes, header: Header, appearance: Appearance, column
         return False
     if not all(data.endswith(END_OF_TRACK, *bounds) for bounds in header.tracks):
         return False
-    note_ons = [_note_ons(data[begin:stop]) for begin, stop in header.tracks]
+    note_ons = [_note_ons(appearance.statuses[begin:stop]) for begin, stop in header.tracks]
     num_tracks = len(header.tracks)
     num_parts = min(appearance.num_programs + sum(map(len, note_ons)), num_tracks * MAX_PARTS_OF_TRACK)
     if num_parts > MAX_PARTS:
@@ -156,17 +165,17 @@ def _read(file: int, data: bytes, header: Header, appearance: Appearance, column
     if len(appearance.suspects) and symusic_probe.begins_event(data, header, appearance.suspects):
         return False
     apply_sustain = columns.pedals is not None
+    may_depend = num_tracks > 1 and (apply_sustain or appearance.may_set_programs)
+    markers = Markers(pedals=apply_sustain, channels=may_depend)
     try:
-        score = ScoreTick.from_midi(_with_sentinels(data, header, note_ons, with_markers=apply_sustain))
+        score = ScoreTick.from_midi(_with_sentinels(data, header, note_ons, markers))
     except (RuntimeError, ValueError) as error:
         raise MidiError("malformed", f"malformed MIDI: {error}") from error
     except MemoryError:
         return False
-    may_depend = apply_sustain or appearance.may_set_programs and any(map(_has_first_program, score.tracks))
-    if len(appearance.running_banks) and _selects_bank(data, header, note_ons, score, appearance.running_banks):
+    if len(appearance.running_banks) and _selects_bank(data, header, note_ons, score, appearance):
         return False
-    may_depend = may_depend and num_tracks > 1
-    if may_depend and symusic_probe.depends_on_others(data, header, note_ons, apply_sustain=apply_sustain):
+    if may_depend and _depends_on_others(data, header, note_ons, score, appearance, apply_sustain=apply_sustain):
         return False
     tempos = score.tempos.numpy()
     microseconds = tempos["mspq"]
@@ -176,8 +185,9 @@ def _read(file: int, data: bytes, header: Header, appearance: Appearance, column
     if appearance.may_be_late and byte_checks.sum_of_deltas(data, num_tempos=num_tempos) >= TICK_LIMIT:
         return False
     if columns.pedals is not None:
-        if any(symusic_pedals.may_name_programs_twice(data[begin:stop]) for begin, stop in header.tracks):
-            return False
+        for own, (begin, stop) in zip(note_ons, header.tracks, strict=True):
+            if symusic_pedals.may_name_programs_twice(data[begin:stop], own):
+                return False
         if tempos["time"][microseconds == 0].max() >= SENTINEL_TICKS or not columns.pedals.add(score, SENTINEL_TICKS):
             return False
     columns.add(file, score, tempos, num_tempos)
@@ -204,58 +214,85 @@ def _replace_tempos(ticks: TickBatch, replaced: dict[int, tuple[np.ndarray, np.n
     )
 
 
-def _has_first_program(track: TrackTick) -> bool:
-    """Whether its notes have program 0: what another track names would have been for them."""
-    return not track.is_drum and track.program == 0
+def _depends_on_others(
+    data: bytes,
+    header: Header,
+    note_ons: Sequence[bytes],
+    score: ScoreTick,
+    appearance: Appearance,
+    *,
+    apply_sustain: bool,
+) -> bool:
+    """Whether notes may take a program, or with `apply_sustain` a pedal, from another track of their channel.
+
+    A program does so for notes of program 0 alone: what another track names would have been for them.
+    """
+    asked = []
+    if appearance.may_set_programs:
+        unnamed = [track for track in score.tracks if track.program == 0 and not track.is_drum]
+        asked.append((symusic_probe.PROGRAMS, unnamed))
+    if apply_sustain:
+        asked.append((symusic_probe.CONTROLS, score.tracks))
+    return any(
+        symusic_probe.depends_on_others(
+            data, header, note_ons, symusic_channels.players(tracks, SENTINEL_TICKS), statuses
+        )
+        for statuses, tracks in asked
+    )
 
 
 def _selects_bank(
-    data: bytes, header: Header, note_ons: Sequence[bytes], score: ScoreTick, suspects: np.ndarray
+    data: bytes, header: Header, note_ons: Sequence[bytes], score: ScoreTick, appearance: Appearance
 ) -> bool:
-    """Whether a bank that moves the drums may be selected at one of the suspects.
+    """Whether a bank that moves the drums may be selected where the bytes do not say.
 
     symusic shows the controls of a channel that has notes in their track; the bytes are asked where it has none.
     """
     for track in score.tracks:
-        if len(track.controls):
-            controls = track.controls.numpy()
+        events = track.controls
+        if len(events):
+            controls = events.numpy()
             if np.any((controls["number"] == BANK) & (controls["value"] >= min(part_modes.GM2_BANKS))):
                 return True
-    tracks_of_channels = Counter(itertools.chain.from_iterable(note_ons))
-    is_elsewhere = [
-        any(tracks_of_channels[status] > (status in own) and status + 0x20 in data[begin:stop] for status in NOTE_ONS)
-        for own, (begin, stop) in zip(note_ons, header.tracks, strict=True)
-    ]
-    kept = np.zeros(len(suspects), bool)
-    for (begin, stop), is_asked in zip(header.tracks, is_elsewhere, strict=True):
-        kept |= is_asked & (begin <= suspects) & (suspects < stop)
-    return bool(kept.any()) and symusic_probe.begins_event(data, header, suspects[kept])
+    if len(header.tracks) == 1:
+        return False
+    suspects, tracks_of_channels = appearance.running_banks, Counter(itertools.chain.from_iterable(note_ons))
+    kept = []
+    for own, (begin, stop) in zip(note_ons, header.tracks, strict=True):
+        first, last = suspects.searchsorted((begin, stop)).tolist()
+        if first < last:
+            statuses = appearance.statuses[begin:stop].tobytes()
+            if any(tracks_of_channels[on] > (on in own) and on + 0x20 in statuses for on in NOTE_ONS):
+                kept.append(suspects[first:last])
+    return bool(kept) and symusic_probe.begins_event(data, header, np.concatenate(kept))
 
 
-def _note_ons(events: bytes) -> bytes:
-    """The note-on statuses that are somewhere among the bytes."""
-    return bytes(filter(events.__contains__, NOTE_ONS))
+def _note_ons(statuses: memoryview) -> bytes:
+    """The note-on statuses that are somewhere among those of a track."""
+    return bytes(filter(statuses.tobytes().__contains__, NOTE_ONS))
 
 
-def _with_sentinels(data: bytes, header: Header, note_ons: Sequence[bytes], *, with_markers: bool) -> bytes:
-    """The header and the tracks alone, sentinels added; every track ends in an end-of-track event.
-
-    With markers, `symusic_pedals` can tell channels apart.
-    """
+def _with_sentinels(data: bytes, header: Header, note_ons: Sequence[bytes], markers: Markers) -> bytes:
+    """The header and the tracks alone, sentinels added; every track ends in an end-of-track event."""
     pieces = [HEADER.pack(b"MThd", HEADER.size - CHUNK.size, 1, len(header.tracks), header.division)]
-    for (begin, stop), statuses in zip(header.tracks, note_ons, strict=True):
-        events, sentinel = data[begin : stop - len(END_OF_TRACK)], _sentinel(statuses, with_markers)
+    for number, ((begin, stop), statuses) in enumerate(zip(header.tracks, note_ons, strict=True)):
+        events, sentinel = (
+            data[begin : stop - len(END_OF_TRACK)],
+            _sentinel(statuses, markers, number * markers.channels),
+        )
         pieces += [CHUNK.pack(b"MTrk", len(events) + len(sentinel)), events, sentinel]
     return b"".join(pieces)
 
 
-@functools.lru_cache(maxsize=512)
-def _sentinel(note_ons: bytes, with_markers: bool) -> bytes:
+@functools.lru_cache(maxsize=2048)
+def _sentinel(note_ons: bytes, markers: Markers, track: int) -> bytes:
     """For the channels of these note-on statuses; more than are used do no harm."""
-    ends = b"".join(map(_all_ends, note_ons))
-    if with_markers:
-        ends += b"".join(map(symusic_pedals.marker, note_ons))
-    return SENTINEL_TEMPO + SENTINEL_DELTA + (ends + b"\x00")[1:] + END_OF_TRACK
+    parts = [*map(_all_ends, note_ons)]
+    if markers.pedals:
+        parts += map(symusic_pedals.marker, note_ons)
+    if markers.channels:
+        parts += (symusic_channels.marker(track, status & 0x0F) for status in note_ons)
+    return SENTINEL_TEMPO + SENTINEL_DELTA + (b"".join(parts) + b"\x00")[1:] + END_OF_TRACK
 
 
 @functools.cache
