@@ -31,8 +31,8 @@ TEMPO_EVENT = b"\xff\x51\x03"
 ANY_TEMPO = re.compile(re.escape(TEMPO_EVENT) + rb"...", re.DOTALL)
 PADDING = bytes(8)  # behind a file, so that the last bytes have some behind them
 KEY_SIGNATURE = 0x59
-MAX_STEPS = 8  # back from a byte, to find out what it is
-BLOCK_BYTES = 1 << 16
+MAX_STEPS = 32  # back from a byte, to find out what it is
+BLOCK_BYTES = 1 << 16  # that are looked at together
 DATA_BYTES = np.full(256, -1)  # of a system message, by status; -1 for those that are undefined
 DATA_BYTES[[SYSEX, ESCAPE]] = 0
 DATA_BYTES[list(SYSTEM_DATA_BYTES)] = list(SYSTEM_DATA_BYTES.values())
@@ -49,7 +49,7 @@ class Appearance:
     may_set_programs: bool  # a program change might name another program than 0
     suspects: np.ndarray  # [k] int64: bytes that symusic misreads if they are statuses
     running_banks: np.ndarray  # [k] int64: low bytes that may move drums if they are the first of an event
-    statuses: memoryview  # as the file, but 0 for all bytes that cannot be the status of a message of two data bytes
+    statuses: memoryview  # as the file, 0 for all bytes that cannot be the status of a message of two data bytes
 
 
 @dataclasses.dataclass(slots=True)
@@ -59,7 +59,7 @@ class _Marks:
     late: np.ndarray  # from C0 on
     pairs: np.ndarray  # the second of two high bytes
     banks: np.ndarray  # 0 before 120 to 127
-    statuses: bytearray
+    statuses: np.ndarray
 
 
 def look_at(datas: Sequence[bytes], tick_limit: int) -> list[Appearance]:
@@ -84,17 +84,17 @@ def look_at(datas: Sequence[bytes], tick_limit: int) -> list[Appearance]:
     odd = metas[(octets.take(metas + 1) == TEMPO) & (octets.take(metas + 2) != 3)]
     odd = odd[odd + 2 < stops[file_of(odd)]]
     suspects = _split(_suspects(octets, systems, values, stops[file_of(systems)]), begins)
-    has_parts = count(_about_parts(octets, systems[values == SYSEX])) > 0
-    is_xg = np.zeros(len(datas), bool)
-    for file in np.flatnonzero(has_parts):
+    parts, systems_on = _about_parts(octets, systems[values == SYSEX])
+    is_xg = count(systems_on) > 0
+    for file in np.flatnonzero(is_xg):
         is_xg[file] = XG_ON in datas[file]
     named_banks, running_banks = _find_banks(octets, marks.banks, metas, begins, is_xg)
     running = _split(running_banks, begins)
     moves = count(named_banks) > 0
-    for file in np.flatnonzero(has_parts & ~moves):
+    for file in np.flatnonzero((count(parts) > 0) & ~moves):
         moves[file] = part_modes.may_move_drums(datas[file])
     is_late = _may_be_late(octets, marks.pairs, begins, lengths, tick_limit)
-    statuses, none = memoryview(marks.statuses), np.empty(0, np.int64)
+    statuses, none = memoryview(marks.statuses.data), np.empty(0, np.int64)
     columns = (
         (count(odd) > 0).tolist(),
         is_late.tolist(),
@@ -111,8 +111,8 @@ def look_at(datas: Sequence[bytes], tick_limit: int) -> list[Appearance]:
 def _mark(octets: np.ndarray) -> _Marks:
     """Looks at every byte, in blocks that a processor's nearest caches hold."""
     late, pairs, banks = [], [], []
-    statuses = bytearray(len(octets))
-    of_statuses = np.frombuffer(statuses, np.uint8)
+    statuses = np.empty_like(octets)
+    statuses[-2:] = 0
     scratch, scratch_mask = np.empty(BLOCK_BYTES, np.uint8), np.empty(BLOCK_BYTES, bool)
     for begin in range(0, len(octets) - 2, BLOCK_BYTES):
         block, second, third = (octets[begin + by : begin + by + BLOCK_BYTES] for by in range(3))
@@ -122,12 +122,13 @@ def _mark(octets: np.ndarray) -> _Marks:
         np.bitwise_and(block, second, out=work)
         pairs.append(np.flatnonzero(np.greater(work, 0x7F, out=mask)) + (begin + 1))
         np.bitwise_or(second, third, out=work)
-        np.multiply(block, np.less(work, 0x80, out=mask), out=of_statuses[begin : begin + len(third)])
+        np.multiply(block, np.less(work, 0x80, out=mask), out=statuses[begin : begin + len(third)])
         np.bitwise_and(second, 0xF8, out=work)
         at = np.flatnonzero(np.equal(work, 0x78, out=mask))
         banks.append(at[block.take(at) == BANK] + begin)
-    marks = (np.concatenate([np.empty(0, np.int64), *blocks]) for blocks in (late, pairs, banks))
-    return _Marks(*marks, statuses)
+    none = np.empty(0, np.int64)
+    joined = [np.concatenate([none, *blocks]) for blocks in (late, pairs, banks)]
+    return _Marks(joined[0], joined[1], joined[2], statuses)
 
 
 def _split(positions: np.ndarray, begins: np.ndarray) -> dict[int, np.ndarray]:
@@ -137,11 +138,13 @@ def _split(positions: np.ndarray, begins: np.ndarray) -> dict[int, np.ndarray]:
     return {file: part - begins[file] for file, part in zip(files.tolist(), parts, strict=False)}
 
 
-def _about_parts(octets: np.ndarray, exclusive: np.ndarray) -> np.ndarray:
-    """Those system exclusive messages that may be about parts, for all that their first bytes say."""
+def _about_parts(octets: np.ndarray, exclusive: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Those system exclusive messages that may be about a part, and those that may turn XG on; by their first bytes."""
     payload = np.minimum(_behind_delta(octets, exclusive + 1), len(octets) - len(PADDING))
-    maker, model = octets.take(payload), octets.take(payload + 2)
-    return exclusive[((maker == 0x41) & (model == 0x42)) | ((maker == 0x43) & (model == 0x4C))]
+    maker, model, high, middle = (octets.take(payload + place) for place in (0, 2, 3, 5))
+    is_gs_part = (maker == 0x41) & (model == 0x42) & (middle & 0xF0 == 0x10)
+    is_xg = (maker == 0x43) & (model == 0x4C)
+    return exclusive[is_gs_part | is_xg & (high == 0x08)], exclusive[is_xg & (high == 0x00)]
 
 
 def _may_be_late(
@@ -151,9 +154,9 @@ def _may_be_late(
     triples = pairs[1:][np.diff(pairs) == 1]
     num_pairs, num_triples = (np.diff(at.searchsorted(begins)) for at in (pairs, triples))
     is_late = _delta_bound(lengths, lengths, num_pairs, num_triples) >= tick_limit  # at worst
-    for file in np.flatnonzero(is_late):
-        num_high = np.count_nonzero(octets[begins[file] : begins[file + 1]] > 0x7F)
-        is_late[file] = _delta_bound(lengths[file], num_high, num_pairs[file], num_triples[file]) >= tick_limit
+    files = np.flatnonzero(is_late)
+    num_high = np.array([np.count_nonzero(octets[begins[file] : begins[file + 1]] > 0x7F) for file in files], np.int64)
+    is_late[files] = _delta_bound(lengths[files], num_high, num_pairs[files], num_triples[files]) >= tick_limit
     return is_late
 
 

@@ -53,13 +53,7 @@ def depends_on_others(
       players: by channel, the tracks whose notes are asked about; None to look for them in `note_ons`.
       statuses: `PROGRAMS` or `CONTROLS`.
     """
-    if players is None:
-        playing = {
-            status & 0x0F: [track for track, of_track in enumerate(note_ons) if status in of_track]
-            for status in range(NOTE_ON, NOTE_ON + 0x10)
-        }
-    else:
-        playing = dict(players)
+    playing = players if players is not None else _by_channel(note_ons)
     tracks = [data[begin:stop] for begin, stop in header.tracks]
     is_real = functools.cache(lambda track, pattern: _is_refused(pattern.sub(bytes([UNDEFINED]), tracks[track])))
     for status in statuses:
@@ -79,6 +73,13 @@ def depends_on_others(
             ):
                 return True
     return False
+
+
+def _by_channel(note_ons: Sequence[bytes]) -> Mapping[int, Sequence[int]]:
+    return {
+        channel: [track for track, of_track in enumerate(note_ons) if NOTE_ON | channel in of_track]
+        for channel in range(16)
+    }
 
 
 def _is_refused(events: bytes) -> bool:

@@ -252,7 +252,8 @@ def _selects_bank(
         events = track.controls
         if len(events):
             controls = events.numpy()
-            if np.any((controls["number"] == BANK) & (controls["value"] >= min(part_modes.GM2_BANKS))):
+            numbers = controls["number"]
+            if not numbers.all() and np.any(controls["value"][numbers == BANK] >= min(part_modes.GM2_BANKS)):
                 return True
     if len(header.tracks) == 1:
         return False

@@ -1,5 +1,7 @@
 """Many files at once: each gives what it gives alone."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -91,7 +93,7 @@ def test_what_is_refused_is_salvaged_when_asked():
 def test_salvaged_notes_beyond_the_grid_are_the_strict_error(monkeypatch):
     """`recover` looks at milliseconds; on the other grid the piece may still be too long."""
     real = salvage_reader.recover(FILES["refused"], limits=midi_file.DEFAULT_LIMITS)
-    late = type(real.ticks)(**{**vars(real.ticks), "end": real.ticks.end + 2**40})
-    monkeypatch.setattr(salvage_reader, "recover", lambda *_, **__: type(real)(ticks=late, division=96, rung=real.rung))
+    late = dataclasses.replace(real, ticks=dataclasses.replace(real.ticks, end=real.ticks.end + 2**40))
+    monkeypatch.setattr(salvage_reader, "recover", lambda *_, **__: late)
     parsed = midi_file.parse_many([FILES["refused"]])
     assert (parsed.errors[0].reason, parsed.rungs, len(parsed.batch)) == ("malformed", {}, 0)
