@@ -77,7 +77,7 @@ def test_the_help_shows_defaults():
 
 def test_an_object_made_in_another_way_is_checked_too():
     assert list(problems_in(Example(count=5))) == []
-    assert list(problems_in(Example(count=True + 1.5, share=float("nan"), policy="x"))) == [  # type: ignore[arg-type]
+    assert list(problems_in(Example(count=True + 1.5, share=float("nan"), policy="x"))) == [
         "--count is 2.5, want a whole number from 1 to 99999",
         "--share is nan, want a number above 0",
         "--policy is 'x', want keep or drop",

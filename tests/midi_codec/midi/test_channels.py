@@ -89,7 +89,7 @@ def test_layers(starts, ends, want):
 
 
 def read_with_symusic(data: bytes) -> list[Sounding]:
-    tracks = symusic.Score.from_midi(data).tracks
+    tracks = symusic.Score.from_midi(data).tracks  # type: ignore[attr-defined]  # made at run time
     return sorted(
         (note.time, note.end, DRUM_PROGRAM if track.is_drum else track.program, note.pitch)
         for track in tracks
