@@ -79,6 +79,7 @@ def main(argv: Sequence[str]) -> int:
 def check(folder: str, data: str, output: str) -> tuple[Bundle, DatasetInfo]:
     """Raises UserError with every mistake."""
     problems = storage.output_problems("--output", output)
+    is_own_folder = not problems and os.path.realpath(folder) == os.path.realpath(output)
     model, info = None, None
     try:
         model = bundle_lib.load(folder)
@@ -94,7 +95,7 @@ def check(folder: str, data: str, output: str) -> tuple[Bundle, DatasetInfo]:
         )
     if info and not info.splits[SPLIT].num_notes:
         problems.append(f"{data}: the {SPLIT} split holds no note, want some to calibrate with")
-    if not problems and os.path.realpath(folder) == os.path.realpath(output):
+    if is_own_folder:
         problems.append("--output is the bundle's own folder, want another")
     if problems or model is None or info is None:
         raise UserError(problems)

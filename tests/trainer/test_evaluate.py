@@ -70,7 +70,7 @@ def test_figures_of_one_bundle_and_the_table(place, capsys):
         "time_base": info.time_base,
     }
     assert report["split"]["num_notes"] == 42
-    model = make_model(CATEGORICAL)
+    model = make_model(make_table())
     held_out = stack_pieces(HELD_OUT, model.table)
     want = Evaluator(model, tf.distribute.OneDeviceStrategy("/cpu:0"), batch_size=2).evaluate(held_out)
     row = report["models"][-1]
@@ -105,7 +105,7 @@ def test_three_heads_side_by_side(place):
 def test_an_mse_head_counts_with_the_deviation_of_its_bundle(place):
     """Not with that of the split it is measured on, which it could not know."""
     row = run(place, "--no-baselines", bundles=(MSE,))["models"][0]
-    model = make_model(MSE)
+    model = make_model(make_table(timing_loss=MSE))
     pieces = stack_pieces(HELD_OUT, model.table)
     own = Evaluator(model, tf.distribute.OneDeviceStrategy("/cpu:0"), batch_size=2).evaluate(pieces)
     assert row["deviations"] == DEVIATIONS

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from generation_jobs.decoder.decoder import Decoder
+from generation_jobs.decoder.decoder import STEPS_PER_CALL, Decoder
 from generation_jobs.settings.requests import Request, Result, Sampling
 from midi_codec.fields import CATEGORICAL, MAX_TICK, MIXTURE, MSE
 from midi_codec.music.notes import BEATS
@@ -138,7 +138,7 @@ def results(decoder) -> list[Result]:
 def test_the_case_has_all_there_is(results):
     assert {result.ended for result in results} == {True, False}
     lengths = [len(result.notes) - result.num_primer_notes for result in results]
-    assert min(lengths) < 3 and max(lengths) > 40  # within one call, and beyond
+    assert min(lengths) < 3 and max(lengths) > STEPS_PER_CALL  # within one call, and beyond
     assert {result.num_primer_notes for result in results} == set(range(15))
 
 

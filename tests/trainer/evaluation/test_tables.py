@@ -46,7 +46,7 @@ def test_the_headline_says_what_was_measured():
 def test_likelihoods_have_their_intervals_below():
     table = cells_below(text_of(make_one("unigram", 1.5, is_bundle=False), make_one("run", 1.0)), "nats per note")
     assert table == [
-        ["all", "step", "pitch", "nats", "a", "second"],
+        ["all", "step", "pitch", "nats", "per", "second"],
         ["unigram", "3.500", "1.500", "2.000", "14.000"],
         ["3.500", "3.500", "1.500", "1.500", "2.000", "2.000", "14.000", "14.000"],
         ["run", "3.000", "1.000", "2.000", "12.000"],

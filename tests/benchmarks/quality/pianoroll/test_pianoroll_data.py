@@ -15,7 +15,7 @@ from tests.benchmarks import rolls
 from tests.benchmarks.rolls import make_roll, make_song
 from trainer.config import TrainConfig
 from trainer.data.pieces import load_split
-from trainer.training.whole_run import make_field_table
+from trainer.training.run_checks import make_field_table
 
 SONGS = {"train": [make_song(n, length=9 + n) for n in range(4)], "valid": [make_song(n, length=12) for n in (4, 5)]}
 
