@@ -52,16 +52,6 @@ class Appearance:
     statuses: memoryview  # as the file, 0 for all bytes that cannot be the status of a message of two data bytes
 
 
-@dataclasses.dataclass(slots=True)
-class _Marks:
-    """Positions of bytes that are rare in music, ascending, and what `Appearance.statuses` has for all files."""
-
-    late: np.ndarray  # from C0 on
-    pairs: np.ndarray  # the second of two high bytes
-    banks: np.ndarray  # 0 before 120 to 127
-    statuses: np.ndarray
-
-
 def look_at(datas: Sequence[bytes], tick_limit: int) -> list[Appearance]:
     """Looks at whole files."""
     lengths = np.array([len(data) for data in datas], np.int64)
@@ -76,10 +66,13 @@ def look_at(datas: Sequence[bytes], tick_limit: int) -> list[Appearance]:
     def file_of(at: np.ndarray) -> np.ndarray:
         return begins.searchsorted(at, side="right") - 1
 
-    marks = _mark(octets)
-    values = octets.take(marks.late)
-    programs, is_system = marks.late[values < PROGRAM_CHANGE + 0x10], values >= SYSEX
-    systems, values = marks.late[is_system], values[is_system]
+    late, pairs, zeros, statuses = _mark(octets)
+    is_late = _may_be_late(octets, pairs, begins, lengths, tick_limit)
+    del pairs  # hostile files have many of one kind
+    values = octets.take(late)
+    programs, is_system = late[values < PROGRAM_CHANGE + 0x10], values >= SYSEX
+    systems, values = late[is_system], values[is_system]
+    del late
     metas = systems[values == META]
     odd = metas[(octets.take(metas + 1) == TEMPO) & (octets.take(metas + 2) != 3)]
     odd = odd[odd + 2 < stops[file_of(odd)]]
@@ -88,13 +81,12 @@ def look_at(datas: Sequence[bytes], tick_limit: int) -> list[Appearance]:
     is_xg = count(systems_on) > 0
     for file in np.flatnonzero(is_xg):
         is_xg[file] = XG_ON in datas[file]
-    named_banks, running_banks = _find_banks(octets, marks.banks, metas, begins, is_xg)
+    named_banks, running_banks = _find_banks(octets, zeros, metas, begins, is_xg)
     running = _split(running_banks, begins)
     moves = count(named_banks) > 0
     for file in np.flatnonzero((count(parts) > 0) & ~moves):
         moves[file] = part_modes.may_move_drums(datas[file])
-    is_late = _may_be_late(octets, marks.pairs, begins, lengths, tick_limit)
-    statuses, none = memoryview(marks.statuses.data), np.empty(0, np.int64)
+    none = np.empty(0, np.int64)
     columns = (
         (count(odd) > 0).tolist(),
         is_late.tolist(),
@@ -103,13 +95,18 @@ def look_at(datas: Sequence[bytes], tick_limit: int) -> list[Appearance]:
         (count(_sets_program(octets, programs)) > 0).tolist(),
         [suspects.get(file, none) for file in range(len(datas))],
         [running.get(file, none) for file in range(len(datas))],
-        [statuses[begin:stop] for begin, stop in zip(begins.tolist(), stops.tolist(), strict=False)],
+        [statuses.data[begin:stop] for begin, stop in zip(begins.tolist(), stops.tolist(), strict=False)],
     )
     return list(map(Appearance, *columns))
 
 
-def _mark(octets: np.ndarray) -> _Marks:
-    """Looks at every byte, in blocks that a processor's nearest caches hold."""
+def _mark(octets: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Looks at every byte, in blocks that a processor's nearest caches hold.
+
+    Returns:
+      positions, ascending, of what is rare in music: bytes from C0 on; the second of two high bytes; a 0 before 120 or
+      more; and the bytes of `Appearance.statuses`.
+    """
     late, pairs, banks = [], [], []
     statuses = np.empty_like(octets)
     statuses[-2:] = 0
@@ -127,8 +124,7 @@ def _mark(octets: np.ndarray) -> _Marks:
         at = np.flatnonzero(np.equal(work, 0x78, out=mask))
         banks.append(at[block.take(at) == BANK] + begin)
     none = np.empty(0, np.int64)
-    joined = [np.concatenate([none, *blocks]) for blocks in (late, pairs, banks)]
-    return _Marks(joined[0], joined[1], joined[2], statuses)
+    return np.concatenate([none, *late]), np.concatenate([none, *pairs]), np.concatenate([none, *banks]), statuses
 
 
 def _split(positions: np.ndarray, begins: np.ndarray) -> dict[int, np.ndarray]:
@@ -273,12 +269,12 @@ def _may_follow_control(octets: np.ndarray, metas: np.ndarray, position: np.ndar
     """`[p]` bool: whether the bytes there may be the first of events under the running status of a control.
 
     Then a delta stands before, and before that the data bytes of another control, behind its status or another
-    delta, or else a meta event. So it goes on backwards, for some steps.
+    delta, or else a meta event. So it goes on backwards, for some steps, fewer where many are asked about.
     """
     behind_metas = _behind_delta(octets, _behind_payload(octets, metas + 2)) if len(position) else metas
     may_be = np.zeros(len(position), bool)
     rows = np.arange(len(position))
-    for _ in range(MAX_STEPS):
+    for _ in range(min(MAX_STEPS, (len(octets) + BLOCK_BYTES) // (8 * len(rows) + 1))):
         if not len(rows):
             return may_be
         place = np.minimum(behind_metas.searchsorted(position), len(behind_metas) - 1)
