@@ -42,7 +42,8 @@ def folders(tmp_path):
     config = ModelConfig(units=16, layers=1, head_units=16)
     weights = bundle_lib.get_weights(NoteModel(config, make_table()))
     described = dataclasses.asdict(config)
-    model = bundle_lib.Bundle(described, make_table(), {"hash": info.hash, "time_base": info.time_base}, metrics, {}, weights)
+    dataset = {"hash": info.hash, "time_base": info.time_base}
+    model = bundle_lib.Bundle(described, make_table(), dataset, metrics, {}, weights)
     bundle_lib.save(str(tmp_path / "bundle"), model)
     return tmp_path, model
 

@@ -124,7 +124,9 @@ def test_other_settings_do_not_touch_a_damaged_dataset(folder):
 
 def test_a_damaged_dataset_is_not_added_to(folder):
     (folder / "d" / FILES[0]).unlink()
-    with pytest.raises(UserError, match=rf"--add-to {folder / 'd'} is not whole: {FILES[0]} is missing; start the command"):
+    with pytest.raises(
+        UserError, match=rf"--add-to {folder / 'd'} is not whole: {FILES[0]} is missing; start the command"
+    ):
         encode("--input", str(folder / "music"), "--output", str(folder / "e"), "--add-to", str(folder / "d"))
 
 
