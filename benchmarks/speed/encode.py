@@ -37,6 +37,7 @@ from midi_codec.midi import midi_file
 
 NUM_FILES, MEAN_NOTES, NUM_ROUNDS = 6000, 2000, 5
 QUICK_FILES, QUICK_NOTES = 4, 200
+LEAST_FILES = 3  # a corpus of fewer leaves a split empty, which the encode refuses
 FILES_OF_LAKH = 178_561
 MOST_FILES = {"pretty_midi": 40, "miditok": 250}  # a round; the others read all
 FILES_AT_ONCE = 64  # that `ours_parse` hands over, as the command does
@@ -168,7 +169,8 @@ def take_figures(
     """Memory, size on disk, and what a corpus of Lakh's size would take."""
     tenth = scratch / "tenth"
     tenth.mkdir()
-    for path in list_files([corpus])[::10]:
+    paths = list_files([corpus])
+    for path in paths[:: max(1, min(10, len(paths) // LEAST_FILES))]:
         os.link(path, tenth / path.name)
     for name, flags in (("ours", ()), ("ours_beam", (RUNNER,))):
         for size, folder in (("tenth", tenth), ("all", corpus)):
