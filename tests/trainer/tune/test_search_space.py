@@ -93,7 +93,7 @@ def test_a_default_of_trials_gives_way_to_the_file(read):
         ),
         ("units: {low: 16.5, high: 32}", ["units: low is 16.5, want a whole number"]),
         ("dropout: {low: 0, high: .inf}", ["dropout.high: is inf, want a number"]),
-        ("dropout: {low: 0.3, high: 0.3}", ["dropout: is from 0.3 to 0.3, want low below high; one value"]),
+        ("dropout: {low: 0.3, high: 0.3}", ["dropout: is from 0.3 to 0.3, want low below high; write a single value"]),
         ("learning_rate: {low: 0, high: 1, log: true}", ["learning_rate: low is 0.0, want a number above 0 where log"]),
         ("learning_rate: {low: 0.1, high: 1, log: yes please}", ["learning_rate: log is 'yes please', want true or"]),
         ("layers: {low: 1, high: 4, step: 2}", ["layers: goes from 1 to 4 in steps of 2, want a whole number"]),
