@@ -20,10 +20,14 @@ from midi_codec.midi.midi_header import CHUNK, HEADER, Header
 from midi_codec.midi.part_modes import DRUM_CHANNEL
 
 UNDEFINED, REFUSAL = 0xF4, "0xf4"  # a status, and how symusic's message names it
-MAX_CONTROLS = 16  # under one status, that are looked through for a pedal
+MAX_CONTROLS = 64  # under one status, that are looked through for a pedal
+MAX_LOOKED_BEHIND = 4096  # places of one status in a track; where there are more, all count
 PROGRAMS = bytes(status for status in range(0xC0, 0xD0) if status != PROGRAM_CHANGE | DRUM_CHANNEL)
 CONTROLS = bytes(range(0xB0, 0xC0))
+MAX_META_BYTES = 32  # of a payload, in meta events that a running status goes on behind
 _DATA, _DELTA = rb"[\x00-\x7f]", rb"[\x80-\xff]{0,3}+[\x00-\x7f]"
+_PAYLOADS = b"|".join(b"%s.{%d}" % (re.escape(bytes([length])), length) for length in range(MAX_META_BYTES + 1))
+_METAS = rb"(?:\xff(?!\x2f)[\x00-\x7f](?:%s)%s)*+" % (_PAYLOADS, _DELTA)
 
 
 def begins_event(data: bytes, header: Header, suspects: np.ndarray) -> bool:
@@ -55,21 +59,27 @@ def depends_on_others(
     """
     playing = players if players is not None else _by_channel(note_ons)
     tracks = [data[begin:stop] for begin, stop in header.tracks]
-    is_real = functools.cache(lambda track, pattern: _is_refused(pattern.sub(bytes([UNDEFINED]), tracks[track])))
+    answers = dict[tuple[int, int], bool]()
+
+    def is_real(track: int, status: int) -> bool:
+        if (track, status) not in answers:
+            marked = _pattern_in(tracks[track], status).sub(bytes([UNDEFINED]), tracks[track])
+            answers[track, status] = _is_refused(marked)
+        return answers[track, status]
+
     for status in statuses:
         own = playing.get(status & 0x0F)
         if not own:
             continue
-        pattern = _pattern(status)
         only = own[0] if len(own) == 1 else -1
         named_by = [track for track, events in enumerate(tracks) if track != only and status in events]
-        sources = [track for track in named_by if pattern.search(tracks[track])]
+        sources = [track for track in named_by if _pattern_in(tracks[track], status).search(tracks[track])]
         for track in own if sources else []:
             others = [source for source in sources if source != track]
             if (
-                any(is_real(source, pattern) for source in others)
+                any(is_real(source, status) for source in others)
                 and not (status in tracks[track] and _names_program_first(tracks[track], status))
-                and (players is not None or is_real(track, _pattern(NOTE_ON | status & 0x0F)))
+                and (players is not None or is_real(track, NOTE_ON | status & 0x0F))
             ):
                 return True
     return False
@@ -94,18 +104,26 @@ def _is_refused(events: bytes) -> bool:
     return False
 
 
+def _pattern_in(events: bytes, status: int) -> re.Pattern[bytes]:
+    return _pattern(status, looks_behind=events.count(status) <= MAX_LOOKED_BEHIND)
+
+
 @functools.cache
-def _pattern(status: int) -> re.Pattern[bytes]:
+def _pattern(status: int, *, looks_behind: bool) -> re.Pattern[bytes]:
     """A status as it stands before what may count in another track.
 
     A program change to 0 says nothing new where another status follows it. Of controls, 64 is the pedal.
     """
     byte = re.escape(bytes([status]))
+    if not looks_behind:
+        return re.compile(byte)
     if status in PROGRAMS:
         return re.compile(rb"%s(?!\x00%s[\x80-\xef])" % (byte, _DELTA))
     if status in CONTROLS:
-        run = rb"(?:%s{2}%s)" % (_DATA, _DELTA)
-        return re.compile(rb"%s(?=%s{0,%d}?[\x40\xf0-\xff]|%s{%d})" % (byte, run, MAX_CONTROLS, run, MAX_CONTROLS))
+        run = rb"(?:%s{2}%s%s)" % (_DATA, _DELTA, _METAS)
+        pedal = rb"(?:\x40|(?!\xff\x2f\x00)[\xf0-\xff])"
+        pattern = rb"%s(?=%s{0,%d}?%s|%s{%d})" % (byte, run, MAX_CONTROLS, pedal, run, MAX_CONTROLS)
+        return re.compile(pattern, re.DOTALL)
     return re.compile(byte)
 
 
