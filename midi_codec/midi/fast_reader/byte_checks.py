@@ -172,7 +172,7 @@ def _suspects(octets: np.ndarray, systems: np.ndarray, values: np.ndarray, stops
     """`[k]` positions of system messages that symusic misreads, unless they are no statuses.
 
     These are F7, which it takes for an event of one byte, and those with a running status behind them. A status
-    stands behind the last byte of a delta, and not in a tempo or a key signature.
+    follows the last byte of a delta, and not in a tempo or a key signature.
 
     Args:
       systems: `[s]` positions of all bytes from F0 on.

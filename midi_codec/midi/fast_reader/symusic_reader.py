@@ -34,7 +34,7 @@ from midi_codec.midi.midi_ticks import TickBatch
 from midi_codec.music.notes import DRUM_PROGRAM
 from midi_codec.music.piece_offsets import offsets_of, reduce_pieces
 
-SENTINEL_TEMPO = b"\xff\x51\x03\x00\x00\x00"  # stands behind the delta of the end-of-track event
+SENTINEL_TEMPO = b"\xff\x51\x03\x00\x00\x00"  # follows the delta of the end-of-track event
 SENTINEL_DELTA = b"\xc0\x80\x80\x00"
 SENTINEL_TICKS = 2**27  # the same as a number: a real end that late makes the file slow to read, not wrong
 TICK_LIMIT = 2**31 - 2 * SENTINEL_TICKS

@@ -45,7 +45,7 @@ def test_a_change_of_the_tracks_own_counts_for_its_notes():
     assert programs("00 c0 28 " + note(0, 60) + note(0, 60), "00 c0 05 " + note(0, 48) + note(0, 48)) == [5, 40, 5, 40]
     late = note(0, 48) + "00 c0 05 " + note(0, 48)  # its own comes later: till then the channel's
     assert programs("00 c0 28 ", late) == [40, 5]
-    assert programs("00 c0 28", "00 90 3c 40 00 c0 05 60 80 3c 00") == [40]  # its own stands behind the note
+    assert programs("00 c0 28", "00 90 3c 40 00 c0 05 60 80 3c 00") == [40]  # its own comes after the note
 
 
 def test_a_running_program_change_and_one_of_another_channel():

@@ -1,4 +1,4 @@
-"""A whole run under every strategy: what one device gives, stopped amid a validation and gone on with."""
+"""A whole run under every strategy: what one device gives, stopped during a validation and resumed."""
 
 import dataclasses
 import json
