@@ -1,10 +1,10 @@
-"""Make music with a trained model: MIDI files, records and a manifest.
+"""Makes music with a trained model: MIDI files, records and a manifest.
 
     python -m generation_jobs.generate --output music --samples-per-seed 10
     python -m generation_jobs.generate --bundle run/bundle --seeds seeds.jsonl --output music --samples-per-seed 10
 
-The first line makes ten pieces from silence with the model in the box (docs/model_card.md), the second continues what
-a list names (docs/generate.md). Start the same command again after an interruption: what is whole stays.
+The first command makes ten pieces from silence with the model in the box (docs/model_card.md), the second continues
+the seeds of a list (docs/generate.md). After an interruption start the same command again: finished pieces are kept.
 """
 
 from __future__ import annotations
@@ -35,68 +35,69 @@ if TYPE_CHECKING:
     from trainer.bundle import Bundle
 
 MAX_SLOTS = 4096
-MAX_DAMAGE = 5  # files that are named
-FEW_SLOTS, MANY_SLOTS = 64, 256  # many are faster a piece, and slower until the first of them is there
-MANY_SAMPLES = 2048  # of a whole job, so that all of its tasks have as many slots
-PIECES_PER_SLOT = 128  # asked of the decoder at once: slots stand empty only at the end of them
+MAX_DAMAGE = 5  # damaged files to name
+FEW_SLOTS, MANY_SLOTS = 64, 256  # with many, pieces take less time each, but the first ones come later
+MANY_SAMPLES = 2048  # of the whole job, so that all of its tasks use as many slots
+PIECES_PER_SLOT = 128  # requested at once: slots are empty only at the end of such a batch
 
 
 def main(argv: Sequence[str]) -> int:
     args, in_flags = _make_parser().parse(argv)
     with StopAtOnce() as stop:
         bundle, this_job = _check(args, in_flags)
-        num_slots = args.num_slots or _usual_slots(this_job)
+        num_slots = args.num_slots or _default_slots(this_job)
         for remark in problem_report.sentences(args.seeds, this_job.primers.remarks, noun="remark"):
             print(remark, flush=True)
         if args.bundle is None:
             print(f"without --bundle: {box_model.NAME}, {this_job.bundle}, see {box_model.CARD}", flush=True)
+        make_decoder = functools.partial(_make_decoder, bundle, num_slots)
         if args.dry_run:
-            make_decoder = functools.partial(_make_decoder, bundle, num_slots)
             left = dry_run.left_to_make(this_job)
             trial = dry_run.measure(this_job, left, make_decoder, num_slots=num_slots)
             print(*dry_run.describe(this_job, left, trial, num_slots=num_slots), sep="\n")
             return command.OK
-        make_decoder = functools.partial(_make_decoder, bundle, num_slots)
-        wave = max(task.USUAL_WAVE, PIECES_PER_SLOT * num_slots)
-        summary = task.run(this_job, make_decoder, stop, wave=wave)
+        batch_size = max(task.DEFAULT_BATCH, PIECES_PER_SLOT * num_slots)
+        summary = task.run(this_job, make_decoder, stop, batch_size=batch_size)
     print(*_describe(summary, args), sep="\n")
     return command.FAULT if summary.num_failed else command.OK
 
 
 def _describe(summary: Summary, args: argparse.Namespace) -> Iterator[str]:
-    there = summary.num_samples - summary.num_made - summary.num_failed
+    num_existing = summary.num_samples - summary.num_made - summary.num_failed
     if summary.damage:
         shown, rest = summary.damage[:MAX_DAMAGE], len(summary.damage) - MAX_DAMAGE
         more = f" and {rest:,} more" if rest > 0 else ""
-        yield f"finished shards had lost something, it is made again: {'; '.join(shown)}{more}"
-    yield f"{summary.num_samples:,} pieces in {args.output}: {summary.num_made:,} made, {there:,} were there"
+        yield f"finished shards had missing or damaged files, which were made again: {'; '.join(shown)}{more}"
+    yield f"{summary.num_samples:,} pieces in {args.output}: {summary.num_made:,} made, {num_existing:,} already there"
     if summary.num_retries or summary.num_rejected:
-        what = "left out" if args.on_reject == reject_policy.DROP else "kept all the same"
-        yield f"{summary.num_retries:,} rejected and made again, {summary.num_rejected:,} rejected and {what}"
+        fate = "left out" if args.on_reject == reject_policy.DROP else "kept anyway"
+        yield f"{summary.num_retries:,} rejected and made again, {summary.num_rejected:,} rejected and {fate}"
     if summary.num_notes:
         rate = summary.num_notes / max(summary.seconds, 1e-9)
-        yield f"{summary.num_notes:,} notes generated in {summary.seconds:.1f} s, {rate:,.0f} a second"
+        yield f"{summary.num_notes:,} notes generated in {summary.seconds:.1f} s, {rate:,.0f} per second"
     if summary.num_failed:
         where = storage.join(args.output, "failures")
-        yield f"{summary.num_failed:,} failed, see {where}; start the same command again to try them again"
+        yield f"{summary.num_failed:,} failed, see {where}; start the same command again to retry them"
 
 
 def _make_parser() -> Parser:
     parser = command.make_parser("python -m generation_jobs.generate", __doc__)
     add = parser.add_argument
-    text = "folder that the trainer wrote: RUN/bundle; several are an ensemble (the model in the box)"
+    text = "folder that the trainer wrote: RUN/bundle; several form an ensemble (default: the model in the box)"
     add("--bundle", action="append", help=text)
-    add("--seeds", help="seed list, .jsonl or .csv, or a folder of MIDI files: what to continue (from silence)")
-    add("--seed-data", help="dataset that the list's piece_id are of, as encode_corpus wrote it")
-    add("--output", required=True, help="folder for the music; pieces that are there already are kept")
-    add("--samples-per-seed", type=int, default=1, help="pieces a seed, where it says no num_samples (%(default)s)")
-    add("--rng-seed", type=int, default=0, help="other numbers give other music from the same seeds (%(default)s)")
+    add("--seeds", help="seed list, .jsonl or .csv, or a folder of MIDI files: what to continue (default: silence)")
+    add("--seed-data", help="dataset of the pieces that seeds name by piece_id, as encode_corpus wrote it")
+    add("--output", required=True, help="folder for the music; pieces that already exist are kept")
+    add(
+        "--samples-per-seed", type=int, default=1, help="pieces per seed, unless the seed has num_samples (%(default)s)"
+    )
+    add("--rng-seed", type=int, default=0, help="other values give other music from the same seeds (%(default)s)")
     setting_flags.add(parser)
     reject_policy.add_flags(parser)
-    add("--pieces-per-shard", type=int, help="put so many pieces in a tar file (a .mid file each)")
-    text = f"pieces decoded at once, 1 or a multiple of 16 ({FEW_SLOTS}; {MANY_SLOTS} from {MANY_SAMPLES:,} samples on)"
-    add("--num-slots", type=int, help=text)
-    add("--dry-run", action="store_true", help="say how many pieces, how long and how large, and write nothing")
+    add("--pieces-per-shard", type=int, help="put this many pieces in each tar file (default: one .mid file per piece)")
+    default = f"{FEW_SLOTS}; {MANY_SLOTS} for {MANY_SAMPLES:,} samples and more"
+    add("--num-slots", type=int, help=f"pieces decoded at once, 1 or a multiple of 16 ({default})")
+    add("--dry-run", action="store_true", help="estimate the number of pieces, the time and the size; write nothing")
     command.add_task_flags(parser)
     return parser
 
@@ -111,20 +112,14 @@ def _check(args: argparse.Namespace, in_flags: Sequence[str]) -> tuple[list[Bund
     task_index, num_tasks = 0, 1
     settings = None if problems else setting_flags.settings_of(args)
     models: list[Bundle] = []
-    try:
-        task_index, num_tasks = command.task_share(args)
-    except command.UserError as error:
-        problems += error.problems
-    try:
-        models = bundles.load([box_model.folder()] if args.bundle is None else args.bundle)
-    except command.UserError as error:
-        problems += error.problems
-    table = models[0].fields if models else None
     reading = None
-    try:
+    with command.collecting(problems):
+        task_index, num_tasks = command.task_share(args)
+    with command.collecting(problems):
+        models = bundles.load([box_model.folder()] if args.bundle is None else args.bundle)
+    with command.collecting(problems):
         reading = Reading.of_bundle(models[0]) if models else None
-    except command.UserError as error:
-        problems += error.problems
+    table = models[0].fields if models else None
     policy, in_policy = reject_policy.load(args, table.time_base if table else None)
     problems += in_policy
     seeds, read_primers, in_list = _read_seeds(args, table, settings, reading)
@@ -173,17 +168,17 @@ def _flag_problems(args: argparse.Namespace) -> Iterator[str]:
 def _read_seeds(
     args: argparse.Namespace, table: FieldTable | None, settings: Settings | None, reading: Reading | None
 ) -> tuple[seed_list.SeedList | None, primers.Primers | None, list[str]]:
-    """The list and its primers; what is wrong with both, in the order of lines, after what the bundle cannot keep of
-    the flags. Without a list, one seed of silence."""
+    """The list and its primers, or one seed of silence; then the problems: those of the flags, then those of the list
+    in the order of its lines."""
     path = args.seeds
-    of_flags = list(setting_conflicts.of_settings(settings, table)) if settings and table else []
+    flag_problems = list(setting_conflicts.of_settings(settings, table)) if settings and table else []
     try:
         seeds = seed_list.silence() if path is None else seed_list.read(path)
     except FileNotFoundError:
-        return None, None, [*_flags(of_flags), f"--seeds {path!r} does not exist, want a seed list"]
+        return None, None, [*_with_prefix(flag_problems), f"--seeds {path!r} does not exist, want a seed list"]
     except (OSError, command.UserError) as error:
         why = getattr(error, "strerror", None) or error
-        return None, None, [*_flags(of_flags), f"--seeds {path!r} cannot be read: {why}"]
+        return None, None, [*_with_prefix(flag_problems), f"--seeds {path!r} cannot be read: {why}"]
     problems, read_primers = seeds.problems, None
     if table is not None:  # its grid decides what a primer is
         read_primers, more = primers.load(
@@ -195,17 +190,17 @@ def _read_seeds(
             map_programs=settings.map_programs if settings else None,
         )
         if settings is not None:
-            of_flags, of_seeds = setting_conflicts.find(settings, seeds.seeds, read_primers, table)
-            more += of_seeds
+            flag_problems, seed_problems = setting_conflicts.find(settings, seeds.seeds, read_primers, table)
+            more += seed_problems
         problems = sorted([*problems, *more], key=lambda problem: problem[0])
-    return seeds, read_primers, [*_flags(of_flags), *problem_report.sentences(seeds.path, problems)]
+    return seeds, read_primers, [*_with_prefix(flag_problems), *problem_report.sentences(seeds.path, problems)]
 
 
-def _flags(problems: Sequence[str]) -> list[str]:
+def _with_prefix(problems: Sequence[str]) -> list[str]:
     return [f"flags: {problem}" for problem in problems]
 
 
-def _usual_slots(job: Job) -> int:
+def _default_slots(job: Job) -> int:
     return MANY_SLOTS if job.shards.num_samples >= MANY_SAMPLES else FEW_SLOTS
 
 

@@ -1,10 +1,11 @@
-"""Check a finished generation job whole, and write one manifest of it.
+"""Checks a finished generation job completely, and writes one manifest for it.
 
     python -m generation_jobs.merge --output music
 
-Every sample must be there once: its line in the manifest of its shard, its `.mid` file (or the member of its tar) with
-the same line and the notes that the line names, its example in the shard's records. Only then `manifest.jsonl` is
-written, all lines in the order of the seed list. With --wait-minutes it may be started together with the tasks.
+Every sample must exist exactly once: its line in the manifest of its shard, its `.mid` file (or the member of its tar)
+with the same line and the notes that the line names, and its example in the shard's records. Only then is
+`manifest.jsonl` written, with all lines in the order of the seed list. With --wait-minutes the command may be started
+together with the tasks.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _OF_ONE_FILE = (FileNotFoundError, IsADirectoryError, PermissionError)
 def main(argv: Sequence[str]) -> int:
     args = make_parser().parse_args(argv)
     if args.wait_minutes is not None and not 0 <= args.wait_minutes < math.inf:
-        raise UserError(f"--wait-minutes is {args.wait_minutes}, want a number from 0")
+        raise UserError(f"--wait-minutes is {args.wait_minutes}, want a number, 0 or more")
     with StopSignal() as stop:
         if args.wait_minutes is not None:
             wait(args.output, minutes=args.wait_minutes, stop=stop)
@@ -43,82 +44,86 @@ def main(argv: Sequence[str]) -> int:
         whole_shards.delete_leftovers(args.output)
         problems = list(problems_of(args.output, shards, stop))
     if problems:
-        said = sentences(args.output, [(0, problem) for problem in problems])
-        raise UserError([*said, manifest.START_AGAIN])
-    parts = [storage.join(args.output, shards.manifest(shard)) for shard in range(len(shards))]
+        raise UserError([*sentences(args.output, [(0, problem) for problem in problems]), manifest.START_AGAIN])
+    paths = [storage.join(args.output, shards.manifest(shard)) for shard in range(len(shards))]
     merged = storage.join(args.output, MERGED)
-    storage.write_bytes(merged, b"".join(map(storage.read_bytes, parts)))
-    print(f"{shards.num_samples:,} samples, each of them there once: {merged}")
+    storage.write_bytes(merged, b"".join(map(storage.read_bytes, paths)))
+    print(f"{shards.num_samples:,} samples, each exactly once: {merged}")
     return command.OK
 
 
 def make_parser() -> argparse.ArgumentParser:
     parser = command.make_parser(PROGRAM, __doc__)
     parser.add_argument("--output", required=True, help="the --output of the job's tasks")
-    parser.add_argument("--wait-minutes", type=float, metavar="X", help="wait until no task has ended for X")
+    parser.add_argument(
+        "--wait-minutes",
+        type=float,
+        metavar="X",
+        help="wait for the tasks until no shard has been finished for X minutes",
+    )
     return parser
 
 
 def wait(root: str, *, minutes: float, stop: StopSignal) -> None:
-    """Waits until every shard is done, or for `minutes` none has come; the job may not have begun yet.
+    """Waits until every shard is done, or none was finished for `minutes`; the job need not have begun yet.
 
     Raises:
       Interrupted: `stop` asked for it.
     """
 
-    def look() -> tuple[int, bool]:
+    def count_done() -> tuple[int, bool]:
         try:
             shards = manifest.shards_of(root)
         except UserError:
             return 0, False
-        there = len(manifest.shards_there(root, shards))
-        return there, there == len(shards)
+        num_done = len(manifest.finished_shards(root, shards))
+        return num_done, num_done == len(shards)
 
-    wait_while_more_come(look, minutes=minutes, unit="shards", label="waiting for", stop=stop)
+    wait_while_more_come(count_done, minutes=minutes, unit="shards", label="waiting for", stop=stop)
 
 
 def problems_of(root: str, shards: Shards, stop: StopSignal) -> Iterator[str]:
-    """All that keeps the output from being whole, shard by shard; at the end, files of no sample.
+    """All that is wrong with the output, shard by shard; at the end, files that belong to no sample.
 
     Raises:
       Interrupted: `stop` asked for it.
     """
     order = _Order()
     named: set[str] = set()
-    is_read = True  # every manifest
+    all_read = True  # every manifest could be read
     with progress(total=len(shards), unit="shards", label="checking") as bar:
         for shard in range(len(shards)):
             bar.update(1)
-            named.add(shards.tar(shard))  # it may hold no piece: all of them left out
+            named.add(shards.tar(shard))  # it may hold no piece, if all were left out
             try:
                 lines = manifest.read_shard(root, shards, shard)
             except UserError as error:
                 yield from error.problems
                 order.skip()
-                is_read = False
+                all_read = False
                 continue
-            wanted = len(shards.numbers(shard))
-            if len(lines) != wanted:
-                yield f"{shards.manifest(shard)!r} has {len(lines)} lines, want {wanted}"
+            num_samples = len(shards.numbers(shard))
+            if len(lines) != num_samples:
+                yield f"{shards.manifest(shard)!r} has {len(lines)} lines, want {num_samples}"
             yield from order.problems(shards.manifest(shard), lines)
             yield from _problems_of_files(root, lines)
             yield from _problems_of_records(storage.join(root, shards.records(shard)), lines)
             named.update(line["path"].partition("!")[0] for line in lines if line["path"] is not None)
             if stop.requested:
                 raise Interrupted("start the same command again")
-    if not is_read:
+    if not all_read:
         return
     folder = storage.join(root, MIDI_FOLDER)
     try:
         for entry in storage.list_files(f"{folder}/"):
             if entry.path[len(folder) - len(MIDI_FOLDER) :] not in named:
-                yield f"{entry.path!r} is no sample of this job"
+                yield f"{entry.path!r} is not a sample of this job"
     except FileNotFoundError:
         pass
 
 
 class _Order:
-    """Whether lines come in the order of a list: the samples of each seed together, from 0 on, and no seed twice."""
+    """Checks that lines are in the order of a seed list: each seed's samples together, from 0 up, and no seed twice."""
 
     def __init__(self) -> None:
         self._seeds: set[str] = set()
@@ -127,24 +132,24 @@ class _Order:
         self._is_after_gap = False
 
     def skip(self) -> None:
-        """Lines are missing here that another problem speaks of."""
+        """Some lines are missing here; another problem has reported that."""
         self._is_after_gap = True
 
     def problems(self, name: str, lines: Sequence[Line]) -> Iterator[str]:
-        for place, line in enumerate(lines, start=1):
+        for number, line in enumerate(lines, start=1):
             seed_id, sample = line["seed_id"], line["sample"]
             follows = self._last == (seed_id, sample - 1)
             if not (follows or self._is_after_gap) and (sample != 0 or seed_id in self._seeds):
                 last = "the first of a seed"
                 if self._last is not None:
                     last = f"sample {self._last[1] + 1} of {self._last[0]!r} or the first of another seed"
-                yield f"{name!r}, line {place} is sample {sample} of {seed_id!r}, want {last}"
+                yield f"{name!r}, line {number} is sample {sample} of {seed_id!r}, want {last}"
             self._seeds.add(seed_id)
             self._last = seed_id, sample
             self._is_after_gap = False
             for key in ("bundle", "dataset", "rng_seed"):
                 if line[key] != self._origin.setdefault(key, line[key]):
-                    yield f"{name!r}, line {place} has {key} {line[key]!r}, want {self._origin[key]!r} as before"
+                    yield f"{name!r}, line {number} has {key} {line[key]!r}, want {self._origin[key]!r} as before"
 
 
 def _problems_of_files(root: str, lines: Sequence[Line]) -> Iterator[str]:
@@ -154,7 +159,7 @@ def _problems_of_files(root: str, lines: Sequence[Line]) -> Iterator[str]:
             problem = _problem_of_file(storage.join(root, line["path"]), line, data)
             if problem:
                 yield problem
-    except UserError as error:  # a whole archive
+    except UserError as error:  # an archive is damaged
         yield from error.problems
     except _OF_ONE_FILE as error:
         yield f"{error.filename!r} cannot be read: {error.strerror}"
@@ -166,18 +171,18 @@ def _problem_of_file(path: str, line: Line, data: bytes | OSError) -> str | None
     if isinstance(data, OSError):
         return f"{path!r} cannot be read: {data}"
     problem = ""
-    for time_base in TIME_BASES:  # the notes tell which: their hash is in the line
+    for time_base in TIME_BASES:  # the hash of the notes, in the line, tells which
         try:
             inside, _ = manifest.parse_piece(data, time_base=time_base)
         except ValueError as error:
             problem = str(error)
             continue
-        return None if inside == line else f"{path!r} holds another line than its manifest"
+        return None if inside == line else f"{path!r} holds a line that differs from its manifest"
     return f"{path!r} is damaged: {problem}"
 
 
 def _problems_of_records(path: str, lines: Sequence[Line]) -> Iterator[str]:
-    """Records that are not the pieces of their manifest, in its order."""
+    """Whether the records are the pieces of their manifest, in its order."""
     want = [line["piece_id"] for line in lines if line["path"] is not None and line["num_notes"]]
     try:
         examples = list(records.read_records(storage.read_bytes(path)))
@@ -188,7 +193,7 @@ def _problems_of_records(path: str, lines: Sequence[Line]) -> Iterator[str]:
     if len(found) != len(want):
         yield f"{path!r} holds {len(found)} examples, want {len(want)}"
     elif found != want:
-        yield f"{path!r} holds other pieces than its manifest"
+        yield f"{path!r} holds pieces that differ from its manifest"
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""A task's share of a generation job: planned, made, kept."""
+"""A generation job and one task's share of it: find what is left, make it, keep it."""

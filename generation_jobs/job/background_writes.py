@@ -1,4 +1,4 @@
-"""Writes beside the decoding: waiting for a disk or a bucket costs the decoder nothing."""
+"""Writes in the background, so that the decoder never waits for a disk or a bucket."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ MAX_PENDING = 64  # results held in memory; beyond that the decoder waits for th
 
 
 class BackgroundWrites(Generic[T]):
-    """Runs `write()` calls on threads and hands what they return to `done`, on the caller's thread.
+    """Runs `write()` calls on threads and passes their results to `done`, on the caller's thread.
 
-    Leaving the context waits for every write that was begun and reports it to `done`, whatever ended the
-    block, so that the caller knows what is whole. `done` may add more. A write that failed raises in `add`, or on
-    leaving.
+    Leaving the context waits for every write that was started and reports it to `done`, however the block ended, so
+    that the caller knows what was written. `done` may add more writes. A failed write raises in `add`, or on leaving.
     """
 
     def __init__(self, done: Callable[[T], None]) -> None:

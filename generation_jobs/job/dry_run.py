@@ -1,9 +1,9 @@
-"""What a job would take: how many pieces are there and how many are left, how long, how large. It writes nothing.
+"""Estimates a job without writing anything: how many pieces exist, how many are left, how long and how large.
 
-The estimate comes from pieces that the job would really make, some of them spread evenly over the task's share: the
-decoder is started, makes them once for nothing (so that it is compiled) and once with a clock beside it. From them
-come the time a step takes, how many notes a piece has, and how many bytes. A piece longer than what is tried counts as
-long as its limit allows, so the estimate is rather too high than too low.
+The estimate comes from pieces that the job would really make, a sample spread evenly over the task's share: the decoder
+makes them once untimed (so that it is compiled) and once timed. They give the time per step, the notes per piece and
+the bytes per piece. A piece that is longer than what is tried counts as long as its limit allows, so the estimate errs
+on the high side.
 """
 
 from __future__ import annotations
@@ -22,43 +22,43 @@ from generation_jobs.job.task import Decoder
 from generation_jobs.output import manifest
 from generation_jobs.settings.requests import Request, Result
 
-TRIED_NOTES = 512  # of a piece at most, where there are `USUAL_SLOTS`: some seconds of work
+TRIED_NOTES = 512  # most notes tried per piece, with `USUAL_SLOTS` slots: a few seconds of work
 USUAL_SLOTS = 64
 LEAST_TRIED_NOTES = 64
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Trial:
-    """What was measured on some pieces that the task has to make. Sizes are means of a piece, in bytes."""
+    """What was measured on some pieces that the task has to make. Sizes are means per piece, in bytes."""
 
     num_pieces: int
     num_cut: int  # pieces that were longer than what is tried
     start_seconds: float  # until the decoder was ready
     step_seconds: float  # one note in every slot
-    notes: float  # of a piece, the primer's included; mean
-    longest: int  # notes of the longest
+    notes: float  # mean per piece, including the primer's
+    longest: int  # notes of the longest piece
     midi_bytes: float
     record_bytes: float
     line_bytes: float
 
 
 def left_to_make(job: Job) -> np.ndarray:
-    """`[n]` int64, ascending: this task's samples that are not whole in the output, as a run of it would find them.
+    """`[n]` int64, ascending: the samples of this task that a run would still have to make.
 
     Raises:
-      UserError: the output belongs to another job, or something else stands where a piece belongs.
+      UserError: the output belongs to another job, or holds a foreign file where a piece belongs.
     """
     with contextlib.suppress(FileNotFoundError):
         compare(job)
     shards, keeper = job.shards, PieceKeeper(job)
-    found = whole_shards.find(job, keeper.files)
+    status = whole_shards.find(job, keeper.files)
     left: list[np.ndarray] = [np.zeros(0, np.int64)]
     for shard in shards.of_task(job.task_index, job.num_tasks):
-        if shard in found.whole:
+        if shard in status.whole:
             continue
         numbers = shards.numbers(shard)
-        there = keeper.read(shard, was_whole=shard in found.damage)
-        left.append(np.setdiff1d(np.arange(numbers.start, numbers.stop), list(there), assume_unique=True))
+        finished = keeper.read(shard, was_whole=shard in status.damage)
+        left.append(np.setdiff1d(np.arange(numbers.start, numbers.stop), list(finished), assume_unique=True))
     return np.concatenate(left)
 
 
@@ -70,7 +70,7 @@ def measure(
     num_slots: int,
     clock: Callable[[], float] = time.monotonic,
 ) -> Trial | None:
-    """Tries some of the pieces that are left; None when there are none."""
+    """Makes some of the pieces that are left and measures them; None when nothing is left."""
     count = min(len(left), num_slots)
     if not count:
         return None
@@ -78,7 +78,7 @@ def measure(
     limit = max(LEAST_TRIED_NOTES, TRIED_NOTES * USUAL_SLOTS // num_slots)
     requests = [job.request(sample) for sample in samples]
     tried = [dataclasses.replace(request, max_notes=min(request.max_notes, limit)) for request in requests]
-    begun = clock()
+    started = clock()
     decoder = make_decoder()
     for _ in decoder.generate([dataclasses.replace(request, max_notes=1) for request in requests]):
         pass
@@ -86,7 +86,7 @@ def measure(
     results = dict(decoder.generate(tried))
     seconds = clock() - ready
     steps = max(len(result.notes) + result.ended for result in results.values())
-    return _trial(job, samples, requests, results, start_seconds=ready - begun, step_seconds=seconds / max(steps, 1))
+    return _trial(job, samples, requests, results, start_seconds=ready - started, step_seconds=seconds / max(steps, 1))
 
 
 def _trial(
@@ -106,9 +106,9 @@ def _trial(
         num_cut += is_cut
         lengths.append(result.num_primer_notes + limit if is_cut else num_notes)
         line = job.line(samples[index], result)
-        longer = lengths[-1] / max(num_notes, 1)
-        midi_bytes += len(manifest.serialize_piece(line, result.notes)) * longer
-        record_bytes += len(manifest.serialize_example(line, result.notes)) * longer if num_notes else 0
+        scale = lengths[-1] / max(num_notes, 1)
+        midi_bytes += len(manifest.serialize_piece(line, result.notes)) * scale
+        record_bytes += len(manifest.serialize_example(line, result.notes)) * scale if num_notes else 0
         line_bytes += len(manifest.dumps(line)) + 1
     count = len(results)
     return Trial(
@@ -125,12 +125,12 @@ def _trial(
 
 
 def decode_seconds(trial: Trial, *, num_pieces: int, num_slots: int) -> float:
-    """How long so many pieces take: slots are refilled, so only the last pieces leave some of them empty."""
+    """How long this many pieces take: slots are refilled, so only the last pieces leave some of them empty."""
     return trial.step_seconds * max((trial.notes + 1) * num_pieces / num_slots, trial.longest + 1)
 
 
 def describe(job: Job, left: np.ndarray, trial: Trial | None, *, num_slots: int) -> Iterator[str]:
-    """The plan for people, a line a matter; `left` and `trial` as the functions above gave them."""
+    """The estimate as lines of text; `left` and `trial` are from the functions above."""
     counts = [job.samples_per_seed if seed.num_samples is None else seed.num_samples for seed in job.seeds]
     total, own = sum(counts), len(job.share())
     tasks = f", {own:,} in this task of {job.num_tasks:,}" if job.num_tasks > 1 else ""
@@ -139,17 +139,18 @@ def describe(job: Job, left: np.ndarray, trial: Trial | None, *, num_slots: int)
         yield f"{own - len(left):,} of {'these' if tasks else 'them'} are whole, {len(left):,} are left to make"
     if trial is None:
         return
-    cut = f", {trial.num_cut:,} of them cut and counted as long as they may become" if trial.num_cut else ""
-    yield f"measured on {_count(trial.num_pieces, 'piece')}{cut}: {trial.notes:,.0f} notes a piece with its primer"
+    cut = f", {trial.num_cut:,} of them cut short and counted at their limit" if trial.num_cut else ""
+    notes = f"{trial.notes:,.0f} notes per piece, including its primer"
+    yield f"measured on {_count(trial.num_pieces, 'piece')}{cut}: {notes}"
     seconds = decode_seconds(trial, num_pieces=len(left), num_slots=num_slots)
-    whose = "the rest" if len(left) < own else "this task" if job.num_tasks > 1 else "the job"
-    rate = f"{len(left) / max(seconds, 1e-9):,.1f} pieces a second with {num_slots:,} slots"
-    yield f"on this machine {whose} takes {_time(trial.start_seconds + seconds)}: " + (
+    subject = "the rest" if len(left) < own else "this task" if job.num_tasks > 1 else "the job"
+    rate = f"{len(left) / max(seconds, 1e-9):,.1f} pieces per second with {num_slots:,} slots"
+    yield f"on this machine {subject} takes {_time(trial.start_seconds + seconds)}: " + (
         f"{_time(trial.start_seconds)} until the decoder is ready, then {_time(seconds)}, {rate}"
     )
-    parts = {"MIDI files": trial.midi_bytes, "records": trial.record_bytes, "manifests": trial.line_bytes}
-    sizes = ", ".join(f"{name} {_size(size * total)}" for name, size in parts.items())
-    yield f"all {_count(total, 'piece')} together take about {_size(sum(parts.values()) * total)}: {sizes}"
+    kinds = {"MIDI files": trial.midi_bytes, "records": trial.record_bytes, "manifests": trial.line_bytes}
+    sizes = ", ".join(f"{name} {_size(size * total)}" for name, size in kinds.items())
+    yield f"all {_count(total, 'piece')} together take about {_size(sum(kinds.values()) * total)}: {sizes}"
 
 
 def _count(number: int, noun: str) -> str:

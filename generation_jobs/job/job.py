@@ -1,7 +1,7 @@
-"""A generation job: everything its pieces depend on, and how a sample is told from another.
+"""A generation job: everything its pieces depend on, and how its samples are numbered.
 
-A sample is a (seed, sample number) pair. What it becomes depends on its own random stream and its seed alone, never on
-the task that makes it, on its shard or on what is made beside it. `making` makes a task's share.
+A sample is a (seed, sample number) pair. The piece depends only on its own random stream and its seed, never on the
+task that makes it, on its shard or on the pieces made with it. `task` makes a task's share.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 
 from generation_jobs.output import manifest
 from generation_jobs.output.piece_files import LooseFiles, PieceFiles, TarFiles, loose_path, tar_path
-from generation_jobs.output.shards import Shards, usual_pieces_per_shard
+from generation_jobs.output.shards import Shards, default_pieces_per_shard
 from generation_jobs.screening.reject_policy import Policy
 from generation_jobs.screening.thresholds import Judgement
 from generation_jobs.seeds.primers import Primers
@@ -35,11 +35,11 @@ class Sample(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Job:
-    """Everything the pieces depend on, and this task's place.
+    """Everything the pieces depend on, and this task's index.
 
     Attributes:
       bundle, dataset: hashes.
-      pieces_per_shard: None: every piece is a file of its own, and shards are of a usual size.
+      pieces_per_shard: None: every piece is its own file, and shards have the default size.
     """
 
     output: str
@@ -57,18 +57,18 @@ class Job:
     task_index: int = 0
 
     @functools.cached_property
-    def firsts(self) -> np.ndarray:
-        """`[seeds + 1]` int64: what the first sample of each seed is numbered, and how many samples there are."""
+    def first_numbers(self) -> np.ndarray:
+        """`[seeds + 1]` int64: the number of each seed's first sample, then the number of samples in all."""
         counts = [self.samples_per_seed if seed.num_samples is None else seed.num_samples for seed in self.seeds]
         return np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
 
     @functools.cached_property
     def shards(self) -> Shards:
-        num_samples = int(self.firsts[-1])
-        return Shards(num_samples, self.pieces_per_shard or usual_pieces_per_shard(num_samples))
+        num_samples = int(self.first_numbers[-1])
+        return Shards(num_samples, self.pieces_per_shard or default_pieces_per_shard(num_samples))
 
     @functools.cached_property
-    def _index_of(self) -> dict[str, int]:
+    def _seed_indices(self) -> dict[str, int]:
         return {seed.id: index for index, seed in enumerate(self.seeds)}
 
     def share(self) -> np.ndarray:
@@ -76,19 +76,19 @@ class Job:
         return self.shards.samples_of_task(self.task_index, self.num_tasks)
 
     def sample(self, number: int) -> Sample:
-        """The sample with this number, counted through in the order of the list."""
-        seed = int(np.searchsorted(self.firsts, number, "right")) - 1
-        return Sample(seed, int(number - self.firsts[seed]))
+        """The sample with this number; all samples are numbered in the order of the list."""
+        seed = int(np.searchsorted(self.first_numbers, number, "right")) - 1
+        return Sample(seed, int(number - self.first_numbers[seed]))
 
     def number_of(self, seed_id: str, sample: int) -> int | None:
-        """The inverse; None for a sample that is not of this job."""
-        index = self._index_of.get(seed_id)
-        if index is None or not 0 <= sample < self.firsts[index + 1] - self.firsts[index]:
+        """The inverse of `sample`; None for a sample that is not in this job."""
+        index = self._seed_indices.get(seed_id)
+        if index is None or not 0 <= sample < self.first_numbers[index + 1] - self.first_numbers[index]:
             return None
-        return int(self.firsts[index]) + sample
+        return int(self.first_numbers[index]) + sample
 
     def path(self, number: int) -> str:
-        """Of a sample's `.mid` file, from the output folder."""
+        """The path of a sample's `.mid` file, relative to the output folder."""
         index, sample = self.sample(number)
         if self.pieces_per_shard is None:
             return loose_path(self.seeds[index].id, sample)
@@ -124,7 +124,7 @@ class Job:
         rejected: Sequence[Any] = (),
         is_left_out: bool = False,
     ) -> manifest.Line:
-        """Of a piece and how it was judged; `rejected` says it of the attempts before."""
+        """A piece's line of the manifest; `rejected` describes the attempts that screening rejected before."""
         index, sample = self.sample(number)
         seed = self.seeds[index]
         origin = {
@@ -148,7 +148,7 @@ class Job:
         )
 
     def description(self) -> dict[str, Any]:
-        """What `job.json` holds: every task and every restart must agree on it."""
+        """The content of `job.json`: every task and every restart must agree on it."""
         return {
             "format_version": manifest.FORMAT_VERSION,
             "bundle": self.bundle,
@@ -164,11 +164,11 @@ class Job:
 
     @functools.cached_property
     def digest(self) -> str:
-        """32 hex digits that name the job; equal for all its tasks."""
+        """32 hex digits that identify the job; equal for all its tasks."""
         return hashlib.sha256(json.dumps(self.description(), sort_keys=True).encode()).hexdigest()[:32]
 
     def problem_of_line(self, number: int, line: manifest.Line) -> str | None:
-        """Whether a line may be of this job's sample: what is wrong with it otherwise."""
+        """Why a line cannot belong to this sample of the job; None if it can."""
         index, sample = self.sample(number)
         wanted = {"seed_id": self.seeds[index].id, "sample": sample, "rng_seed": self.rng_seed, "bundle": self.bundle}
         wrong = [f"{name} {line[name]!r}" for name, value in wanted.items() if line[name] != value]
@@ -176,17 +176,17 @@ class Job:
 
 
 def request_key(rng_seed: int, seed_id: str, sample: int, attempt: int = 0) -> tuple[int, int]:
-    """Two uint32 that begin the random stream of a sample's attempt."""
+    """Two uint32, the key of the random stream for one attempt at a sample."""
     words = [rng_seed, seed_id, sample, *([attempt] if attempt else [])]
     digest = hashlib.sha256(json.dumps(words).encode()).digest()
     return int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:8], "little")
 
 
 def begin(job: Job) -> None:
-    """Writes `job.json`, or finds it equal.
+    """Writes `job.json`, or checks that it is equal.
 
     Raises:
-      UserError: the output was begun with something else; one sentence a difference.
+      UserError: the output was begun with other settings; one sentence per difference.
     """
     path = storage.join(job.output, manifest.JOB_FILE)
     mine = job.description()
@@ -195,7 +195,7 @@ def begin(job: Job) -> None:
 
 
 def compare(job: Job) -> None:
-    """Finds `job.json` equal.
+    """Checks that `job.json` is equal.
 
     Raises:
       UserError: as `begin`. FileNotFoundError: there is none yet.

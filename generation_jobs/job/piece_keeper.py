@@ -1,6 +1,6 @@
-"""What is done with one generated piece, and with a shard when all its pieces are there.
+"""What is done with each generated piece, and with a shard once all its pieces exist.
 
-A piece is judged, then kept (`piece_files`), and lies in memory until its shard's records and manifest are written.
+A piece is judged, then written (`piece_files`), and stays in memory until its shard's records and manifest are written.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from midi_codec.dataset import records
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Wanted:
-    """A sample to make; `rejected` says of each attempt before what it was and why it was rejected."""
+class PendingSample:
+    """A sample to make; `rejected` describes each rejected attempt: its piece_id and the reasons."""
 
     number: int
     rejected: tuple[dict[str, Any], ...] = ()
@@ -36,89 +36,90 @@ class Piece:
     number: int
     path: str | None  # None: left out
     line: str  # of the manifest
-    data: bytes  # the .mid file, where it lies in memory
+    data: bytes  # the .mid file, if it is kept in memory
     size: int  # of the .mid file
-    example: bytes | None  # None: a piece without a note, or left out
+    example: bytes | None  # None: no notes, or left out
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Made:
-    """What became of a request: a piece, another attempt to make, or an error's text."""
+class Outcome:
+    """What a request led to: a piece, another attempt, or an error."""
 
-    wanted: Wanted
+    pending: PendingSample
     num_notes: int = 0
     piece: Piece | None = None
     is_rejected: bool = False
-    again: Wanted | None = None
+    retry: PendingSample | None = None
     error: Exception | None = None
 
 
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})  # nothing more can be written, of any piece
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})  # no other piece could be written either
 
 
 class PieceKeeper:
-    """Keeps a job's pieces; its functions may be called by several threads."""
+    """Keeps a job's pieces; its methods may be called from several threads."""
 
     def __init__(self, job: Job) -> None:
         self.job, self.files = job, job.files()
 
-    def keep(self, wanted: Wanted, result: Result) -> Made:
-        """Judges a result; keeps it, or says that it has to be made again.
+    def keep(self, pending: PendingSample, result: Result) -> Outcome:
+        """Judges a result; keeps it, or asks for another attempt.
 
-        An error of this one piece, such as a file that cannot be written, is what it gives back.
+        An error of this piece alone, such as a file that cannot be written, is returned in the outcome.
 
         Raises:
-          UserError, OSError: nothing can be written there.
+          UserError, OSError: no piece can be written.
         """
         num_notes = len(result.notes) - result.num_primer_notes
         try:
             judgement = self.job.policy.judge(result)
             reasons = judgement.reasons if judgement is not None else ()
-            if reasons and len(wanted.rejected) < self.job.policy.max_retries:
+            if reasons and len(pending.rejected) < self.job.policy.max_retries:
                 attempt = {"piece_id": result.notes.piece_id, "reasons": list(reasons)}
-                return Made(wanted, num_notes, again=Wanted(wanted.number, (*wanted.rejected, attempt)))
-            return Made(wanted, num_notes, self._keep(wanted, result, judgement), is_rejected=bool(reasons))
+                retry = PendingSample(pending.number, (*pending.rejected, attempt))
+                return Outcome(pending, num_notes, retry=retry)
+            return Outcome(pending, num_notes, self._keep(pending, result, judgement), is_rejected=bool(reasons))
         except UserError:
             raise
-        except Exception as error:  # of one sample: the others go on
+        except Exception as error:  # of one sample: the others continue
             if isinstance(error, OSError) and error.errno in _FULL:
                 raise
-            return Made(wanted, num_notes, error=error)
+            return Outcome(pending, num_notes, error=error)
 
-    def _keep(self, wanted: Wanted, result: Result, judgement: Judgement | None) -> Piece:
+    def _keep(self, pending: PendingSample, result: Result, judgement: Judgement | None) -> Piece:
         is_left_out = judgement is not None and bool(judgement.reasons) and self.job.policy.on_reject == DROP
         line = self.job.line(
-            wanted.number, result, judgement=judgement, rejected=wanted.rejected, is_left_out=is_left_out
+            pending.number, result, judgement=judgement, rejected=pending.rejected, is_left_out=is_left_out
         )
         path = line["path"]
         if path is None:
-            return _left_out(wanted.number, manifest.dumps(line))
+            return _left_out(pending.number, manifest.dumps(line))
         mine = manifest.serialize_piece(line, result.notes)
         kept = self.files.put(path, mine)
         if kept != mine:
-            return self._parse(wanted.number, path, kept)
+            return self._parse(pending.number, path, kept)
         example = manifest.serialize_example(line, result.notes) if len(result.notes) else None
-        return Piece(wanted.number, path, manifest.dumps(line), self._held(mine), len(mine), example)
+        return Piece(pending.number, path, manifest.dumps(line), self._data_to_hold(mine), len(mine), example)
 
     def read(self, shard: int, *, was_whole: bool) -> dict[int, Piece]:
-        """The pieces of a shard that are whole, by number.
+        """The existing pieces of a shard, by number.
 
         Args:
-          was_whole: the shard was done and has lost something: a piece that is damaged is one to make again.
+          was_whole: the shard was done and is now damaged: its damaged pieces are made again.
 
         Raises:
-          UserError: something else stands where a piece belongs.
+          UserError: a foreign file is where a piece belongs.
         """
-        found = self.files.read(shard)
+        files = self.files.read(shard)
         pieces = self._left_out(shard)
-        if not found:  # as of most shards of a job that begins; millions of paths would take a minute
+        if not files:  # true of most shards when a job begins; building millions of paths would take a minute
             return pieces
         for number in self.job.shards.numbers(shard):
             path = self.job.path(number)
-            if path not in found:
+            if path not in files:
                 continue
             try:
-                pieces[number] = self._parse(number, path, found[path])
+                pieces[number] = self._parse(number, path, files[path])
             except UserError:
                 if not was_whole:
                     raise
@@ -126,14 +127,14 @@ class PieceKeeper:
         return pieces
 
     def _left_out(self, shard: int) -> dict[int, Piece]:
-        """Pieces that have a line and no file: the shard's manifest, if there is one, knows them."""
+        """Pieces that were left out: they have a line in the shard's manifest, if it exists, but no file."""
         job = self.job
         if job.policy.on_reject != DROP:
             return {}
         try:
             lines = manifest.read_shard(job.output, job.shards, shard)
         except UserError:
-            return {}  # they are made again, with the same outcome
+            return {}  # they are made again, with the same result
         return {
             number: _left_out(number, manifest.dumps(line))
             for number, line in zip(job.shards.numbers(shard), lines, strict=False)
@@ -147,20 +148,20 @@ class PieceKeeper:
                 raise ValueError(problem)
         except (ValueError, KeyError) as error:
             whole = storage.join(self.job.output, path)
-            text = f"{whole!r} stands where a piece of this job belongs, but {error}; move it away"
+            text = f"{whole!r} is where a piece of this job belongs, but {error}; move it away"
             raise UserError(text) from error
         example = None if notes is None else manifest.serialize_example(line, notes)
-        return Piece(number, path, manifest.dumps(line), self._held(data), len(data), example)
+        return Piece(number, path, manifest.dumps(line), self._data_to_hold(data), len(data), example)
 
-    def _held(self, data: bytes) -> bytes:
-        return b"" if self.job.pieces_per_shard is None else data  # a loose file is written already
+    def _data_to_hold(self, data: bytes) -> bytes:
+        return b"" if self.job.pieces_per_shard is None else data  # a loose file has been written
 
     def finish(self, shard: int, pieces: Mapping[int, Piece]) -> None:
-        """Writes what says that a shard is done, the manifest last."""
+        """Writes a shard's records, sizes and manifest; the manifest comes last and means that the shard is done."""
         job, shards = self.job, self.job.shards
         mine = {piece.path: piece.data for piece in pieces.values() if piece.path is not None}
         kept = self.files.finish(shard, mine)
-        if kept != mine:  # another task was first
+        if kept != mine:  # another task wrote them first
             pieces = {**pieces, **{n: self._parse(n, p.path, kept[p.path]) for n, p in pieces.items() if p.path}}
         ordered = [pieces[number] for number in shards.numbers(shard)]
         data = {

@@ -1,11 +1,11 @@
-"""Making a task's share of a job: what is left to make, making it, and the files that say it is done.
+"""Makes a task's share of a job: finds what is left, makes it, and writes the files that mark it as done.
 
-A finished piece is kept at once (`piece_files`); what is there is not made again. When all pieces of a shard are
-there, its records and its manifest are written. So a kill at any moment loses only pieces that were not whole, and what
-lies in memory is some shards, however many pieces the job has.
+A finished piece is written at once (`piece_files`); existing pieces are not made again. When all pieces of a shard
+exist, its records and its manifest are written. So a kill at any moment loses only unfinished pieces, and memory holds
+only a few shards, however many pieces the job has.
 
-A piece that screening rejects is made again with the next pieces, from a stream of its own. A sample that fails (its
-file cannot be written) is recorded and does not stop the others; its shard stays open for the next run.
+A piece that screening rejects is made again in the next batch, from a random stream of its own. A sample that fails
+(its file cannot be written) is recorded and does not stop the others; its shard stays open for the next run.
 """
 
 from __future__ import annotations
@@ -21,46 +21,46 @@ from typing import Protocol
 from generation_jobs.job import whole_shards
 from generation_jobs.job.background_writes import BackgroundWrites
 from generation_jobs.job.job import Job, begin
-from generation_jobs.job.piece_keeper import Made, Piece, PieceKeeper, Wanted
+from generation_jobs.job.piece_keeper import Outcome, PendingSample, Piece, PieceKeeper
 from generation_jobs.output import manifest
 from generation_jobs.settings.requests import Request, Result
 from job_runtime import storage
 from job_runtime.command import Interrupted, StopSignal
 from job_runtime.logs.progress import Progress, progress
 
-USUAL_WAVE = 8192
-MAX_FAILURES_IN_A_ROW = 64  # then nothing can be written any more
+DEFAULT_BATCH = 8192
+MAX_FAILURES_IN_A_ROW = 64  # then the output is assumed to be unwritable
 
 
 class Decoder(Protocol):
-    """What is needed of `generation_jobs.decoder.decoder.Decoder`."""
+    """The interface of `generation_jobs.decoder.decoder.Decoder` that a task uses."""
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Result]]: ...
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Summary:
-    """Of a task's share, and of what this call made of it.
+    """A task's share, and what this call made of it.
 
-    `damage` says of each file that a finished shard had lost what was wrong with it.
+    `damage` names each damaged or missing file of shards that were done, and says what was wrong with it.
     """
 
     num_samples: int
-    num_made: int = 0  # the others were there, or failed
-    num_notes: int = 0  # generated, rejected attempts too
+    num_made: int = 0  # the others were already there, or failed
+    num_notes: int = 0  # generated, including those of rejected attempts
     num_retries: int = 0
-    num_rejected: int = 0  # of those made, the last attempt
+    num_rejected: int = 0  # of those made, how many last attempts were rejected
     num_failed: int = 0
     seconds: float = 0.0
     damage: Sequence[str] = ()
 
 
-def run(job: Job, make_decoder: Callable[[], Decoder], stop: StopSignal, *, wave: int = USUAL_WAVE) -> Summary:
-    """Makes what is missing of this task's share.
+def run(job: Job, make_decoder: Callable[[], Decoder], stop: StopSignal, *, batch_size: int = DEFAULT_BATCH) -> Summary:
+    """Makes the missing pieces of this task's share.
 
     Args:
       make_decoder: called only when there is something to make.
-      wave: how many pieces are asked of the decoder at once.
+      batch_size: how many pieces are requested from the decoder at once.
 
     Raises:
       UserError: the output belongs to another job. Interrupted: `stop` asked for it.
@@ -70,7 +70,7 @@ def run(job: Job, make_decoder: Callable[[], Decoder], stop: StopSignal, *, wave
     share = _Share(job)
     share.find()
     if share.missing:
-        share.make(make_decoder(), stop, wave)
+        share.make(make_decoder(), stop, batch_size)
     return share.summary()
 
 
@@ -83,42 +83,42 @@ class _Share:
         self._failed: dict[int, dict[int, str]] = collections.defaultdict(dict)
         self._failures_in_a_row = 0
         self._counts: collections.Counter[str] = collections.Counter()
-        self._waiting: collections.deque[Wanted] = collections.deque()
-        self._bar: Progress[None]
-        self._writes: BackgroundWrites[Made | None]
+        self._waiting: collections.deque[PendingSample] = collections.deque()
+        self._progress: Progress[None]
+        self._writes: BackgroundWrites[Outcome | None]
         self._started = self._seconds = 0.0
         self._damage: list[str] = []
         self.missing: list[int] = []
 
     def find(self) -> None:
-        """Reads what is there of the shards that are not whole, and finishes those that lack no piece."""
+        """Reads the existing pieces of the shards that are not whole, and finishes the shards that lack none."""
         job = self._job
-        found = whole_shards.find(job, self._keeper.files)
+        status = whole_shards.find(job, self._keeper.files)
         for shard in job.shards.of_task(job.task_index, job.num_tasks):
             self._counts["samples"] += len(job.shards.numbers(shard))
-            if shard in found.whole:
+            if shard in status.whole:
                 self._keeper.files.clear(shard)
                 continue
-            pieces = self._keeper.read(shard, was_whole=shard in found.damage)
-            self._damage += [f"{path} {wrong}" for path, wrong in found.damage.get(shard, {}).items()]
+            pieces = self._keeper.read(shard, was_whole=shard in status.damage)
+            self._damage += [f"{path} {wrong}" for path, wrong in status.damage.get(shard, {}).items()]
             missing = [number for number in job.shards.numbers(shard) if number not in pieces]
             self.missing += missing
             if missing:
                 self._open[shard] = pieces
-                if shard in found.damage:  # until it is whole again it does not count as done
+                if shard in status.damage:  # it does not count as done until it is whole again
                     storage.delete(storage.join(job.output, job.shards.manifest(shard)))
             else:
                 self._keeper.finish(shard, pieces)
 
-    def make(self, decoder: Decoder, stop: StopSignal, wave: int) -> None:
+    def make(self, decoder: Decoder, stop: StopSignal, batch_size: int) -> None:
         """Generates what is missing, keeps each piece as it is finished, and finishes shards."""
         self._started = time.monotonic()
-        self._waiting.extend(map(Wanted, self.missing))
-        self._bar = progress(total=len(self._waiting), unit="pieces", label="generating")
+        self._waiting.extend(map(PendingSample, self.missing))
+        self._progress = progress(total=len(self._waiting), unit="pieces", label="generating")
         try:
-            with self._bar:
+            with self._progress:
                 while self._waiting:
-                    batch = [self._waiting.popleft() for _ in range(min(wave, len(self._waiting)))]
+                    batch = [self._waiting.popleft() for _ in range(min(batch_size, len(self._waiting)))]
                     self._make_batch(decoder, batch, stop)
         except KeyboardInterrupt as error:
             whole = self._counts["samples"] - len(self.missing) + self._counts["made"]
@@ -128,9 +128,9 @@ class _Share:
             self._seconds = time.monotonic() - self._started
             self._record_failures()
 
-    def _make_batch(self, decoder: Decoder, batch: Sequence[Wanted], stop: StopSignal) -> None:
-        requests = [self._job.request(wanted.number, len(wanted.rejected)) for wanted in batch]
-        # left when all of the batch is settled, so that what has to be made again is known
+    def _make_batch(self, decoder: Decoder, batch: Sequence[PendingSample], stop: StopSignal) -> None:
+        requests = [self._job.request(pending.number, len(pending.rejected)) for pending in batch]
+        # the block ends when the whole batch is settled, so that all retries are known
         with BackgroundWrites(self._settle) as self._writes:
             for index, result in decoder.generate(requests):
                 self._writes.add(functools.partial(self._keeper.keep, batch[index], result))
@@ -138,30 +138,32 @@ class _Share:
                 if stop.requested:
                     raise KeyboardInterrupt
 
-    def _settle(self, made: Made | None) -> None:
-        """Counts what became of a request; None: a shard was finished."""
-        if made is None:
+    def _settle(self, outcome: Outcome | None) -> None:
+        """Records the outcome of a request; None: a shard was finished."""
+        if outcome is None:
             return
-        self._counts["notes"] += made.num_notes
-        self._bar.note(f"{self._counts['notes'] / max(time.monotonic() - self._started, 1e-9):,.0f} notes a second")
-        if made.again is not None:
+        self._counts["notes"] += outcome.num_notes
+        self._progress.note(
+            f"{self._counts['notes'] / max(time.monotonic() - self._started, 1e-9):,.0f} notes per second"
+        )
+        if outcome.retry is not None:
             self._counts["retries"] += 1
-            self._waiting.append(made.again)
+            self._waiting.append(outcome.retry)
             return
-        self._bar.update(1)
-        shard = self._job.shards.of_sample(made.wanted.number)
-        if made.piece is None:
-            error = f"{type(made.error).__name__}: {made.error}"
-            self._failed[shard][made.wanted.number] = error
+        self._progress.update(1)
+        shard = self._job.shards.of_sample(outcome.pending.number)
+        if outcome.piece is None:
+            error = f"{type(outcome.error).__name__}: {outcome.error}"
+            self._failed[shard][outcome.pending.number] = error
             self._failures_in_a_row += 1
             if self._failures_in_a_row >= MAX_FAILURES_IN_A_ROW:
-                text = f"{self._failures_in_a_row} pieces one after the other failed: {error}"
-                raise RuntimeError(text) from made.error
+                text = f"{self._failures_in_a_row} pieces in a row failed: {error}"
+                raise RuntimeError(text) from outcome.error
             return
         self._failures_in_a_row = 0
         self._counts["made"] += 1
-        self._counts["rejected"] += made.is_rejected
-        self._open[shard][made.wanted.number] = made.piece
+        self._counts["rejected"] += outcome.is_rejected
+        self._open[shard][outcome.pending.number] = outcome.piece
         if len(self._open[shard]) == len(self._job.shards.numbers(shard)):
             self._writes.add(functools.partial(self._keeper.finish, shard, self._open.pop(shard)))
 

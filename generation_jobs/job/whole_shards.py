@@ -1,9 +1,9 @@
-"""Which shards of a task are whole: done, and all their files there, as large as they were when they were written.
+"""Finds which shards of a task are whole: done, with every file present and as large as when it was written.
 
-A shard's sizes are written before its manifest, with a hash of the job. A look costs a listing of each folder and a
-small read a shard, however many pieces the job has. A shard that has lost something is open again: what is left of it
-is read, the rest is made, and the same bytes are there as before. A shard without sizes (older versions wrote none) is
-read whole once and gets them.
+A shard's sizes are written before its manifest, with a hash of the job. The check costs one listing per folder and one
+small read per shard, however many pieces the job has. A shard that has lost something is reopened: what is left of it
+is read, the rest is made, and the result has the same bytes as before. A shard without sizes (from an older version) is
+read completely once and then gets them.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from job_runtime.file_sizes import FileSizes
 
 
 @dataclasses.dataclass(frozen=True)
-class Found:
-    """Shards that are whole; of each one that is not and once was, what is wrong with which of its files."""
+class ShardStatus:
+    """The whole shards; and for each shard that was done but is damaged, its damaged files and what is wrong."""
 
     whole: Collection[int]
     damage: Mapping[int, Mapping[str, str]]
 
 
-def find(job: Job, files: PieceFiles) -> Found:
-    """Looks at all shards of the task; `files` gets to know what is there, and what has to be replaced.
+def find(job: Job, files: PieceFiles) -> ShardStatus:
+    """Checks all shards of the task, and tells `files` what exists and what has to be replaced.
 
     Raises:
       UserError: files of another job, or folders where files belong.
     """
     mine = job.shards.of_task(job.task_index, job.num_tasks)
-    files.look(mine)
-    promised = file_sizes.list_sizes(job.output, SIZES_FOLDER)
-    shards = [shard for shard in mine if job.shards.sizes(shard) in promised] if promised else []
+    files.find(mine)
+    size_files = file_sizes.list_sizes(job.output, SIZES_FOLDER)
+    shards = [shard for shard in mine if job.shards.sizes(shard) in size_files] if size_files else []
     if not shards:
-        return Found(set(), {})
-    there = file_sizes.list_sizes(job.output, MANIFEST_FOLDER) | file_sizes.list_sizes(job.output, RECORDS_FOLDER)
+        return ShardStatus(set(), {})
+    existing = file_sizes.list_sizes(job.output, MANIFEST_FOLDER) | file_sizes.list_sizes(job.output, RECORDS_FOLDER)
     whole, damage = set(), {}
     read = storage.read_many(storage.join(job.output, job.shards.sizes(shard)) for shard in shards)
     for shard, data in zip(shards, read, strict=True):
@@ -48,15 +48,17 @@ def find(job: Job, files: PieceFiles) -> Found:
             continue
         if sizes.work != job.digest:
             path = storage.join(job.output, job.shards.sizes(shard))
-            raise UserError(f"{path!r} is of another job than {job.output!r} is begun with; want another --output")
-        wrong = sizes.differences(there | files.sizes(shard))
+            raise UserError(
+                f"{path!r} belongs to another job than the one begun in {job.output!r}; want another --output"
+            )
+        wrong = sizes.differences(existing | files.sizes(shard))
         if not wrong:
             whole.add(shard)
             continue
         damage[shard] = wrong
         files.replace(shard, wrong)
         _refuse_folders(job.output, wrong)
-    return Found(whole, damage)
+    return ShardStatus(whole, damage)
 
 
 def _refuse_folders(root: str, paths: Collection[str]) -> None:
@@ -66,12 +68,12 @@ def _refuse_folders(root: str, paths: Collection[str]) -> None:
 
 
 def write_sizes(job: Job, shard: int, files: Mapping[str, int]) -> None:
-    """Before the manifest, whose size is among them: from then on it is known what belongs to the shard."""
+    """Called before the manifest is written; `files` includes the manifest's size."""
     data = FileSizes(work=job.digest, files=files).to_json()
     storage.write_bytes(storage.join(job.output, job.shards.sizes(shard)), data)
 
 
 def delete_leftovers(root: str) -> None:
-    """Deletes what killed tasks left half written in a job's output; what a living one writes stays."""
+    """Deletes the half-written files of killed tasks from a job's output; those of running tasks stay."""
     for folder in FOLDERS:
         storage.delete_leftovers(storage.join(root, folder))

@@ -1,1 +1,1 @@
-"""A job's output folder: shards, pieces, manifest; writers beside readers."""
+"""A job's output folder: shards, pieces and manifest; each format's writer beside its reader."""

@@ -1,4 +1,4 @@
-"""Generated pieces as the report takes them: the manifest's lines with the notes of their `.mid` files."""
+"""Reads generated music: the manifest's lines with the notes of their `.mid` files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from midi_codec.midi import midi_file
 from midi_codec.midi.midi_file import MidiError
 from midi_codec.music.notes import Notes
 
-MAX_PROBLEMS = 10  # shown of files that cannot be read
+MAX_PROBLEMS = 10  # most unreadable files to name
 NUM_HIGHLIGHTS = 20
 
 
@@ -38,7 +38,7 @@ class GeneratedPiece:
 
     @property
     def log_likelihood_per_note(self) -> float | None:
-        """Nats; None where nothing was generated, or the number is not finite."""
+        """Nats per note; None where nothing was generated, or the number is not finite."""
         if not self.num_generated:
             return None
         value = self.line["log_likelihood"] / self.num_generated
@@ -46,7 +46,7 @@ class GeneratedPiece:
 
 
 def read(root: str, *, time_base: str) -> list[GeneratedPiece]:
-    """All pieces of a finished job, in the order of the manifest; those that screening left out are not there.
+    """All pieces of a finished job, in the order of the manifest, without those that screening left out.
 
     Raises:
       UserError: there is no finished job at `root`, it has no piece, or a `.mid` file is missing or damaged.
@@ -55,8 +55,8 @@ def read(root: str, *, time_base: str) -> list[GeneratedPiece]:
     if not lines:
         raise UserError(f"{root!r} holds a job without pieces, want at least one")
     paths = [line["path"] for line in lines]
-    found = map(_parse, (storage.join(root, path) for path in paths), read_pieces(root, paths), repeat(time_base))
-    results = list(progress(found, total=len(lines), unit="pieces", label="reading"))
+    parsed = map(_parse, (storage.join(root, path) for path in paths), read_pieces(root, paths), repeat(time_base))
+    results = list(progress(parsed, total=len(lines), unit="pieces", label="reading"))
     problems = [result for result in results if isinstance(result, str)]
     if problems:
         left_out = len(problems) - MAX_PROBLEMS
@@ -75,22 +75,21 @@ def _parse(path: str, data: bytes | OSError, time_base: str) -> Notes | str:
         return midi_file.parse(data, time_base=time_base).from_first_onset()
     except MidiError as error:
         if error.reason == "no_notes":
-            nothing = np.zeros(0, np.int64)
+            empty = np.zeros(0, np.int64)
             return Notes.from_columns(
-                pitch=nothing, velocity=nothing, start=nothing, duration=nothing, program=nothing, time_base=time_base
+                pitch=empty, velocity=empty, start=empty, duration=empty, program=empty, time_base=time_base
             )
         return f"{path!r} cannot be read: {error}"
 
 
 def choose_highlights(pieces: Sequence[GeneratedPiece], num: int = NUM_HIGHLIGHTS) -> list[int]:
-    """Indexes of `num` pieces (all, where there are fewer), spread evenly over the log-likelihood a note.
+    """Indices of `num` pieces (all, if there are fewer), spread evenly over the ranking by log-likelihood per note.
 
-    The least and the most likely are among them; the others stand at equal distances in that order. Pieces
-    without generated notes are none. Ascending.
+    The least and the most likely piece are among them. Pieces without generated notes are never chosen. Ascending.
     """
     scores = [(piece.log_likelihood_per_note, index) for index, piece in enumerate(pieces)]
     ranked = sorted((score, index) for score, index in scores if score is not None)
     if not ranked:
         return []
-    places = np.rint(np.linspace(0, len(ranked) - 1, min(num, len(ranked)))).astype(int)
-    return sorted(ranked[place][1] for place in places)
+    ranks = np.rint(np.linspace(0, len(ranked) - 1, min(num, len(ranked)))).astype(int)
+    return sorted(ranked[rank][1] for rank in ranks)

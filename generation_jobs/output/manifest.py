@@ -1,14 +1,14 @@
-"""A job's output, and what is known of each piece: writer and reader side by side.
+"""A job's output folder and its manifest, a line per piece: writer and reader side by side.
 
     OUTPUT/job.json                                        what the pieces depend on; written first
-    OUTPUT/midi/<seed_id>/<seed_id>-00000.mid              one a sample (`piece_files`; or tar shards)
-    OUTPUT/records/generated-00000-of-00100.tfrecord       one a shard, examples in the dataset format
-    OUTPUT/sizes/part-00000-of-00100.json                  one a shard: the sizes of its other files
-    OUTPUT/manifest/part-00000-of-00100.jsonl              one a shard, a line a sample; written last: the shard is done
+    OUTPUT/midi/<seed_id>/<seed_id>-00000.mid              one per sample (`piece_files`; or tar shards)
+    OUTPUT/records/generated-00000-of-00100.tfrecord       one per shard, examples in the dataset format
+    OUTPUT/sizes/part-00000-of-00100.json                  one per shard: the sizes of its other files
+    OUTPUT/manifest/part-00000-of-00100.jsonl              one per shard, a line per sample; written last: shard done
     OUTPUT/manifest.jsonl                                  all lines, by `generation_jobs.merge`: the job is done
 
-A piece's manifest line is written into its `.mid` file too, as a text event, and into its record. So one file, renamed
-into place, is all that a finished sample needs, and a restart reads back from it what it does not make again.
+A piece's manifest line is also written into its `.mid` file, as a text event, and into its record. So a finished sample
+needs only one file, renamed into place, and a restart reads the line and the notes back from it.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from midi_codec.midi.midi_file import MidiError
 from midi_codec.music.notes import Notes
 
 JOB_FILE = "job.json"
-FORMAT_VERSION = 2  # of job.json and the folder round it
+FORMAT_VERSION = 2  # of job.json and its folder
 _MARK = "generation_jobs.manifest "  # begins the text event that holds the line
 
 Line = dict[str, Any]
 START_AGAIN = (
-    "start python -m generation_jobs.generate again with the flags that the job was begun with: it makes what is "
-    "missing or has another size; what is damaged in another way has to be deleted first"
+    "start python -m generation_jobs.generate again with the flags that the job was begun with: it makes "
+    "files that are missing or have another size; files that are damaged in another way must be deleted first"
 )
 
 
@@ -42,7 +42,7 @@ def _is_below(path: str | None) -> bool:
     return path is None or not (path.startswith("/") or "://" in path or ".." in path.split("/") or "\0" in path)
 
 
-_Count = Annotated[int, json_text.Constraint(lambda value: value >= 0, "a whole number from 0")]
+_Count = Annotated[int, json_text.Constraint(lambda value: value >= 0, "a whole number, 0 or more")]
 
 
 class _Versioned(TypedDict):
@@ -50,14 +50,14 @@ class _Versioned(TypedDict):
 
 
 class _Job(_Versioned):
-    """What readers need of `job.json`."""
+    """What readers need from `job.json`."""
 
     num_samples: int
     pieces_per_shard: int
 
 
 class _Line(TypedDict):
-    """What every line of a manifest has."""
+    """The fields that every line of a manifest has."""
 
     seed_id: str
     sample: _Count
@@ -87,13 +87,13 @@ def make_line(
     screening: Line | None,
     salvaged: str | None = None,
 ) -> Line:
-    """All that is known of a piece.
+    """The manifest line of a piece.
 
     Args:
-      path: of its `.mid` file, from the output folder; None: it is left out.
+      path: of its `.mid` file, relative to the output folder; None: the piece is left out.
       origin: rng_seed, bundle, dataset, settings and code version.
-      screening: `describe_screening`; None where nothing was judged.
-      salvaged: the rung that read the primer's file, where strict reading did not.
+      screening: how the piece was judged; None where there was no screening.
+      salvaged: the salvage level that read the primer's file, where strict reading failed.
     """
     notes = result.notes
     return {
@@ -131,7 +131,7 @@ def parse_piece(data: bytes, *, time_base: str) -> tuple[Line, Notes | None]:
     mark = data.find(_MARK.encode())
     if mark < 0:
         raise ValueError("it does not say what it was generated from")
-    text = data[mark + len(_MARK) :].decode("latin-1")  # the line is ASCII, what follows it is not looked at
+    text = data[mark + len(_MARK) :].decode("latin-1")  # the line is ASCII; what follows is ignored
     line, _ = json.JSONDecoder().raw_decode(text)
     try:
         notes = midi_file.parse(data, time_base=time_base)
@@ -140,12 +140,12 @@ def parse_piece(data: bytes, *, time_base: str) -> tuple[Line, Notes | None]:
             raise
         return line, None
     if notes.piece_id != line["piece_id"]:
-        raise ValueError("its notes were changed since")
+        raise ValueError("its notes were changed later")
     return line, notes
 
 
 def serialize_example(line: Line, notes: Notes) -> bytes:
-    """The piece as an example of a dataset; what one seed gave is one group."""
+    """The piece as an example of a dataset; the pieces of one seed are one group."""
     return records.serialize_columns(
         piece_id=line["piece_id"],
         group_id=line["seed_id"],
@@ -156,15 +156,15 @@ def serialize_example(line: Line, notes: Notes) -> bytes:
 
 
 def join_lines(texts: Iterable[str]) -> bytes:
-    """A file of lines that `dumps` made."""
+    """The bytes of a file of lines that `dumps` made."""
     return "".join(f"{text}\n" for text in texts).encode()
 
 
 def shards_of(root: str) -> Shards:
-    """The shards of the job whose output this is.
+    """The shards of the job with this output.
 
     Raises:
-      UserError: `root` is no job's output.
+      UserError: `root` is not the output of a job.
     """
     path = storage.join(root, JOB_FILE)
     try:
@@ -178,25 +178,25 @@ def shards_of(root: str) -> Shards:
     return shards
 
 
-def shards_there(root: str, shards: Shards) -> set[int]:
+def finished_shards(root: str, shards: Shards) -> set[int]:
     """The shards that are done."""
     names = {shards.manifest(shard).rpartition("/")[2]: shard for shard in range(len(shards))}
     try:
-        there = [entry.path.rpartition("/")[2] for entry in storage.list_files(storage.join(root, "manifest/"))]
+        names_found = [entry.path.rpartition("/")[2] for entry in storage.list_files(storage.join(root, "manifest/"))]
     except FileNotFoundError:
         return set()
-    return {names[name] for name in there if name in names}
+    return {names[name] for name in names_found if name in names}
 
 
 def require_finished(root: str) -> Shards:
     """The shards of a job, all of them done.
 
     Raises:
-      UserError: it is no job's output, or a shard is not done; says which samples failed.
+      UserError: it is not a job's output, or a shard is not done; names the files that list failed samples.
     """
     shards = shards_of(root)
-    there = shards_there(root, shards)
-    missing = [shard for shard in range(len(shards)) if shard not in there]
+    finished = finished_shards(root, shards)
+    missing = [shard for shard in range(len(shards)) if shard not in finished]
     if not missing:
         return shards
     names = ", ".join(shards.manifest(shard) for shard in missing[:5])
@@ -207,7 +207,7 @@ def require_finished(root: str) -> Shards:
 
 
 def read(root: str) -> list[Line]:
-    """The lines of a finished job, all shards together, in the order of the seed list; of pieces left out as well.
+    """The lines of all shards of a finished job, in the order of the seed list, including those of pieces left out.
 
     Raises:
       UserError: as `require_finished`, or a manifest cannot be read.
@@ -230,5 +230,5 @@ def read_shard(root: str, shards: Shards, shard: int) -> list[Line]:
 
 
 def dumps(line: Line) -> str:
-    """A line as it stands in the manifest and in the `.mid` file."""
+    """A line as written in the manifest and in the `.mid` file."""
     return json.dumps(line, ensure_ascii=True, separators=(", ", ": "))

@@ -1,15 +1,15 @@
-"""What is easily measured of a generated piece and says at once that something is wrong with it.
+"""Simple measurements of a generated piece that reveal common faults.
 
-Of the generated notes alone, the primer's left out:
+They count the generated notes only, not the primer's:
 
-    num_notes_generated      how many
-    longest_repeat           the longest run of notes of one pitch, in the order of notes
-    longest_silence_seconds  the longest time in which no note sounds, before the last of them ends
-    silence_share            the share of that whole time in which no note sounds, 0 to 1
+    num_notes_generated      number of generated notes
+    longest_repeat           the longest run of consecutive notes of one pitch
+    longest_silence_seconds  the longest time without a sounding note, before the last note ends
+    silence_share            the share of time without a sounding note, 0 to 1
     max_polyphony            the most notes that sound at once
 
-Time runs from the last onset of the primer, or from the first onset without one; the primer's notes may
-still sound then, and count as sound.
+Time counts from the last onset of the primer, or from the first onset without one; primer notes that still sound then
+count as sound.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ import numpy as np
 
 from midi_codec.music.notes import Notes
 
-DECIMALS = 6  # of what the manifest keeps
+DECIMALS = 6  # in the manifest
 
 
 def check(notes: Notes, num_primer_notes: int) -> dict[str, Any]:
-    """The table above; all 0 when nothing was generated."""
+    """The measurements above; all 0 when nothing was generated."""
     generated = notes.take(slice(num_primer_notes, None))
     seconds = _silences(notes, num_primer_notes) * notes.seconds_per_tick
     length = float(generated.end.max() - _origin(notes, num_primer_notes)) if len(generated) else 0.0
@@ -47,7 +47,7 @@ def longest_run(values: np.ndarray) -> int:
 
 
 def max_polyphony(notes: Notes) -> int:
-    """The most notes that sound at one time; one that ends as another begins makes room for it."""
+    """The most notes that sound at one time; a note that ends as another begins does not overlap it."""
     sounding = notes.duration > 0
     ticks = np.concatenate([notes.start[sounding].astype(np.int64), notes.end[sounding]])
     change = np.repeat([1, -1], len(ticks) // 2)

@@ -1,9 +1,9 @@
-"""Where pieces lie: a `.mid` file each, or in tar shards; both ways to write them, and to read them back.
+"""Writes and reads the `.mid` files of pieces: loose, one file per piece, or in tar shards.
 
     midi/<seed_id>/<seed_id>-00000.mid                  loose
-    midi/pieces-00000-of-00100.tar!<seed_id>/<seed_id>-00000.mid   a member of a shard, called as `encode_corpus` does
+    midi/pieces-00000-of-00100.tar!<seed_id>/<seed_id>-00000.mid   a member of a shard, named as by `encode_corpus`
 
-The first who writes a name has written it: a second task on the same share takes what is there.
+The first writer of a name wins: a second task on the same share uses the existing file.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from generation_jobs.output.shards import MIDI_FOLDER, Shards
 from job_runtime import file_sizes, storage
 from job_runtime.command import UserError
 
-PIECES_PER_SAVE = 256  # what a kill can cost of a tar shard
+PIECES_PER_SAVE = 256  # the most pieces of tar shards that a kill can cost
 _LOOSE = re.compile(r"([^/]+)/([^/]+)-([0-9]{5,})\.mid")
 _ARCHIVE_MARK = ".tar!"
 
 
 def loose_path(seed_id: str, sample: int) -> str:
-    """From the output folder, as the manifest has it."""
+    """Relative to the output folder, as in the manifest."""
     return f"{MIDI_FOLDER}/{_name(seed_id, sample)}"
 
 
@@ -40,47 +40,47 @@ def _name(seed_id: str, sample: int) -> str:
 
 
 class PieceFiles(Protocol):
-    """The pieces of a job's output, by path as the manifest has it, from the output folder."""
+    """The pieces of a job's output, by their path in the manifest."""
 
-    def look(self, shards: Collection[int]) -> None:
-        """Finds what is there of these shards; called once, before `read`."""
+    def find(self, shards: Collection[int]) -> None:
+        """Finds the existing files of these shards; called once, before `read`."""
 
     def sizes(self, shard: int) -> dict[str, int]:
-        """Bytes of the files that `look` found of a shard, but for those below `unfinished/`."""
+        """The sizes in bytes of the files that `find` found for a shard, except those below `unfinished/`."""
 
     def replace(self, shard: int, paths: Collection[str]) -> None:
-        """These files, or pieces, of the shard are not what they were: `read` leaves them out, as far as it can tell
-        them from good ones, and what is made again takes their place."""
+        """Marks files or pieces of the shard as damaged: `read` omits them, as far as it can tell them from good ones,
+        and pieces made again replace them."""
 
     def read(self, shard: int) -> dict[str, bytes]:
-        """Pieces of a shard that are whole."""
+        """The pieces of a shard that are whole."""
 
     def put(self, path: str, data: bytes) -> bytes:
-        """Keeps a finished piece; gives the one that is kept, which another task may have written before."""
+        """Writes a finished piece; returns the stored one, which another task may have written before."""
 
     def save(self, *, all_of_them: bool) -> None:
-        """Makes what was put outlive this process, where `put` has not: when there is enough of it, or all."""
+        """Stores the pieces that `put` only held in memory: once there are enough of them, or all."""
 
     def finish(self, shard: int, pieces: Mapping[str, bytes]) -> dict[str, bytes]:
-        """All pieces of the shard are given; gives those that are kept."""
+        """Takes all pieces of the shard; returns the stored ones."""
 
     def clear(self, shard: int) -> None:
-        """The shard's manifest is written: what was needed until then goes."""
+        """Deletes the shard's temporary files, once its manifest is written."""
 
 
 class LooseFiles:
-    """A `.mid` file a piece.
+    """One `.mid` file per piece.
 
     Args:
-      number_of: the number of a seed's sample; None for a seed or sample that is not of this job.
+      number_of: gives the number of a seed's sample; None if it is not in this job.
     """
 
     def __init__(self, root: str, shards: Shards, number_of: Callable[[str, int], int | None]) -> None:
         self._root, self._shards, self._number_of = root, shards, number_of
-        self._there: dict[int, dict[str, int]] = collections.defaultdict(dict)  # bytes by path
+        self._found: dict[int, dict[str, int]] = collections.defaultdict(dict)  # bytes by path
         self._replaced: set[str] = set()
 
-    def look(self, shards: Collection[int]) -> None:
+    def find(self, shards: Collection[int]) -> None:
         wanted = frozenset(shards)
         start = len(storage.join(self._root, MIDI_FOLDER)) + 1
         try:
@@ -89,24 +89,24 @@ class LooseFiles:
                 number = self._number_of(match[1], int(match[3])) if match and match[1] == match[2] else None
                 if number is not None and self._shards.of_sample(number) in wanted:
                     path = f"{MIDI_FOLDER}/{match[0]}" if match else ""
-                    self._there[self._shards.of_sample(number)][path] = entry.size
+                    self._found[self._shards.of_sample(number)][path] = entry.size
         except FileNotFoundError:
             pass
 
     def sizes(self, shard: int) -> dict[str, int]:
-        return self._there.get(shard, {})
+        return self._found.get(shard, {})
 
     def replace(self, shard: int, paths: Collection[str]) -> None:
         self._replaced.update(path for path in paths if path.startswith(f"{MIDI_FOLDER}/"))
 
     def read(self, shard: int) -> dict[str, bytes]:
-        paths = [path for path in self._there.pop(shard, {}) if path not in self._replaced]
-        found = {}
+        paths = [path for path in self._found.pop(shard, {}) if path not in self._replaced]
+        pieces = {}
         for path, data in zip(paths, storage.read_many(storage.join(self._root, path) for path in paths), strict=True):
             if isinstance(data, OSError):
                 raise data
-            found[path] = data
-        return found
+            pieces[path] = data
+        return pieces
 
     def put(self, path: str, data: bytes) -> bytes:
         whole = storage.join(self._root, path)
@@ -114,31 +114,31 @@ class LooseFiles:
         return data if is_written else storage.read_bytes(whole)
 
     def save(self, *, all_of_them: bool) -> None:
-        """`put` has written them."""
+        """Nothing to do: `put` writes the files."""
 
     def finish(self, shard: int, pieces: Mapping[str, bytes]) -> dict[str, bytes]:
         return dict(pieces)
 
     def clear(self, shard: int) -> None:
-        self._there.pop(shard, None)
+        self._found.pop(shard, None)
 
 
 class TarFiles:
-    """Tar archives of `.mid` files, a shard each, for outputs of millions of pieces.
+    """Tar archives of `.mid` files, one per shard, for outputs of millions of pieces.
 
-    An archive is written when all its pieces are there. Until then they lie in memory, and the greater part of them
-    below `unfinished/`, so that a kill costs little.
+    An archive is written once all its pieces exist. Until then they are in memory, and most of them also below
+    `unfinished/`, so that a kill costs little.
     """
 
     def __init__(self, root: str, shards: Shards, *, pieces_per_save: int = PIECES_PER_SAVE) -> None:
         self._root, self._shards, self._pieces_per_save = root, shards, pieces_per_save
         self._unsaved: dict[int, dict[str, bytes]] = collections.defaultdict(dict)
         self._parts: dict[int, list[str]] = collections.defaultdict(list)  # files below unfinished/
-        self._there: dict[str, int] = {}  # tars below midi/, bytes by path
+        self._found: dict[str, int] = {}  # tars below midi/, bytes by path
         self._replaced: set[int] = set()
         self._lock = threading.Lock()  # `put` and `finish` are called by writing threads
 
-    def look(self, shards: Collection[int]) -> None:
+    def find(self, shards: Collection[int]) -> None:
         wanted = {self._shards.unfinished(shard).rpartition("/")[2]: shard for shard in shards}
         folder = storage.join(self._root, self._shards.unfinished(0).rpartition("/")[0])
         try:
@@ -148,11 +148,11 @@ class TarFiles:
                     self._parts[shard].append(entry.path)
         except FileNotFoundError:
             pass
-        self._there = file_sizes.list_sizes(self._root, MIDI_FOLDER)
+        self._found = file_sizes.list_sizes(self._root, MIDI_FOLDER)
 
     def sizes(self, shard: int) -> dict[str, int]:
         path = self._shards.tar(shard)
-        return {path: self._there[path]} if path in self._there else {}
+        return {path: self._found[path]} if path in self._found else {}
 
     def replace(self, shard: int, paths: Collection[str]) -> None:
         if any(path.partition("!")[0] == self._shards.tar(shard) for path in paths):
@@ -161,13 +161,13 @@ class TarFiles:
     def read(self, shard: int) -> dict[str, bytes]:
         path = self._shards.tar(shard)
         whole = storage.join(self._root, path)
-        found: dict[str, bytes] = {}
+        members: dict[str, bytes] = {}
         if shard not in self._replaced and storage.exists(whole):
-            found = read_tar(whole)
+            members = read_tar(whole)
         else:
-            for archive in [*self._parts[shard], *([whole] if path in self._there else [])]:
-                found |= _read_before_damage(archive)
-        return {f"{path}!{name}": data for name, data in found.items()}
+            for archive in [*self._parts[shard], *([whole] if path in self._found else [])]:
+                members |= _read_before_damage(archive)
+        return {f"{path}!{name}": data for name, data in members.items()}
 
     def put(self, path: str, data: bytes) -> bytes:
         with self._lock:
@@ -193,12 +193,12 @@ class TarFiles:
         path, data = self._shards.tar(shard), _tar_of_pieces(pieces)
         whole = storage.join(self._root, path)
         if not storage.write_bytes(whole, data, only_if_absent=shard not in self._replaced):
-            there = self.read(shard)
-            if there.keys() >= pieces.keys():
-                self._there[path] = storage.size(whole) or 0
-                return there
-            storage.write_bytes(whole, data)  # one that was cut between two pieces reads as a whole one
-        self._there[path] = len(data)
+            existing = self.read(shard)
+            if existing.keys() >= pieces.keys():
+                self._found[path] = storage.size(whole) or 0
+                return existing
+            storage.write_bytes(whole, data)  # an archive that was cut between two pieces still reads without error
+        self._found[path] = len(data)
         return dict(pieces)
 
     def clear(self, shard: int) -> None:
@@ -214,7 +214,7 @@ def _tar_of_pieces(pieces: Mapping[str, bytes]) -> bytes:
 
 
 def tar_of(members: Iterable[tuple[str, bytes]]) -> bytes:
-    """A tar archive; the same members give the same bytes."""
+    """A tar archive; equal members give equal bytes."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as archive:
         for name, data in members:
@@ -238,20 +238,20 @@ def read_tar(path: str) -> dict[str, bytes]:
 
 
 def _read_before_damage(path: str) -> dict[str, bytes]:
-    """The members of an archive up to where it is damaged; none where it is gone."""
-    found: dict[str, bytes] = {}
+    """The members of an archive before its first damage; none if the archive is missing."""
+    members: dict[str, bytes] = {}
     try:
         with tarfile.open(fileobj=io.BytesIO(storage.read_bytes(path)), mode="r:") as archive:
             for member in archive:
                 file = archive.extractfile(member)
-                found[member.name] = file.read() if file else b""
+                members[member.name] = file.read() if file else b""
     except (tarfile.TarError, FileNotFoundError):
         pass
-    return found
+    return members
 
 
 def read_pieces(root: str, paths: Iterable[str]) -> Iterator[bytes | OSError]:
-    """The `.mid` files that a manifest names, in its order; what keeps one from being read stands in its place.
+    """The `.mid` files that a manifest names, in its order; an error takes the place of a file that cannot be read.
 
     Raises:
       UserError: an archive is damaged.

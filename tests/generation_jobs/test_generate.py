@@ -42,10 +42,10 @@ def test_a_run_says_what_it_made(folder, capsys):
     assert [(line["seed_id"], line["sample"]) for line in lines] == [("a", 0), ("a", 1), ("a", 2), ("b", 0), ("b", 1)]
     notes = sum(line["checks"]["num_notes_generated"] for line in lines)
     first, second = capsys.readouterr().out.splitlines()
-    assert first == "5 pieces in music: 5 made, 0 were there"
+    assert first == "5 pieces in music: 5 made, 0 already there"
     assert second.startswith(f"{notes:,} notes generated in ")
     assert run("--samples-per-seed", "2", "--max-notes", "10") == 0
-    assert capsys.readouterr().out == "5 pieces in music: 0 made, 5 were there\n"
+    assert capsys.readouterr().out == "5 pieces in music: 0 made, 5 already there\n"
 
 
 def test_flags_become_settings_and_seeds_override_them(folder):
@@ -65,7 +65,7 @@ def test_without_a_bundle_and_a_list_the_model_in_the_box_starts_from_silence(fo
     box = bundle.load_description(box_model.folder())
     first, second, _ = capsys.readouterr().out.splitlines()
     assert first == f"without --bundle: the model in the box, {box['hash']}, see docs/model_card.md"
-    assert second == "2 pieces in music: 2 made, 0 were there"
+    assert second == "2 pieces in music: 2 made, 0 already there"
     lines = manifest.read("music")
     assert [(line["seed_id"], line["num_primer_notes"]) for line in lines] == [("piece", 0)] * 2
     assert {(line["bundle"], line["dataset"]) for line in lines} == {(box["hash"], box["dataset"]["hash"])}
@@ -200,7 +200,7 @@ def test_a_signal_ends_with_75_and_the_next_start_goes_on(folder, capsys, monkey
     assert signal.getsignal(number) is before
     monkeypatch.setattr(generate, "_make_decoder", lambda bundle, num_slots: FakeDecoder())
     assert run("--samples-per-seed", "4") == 0
-    assert capsys.readouterr().out.splitlines()[0] == "7 pieces in music: 5 made, 2 were there"
+    assert capsys.readouterr().out.splitlines()[0] == "7 pieces in music: 5 made, 2 already there"
 
 
 def test_a_signal_while_the_decoder_is_being_made_ends_with_75(folder, capsys, monkeypatch):
@@ -243,7 +243,7 @@ def test_a_finished_job_imports_nothing_heavy_either(folder):
     done = subprocess.run(
         [sys.executable, "-c", HEAVY, *paths], capture_output=True, text=True, env=environment, check=True
     )
-    assert done.stdout.splitlines() == ["4 pieces in music: 0 made, 4 were there", "0 []"]
+    assert done.stdout.splitlines() == ["4 pieces in music: 0 made, 4 already there", "0 []"]
 
 
 def test_no_id_leads_out_of_the_output(folder):

@@ -51,7 +51,7 @@ def test_all_lines_in_order(tmp_path, capsys):
     lines = merged(tmp_path)
     assert [(line["seed_id"], line["sample"]) for line in lines] == ALL
     assert lines == manifest.read(str(tmp_path))
-    assert capsys.readouterr().out == f"6 samples, each of them there once: {tmp_path}/manifest.jsonl\n"
+    assert capsys.readouterr().out == f"6 samples, each exactly once: {tmp_path}/manifest.jsonl\n"
     before = (tmp_path / "manifest.jsonl").read_bytes()
     merged(tmp_path)
     assert (tmp_path / "manifest.jsonl").read_bytes() == before
@@ -72,7 +72,7 @@ def test_lines_that_are_lost_there_twice_or_in_another_order(tmp_path):
     assert f"{tmp_path}: '{PART.format(0)}' has 1 lines, want 2" in found
     last = "sample 1 of 'b' or the first of another seed"
     assert f"{tmp_path}: '{PART.format(1)}', line 1 is sample 2 of 'b', want {last}" in found
-    assert f"{tmp_path}: '{tmp_path}/midi/b/b-00001.mid' is no sample of this job" in found
+    assert f"{tmp_path}: '{tmp_path}/midi/b/b-00001.mid' is not a sample of this job" in found
 
     rewrite(tmp_path, 0, lambda lines: [first, first])
     assert f"{tmp_path}: '{PART.format(0)}', line 2 is sample 0 of 'b', want {last}" in problems(tmp_path)
@@ -153,9 +153,9 @@ def test_files_that_are_gone_changed_or_strangers(tmp_path):
     (tmp_path / "midi" / "stranger.mid").write_bytes(b"MThd")
     assert problems(tmp_path) == [
         f"{tmp_path}: '{tmp_path}/{lines[0]['path']}' does not exist, but a manifest names it",
-        f"{tmp_path}: '{other}' holds another line than its manifest",
+        f"{tmp_path}: '{other}' holds a line that differs from its manifest",
         f"{tmp_path}: '{cut}' is damaged: it does not say what it was generated from",
-        f"{tmp_path}: '{tmp_path}/midi/stranger.mid' is no sample of this job",
+        f"{tmp_path}: '{tmp_path}/midi/stranger.mid' is not a sample of this job",
     ]
 
 
@@ -190,7 +190,7 @@ def test_a_signal_ends_the_waiting(tmp_path, monkeypatch):
 
 
 def test_a_time_that_cannot_be_waited(tmp_path):
-    with pytest.raises(UserError, match="--wait-minutes is -1.0, want a number from 0"):
+    with pytest.raises(UserError, match="--wait-minutes is -1.0, want a number, 0 or more"):
         merge.main(["--output", str(tmp_path), "--wait-minutes", "-1"])
 
 

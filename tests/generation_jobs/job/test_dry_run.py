@@ -142,8 +142,8 @@ def test_time_is_that_of_full_slots_or_of_the_longest_piece():
 def test_the_plan_for_people():
     assert list(describe(make_job(samples_per_seed=6395), np.arange(6400), TRIAL, num_slots=64)) == [
         "dry run, nothing is written: 6,400 pieces of 2 seeds",
-        "measured on 64 pieces: 199 notes a piece with its primer",
-        "on this machine the job takes 4 min: 20 s until the decoder is ready, then 3 min, 32.0 pieces a second with "
+        "measured on 64 pieces: 199 notes per piece, including its primer",
+        "on this machine the job takes 4 min: 20 s until the decoder is ready, then 3 min, 32.0 pieces per second with "
         "64 slots",
         "all 6,400 pieces together take about 22.4 MB: MIDI files 12.8 MB, records 6.4 MB, manifests 3.2 MB",
     ]
@@ -152,9 +152,9 @@ def test_the_plan_for_people():
     several = list(describe(whole, whole.share(), trial, num_slots=64))
     assert several[:3] == [
         "dry run, nothing is written: 1,000,005 pieces of 2 seeds, 250,368 in this task of 4",
-        "measured on 64 pieces, 3 of them cut and counted as long as they may become: 199 notes a piece with its "
-        "primer",
-        "on this machine this task takes 2 h 11 min: 20 s until the decoder is ready, then 2 h 10 min, 32.0 pieces a "
+        "measured on 64 pieces, 3 of them cut short and counted at their limit: 199 notes per piece, "
+        "including its primer",
+        "on this machine this task takes 2 h 11 min: 20 s until the decoder is ready, then 2 h 10 min, 32.0 pieces per "
         "second with 64 slots",
     ]
     assert several[3].startswith("all 1,000,005 pieces together take about 3.5 GB: ")

@@ -203,7 +203,7 @@ def test_a_file_that_stands_in_the_way_is_named(tmp_path, data):
     path = tmp_path / "midi/a/a-00000.mid"
     path.parent.mkdir(parents=True)
     path.write_bytes(data)
-    with pytest.raises(UserError, match="a-00000.mid' stands where a piece of this job belongs, but it does not say"):
+    with pytest.raises(UserError, match="a-00000.mid' is where a piece of this job belongs, but it does not say"):
         run(tmp_path)
     assert path.read_bytes() == data
 
@@ -215,7 +215,7 @@ def test_a_piece_that_was_edited_is_named(tmp_path):
     path = tmp_path / "midi/a/a-00000.mid"
     line, notes = manifest.parse_piece(path.read_bytes(), time_base=MILLISECONDS)
     path.write_bytes(manifest.serialize_piece(line, dataclasses.replace(notes, velocity=notes.velocity // 2 + 1)))
-    with pytest.raises(UserError, match="its notes were changed since; move it away"):
+    with pytest.raises(UserError, match="its notes were changed later; move it away"):
         run(tmp_path)
 
 
@@ -269,7 +269,7 @@ def test_a_sudden_kill_costs_a_tar_shard_only_what_was_not_saved(tmp_path, monke
     keeper = PieceKeeper(this_job)
     keeper.files = files
     for number in (4, 2, 3):
-        keeper.keep(task.Wanted(number), FakeDecoder()._result(this_job.request(number)))
+        keeper.keep(task.PendingSample(number), FakeDecoder()._result(this_job.request(number)))
         files.save(all_of_them=False)
     assert [path.name for path in (tmp_path / "killed/unfinished").iterdir()] == ["pieces-00000-of-00001-00000.tar"]
     restarted = FakeDecoder()
@@ -332,7 +332,7 @@ def test_a_piece_that_cannot_be_written_is_recorded_and_made_by_the_next_run(tmp
 def test_a_disk_that_takes_nothing_ends_the_task(tmp_path, monkeypatch):
     monkeypatch.setattr(task, "MAX_FAILURES_IN_A_ROW", 4)
     refuse_to_write(monkeypatch, ".mid", 5, "Input/output error")
-    with pytest.raises(RuntimeError, match="[456] pieces one after the other failed: OSError: .*output error") as error:
+    with pytest.raises(RuntimeError, match="[456] pieces in a row failed: OSError: .*output error") as error:
         run(tmp_path)
     assert isinstance(error.value.__cause__, OSError)
     assert len((tmp_path / "failures/part-00000-of-00001.jsonl").read_text().splitlines()) >= 4
@@ -358,8 +358,8 @@ def test_only_shards_that_are_not_whole_lie_in_memory(tmp_path, monkeypatch):
     open_at_once = []
     settle = task._Share._settle
 
-    def spy(share, made):
-        settle(share, made)
+    def spy(share, outcome):
+        settle(share, outcome)
         open_at_once.append(sum(map(len, share._open.values())))
 
     class InOrder(FakeDecoder):
@@ -372,7 +372,7 @@ def test_only_shards_that_are_not_whole_lie_in_memory(tmp_path, monkeypatch):
     assert collections.Counter(line["seed_id"] for line in manifest.read(str(tmp_path))) == {"a": 200}
 
 
-def test_waves_do_not_change_the_music(tmp_path):
+def test_the_batch_size_does_not_change_the_music(tmp_path):
     run(tmp_path / "one")
-    task.run(make_job(tmp_path / "waves"), FakeDecoder, StopSignal(), wave=4)
-    assert files_of(tmp_path / "one") == files_of(tmp_path / "waves")
+    task.run(make_job(tmp_path / "batches"), FakeDecoder, StopSignal(), batch_size=4)
+    assert files_of(tmp_path / "one") == files_of(tmp_path / "batches")

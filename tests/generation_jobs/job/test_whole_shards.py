@@ -157,12 +157,12 @@ def test_a_lost_job_file_comes_back_only_for_the_same_job(tmp_path):
     run(tmp_path)
     assert files_of(tmp_path) == want
     (tmp_path / "job.json").unlink()
-    with pytest.raises(UserError, match=r"sizes/part-00000-of-00003.json' is of another job"):
+    with pytest.raises(UserError, match=r"sizes/part-00000-of-00003.json' belongs to another job"):
         run(tmp_path, rng_seed=8)
     (tmp_path / "job.json").unlink()
     for path in (tmp_path / "sizes").iterdir():
         path.unlink()
-    with pytest.raises(UserError, match=r"b-00000.mid' stands where .*, but it is of rng_seed 7; move it away"):
+    with pytest.raises(UserError, match=r"b-00000.mid' is where .*, but it is of rng_seed 7; move it away"):
         run(tmp_path, rng_seed=8)
 
 
@@ -171,7 +171,7 @@ def test_a_shard_of_another_job_is_refused(tmp_path):
     run(tmp_path / "other", rng_seed=8)
     name = "sizes/part-00001-of-00003.json"
     (tmp_path / "one" / name).write_bytes((tmp_path / "other" / name).read_bytes())
-    with pytest.raises(UserError, match=rf"{name}' is of another job"):
+    with pytest.raises(UserError, match=rf"{name}' belongs to another job"):
         run(tmp_path / "one")
 
 

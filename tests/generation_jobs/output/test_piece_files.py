@@ -18,13 +18,13 @@ def number_of(seed_id: str, sample: int) -> int | None:
 
 def loose(root: str) -> LooseFiles:
     files = LooseFiles(root, SHARDS, number_of)
-    files.look([0, 1])
+    files.find([0, 1])
     return files
 
 
 def tar(root: str, **changes: int) -> TarFiles:
     files = TarFiles(root, SHARDS, **changes)
-    files.look([0, 1])
+    files.find([0, 1])
     return files
 
 

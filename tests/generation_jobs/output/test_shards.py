@@ -1,6 +1,6 @@
 import pytest
 
-from generation_jobs.output.shards import Shards, usual_pieces_per_shard
+from generation_jobs.output.shards import Shards, default_pieces_per_shard
 
 
 def test_shards_hold_runs_of_samples_the_last_one_fewer():
@@ -31,4 +31,4 @@ def test_names():
 
 @pytest.mark.parametrize(("samples", "want"), [(1, 8), (512, 8), (6400, 100), (100_000, 512), (10**6, 512)])
 def test_the_usual_size_depends_on_the_job_alone(samples, want):
-    assert usual_pieces_per_shard(samples) == want
+    assert default_pieces_per_shard(samples) == want
