@@ -1,8 +1,8 @@
-"""The index of a dataset's training split: the longest run of notes that a piece shares with any of it, in any key.
+"""The index of a dataset's training split: finds the longest run of notes that a piece shares with it, in any key.
 
 A run is a stretch of consecutive notes of both pieces in which each step to the next note agrees: the same interval,
-and about the same time (`note_strings` says exactly which notes follow one another and which times agree). The longest
-is found exactly. A primer's notes are not looked at; what continues as its source does is a run like any other.
+and about the same time (`note_strings` defines which notes follow one another and which times agree). The search is
+exact. A primer's notes are ignored; a generated continuation that follows the primer's source counts as a run.
 docs/memorisation.md says more.
 """
 
@@ -37,23 +37,23 @@ FORMAT_VERSION = 1
 
 @dataclasses.dataclass(frozen=True)
 class Copied:
-    """The longest run of a piece that is in the index too; `num_notes` is 0, and the rest None, where no step is."""
+    """The longest run of a piece that is also in the index; if no step is, `num_notes` is 0 and the rest None."""
 
     num_notes: int
-    piece_id: str | None = None  # of the piece that has it
+    piece_id: str | None = None  # of the piece in the index
     source: str | None = None  # its file
-    at_note: int | None = None  # of the piece that was looked for, in the order of `Notes`, primer and all
-    from_note: int | None = None  # of the piece that has it
-    from_tick: int | None = None  # when its run begins
-    transposition: int | None = None  # semitones from there to here
+    at_note: int | None = None  # where the run begins in the given piece, in the order of `Notes`, primer included
+    from_note: int | None = None  # where it begins in the piece of the index
+    from_tick: int | None = None  # the onset of that note
+    transposition: int | None = None  # semitones from the index's piece to the given one
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Index:
-    """Pieces, and their places in the order of what follows."""
+    """Pieces as strings, and the sorted suffixes of those strings."""
 
     strings: Strings
-    order: np.ndarray  # [total] int32, of `sort_suffixes`
+    order: np.ndarray  # [total] int32, from `sort_suffixes`
     piece_ids: Sequence[str]
     sources: Sequence[str]
     time_base: str
@@ -83,7 +83,7 @@ class Index:
         return cls(strings, order, piece_ids, sources, time_base, dataset, text)
 
     def longest_run(self, notes: Notes, num_primer_notes: int = 0) -> Copied:
-        """What the notes after the primer's share with the pieces here; of equally long runs the first.
+        """The longest run that the notes after the primer share with the index; the first of equally long runs.
 
         Raises:
           ValueError: the notes are on another grid.
@@ -93,7 +93,7 @@ class Index:
         return self.describe(longest_common(query, self.text, self.order), mine, num_primer_notes)
 
     def describe(self, run: Run, mine: Strings, num_primer_notes: int) -> Copied:
-        """A run of entries as one of notes: one more than it has steps, from the one that the first step leaves."""
+        """A run of steps as a run of notes: it has one note more, beginning with the note that the first step leaves."""
         if not run.num_steps:
             return Copied(0)
         theirs, at, found = self.strings, run.at - 1, run.found - 1
@@ -126,7 +126,7 @@ class Index:
         """Reads what `save` wrote.
 
         Raises:
-          UserError: the file is missing, damaged, no index, or one of another version.
+          UserError: the file is missing, damaged, not an index, or of another version.
         """
         try:
             arrays = array_file.read(path)
@@ -153,7 +153,7 @@ class _Words(TypedDict):
 
 
 def _problems(arrays: Mapping[str, np.ndarray], words: _Words) -> Iterator[str]:
-    """What no index has; the values are looked at once the shapes are right."""
+    """Why this is not a valid index; the values are checked only if the shapes are right."""
     for name, dtype in _DTYPES.items():
         if name not in arrays:
             yield f"{name} is missing"

@@ -1,4 +1,4 @@
-"""What becomes of pieces that screening rejects: the flags of `generation_jobs.generate`, and what they load."""
+"""What happens to pieces that screening rejects: flags of `generation_jobs.generate`, and the files they name."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ MAX_RETRIES = 100
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Policy:
-    """Judges pieces, and says how often one is made again.
+    """How pieces are judged, and how often a rejected piece is made again.
 
     Attributes:
-      screen: None: nothing is measured and nothing rejected.
-      on_reject: what becomes of a piece whose every attempt was rejected: `drop` leaves it out.
-      max_retries: how many more attempts a sample has.
+      screen: None: nothing is measured and nothing is rejected.
+      on_reject: what happens to a piece whose every attempt was rejected: `drop` leaves it out.
+      max_retries: how many further attempts a sample gets.
     """
 
     screen: Screen | None = None
@@ -40,7 +40,7 @@ class Policy:
         return None if self.screen is None else self.screen.judge(result)
 
     def description(self) -> dict[str, Any]:
-        """What the music depends on of it, as `job.json` has it."""
+        """What the music depends on, as in `job.json`."""
         if self.screen is None:
             return {}
         return {
@@ -62,7 +62,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def load(args: argparse.Namespace, time_base: str | None) -> tuple[Policy, list[str]]:
-    """The policy, and every mistake in its flags and files; `time_base` is the model's, None where there is none."""
+    """The policy, and every mistake in its flags and files; `time_base` is the model's, None if it is unknown."""
     problems = []
     if args.screen is None:
         for flag, value in (("--on-reject", args.on_reject), ("--max-retries", args.max_retries)):
@@ -86,7 +86,7 @@ def load(args: argparse.Namespace, time_base: str | None) -> tuple[Policy, list[
         if thing is not None and time_base not in (None, thing.time_base):
             problems.append(f"{flag} is on the grid of {thing.time_base}, the model on that of {time_base}, want one")
     if screen is None and index is not None:
-        screen = Screen({}, index.time_base, index.dataset, index)  # copied notes are measured, and reject nothing
+        screen = Screen({}, index.time_base, index.dataset, index)  # copied notes are measured, but nothing is rejected
     if retries is None:
         retries = USUAL_RETRIES if args.on_reject == RETRY else 0
     return Policy(screen=screen, on_reject=args.on_reject or KEEP, max_retries=retries), problems

@@ -1,8 +1,8 @@
-"""Thresholds of a corpus for what people complain about, and what they say of a piece.
+"""Thresholds from a corpus for the faults that listeners complain about, and how pieces are judged by them.
 
 Each check of `screen_checks` has a threshold: the 99.9 % quantile of its values in windows of 256 notes of the training
-split (0.1 % where too little is wrong, and of whole pieces for a piece's length and number of notes). Of densities,
-values that lie far beyond all others are faults of the corpus and do not count. docs/evaluate_music.md says more.
+split (the 0.1 % quantile where too low is a fault; of whole pieces for length and number of notes). Densities far
+beyond all others are faults of the corpus and do not count. docs/evaluate_music.md says more.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from midi_codec.dataset import dataset_info, records
 from midi_codec.music.notes import TIME_BASES, Notes
 
 FORMAT_VERSION = 2
-QUANTILE = 0.999  # of what is good; 1 - QUANTILE where too little is wrong
+QUANTILE = 0.999  # 1 - QUANTILE where too low is a fault
 FAR_OUT = 3  # times the distance of the quartiles, beyond them: Tukey's outer fence (Exploratory Data Analysis, 1977)
-COPIED_NOTES = "copied_notes"  # the longest run of notes that the training split has too
-NO_NOTES = "no_notes"  # the reason of a piece in which nothing was generated
+COPIED_NOTES = "copied_notes"  # the longest run of notes shared with the training split
+NO_NOTES = "no_notes"  # the reason for a piece without generated notes
 
 
 @dataclasses.dataclass(frozen=True)
 class Judgement:
-    """What was measured of a piece, and the checks it failed; no reasons: accepted."""
+    """The measurements of a piece, and the checks that it failed; no reasons: accepted."""
 
     checks: dict[str, float | int]
     reasons: tuple[str, ...]
@@ -40,7 +40,7 @@ class Judgement:
 
 @dataclasses.dataclass(frozen=True)
 class Screen:
-    """Thresholds by check; a value beyond is a reason. A value equal to the threshold passes."""
+    """A threshold per check; a value beyond it is a reason to reject. A value equal to the threshold passes."""
 
     thresholds: Mapping[str, float]
     time_base: str
@@ -51,7 +51,7 @@ class Screen:
         return self.judge_notes(result.notes, result.num_primer_notes, ended=result.ended)
 
     def judge_notes(self, notes: Notes, num_given: int, *, ended: bool) -> Judgement:
-        """Like `judge`, of notes from the first onset on.
+        """Like `judge`, for notes that start at tick 0.
 
         Raises:
           ValueError: the notes are on another grid than the thresholds.
@@ -79,7 +79,7 @@ def load(path: str, index: Index | None = None) -> Screen:
     """Reads what `python -m generation_jobs.screening` wrote; with an index, copied notes count too.
 
     Raises:
-      UserError: the file is missing or no thresholds file, or not of the index's dataset; every mistake at once.
+      UserError: the file is missing, is not a thresholds file, or is not of the index's dataset; every mistake at once.
     """
     try:
         fields = json_text.load(path, dict[str, Any])
@@ -114,7 +114,7 @@ def _problems(fields: Mapping[str, Any]) -> Iterator[str]:
 
 
 def fit(pieces: Iterable[Notes], *, time_base: str, dataset: str) -> Screen:
-    """Thresholds from a corpus; checks without a value in it have none."""
+    """Thresholds from a corpus; checks that have no value in it get none."""
     found: dict[str, list[np.ndarray]] = {name: [] for name in screen_checks.NAMES}
     for notes in pieces:
         whole = screen_checks.check_piece(notes, 0, ended=True)
@@ -135,9 +135,9 @@ def fit(pieces: Iterable[Notes], *, time_base: str, dataset: str) -> Screen:
 
 
 def _without_faults(values: np.ndarray) -> np.ndarray:
-    """Rates without those that are far out, by factors; all of them where most are alike.
+    """Rates without extreme outliers, by factors; all rates if most are equal.
 
-    One file with a thousand notes at a moment has windows enough to be the outermost of several thousand.
+    One file with a thousand notes at one moment has enough windows to be the extreme of several thousand windows.
     """
     if not values.size:
         return values
@@ -148,7 +148,7 @@ def _without_faults(values: np.ndarray) -> np.ndarray:
 
 
 def _limit(values: np.ndarray, *, is_low: bool = False) -> float:
-    # an observed value, the outer one of two: a threshold between two values of a count means nothing
+    # an observed value, the outer of two: a threshold between two values of a count has no meaning
     level, method = (1 - QUANTILE, "lower") if is_low else (QUANTILE, "higher")
     limit = float(np.quantile(values, level, method=method))  # type: ignore[call-overload]
     scale = 10**screen_checks.DECIMALS  # rounded outwards, so that the value itself passes
@@ -156,14 +156,14 @@ def _limit(values: np.ndarray, *, is_low: bool = False) -> float:
 
 
 def limit_copies(screen: Screen, index: Index, held_out: Iterable[Notes]) -> Screen:
-    """The same with the index, and with a threshold for copied notes from what other pieces have in common with it."""
+    """The screen with the index, and with a threshold for copied notes from what held-out pieces share with it."""
     lengths = np.array([index.longest_run(notes).num_notes for notes in held_out], np.float64)
     more = {COPIED_NOTES: _limit(lengths)} if lengths.size else {}
     return dataclasses.replace(screen, thresholds={**screen.thresholds, **more}, index=index)
 
 
 def reject_shares(judgements: Sequence[Judgement]) -> dict[str, float]:
-    """The share of pieces with any reason, as `any`, and then by reason, the commonest first."""
+    """The share of pieces with any reason, as `any`, and then per reason, the most common first."""
     if not judgements:
         return {}
     counts: dict[str, int] = {}

@@ -1,6 +1,6 @@
-"""Pieces of a dataset by their `piece_id`: as many as wanted out of all splits, in one pass over the shards.
+"""Pieces of a dataset by their `piece_id`, from all splits, in one pass over the shards.
 
-Their notes are unpacked all together, not piece by piece, which takes a tenth of the time.
+Their notes are unpacked all together instead of piece by piece, which takes a tenth of the time.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from midi_codec.music.piece_offsets import offsets_of
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Pieces:
-    """Pieces one behind the other; times in ticks of the dataset's grid, from each piece's first onset."""
+    """Pieces one after another; times in ticks of the dataset's grid, from each piece's first onset."""
 
     rows: dict[str, int]  # by piece_id
     columns: dict[str, np.ndarray]  # [total], as in `Notes`
@@ -29,51 +29,51 @@ class Pieces:
 
 
 def load(data: str, piece_ids: Collection[str]) -> Pieces:
-    """Those of the pieces that the dataset has.
+    """The requested pieces that the dataset has.
 
     Raises:
-      UserError: there is no complete dataset, or a shard of it cannot be read.
+      UserError: there is no complete dataset, or one of its shards cannot be read.
     """
     info = dataset_info.load(data)
     rows: dict[str, int] = {}
-    found: dict[str, list[bytes]] = {name: [] for name in (*records.NOTE_FEATURES, "tempo")}
+    payloads: dict[str, list[bytes]] = {name: [] for name in (*records.NOTE_FEATURES, "tempo")}
     wanted = {piece_id.encode("utf-8", "surrogateescape") for piece_id in piece_ids}
     for split in dataset_info.SPLITS if wanted else ():
         for path in dataset_info.shard_paths(data, info, split):
             try:
                 for record in records.read_records(storage.read_bytes(path)):
-                    payloads = records.split_features(record)
-                    if payloads["piece_id"] in wanted:
-                        rows.setdefault(payloads["piece_id"].decode("utf-8", "surrogateescape"), len(found["tempo"]))
-                        for name, parts in found.items():
-                            parts.append(payloads[name])
+                    features = records.split_features(record)
+                    if features["piece_id"] in wanted:
+                        rows.setdefault(features["piece_id"].decode("utf-8", "surrogateescape"), len(payloads["tempo"]))
+                        for name, column in payloads.items():
+                            column.append(features[name])
             except (OSError, ValueError) as error:
                 raise UserError(f"{path!r} cannot be read: {error}") from error
     try:
-        return _unpack(rows, found, info.time_base)
+        return _unpack(rows, payloads, info.time_base)
     except ValueError as error:
         raise UserError(f"{data!r} cannot be read: {error}") from error
 
 
-def _unpack(rows: dict[str, int], found: dict[str, list[bytes]], time_base: str) -> Pieces:
-    columns = {name: records.decode_column(name, b"".join(found[name])) for name in records.NOTE_FEATURES}
+def _unpack(rows: dict[str, int], payloads: dict[str, list[bytes]], time_base: str) -> Pieces:
+    columns = {name: records.decode_column(name, b"".join(payloads[name])) for name in records.NOTE_FEATURES}
     lengths = {len(column) for column in columns.values()}
     if len(lengths) != 1:
         raise ValueError("the note features differ in length")
-    offsets = offsets_of(_lengths(found["pitch"]))
+    offsets = offsets_of(_lengths(payloads["pitch"]))
     total = np.concatenate([[0], np.cumsum(columns.pop("step"))])
     columns["start"] = total[1:] - np.repeat(total[offsets[:-1]], np.diff(offsets))
     if len(columns["start"]) and columns["start"].max() > COLUMN_RANGES["start"][1]:
         raise ValueError(f"the steps of a piece add up to more than {COLUMN_RANGES['start'][1]}")
-    tempos = np.frombuffer(b"".join(found["tempo"]), "<f4").astype(np.float64)
-    if len(tempos) != len(found["tempo"]):
-        raise ValueError("a tempo is no float of 4 bytes")
+    tempos = np.frombuffer(b"".join(payloads["tempo"]), "<f4").astype(np.float64)
+    if len(tempos) != len(payloads["tempo"]):
+        raise ValueError("a tempo is not a float of 4 bytes")
     columns = {name: columns[name].astype(dtype) for name, dtype in COLUMN_DTYPES.items()}
     return Pieces(rows, columns, offsets, tempos, time_base)
 
 
 def _lengths(payloads: list[bytes]) -> np.ndarray:
-    """How many numbers each payload of packed varints holds: the last byte of each is below 128."""
+    """How many numbers each payload of packed varints holds: only the last byte of a number is below 128."""
     ends = np.cumsum([0, *map(len, payloads)])
     numbers = np.concatenate([[0], np.cumsum(np.frombuffer(b"".join(payloads), np.uint8) < 0x80)])
     return np.diff(numbers[ends])

@@ -8,9 +8,9 @@ and columns of one length, for programs and long primers:
 
     {"pitch": [60, ...], "velocity": [80, ...], "start_seconds": [0.0, ...], "duration_seconds": [0.5, ...]}
 
-Times are in seconds or in beats (quarter notes), as the keys say; `program` (0 to 127, 128 for drums) may
-be left out, and is the bundle's only program then, or 0. The seed's `tempo`, quarter notes a minute, turns one
-unit into the other where the bundle's grid has the other one. Nothing here loops over notes in Python.
+Times are in seconds or in beats (quarter notes), as the keys say; `program` (0 to 127, 128 for drums) may be left out,
+and is then the bundle's only program, or 0. The seed's `tempo`, in quarter notes per minute, converts the unit where
+the bundle's grid has the other one. Nothing here loops over notes in Python.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from __future__ import annotations
 import dataclasses
 import operator
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -41,7 +42,7 @@ _DECIMALS = {SECONDS: 3, BEATS: 6}  # as written; enough for a tick of either gr
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class InlineNotes:
-    """A primer's notes in the order given; times in `unit`, not yet on a grid."""
+    """A primer's notes in the given order; times in `unit`, not yet on a grid."""
 
     pitch: np.ndarray  # [n] int64
     velocity: np.ndarray  # [n] int64
@@ -52,7 +53,7 @@ class InlineNotes:
 
     @classmethod
     def from_notes(cls, notes: Notes) -> InlineNotes:
-        """The same notes, in seconds for the milliseconds grid, else in beats."""
+        """The same notes, in seconds for the grid of milliseconds, otherwise in beats."""
         unit, ticks = (SECONDS, TICKS_PER_SECOND) if notes.time_base == MILLISECONDS else (BEATS, TICKS_PER_BEAT)
         return cls(
             pitch=notes.pitch.astype(np.int64),
@@ -63,8 +64,8 @@ class InlineNotes:
             unit=unit,
         )
 
-    def to_record(self) -> dict[str, list]:
-        """Columns as a seed list holds them; `parse` is the inverse."""
+    def to_record(self) -> dict[str, list[Any]]:
+        """Columns as in a seed list; `parse` is the inverse."""
         record = {"pitch": self.pitch.tolist(), "velocity": self.velocity.tolist()}
         for name in _TIME_NAMES:
             record[f"{name}_{self.unit}"] = np.round(getattr(self, name), _DECIMALS[self.unit]).tolist()
@@ -76,10 +77,10 @@ class InlineNotes:
 def to_ticks(
     seeds: Sequence[InlineNotes], *, tempos: Sequence[float | None], time_base: str, program: int
 ) -> dict[str, np.ndarray]:
-    """Columns of all seeds' notes, one seed behind the other, with times in whole ticks of the grid; halves go up.
+    """Columns of all seeds' notes, one seed after another, with times in whole ticks of the grid; halves round up.
 
     Args:
-      tempos: quarter notes a minute of each seed, None for the default.
+      tempos: quarter notes per minute of each seed, None for the default.
       program: for notes without one.
     """
     if not seeds:
@@ -97,14 +98,14 @@ def to_ticks(
 
 
 def _ticks_per_unit(unit: str, tempo: float | None, time_base: str) -> float:
-    seconds_a_beat = 60.0 / (DEFAULT_TEMPO if tempo is None else tempo)
+    seconds_per_beat = 60.0 / (DEFAULT_TEMPO if tempo is None else tempo)
     if time_base == MILLISECONDS:
-        return TICKS_PER_SECOND * (1.0 if unit == SECONDS else seconds_a_beat)
-    return TICKS_PER_BEAT / (1.0 if unit == BEATS else seconds_a_beat)
+        return TICKS_PER_SECOND * (1.0 if unit == SECONDS else seconds_per_beat)
+    return TICKS_PER_BEAT / (1.0 if unit == BEATS else seconds_per_beat)
 
 
 def parse(value: object) -> tuple[InlineNotes | None, list[str]]:
-    """Checks the `notes` of a seed; gives the notes, or what is wrong with them (without the line)."""
+    """Checks the `notes` of a seed; returns the notes, or what is wrong with them (without the line)."""
     columns: object = value
     if isinstance(value, list):
         columns, problems = _columns_of_list(value)
@@ -121,7 +122,7 @@ def parse(value: object) -> tuple[InlineNotes | None, list[str]]:
     return InlineNotes(**whole, **times, unit=unit), []  # type: ignore[arg-type]  # only `program` may be None
 
 
-def _columns_of_list(notes: list) -> tuple[dict[str, list], list[str]]:
+def _columns_of_list(notes: list[Any]) -> tuple[dict[str, list[Any]], list[str]]:
     if not notes:
         return {}, ["notes is empty, want at least one; to start from silence leave the key out"]
     kinds = list(map(type, notes))
@@ -133,13 +134,13 @@ def _columns_of_list(notes: list) -> tuple[dict[str, list], list[str]]:
     if not all(same):
         index = same.index(False)
         return {}, [f"notes[{index}] has the keys {_keys(notes[index])}, want those of notes[0]: {_keys(notes[0])}"]
-    if len(keys) < 2:  # itemgetter of one key gives no tuple; a key is missing anyway
+    if len(keys) < 2:  # itemgetter with one key returns no tuple; a key is missing anyway
         return {key: [note[key] for note in notes] for key in keys}, []
     rows = map(operator.itemgetter(*keys), notes)
     return dict(zip(keys, map(list, zip(*rows, strict=True)), strict=True)), []
 
 
-def _problems(columns: dict) -> Iterator[str]:
+def _problems(columns: dict[str, Any]) -> Iterator[str]:
     units = [unit for unit in (SECONDS, BEATS) if f"start_{unit}" in columns or f"duration_{unit}" in columns]
     if len(units) > 1:
         yield "notes has times in seconds and in beats, want one of them"
@@ -162,17 +163,17 @@ def _problems(columns: dict) -> Iterator[str]:
         yield "notes is empty, want at least one; to start from silence leave the key out"
 
 
-def _column_problems(key: str, values: list) -> Iterator[str]:
-    """The first wrong value of a column; the checks that find nothing run at C speed."""
+def _column_problems(key: str, values: list[Any]) -> Iterator[str]:
+    """The first invalid value of a column; a column without one is checked at C speed."""
     is_whole = key in _WHOLE_KEYS
     low, high = COLUMN_RANGES[key] if is_whole else (0, MAX_TIME)
-    right = {int} if is_whole else {int, float}  # exact types: True is no number
+    valid_types = {int} if is_whole else {int, float}  # exact types: True is not a number
     kinds = set(map(type, values))
-    if kinds <= right and (not values or low <= min(values) and max(values) <= high):
+    if kinds <= valid_types and (not values or low <= min(values) and max(values) <= high):
         return
     wanted = f"a whole number, {low} to {high}" if is_whole else f"a number, {low} to {high}"
     for index, value in enumerate(values):
-        if type(value) not in right or not low <= value <= high:
+        if type(value) not in valid_types or not low <= value <= high:
             yield f"notes.{key}[{index}] is {_short(value)}, want {wanted}"
             return
 

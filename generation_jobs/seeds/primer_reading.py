@@ -1,7 +1,7 @@
-"""Reads the file of a primer as the corpus of the bundle was read: its limits, its salvage, its policies of cleaning.
+"""Reads a primer's file as the bundle's corpus was read: with its limits, salvage and cleaning policies.
 
-Rules that reject pieces say nothing of primers: a primer is a part of a piece, and what the model does not know is
-looked for later. Bundles of earlier versions do not say how their corpus was read: of those, limits are the usual ones
+Rules that reject pieces do not apply to primers: a primer is a part of a piece, and values that the model does not know
+are found later. Bundles of earlier versions do not say how their corpus was read; for those the default limits apply
 and nothing is cleaned.
 """
 
@@ -23,7 +23,7 @@ from midi_codec.music.notes import Notes
 if TYPE_CHECKING:
     from trainer.bundle import Bundle
 
-_POLICIES = ("sustain_pedal", "drum_policy", "programs", "program_policy")  # what changes notes
+_POLICIES = ("sustain_pedal", "drum_policy", "programs", "program_policy")  # those that change notes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,8 +31,8 @@ class PrimerFile:
     """The notes of a file, or of a track of it."""
 
     notes: Notes
-    salvaged: str | None = None  # the rung that read it, where strict reading did not
-    remark: str = ""  # what was done to them, for the log; nothing where they are as the file has them
+    salvaged: str | None = None  # the salvage level that read it, where strict reading failed
+    remark: str = ""  # how the notes differ from the file, for the log; empty if they do not
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,10 +45,10 @@ class Reading:
 
     @classmethod
     def of_bundle(cls, bundle: Bundle) -> Reading:
-        """As the bundle says.
+        """How the bundle says that its corpus was read.
 
         Raises:
-          UserError: what it says is nothing that can be.
+          UserError: what it says is not valid.
         """
         known = {field.name for field in dataclasses.fields(Limits)}
         try:
@@ -59,7 +59,7 @@ class Reading:
             raise UserError(f"the bundle does not say how its corpus was read: {error}") from error
 
     def load(self, path: str) -> bytes | str:
-        """A file's bytes, or what is wrong."""
+        """A file's bytes, or what is wrong with it."""
         limit = self.limits.max_bytes
         try:
             data = storage.read_bytes(path, max_bytes=limit)
@@ -72,23 +72,23 @@ class Reading:
         return data
 
     def parse(self, path: str, data: bytes, track: int | str | None) -> PrimerFile | str:
-        """The notes of a file or of one of its tracks, or what is wrong."""
+        """The notes of a file or of one of its tracks, or what is wrong with it."""
         try:
-            notes, rung = self._parse(data, track)
+            notes, level = self._parse(data, track)
         except MidiError as error:
             return f"midi {path!r} cannot be used: {error}"
         except LookupError as error:
             return f"midi {path!r}: {error.args[0]}"
         before = len(notes)
         notes = note_policies.apply(NoteBatch.from_notes([notes], self.time_base), self.cleaning).piece(0)
-        on = self.cleaning.to_dict()
-        how = " ".join(f"{flag(name)} {_shown(on[name])}" for name in _POLICIES if name in on)
+        active = self.cleaning.to_dict()
+        how = " ".join(f"{flag(name)} {_shown(active[name])}" for name in _POLICIES if name in active)
         if not len(notes):
             return f"midi {path!r}: none of its {before:,} notes is left, read as the corpus was ({how})"
-        said = [f"salvaged ({rung})"] if rung else []
-        said += [f"read as the corpus was ({how})"] if how else []
-        said += [f"{before - len(notes):,} of {before:,} notes left out"] if len(notes) < before else []
-        return PrimerFile(notes, rung, f"midi {path!r}: {', '.join(said)}" if said else "")
+        changes = [f"salvaged ({level})"] if level else []
+        changes += [f"read as the corpus was ({how})"] if how else []
+        changes += [f"{before - len(notes):,} of {before:,} notes left out"] if len(notes) < before else []
+        return PrimerFile(notes, level, f"midi {path!r}: {', '.join(changes)}" if changes else "")
 
     def _parse(self, data: bytes, track: int | str | None) -> tuple[Notes, str | None]:
         base, limits, apply_sustain = self.time_base, self.limits, self.cleaning.apply_sustain

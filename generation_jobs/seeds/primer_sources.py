@@ -1,7 +1,7 @@
-"""Where the notes of primers come from: MIDI files, and pieces of a dataset; and which of their notes a seed takes.
+"""Finds the notes of primers in MIDI files and in a dataset, and cuts out those that a seed asks for.
 
-Every file is read once, as the bundle's corpus was (`primer_reading`), whatever the number of seeds that use it, and so
-is the dataset. What is wrong with a seed is a sentence in the place of its notes.
+Every file is read once, as the bundle's corpus was (`primer_reading`), however many seeds use it; so is the dataset.
+What is wrong with a seed is a sentence in the place of its notes.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ from job_runtime.logs.progress import progress
 from job_runtime.problem_report import Problem
 from midi_codec.music.notes import COLUMN_DTYPES, seconds_per_tick
 
-MANY_FILES = 1000  # from here on progress shows
+MANY_FILES = 1000  # progress is shown from this number on
 
 Columns = Mapping[str, np.ndarray]
 
 
-class Part(NamedTuple):
-    """What a seed takes of a file or a piece."""
+class PrimerNotes(NamedTuple):
+    """The notes that a seed takes from a file or a piece."""
 
     columns: Columns  # sorted by start
     tempo: float
-    salvaged: str | None = None  # the rung that read the file
-    remark: str = ""  # what was done to the file's notes, for the log
+    salvaged: str | None = None  # the salvage level that read the file
+    remark: str = ""  # how the notes differ from the file, for the log
 
 
-Found = tuple[int, "Part | str"]  # index of the seed; its notes, or what is wrong
+SeedNotes = tuple[int, "PrimerNotes | str"]  # index of the seed; its notes, or what is wrong
 
 
 def midi_path(midi: str, folder: str) -> str:
-    """Where a seed's MIDI file is, for the path as it stands in the list."""
+    """The full path of a seed's MIDI file, for its path in the list."""
     return midi if midi.startswith("/") or "://" in midi else storage.join(folder, midi)
 
 
-def from_files(seeds: Sequence[Seed], folder: str, reading: Reading) -> Iterator[Found]:
+def from_files(seeds: Sequence[Seed], folder: str, reading: Reading) -> Iterator[SeedNotes]:
     """For each seed with a MIDI file, its notes or what is wrong."""
     users: dict[str, list[int]] = {}
     for index, seed in enumerate(seeds):
@@ -51,25 +51,25 @@ def from_files(seeds: Sequence[Seed], folder: str, reading: Reading) -> Iterator
     if not users:
         return
 
-    def read(path: str) -> list[Found]:
+    def read(path: str) -> list[SeedNotes]:
         return _of_file(path, [(index, seeds[index]) for index in users[path]], reading)
 
-    parts = storage.map_in_threads(read, users, is_slow=storage.is_remote)
+    results = storage.map_in_threads(read, users, is_slow=storage.is_remote)
     if len(users) >= MANY_FILES:
-        parts = iter(progress(parts, total=len(users), unit="files", label="reading primers"))
-    for part in parts:
-        yield from part
+        results = iter(progress(results, total=len(users), unit="files", label="reading primers"))
+    for result in results:
+        yield from result
 
 
-def _of_file(path: str, users: Sequence[tuple[int, Seed]], reading: Reading) -> list[Found]:
+def _of_file(path: str, users: Sequence[tuple[int, Seed]], reading: Reading) -> list[SeedNotes]:
     data = reading.load(path)
     if isinstance(data, str):
         return [(index, data) for index, _ in users]
-    whole = {track: reading.parse(path, data, track) for track in {seed.track: None for _, seed in users}}
-    return [(index, _cut(whole[seed.track], seed)) for index, seed in users]
+    files = {track: reading.parse(path, data, track) for track in {seed.track: None for _, seed in users}}
+    return [(index, _cut(files[seed.track], seed)) for index, seed in users]
 
 
-def _cut(file: PrimerFile | str, seed: Seed) -> Part | str:
+def _cut(file: PrimerFile | str, seed: Seed) -> PrimerNotes | str:
     if isinstance(file, str):
         return file
     notes = file.notes
@@ -77,11 +77,11 @@ def _cut(file: PrimerFile | str, seed: Seed) -> Part | str:
     if isinstance(rows, str):
         return rows
     columns = {name: getattr(notes, name)[rows] for name in COLUMN_DTYPES}
-    return Part(columns, notes.tempo, file.salvaged, file.remark)
+    return PrimerNotes(columns, notes.tempo, file.salvaged, file.remark)
 
 
-def from_dataset(seeds: Sequence[Seed], dataset: str | None, time_base: str) -> tuple[list[Found], list[Problem]]:
-    """For each seed with a `piece_id`, its notes or what is wrong; and what is wrong with all of them."""
+def from_dataset(seeds: Sequence[Seed], dataset: str | None, time_base: str) -> tuple[list[SeedNotes], list[Problem]]:
+    """For each seed with a `piece_id`, its notes or what is wrong; then the problems that concern all of them."""
     users = [(index, seed) for index, seed in enumerate(seeds) if seed.piece_id is not None]
     if not users:
         return [], []
@@ -100,7 +100,7 @@ def from_dataset(seeds: Sequence[Seed], dataset: str | None, time_base: str) -> 
     return [(index, _of_piece(pieces, seed)) for index, seed in users], []
 
 
-def _of_piece(pieces: dataset_pieces.Pieces, seed: Seed) -> Part | str:
+def _of_piece(pieces: dataset_pieces.Pieces, seed: Seed) -> PrimerNotes | str:
     row = pieces.rows.get(seed.piece_id or "")
     if row is None:
         return f"piece_id {seed.piece_id!r} is not in the dataset"
@@ -109,11 +109,11 @@ def _of_piece(pieces: dataset_pieces.Pieces, seed: Seed) -> Part | str:
     if isinstance(rows, str):
         return rows
     chosen = slice(begin + rows.start, begin + rows.stop)
-    return Part({name: column[chosen] for name, column in pieces.columns.items()}, tempo)
+    return PrimerNotes({name: column[chosen] for name, column in pieces.columns.items()}, tempo)
 
 
 def _rows(start: np.ndarray, tick_seconds: float, seed: Seed, what: str) -> slice | str:
-    """Which notes the seed asks for, or why there are none. `start` ascends; `what` holds the notes."""
+    """The notes that the seed asks for, or why there are none. `start` ascends; `what` names their source."""
     size = len(start)
     if seed.from_seconds is None and seed.to_seconds is None:
         if seed.from_note >= size:
@@ -125,7 +125,7 @@ def _rows(start: np.ndarray, tick_seconds: float, seed: Seed, what: str) -> slic
     seconds = start * tick_seconds
     low = 0.0 if seed.from_seconds is None else seed.from_seconds
     high = np.inf if seed.to_seconds is None else seed.to_seconds
-    begin, stop = (int(place) for place in np.searchsorted(seconds, [low, high]))
+    begin, stop = (int(row) for row in np.searchsorted(seconds, [low, high]))
     if begin == stop:
         span = f"{seconds[0]:.3f} to {seconds[-1]:.3f}"
         return f"no note starts from {low:g} to {high:g} seconds; the {what} has notes from {span}"

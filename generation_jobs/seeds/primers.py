@@ -1,7 +1,7 @@
-"""The notes that a list's seeds continue, on the bundle's grid: read, cut, mapped, checked, all of them at once.
+"""The notes that a list's seeds continue, on the bundle's grid: read, cut, mapped and checked, all at once.
 
-`primer_sources` finds them in MIDI files and datasets. All primers lie in one set of columns, so that 100,000
-of them are sorted and checked in a few array operations.
+`primer_sources` finds them in MIDI files and datasets. All primers share one set of columns, so that 100,000 of them
+are sorted and checked in a few array operations.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from midi_codec.music.piece_offsets import offsets_of
 
 
 class Primers:
-    """`primers[i]` is the notes of seed i from their first onset on, or None: from silence."""
+    """`primers[i]` holds the notes of seed i, moved to start at tick 0, or is None: from silence."""
 
     def __init__(
         self,
@@ -39,16 +39,16 @@ class Primers:
     ) -> None:
         """
         Args:
-          columns: of each seed, the columns of `Notes` in any order of notes, already in range.
-          salvaged: by seed, the rung that read its file, where strict reading did not.
-          remarks: what was done to the notes of files, for the log: lines and sentences.
+          columns: the columns of `Notes` for each seed, in any order of notes, already in range.
+          salvaged: by seed, the salvage level that read its file, where strict reading failed.
+          remarks: how notes differ from their files, for the log: lines and sentences.
         """
         self.salvaged, self.remarks = salvaged or {}, remarks
-        self.offsets = offsets_of([0 if part is None else len(part["pitch"]) for part in columns])  # [num_seeds + 1]
+        self.offsets = offsets_of([0 if own is None else len(own["pitch"]) for own in columns])  # [num_seeds + 1]
         self.tempos = np.array(tempos, np.float64)
         self.time_base = time_base
-        given = [part for part in columns if part is not None]
-        joined = [_join([part[name] for part in given], COLUMN_DTYPES[name]) for name in ORDER]
+        given = [own for own in columns if own is not None]
+        joined = [_join([own[name] for own in given], COLUMN_DTYPES[name]) for name in ORDER]
         self._columns = dict(zip(ORDER, sort_pieces(joined, self.offsets), strict=True))
         lengths = np.diff(self.offsets)
         filled = lengths > 0
@@ -82,7 +82,7 @@ class Primers:
         return ticks * [seconds_per_tick(self.time_base, tempo) for tempo in self.tempos]
 
     def with_values(self, column: str, values: np.ndarray) -> Iterator[tuple[int, tuple[int, ...]]]:
-        """The seeds that have some of these values, 0 to 255, in a column, and which of them, ascending."""
+        """The seeds that have any of these values (0 to 255) in a column, and which values, ascending."""
         rows = np.flatnonzero(np.isin(self._columns[column], values))
         owners = np.searchsorted(self.offsets, rows, side="right") - 1
         pairs = np.unique(owners * 256 + self._columns[column][rows])
@@ -105,11 +105,11 @@ def load(
     """Reads and checks every primer.
 
     Args:
-      folder: where relative MIDI paths start: the folder of the seed list.
-      table: the bundle's fields; primers come onto its grid, and may hold only what it knows.
-      dataset: the folder of the dataset that `piece_id` is of.
-      reading: how files are read; else with the usual limits, and nothing cleaned.
-      map_programs: of seeds that say nothing else, as `program_map.parse` takes it.
+      folder: the folder of the seed list, which relative MIDI paths start from.
+      table: the bundle's fields; primers are put on its grid, and may hold only values that it knows.
+      dataset: the folder of the dataset that has the pieces named by `piece_id`.
+      reading: how files are read; None: with the default limits, and nothing is cleaned.
+      map_programs: for seeds that do not set their own, as `program_map.parse` takes it.
 
     Returns:
       The primers, and what is wrong with them; a seed with a problem has a primer of None, or one that does not fit.
@@ -120,32 +120,32 @@ def load(
     problems: list[Problem] = []
     salvaged, remarks = dict[int, str](), dict[str, int]()
     from_files = primer_sources.from_files(seeds, folder, reading or Reading(table.time_base))
-    from_dataset, in_dataset = primer_sources.from_dataset(seeds, dataset, table.time_base)
-    for index, found in itertools.chain(from_files, from_dataset):
-        if isinstance(found, str):
-            problems.append((seeds[index].line, found))
+    from_dataset, dataset_problems = primer_sources.from_dataset(seeds, dataset, table.time_base)
+    for index, notes in itertools.chain(from_files, from_dataset):
+        if isinstance(notes, str):
+            problems.append((seeds[index].line, notes))
             continue
-        columns[index], tempos[index] = found.columns, found.tempo
-        if found.salvaged is not None:
-            salvaged[index] = found.salvaged
-        if found.remark:
-            remarks.setdefault(found.remark, seeds[index].line)
+        columns[index], tempos[index] = notes.columns, notes.tempo
+        if notes.salvaged is not None:
+            salvaged[index] = notes.salvaged
+        if notes.remark:
+            remarks.setdefault(notes.remark, seeds[index].line)
     _map_programs(seeds, columns, table, map_programs)
-    said = sorted((line, remark) for remark, line in remarks.items())
-    primers = Primers(columns, tempos, table.time_base, salvaged=salvaged, remarks=said)
-    problems += in_dataset
-    for index, texts in _strange(primers, table):
-        of = "" if seeds[index].line else f" of {seeds[index].midi!r}"
-        problems += [(seeds[index].line, f"the primer{of} does not fit the bundle: {text}") for text in texts]
+    sorted_remarks = sorted((line, remark) for remark, line in remarks.items())
+    primers = Primers(columns, tempos, table.time_base, salvaged=salvaged, remarks=sorted_remarks)
+    problems += dataset_problems
+    for index, texts in _unknown_programs(primers, table):
+        source = "" if seeds[index].line else f" of {seeds[index].midi!r}"
+        problems += [(seeds[index].line, f"the primer{source} does not fit the bundle: {text}") for text in texts]
     return primers, problems
 
 
-def _join(parts: Sequence[np.ndarray], dtype: type) -> np.ndarray:
-    return np.concatenate([np.empty(0, dtype), *parts], dtype=dtype, casting="unsafe")  # the values are in range
+def _join(arrays: Sequence[np.ndarray], dtype: type) -> np.ndarray:
+    return np.concatenate([np.empty(0, dtype), *arrays], dtype=dtype, casting="unsafe")  # the values are in range
 
 
 def _put_inline(seeds: Sequence[Seed], columns: list[Columns | None], table: FieldTable) -> None:
-    """Brings the inline notes of all seeds onto the grid at once."""
+    """Puts the inline notes of all seeds on the grid at once."""
     given = [(index, seed.notes, seed.tempo) for index, seed in enumerate(seeds) if seed.notes is not None]
     notes = [notes for _, notes, _ in given]
     program = table.only_program or 0
@@ -159,32 +159,32 @@ def _put_inline(seeds: Sequence[Seed], columns: list[Columns | None], table: Fie
         begin = stop
 
 
-def _map_programs(seeds: Sequence[Seed], columns: list[Columns | None], table: FieldTable, usual: str | None) -> None:
+def _map_programs(seeds: Sequence[Seed], columns: list[Columns | None], table: FieldTable, default: str | None) -> None:
     """Gives primers the programs that their settings ask for."""
     lookups: dict[str, np.ndarray] = {}
     for index, seed in enumerate(seeds):
-        text, part = seed.overrides.get("map_programs", usual), columns[index]
-        if text is None or part is None:
+        text, own = seed.overrides.get("map_programs", default), columns[index]
+        if text is None or own is None:
             continue
         if text not in lookups:
             lookups[text] = program_map.parse(text).lookup(_known_programs(table))
-        columns[index] = program_map.apply(part, lookups[text])
+        columns[index] = program_map.apply(own, lookups[text])
 
 
 def _known_programs(table: FieldTable) -> Sequence[int]:
     return (table.only_program,) if table.only_program is not None else table["program"].values
 
 
-def _strange(primers: Primers, table: FieldTable) -> Iterator[tuple[int, list[str]]]:
-    """The seeds whose notes hold a program that the model does not know, and how to say so; it knows every other
-    value."""
+def _unknown_programs(primers: Primers, table: FieldTable) -> Iterator[tuple[int, list[str]]]:
+    """The seeds whose notes have a program that the model does not know, with the error texts. The model knows every
+    value of the other columns."""
     only = table.only_program
     programs = primers.distinct("program")
     unknown = programs[programs != only] if only is not None else table["program"].unknown(programs)
     texts: dict[tuple[int, ...], list[str]] = {}
-    for index, found in primers.with_values("program", unknown):
-        if found not in texts:
+    for index, present in primers.with_values("program", unknown):
+        if present not in texts:
             notes = primers[index]
             assert notes is not None
-            texts[found] = [f"{'; '.join(table.problems(notes))}: {advice(found, _known_programs(table))}"]
-        yield index, texts[found]
+            texts[present] = [f"{'; '.join(table.problems(notes))}: {advice(present, _known_programs(table))}"]
+        yield index, texts[present]

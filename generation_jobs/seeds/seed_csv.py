@@ -1,12 +1,12 @@
-"""Seed lists as CSV: a header of keys, and a row a seed.
+"""Seed lists as CSV: a header of keys, and a row per seed.
 
     id,midi,from_note,num_notes,temperature,top_k
     bach,chorale.mid,0,16,0.9,
     free,,,,,null
 
-The keys are those of the JSON form. An empty cell says nothing, as if the key were not there. `id`, `midi`
-and `piece_id` are taken as they stand; any other cell is read as JSON where it is JSON, so numbers, null, lists and
-objects are written as there, and taken as text where it is not.
+The keys are those of the JSON form. An empty cell means that the key is absent. `id`, `midi` and `piece_id` are taken
+literally; any other cell is read as JSON if it is JSON, so numbers, null, lists and objects are written as in JSON, and
+otherwise as text.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _TEXT_KEYS = frozenset({"id", "midi", "piece_id"})
 
 
 def read(text: str) -> Iterator[Row]:
-    """The record of each row, or why there is none; the header is a row only when something is wrong with it.
+    """The record of each row, or why there is none; the header is yielded only if something is wrong with it.
 
-    A row's line is its first one, where cells hold line breaks.
+    If cells hold line breaks, a row's line is its first one.
     """
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     header: Sequence[str] | None = None
@@ -36,7 +36,7 @@ def read(text: str) -> Iterator[Row]:
             cells = next(reader, None)
         except csv.Error as error:
             yield line, None, [f"not CSV: {error}"]
-            if reader.line_num < line:  # it could not go on
+            if reader.line_num < line:  # the reader cannot continue
                 return
             continue
         if cells is None:
@@ -49,7 +49,7 @@ def read(text: str) -> Iterator[Row]:
                 yield line, None, problems
                 return
         elif len(cells) != len(header):
-            yield line, None, [f"the row has {len(cells)} cells, want {len(header)} as the header"]
+            yield line, None, [f"the row has {len(cells)} cells, want {len(header)} as in the header"]
         else:
             yield line, *_record(header, cells)
 
@@ -68,7 +68,7 @@ def serialize(records: Sequence[Mapping[str, Any]]) -> bytes:
 def _header_problems(header: Sequence[str]) -> Iterable[str]:
     for key in sorted(set(header)):
         if key not in KEYS:
-            hint = "; cells are parted by commas" if ";" in key or "\t" in key else ""
+            hint = "; cells are separated by commas" if ";" in key or "\t" in key else ""
             yield f"unknown column {key!r}, want some of {', '.join(KEYS)}{hint}"
         elif header.count(key) > 1:
             yield f"the column {key!r} is given twice"
@@ -93,10 +93,10 @@ def _record(header: Sequence[str], cells: Sequence[str]) -> tuple[dict[str, Any]
 
 
 def _value(cell: str) -> Any:
-    """JSON where it is JSON, else the text.
+    """The JSON value if the cell is JSON, otherwise the text.
 
     Raises:
-      JsonError: what begins like a list or an object and is none that we take.
+      JsonError: the cell begins like a list or an object, but is not valid.
     """
     try:
         return json_text.parse(cell, any_number=True)

@@ -1,7 +1,7 @@
 """A folder of MIDI files, or a bucket's prefix, as a seed list: every file is a seed that continues all of it.
 
-A seed's id comes from its file's path below the folder and from nothing else, so it stays what it is when files come
-or go: the file's name for people, and a hash of the path so that `a/x.mid`, `b/x.mid` and `x.midi` differ.
+A seed's id depends only on its file's path below the folder, so it does not change when other files come or go: the
+file's name for people, and a hash of the path so that `a/x.mid`, `b/x.mid` and `x.midi` differ.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ _HASH_LENGTH = 10
 
 
 def read(folder: str) -> tuple[list[dict[str, Any]], str]:
-    """A record for each MIDI file, sorted by path, and a hash of the paths below the folder (32 hex digits).
+    """A record per MIDI file, sorted by path, and a hash of the paths below the folder (32 hex digits).
 
-    `midi` of a record is relative to the folder. Files of other kinds are left out.
+    A record's `midi` is relative to the folder. Other files are skipped.
 
     Raises:
       FileNotFoundError, UserError: as `storage.list_files`.
@@ -34,7 +34,7 @@ def read(folder: str) -> tuple[list[dict[str, Any]], str]:
 
 
 def make_id(path: str, digest: str) -> str:
-    """A safe name: the file's own without its extension, and the first digits of a hash."""
+    """A safe name: the file's name without its extension, and the first digits of a hash."""
     stem = path.rsplit("/", 1)[-1].rsplit(".", 1)[0]
     name = _NOT_IN_IDS.sub("-", stem).strip("-")[:_NAME_LENGTH]
     return f"{name or 'piece'}-{digest[:_HASH_LENGTH]}"

@@ -1,4 +1,4 @@
-"""Seed lists as JSON Lines: one JSON object a line in UTF-8, blank lines between them are skipped."""
+"""Seed lists as JSON Lines: one JSON object per line, in UTF-8; blank lines are skipped."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
 """Seed lists: what to continue and how often, in one of three forms. `docs/seeds.md` shows them.
 
-    seeds.jsonl     JSON Lines, one seed a line: {"id": "bach", "midi": "chorale.mid", "num_notes": 16}
-    seeds.csv       a header of keys and a row a seed (`seed_csv`)
+    seeds.jsonl     JSON Lines, one seed per line: {"id": "bach", "midi": "chorale.mid", "num_notes": 16}
+    seeds.csv       a header of keys and a row per seed (`seed_csv`)
     a folder        or a bucket's prefix: every MIDI file below it is a seed (`seed_folder`)
 
-Reading checks the whole list and gives every problem with its line number; `primers` then looks into the
-MIDI files and the dataset. 100,000 lines take seconds, and nothing here imports TensorFlow.
+Reading checks the whole list and reports every problem with its line number; `primers` then reads the MIDI files and
+the dataset. 100,000 lines take seconds, and nothing here imports TensorFlow.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ __all__ = ["MAX_SAMPLES", "Problem", "Seed", "SeedList", "folder_of", "parse", "
 @dataclasses.dataclass(frozen=True, eq=False)
 class SeedList:
     path: str
-    folder: str  # where relative paths in the list start
-    seeds: list[Seed]  # those without a problem, in the order of the list
+    folder: str  # that relative paths in the list start from
+    seeds: list[Seed]  # those without problems, in the order of the list
     problems: list[Problem]
     digest: str  # sha256 of the file, or of the paths below the folder; 32 hex digits
 
@@ -38,14 +38,16 @@ def read(path: str) -> SeedList:
     """Reads and checks a list.
 
     Raises:
-      FileNotFoundError, PermissionError, UserError: as `storage.read_bytes`. What is wrong with the
-        content is in `problems`.
+      FileNotFoundError, PermissionError, UserError: as `storage.read_bytes`. Problems of the content are
+        in `problems`.
     """
     if path.endswith("/") or storage.is_folder(path):
         sources, digest = seed_folder.read(path)
         seeds, problems = _check((0, record, []) for record in sources)
         if not sources:
-            problems = [(0, f"there is no MIDI file in this folder, want some of {', '.join(EXTENSIONS)}")]
+            problems = [
+                (0, f"there is no MIDI file in this folder, want files with the extension {', '.join(EXTENSIONS)}")
+            ]
         return SeedList(path, path, seeds, problems, digest)
     data = storage.read_bytes(path)
     seeds, problems = parse(data, csv=is_csv(path))
@@ -53,14 +55,14 @@ def read(path: str) -> SeedList:
 
 
 def silence() -> SeedList:
-    """What stands in for a list where none is named: one seed, from silence."""
+    """The list used where none is given: one seed, from silence."""
     data = b'{"id": "piece"}\n'
     seeds, problems = parse(data)
     return SeedList("", "", seeds, problems, hashlib.sha256(data).hexdigest()[:32])
 
 
 def write(path: str, seeds: Iterable[Seed]) -> None:
-    """Writes a list that `read` gives back, CSV or JSON Lines as the path says; a function of the seeds alone."""
+    """Writes a list for `read`, as CSV or JSON Lines depending on the path; equal seeds give equal bytes."""
     records = [to_record(seed) for seed in seeds]
     storage.write_bytes(path, seed_csv.serialize(records) if is_csv(path) else seed_json.serialize(records))
 
@@ -76,12 +78,12 @@ def folder_of(path: str) -> str:
 
 
 def parse(data: bytes, *, csv: bool = False) -> tuple[list[Seed], list[Problem]]:
-    """The seeds of the lines that are right, and all that is wrong with the others; of JSON Lines, or of CSV."""
+    """The seeds of the valid lines of JSON Lines or CSV, and all problems of the other lines."""
     try:
         text = data.decode("utf-8-sig")  # some editors put a byte order mark first
     except UnicodeDecodeError as error:
-        broken = data.count(b"\n", 0, error.start) + 1
-        return [], [(broken, f"byte {error.object[error.start]:#04x} is not UTF-8; want a list in UTF-8")]
+        line = data.count(b"\n", 0, error.start) + 1
+        return [], [(line, f"byte {error.object[error.start]:#04x} is not UTF-8; want a list in UTF-8")]
     return _check(seed_csv.read(text) if csv else seed_json.read(text))
 
 
@@ -90,25 +92,25 @@ def _check(rows: Iterable[Row]) -> tuple[list[Seed], list[Problem]]:
     problems: list[Problem] = []
     checker = Checker()
     is_empty = True
-    with _no_collection():
-        for line, record, found in rows:
+    with _without_garbage_collection():
+        for line, record, row_problems in rows:
             is_empty = False
             seed = None
             if record is not None:
                 seed, more = checker.check(record, line)
-                found = [*found, *more]
-            if seed is not None and not found:
+                row_problems = [*row_problems, *more]
+            if seed is not None and not row_problems:
                 seeds.append(seed)
-            problems += [(line, problem) for problem in found]
+            problems += [(line, problem) for problem in row_problems]
     if is_empty:
         problems.append((0, "the list is empty, want at least one seed"))
     return seeds, problems
 
 
 @contextlib.contextmanager
-def _no_collection() -> Iterator[None]:
-    """A hundred thousand seeds are millions of objects, none of them garbage, and Python would look at all of them
-    again and again: two thirds of the time."""
+def _without_garbage_collection() -> Iterator[None]:
+    """A hundred thousand seeds are millions of objects, none of them garbage. Python would scan them repeatedly,
+    which would take two thirds of the time."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

@@ -1,6 +1,6 @@
-"""One seed of a list, whatever the form of the list: its keys, what they must hold, and what is wrong with them.
+"""One seed of a list in any form: its keys, their valid values, and what is wrong with them.
 
-`docs/seeds.md` has the table of keys. Nothing here looks into MIDI files or datasets; `primers` does.
+`docs/generate.md` has the table of keys. Nothing here reads MIDI files or datasets; `primers` does.
 """
 
 from __future__ import annotations
@@ -16,52 +16,52 @@ from generation_jobs.settings.requests import SETTINGS, settings_problems
 from generation_jobs.settings.value_kinds import is_number, is_whole
 from midi_codec.music.notes import canonical_tempo, tempo_to_microseconds
 
-MAX_SAMPLES = 1_000_000  # of one seed
+MAX_SAMPLES = 1_000_000  # per seed
 MAX_ID_LENGTH = 100
-_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")  # the same name in every file system and bucket, quoted nowhere
-_ID_WANTED = f"1 to {MAX_ID_LENGTH} letters, digits, '-', '_' or '.' of ASCII, the first neither '-' nor '.'"
+_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")  # safe unquoted, and the same name in every file system and bucket
+_ID_WANTED = f"1 to {MAX_ID_LENGTH} ASCII letters, digits, '-', '_' or '.', the first neither '-' nor '.'"
 _PRIMER_KEYS = ("midi", "piece_id", "notes")
 _SPAN_KEYS = ("from_note", "num_notes", "from_seconds", "to_seconds")
-_PLAIN_KEYS = ("midi", "track", "piece_id", "num_samples", *_SPAN_KEYS)  # of a Seed as they are written
+_PLAIN_KEYS = ("midi", "track", "piece_id", "num_samples", *_SPAN_KEYS)  # copied to a Seed unchanged
 KEYS = ("id", "midi", "track", "piece_id", *_SPAN_KEYS, "notes", "tempo", "num_samples", *SETTINGS)
 _KNOWN = frozenset(KEYS)
 
-Row = tuple[int, "dict[str, Any] | None", list[str]]  # line from 1, what it says, and why it cannot be read
+Row = tuple[int, "dict[str, Any] | None", list[str]]  # line from 1; the record, or why it cannot be read
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Seed:
-    """One seed of a list, checked. The primer is from `midi`, or `piece_id`, or `notes`, or nothing: from silence."""
+    """A valid seed. Its primer comes from `midi`, `piece_id` or `notes`; without any of them it starts from silence."""
 
     id: str
-    line: int = 0  # 0 for a seed that was not read from lines
-    midi: str | None = None  # path as written: relative to the list's folder, absolute, or in a bucket
-    track: int | str | None = None  # of `midi`: number from 0, or name; None: all tracks
-    piece_id: str | None = None  # of the dataset that the command names
+    line: int = 0  # 0 for a seed that was not read from a file of lines
+    midi: str | None = None  # path as given: relative to the list's folder, absolute, or in a bucket
+    track: int | str | None = None  # of `midi`: its number from 0, or its name; None: all tracks
+    piece_id: str | None = None  # of a piece of the dataset that the command names
     from_note: int = 0
-    num_notes: int | None = None  # None: all that follow
+    num_notes: int | None = None  # None: all notes that follow
     from_seconds: float | None = None
     to_seconds: float | None = None
     notes: InlineNotes | None = None
-    tempo: float | None = None  # quarter notes a minute, of `notes`
-    num_samples: int | None = None  # None: as the command says
-    overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # settings given for this seed
+    tempo: float | None = None  # of `notes`, quarter notes per minute
+    num_samples: int | None = None  # None: the command's --samples-per-seed
+    overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # settings of this seed
 
 
 class Checker:
-    """Checks the seeds of one list one after the other, and that no two share an id."""
+    """Checks the seeds of one list in order, and that no two share an id."""
 
     def __init__(self) -> None:
         self._lines_of_ids: dict[str, tuple[int, str]] = {}
 
     def check(self, record: dict[str, Any], line: int) -> tuple[Seed | None, list[str]]:
         """The seed, or what is wrong with it (without the line)."""
-        found = [*self._id_problems(record, line), *_problems(record)]
+        problems = [*self._id_problems(record, line), *_problems(record)]
         notes = None
         if "notes" in record:
-            notes, in_notes = inline_notes.parse(record["notes"])
-            found += in_notes
-        return (None, found) if found else (_seed(record, line, notes), [])
+            notes, note_problems = inline_notes.parse(record["notes"])
+            problems += note_problems
+        return (None, problems) if problems else (_seed(record, line, notes), [])
 
     def _id_problems(self, record: dict[str, Any], line: int) -> Iterator[str]:
         if "id" not in record:
@@ -71,15 +71,15 @@ class Checker:
         if not isinstance(seed_id, str) or len(seed_id) > MAX_ID_LENGTH or not _ID.fullmatch(seed_id):
             yield f"id is {seed_id!r}, want {_ID_WANTED}: it names files"
             return
-        mine = (line, seed_id)
-        theirs = self._lines_of_ids.setdefault(seed_id.casefold(), mine)
-        if theirs is not mine:
-            same = "" if theirs[1] == seed_id else f", as {theirs[1]!r} (some file systems ignore case)"
-            yield f"id {seed_id!r} is taken by line {theirs[0]}{same}"
+        own = (line, seed_id)
+        first = self._lines_of_ids.setdefault(seed_id.casefold(), own)
+        if first is not own:
+            spelling = "" if first[1] == seed_id else f", as {first[1]!r} (some file systems ignore case)"
+            yield f"id {seed_id!r} is taken by line {first[0]}{spelling}"
 
 
 def to_record(seed: Seed) -> dict[str, Any]:
-    """The keys that say what the seed says; `Checker.check` is the inverse."""
+    """The seed as a record of a list; `Checker.check` is the inverse."""
     record: dict[str, Any] = {"id": seed.id}
     record |= {key: getattr(seed, key) for key in _PLAIN_KEYS if getattr(seed, key) is not None}
     if not seed.from_note:
@@ -110,7 +110,7 @@ def _problems(record: dict[str, Any]) -> Iterator[str]:
     if "midi" in record and not _is_text(record["midi"]):
         yield f"midi is {record['midi']!r}, want the path of a MIDI file"
     if "piece_id" in record and not _is_text(record["piece_id"]):
-        yield f"piece_id is {record['piece_id']!r}, want that of a piece of the dataset"
+        yield f"piece_id is {record['piece_id']!r}, want the id of a piece of the dataset"
     if "track" in record:
         yield from _track_problems(record)
     if "tempo" in record:
@@ -137,9 +137,9 @@ def _tempo_problems(record: dict[str, Any]) -> Iterator[str]:
         yield "'tempo' is for inline 'notes', and there are none"
     try:
         if not is_number(record["tempo"]):
-            raise ValueError(f"tempo is {record['tempo']!r}, want a number, quarter notes a minute")
+            raise ValueError(f"tempo is {record['tempo']!r}, want a number, quarter notes per minute")
         tempo_to_microseconds(record["tempo"])
-    except (ValueError, OverflowError) as error:  # overflow: so slow that a quarter note never ends
+    except (ValueError, OverflowError) as error:  # overflow: an extremely slow tempo
         yield str(error)
 
 
@@ -152,10 +152,10 @@ def _span_problems(span: dict[str, Any], has_source: bool) -> Iterator[str]:
     seconds = [key for key in ("from_seconds", "to_seconds") if key in span]
     if seconds and len(seconds) < len(span):
         yield f"there are both {', '.join(map(repr, span))}, want a range of notes or one of seconds"
-    right = [key for key in seconds if is_number(span[key]) and span[key] >= 0]
-    for key in (key for key in seconds if key not in right):
+    valid = [key for key in seconds if is_number(span[key]) and span[key] >= 0]
+    for key in (key for key in seconds if key not in valid):
         yield f"{key} is {span[key]!r}, want a number, 0 or more"
-    if len(right) == 2 and not span["from_seconds"] < span["to_seconds"]:
+    if len(valid) == 2 and not span["from_seconds"] < span["to_seconds"]:
         yield f"to_seconds is {span['to_seconds']}, want more than from_seconds, {span['from_seconds']}"
 
 

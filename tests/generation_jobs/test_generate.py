@@ -118,7 +118,7 @@ def test_every_mistake_is_said_at_once(folder, capsys):
     [
         (["--bundle", "nowhere"], "nowhere is not a bundle: no bundle.json"),
         (["--seeds", "nowhere"], "--seeds 'nowhere' does not exist, want a seed list"),
-        (["--seeds", "bundle"], "bundle: there is no MIDI file in this folder, want some of .mid, .midi, .kar, .rmi"),
+        (["--seeds", "bundle"], "bundle: there is no MIDI file in this folder, want files with the extension .mid, .midi, .kar, .rmi"),
         (["--output", "seeds.jsonl"], "--output 'seeds.jsonl' is a file, want a folder"),
         (["--output", "seeds.jsonl/a"], "--output 'seeds.jsonl/a' cannot be written: 'seeds.jsonl' is a file"),
         (["--output", "ftp://x"], "--output: 'ftp://x' is on ftp://, want a local path, gs://bucket/name or s3://bucket/name"),

@@ -54,8 +54,8 @@ def test_all_problems_come_at_once_with_their_lines():
         (2, "temperature is -1, want a number, 0 (greedy) or 0.001 to 1000"),
         (3, "notes: not JSON: the key 'pitch' is given twice"),
         (3, "temperature is 'hot', want a number, 0 (greedy) or 0.001 to 1000"),
-        (4, "the row has 2 cells, want 3 as the header"),
-        (5, "id is 'd\\nd', want 1 to 100 letters, digits, '-', '_' or '.' of ASCII, the first neither '-' nor '.': "
+        (4, "the row has 2 cells, want 3 as in the header"),
+        (5, "id is 'd\\nd', want 1 to 100 ASCII letters, digits, '-', '_' or '.', the first neither '-' nor '.': "
          "it names files"),
         (7, "notes: not JSON: Expecting ',' delimiter: line 1 column 3 (char 2)"),
         (7, "id 'A' is taken by line 2, as 'a' (some file systems ignore case)"),
@@ -69,7 +69,7 @@ def test_all_problems_come_at_once_with_their_lines():
     [
         ("", [(0, "the list is empty, want at least one seed")]),
         ("id,temperature\n", [(0, "the list is empty, want at least one seed")]),
-        ("name;id\n", [(1, f"unknown column 'name;id', want some of {', '.join(KEYS)}; cells are parted by commas"),
+        ("name;id\n", [(1, f"unknown column 'name;id', want some of {', '.join(KEYS)}; cells are separated by commas"),
                        (1, "there is no column 'id'; every seed needs one")]),
         ("id,midi,id\n", [(1, "the column 'id' is given twice")]),
         ('id\n"a"b\n', [(2, "not CSV: ',' expected after '\"'")]),

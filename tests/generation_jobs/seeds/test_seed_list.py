@@ -105,7 +105,7 @@ def test_an_id_that_is_no_safe_file_name_is_refused(seed_id):
     assert problems == [
         (
             1,
-            f"id is {seed_id!r}, want 1 to 100 letters, digits, '-', '_' or '.' of ASCII, the first neither '-' "
+            f"id is {seed_id!r}, want 1 to 100 ASCII letters, digits, '-', '_' or '.', the first neither '-' "
             "nor '.': it names files",
         )
     ]
@@ -138,7 +138,7 @@ def test_ids_that_are_right(seed_id):
         ({"midi": "a.mid", "notes": [NOTE]}, "there are 'midi' and 'notes', want one primer"),
         ({"midi": "a", "notes": [NOTE], "piece_id": "b"},
          "there are 'midi' and 'piece_id' and 'notes', want one primer"),
-        ({"piece_id": ""}, "piece_id is '', want that of a piece of the dataset"),
+        ({"piece_id": ""}, "piece_id is '', want the id of a piece of the dataset"),
         ({"midi": "a", "track": -1}, "track is -1, want the number of a track, from 0, or its name"),
         ({"midi": "a", "track": 1.0}, "track is 1.0, want the number of a track, from 0, or its name"),
         ({"midi": "a", "track": ""}, "track is '', want the number of a track, from 0, or its name"),
@@ -151,7 +151,7 @@ def test_ids_that_are_right(seed_id):
         ({"midi": "a", "from_seconds": -0.5}, "from_seconds is -0.5, want a number, 0 or more"),
         ({"midi": "a", "from_seconds": 2, "to_seconds": 2}, "to_seconds is 2, want more than from_seconds, 2"),
         ({"tempo": 120}, "'tempo' is for inline 'notes', and there are none"),
-        ({"notes": [NOTE], "tempo": "fast"}, "tempo is 'fast', want a number, quarter notes a minute"),
+        ({"notes": [NOTE], "tempo": "fast"}, "tempo is 'fast', want a number, quarter notes per minute"),
         ({"notes": [NOTE], "tempo": 0}, "tempo is 0, want quarter notes a minute above 0"),
         ({"notes": [NOTE], "tempo": 1}, "tempo is 1, want 3.58 to 60e6"),
         ({"notes": 7}, "notes is 7, want a list of notes or an object of columns"),
