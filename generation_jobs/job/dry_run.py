@@ -22,8 +22,8 @@ from generation_jobs.job.task import Decoder
 from generation_jobs.output import manifest
 from generation_jobs.settings.requests import Request, Result
 
-TRIED_NOTES = 512  # most notes tried per piece, with `USUAL_SLOTS` slots: a few seconds of work
-USUAL_SLOTS = 64
+TRIED_NOTES = 512  # most notes tried per piece, with `DEFAULT_SLOTS` slots: a few seconds of work
+DEFAULT_SLOTS = 64
 LEAST_TRIED_NOTES = 64
 
 
@@ -75,7 +75,7 @@ def measure(
     if not count:
         return None
     samples = [int(left[index * len(left) // count]) for index in range(count)]
-    limit = max(LEAST_TRIED_NOTES, TRIED_NOTES * USUAL_SLOTS // num_slots)
+    limit = max(LEAST_TRIED_NOTES, TRIED_NOTES * DEFAULT_SLOTS // num_slots)
     requests = [job.request(sample) for sample in samples]
     tried = [dataclasses.replace(request, max_notes=min(request.max_notes, limit)) for request in requests]
     started = clock()

@@ -93,7 +93,7 @@ class Index:
         return self.describe(longest_common(query, self.text, self.order), mine, num_primer_notes)
 
     def describe(self, run: Run, mine: Strings, num_primer_notes: int) -> Copied:
-        """A run of steps as a run of notes: it has one note more, beginning with the note that the first step leaves."""
+        """A run of steps as a run of notes: one note more, starting with the note that the first step leaves."""
         if not run.num_steps:
             return Copied(0)
         theirs, at, found = self.strings, run.at - 1, run.found - 1

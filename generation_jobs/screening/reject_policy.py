@@ -18,7 +18,7 @@ from job_runtime.command import UserError
 from midi_codec.dataset import dataset_info
 
 KEEP, RETRY, DROP = "keep", "retry", "drop"
-USUAL_RETRIES = 3
+DEFAULT_RETRIES = 3
 MAX_RETRIES = 100
 
 
@@ -58,7 +58,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add("--compare-with", help=text)
     text = f"retry: make it again from a fresh stream; drop: leave it out; keep: only say so ({KEEP})"
     add("--on-reject", choices=[RETRY, KEEP, DROP], help=text)
-    add("--max-retries", type=int, help=f"attempts more of a rejected piece ({USUAL_RETRIES} with retry, else 0)")
+    add("--max-retries", type=int, help=f"attempts more of a rejected piece ({DEFAULT_RETRIES} with retry, else 0)")
 
 
 def load(args: argparse.Namespace, time_base: str | None) -> tuple[Policy, list[str]]:
@@ -88,7 +88,7 @@ def load(args: argparse.Namespace, time_base: str | None) -> tuple[Policy, list[
     if screen is None and index is not None:
         screen = Screen({}, index.time_base, index.dataset, index)  # copied notes are measured, but nothing is rejected
     if retries is None:
-        retries = USUAL_RETRIES if args.on_reject == RETRY else 0
+        retries = DEFAULT_RETRIES if args.on_reject == RETRY else 0
     return Policy(screen=screen, on_reject=args.on_reject or KEEP, max_retries=retries), problems
 
 

@@ -45,9 +45,7 @@ def read(path: str) -> SeedList:
         sources, digest = seed_folder.read(path)
         seeds, problems = _check((0, record, []) for record in sources)
         if not sources:
-            problems = [
-                (0, f"there is no MIDI file in this folder, want files with the extension {', '.join(EXTENSIONS)}")
-            ]
+            problems = [(0, f"there is no MIDI file in this folder, want {', '.join(EXTENSIONS)}")]
         return SeedList(path, path, seeds, problems, digest)
     data = storage.read_bytes(path)
     seeds, problems = parse(data, csv=is_csv(path))

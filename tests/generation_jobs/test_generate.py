@@ -106,7 +106,7 @@ def test_every_mistake_is_said_at_once(folder, capsys):
         "generate: --num-slots is 40, want 1, or a multiple of 16, at most 4096",
         "generate: --num-tasks is 2 but there is no --task-index; want both",
         "generate: seeds.jsonl:1: midi 'none.mid' does not exist",
-        "generate: seeds.jsonl:2: id is '../b', want 1 to 100 letters, digits, '-', '_' or '.' of ASCII, "
+        "generate: seeds.jsonl:2: id is '../b', want 1 to 100 ASCII letters, digits, '-', '_' or '.', "
         "the first neither '-' nor '.': it names files",
         "generate: seeds.jsonl:3: top_k is 0, want a whole number, 1 or more",
     ]
@@ -118,7 +118,7 @@ def test_every_mistake_is_said_at_once(folder, capsys):
     [
         (["--bundle", "nowhere"], "nowhere is not a bundle: no bundle.json"),
         (["--seeds", "nowhere"], "--seeds 'nowhere' does not exist, want a seed list"),
-        (["--seeds", "bundle"], "bundle: there is no MIDI file in this folder, want files with the extension .mid, .midi, .kar, .rmi"),
+        (["--seeds", "bundle"], "bundle: there is no MIDI file in this folder, want .mid, .midi, .kar, .rmi"),
         (["--output", "seeds.jsonl"], "--output 'seeds.jsonl' is a file, want a folder"),
         (["--output", "seeds.jsonl/a"], "--output 'seeds.jsonl/a' cannot be written: 'seeds.jsonl' is a file"),
         (["--output", "ftp://x"], "--output: 'ftp://x' is on ftp://, want a local path, gs://bucket/name or s3://bucket/name"),

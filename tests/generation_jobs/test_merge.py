@@ -19,7 +19,7 @@ PART = "manifest/part-0000{}-of-00003.jsonl"
 
 @pytest.fixture(autouse=True)
 def shards_of_two_pieces(monkeypatch):
-    monkeypatch.setattr("generation_jobs.output.shards._USUAL_PIECES", (2, 2))
+    monkeypatch.setattr("generation_jobs.output.shards._DEFAULT_PIECES", (2, 2))
 
 
 def finish(output, *indexes: int, **changes) -> None:

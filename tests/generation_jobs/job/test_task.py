@@ -114,7 +114,7 @@ def test_the_same_list_twice_in_one_task_or_in_four_gives_the_same(tmp_path):
 
 @pytest.mark.parametrize("layout", ["mid", "tar"])
 def test_any_number_of_tasks_in_any_order_leaves_the_same_files(tmp_path, monkeypatch, layout):
-    monkeypatch.setattr("generation_jobs.output.shards._USUAL_PIECES", (1, 2))
+    monkeypatch.setattr("generation_jobs.output.shards._DEFAULT_PIECES", (1, 2))
     pieces_per_shard = 2 if layout == "tar" else None
     run(tmp_path / "one", pieces_per_shard=pieces_per_shard)
     for index in (2, 0, 3, 1):

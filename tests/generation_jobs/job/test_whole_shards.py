@@ -30,7 +30,7 @@ FILES = {
 
 @pytest.fixture(autouse=True)
 def shards_of_two_pieces(monkeypatch):
-    monkeypatch.setattr("generation_jobs.output.shards._USUAL_PIECES", (2, 2))
+    monkeypatch.setattr("generation_jobs.output.shards._DEFAULT_PIECES", (2, 2))
 
 
 def delete(path, _):

@@ -45,7 +45,7 @@ def test_a_newcomer_changes_no_id_but_the_digest(folder):
 
 def test_a_folder_without_midi_files_is_a_problem(tmp_path):
     (tmp_path / "a.txt").write_bytes(b"")
-    wanted = "there is no MIDI file in this folder, want files with the extension .mid, .midi, .kar, .rmi"
+    wanted = "there is no MIDI file in this folder, want .mid, .midi, .kar, .rmi"
     assert seed_list.read(str(tmp_path)).problems == [(0, wanted)]
 
 
