@@ -54,7 +54,7 @@ def _split_rule(args: argparse.Namespace, corpus: Corpus | None, problems: list[
     if args.split_regex is not None and args.split_percents is not None:
         problems.append("--split-percents and --split-regex are both given, want one of them")
     values = settings_lib.read_flags(SplitRule, args, problems)
-    if args.split_regex is not None:
+    if args.split_regex not in (None, settings_lib.NONE):
         regex = values.get("regex")
         if regex is not None and corpus is not None:
             problems += splits.unmatched(regex, corpus.sources())
@@ -84,7 +84,7 @@ def _above_limits(values: dict[str, Any], limits: Limits) -> list[str]:
     return [
         f"{flag(low)} is {values[low]:g}, above {flag(high)}, which is {getattr(limits, high):g}"
         for low, high in (("min_notes", "max_notes"), ("min_seconds", "max_seconds"))
-        if low in values and values[low] > getattr(limits, high)
+        if (values.get(low) or 0) > getattr(limits, high)
     ]
 
 

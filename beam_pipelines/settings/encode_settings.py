@@ -10,7 +10,7 @@ import json
 import re
 from typing import Any
 
-from beam_pipelines.settings.splits import SplitRule, check_expression
+from beam_pipelines.settings.splits import SplitRule, expression
 from job_runtime.code_version import code_version
 from job_runtime.command_line.settings import setting
 from midi_codec.cleaning.cleaning_rules import CleaningRules
@@ -21,11 +21,6 @@ INPUTS_PER_SHARD = 1000  # records are small: about 20 MB per shard for piano pe
 MOST_SHARDS = 99_999  # their numbers have five digits
 _DECISIVE_PACKAGES = ("symusic", "numpy")  # what they compute is in the parts
 NEAR_DUPLICATES = ("group", "drop", "keep")
-
-
-def parse_group_regex(text: str) -> str:
-    """A checked `--group-regex`."""
-    return check_expression(text, "name, such as '^(.*)/[^/]*$'")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,14 +40,12 @@ class Settings:
     limits: Limits
     cleaning: CleaningRules = CleaningRules()
     base: Base | None = None
-    time_base: str = setting(
-        MILLISECONDS, f"unit of time: {' or '.join(TIME_BASES)}", metavar="GRID", choices=TIME_BASES
-    )
+    time_base: str = setting(MILLISECONDS, "unit of time", metavar="GRID", choices=TIME_BASES)
     group_regex: str | None = setting(
         None,
         "pieces whose paths give this expression's group the same text share a split",
         metavar="REGEX",
-        parse=parse_group_regex,
+        kind=expression("group's name, such as '^(.*)/[^/]*$'"),
     )
     near_duplicates: str = setting(
         NEAR_DUPLICATES[0],
@@ -61,7 +54,10 @@ class Settings:
         choices=NEAR_DUPLICATES,
     )
     num_shards: int = setting(
-        help=f"shards per split (default: one per {INPUTS_PER_SHARD:,} inputs)", at_least=1, at_most=MOST_SHARDS
+        help="shards per split",
+        at_least=1,
+        at_most=MOST_SHARDS,
+        default_text=f"one per {INPUTS_PER_SHARD:,} inputs",
     )
 
     def as_dict(self) -> dict[str, Any]:

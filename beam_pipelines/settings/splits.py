@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from job_runtime.command_line import numerals
-from job_runtime.command_line.settings import setting
+from job_runtime.command_line.settings import Kind, setting, shown
 from midi_codec.dataset.dataset_info import SPLITS
 
 DEFAULT_PERCENTS: tuple[int, ...] = (90, 5, 5)
@@ -32,31 +32,30 @@ def parse_percents(text: str) -> tuple[int, ...]:
     """
     parts = [part.strip() for part in text.split(",")]
     if len(parts) != len(SPLITS) or not all(numerals.is_index(part) for part in parts):
-        raise ValueError(f"want three whole numbers: {', '.join(SPLITS)}")
+        raise ValueError(f"want {PERCENTS.wanted}")
     percents = tuple(int(part) for part in parts)
     if sum(percents) != 100:
         raise ValueError(f"which adds up to {sum(percents)}, want 100")
     return percents
 
 
-def check_expression(text: str, wanted: str) -> str:
-    """The text itself, if it is a regular expression with a group.
+def expression(gives: str) -> Kind:
+    """Regular expressions with a group that gives something."""
+    wanted = f"a regular expression with a group that gives the {gives}"
 
-    Raises:
-      ValueError: it is not; `wanted` says what the group is for.
-    """
-    try:
-        expression = re.compile(text)
-    except re.error as error:
-        raise ValueError(f"which is no regular expression: {error}") from error
-    if not expression.groups:
-        raise ValueError(f"want a group that gives the {wanted}")
-    return text
+    def read(text: str) -> str:
+        try:
+            if re.compile(text).groups:
+                return text
+        except re.error as error:
+            raise ValueError(f"which is no regular expression: {error}") from error
+        raise ValueError(f"want {wanted}")
+
+    return Kind(wanted, read=read)
 
 
-def parse_split_regex(text: str) -> str:
-    """A checked `--split-regex`."""
-    return check_expression(text, "split, such as '^(train|valid|test)/'")
+PERCENTS = Kind(f"three whole numbers that add up to 100: {', '.join(SPLITS)}", read=parse_percents)
+SPLIT_REGEX = expression("split, such as '^(train|valid|test)/'")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -65,17 +64,18 @@ class SplitRule:
 
     percents: tuple[int, ...] | None = setting(
         None,
-        f"percents of the splits (default: {','.join(map(str, DEFAULT_PERCENTS))})",
+        "percents of the splits",
         flag="--split-percents",
         metavar=",".join(SPLITS).upper(),
-        parse=parse_percents,
+        kind=PERCENTS,
+        default_text=shown(DEFAULT_PERCENTS),
     )
     regex: str | None = setting(
         None,
         "read the split from the path instead: the group of this expression gives its name",
         flag="--split-regex",
         metavar="REGEX",
-        parse=parse_split_regex,
+        kind=SPLIT_REGEX,
     )
 
     def __post_init__(self) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from job_runtime.command_line import numerals
-from job_runtime.command_line.settings import flag, problems_in, setting
+from job_runtime.command_line.settings import Kind, flag, problems_in, setting
 
 __all__ = ["APPLY", "DROP", "FAMILY", "IGNORE", "KEEP", "MERGE", "ONLY", "REJECT", "CleaningRules", "flag"]
 
@@ -29,7 +29,7 @@ def parse_pitch_range(text: str) -> tuple[int, int]:
         low, high = int(ends[0]), int(ends[1])
         if low <= high <= MAX_PITCH:
             return low, high
-    raise ValueError(f"want LOW-HIGH between 0 and {MAX_PITCH}, such as 21-108")
+    raise ValueError(f"want {PITCH_RANGE.wanted}")
 
 
 def parse_programs(text: str) -> tuple[int, ...]:
@@ -46,7 +46,19 @@ def parse_programs(text: str) -> tuple[int, ...]:
     else:
         return tuple(sorted(programs))
     hint = "; drums are --drum-policy's" if part.strip() == "128" else ""
-    raise ValueError(f"want numbers and ranges from 0 to {MAX_PROGRAM}, such as 0-7,24{hint}")
+    raise ValueError(f"want {PROGRAMS.wanted}{hint}")
+
+
+PITCH_RANGE = Kind(
+    f"LOW-HIGH between 0 and {MAX_PITCH}, such as 21-108",
+    lambda value: 0 <= value[0] <= value[1] <= MAX_PITCH,
+    parse_pitch_range,
+)
+PROGRAMS = Kind(
+    f"numbers and ranges from 0 to {MAX_PROGRAM}, such as 0-7,24",
+    lambda value: len(value) > 0 and all(0 <= program <= MAX_PROGRAM for program in value),
+    parse_programs,
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -66,16 +78,10 @@ class CleaningRules:
     max_silence: float | None = setting(None, "reject a piece with a longer silence, in seconds", at_least=0)
     max_polyphony: int | None = setting(None, "reject a piece in which more notes sound at once", at_least=1)
     pitch_range: tuple[int, int] | None = setting(
-        None,
-        "reject a piece with melodic notes outside this range, such as 21-108",
-        metavar="LOW-HIGH",
-        parse=parse_pitch_range,
+        None, "reject a piece with melodic notes outside this range", metavar="LOW-HIGH", kind=PITCH_RANGE
     )
     programs: tuple[int, ...] | None = setting(
-        None,
-        f"keep only notes of these General MIDI programs, such as 0-7,24 (0 to {MAX_PROGRAM})",
-        metavar="LIST",
-        parse=parse_programs,
+        None, "keep only notes of these General MIDI programs", metavar="LIST", kind=PROGRAMS
     )
     other_programs: str = setting(
         DROP, "notes outside --programs: drop them, or reject the piece", metavar="POLICY", choices=(DROP, REJECT)
@@ -104,13 +110,8 @@ class CleaningRules:
         yield from problems_in(self)
         if self.min_density and self.max_density and self.min_density > self.max_density:
             yield f"--min-density is {self.min_density:g}, above --max-density, which is {self.max_density:g}"
-        if self.pitch_range and not 0 <= self.pitch_range[0] <= self.pitch_range[1] <= MAX_PITCH:
-            yield f"--pitch-range is {self.pitch_range}, want LOW-HIGH between 0 and {MAX_PITCH}"
-        programs = self.programs
-        if programs is not None and not (programs and all(0 <= program <= MAX_PROGRAM for program in programs)):
-            yield f"--programs is {programs}, want programs from 0 to {MAX_PROGRAM}"
-        if self.drum_policy == ONLY and (programs is not None or self.program_policy != KEEP):
-            other = "--programs" if programs is not None else "--program-policy"
+        if self.drum_policy == ONLY and (self.programs is not None or self.program_policy != KEEP):
+            other = "--programs" if self.programs is not None else "--program-policy"
             yield f"--drum-policy only leaves no melodic notes, so {other} has none to work on: want one of the two"
 
     @property

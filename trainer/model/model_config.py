@@ -4,53 +4,51 @@ from __future__ import annotations
 
 import dataclasses
 
+from job_runtime.command_line.settings import problems_in, setting
+
 LEAST_CONTEXT_NOTES = 32  # sixteen of them are reserved for the chord that a note belongs to
 MAX_CONTEXT_TICKS = 4096
-SIZES = {
-    "units": (16, 2**15, 16),
-    "layers": (1, 256, 1),
-    "head_units": (16, 2**15, 16),
-    "context_units": (0, 2**15, 16),
-    "context_notes": (LEAST_CONTEXT_NOTES, 2**20, 1),
-}  # the smallest, the largest, and what each is a multiple of
+MAX_UNITS = 2**15
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelConfig:
     """Size and shape of a note model, apart from its fields. Saved in every bundle.
 
-    Attributes:
-      units: of each LSTM layer and of the embeddings; a multiple of 16.
-      layers: how many LSTM layers.
-      head_units: width of each field's hidden layer; a multiple of 16.
-      dropout: share of the LSTM layers' inputs and of the heads' inputs that is dropped for a training sequence.
-      recurrent_dropout: share of the recurrent kernels' weights that is dropped for a training step (DropConnect:
-        Merity et al. 2018).
-      embedding_dropout: share of each embedding's symbols that is dropped for a training sequence (Gal and
-        Ghahramani 2016).
-      layer_norm: normalise the inputs of the layers above the first and of the heads.
-      residual: add the inputs of the layers above the first to their outputs.
-      tied_embeddings: a categorical head's output kernel is a projection times the field's embedding table.
-      context_units: hidden channels per pitch with which pitches are scored by the notes so far
-        (`trainer.model.context`); 0 for no context.
-      context_notes: how many notes back the context sees.
-      context_lags: in ticks; the context knows of each pitch whether it sounded that long ago.
-      context_periods: in ticks; the context knows the position of a note within each period.
+    Recurrent dropout is DropConnect (Merity et al. 2018); embedding dropout is that of Gal and Ghahramani (2016).
     """
 
-    units: int = 256
-    layers: int = 2
-    head_units: int = 128
-    dropout: float = 0.2
-    recurrent_dropout: float = 0.0
-    embedding_dropout: float = 0.0
-    layer_norm: bool = False
-    residual: bool = False
-    tied_embeddings: bool = False
-    context_units: int = 0
-    context_notes: int = 128
-    context_lags: tuple[int, ...] = ()
-    context_periods: tuple[int, ...] = ()
+    units: int = setting(256, "width of each LSTM layer", at_least=16, at_most=MAX_UNITS, multiple_of=16)
+    layers: int = setting(2, "LSTM layers", at_least=1, at_most=256)
+    head_units: int = setting(128, "hidden width of each field's head", at_least=16, at_most=MAX_UNITS, multiple_of=16)
+    dropout: float = setting(
+        0.2, "share of each layer's inputs that is dropped, the same at every note of a window", at_least=0, below=1
+    )
+    recurrent_dropout: float = setting(
+        0.0, "share of the recurrent weights that is dropped, per step", at_least=0, below=1
+    )
+    embedding_dropout: float = setting(
+        0.0, "share of the input symbols that is dropped, per window", at_least=0, below=1
+    )
+    layer_norm: bool = setting(False, "normalise the inputs of the layers above the first, and of the heads")
+    residual: bool = setting(False, "add the inputs of the layers above the first to their outputs")
+    tied_embeddings: bool = setting(False, "output classes share the weights of their embeddings")
+    context_units: int = setting(
+        0,
+        "hidden width of the scores that the notes so far give each pitch; 0 for none",
+        at_least=0,
+        at_most=MAX_UNITS,
+        multiple_of=16,
+    )
+    context_notes: int = setting(
+        128, "how many notes back these scores look", at_least=LEAST_CONTEXT_NOTES, at_most=2**20
+    )
+    context_lags: tuple[int, ...] = setting(
+        (), "ticks, as 24,48,96: marks pitches that sounded that long ago", at_least=1, at_most=MAX_CONTEXT_TICKS
+    )
+    context_periods: tuple[int, ...] = setting(
+        (), "ticks, as 24,96: the note's position in a beat, a bar", at_least=1, at_most=MAX_CONTEXT_TICKS
+    )
 
     def __post_init__(self) -> None:
         for name in ("context_lags", "context_periods"):  # JSON has lists
@@ -58,16 +56,4 @@ class ModelConfig:
 
     def problems(self) -> list[str]:
         """Every value that cannot work, one sentence each."""
-        problems = []
-        for name, (low, high, multiple) in SIZES.items():
-            if not low <= getattr(self, name) <= high or getattr(self, name) % multiple:
-                wanted = f"a multiple of {multiple}, " if multiple > 1 else ""
-                problems.append(f"{name} is {getattr(self, name)}, want {wanted}{low} to {high}")
-        for name in ("dropout", "recurrent_dropout", "embedding_dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                problems.append(f"{name} is {getattr(self, name)}, want at least 0 and below 1")
-        for name in ("context_lags", "context_periods"):
-            wrong = [ticks for ticks in getattr(self, name) if not 1 <= ticks <= MAX_CONTEXT_TICKS]
-            if wrong:
-                problems.append(f"{name} has {', '.join(map(str, wrong))}, want ticks from 1 to {MAX_CONTEXT_TICKS}")
-        return problems
+        return list(problems_in(self))

@@ -80,7 +80,7 @@ class SearchSpace:
         for name, domain in self.varied.items():
             if isinstance(domain, Choices):
                 suggested[name] = trial.suggest_categorical(name, domain.values)
-            elif config_lib.kind_of(name)[0] is int:
+            elif config_lib.SETTINGS[name].type is int:
                 step = int(domain.step or 1)
                 suggested[name] = trial.suggest_int(name, int(domain.low), int(domain.high), step=step, log=domain.log)
             else:
@@ -152,13 +152,12 @@ def read(path: str, *, base_path: str | None = None, defaults: Mapping[str, Any]
     for name, value in entries.items():
         named.add(name)
         try:
-            _check_name(name)
-            if isinstance(value, Mapping | list):
+            if name in config_lib.SETTINGS and isinstance(value, Mapping | list):
                 varied[name] = _read_range(name, value) if isinstance(value, Mapping) else _read_choices(name, value)
             else:
-                base[name] = config_lib.convert(name, value)
+                base[name] = config_lib.read_value(name, value)
         except ValueError as error:
-            problems += [f"{path}: {name}: {problem}" for problem in error.args]
+            problems += [f"{path}: {problem}" for problem in error.args]
     if not varied and not problems:
         problems.append(f"{path}: varies nothing, want at least one range `{{low: …, high: …}}` or list of choices")
     given = base.keys() - (dict(defaults or {}).keys() - named)
@@ -169,29 +168,23 @@ def read(path: str, *, base_path: str | None = None, defaults: Mapping[str, Any]
     return space
 
 
-def _check_name(name: str) -> None:
-    names = {field.name for field in dataclasses.fields(TrainConfig)}
-    if name not in names:
-        raise ValueError(f"no such setting, want one of {', '.join(sorted(names))}")
-
-
 def _check_searched(name: str) -> None:
     if name in NOT_SEARCHED:
-        raise ValueError(f"varies, want one value: {NOT_SEARCHED[name]}")
+        raise ValueError(f"{name} varies, want one value: {NOT_SEARCHED[name]}")
 
 
 def _read_choices(name: str, values: Sequence[Any]) -> Choices:
     _check_searched(name)
     if not values:
-        raise ValueError("is an empty list, want choices")
+        raise ValueError(f"{name} is an empty list, want choices")
     converted, problems = [], []
     for value in values:
         try:
-            converted.append(config_lib.convert(name, value))
+            converted.append(config_lib.SETTINGS[name].parse(value))
         except ValueError as error:
-            problems.append(f"a choice {error}")
+            problems.append(f"{name} has {value!r}, {error}")
     if len(set(converted)) < len(converted):
-        problems.append(f"is {list(values)}, want each choice once")
+        problems.append(f"{name} is {list(values)}, want each choice once")
     if problems:
         raise ValueError(*problems)
     return Choices(tuple(converted))
@@ -199,28 +192,27 @@ def _read_choices(name: str, values: Sequence[Any]) -> Choices:
 
 def _read_range(name: str, given: Mapping[Any, Any]) -> Range:
     _check_searched(name)
-    kind = config_lib.kind_of(name)[0]
-    if kind not in (int, float):
-        raise ValueError(f"is a range but {name} is not a number, want a list of choices")
+    setting = config_lib.SETTINGS[name]
+    if setting.type not in (int, float):
+        raise ValueError(f"{name} is a range but not a number, want a list of choices")
     problems = [f"has {key!r}, want only {', '.join(RANGE_KEYS)} in a range" for key in given if key not in RANGE_KEYS]
     problems += [f"is a range without {key!r}, want low and high" for key in ("low", "high") if given.get(key) is None]
     read: dict[str, Any] = {}
     for key in [key for key in ("low", "high", "step") if given.get(key) is not None]:
         try:
-            read[key] = config_lib.convert(name, given[key])
-            if read[key] is None or not math.isfinite(read[key]):
-                raise ValueError(f"is {given[key]!r}, want a number")
+            read[key] = setting.convert(given[key]) if key == "step" else setting.parse(given[key])
+            if read[key] is None:
+                raise ValueError("want a number")
         except ValueError as error:
-            problems.append(f"{key} {error}")
+            problems.append(f"{key} is {given[key]!r}, {error}")
     log = given.get("log", False)
     if not isinstance(log, bool):
         problems.append(f"log is {log!r}, want true or false")
+    if not problems:
+        domain = Range(read["low"], read["high"], read.get("step"), log)
+        problems = _range_problems(domain)
     if problems:
-        raise ValueError(*problems)
-    domain = Range(read["low"], read["high"], read.get("step"), log)
-    problems = _range_problems(domain)
-    if problems:
-        raise ValueError(*problems)
+        raise ValueError(*(f"{name}: {problem}" for problem in problems))
     return domain
 
 

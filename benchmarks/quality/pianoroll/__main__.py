@@ -121,7 +121,7 @@ def settings_of(args: argparse.Namespace) -> TrainConfig:
     base = TrainConfig(timing_loss="categorical")
     if path.is_file():
         base = config_lib.read(argparse.Namespace(config=str(path)), base=base)
-    if args.minutes is not None and "max_minutes" in vars(args):
+    if args.minutes is not None and args.max_minutes is not None:
         raise UserError("--minutes and --max-minutes are the same; want one of them")
     if args.minutes is not None:
         args.max_minutes = args.minutes

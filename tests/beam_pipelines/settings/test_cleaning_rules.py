@@ -62,14 +62,14 @@ def test_all_mistakes_are_named_at_once():
         *("--max-polyphony", "1.5", "--pitch-range", "108-21", "--programs", "0,128", "--drum-policy", "never"),
     )
     assert problems == [
-        "--min-notes is '0', want a whole number from 1",
+        "--min-notes is '0', want a whole number, 1 or more",
         "--min-seconds is 'nan', want a number above 0",
         "--max-density is '-1', want a number above 0",
-        "--max-silence is 'x', want a number from 0",
-        "--max-polyphony is '1.5', want a whole number from 1",
+        "--max-silence is 'x', want a number, 0 or more",
+        "--max-polyphony is '1.5', want a whole number, 1 or more",
         "--pitch-range is '108-21', want LOW-HIGH between 0 and 127, such as 21-108",
         "--programs is '0,128', want numbers and ranges from 0 to 127, such as 0-7,24; drums are --drum-policy's",
-        "--drum-policy is 'never', want keep or drop or only or reject",
+        "--drum-policy is 'never', want keep, drop, only or reject",
     ]
 
 
@@ -105,11 +105,11 @@ def test_rules_that_contradict_each_other(flags, problem):
 
 
 def test_rules_check_themselves():
-    with pytest.raises(ValueError, match="--drum-policy is 'x'") as got:
+    with pytest.raises(ValueError, match="drum_policy is 'x'") as got:
         CleaningRules(max_polyphony=0, drum_policy="x", pitch_range=(5, 200), programs=())
     assert str(got.value).splitlines() == [
-        "--max-polyphony is 0, want a whole number from 1",
-        "--drum-policy is 'x', want keep or drop or only or reject",
-        "--pitch-range is (5, 200), want LOW-HIGH between 0 and 127",
-        "--programs is (), want programs from 0 to 127",
+        "max_polyphony is 0, want a whole number, 1 or more",
+        "pitch_range is (5, 200), want LOW-HIGH between 0 and 127, such as 21-108",
+        "programs is (), want numbers and ranges from 0 to 127, such as 0-7,24",
+        "drum_policy is 'x', want keep, drop, only or reject",
     ]

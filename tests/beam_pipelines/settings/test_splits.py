@@ -44,7 +44,7 @@ def test_parse_percents(text, want):
 
 @pytest.mark.parametrize("text", ["", "90", "90,10", "90,5,5,0", "90,5,x", "110,-5,-5", "33.4,33.3,33.3"])
 def test_percents_that_are_not_three_numbers(text):
-    with pytest.raises(ValueError, match="want three whole numbers: train, validation, test"):
+    with pytest.raises(ValueError, match="want three whole numbers that add up to 100: train, validation, test"):
         splits.parse_percents(text)
 
 
@@ -88,12 +88,12 @@ def test_a_rule_is_one_or_the_other():
     ("regex", "message"),
     [
         ("(", "which is no regular expression: missing ), unterminated subpattern at position 0"),
-        ("train", "want a group that gives the split, such as '^(train|valid|test)/'"),
+        ("train", "want a regular expression with a group that gives the split, such as '^(train|valid|test)/'"),
     ],
 )
 def test_an_expression_that_cannot_work(regex, message):
     with pytest.raises(ValueError) as error:
-        splits.parse_split_regex(regex)
+        splits.SPLIT_REGEX.read(regex)
     assert str(error.value) == message
 
 

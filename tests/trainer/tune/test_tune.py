@@ -111,7 +111,12 @@ def test_mistakes_in_flags_and_files_are_told_together(run, tmp_path):
         flags = ["--num-trials", "0", "--config", f"{tmp_path}/base.yaml", "--data", f"{tmp_path}/none"]
         run(*flags, space="unit: [1, 2]")
     assert len(raised.value.problems) == 4, raised.value.problems
-    wanted = ("--num-trials is 0", "layers is 0", f"{tmp_path}/space.yaml: unit: no such setting", f"{tmp_path}/none")
+    wanted = (
+        "--num-trials is 0",
+        f"{tmp_path}/base.yaml: layers is 0",
+        f"{tmp_path}/space.yaml: unit: no such setting",
+        f"{tmp_path}/none",
+    )
     for problem, start in zip(raised.value.problems, wanted, strict=True):
         assert problem.startswith(start)
 
