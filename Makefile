@@ -1,6 +1,6 @@
 # Everything runs from a clean clone: each target sets up what it needs first.
 PYTHON := .venv/bin/python
-ROOMS := job_runtime midi_codec beam_pipelines trainer generation_jobs demo benchmarks tests
+ROOMS := job_runtime midi_codec beam_pipelines trainer generation_jobs demo benchmarks scripts tests
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run box-model test test-all lint docs bench peers quality lock clean
@@ -13,7 +13,7 @@ help:
 	@echo "make setup            .venv from requirements.lock (the other targets call it)"
 	@echo "make test             all tests but the slow ones"
 	@echo "make test-all         the slow tests: servers, kills, many processes"
-	@echo "make lint             ruff (rules and format), mypy, and who may import whom (import-linter)"
+	@echo "make lint             ruff (rules and format), mypy, who may import whom, and the tables of settings in docs/"
 	@echo "make docs             the documentation site, into site/; fails at a broken link"
 	@echo "make bench            the benchmarks; with peers to compare with after make peers"
 	@echo "make peers            .venv-peers, what only the benchmarks' peers need"
@@ -51,6 +51,7 @@ lint: setup
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy $(ROOMS)
 	.venv/bin/lint-imports
+	$(PYTHON) -m scripts.settings_tables --check
 
 docs: setup
 	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --quiet

@@ -40,7 +40,12 @@ class Settings:
     limits: Limits
     cleaning: CleaningRules = CleaningRules()
     base: Base | None = None
-    time_base: str = setting(MILLISECONDS, "unit of time", metavar="GRID", choices=TIME_BASES)
+    time_base: str = setting(
+        MILLISECONDS,
+        "grid of times; beats, in 24 ticks per quarter note, are for music that was written rather than played",
+        metavar="GRID",
+        choices=TIME_BASES,
+    )
     group_regex: str | None = setting(
         None,
         "pieces whose paths give this expression's group the same text share a split",

@@ -64,7 +64,7 @@ class SplitRule:
 
     percents: tuple[int, ...] | None = setting(
         None,
-        "percents of the splits",
+        "percents of the splits; a hash of a piece's group decides",
         flag="--split-percents",
         metavar=",".join(SPLITS).upper(),
         kind=PERCENTS,
@@ -72,7 +72,7 @@ class SplitRule:
     )
     regex: str | None = setting(
         None,
-        "read the split from the path instead: the group of this expression gives its name",
+        "read the split from the path instead",
         flag="--split-regex",
         metavar="REGEX",
         kind=SPLIT_REGEX,

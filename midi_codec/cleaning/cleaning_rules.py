@@ -72,34 +72,41 @@ class CleaningRules:
     """
 
     min_notes: int | None = setting(None, "reject a piece with fewer notes", at_least=1)
-    min_seconds: float | None = setting(None, "reject a shorter piece", above=0)
+    min_seconds: float | None = setting(None, "reject a shorter piece, from the first onset to the last end", above=0)
     min_density: float | None = setting(None, "reject a piece with fewer notes per second", above=0)
     max_density: float | None = setting(None, "reject a piece with more notes per second", above=0)
-    max_silence: float | None = setting(None, "reject a piece with a longer silence, in seconds", at_least=0)
-    max_polyphony: int | None = setting(None, "reject a piece in which more notes sound at once", at_least=1)
+    max_silence: float | None = setting(
+        None, "reject a piece with a longer silence, in seconds, between two of its notes", at_least=0
+    )
+    max_polyphony: int | None = setting(
+        None, "reject a piece in which more notes sound at once, drums included", at_least=1
+    )
     pitch_range: tuple[int, int] | None = setting(
-        None, "reject a piece with melodic notes outside this range", metavar="LOW-HIGH", kind=PITCH_RANGE
+        None,
+        "reject a piece with melodic notes outside this range; drums have no pitch",
+        metavar="LOW-HIGH",
+        kind=PITCH_RANGE,
     )
     programs: tuple[int, ...] | None = setting(
-        None, "keep only notes of these General MIDI programs", metavar="LIST", kind=PROGRAMS
+        None, "keep only notes of these General MIDI programs; drums have --drum-policy", metavar="LIST", kind=PROGRAMS
     )
     other_programs: str = setting(
-        DROP, "notes outside --programs: drop them, or reject the piece", metavar="POLICY", choices=(DROP, REJECT)
+        DROP, "with --programs: drop the other notes, or reject the piece", metavar="POLICY", choices=(DROP, REJECT)
     )
     drum_policy: str = setting(
         KEEP,
-        "drums: keep, drop, only (keep nothing else), or reject the piece",
+        "notes of the drum channel: keep them, drop them, keep only them, or reject the piece",
         metavar="POLICY",
         choices=(KEEP, DROP, ONLY, REJECT),
     )
     program_policy: str = setting(
         KEEP,
-        "keep, merge (all melodic programs become 0), or family (the first of its family of eight)",
+        "merge: all melodic programs become 0; family: the first of their family of eight (40 to 47 become 40)",
         metavar="POLICY",
         choices=(KEEP, MERGE, FAMILY),
     )
     sustain_pedal: str = setting(
-        IGNORE, "ignore, or apply: notes last while the pedal is down", metavar="POLICY", choices=(IGNORE, APPLY)
+        IGNORE, "apply: notes last while the pedal is down", metavar="POLICY", choices=(IGNORE, APPLY)
     )
 
     def __post_init__(self) -> None:
