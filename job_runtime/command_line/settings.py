@@ -106,7 +106,7 @@ class Setting:
         if self.type is tuple:
             return isinstance(value, tuple) and all(map(is_whole, value))
         if self.type in (int, float):
-            return is_whole(value) if self.type is int else is_number(value)
+            return is_number(value) and (self.type is float or is_whole(value))
         return isinstance(value, self.type)
 
     def _is_within(self, number: float) -> bool:
@@ -205,7 +205,7 @@ def is_whole(value: object) -> TypeGuard[int]:
 
 
 def is_number(value: object) -> TypeGuard[float]:
-    """Whether it is a finite number; True is not, nor is an integer that no float can hold."""
+    """Whether it is a finite number; True is not, nor is an integer of more than 64 bits."""
     return is_whole(value) and abs(value) < 2**63 or isinstance(value, float) and math.isfinite(value)
 
 
