@@ -65,7 +65,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def wait(root: str, *, minutes: float, stop: StopSignal) -> None:
-    """Waits until every shard is done, or none was finished for `minutes`; the job need not have begun yet.
+    """Waits until every shard is done, or none was finished for `minutes`; the job need not have started yet.
 
     Raises:
       Interrupted: `stop` asked for it.

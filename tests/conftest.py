@@ -1,4 +1,4 @@
-"""What tests share: buckets on this machine, and what Debian provides.
+"""What tests share: buckets on this machine, and programs that Debian provides.
 
 `gs_bucket` and `s3_bucket` give a URL and set the environment; both servers run in threads of the test
 process on free ports, so a process the test starts reaches them too.
@@ -7,15 +7,27 @@ process on free ports, so a process the test starts reaches them too.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests import postgres_server, servers
 
+CHROMIUM_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--autoplay-policy=no-user-gesture-required",
+]
 SLOW_SECONDS = 1800  # that a slow test may take; others have `timeout` of pyproject.toml
 
 
@@ -85,6 +97,19 @@ def _need(what: str, is_there: bool, package: str) -> None:
     if os.environ.get("CI") == "true":
         pytest.fail(message)
     pytest.skip(message)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium, controlled by playwright."""
+    path = shutil.which("chromium")
+    _need("Chromium", path is not None, "chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
+        yield chromium
+        chromium.close()
 
 
 @pytest.fixture

@@ -186,7 +186,7 @@ def begin(job: Job) -> None:
     """Writes `job.json`, or checks that it is equal.
 
     Raises:
-      UserError: the output was begun with other settings; one sentence per difference.
+      UserError: the output was started with other settings; one sentence per difference.
     """
     path = storage.join(job.output, manifest.JOB_FILE)
     mine = job.description()
@@ -203,7 +203,7 @@ def compare(job: Job) -> None:
     path, mine = storage.join(job.output, manifest.JOB_FILE), job.description()
     theirs = json_text.load(path, dict[str, Any])
     problems = [
-        f"--output {job.output!r} was begun with {name} {json_text.shown(theirs.get(name))}, "
+        f"--output {job.output!r} was started with {name} {json_text.shown(theirs.get(name))}, "
         f"now it is {json_text.shown(mine.get(name))}; "
         "want the same, or another --output"
         for name in [*mine, *(name for name in theirs if name not in mine)]

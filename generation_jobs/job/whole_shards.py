@@ -48,9 +48,7 @@ def find(job: Job, files: PieceFiles) -> ShardStatus:
             continue
         if sizes.work != job.digest:
             path = storage.join(job.output, job.shards.sizes(shard))
-            raise UserError(
-                f"{path!r} belongs to another job than the one begun in {job.output!r}; want another --output"
-            )
+            raise UserError(f"{path!r} belongs to another job than the one in {job.output!r}; want another --output")
         wrong = sizes.differences(existing | files.sizes(shard))
         if not wrong:
             whole.add(shard)

@@ -125,7 +125,7 @@ def measures(time_base: str) -> tuple[Measure, ...]:
             "duration", "Duration", bins, ticks, edges, lambda part: Values(_after(part).duration), scale=1 / unit_ticks
         ),
         _velocity(),
-        _numbers("density", f"Notes begun each {per_unit}", MAX_DENSITY, "begun", lambda p: _density(p, unit_ticks)),
+        _numbers("density", f"Onsets per {per_unit}", MAX_DENSITY, "onsets", lambda p: _density(p, unit_ticks)),
         _numbers("polyphony", "Notes sounding at once", MAX_POLYPHONY, "sounding", _polyphony),
         _shares("key_clarity", "Key clarity", window_measures.key_clarity),
         _shares("groove", "Groove", window_measures.groove),

@@ -33,7 +33,7 @@ _MARK = "generation_jobs.manifest "  # begins the text event that holds the line
 
 Line = dict[str, Any]
 START_AGAIN = (
-    "start python -m generation_jobs.generate again with the flags that the job was begun with: it makes "
+    "start python -m generation_jobs.generate again with the flags that the job was started with: it makes "
     "files that are missing or have another size; files that are damaged in another way must be deleted first"
 )
 

@@ -1,7 +1,7 @@
 """Makes one HTML page of generated music: piano rolls, players, a comparison with the corpus, training curves.
 
-The page is one file that needs no server and no network. Some twenty highlights carry their sound inside it; the page
-itself makes the sound of the others when they are played. docs/report.md says more.
+The page is one file that needs no server and no network. It includes the sound of some twenty highlights, and
+synthesizes the sound of the other pieces when they are played. docs/report.md says more.
 
     python -m generation_jobs.report --music run/music --data run/dataset --run run/training --output run/report.html
 """
@@ -76,10 +76,10 @@ def _parse_args(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def _check(args: argparse.Namespace) -> tuple[Run | None, DatasetInfo | None]:
-    """Reads what the flags name, but for the music itself.
+    """Checks the flags, and reads the run and the dataset's info.
 
     Raises:
-      UserError: every mistake at once.
+      UserError: all problems at once.
     """
     from generation_jobs.output import manifest
     from generation_jobs.report import training_run
@@ -105,7 +105,8 @@ def _check(args: argparse.Namespace) -> tuple[Run | None, DatasetInfo | None]:
 
 
 def _compare(pieces: Sequence[GeneratedPiece], root: str, info: DatasetInfo) -> tuple[list[Comparison], str]:
-    """Generated notes beside the train split, with the validation split for the ceiling; and what to say of it."""
+    """Compares the generated notes with the train split, with the validation split as the ceiling; and a note for the
+    reader."""
     from generation_jobs import evaluate
 
     comparisons = evaluate.compare(pieces, root, info, "validation")
@@ -115,13 +116,14 @@ def _compare(pieces: Sequence[GeneratedPiece], root: str, info: DatasetInfo) -> 
         for count, name in zip(counts, ("training pieces", "validation pieces"), strict=True)
     ]
     note = (
-        f"Generated notes, without those of primers, beside {shown[0]}, cut to the same lengths. The number is the "
-        "overlapping area of the two histograms: 1 means alike. The table has the Wasserstein distance too, in bins."
+        f"Generated notes, without those of primers, compared with {shown[0]}, cut to the same lengths. The number is "
+        "the overlapping area of the two histograms: 1 means equal. The table also has the Wasserstein distance, in "
+        "bins."
     )
     if counts[1]:
         note += (
-            f" Beside it, what the corpus reaches with itself: {shown[1]} beside the training pieces, drawn 200 times "
-            "to the size of the generated set; the median."
+            f" Next to it is what the corpus reaches against itself: {shown[1]} compared with the training pieces, the "
+            "median of 200 draws of the size of the generated set."
         )
     return comparisons, note
 

@@ -1,4 +1,4 @@
-"""What the report says: titles, figures and warnings, and the pieces as compact columns for the script."""
+"""The content of the report: texts, key figures and warnings, and the pieces as compact columns for the script."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def make_content(
     comparison_note: str | None,
     facts: Sequence[tuple[str, str]],
 ) -> Content:
-    """Puts the page's content together.
+    """Collects the content of the page.
 
     Args:
-      sounds: Ogg Vorbis files for inside the page, by index of piece; the page makes the sound of the others.
-      facts: what the command knows of the origin; what the manifest knows is added.
+      sounds: Ogg Vorbis files to include in the page, by the index of the piece.
+      facts: (label, value) pairs about the origin; those from the manifest are added.
     """
     checks = _check_names(pieces)
     data = {
@@ -65,7 +65,7 @@ def make_content(
         title=f"{len(pieces):,} generated piece{'s' if len(pieces) != 1 else ''}",
         warnings=list(_warnings(pieces, run, info)),
         figures=_figures(pieces, run),
-        facts=[{"label": label, "value": value} for label, value in [*facts, *_origin(pieces)]],
+        facts=[*facts, *_origin(pieces)],
         highlights_note=_highlights_note(len(highlights), len(sounds), len(pieces)),
         extremes_note=_extremes_note(figures),
         comparison_note=comparison_note,
@@ -103,7 +103,7 @@ def _describe(piece: GeneratedPiece, checks: Iterable[str]) -> dict[str, Any]:
 
 
 def pack_notes(notes: Notes) -> str:
-    """Base64 of the columns one after the other, as data.js reads them.
+    """Base64 of the columns, one after the other, for data.js.
 
     Start and duration in milliseconds, 32 bits, then pitch, velocity and program, 8 bits; little-endian.
     """
@@ -120,7 +120,7 @@ def _check_names(pieces: Iterable[GeneratedPiece]) -> list[str]:
 
 
 def _programs(pieces: Iterable[GeneratedPiece]) -> list[dict[str, Any]]:
-    """Number and name of each program, those with most notes first; the order decides the colours."""
+    """Number and name of each program, the most used first; the order decides the colours."""
     import pretty_midi  # slow to import
 
     counts = np.zeros(DRUM_PROGRAM + 1, np.int64)
@@ -150,7 +150,7 @@ def _rounded(shares: np.ndarray | None) -> list[float] | None:
     return None if shares is None else np.round(shares, SHARE_DECIMALS).tolist()
 
 
-# ------------------------------------------------------------------------------------------------- words
+# ------------------------------------------------------------------------------------------------- texts
 
 
 def _figures(pieces: Sequence[GeneratedPiece], run: Run | None) -> list[dict[str, str]]:
@@ -163,11 +163,11 @@ def _figures(pieces: Sequence[GeneratedPiece], run: Run | None) -> list[dict[str
         _figure("Pieces", f"{len(pieces):,}", note=f"from {num_seeds:,} seed{'s' if num_seeds != 1 else ''}"),
         _figure("Notes generated", f"{generated:,}", note=f"and {given:,} given in primers"),
         _figure("Music", length, unit, note="primers included"),
-        _figure("Ended by themselves", f"{100 * ended / len(pieces):.0f}", "%", note="the others met a limit"),
+        _figure("Ended by themselves", f"{100 * ended / len(pieces):.0f}", "%", note="the others reached a limit"),
     ]
     if run:
-        beside = ", ".join(f"{name} {value:.2f}" for name, value in sorted(run.baselines.items()))
-        figures.append(_figure("Validation", f"{run.nll:.2f}", "nats a note", note=beside))
+        baselines = ", ".join(f"{name} {value:.2f}" for name, value in sorted(run.baselines.items()))
+        figures.append(_figure("Validation", f"{run.nll:.2f}", "nats per note", note=baselines))
     return figures
 
 
@@ -182,20 +182,20 @@ def _length(seconds: float) -> tuple[str, str]:
 
 
 def _extremes_note(figures: Figures) -> str:
-    note = "The pieces at both ends of everything that the list can be sorted by; a click opens one."
+    note = "The lowest and the highest pieces in each column and measure; click one to open it."
     if any(measure["corpus"] for measure in figures.measures):
         note += (
-            " Where the corpus can be measured alike, also those next to the median of its training pieces, cut to the "
-            "same lengths, and where nine in ten of them lie."
+            " If the corpus has the measure too: the pieces closest to the median of its training pieces, cut to the "
+            "same lengths, and the range that holds nine in ten of those."
         )
     return note
 
 
 def _highlights_note(num: int, num_rendered: int, num_pieces: int) -> str:
-    others = "; this page makes that of the others when they are played, a plain synthesis"
+    others = "; this page synthesizes that of the others when they are played, in a simple way"
     return (
-        f"The {num} highlights are spread evenly over the log-likelihood a note: the piece that the model finds least "
-        "likely, the most likely one, and those at equal distances between. "
+        f"The {num} highlights are spread evenly over the log-likelihood per note, from the piece that the model finds "
+        "least likely to the most likely one. "
         f"The sound of {num_rendered} pieces is rendered with the instruments of a SoundFont"
         f"{others if num_rendered < num_pieces else ''}."
     )
@@ -204,9 +204,9 @@ def _highlights_note(num: int, num_rendered: int, num_pieces: int) -> str:
 def _warnings(pieces: Sequence[GeneratedPiece], run: Run | None, info: DatasetInfo | None) -> Iterator[str]:
     bundles, datasets = (_values(pieces, name) for name in ("bundle", "dataset"))
     if run and bundles != [run.bundle_hash]:
-        yield f"The training shown is of bundle {run.bundle_hash}; the music was made by {', '.join(bundles)}."
+        yield f"The training run is that of bundle {run.bundle_hash}; the music was made by {', '.join(bundles)}."
     if info and datasets != [info.hash]:
-        yield f"The corpus shown is dataset {info.hash}; the model learned from {', '.join(datasets)}."
+        yield f"The corpus is dataset {info.hash}; the model was trained on {', '.join(datasets)}."
 
 
 def _origin(pieces: Sequence[GeneratedPiece]) -> Iterator[tuple[str, str]]:
@@ -219,7 +219,7 @@ def _origin(pieces: Sequence[GeneratedPiece]) -> Iterator[tuple[str, str]]:
 
 
 def _shown(setting: Any) -> str:
-    """One by field as the flag takes it: `pitch=0.05`."""
+    """A setting as the flag takes it; one value per field is `pitch=0.05`."""
     if isinstance(setting, Mapping):
         return ",".join(f"{field}={value}" for field, value in setting.items())
     return "no limit" if setting is None else str(setting)
@@ -233,7 +233,7 @@ def _values(pieces: Iterable[GeneratedPiece], name: str) -> list[str]:
 
 
 def midi_links(pieces: Sequence[GeneratedPiece], music: str, output: str) -> dict[int, str]:
-    """Addresses of the `.mid` files as seen from the page; none where one of the two is in a bucket."""
+    """Relative links from the page to the `.mid` files; none if the page or the music is in a bucket."""
     if "://" in music or "://" in output:
         return {}
     folder = os.path.dirname(os.path.abspath(output))
@@ -245,5 +245,5 @@ def midi_links(pieces: Sequence[GeneratedPiece], music: str, output: str) -> dic
 
 
 def quote(path: str) -> str:
-    """A relative path as an address; never one with a scheme, whatever its first folder is called."""
+    """A relative path as a link; never one with a scheme, whatever the first folder is called."""
     return "./" + urllib.parse.quote(path, errors="surrogateescape")

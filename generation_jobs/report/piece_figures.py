@@ -1,4 +1,4 @@
-"""Each piece's own figures for the report's list, and where the corpus's pieces lie on the same scales."""
+"""The figures of each piece for the report's list, and the distribution of the same figures in the corpus."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from generation_jobs.measures.music_measures import Part, measures
 from generation_jobs.output.generated_music import GeneratedPiece
 
 DECIMALS = 4
-MAX_CORPUS_PARTS = 400  # for three quantiles; shards are in the order of a hash, so the first are a fair sample
+MAX_CORPUS_PARTS = 400  # for three quantiles; shards are ordered by hash, so the first ones are a fair sample
 _QUANTILES = (0.05, 0.5, 0.95)
 
 
 @dataclasses.dataclass(frozen=True)
 class Figures:
-    """What the page shows of `generation_jobs.measures.music_measures`.
+    """The results of `generation_jobs.measures.music_measures` for the page.
 
     Attributes:
       measures: name, title, and `corpus`: its 5 %, 50 % and 95 % quantile, or None.
-      pieces: a row a piece, a figure a measure; None where a piece has nothing to measure.
+      pieces: a row per piece, a figure per measure; None where a piece has nothing to measure.
     """
 
     measures: list[dict[str, Any]]
@@ -31,7 +31,7 @@ class Figures:
 
 
 def figures_of(pieces: Sequence[GeneratedPiece], time_base: str, corpus: Iterable[Part] = ()) -> Figures:
-    """Measures that no piece has are left out."""
+    """Leaves out measures that no piece has."""
     chosen = measures(time_base)
     mine = [[measure.piece_figure(Part(piece.notes, piece.num_given)) for measure in chosen] for piece in pieces]
     parts = itertools.islice(corpus, MAX_CORPUS_PARTS)

@@ -1,7 +1,7 @@
-"""The highlights' sound, rendered and encoded by threads, for inside the page.
+"""The sound of the highlights, rendered and encoded in threads, to include in the page.
 
-Only highlights are rendered: a core encodes some 25 times as fast as music plays. The page itself makes the sound of
-the other pieces when they are played.
+Only highlights are rendered: one core encodes only about 25 times as fast as the music plays. The page synthesizes the
+sound of the other pieces when they are played.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from job_runtime.command import Interrupted, StopSignal
 from job_runtime.logs.progress import progress
 from midi_codec import audio
 
-MAX_BYTES = 24 << 20  # of sound in the page, so that it still opens fast: 20 pieces of two minutes
+MAX_BYTES = 24 << 20  # sound in the page, so that it still opens fast: 20 pieces of two minutes
 
 
 def make_sounds(pieces: Sequence[GeneratedPiece], *, highlights: Sequence[int], stop: StopSignal) -> dict[int, bytes]:
     """Ogg Vorbis files of the highlights, by the index of the piece; those beyond `MAX_BYTES` are left out.
 
     Raises:
-      Interrupted: `stop` asked for it.
+      Interrupted: `stop` was requested.
     """
     vorbis.load()
     chosen = [index for index in highlights if len(pieces[index].notes)]

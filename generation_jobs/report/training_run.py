@@ -1,4 +1,4 @@
-"""What the report tells of a training run: curves from its metrics, scores beside the baselines."""
+"""The training run in the report: curves from its metrics, and a table of scores with the baselines."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class _Point(TypedDict):
 
 
 class Run:
-    """A training run: its points of measurement and its best bundle's description.
+    """A training run: its validations and the description of its best bundle.
 
     Raises:
       UserError: the folder is not a run with at least one validation.
@@ -31,14 +31,14 @@ class Run:
         try:
             self.points = json_text.load_lines(path, _Point, allow_nan=True)
         except FileNotFoundError as error:
-            raise UserError(f"--run {root!r} holds no {METRICS_FILE}, want a folder of trainer.task") from error
+            raise UserError(f"--run {root!r} has no {METRICS_FILE}, want a folder of trainer.task") from error
         if not self.points:
             raise UserError(f"{path!r} is empty, want at least one validation")
         self.description = bundle.load_description(storage.join(root, "bundle"))
         self.metrics: Mapping[str, Any] = self.description["metrics"]
         needed = ("validation_nll", "validation_nll_by_field", "baselines")
-        if lacking := [name for name in needed if name not in self.metrics]:
-            raise UserError(f"{root!r}: the bundle's metrics lack {', '.join(lacking)}, want those of trainer.task")
+        if missing := [name for name in needed if name not in self.metrics]:
+            raise UserError(f"{root!r}: the bundle's metrics lack {', '.join(missing)}, want those of trainer.task")
 
     @property
     def bundle_hash(self) -> str:
@@ -50,7 +50,7 @@ class Run:
 
     @property
     def nll(self) -> float:
-        """Nats a note of the best model on the validation split."""
+        """Nats per note of the best model on the validation split."""
         return self.metrics["validation_nll"]
 
     @property
@@ -61,14 +61,14 @@ class Run:
         """Note and table for the template."""
         best = f", at step {self.metrics['step']:,}" if "step" in self.metrics else ""
         return {
-            "note": "Nats a note on the validation split, the end of a piece included: lower is better. The model is "
-            f"the best of {len(self.points):,} validations{best}. Unigram and bigram are counts of the training split "
-            "in the same bins: what is known without and with a look at the note before.",
+            "note": "Nats per note on the validation split, including the end of a piece: lower is better. The model "
+            f"is the best of {len(self.points):,} validations{best}. Unigram and bigram are counts of the training "
+            "split in the same bins: they predict a note from nothing, and from the note before it.",
             "table": self._table(),
         }
 
     def _table(self) -> dict[str, Any]:
-        """Fields down; model, baselines, and where they apply the share right and the error across."""
+        """A row per field; columns for the model, the baselines, and, where they apply, accuracy and error."""
         names = list(self.metrics["validation_nll_by_field"])
         columns = {"model": {"all": self.nll, **self.metrics["validation_nll_by_field"]}}
         for name, _ in _BASELINES:
@@ -77,30 +77,33 @@ class Run:
                 columns[name] = {"all": score["nll"], **score["by_field"]}
         cells = [[_decimal(column.get(name)) for column in columns.values()] for name in ["all", *names]]
         head = ["field", *columns]
-        for title, key, say in (("right", "accuracy", _percent), ("error", "error_milliseconds", _milliseconds)):
+        for title, key, format_cell in (
+            ("accuracy", "accuracy", _percent),
+            ("error", "error_milliseconds", _milliseconds),
+        ):
             if self.metrics.get(key):
                 head.append(title)
                 for row, name in zip(cells, ["all", *names], strict=True):
-                    row.append(say(self.metrics[key].get(name)))
+                    row.append(format_cell(self.metrics[key].get(name)))
         rows = [[name, *row] for name, row in zip(["all fields", *names], cells, strict=True)]
         return {"head": head, "rows": rows}
 
     def charts(self) -> list[dict[str, Any]]:
-        """For `lineChart` of charts.js: validation beside baselines, by field, and the training loss."""
-        whole = [_line("model", "--accent", self._curve("validation_nll"))]
-        steps = [point[0] for point in whole[0]["points"]]
+        """For `lineChart` of charts.js: validation with baselines, validation by field, and training loss."""
+        overall = [_line("model", "--accent", self._curve("validation_nll"))]
+        steps = [point[0] for point in overall[0]["points"]]
         for name, color in _BASELINES:
             if steps and name in self.baselines:
                 level = [[step, self.baselines[name]] for step in (steps[0], steps[-1])]
-                whole.append(_line(name, color, level) | {"dashed": True})
+                overall.append(_line(name, color, level) | {"dashed": True})
         fields = [
             _line(name, f"--voice-{index % 8}", self._curve(_FIELD_PREFIX + name))
             for index, name in enumerate(self.metrics["validation_nll_by_field"])
         ]
         loss = next((name for name in ("train_nll", "train_loss") if self._curve(name)), "train_loss")
         charts = [
-            _chart("Validation", _decimal(self.nll), "nats a note, by training step", whole),
-            _chart("Validation by field", "", "nats a note, by training step", fields),
+            _chart("Validation", _decimal(self.nll), "nats per note, by training step", overall),
+            _chart("Validation by field", "", "nats per note, by training step", fields),
             _chart(
                 "Training loss",
                 "",
@@ -111,7 +114,7 @@ class Run:
         return [chart for chart in charts if chart["lines"]]
 
     def _curve(self, name: str) -> list[list[float]]:
-        """(step, value) where there is one; a diverged run's NaN is none."""
+        """(step, value) of each validation that has a finite value; a diverged run has NaN."""
         pairs = [[point["step"], point.get(name)] for point in self.points]
         return [pair for pair in pairs if isinstance(pair[1], int | float) and math.isfinite(pair[1])]
 

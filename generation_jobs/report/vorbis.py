@@ -1,12 +1,12 @@
-"""Samples to Ogg Vorbis, by tensorflow-io's encoder, with its two edges filed off.
+"""Encodes samples as Ogg Vorbis with tensorflow-io's encoder, and works around two of its limitations.
 
-It aims at 128 kbit/s whatever it is given, which is twice what one channel at 24 kHz needs. It counts
-seconds by the sample rate it is told, so it is told double, and the true rate is put into the file's header
-afterwards (Vorbis I specification, 4.2.2; Ogg, RFC 3533): half the bytes, and nothing else differs.
+The encoder always aims at 128 kbit/s, twice what one channel at 24 kHz needs. It measures time by the sample rate it is
+given, so it is given double the rate, and the true rate is written to the file's header afterwards (Vorbis I
+specification, 4.2.2; Ogg, RFC 3533). That halves the bytes and changes nothing else.
 
-It also takes all samples onto the stack of the calling thread (libvorbis extrapolates before the first
-sample with `alloca`), and ends the process where they do not fit the usual 8 MB: 87 s at 24 kHz. So it runs in
-a thread whose stack is as large as the samples ask for.
+It also copies all samples onto the stack of the calling thread (libvorbis extrapolates before the first sample with
+`alloca`) and crashes if they do not fit the usual 8 MB, that is 87 s at 24 kHz. So it runs in a thread with a
+sufficiently large stack.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ RATE_FACTOR = 2
 _STACK_LOCK = threading.Lock()  # the stack size is a setting of the process
 _PAGE_BYTES = 1 << 20
 _CRC_POLYNOMIAL = 0x04C11DB7
-# Places in the first page: Ogg's page header with one segment (28 bytes), then the identification header.
+# Offsets in the first page: Ogg's page header with one segment (28 bytes), then the identification header.
 _PAGE_CRC = slice(22, 26)
 _PACKET = 28
 _MAGIC = slice(_PACKET, _PACKET + 7)
@@ -31,7 +31,7 @@ _FIRST_PAGE = slice(0, _PACKET + 30)
 
 
 def load() -> None:
-    """Imports the encoder, some seconds; else the first `encode` does. Not to be done by two threads at once."""
+    """Imports the encoder, which takes seconds; otherwise the first `encode` does. Call it from one thread only."""
     import tensorflow_io  # noqa: F401
 
 
@@ -40,7 +40,7 @@ def encode(samples: np.ndarray, sample_rate: int) -> bytes:
 
     Args:
       samples: `[n]` float32 within -1 to 1, n at least 1.
-      sample_rate: a second; 20,000 to 25,000 (double of it is what the encoder has a mode for).
+      sample_rate: samples per second, 20,000 to 25,000 (the encoder has a mode for twice that).
 
     Raises:
       ValueError: no samples, or a sample rate the encoder has no mode for.
@@ -55,17 +55,17 @@ def encode(samples: np.ndarray, sample_rate: int) -> bytes:
     def work() -> None:
         try:
             results.append(_encode(samples, sample_rate * RATE_FACTOR))
-        except BaseException as error:  # carried over to the caller's thread
+        except BaseException as error:  # raised again in the caller's thread
             errors.append(error)
 
     stack_bytes = (2 * samples.size * 4 // _PAGE_BYTES + 16) * _PAGE_BYTES
     with _STACK_LOCK:
-        usual = threading.stack_size(stack_bytes)
+        default = threading.stack_size(stack_bytes)
         try:
             thread = threading.Thread(target=work)
             thread.start()
         finally:
-            threading.stack_size(usual)
+            threading.stack_size(default)
     thread.join()
     if errors:
         raise errors[0]
@@ -82,10 +82,10 @@ def _encode(samples: np.ndarray, sample_rate: int) -> bytes:
 
 
 def with_sample_rate(data: bytes, sample_rate: int) -> bytes:
-    """The same Ogg Vorbis file, to be played at another sample rate.
+    """The same Ogg Vorbis file with another sample rate.
 
     Raises:
-      ValueError: the file does not begin as an Ogg Vorbis file does.
+      ValueError: the file does not begin like an Ogg Vorbis file.
     """
     page = bytearray(data[_FIRST_PAGE])
     if page[:4] != b"OggS" or page[_MAGIC] != b"\x01vorbis":
@@ -100,7 +100,7 @@ def with_sample_rate(data: bytes, sample_rate: int) -> bytes:
 
 
 def _page_crc(page: bytes | bytearray) -> int:
-    """Ogg's checksum: CRC-32, most significant bit first, from 0, with the checksum's own bytes 0."""
+    """Ogg's checksum: CRC-32, most significant bit first, initial value 0, with the checksum's own bytes set to 0."""
     crc = 0
     for byte in page:
         crc ^= byte << 24

@@ -70,7 +70,7 @@ def test_without_a_bundle_and_a_list_the_model_in_the_box_starts_from_silence(fo
     assert [(line["seed_id"], line["num_primer_notes"]) for line in lines] == [("piece", 0)] * 2
     assert {(line["bundle"], line["dataset"]) for line in lines} == {(box["hash"], box["dataset"]["hash"])}
     assert command.run("generate", generate.main, [*line, "--bundle", "bundle"]) == 2
-    assert "was begun with bundle" in capsys.readouterr().err
+    assert "was started with bundle" in capsys.readouterr().err
 
 
 def test_no_list_is_a_list_with_one_seed_of_silence(folder):
@@ -159,9 +159,9 @@ def test_other_settings_on_the_same_output_are_a_mistake(folder, capsys):
     (folder / "seeds.jsonl").write_text(LIST + '{"id": "c"}')
     assert run("--temperature", "0.9") == 2
     seeds, temperature, _num_samples = capsys.readouterr().err.splitlines()
-    assert seeds.startswith("generate: --output 'music' was begun with seeds '")
+    assert seeds.startswith("generate: --output 'music' was started with seeds '")
     assert temperature == (
-        "generate: --output 'music' was begun with temperature 1.0, now it is 0.9; want the same, or another --output"
+        "generate: --output 'music' was started with temperature 1.0, now it is 0.9; want the same, or another --output"
     )
 
 
@@ -271,7 +271,7 @@ def test_a_dry_run_says_what_it_takes_and_writes_nothing(folder, capsys):
     assert run("--dry-run", "--max-notes", "10") == 0
     assert capsys.readouterr().out.splitlines() == [first, "4 of them are whole, 0 are left to make"]
     assert run("--dry-run", "--max-notes", "9") == 2
-    assert "was begun with max_notes 10, now it is 9" in capsys.readouterr().err
+    assert "was started with max_notes 10, now it is 9" in capsys.readouterr().err
 
 
 def test_a_list_of_pieces_needs_their_dataset(folder, capsys):

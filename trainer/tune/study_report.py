@@ -17,19 +17,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import optuna
 from optuna.study import Study
 from optuna.trial import TrialState
 
-from job_runtime import storage
+from job_runtime import html_page, storage
 from trainer.tune import trials as trials_lib
 from trainer.tune.search_space import SearchSpace, write_config
 from trainer.tune.trials import Attempt
 
 REPORT_FILE, TRIALS_FILE, BEST_FILE = "report.html", "trials.json", "best.yaml"
 MOST_LEGENDS = 12  # lines of a plot; a longer legend would hide it
-_TEMPLATES = Path(__file__).parent
 _STATES = {
     TrialState.COMPLETE: "complete",
     TrialState.PRUNED: "pruned",
@@ -95,24 +93,24 @@ def write(study: Study, space: SearchSpace, output: str, *, without: Sequence[st
     while True:
         described = describe(study)
         storage.write_bytes(storage.join(output, TRIALS_FILE), (json.dumps(described, indent=1) + "\n").encode())
-        storage.write_bytes(storage.join(output, REPORT_FILE), _page(study, described).encode())
+        storage.write_bytes(storage.join(output, REPORT_FILE), _page(study, described))
         write_best(study, space, storage.join(output, BEST_FILE), without=without)
         # Another worker may have ended a trial meanwhile, and this report may have overwritten a newer one.
         if describe(study)["counts"] == described["counts"]:
             return
 
 
-def _page(study: Study, described: dict[str, Any]) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
-    )
+def _page(study: Study, described: dict[str, Any]) -> bytes:
     best = next((trial for trial in described["trials"] if trial["trial"] == described["best"]), None)
     ranked = sorted(
         described["trials"], key=lambda trial: (trial["value"] is None, trial["state"] != "complete", trial["value"])
     )
     names = list(dict.fromkeys(name for trial in described["trials"] for name in trial["params"]))
-    return environment.get_template("page.html.j2").render(
-        study=described["study"],
+    return html_page.render(
+        Path(__file__).parent,
+        title=f"{described['study']}: trials",
+        kind="study",
+        heading=described["study"],
         counts={name: count for name, count in described["counts"].items() if count},
         best=best,
         names=names,

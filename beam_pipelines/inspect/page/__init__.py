@@ -1,22 +1,18 @@
 """The page of `inspect`: one HTML file that includes its style and drawings, without any script.
 
-The template is beside this file. Everything that comes from data is escaped as text, and the page's content security
-policy allows only its own style, so that it neither runs nor loads anything.
+The template is beside this file; `job_runtime.html_page` renders it.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import pathlib
 from typing import Any
-
-import jinja2
 
 from beam_pipelines.inspect import note_histograms
 from beam_pipelines.inspect.contents_text import flat_settings, notes_by_split
 from beam_pipelines.inspect.dataset_contents import Case, Contents
 from beam_pipelines.inspect.page import drawings
+from job_runtime import html_page
 from midi_codec.dataset.dataset_info import SPLITS, DatasetInfo
 from midi_codec.dataset.records import Piece
 
@@ -24,21 +20,17 @@ NUM_NOTES = 12  # in the table of a piece
 NUM_SOURCES = 12  # of a group
 NUM_PROGRAMS = 7  # lines, which make it as high as the other charts
 
-_FOLDER = pathlib.Path(__file__).parent
-
 
 def render(contents: Contents) -> bytes:
     """The whole page, UTF-8."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_FOLDER), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
-    )
-    style = (_FOLDER / "page.css").read_text("utf-8")
     info = contents.info
-    text = environment.get_template("page.html.j2").render(
-        style=style,
-        policy=f"default-src 'none'; style-src {_source(style)}; img-src data:; base-uri 'none'; form-action 'none'",
+    name = contents.path.rstrip("/").rsplit("/", 1)[-1] or contents.path
+    return html_page.render(
+        pathlib.Path(__file__).parent,
+        title=f"{name}: dataset",
+        kind="dataset",
+        heading=name,
         path=contents.path,
-        name=contents.path.rstrip("/").rsplit("/", 1)[-1] or contents.path,
         info=info,
         figures=_figures(info),
         fates=drawings.fates(info),
@@ -52,11 +44,6 @@ def render(contents: Contents) -> bytes:
         piece=_piece(contents.piece, contents.piece_split) if contents.piece else None,
         settings=[("dataset", info.hash), ("time base", info.time_base), *flat_settings(info.settings)],
     )
-    return text.encode("utf-8", "replace")  # a path may hold bytes that are not UTF-8
-
-
-def _source(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 def _figures(info: DatasetInfo) -> list[dict[str, str]]:

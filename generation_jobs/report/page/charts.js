@@ -1,18 +1,18 @@
-// Small charts in SVG, drawn to the width they have.
+// Small charts in SVG, drawn to fit the available width.
 
 const CHART_HEIGHT = 150;
 
-// A box with a title, a figure at its right, a note, and a drawing that follows the width.
+// A box with a title, a figure on its right, a note, and a drawing that is redrawn when the width changes.
 function chartBox(title, figure, note, label, draw) {
   const drawing = svg("svg", { role: "img", "aria-label": label, height: CHART_HEIGHT + 22 });
-  const words = html("p", { class: "note" }, note);
+  const noteNode = html("p", { class: "note" }, note);
   const box = html("div", { class: "chart" },
-    html("div", { class: "chart-head" }, html("h3", {}, title), html("strong", {}, figure)), words, drawing);
+    html("div", { class: "chart-head" }, html("h3", {}, title), html("strong", {}, figure)), noteNode, drawing);
   let width = 0;
   onAppearance(box, () => {
     if (drawing.clientWidth === width || !drawing.clientWidth) return;
     width = drawing.clientWidth;
-    drawing.replaceChildren(...draw(width, CHART_HEIGHT, (text) => { words.textContent = text || note; }));
+    drawing.replaceChildren(...draw(width, CHART_HEIGHT, (text) => { noteNode.textContent = text || note; }));
   });
   return box;
 }
@@ -23,40 +23,40 @@ function percent(share) {
 
 function comparisonChart(measure) {
   const { generated, corpus, bins, ticks } = measure;
-  const ceiling = measure.ceiling === null ? "" : `corpus with itself ${decimal(measure.ceiling)}`;
+  const ceiling = measure.ceiling === null ? "" : `corpus against itself ${decimal(measure.ceiling)}`;
   const figure = measure.overlap === null ? "–" : decimal(measure.overlap);
   const label = `${measure.title}: overlap of generated music and corpus ${figure}. ${ceiling}`;
-  return chartBox(measure.title, figure, ceiling || "overlap", label, (width, height, say) => {
+  return chartBox(measure.title, figure, ceiling || "overlap", label, (width, height, showNote) => {
     const highest = Math.max(1e-9, ...(generated || []), ...(corpus || []));
     const step = width / bins.length;
     const y = (share) => height - (height - 6) * share / highest;
-    const parts = [];
-    (corpus || []).forEach((share, bin) => parts.push(svg("rect", {
+    const shapes = [];
+    (corpus || []).forEach((share, bin) => shapes.push(svg("rect", {
       class: "bar-corpus", x: bin * step + 0.5, width: Math.max(1, step - 1), y: y(share), height: height - y(share),
     })));
     if (generated) {
       const line = generated.map((share, bin) => `L${bin * step} ${y(share)}L${(bin + 1) * step} ${y(share)}`).join("");
-      parts.push(svg("path", { class: "outline", d: `M0 ${height}${line}L${width} ${height}` }));
+      shapes.push(svg("path", { class: "outline", d: `M0 ${height}${line}L${width} ${height}` }));
     }
-    parts.push(svg("line", { class: "axis", x1: 0, x2: width, y1: height + 0.5, y2: height + 0.5 }));
+    shapes.push(svg("line", { class: "axis", x1: 0, x2: width, y1: height + 0.5, y2: height + 0.5 }));
     for (const [bin, text] of ticks) {
-      parts.push(svg("text", { x: (bin + 0.5) * step, y: height + 16, "text-anchor": "middle" }, text));
+      shapes.push(svg("text", { x: (bin + 0.5) * step, y: height + 16, "text-anchor": "middle" }, text));
     }
-    bins.forEach((bin, index) => parts.push(svg("rect", {
+    bins.forEach((bin, index) => shapes.push(svg("rect", {
       class: "bar-hit", x: index * step, width: step, y: 0, height,
-      onpointerenter: () => say(`${bin}: generated ${generated ? percent(generated[index]) : "–"}, corpus ${corpus ? percent(corpus[index]) : "–"}`),
-      onpointerleave: () => say(""),
+      onpointerenter: () => showNote(`${bin}: generated ${generated ? percent(generated[index]) : "–"}, corpus ${corpus ? percent(corpus[index]) : "–"}`),
+      onpointerleave: () => showNote(""),
     })));
-    return parts;
+    return shapes;
   });
 }
 
 function overlapTable(measures) {
-  const head = ["", "overlap", "corpus itself", "distance", "corpus itself"].map((text) => html("th", { scope: "col" }, text));
+  const head = ["", "overlap", "of the corpus", "distance", "of the corpus"].map((text) => html("th", { scope: "col" }, text));
   const rows = measures.map((measure) => html("tr", {}, html("th", { scope: "row" }, measure.title),
     ...["overlap", "ceiling", "wasserstein", "wasserstein_ceiling"].map((name) => html("td", {}, decimal(measure[name])))));
   return html("div", { class: "chart scroll", tabindex: "0", role: "region", "aria-label": "Overlaps" },
-    html("table", { class: "overlaps" },
+    html("table", { class: "numbers scores" },
     html("thead", {}, html("tr", {}, ...head)), html("tbody", {}, ...rows)));
 }
 
@@ -73,11 +73,11 @@ function shortNumber(value) {
   return Math.abs(value) >= 1000 ? `${+(value / 1000).toPrecision(3)}k` : String(+value.toPrecision(4)).replace("-", "−");
 }
 
-// `chart`: title, figure, note; lines of points [step, value], each with name, color and dashed.
+// `chart` has title, figure, note and lines; a line has name, color, dashed and points [step, value].
 function lineChart(chart) {
   const all = chart.lines.flatMap((line) => line.points);
   const label = `${chart.title}. ${chart.lines.map((line) => `${line.name}: ${decimal(line.points.at(-1)[1])}`).join(", ")}`;
-  return chartBox(chart.title, chart.figure, chart.note, label, (width, height, say) => {
+  return chartBox(chart.title, chart.figure, chart.note, label, (width, height, showNote) => {
     const left = 34, right = width - 4;
     const [firstX, lastX] = [Math.min(...all.map((p) => p[0])), Math.max(...all.map((p) => p[0]))];
     let [low, high] = [Math.min(...all.map((p) => p[1])), Math.max(...all.map((p) => p[1]))];
@@ -86,21 +86,21 @@ function lineChart(chart) {
     high += margin;
     const x = (step) => left + (right - left) * (lastX > firstX ? (step - firstX) / (lastX - firstX) : 0.5);
     const y = (value) => height - height * (value - low) / (high - low);
-    const parts = [];
+    const shapes = [];
     for (const value of niceTicks(low, high, 4)) {
-      parts.push(svg("line", { class: "axis", x1: left, x2: width, y1: y(value), y2: y(value) }));
-      parts.push(svg("text", { x: left - 6, y: y(value) + 4, "text-anchor": "end" }, shortNumber(value)));
+      shapes.push(svg("line", { class: "axis", x1: left, x2: width, y1: y(value), y2: y(value) }));
+      shapes.push(svg("text", { x: left - 6, y: y(value) + 4, "text-anchor": "end" }, shortNumber(value)));
     }
     for (const step of niceTicks(firstX, Math.max(lastX, firstX + 1), 6)) {
-      if (step <= lastX) parts.push(svg("text", { x: x(step), y: height + 16, "text-anchor": x(step) > width - 30 ? "end" : "middle" }, shortNumber(step)));
+      if (step <= lastX) shapes.push(svg("text", { x: x(step), y: height + 16, "text-anchor": x(step) > width - 30 ? "end" : "middle" }, shortNumber(step)));
     }
     for (const line of chart.lines) {
       const points = line.points.map(([step, value]) => `${x(step)} ${y(value)}`).join("L");
-      parts.push(svg("path", { class: `curve${line.dashed ? " dashed" : ""}`, stroke: `var(${line.color})`, d: `M${points}` }));
-      if (line.points.length === 1) parts.push(svg("circle", { cx: x(line.points[0][0]), cy: y(line.points[0][1]), r: 3, fill: `var(${line.color})` }));
+      shapes.push(svg("path", { class: `curve${line.dashed ? " dashed" : ""}`, stroke: `var(${line.color})`, d: `M${points}` }));
+      if (line.points.length === 1) shapes.push(svg("circle", { cx: x(line.points[0][0]), cy: y(line.points[0][1]), r: 3, fill: `var(${line.color})` }));
     }
     const marker = svg("line", { class: "axis", y1: 0, y2: height, visibility: "hidden" });
-    parts.push(marker, svg("rect", {
+    shapes.push(marker, svg("rect", {
       class: "hit", fill: "transparent", x: left, y: 0, width: right - left, height,
       onpointermove: (event) => {
         const at = event.clientX - event.currentTarget.ownerSVGElement.getBoundingClientRect().left;
@@ -110,11 +110,11 @@ function lineChart(chart) {
         marker.setAttribute("x2", x(nearest));
         marker.setAttribute("visibility", "visible");
         const values = chart.lines.filter((line) => !line.dashed).map((line) => [line.name, line.points.find((p) => p[0] === nearest)]);
-        say(`step ${whole(nearest)}: ${values.filter(([, p]) => p).map(([name, p]) => `${name} ${decimal(p[1])}`).join(", ")}`);
+        showNote(`step ${whole(nearest)}: ${values.filter(([, p]) => p).map(([name, p]) => `${name} ${decimal(p[1])}`).join(", ")}`);
       },
-      onpointerleave: () => { marker.setAttribute("visibility", "hidden"); say(""); },
+      onpointerleave: () => { marker.setAttribute("visibility", "hidden"); showNote(""); },
     }));
-    return parts;
+    return shapes;
   });
 }
 

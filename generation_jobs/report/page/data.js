@@ -1,4 +1,4 @@
-// What the page shows, read once, and small tools for making elements. Text always goes in as text, never as HTML.
+// The page's data, and functions that make elements. Text is always inserted as text, never as HTML.
 
 const DATA = JSON.parse(document.getElementById("report-data").textContent);
 const NUM_VOICES = 8; // colours for programs, --voice-0 to --voice-7
@@ -41,7 +41,7 @@ function whole(value) {
   return value.toLocaleString("en");
 }
 
-// A check's value by the ending of its name, as the manifest writes it.
+// A check's value as text; the suffix of its name gives the unit, as in the manifest.
 function checkText(name, value) {
   if (typeof value === "boolean") return value ? "yes" : "no";
   if (typeof value !== "number") return value === undefined || value === null ? "–" : String(value);
@@ -85,7 +85,7 @@ function colors() {
   };
 }
 
-// Calls `redraw` when the width of `node` changes, and when the reader turns light or dark on.
+// Calls `redraw` when the width of `node` or the colour scheme changes.
 function onAppearance(node, redraw) {
   new ResizeObserver(redraw).observe(node);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);

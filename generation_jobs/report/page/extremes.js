@@ -1,4 +1,4 @@
-// Of everything that the list can be sorted by, the pieces at both ends, and those most like the corpus.
+// For each column and measure: the lowest and the highest pieces, and those closest to the corpus.
 
 const NUM_EXTREMES = 3;
 
@@ -10,8 +10,8 @@ function fillExtremes(list) {
       html("b", {}, column.show(piece)), ` ${name}`);
   }));
   byId("extremes-head").append(
-    html("th", { scope: "col" }, "by"), html("th", { scope: "col" }, "lowest"),
-    ...(hasCorpus ? [html("th", { scope: "col" }, "most like the corpus")] : []),
+    html("th", { scope: "col" }, "measure"), html("th", { scope: "col" }, "lowest"),
+    ...(hasCorpus ? [html("th", { scope: "col" }, "closest to the corpus")] : []),
     html("th", { scope: "col" }, "highest"), ...(hasCorpus ? [html("th", { scope: "col" }, "corpus, 5 to 95 %")] : []));
   for (const column of COLUMNS) {
     if (column.text) continue;

@@ -1,4 +1,4 @@
-// Puts the parts together.
+// Creates the player, the list and the charts, and connects them.
 
 function start() {
   const player = new Player();
@@ -8,7 +8,7 @@ function start() {
   let marked = "";
   player.listeners.push(() => {
     const state = `${player.index} ${player.isPlaying}`;
-    if (state !== marked) list.mark(); // told at every frame, and rows are many
+    if (state !== marked) list.mark(); // listeners run on every frame, and there are many rows
     marked = state;
   });
   byId("now").addEventListener("click", () => {

@@ -1,4 +1,4 @@
-// The list of pieces: which, in what order, and the one that is open under its row with a large piano roll.
+// The list of pieces: filter, order, and the open piece, which has a large piano roll under its row.
 
 const ROWS_AT_ONCE = 50;
 const CHECKS = DATA.checks;
@@ -8,14 +8,14 @@ const COLUMNS = [
   { key: "seconds", title: "Length", value: (piece) => piece.seconds, show: (piece) => clock(piece.seconds) },
   { key: "notes", title: "Notes", value: (piece) => piece.num_notes, show: (piece) => whole(piece.num_notes) },
   {
-    key: "likelihood", title: "Log\u2011likelihood a note", value: (piece) => piece.log_likelihood_per_note,
+    key: "likelihood", title: "Log\u2011likelihood per note", value: (piece) => piece.log_likelihood_per_note,
     show: (piece) => decimal(piece.log_likelihood_per_note),
   },
   ...CHECKS.map((name) => ({
     key: name, isCheck: true, title: checkTitle(name), value: (piece) => piece.checks[name],
     show: (piece) => checkText(name, piece.checks[name]),
   })),
-  // Shown where they are what the list is sorted by.
+  // Shown only while the list is sorted by them.
   ...DATA.measures.map((measure, index) => ({
     key: measure.name, isExtra: true, title: measure.title, corpus: measure.corpus,
     value: (piece) => piece.figures[index], show: (piece) => decimal(piece.figures[index], 3),
@@ -31,8 +31,8 @@ class PieceList {
     this.column = COLUMNS.find((column) => column.key === "likelihood");
     this.ascending = false;
     this.open = null;
-    this.rows = new Map(); // those shown, by index
-    this.rolls = new Map(); // small rolls by their canvas
+    this.rows = new Map(); // the visible rows, by index of piece
+    this.rolls = new Map(); // small rolls, by canvas
     this.thumbs = new IntersectionObserver((entries) => this.drawThumbs(entries), { rootMargin: "300px" });
     this.widths = new ResizeObserver((entries) => entries.forEach(({ target }) => this.redraw(target)));
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
@@ -87,7 +87,7 @@ class PieceList {
     this.refresh();
   }
 
-  // Indexes of the pieces wanted, in order; those without a value last, ties in the order of the manifest.
+  // Indexes of the filtered pieces in order; those without a value last, ties in the order of the manifest.
   chosen() {
     const { value } = this.column;
     const sign = this.ascending ? 1 : -1;
@@ -131,7 +131,7 @@ class PieceList {
     const left = this.order.length - this.rows.size;
     byId("more").hidden = !left;
     byId("more").textContent = `Show ${Math.min(left, ROWS_AT_ONCE)} more`;
-    byId("count").textContent = this.order.length ? `${whole(this.rows.size)} of ${whole(this.order.length)} shown` : "No piece of this name";
+    byId("count").textContent = this.order.length ? `${whole(this.rows.size)} of ${whole(this.order.length)} shown` : "No piece with this name";
     this.mark();
   }
 
@@ -149,7 +149,7 @@ class PieceList {
       onclick: () => (this.open === index ? this.close() : this.openRow(index)),
     }, canvas);
     const extra = this.column.isExtra ? this.column : null;
-    const summary = `${clock(piece.seconds)} · ${whole(piece.num_notes)} notes · ${decimal(piece.log_likelihood_per_note)} a note`
+    const summary = `${clock(piece.seconds)} · ${whole(piece.num_notes)} notes · ${decimal(piece.log_likelihood_per_note)} per note`
       + (extra ? ` · ${extra.title.toLowerCase()} ${extra.show(piece)}` : "");
     return html("tr", { class: "piece", "data-index": index },
       html("td", { class: "play" }, play),
@@ -161,7 +161,7 @@ class PieceList {
       html("td", { class: "number extra" }, extra ? extra.show(piece) : ""));
   }
 
-  // Draws what comes near the window, and frees what leaves it: a thousand canvases would fill the memory.
+  // Draws rolls close to the visible area and frees the others: a thousand canvases would use too much memory.
   drawThumbs(entries) {
     for (const { isIntersecting, target } of entries) {
       if (isIntersecting && !this.rolls.has(target)) {
@@ -191,7 +191,7 @@ class PieceList {
     this.mark();
   }
 
-  // A piece that may be none of those shown: then all are.
+  // Opens any piece; if the filter hides it, shows all pieces.
   openAny(index) {
     if (!this.order.includes(index)) {
       byId("search").value = this.search = "";
@@ -207,11 +207,11 @@ class PieceList {
     this.mark();
   }
 
-  // The piece that the player went to: opened under its row, even when it is not among the rows shown yet.
+  // Opens the piece that the player moved to, even if its row does not exist yet.
   follow(index) {
-    const place = this.order.indexOf(index);
-    if (place < 0) return;
-    if (place >= this.rows.size) this.showMore(place + 1);
+    const position = this.order.indexOf(index);
+    if (position < 0) return;
+    if (position >= this.rows.size) this.showMore(position + 1);
     this.openRow(index);
   }
 

@@ -3,11 +3,11 @@
 class Player {
   constructor() {
     this.audio = byId("audio");
-    this.index = null; // of the piece that is loaded
-    this.order = () => []; // indexes of the pieces that the list shows
-    this.listeners = []; // called with the time in seconds whenever it, the piece or the state changes
+    this.index = null; // of the current piece
+    this.order = () => []; // indexes of the listed pieces
+    this.listeners = []; // called with the time in seconds when the time, the piece or the state changes
     this.onpiece = () => {};
-    this.made = null; // address of a sound that was made here
+    this.objectUrl = null; // of synthesized sound
     this.isSeeking = false;
     const { audio } = this;
     for (const name of ["play", "pause", "ended", "seeked", "loadedmetadata", "timeupdate"]) {
@@ -29,13 +29,13 @@ class Player {
   get isPlaying() { return !this.audio.paused && !this.audio.ended; }
   get length() { return Number.isFinite(this.audio.duration) ? this.audio.duration : this.piece ? this.piece.seconds : 0; }
 
-  // Makes `index` the piece at hand without loading its sound: that waits until it is played.
+  // Makes `index` the current piece; its sound is loaded when it is played.
   choose(index) {
     if (index === this.index) return;
     this.audio.pause();
     this.audio.removeAttribute("src");
-    if (this.made) URL.revokeObjectURL(this.made);
-    this.made = null;
+    if (this.objectUrl) URL.revokeObjectURL(this.objectUrl);
+    this.objectUrl = null;
     this.index = index;
     byId("player-problem").hidden = true;
     this.onpiece(index);
@@ -44,8 +44,8 @@ class Player {
 
   load() {
     if (this.audio.hasAttribute("src") || !this.piece || !this.piece.sound) return;
-    if (this.piece.sound === "made") this.made = URL.createObjectURL(synthesize(this.piece));
-    this.audio.src = this.made ?? `data:audio/ogg;base64,${byId(`sound-${this.index}`).textContent}`;
+    if (this.piece.sound === "made") this.objectUrl = URL.createObjectURL(synthesize(this.piece));
+    this.audio.src = this.objectUrl ?? `data:audio/ogg;base64,${byId(`sound-${this.index}`).textContent}`;
     this.audio.load();
   }
 
@@ -54,7 +54,7 @@ class Player {
     this.choose(index);
     this.load();
     const started = this.audio.play();
-    if (started) started.catch(() => {}); // `error` says why, and a choice made meanwhile is none
+    if (started) started.catch(() => {}); // reported by `error`; choosing another piece meanwhile is not an error
   }
 
   toggle(index = this.index ?? this.order()[0]) {
@@ -71,12 +71,12 @@ class Player {
     else this.audio.addEventListener("loadedmetadata", go, { once: true });
   }
 
-  // To the next or the previous piece of the list that has sound; goes on playing if it did.
+  // Moves by `by` among the listed pieces that have sound; keeps playing if it was playing.
   step(by) {
     const order = this.order().filter((index) => DATA.pieces[index].sound);
     const wasPlaying = this.isPlaying || this.audio.ended;
-    const place = order.indexOf(this.index);
-    const index = order[place < 0 ? 0 : place + by];
+    const position = order.indexOf(this.index);
+    const index = order[position < 0 ? 0 : position + by];
     if (index === undefined) return;
     if (wasPlaying) this.play(index);
     else this.choose(index);
@@ -105,8 +105,8 @@ class Player {
     if (!this.audio.hasAttribute("src")) return;
     const text = byId("player-problem");
     text.textContent = this.audio.canPlayType('audio/ogg; codecs="vorbis"')
-      ? "The sound cannot be played."
-      : "This browser does not play Ogg Vorbis.";
+      ? "This sound cannot be played."
+      : "This browser cannot play Ogg Vorbis.";
     text.hidden = false;
     this.tell();
   }

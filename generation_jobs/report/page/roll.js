@@ -1,15 +1,15 @@
-// A piano roll on a canvas: time from left to right, pitch from low to high, one rectangle a note.
+// A piano roll on a canvas: time from left to right, pitch from bottom to top, one rectangle per note.
 
-const GUTTER = 38; // pixels for the names of pitches
-const RULER = 20; // pixels for the times
+const GUTTER = 38; // pixels, for pitch names
+const RULER = 20; // pixels, for times
 const BLACK_KEYS = new Set([1, 3, 6, 8, 10]);
 const TIME_STEPS = [0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600];
 const MIN_VIEW_SECONDS = 0.25;
 const MIN_PITCHES = 24;
-const DRAG_PIXELS = 4; // a shorter one is a click
+const DRAG_PIXELS = 4; // a shorter drag is a click
 
 class Roll {
-  // `small` draws the notes alone, for the list.
+  // `small` draws only the notes, for the list.
   constructor(canvas, { small = false } = {}) {
     this.canvas = canvas;
     this.gutter = small ? 0 : GUTTER;
@@ -37,7 +37,7 @@ class Roll {
 
   fit() { this.look(0, this.end); }
 
-  // Shows the seconds `from` to `to`, kept within the piece.
+  // Shows the seconds `from` to `to`, limited to the piece.
   look(from, to) {
     const length = Math.min(Math.max(to - from, MIN_VIEW_SECONDS), this.end);
     this.from = Math.min(Math.max(from, 0), this.end - length);
@@ -149,7 +149,7 @@ class Roll {
       context.textAlign = x > this.width - 24 ? "right" : "center";
       context.fillText(text, x, bottom + 12);
     }
-    if (!this.isWhole) { // where in the piece this view lies
+    if (!this.isWhole) { // the position of this view in the piece
       const full = this.width - this.gutter;
       context.fillStyle = palette.get("--accent");
       context.fillRect(this.gutter + full * this.from / this.end, this.height - 3, Math.max(8, full * (this.to - this.from) / this.end), 3);
@@ -157,10 +157,10 @@ class Roll {
   }
 }
 
-// Lets a reader zoom and pan with wheel, drag, two fingers and keys. `seek(seconds)` follows a click.
+// Zoom and pan with wheel, drag, two fingers and keys; a click calls `seek(seconds)`.
 function makeZoomable(roll, { seek, toggle }) {
   const { canvas } = roll;
-  const pointers = new Map(); // those that are down: id to x
+  const pointers = new Map(); // pressed pointers: id to x
   let dragged = 0;
   const secondsAt = (event) => roll.secondsAt(event.clientX - canvas.getBoundingClientRect().left);
 

@@ -1,4 +1,4 @@
-// The piece that is open: a large piano roll with a cursor, what its colours mean, and what is known of it.
+// The open piece: a large piano roll with a cursor, a legend, and its details.
 
 class Stage {
   constructor(player) {
@@ -7,7 +7,7 @@ class Stage {
     const canvas = html("canvas", { tabindex: "0", role: "img", id: "roll", "aria-describedby": "roll-help" });
     this.cursor = html("div", { class: "cursor", hidden: true });
     this.legend = html("div", { class: "stage-legend" });
-    this.words = html("p", { class: "note" });
+    this.details = html("p", { class: "note" });
     this.roll = new Roll(canvas);
     const tool = (text, label, action) => html("button", { type: "button", "aria-label": label, onclick: action }, text);
     this.row = html("tr", { class: "stage-row" }, html("td", { class: "stage-cell", colspan: TABLE_COLUMNS.length + 3 },
@@ -17,11 +17,11 @@ class Stage {
           tool("+", "Zoom in", () => this.roll.zoom(1.6)),
           tool("Fit", "Show the whole piece", () => this.roll.fit()))),
         html("div", { class: "roll" }, canvas, this.cursor),
-        this.words,
+        this.details,
         html("p", { class: "note", id: "roll-help" },
-          html("span", { class: "for-mouse" }, "Click to move there, drag to shift. Once clicked, the wheel zooms (with shift "
-            + "it shifts), as do + − 0 ← → on the keyboard; space plays."),
-          html("span", { class: "for-touch" }, "Tap to move there, drag to shift, pinch to zoom.")))));
+          html("span", { class: "for-mouse" }, "Click to play from there, drag to move. After a click: the wheel zooms (with Shift "
+            + "it moves), + − 0 zoom, ← → move, and Space plays."),
+          html("span", { class: "for-touch" }, "Tap to play from there, drag to move, pinch to zoom.")))));
     makeZoomable(this.roll, {
       seek: (seconds) => { player.choose(this.index); player.seek(seconds); },
       toggle: () => player.toggle(this.index),
@@ -38,7 +38,7 @@ class Stage {
     this.roll.canvas.setAttribute("aria-label", `Piano roll of ${piece.seed_id}, sample ${piece.sample}: ${whole(piece.num_notes)} notes in ${clock(piece.seconds)}`);
     this.roll.show(piece);
     this.legend.replaceChildren(...this.legendOf(piece));
-    this.words.replaceChildren(...this.wordsOf(piece));
+    this.details.replaceChildren(...this.detailsOf(piece));
   }
 
   hide() {
@@ -55,14 +55,14 @@ class Stage {
     const present = new Set(notesOf(piece).program.subarray(piece.num_primer_notes));
     const entries = DATA.programs.filter((known) => present.has(known.program))
       .map((known) => entry(`--voice-${voiceOf(known.program)}`, known.name));
-    if (piece.num_primer_notes) entries.unshift(entry("--primer", `primer, ${whole(piece.num_primer_notes)} notes given`));
+    if (piece.num_primer_notes) entries.unshift(entry("--primer", `primer, ${whole(piece.num_primer_notes)} notes`));
     return entries;
   }
 
-  wordsOf(piece) {
+  detailsOf(piece) {
     const facts = [
-      ...(piece.reasons.length ? [`rejected because of ${piece.reasons.map((name) => checkTitle(name).toLowerCase()).join(", ")}`] : []),
-      ...(piece.num_rejected ? [`made again after ${whole(piece.num_rejected)} rejected`] : []),
+      ...(piece.reasons.length ? [`rejected for ${piece.reasons.map((name) => checkTitle(name).toLowerCase()).join(", ")}`] : []),
+      ...(piece.num_rejected ? [`made after ${whole(piece.num_rejected)} rejected attempts`] : []),
       piece.ended ? "ended by itself" : "stopped at a limit",
       ...Object.entries(piece.settings).filter(([, value]) => value !== null).map(([name, value]) => `${name.replaceAll("_", " ")} ${value}`),
       ...DATA.checks.map((name) => `${checkTitle(name).toLowerCase()} ${checkText(name, piece.checks[name])}`),
@@ -77,7 +77,7 @@ class Stage {
     const { roll, cursor } = this;
     const isHere = this.row.isConnected && this.player.index === this.index;
     if (isHere && isPlaying && !roll.isWhole && (seconds > roll.to || seconds < roll.from)) {
-      roll.look(seconds, seconds + roll.to - roll.from); // turns the page
+      roll.look(seconds, seconds + roll.to - roll.from); // the next page
       return;
     }
     const isVisible = isHere && roll.piece && seconds >= roll.from && seconds <= roll.to;

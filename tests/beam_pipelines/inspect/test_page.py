@@ -16,10 +16,8 @@ from job_runtime import command
 from midi_codec.music.notes import Notes
 from tests.beam_pipelines.corpora import make_notes
 from tests.beam_pipelines.made_datasets import make_dataset
-from tests.generation_jobs import needs
 
 HOSTILE = "<img src=x onerror=window.hacked=1><script>window.hacked=1</script>"
-FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
 
 
 def make_page(root: Path, source: str = "folder/a.mid") -> Path:
@@ -103,17 +101,6 @@ def test_the_smallest_dataset_has_a_page(tmp_path):
     argv = [str(tmp_path / "data"), "--html", str(tmp_path / "a.html"), "--no-records"]
     assert command.run(inspect.PROGRAM, inspect.main, argv) == command.OK
     assert "a.mid" in (tmp_path / "a.html").read_text("utf-8")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    path = needs.chromium()
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield chromium
-        chromium.close()
 
 
 def visit(browser: Any, page_path: Path, **settings: Any) -> Any:

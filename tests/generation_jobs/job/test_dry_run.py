@@ -220,5 +220,5 @@ def test_a_task_looks_at_its_own_shards(tmp_path):
 
 def test_an_output_of_another_job_is_refused(tmp_path):
     task.run(make_job(output=str(tmp_path)), FakeDecoder, Never())
-    with pytest.raises(UserError, match="was begun with rng_seed 0, now it is 1"):
+    with pytest.raises(UserError, match="was started with rng_seed 0, now it is 1"):
         dry_run.left_to_make(make_job(output=str(tmp_path), rng_seed=1))

@@ -92,7 +92,7 @@ def test_an_output_that_was_begun_with_something_else_is_refused(tmp_path, chang
     with pytest.raises(UserError) as error:
         job.begin(make_job(tmp_path, **changes))
     assert (
-        f"--output '{tmp_path}' was begun with {name} {old}, now it is {new}; want the same, or another --output"
+        f"--output '{tmp_path}' was started with {name} {old}, now it is {new}; want the same, or another --output"
         in error.value.problems
     )
     assert (tmp_path / "job.json").read_bytes() == want

@@ -107,10 +107,10 @@ def test_intervals_stay_within_a_program_and_begin_at_the_last_note_given():
 
 def test_density_counts_whole_seconds_and_beats():
     notes = make_notes([500, 600, 1499, 1500, 3600], [5] * 5)
-    assert counted("density", Part(notes)) == {"3 begun": 1, "1 begun": 1, "0 begun": 1}
+    assert counted("density", Part(notes)) == {"3 onsets": 1, "1 onsets": 1, "0 onsets": 1}
     assert figure("density", Part(notes)) == pytest.approx(4 / 3)
     beats = make_notes([0, 12, 24, 48], [5] * 4, time_base=BEATS)
-    assert counted("density", Part(beats), BEATS) == {"2 begun": 1, "1 begun": 1}
+    assert counted("density", Part(beats), BEATS) == {"2 onsets": 1, "1 onsets": 1}
 
 
 def test_figures_of_times_are_in_seconds_or_beats():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +14,8 @@ from generation_jobs.report import __main__ as report
 from generation_jobs.report import page as report_page
 from generation_jobs.report import page_content, piece_figures
 from job_runtime import command
-from tests.generation_jobs import needs
 from tests.generation_jobs.report_fakes import make_dataset, make_music, make_notes, make_run
 
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--autoplay-policy=no-user-gesture-required",
-]
 NUM_PIECES = 4
 NUM_HIGHLIGHTS = 2
 HOSTILE = "</script><img src=x onerror=window.hacked=1><script>window.hacked=1</script>"
@@ -60,17 +48,6 @@ class Visit:
                 return
             self.page.wait_for_timeout(50)
         raise AssertionError(f"it never came true that {condition}")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    path = needs.chromium()
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +110,7 @@ def test_rolls_are_drawn(visit, report_path):
 
 def test_primer_notes_have_another_colour(visit, report_path):
     page = visit(report_path).page
-    assert page.locator(".stage-legend").inner_text().startswith("primer, 8 notes given")
+    assert page.locator(".stage-legend").inner_text().startswith("primer, 8 notes")
     colors = """() => {
         const canvas = document.querySelector('.thumb canvas'), width = canvas.width;
         const piece = JSON.parse(document.querySelector('#report-data').textContent).pieces[canvas.dataset.index];
@@ -293,12 +270,12 @@ def test_sort_and_find(visit, report_path):
         return [node.get_attribute("data-index") for node in page.query_selector_all("tr.piece")]
 
     assert samples() == ["0", "1", "2", "3"]  # the likeliest first
-    page.locator("#pieces-head").get_by_role("button", name="likelihood a note").click()
+    page.locator("#pieces-head").get_by_role("button", name="likelihood per note").click()
     assert samples() == ["3", "2", "1", "0"]
     assert page.locator("th[aria-sort]").get_attribute("aria-sort") == "ascending"
     page.fill("#search", "no such seed")
     assert samples() == []
-    assert page.locator("#count").inner_text() == "No piece of this name"
+    assert page.locator("#count").inner_text() == "No piece with this name"
     page.fill("#search", "SEED-A")
     assert len(samples()) == 4
 
@@ -316,7 +293,7 @@ def test_the_best_and_the_worst_open_with_a_click(visit, report_path):
     assert (likest.inner_text(), corpus.inner_text()) == ("", "–")
     _, likest, _, corpus = rows["Pitch"].query_selector_all("td")
     assert len(likest.query_selector_all("button")) == 3 and " to " in corpus.inner_text()
-    worst = rows["Log‑likelihood a note"].query_selector("td:nth-child(2) button")  # the last of the list: no highlight
+    worst = rows["Log‑likelihood per note"].query_selector("td:nth-child(2) button")  # no highlight
     assert worst.get_attribute("title") == "seed-a, sample 3"
     worst.click()
     assert page.locator("tr.piece.open").get_attribute("data-index") == "3"

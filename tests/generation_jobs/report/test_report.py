@@ -1,4 +1,4 @@
-"""The command: what it reads, writes, chooses and refuses. Sound is faked; `test_report_page` opens a real page."""
+"""The command: what it reads, writes, chooses and refuses. Sound is faked; `test_page` opens a real page."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_a_page_with_everything(folders, capsys):
     assert {piece["sound"] for piece in data["pieces"]} == {"inside"}
     assert [measure["title"] for measure in data["comparison"]] == [
         "Pitch", "Drum", "Pitch class", "Interval", "Step to the next note", "Duration", "Velocity",
-        "Notes begun each second", "Notes sounding at once",
+        "Onsets per second", "Notes sounding at once",
     ]  # fmt: skip
     assert [chart["title"] for chart in data["training"]] == ["Validation", "Validation by field", "Training loss"]
     assert "bigram 7.40, unigram 9.10" in page
@@ -170,8 +170,8 @@ def test_what_differs_from_the_music_is_said(folders):
     make_run(folders / "other-run", bundle_hash="e" * 32)
     make_dataset(folders / "other-data", {"train": [make_notes(60)]})
     page = make_report(folders, "--data", str(folders / "other-data"), "--run", str(folders / "other-run"))
-    assert f"The training shown is of bundle {'e' * 32}; the music was made by {BUNDLE_HASH}." in page
-    assert "The corpus shown is dataset" in page
+    assert f"The training run is that of bundle {'e' * 32}; the music was made by {BUNDLE_HASH}." in page
+    assert "The corpus is dataset" in page
 
 
 def test_a_piece_without_notes_has_no_sound(tmp_path):
@@ -225,7 +225,7 @@ def test_only_the_highlights_are_rendered_and_the_page_makes_the_rest(folders, m
     page = make_report(folders)
     assert [piece["sound"] for piece in data_of(page)["pieces"]] == ["inside", "made", "made", "inside", "made", "made"]
     assert re.findall(r'<script type="text/plain" id="sound-(\d+)">', page) == ["0", "3"]
-    assert "this page makes that of the others when they are played" in page
+    assert "this page synthesizes that of the others when they are played" in page
 
 
 def test_the_page_makes_the_sound_that_would_make_it_heavy(folders, monkeypatch):
