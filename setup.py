@@ -14,8 +14,10 @@ TENSORFLOW = [
 
 ENCODE = [
     "apache-beam[gcp]==2.72.0",  # the newest that TensorFlow 2.17's protobuf allows
+    "bracex>=2.4",
     "indexed_gzip>=1.10",
     "jinja2>=3.1",
+    "wcmatch>=10",
 ]
 TRAIN = [*TENSORFLOW, "pyyaml>=6"]
 TUNE = [*TRAIN, "jinja2>=3.1", "matplotlib>=3.9", "optuna==5.0.0", "psycopg[binary]>=3.2", "sqlalchemy>=2.0"]

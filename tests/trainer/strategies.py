@@ -6,33 +6,47 @@ others: what it hands out has the same form as in a cluster, where tests.trainer
 
 from __future__ import annotations
 
+import functools
 from unittest import mock
 
 import pytest
 import tensorflow as tf
-from tensorflow.python.distribute.collective_all_reduce_strategy import CollectiveAllReduceExtended
+from tensorflow.python.distribute.collective_all_reduce_strategy import (
+    CollectiveAllReduceExtended,
+    CollectiveAllReduceStrategy,
+)
+
+from trainer.distribution import strategy
 
 
 def one_device() -> tf.distribute.Strategy:
     return tf.distribute.OneDeviceStrategy("/cpu:0")
 
 
+@functools.cache
 def mirrored(devices: int) -> tf.distribute.Strategy:
     """On the first devices of this process.
 
     A process's collectives keep to one number of devices, so more than two are reduced on one of them.
     """
-    reduction = tf.distribute.ReductionToOneDevice() if devices > 2 else None
-    return tf.distribute.MirroredStrategy([f"CPU:{index}" for index in range(devices)], cross_device_ops=reduction)
+    names = tuple(device.name for device in tf.config.list_logical_devices("CPU")[:devices])
+    if devices == 2:
+        return strategy.mirrored(names)
+    return tf.distribute.MirroredStrategy(list(names), cross_device_ops=tf.distribute.ReductionToOneDevice())
 
 
+@functools.cache
 def worker(devices: int) -> tf.distribute.Strategy:
     """What TF_CONFIG says, with so many devices for each worker, as if they were GPUs; without it one worker alone."""
 
     def local_devices(_self, _resolver, worker_device):
         return tuple(f"{worker_device}/device:CPU:{index}" for index in range(devices)), "CPU"
 
-    with mock.patch.object(CollectiveAllReduceExtended, "_initialize_local_devices", local_devices):
+    with (
+        mock.patch.object(CollectiveAllReduceExtended, "_initialize_local_devices", local_devices),
+        # Other numbers for its collectives than those of the mirrored devices: see `strategy.mirrored`.
+        mock.patch.object(CollectiveAllReduceStrategy, "_collective_key_base", 1000 * devices),
+    ):
         return tf.distribute.MultiWorkerMirroredStrategy()
 
 

@@ -217,12 +217,10 @@ def test_tempo_augmentation_would_leave_a_beat_grid(tmp_path, capsys):
 
 
 def test_a_mistake_that_the_devices_show_does_not_claim_the_folder(data, tmp_path, monkeypatch, capsys):
-    import tensorflow as tf
-
+    from tests.trainer.strategies import mirrored
     from trainer.distribution import strategy
 
-    two = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    monkeypatch.setattr(strategy, "make_strategy", lambda alone: two)
+    monkeypatch.setattr(strategy, "make_strategy", lambda alone: mirrored(2))
     assert run(data, tmp_path / "run", batch_size="5") == command.USER_ERROR
     assert "--batch-size is 5, want a multiple of the 2 replicas" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -30,8 +31,18 @@ def make_strategy(*, alone: bool = False) -> tf.distribute.Strategy:
         return tf.distribute.MultiWorkerMirroredStrategy()
     gpus = tf.config.list_logical_devices("GPU")
     if len(gpus) > 1:
-        return tf.distribute.MirroredStrategy()
+        return mirrored(tuple(gpu.name for gpu in gpus))
     return tf.distribute.OneDeviceStrategy(gpus[0].name if gpus else "/cpu:0")
+
+
+@functools.cache
+def mirrored(devices: tuple[str, ...]) -> tf.distribute.Strategy:
+    """The process's only MirroredStrategy on these devices, for every run in it.
+
+    Each strategy numbers its collectives from 100. TensorFlow remembers the shapes under these numbers for the whole
+    process, so a second strategy on the same devices would fail as soon as its model has other shapes.
+    """
+    return tf.distribute.MirroredStrategy(list(devices))
 
 
 def part_of(strategy: tf.distribute.Strategy) -> Part:

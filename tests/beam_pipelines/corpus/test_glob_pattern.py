@@ -96,5 +96,10 @@ def test_what_counts_as_a_pattern():
 
 
 def test_a_backward_range_is_named():
-    with pytest.raises(ValueError, match="not a glob: bad character range z-a"):
-        glob_pattern.compile_pattern("[z-a]")
+    with pytest.raises(ValueError, match="not a glob: the range z-a runs backwards"):
+        glob_pattern.compile_pattern("[a-cz-a]")
+
+
+def test_braces_that_mean_too_many_patterns():
+    with pytest.raises(ValueError, match="not a glob: .*1000"):
+        glob_pattern.compile_pattern("{1..2000}.mid")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.trainer.strategies import under_every_strategy
+from tests.trainer.strategies import mirrored, under_every_strategy
 from tests.trainer.tiny import make_many, make_table
 from trainer.data.batches import Part, Windows, keyed_rng, make_batch
 from trainer.data.pieces import stack_pieces
@@ -25,11 +25,19 @@ def test_one_device_where_nothing_says_otherwise(monkeypatch):
     assert isinstance(made, tf.distribute.OneDeviceStrategy) and made.num_replicas_in_sync == 1
 
 
-def test_several_gpus_are_mirrored(monkeypatch):
+def test_several_gpus_are_mirrored_and_take_models_of_any_shape_in_turn(monkeypatch):
+    """As a tuning worker does it, whose trials follow each other in one process."""
     devices = tf.config.list_logical_devices("CPU")[:2]
     monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: devices if kind == "GPU" else [])
-    monkeypatch.setattr(tf.distribute, "MirroredStrategy", lambda: "mirrored")
-    assert strategy.make_strategy() == "mirrored"
+    for width in (3, 4):
+        made = strategy.make_strategy()
+        assert isinstance(made, tf.distribute.MirroredStrategy) and made.num_replicas_in_sync == 2
+
+        @tf.function
+        def add(strategy=made, width=width):
+            return strategy.run(lambda: tf.distribute.get_replica_context().all_reduce("SUM", tf.ones([width])))
+
+        assert made.experimental_local_results(add())[1].numpy().tolist() == [2.0] * width
 
 
 def test_tf_config_of_several_workers(monkeypatch):
@@ -60,7 +68,7 @@ def test_alone_there_is_nothing_to_agree_on():
 
 
 def test_a_batch_that_does_not_fill_the_replicas():
-    two = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    two = mirrored(2)
     pieces = stack_pieces(make_many([5]), make_table())
     windows = Windows(np.array([0]), np.array([0]), np.array([6]))
     batch = make_batch(pieces, windows, table=make_table(), batch_size=3, start_bins=make_table().start_bins)
@@ -117,12 +125,12 @@ def test_a_worker_shares_its_own_rows_out():
 
 def test_one_process_makes_every_row():
     assert strategy.part_of(tf.distribute.OneDeviceStrategy("/cpu:0")) == Part()
-    assert strategy.part_of(tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])) == Part(replicas=2)
+    assert strategy.part_of(mirrored(2)) == Part(replicas=2)
 
 
 @pytest.mark.parametrize("memory", [0, 3])
 def test_each_replica_gets_its_rows_and_the_key_of_the_step(memory):
-    two = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    two = mirrored(2)
     table = make_table()
     pieces = stack_pieces(make_many([5, 7]), table)
     windows = Windows(np.array([0, 1]), np.array([0, 0]), np.array([6, 8]))

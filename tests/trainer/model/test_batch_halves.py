@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.trainer.strategies import mirrored
 from trainer.model import batch_halves
 
 GPU = tf.config.LogicalDevice("/device:GPU:0", "GPU")
@@ -48,7 +49,7 @@ def test_a_part_is_cut_no_further():
 
 
 def test_nothing_is_cut_on_one_core_on_a_gpu_or_among_replicas(monkeypatch):
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    strategy = mirrored(2)
     assert strategy.experimental_local_results(strategy.run(lambda: tf.constant(batch_halves.count())))[0].numpy() == 1
     one_device = tf.distribute.OneDeviceStrategy("CPU:0")
     assert one_device.run(lambda: tf.constant(batch_halves.count())).numpy() == 2

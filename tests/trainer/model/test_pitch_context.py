@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from midi_codec import fields
 from midi_codec.music.notes import BEATS, Notes
+from tests.trainer.strategies import mirrored
 from tests.trainer.tiny import ALL_PITCHES, make_many, make_table
 from trainer.config import TrainConfig
 from trainer.data.feed import Feed, Position
@@ -228,7 +229,7 @@ def context_weights(model: NoteModel) -> dict[str, np.ndarray]:
 @pytest.mark.slow
 def test_two_devices_train_what_one_does():
     losses, (begin, weights) = train(tf.distribute.OneDeviceStrategy("/cpu:0"))
-    other_losses, (_, other_weights) = train(tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))
+    other_losses, (_, other_weights) = train(mirrored(2))
     np.testing.assert_allclose(other_losses, losses, rtol=1e-5)
     for name, want in weights.items():
         np.testing.assert_allclose(other_weights[name], want, rtol=1e-4, atol=1e-5, err_msg=name)

@@ -13,6 +13,7 @@ from job_runtime import storage
 from midi_codec import audio
 from midi_codec.fields import CATEGORICAL, MIXTURE, MSE
 from midi_codec.midi import midi_file
+from tests.trainer.strategies import mirrored
 from tests.trainer.tiny import make_table
 from trainer.data.batches import keyed_rng
 from trainer.model.model_config import ModelConfig
@@ -133,10 +134,10 @@ def test_a_long_piece_is_cut():
 
 
 def test_mirrored_weights_are_read_outside_of_the_strategy():
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    strategy = mirrored(2)
     with strategy.scope():
-        mirrored = make_model()
+        mirrored_model = make_model()
     plain = make_model()
-    got, want = (PieceSampler(model, make_keys(2), max_notes=10).draw({}) for model in (mirrored, plain))
+    got, want = (PieceSampler(model, make_keys(2), max_notes=10).draw({}) for model in (mirrored_model, plain))
     for one, other in zip(got, want, strict=True):
         np.testing.assert_array_equal(one, other)
