@@ -10,6 +10,7 @@ the seeds of a list (docs/generate.md). After an interruption start the same com
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import functools
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -22,11 +23,11 @@ from generation_jobs.output.shards import MAX_PIECES_PER_SHARD
 from generation_jobs.screening import reject_policy
 from generation_jobs.seeds import primers, seed_list, setting_conflicts
 from generation_jobs.seeds.primer_reading import Reading
-from generation_jobs.settings import setting_flags
-from generation_jobs.settings.requests import Settings, settings_problems
-from generation_jobs.settings.value_kinds import is_whole
+from generation_jobs.settings.requests import DEFAULTS, Settings
 from job_runtime import command, problem_report, storage
+from job_runtime.command_line import settings as settings_lib
 from job_runtime.command_line.flags import Parser
+from job_runtime.command_line.settings import Kind, setting
 from job_runtime.logs import foreign_lines
 from job_runtime.watched_stop import StopAtOnce
 from midi_codec.fields import WIDTH_MULTIPLE, FieldTable
@@ -41,11 +42,36 @@ MANY_SAMPLES = 2048  # of the whole job, so that all of its tasks use as many sl
 PIECES_PER_SLOT = 128  # requested at once: slots are empty only at the end of such a batch
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class JobSettings:
+    """The settings of the job that are not those of a piece."""
+
+    samples_per_seed: int = setting(
+        1, "pieces per seed, unless the seed has num_samples", at_least=1, at_most=seed_list.MAX_SAMPLES
+    )
+    rng_seed: int = setting(0, "other values give other music from the same seeds", at_least=0, at_most=2**63 - 1)
+    pieces_per_shard: int | None = setting(
+        None,
+        "put this many pieces in each tar file, for very large outputs",
+        at_least=1,
+        at_most=MAX_PIECES_PER_SHARD,
+        default_text="one .mid file per piece",
+    )
+    num_slots: int | None = setting(
+        None,
+        "pieces decoded at once; more is faster for many pieces, and takes more memory",
+        kind=Kind(
+            f"1, or a multiple of {WIDTH_MULTIPLE}, at most {MAX_SLOTS}",
+            lambda value: value == 1 or 0 < value <= MAX_SLOTS and value % WIDTH_MULTIPLE == 0,
+        ),
+        default_text=f"{FEW_SLOTS}; {MANY_SLOTS} for {MANY_SAMPLES:,} samples and more",
+    )
+
+
 def main(argv: Sequence[str]) -> int:
     args, in_flags = _make_parser().parse(argv)
     with StopAtOnce() as stop:
-        bundle, this_job = _check(args, in_flags)
-        num_slots = args.num_slots or _default_slots(this_job)
+        bundle, this_job, num_slots = _check(args, in_flags)
         for remark in problem_report.sentences(args.seeds, this_job.primers.remarks, noun="remark"):
             print(remark, flush=True)
         if args.bundle is None:
@@ -88,29 +114,26 @@ def _make_parser() -> Parser:
     add("--seeds", help="seed list, .jsonl or .csv, or a folder of MIDI files: what to continue (default: silence)")
     add("--seed-data", help="dataset of the pieces that seeds name by piece_id, as encode_corpus wrote it")
     add("--output", required=True, help="folder for the music; pieces that already exist are kept")
-    add(
-        "--samples-per-seed", type=int, default=1, help="pieces per seed, unless the seed has num_samples (%(default)s)"
-    )
-    add("--rng-seed", type=int, default=0, help="other values give other music from the same seeds (%(default)s)")
-    setting_flags.add(parser)
+    settings_lib.add_flags(parser, JobSettings)
+    settings_lib.add_flags(parser.add_argument_group("settings of a piece, which seeds override"), DEFAULTS)
     reject_policy.add_flags(parser)
-    add("--pieces-per-shard", type=int, help="put this many pieces in each tar file (default: one .mid file per piece)")
-    default = f"{FEW_SLOTS}; {MANY_SLOTS} for {MANY_SAMPLES:,} samples and more"
-    add("--num-slots", type=int, help=f"pieces decoded at once, 1 or a multiple of 16 ({default})")
     add("--dry-run", action="store_true", help="estimate the number of pieces, the time and the size; write nothing")
     command.add_task_flags(parser)
     return parser
 
 
-def _check(args: argparse.Namespace, in_flags: Sequence[str]) -> tuple[list[Bundle], Job]:
-    """Reads the bundle and the whole seed list.
+def _check(args: argparse.Namespace, in_flags: Sequence[str]) -> tuple[list[Bundle], Job, int]:
+    """Reads the bundle and the whole seed list; also gives the number of slots.
 
     Raises:
       UserError: every mistake in the flags, the bundle and the list, all at once.
     """
-    problems = [*in_flags, *_flag_problems(args)]
+    problems = list(in_flags)
+    values = settings_lib.read_flags(DEFAULTS, args, problems)
+    own = JobSettings(**settings_lib.read_flags(JobSettings, args, problems))
+    settings = None if problems else dataclasses.replace(DEFAULTS, **values)
+    problems += storage.output_problems("--output", args.output)
     task_index, num_tasks = 0, 1
-    settings = None if problems else setting_flags.settings_of(args)
     models: list[Bundle] = []
     reading = None
     with command.collecting(problems):
@@ -135,34 +158,16 @@ def _check(args: argparse.Namespace, in_flags: Sequence[str]) -> tuple[list[Bund
         primers=read_primers,
         seeds_digest=seeds.digest,
         settings=settings,
-        samples_per_seed=args.samples_per_seed,
-        rng_seed=args.rng_seed,
+        samples_per_seed=own.samples_per_seed,
+        rng_seed=own.rng_seed,
         policy=policy,
-        pieces_per_shard=args.pieces_per_shard,
+        pieces_per_shard=own.pieces_per_shard,
         num_tasks=num_tasks,
         task_index=task_index,
     )
     if problems := list(this_job.shards.problems()):
         raise command.UserError(problems)
-    return models, this_job
-
-
-def _flag_problems(args: argparse.Namespace) -> Iterator[str]:
-    for problem in settings_problems(vars(args)):
-        name, _, rest = problem.partition(" ")
-        yield f"--{name.replace('_', '-')} {rest}"
-    for name, low, high in (
-        ("samples_per_seed", 1, seed_list.MAX_SAMPLES),
-        ("rng_seed", 0, 2**63 - 1),
-        ("pieces_per_shard", 1, MAX_PIECES_PER_SHARD),
-    ):
-        value = getattr(args, name)
-        if value is not None and not (is_whole(value) and low <= value <= high):
-            yield f"--{name.replace('_', '-')} is {value}, want a whole number, {low} to {high}"
-    num_slots = FEW_SLOTS if args.num_slots is None else args.num_slots
-    if num_slots != 1 and not (WIDTH_MULTIPLE <= num_slots <= MAX_SLOTS and num_slots % WIDTH_MULTIPLE == 0):
-        yield f"--num-slots is {args.num_slots}, want 1, or a multiple of {WIDTH_MULTIPLE}, at most {MAX_SLOTS}"
-    yield from storage.output_problems("--output", args.output)
+    return models, this_job, own.num_slots or _default_slots(this_job)
 
 
 def _read_seeds(

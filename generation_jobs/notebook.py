@@ -11,8 +11,8 @@ from typing import Any
 from generation_jobs.decoder import box_model, bundles
 from generation_jobs.decoder.decoder import Decoder
 from generation_jobs.job.job import request_key
-from generation_jobs.settings.requests import Request, Result, settings_problems
-from generation_jobs.settings.setting_flags import DEFAULTS
+from generation_jobs.settings.requests import DEFAULTS, SETTINGS, Request, Result, Settings
+from job_runtime.command_line.settings import problems_with
 from midi_codec.dataset import dataset_info, records
 from midi_codec.music.notes import Notes
 
@@ -63,8 +63,8 @@ class Generator:
         Raises:
           ValueError: a setting is wrong, or the primer does not fit the bundle.
         """
-        unknown = [f"{name} is no setting" for name in settings if not hasattr(DEFAULTS, name)]
-        if problems := unknown + list(settings_problems(settings)):
+        unknown = [f"{name} is no setting" for name in settings if name not in SETTINGS]
+        if problems := unknown + list(problems_with(Settings, settings)):
             raise ValueError("; ".join(problems))
         chosen = DEFAULTS.override(settings)
         requests = [

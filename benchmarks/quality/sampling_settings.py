@@ -35,16 +35,15 @@ from generation_jobs.memorisation.corpus_index import Index
 from generation_jobs.output.generated_music import GeneratedPiece
 from generation_jobs.screening import thresholds
 from generation_jobs.seeds import setting_conflicts
-from generation_jobs.settings import setting_flags
-from generation_jobs.settings.requests import Request, Settings, settings_problems
+from generation_jobs.settings.requests import Request, Settings
 from job_runtime import command
 from job_runtime.command import UserError
+from job_runtime.command_line.settings import add_flags, read_flags
 from midi_codec.dataset import dataset_info
 from midi_codec.dataset.dataset_info import DatasetInfo
 from midi_codec.music.notes import Notes
 
 PROGRAM = "python -m benchmarks.sampling_settings"
-PLAIN = {"temperature": 1.0, "top_k": None, "top_p": None, "min_p": None}  # what a setting does not say
 GRID = (
     "--temperature 1",
     "--temperature 0.95",
@@ -149,16 +148,16 @@ def parse_setting(text: str) -> Settings:
       UserError: they are no such flags, or have values that no setting has.
     """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    setting_flags.add(parser)
-    parser.set_defaults(**PLAIN)
+    add_flags(parser, Settings)
     try:
         args, rest = parser.parse_known_args(shlex.split(text))
     except (argparse.ArgumentError, ValueError) as error:
         raise UserError(str(error)) from error
-    problems = [f"{word!r} is no sampling flag" for word in rest] + list(settings_problems(vars(args)))
+    problems = [f"{word!r} is no sampling flag" for word in rest]
+    settings = Settings(**read_flags(Settings, args, problems))
     if problems:
         raise UserError(problems)
-    return setting_flags.settings_of(args)
+    return settings
 
 
 def read_openings(data: str, info: DatasetInfo, most: int, primer_notes: int) -> list[tuple[Notes | None, str]]:

@@ -12,9 +12,10 @@ from generation_jobs.memorisation.corpus_index import Index
 from generation_jobs.screening import thresholds
 from generation_jobs.screening.thresholds import Judgement, Screen
 from generation_jobs.settings.requests import Result
-from generation_jobs.settings.value_kinds import is_whole
 from job_runtime import storage
 from job_runtime.command import UserError
+from job_runtime.command_line import settings
+from job_runtime.command_line.settings import setting
 from midi_codec.dataset import dataset_info
 
 KEEP, RETRY, DROP = "keep", "retry", "drop"
@@ -26,15 +27,22 @@ MAX_RETRIES = 100
 class Policy:
     """How pieces are judged, and how often a rejected piece is made again.
 
-    Attributes:
-      screen: None: nothing is measured and nothing is rejected.
-      on_reject: what happens to a piece whose every attempt was rejected: `drop` leaves it out.
-      max_retries: how many further attempts a sample gets.
+    Without a screen nothing is measured and nothing is rejected.
     """
 
     screen: Screen | None = None
-    on_reject: str = KEEP
-    max_retries: int = 0
+    on_reject: str = setting(
+        KEEP,
+        "retry: make a rejected piece again from a fresh stream; drop: leave it out; keep: only report it",
+        choices=(RETRY, KEEP, DROP),
+    )
+    max_retries: int = setting(
+        0,
+        "further attempts at a rejected piece",
+        at_least=0,
+        at_most=MAX_RETRIES,
+        default_text=f"{DEFAULT_RETRIES} with {RETRY}, else 0",
+    )
 
     def judge(self, result: Result) -> Judgement | None:
         return None if self.screen is None else self.screen.judge(result)
@@ -56,23 +64,21 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add("--screen", help="thresholds that generation_jobs.screening wrote: judge every piece (do not)")
     text = "dataset, or an index of generation_jobs.memorisation: find the longest run each piece copies (do not)"
     add("--compare-with", help=text)
-    text = f"retry: make it again from a fresh stream; drop: leave it out; keep: only say so ({KEEP})"
-    add("--on-reject", choices=[RETRY, KEEP, DROP], help=text)
-    add("--max-retries", type=int, help=f"attempts more of a rejected piece ({DEFAULT_RETRIES} with retry, else 0)")
+    settings.add_flags(parser, Policy)
 
 
 def load(args: argparse.Namespace, time_base: str | None) -> tuple[Policy, list[str]]:
     """The policy, and every mistake in its flags and files; `time_base` is the model's, None if it is unknown."""
-    problems = []
+    problems: list[str] = []
+    values = settings.read_flags(Policy, args, problems)
     if args.screen is None:
         for flag, value in (("--on-reject", args.on_reject), ("--max-retries", args.max_retries)):
             if value is not None:
                 problems.append(f"{flag} is given without --screen, want both or neither")
-    retries = args.max_retries
-    if retries is not None and not (is_whole(retries) and 0 <= retries <= MAX_RETRIES):
-        problems.append(f"--max-retries is {retries}, want a whole number, 0 to {MAX_RETRIES}")
-    if retries and args.on_reject in (None, KEEP):
-        problems.append(f"--max-retries is {retries} with --on-reject {KEEP}, want 0, or --on-reject retry or drop")
+    if values.get("max_retries") and args.on_reject in (None, KEEP):
+        problems.append(
+            f"--max-retries is {values['max_retries']} with --on-reject {KEEP}, want 0, or --on-reject retry or drop"
+        )
     index, screen = None, None
     try:
         index = None if args.compare_with is None else _index(args.compare_with)
@@ -87,9 +93,8 @@ def load(args: argparse.Namespace, time_base: str | None) -> tuple[Policy, list[
             problems.append(f"{flag} is on the grid of {thing.time_base}, the model on that of {time_base}, want one")
     if screen is None and index is not None:
         screen = Screen({}, index.time_base, index.dataset, index)  # copied notes are measured, but nothing is rejected
-    if retries is None:
-        retries = DEFAULT_RETRIES if args.on_reject == RETRY else 0
-    return Policy(screen=screen, on_reject=args.on_reject or KEEP, max_retries=retries), problems
+    retries = DEFAULT_RETRIES if args.on_reject == RETRY else 0
+    return Policy(**{"screen": screen, "max_retries": retries, **values}), problems
 
 
 def _index(path: str) -> Index:

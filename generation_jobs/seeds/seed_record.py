@@ -12,8 +12,8 @@ from typing import Any
 
 from generation_jobs.seeds import inline_notes
 from generation_jobs.seeds.inline_notes import InlineNotes
-from generation_jobs.settings.requests import SETTINGS, settings_problems
-from generation_jobs.settings.value_kinds import is_number, is_whole
+from generation_jobs.settings.requests import SETTINGS, Settings
+from job_runtime.command_line.settings import is_number, is_whole, problems_with
 from midi_codec.music.notes import canonical_tempo, tempo_to_microseconds
 
 MAX_SAMPLES = 1_000_000  # per seed
@@ -101,7 +101,7 @@ def _seed(record: dict[str, Any], line: int, notes: InlineNotes | None) -> Seed:
 def _problems(record: dict[str, Any]) -> Iterator[str]:
     for key in sorted(record.keys() - _KNOWN):
         yield f"unknown key {key!r}, want some of {', '.join(KEYS)}"
-    yield from settings_problems(record)
+    yield from problems_with(Settings, record)
     if "num_samples" in record and not _in_range(record["num_samples"], 1, MAX_SAMPLES):
         yield f"num_samples is {record['num_samples']!r}, want a whole number, 1 to {MAX_SAMPLES}"
     sources = [key for key in _PRIMER_KEYS if key in record]

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from generation_jobs.settings import value_kinds
-from generation_jobs.settings.value_kinds import parse_time, pitch_classes, setting
+from generation_jobs.settings.value_kinds import KEY, PROGRAMS, TIME, parse_time, pitch_classes
+from job_runtime.command_line.settings import setting
 from midi_codec import fields
 from midi_codec.music.notes import DEFAULT_TEMPO, Notes, seconds_per_tick
 
@@ -21,34 +21,36 @@ MAX_POLYPHONY = 32  # the decoder remembers the ends of this many notes per slot
 MAX_PENALTY = 1000.0
 MAX_NOTES_PER_SECOND = 1000.0
 MASKED = -1e9  # `trainer.model.heads.MASKED_LOGIT`
-_PITCH = value_kinds.whole_number(0, 127)
-_PENALTY = value_kinds.number(lambda value: 1 <= value <= MAX_PENALTY, f"1 (none) to {MAX_PENALTY:g}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Controls:
     """What a piece's notes must keep to; None: everything is allowed. `docs/sampling.md` explains each one."""
 
-    min_pitch: int | None = setting(None, _PITCH, "lowest pitch, 60 is middle C")
-    max_pitch: int | None = setting(None, _PITCH, "highest pitch")
+    min_pitch: int | None = setting(None, "lowest pitch, 60 is middle C", at_least=0, at_most=127)
+    max_pitch: int | None = setting(None, "highest pitch", at_least=0, at_most=127)
     pitch_classes: str | Sequence[int] | None = setting(
-        None, value_kinds.KEY, "a key such as 'D minor', or pitch classes such as 0,2,4 (0 is C)"
+        None, "key or pitch classes: only notes in it; minor is natural minor", kind=KEY
     )
-    programs: Sequence[int] | None = setting(None, value_kinds.PROGRAMS, "instruments such as 0,32; 128 is drums")
+    programs: Sequence[int] | None = setting(None, "instruments", kind=PROGRAMS)
     max_polyphony: int | None = setting(
-        None, value_kinds.whole_number(1, MAX_POLYPHONY), "most notes that sound at once"
+        None,
+        "most notes that sound at once, the primer's included; a note of no length counts as one tick",
+        at_least=1,
+        at_most=MAX_POLYPHONY,
     )
-    min_step: str | None = setting(
-        None, value_kinds.TIME, "shortest time between onsets, such as '0.25 beats' or '0.1 seconds'"
-    )
-    max_step: str | None = setting(None, value_kinds.TIME, "longest time between onsets")
-    min_duration: str | None = setting(None, value_kinds.TIME, "shortest note")
-    max_duration: str | None = setting(None, value_kinds.TIME, "longest note")
+    min_step: str | None = setting(None, "shortest time between onsets; above 0 it rules out chords", kind=TIME)
+    max_step: str | None = setting(None, "longest time between onsets", kind=TIME)
+    min_duration: str | None = setting(None, "shortest note", kind=TIME)
+    max_duration: str | None = setting(None, "longest note", kind=TIME)
     notes_per_second: float | None = setting(
-        None, value_kinds.number_above_0(MAX_NOTES_PER_SECOND), "steer the steps towards this many notes per second"
+        None, "steer the steps towards this many notes per second", above=0, at_most=MAX_NOTES_PER_SECOND
     )
     repetition_penalty: float = setting(
-        1.0, _PENALTY, "divides the odds of a pitch once for each time it is among the last 16 notes"
+        1.0,
+        "divides the odds of a pitch once for each time it is among the last 16 notes; 1 for none",
+        at_least=1,
+        at_most=MAX_PENALTY,
     )
 
     @property

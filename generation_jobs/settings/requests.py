@@ -1,28 +1,28 @@
 """What the job asks of the decoder, and what it gets back. Plain data: importing this imports no TensorFlow.
 
 A person's settings of a piece are the fields of `Settings`: flags of the command, and keys of a seed that override
-them. Each field's metadata (`value_kinds.setting`) says what is valid, how a flag is read, and its help text.
+them.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from generation_jobs.settings import program_map, value_kinds
+from generation_jobs.settings import program_map
 from generation_jobs.settings.controls import Controls
-from generation_jobs.settings.value_kinds import MAX_SECONDS, ValueKind, setting
+from generation_jobs.settings.value_kinds import MAX_SECONDS
+from job_runtime.command_line.settings import Kind, is_number, setting, settings_of
 from midi_codec.music.notes import Notes
 
 MAX_NOTES = 100_000  # of one generated piece; the decoder holds up to this many notes per slot
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.001, 1000.0  # beyond, a masked value could be drawn, or float32 divide by nothing
 FIELDS = ("step", "pitch", "duration", "velocity", "program")  # that a setting may name one by one
-_TEMPERATURE = value_kinds.number(
-    lambda value: value == 0 or MIN_TEMPERATURE <= value <= MAX_TEMPERATURE,
-    f"0 (greedy) or {MIN_TEMPERATURE:g} to {MAX_TEMPERATURE:g}",
+TEMPERATURE = Kind(
+    f"a number, 0 (greedy) or {MIN_TEMPERATURE:g} to {MAX_TEMPERATURE:g}",
+    lambda value: is_number(value) and (value == 0 or MIN_TEMPERATURE <= value <= MAX_TEMPERATURE),
 )
-_MIN_P = value_kinds.number(lambda value: 0 <= value <= 1, "0 (none) to 1")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,33 +30,27 @@ class Sampling:
     """How a value is drawn from a field's distribution.
 
     A setting is one value for all fields, or a mapping from field names; fields that it does not name are unrestricted.
-
-    temperature  divides the logits; 0 means greedy, the likeliest value every time
-    top_k        only the k likeliest values of a field may be drawn; None: all
-    top_p        only the fewest likeliest values whose total probability reaches this may be drawn; None: all
-    min_p        only values at least this times as likely as the likeliest may be drawn; None or 0: all
     """
 
     temperature: float | Mapping[str, float] = setting(
-        1.0, _TEMPERATURE, "divides the logits: less is safer, 0 takes the likeliest; or by field", per_field=True
+        1.0, "divides the logits: less is safer, 0 takes the likeliest", kind=TEMPERATURE, per_field=FIELDS
     )
     top_k: int | Mapping[str, int] | None = setting(
-        None,
-        value_kinds.whole_number(1),
-        "draw each field from its k likeliest values only; or by field",
-        per_field=True,
+        None, "draw each field only from its k likeliest values", at_least=1, at_most=2**31 - 1, per_field=FIELDS
     )
     top_p: float | Mapping[str, float] | None = setting(
         None,
-        value_kinds.number_above_0(1),
-        "draw each field from the fewest likeliest values of this total probability; or by field",
-        per_field=True,
+        "draw each field only from the fewest likeliest values whose total probability reaches this",
+        above=0,
+        at_most=1,
+        per_field=FIELDS,
     )
     min_p: float | Mapping[str, float] | None = setting(
         None,
-        _MIN_P,
-        "draw only values at least this times as likely as the field's likeliest; or by field",
-        per_field=True,
+        "draw only values at least this times as likely as the field's likeliest; 0 for all",
+        at_least=0,
+        at_most=1,
+        per_field=FIELDS,
     )
 
     @property
@@ -116,18 +110,18 @@ class Result:
 class Settings(Controls, Sampling):
     """What a person may choose for a piece: the command's flags, and what a seed overrides of them."""
 
-    max_notes: int = setting(
-        300, value_kinds.whole_number(1, MAX_NOTES), "most notes to generate, not counting the primer's"
-    )
+    max_notes: int = setting(300, "most notes to generate, not counting the primer's", at_least=1, at_most=MAX_NOTES)
     max_seconds: float | None = setting(
         None,
-        value_kinds.number_above_0(MAX_SECONDS),
-        "no note starts later than this, counted from the first onset of the primer",
+        "no note starts later than this, counted from the piece's first onset, the primer's included",
+        above=0,
+        at_most=MAX_SECONDS,
+        default_text=f"{MAX_SECONDS:g}, six hours",
     )
     map_programs: str | None = setting(
         None,
-        ValueKind(str, program_map.is_valid, program_map.WANTED),
-        "what becomes of the primer's programs: 0:110,128:drop or nearest",
+        "what becomes of the primer's programs that the model does not know, or should not continue",
+        kind=Kind(program_map.WANTED, program_map.is_valid),
     )
 
     @property
@@ -140,29 +134,9 @@ class Settings(Controls, Sampling):
 
     def override(self, values: Mapping[str, Any]) -> Settings:
         """A copy with these values, which are valid; whole numbers given for floats become floats."""
-        return dataclasses.replace(self, **{name: _converted(name, value) for name, value in values.items()})
+        return dataclasses.replace(self, **{name: SETTINGS[name].convert(value) for name, value in values.items()})
 
 
-SETTINGS = {field.name: field for field in dataclasses.fields(Settings)}
-PER_FIELD = tuple(name for name, field in SETTINGS.items() if field.metadata["per_field"])
-
-
-def _converted(name: str, value: Any) -> Any:
-    if value is None or SETTINGS[name].metadata["kind"].read is not float:
-        return value
-    if isinstance(value, Mapping):
-        return {field: float(number) for field, number in value.items()}
-    return float(value)
-
-
-def settings_problems(values: Mapping[str, object]) -> Iterator[str]:
-    """Says what is wrong with those of `values` that are settings: `temperature is -1, want ...`."""
-    for name, field in SETTINGS.items():
-        if name not in values:
-            continue
-        value, kind = values[name], field.metadata["kind"]
-        if name in PER_FIELD and isinstance(value, Mapping):
-            if not value or not all(key in FIELDS and kind.is_valid(number) for key, number in value.items()):
-                yield f"{name} is {value!r}, want {kind.wanted}, or such a number by field: {', '.join(FIELDS)}"
-        elif not (kind.is_valid(value) or value is None and field.default is None):
-            yield f"{name} is {value!r}, want {kind.wanted}"
+SETTINGS = settings_of(Settings)
+PER_FIELD = tuple(name for name, each in SETTINGS.items() if each.per_field)
+DEFAULTS = Settings(min_p={"pitch": 0.05})  # of the command; chosen on validation: docs/sampling.md, "The defaults"

@@ -1,76 +1,22 @@
-"""Kinds of values that settings take: how a flag is read, what is valid, and how an error message says so.
+"""Kinds of values that settings of a piece take.
 
-    pitch_classes   "D minor", or [2, 4, 5, 7, 9, 10, 0] (0 is C)
-    min_step ...    "0.25 beats" or "0.5 seconds"
-
-A setting is a dataclass field made by `setting`; its flag, its checks and its help text all derive from the field's
-metadata. None is valid where it is the default: it means "no limit".
+pitch_classes   "D minor", or [2, 4, 5, 7, 9, 10, 0] (0 is C); as a flag 2,4,5
+min_step ...    "0.25 beats" or "0.5 seconds"
 """
 
 from __future__ import annotations
 
-import argparse
-import dataclasses
-import math
 import re
-from collections.abc import Callable, Sequence
-from typing import Any, TypeGuard
+from collections.abc import Sequence
 
 from job_runtime.command_line import numerals
+from job_runtime.command_line.settings import Kind, is_whole
 
 MAX_SECONDS = 21_600.0  # of one piece, six hours: the longest that a MIDI file may be
 _TONICS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 _SCALES = {"major": (0, 2, 4, 5, 7, 9, 11), "minor": (0, 2, 3, 5, 7, 8, 10)}
 _KEY = re.compile(r"([A-G])([#b]?) (major|minor)")
 _TIME = re.compile(r"([0-9]+(?:\.[0-9]+)?|[0-9]+/[0-9]+) ?(s|seconds?|beats?)")
-
-
-@dataclasses.dataclass(frozen=True)
-class ValueKind:
-    """What a setting's value may be.
-
-    read      turns the text of a flag into a value
-    is_valid  whether a value from a flag or a seed list is of this kind
-    wanted    completes "want ..." in an error message
-    """
-
-    read: Callable[[str], Any]
-    is_valid: Callable[[Any], bool]
-    wanted: str
-
-
-def setting(default: Any, kind: ValueKind, help_text: str, *, per_field: bool = False) -> Any:
-    """A dataclass field that defines a setting.
-
-    Args:
-      per_field: the value may also be a mapping from note fields to such values.
-    """
-    return dataclasses.field(default=default, metadata={"kind": kind, "help": help_text, "per_field": per_field})
-
-
-def whole_number(low: int, high: int | None = None) -> ValueKind:
-    def is_valid(value: Any) -> bool:
-        return is_whole(value) and low <= value <= (2**31 - 1 if high is None else high)
-
-    return ValueKind(int, is_valid, f"a whole number, {low} " + ("or more" if high is None else f"to {high}"))
-
-
-def number(is_valid: Callable[[float], bool], wanted: str) -> ValueKind:
-    return ValueKind(float, lambda value: is_number(value) and is_valid(value), f"a number, {wanted}")
-
-
-def number_above_0(high: float) -> ValueKind:
-    return ValueKind(float, lambda value: is_number(value) and 0 < value <= high, f"a number above 0, at most {high:g}")
-
-
-def is_whole(value: object) -> TypeGuard[int]:
-    """Whether it is a whole number as JSON and argparse give it; True and 1.0 are not."""
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def is_number(value: object) -> TypeGuard[float]:
-    """Whether it is a finite number; True is not, nor is an integer that no float can hold."""
-    return is_whole(value) and abs(value) < 2**63 or isinstance(value, float) and math.isfinite(value)
 
 
 def pitch_classes(value: str | Sequence[int]) -> frozenset[int]:
@@ -123,21 +69,23 @@ def _is_key(value: object) -> bool:
         return False
 
 
-def _read_whole_numbers(text: str) -> list[int]:
+def _read_whole_numbers(text: str) -> str | list[int]:
     try:
         return [numerals.whole(item) for item in text.split(",")]
     except ValueError:
-        raise argparse.ArgumentTypeError("whole numbers such as 0,32") from None
+        return text  # which is not valid
 
 
 def _read_key(text: str) -> str | list[int]:
     return _read_whole_numbers(text) if text[:1].isdigit() else text
 
 
-TIME = ValueKind(str, _is_time, "a time such as '0.5 seconds', '0.25 beats' or '1/4 beats'")
-KEY = ValueKind(_read_key, _is_key, "a key such as 'D minor' or 'Bb major', or a list of pitch classes, 0 (C) to 11")
-PROGRAMS = ValueKind(
-    _read_whole_numbers,
+TIME = Kind("a time such as '0.5 seconds', '0.25 beats' or '1/4 beats'", _is_time)
+KEY = Kind(
+    "a key such as 'D minor' or 'Bb major', or a list of pitch classes, 0 (C) to 11, such as 0,2,4", _is_key, _read_key
+)
+PROGRAMS = Kind(
+    "a list of programs, 0 to 127, and 128 for drums, such as 0,32",
     lambda value: _are_whole(value, 0, 128),
-    "a list of programs, 0 to 127, and 128 for drums",
+    _read_whole_numbers,
 )

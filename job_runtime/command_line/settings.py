@@ -210,7 +210,7 @@ def is_number(value: object) -> TypeGuard[float]:
 
 
 def _shown_bound(bound: float | None) -> str:
-    return "" if bound is None else f"{bound:.15g}"
+    return "" if bound is None else f"{bound:.15g}" if isinstance(bound, float) else str(bound)
 
 
 def shown(value: Any) -> str:

@@ -96,19 +96,19 @@ def test_every_mistake_is_said_at_once(folder, capsys):
     )
     assert status == 2
     assert capsys.readouterr().err.splitlines() == [
-        "generate: --temperature is nan, want a number, 0 (greedy) or 0.001 to 1000",
-        "generate: --top-k is 0, want a whole number, 1 or more",
-        "generate: --top-p is 2.0, want a number above 0, at most 1",
-        "generate: --max-notes is 0, want a whole number, 1 to 100000",
-        "generate: --max-seconds is -1.0, want a number above 0, at most 21600",
-        "generate: --samples-per-seed is 0, want a whole number, 1 to 1000000",
-        f"generate: --rng-seed is -1, want a whole number, 0 to {2**63 - 1}",
-        "generate: --num-slots is 40, want 1, or a multiple of 16, at most 4096",
+        "generate: --temperature is 'nan', want a number, 0 (greedy) or 0.001 to 1000",
+        "generate: --top-k is '0', want a whole number, 1 to 2147483647",
+        "generate: --top-p is '2', want a number above 0, at most 1",
+        "generate: --max-notes is '0', want a whole number, 1 to 100000",
+        "generate: --max-seconds is '-1', want a number above 0, at most 21600",
+        "generate: --samples-per-seed is '0', want a whole number, 1 to 1000000",
+        f"generate: --rng-seed is '-1', want a whole number, 0 to {2**63 - 1}",
+        "generate: --num-slots is '40', want 1, or a multiple of 16, at most 4096",
         "generate: --num-tasks is 2 but there is no --task-index; want both",
         "generate: seeds.jsonl:1: midi 'none.mid' does not exist",
         "generate: seeds.jsonl:2: id is '../b', want 1 to 100 ASCII letters, digits, '-', '_' or '.', "
         "the first neither '-' nor '.': it names files",
-        "generate: seeds.jsonl:3: top_k is 0, want a whole number, 1 or more",
+        "generate: seeds.jsonl:3: top_k is 0, want a whole number, 1 to 2147483647",
     ]
     assert not (folder / "music").exists()
 
@@ -288,7 +288,7 @@ def test_thousands_of_problems_stay_readable(folder, capsys):
     (folder / "seeds.jsonl").write_text("".join(f'{{"id": "s{n}", "top_k": 0}}\n' for n in range(3000)))
     assert run() == 2
     assert capsys.readouterr().err.splitlines() == [
-        *(f"generate: seeds.jsonl:{n}: top_k is 0, want a whole number, 1 or more" for n in (1, 2, 3)),
+        *(f"generate: seeds.jsonl:{n}: top_k is 0, want a whole number, 1 to 2147483647" for n in (1, 2, 3)),
         "generate: seeds.jsonl: 2,997 more like this, lines 4 to 3000",
         "generate: seeds.jsonl: 3,000 problems of 1 kind in 3,000 lines",
     ]

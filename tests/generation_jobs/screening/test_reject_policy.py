@@ -77,9 +77,9 @@ def test_all_mistakes_at_once(thresholds, tmp_path):
     make_dataset(tmp_path / "empty", {})
     _, problems = load("--on-reject", "drop", "--max-retries", "-1", "--compare-with", str(tmp_path / "empty"))
     assert problems == [
+        "--max-retries is '-1', want a whole number, 0 to 100",
         "--on-reject is given without --screen, want both or neither",
         "--max-retries is given without --screen, want both or neither",
-        "--max-retries is -1, want a whole number, 0 to 100",
         f"--compare-with: '{tmp_path}/empty' has no piece in its train split, want some to compare with",
     ]
     _, problems = load("--screen", f"{tmp_path}/none", "--max-retries", "2", "--compare-with", f"{tmp_path}/nothing")

@@ -10,7 +10,8 @@ from generation_jobs.settings.controls import (
     control_problems,
     ticks,
 )
-from generation_jobs.settings.requests import Settings, settings_problems
+from generation_jobs.settings.requests import Settings
+from job_runtime.command_line.settings import problems_with
 from midi_codec.fields import MSE
 from midi_codec.music.notes import BEATS, MILLISECONDS
 from tests.trainer.tiny import make_notes, make_table
@@ -76,22 +77,25 @@ def test_times_that_are_numbers_cannot_be_limited():
             {"temperature": {"pich": 1}},
             "temperature is {'pich': 1}, want a number, 0 (greedy) or 0.001 to 1000, or such a number",
         ),
-        ({"top_k": {"pitch": 0}}, "top_k is {'pitch': 0}, want a whole number, 1 or more, or such a number by field"),
+        (
+            {"top_k": {"pitch": 0}},
+            "top_k is {'pitch': 0}, want a whole number, 1 to 2147483647, or such a number by field",
+        ),
         ({"pitch_classes": "H major"}, "pitch_classes is 'H major', want a key such as"),
         ({"programs": []}, "programs is [], want a list of programs"),
         ({"max_polyphony": 33}, "max_polyphony is 33, want a whole number, 1 to 32"),
         ({"min_step": 0.5}, "min_step is 0.5, want a time such as"),
-        ({"repetition_penalty": 0.5}, "repetition_penalty is 0.5, want a number, 1 (none) to 1000"),
+        ({"repetition_penalty": 0.5}, "repetition_penalty is 0.5, want a number, 1 to 1000"),
     ],
 )
 def test_settings_that_are_wrong(value, problem):
-    (found,) = settings_problems(value)
+    (found,) = problems_with(Settings, value)
     assert found.startswith(problem)
 
 
 def test_settings_are_sampling_and_controls():
     settings = Settings().override({"temperature": {"pitch": 1}, "min_p": 1, "programs": [0], "max_notes": 5})
     assert settings.sampling.temperature == {"pitch": 1.0} and settings.sampling.min_p == 1.0
-    assert list(settings_problems({"min_p": 0})) == []  # the way to say none where there is a default
+    assert list(problems_with(Settings, {"min_p": 0})) == []  # the way to say none where there is a default
     assert settings.controls == Controls(programs=[0]) and not settings.controls.is_free
     assert Settings().controls.is_free
