@@ -6,7 +6,8 @@ import dataclasses
 import functools
 import io
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from beam_pipelines.corpus import glob_pattern
 from beam_pipelines.corpus.glob_pattern import ARCHIVE_EXTENSIONS, MIDI_EXTENSIONS
@@ -74,7 +75,7 @@ def open_listings(text: str, output: str | None) -> tuple[Given, list[Listing]]:
     return given, [Listing(given, root, _but(output, _guard(given, entries))) for root, entries in listings]
 
 
-def _calls(function) -> Iterator:
+def _calls(function: Callable[[], Any]) -> Iterator:
     yield function()
 
 

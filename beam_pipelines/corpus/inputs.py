@@ -150,7 +150,9 @@ class _Finder:
         self.found.add(place, Row(entry.path[len(place.path) :], entry.size, reason="unreadable", message=message))
         self._count(givens, 1, 0)
 
-    def _open(self, place: Place, entry: Entry, givens: list[Given]):
+    def _open(
+        self, place: Place, entry: Entry, givens: list[Given]
+    ) -> tuple[Entry, list[Given], archive_listing.Archive | None]:
         if entry.trouble or not entry.path.lower().endswith(ARCHIVE_EXTENSIONS):
             return entry, givens, None
         self._archives.add(entry.path)
@@ -194,6 +196,6 @@ def _describe(finder: _Finder) -> Corpus:
     )
 
 
-def _hash_inputs(digest, inputs: Iterable[Input]) -> None:
+def _hash_inputs(digest: hashlib._Hash, inputs: Iterable[Input]) -> None:
     lines = [f"{row.size} {chunks.source_of(place, row)}\0" for place, row in inputs]
     digest.update("".join(lines).encode("utf-8", "surrogateescape"))

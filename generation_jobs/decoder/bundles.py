@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 def load(paths: Sequence[str]) -> list[Bundle]:
-    """The bundles, which fit each other.
+    """The bundles, which can form an ensemble.
 
     Raises:
-      UserError: all that is wrong with them.
+      UserError: every problem with them.
     """
     from trainer import bundle
 
@@ -26,14 +26,14 @@ def load(paths: Sequence[str]) -> list[Bundle]:
             loaded.append(bundle.load(path))
         except UserError as error:
             problems += error.problems
-    problems = problems or list(misfits(loaded, paths))
+    problems = problems or list(ensemble_problems(loaded, paths))
     if problems:
         raise UserError(problems)
     return loaded
 
 
-def misfits(bundles: Sequence[Bundle], names: Sequence[str]) -> Iterator[str]:
-    """Why these bundles are no ensemble; `names` are those that the person gave them."""
+def ensemble_problems(bundles: Sequence[Bundle], names: Sequence[str]) -> Iterator[str]:
+    """Why these bundles cannot form an ensemble; `names` are the paths as given."""
     first = bundles[0].fields
     seen: dict[str, str] = {}
     for bundle, name in zip(bundles, names, strict=True):
@@ -48,14 +48,14 @@ def misfits(bundles: Sequence[Bundle], names: Sequence[str]) -> Iterator[str]:
 
 
 def joined(hashes: Sequence[str]) -> str:
-    """What `job.json` and the manifest name: each hash once, in the order of the command."""
+    """The hashes as `job.json` and the manifest name them: each once, in the order of the command."""
     return "+".join(dict.fromkeys(hashes))
 
 
-def _difference(one: fields.FieldTable, other: fields.FieldTable) -> str:
-    if one.time_base != other.time_base:
-        return f"a grid of {other.time_base}, not {one.time_base}"
-    if one.names != other.names:
-        return f"fields {', '.join(other.names)}, not {', '.join(one.names)}"
-    differ = [a.name for a, b in zip(one, other, strict=True) if a != b]
+def _difference(first: fields.FieldTable, other: fields.FieldTable) -> str:
+    if first.time_base != other.time_base:
+        return f"a grid of {other.time_base}, not {first.time_base}"
+    if first.names != other.names:
+        return f"fields {', '.join(other.names)}, not {', '.join(first.names)}"
+    differ = [a.name for a, b in zip(first, other, strict=True) if a != b]
     return f"other values or bins of {', '.join(differ)}" if differ else "another program"

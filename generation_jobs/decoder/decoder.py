@@ -1,44 +1,72 @@
 """Decodes many pieces at once: a fixed number of slots, refilled inside one compiled call.
 
-A step predicts one note in every slot. A slot whose piece ends takes the next request in the same step, so seeds of
-different lengths share a batch and no slot waits. The model's state stays in the slot; a piece with a primer begins
-from the state after it (`prefill`). A call makes `STEPS_PER_CALL` steps, well under two seconds, so that a
-signal is heard; between notes nothing goes back to Python.
+A step draws one event in every slot: a note, or END. A slot whose piece ends takes the next request in the same step,
+so seeds of different lengths share a batch and no slot waits. The model's state stays in the slot; a piece with a
+primer begins from the state after it (`prefill`). A call makes `STEPS_PER_CALL` steps, well under two seconds, so that
+signals are heard; between notes nothing returns to Python.
 
-A sample's notes depend on its request alone: its random words come from its own key, counted by the note's place in
+A sample's notes depend only on its request: its random words come from its own key, counted by the note's position in
 the piece, and every row of a batch computes alike wherever it stands. With another number of slots, or on another
-machine, sums may round differently, and a draw at a boundary may fall to the other side.
+machine, sums may round differently, and a draw at a boundary may fall on the other side.
 
-Requests with constraints (`Request.controls`), and those that may only draw the likeliest values, are decoded by
-compiled calls of their own: what nobody asked for costs nothing, and which call makes a piece hangs on its own request
-alone.
+Requests with constraints (`Request.controls`), and those that may draw only the likeliest values, are decoded by
+compiled calls of their own: features that no request uses cost nothing, and which call makes a piece depends only on
+its own request.
 
 Notes that share onset, pitch and program are never drawn where the bundles' corpora have none
 (`trainer.sampling.onset_order`).
 
-Several bundles are an ensemble: each keeps its state, and their probabilities are averaged field by field.
+Several bundles are an ensemble: each keeps its own state, and their probabilities are averaged field by field.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from generation_jobs.decoder.ensemble import Ensemble
 from generation_jobs.decoder.network import Network
 from generation_jobs.decoder.prefill import Prefill
-from generation_jobs.decoder.request_queue import DRAWN, END, OVER, Kind, RequestQueue
+from generation_jobs.decoder.request_queue import DRAWN, END, OVER, RequestKind, RequestQueue
 from generation_jobs.settings.controls import control_problems
-from generation_jobs.settings.requests import Request, Result
+from generation_jobs.settings.requests import PER_FIELD, Request, Result
 from midi_codec import fields
 from midi_codec.music.note_batch import NoteBatch
 from trainer.bundle import Bundle
 from trainer.sampling import constraints, field_sampling
+from trainer.sampling.constraints import Constraints
+from trainer.sampling.field_sampling import DrawnNote, RowSettings
 
 STEPS_PER_CALL = 32
-WAITING_PER_SLOT = 2  # requests a call can take up, beside those in its slots
+WAITING_PER_SLOT = 2  # requests that a call can take up, besides those in its slots
+
+Arrays = dict[str, Any]  # tensors by name: the slots, the queue, or what a step emits
+
+
+class _Event(NamedTuple):
+    """What was drawn in every slot, whether or not a piece is there.
+
+    Attributes:
+      is_end: `[slots]` bool; the note counts only where it is False.
+      log_likelihood: `[slots]` float32, of END, or of a note and of END not being drawn.
+      state: of the network, after the note.
+    """
+
+    note: DrawnNote
+    is_end: tf.Tensor
+    log_likelihood: tf.Tensor
+    state: Any
+
+
+class _Outcome(NamedTuple):
+    """What the event means for the piece in each slot: `[slots]` bool, and `ticks` int32, the onset of the note."""
+
+    is_drawn: tf.Tensor
+    is_end: tf.Tensor
+    is_over: tf.Tensor
+    ticks: tf.Tensor
 
 
 class Decoder:
@@ -49,13 +77,13 @@ class Decoder:
       num_slots: pieces decoded at once; 1, or a multiple of 16, so that all rows of a batch compute alike.
     """
 
-    def __init__(self, bundle: Bundle | Sequence[Bundle], *, num_slots: int = 64):
+    def __init__(self, bundle: Bundle | Sequence[Bundle], *, num_slots: int = 64) -> None:
         if num_slots < 1 or num_slots % fields.WIDTH_MULTIPLE and num_slots > 1:
             raise ValueError(f"num_slots is {num_slots}, want 1, or a multiple of {fields.WIDTH_MULTIPLE}")
         bundles = [bundle] if isinstance(bundle, Bundle) else list(bundle)
         self.bundle, self.num_slots = bundles[0], num_slots
         self._table = self.bundle.fields
-        self._allow_duplicates = any(one.may_have_duplicate_notes for one in bundles)
+        self._allow_duplicates = any(model.may_have_duplicate_notes for model in bundles)
         self._network = Network(self.bundle) if len(bundles) == 1 else Ensemble(bundles)
         self._prefill = Prefill(self._network, self._table, rows=max(num_slots, fields.WIDTH_MULTIPLE))
         self._call = tf.function(self._decode, jit_compile=True)
@@ -67,14 +95,15 @@ class Decoder:
           ValueError: a primer does not fit the model's fields or grid.
         """
         self._check(requests)
-        for kind in sorted(set(map(Kind.of, requests))):
-            chosen = [index for index, one in enumerate(requests) if Kind.of(one) == kind]
+        kinds = [RequestKind.of_request(request) for request in requests]
+        for kind in sorted(set(kinds)):
+            chosen = [index for index, own in enumerate(kinds) if own == kind]
             for index, result in self._generate([requests[index] for index in chosen], kind):
                 yield chosen[index], result
 
-    def _generate(self, requests: Sequence[Request], kind: Kind) -> Iterator[tuple[int, Result]]:
+    def _generate(self, requests: Sequence[Request], kind: RequestKind) -> Iterator[tuple[int, Result]]:
         size = self.num_slots * (1 + WAITING_PER_SLOT)
-        queue = RequestQueue(requests, self._table, size=size, begin=self._prefill.starts, kind=kind)
+        queue = RequestQueue(requests, self._table, size=size, compute_starts=self._prefill.starts, kind=kind)
         slots = self._empty_slots(kind.has_controls)
         while True:
             queue.refresh()
@@ -85,12 +114,12 @@ class Decoder:
             yield from queue.collect({name: value.numpy() for name, value in emitted.items()})
 
     def _check(self, requests: Sequence[Request]) -> None:
-        """All primers at once, as `primers.load` did; one by one only to say which of them does not fit."""
-        given = [request.primer for request in requests if request.primer is not None]
+        """Checks all primers at once, as `primers.load` did; one by one only to name those that do not fit."""
+        primers = [request.primer for request in requests if request.primer is not None]
         time_base = self._table.time_base
-        is_on_grid = all(primer.time_base == time_base for primer in given)
+        is_on_grid = all(primer.time_base == time_base for primer in primers)
         is_free = all(request.controls.is_free for request in requests)
-        if is_free and is_on_grid and not self._table.problems(NoteBatch.from_notes(given, time_base)):
+        if is_free and is_on_grid and not self._table.problems(NoteBatch.from_notes(primers, time_base)):
             return
         for index, request in enumerate(requests):
             problems = self._table.problems(request.primer) if request.primer is not None else []
@@ -99,31 +128,32 @@ class Decoder:
             if problems:
                 raise ValueError(f"request {index}: {'; '.join(problems)}")
 
-    def _empty_slots(self, has_controls: bool) -> dict[str, Any]:
+    def _empty_slots(self, has_controls: bool) -> Arrays:
         size = self.num_slots
-        state, drawn = self._prefill.nothing(size)
+        state, drawn = self._prefill.initial_states(size)
         return {
             **({"drawn": drawn} if has_controls else {}),
             "request": tf.fill([size], -1),
-            "place": tf.zeros([size], tf.int32),
+            "position": tf.zeros([size], tf.int32),
             "ticks": tf.zeros([size], tf.int32),
             "previous": tf.zeros([size, len(self._table)], tf.int32),
             "state": state,
         }
 
-    def _decode(self, slots, queue):
-        """`STEPS_PER_CALL` steps: the slots after them, and what each step gave each slot."""
-        size = self.num_slots
-        shapes = {"request": [], "place": [], "flags": [], "log_likelihood": [], "values": [len(self._table)]}
+    def _decode(self, slots: Arrays, queue: Arrays) -> tuple[Arrays, Arrays]:
+        """Makes `STEPS_PER_CALL` steps: the slots after them, and what each step emitted for each slot."""
+        shapes = {"request": [], "flags": [], "log_likelihood": [], "values": [len(self._table)]}
         arrays = {
             name: tf.TensorArray(
-                tf.float32 if name == "log_likelihood" else tf.int32, STEPS_PER_CALL, element_shape=[size, *shape]
+                tf.float32 if name == "log_likelihood" else tf.int32,
+                STEPS_PER_CALL,
+                element_shape=[self.num_slots, *shape],
             )
             for name, shape in shapes.items()
         }
-        waiting = tf.reduce_max(tf.concat([slots["request"], [-1]], 0)) + 1  # those with a slot come first
+        waiting = tf.reduce_max(tf.concat([slots["request"], [-1]], 0)) + 1  # requests with a slot come first
 
-        def body(step, slots, waiting, arrays):
+        def body(step: tf.Tensor, slots: Arrays, waiting: tf.Tensor, arrays: Arrays) -> tuple[Any, ...]:
             slots, waiting = self._refill(slots, waiting, queue)
             slots, emitted = self._step(slots, queue)
             return step + 1, slots, waiting, {name: arrays[name].write(step, emitted[name]) for name in arrays}
@@ -137,54 +167,50 @@ class Decoder:
         )
         return slots, {name: array.stack() for name, array in arrays.items()}
 
-    def _refill(self, slots, waiting, queue):
-        """Gives every empty slot the next request that waits."""
-        empty = slots["request"] < 0
-        turn = waiting + tf.cumsum(tf.cast(empty, tf.int32), exclusive=True)
-        starts = empty & (turn < queue["count"])
-
+    def _refill(self, slots: Arrays, waiting: tf.Tensor, queue: Arrays) -> tuple[Arrays, tf.Tensor]:
+        """Gives every empty slot the next request that waits; `waiting` is the index of the first one."""
+        is_empty = slots["request"] < 0
+        turn = waiting + tf.cumsum(tf.cast(is_empty, tf.int32), exclusive=True)
+        starts = is_empty & (turn < queue["count"])
         row = tf.where(starts, turn, 0)
 
-        def begun(beginning, value):
-            beginning = tf.gather(beginning, row)
-            return tf.where(tf.reshape(starts, [-1] + [1] * (len(value.shape) - 1)), beginning, value)
+        def started(initial: tf.Tensor, current: tf.Tensor) -> tf.Tensor:
+            initial = tf.gather(initial, row)
+            return tf.where(tf.reshape(starts, [-1] + [1] * (len(current.shape) - 1)), initial, current)
 
-        state, drawn = tf.nest.pack_sequence_as(self._prefill.nothing(1), queue["begin_state"])
+        state, drawn = tf.nest.pack_sequence_as(self._prefill.initial_states(1), queue["initial_state"])
         refilled = {
             "request": tf.where(starts, turn, slots["request"]),
-            **{name: begun(queue[f"begin_{name}"], slots[name]) for name in ("place", "ticks", "previous")},
-            "state": tf.nest.map_structure(begun, state, slots["state"]),
+            **{name: started(queue[f"initial_{name}"], slots[name]) for name in ("position", "ticks", "previous")},
+            "state": tf.nest.map_structure(started, state, slots["state"]),
         }
         if "drawn" in slots:
-            refilled["drawn"] = tf.nest.map_structure(begun, drawn, slots["drawn"])
+            refilled["drawn"] = tf.nest.map_structure(started, drawn, slots["drawn"])
         return refilled, waiting + tf.reduce_sum(tf.cast(starts, tf.int32))
 
-    def _step(self, slots, queue):
-        """One note in every slot; `flags` has the bits of `request_queue`: a note drawn, END, the piece is over."""
-        running = slots["request"] >= 0
-        request = tf.maximum(slots["request"], 0)
-        of = {
-            name: tf.gather(value, request)
-            for name, value in queue.items()
-            if name != "count" and not name.startswith("begin_")
-        }
-        place = slots["place"]
-        uniforms = field_sampling.note_uniforms(of["key"], place, len(self._table))
-        names = [name for name in ("temperature", "top_k", "top_p", "min_p") if name in of]
-        columns = zip(*(tf.unstack(of[name], axis=1) for name in names), strict=True)
-        settings = [field_sampling.RowSettings(**dict(zip(names, column, strict=True))) for column in columns]
-        keep_to = self._constraints(slots, of)
-        network, step = self._network, self._table.names.index("step")
-        parts, state = network.trunk(slots["previous"], slots["state"])
-        end_logit = network.end_logit(parts)
-        of_pitch = settings[self._table.names.index("pitch")]  # END is a value of pitch
-        is_end = field_sampling.draw_end(end_logit, uniforms[:, 0], of_pitch)
-        sights: list[Any] = [None]
+    def _step(self, slots: Arrays, queue: Arrays) -> tuple[Arrays, Arrays]:
+        """Draws one event in every slot: the slots after it, and what is emitted for each slot."""
+        request = _gather_requests(slots, queue)
+        rules = self._constraints(slots, request)
+        event = self._draw_event(slots, request, rules)
+        outcome = self._outcome(slots, request, event)
+        return self._advance(slots, event, outcome, rules), _emit(slots, event, outcome)
 
-        def head(index, bins, values):
-            if self._table.fields[index].name == "pitch":
-                sights[0] = network.look(parts, state, values[step])
-            return network.head(index, parts, bins, sights[0])
+    def _draw_event(self, slots: Arrays, request: Arrays, rules: Constraints | None) -> _Event:
+        """Draws END or a note from the network's heads, each field given those before it."""
+        network, names = self._network, self._table.names
+        step, pitch = names.index("step"), names.index("pitch")
+        uniforms = field_sampling.note_uniforms(request["key"], slots["position"], len(names))
+        settings = _settings_per_field(request)
+        head_inputs, state = network.trunk(slots["previous"], slots["state"])
+        end_logit = network.end_logit(head_inputs)
+        is_end = field_sampling.draw_end(end_logit, uniforms[:, 0], settings[pitch])  # END is a value of pitch
+        pitch_scores: list[Any] = [None]  # a list, since AutoGraph knows no `nonlocal`
+
+        def head(index: int, bins: Sequence[tf.Tensor], values: Sequence[tf.Tensor]) -> tf.Tensor:
+            if index == pitch:  # the step is known now, and with it the notes' distances in time
+                pitch_scores[0] = network.score_pitches(head_inputs, state, values[step])
+            return network.head(index, head_inputs, bins, pitch_scores[0])
 
         note = field_sampling.draw_note(
             self._table,
@@ -192,40 +218,74 @@ class Decoder:
             uniforms[:, 1:],
             settings,
             previous=slots["previous"],
-            is_first=place == 0,
+            is_first=slots["position"] == 0,
             deviations=self.bundle.deviations,
-            constraints=keep_to,
+            constraints=rules,
             allow_duplicates=self._allow_duplicates,
         )
-        ticks = slots["ticks"] + tf.where(place > 0, note.values[:, step], 0)
-        is_late = (ticks > of["max_ticks"]) & ~is_end
-        is_drawn = running & ~is_end & ~is_late
-        is_over = running & (is_end | is_late | (place + 1 >= of["max_events"]))
         log_likelihood = tf.where(is_end, 0.0, note.log_likelihood) - tf.nn.softplus(
             tf.where(is_end, -end_logit, end_logit)
         )
-        emitted = {
-            "request": slots["request"],
-            "place": place,
-            "flags": DRAWN * tf.cast(is_drawn, tf.int32)
-            + END * tf.cast(running & is_end, tf.int32)
-            + OVER * tf.cast(is_over, tf.int32),
-            "log_likelihood": tf.where(is_drawn | (running & is_end), log_likelihood, 0.0),
-            "values": note.values,
-        }
-        after = {
-            "request": tf.where(is_over, -1, slots["request"]),
-            "place": place + 1,
-            "ticks": ticks,
-            "previous": note.bins,
-            "state": network.remember(state, note.values, sights[0]),
-        }
-        if keep_to is not None:
-            after["drawn"] = keep_to.after(note.values, note.bins, tf.zeros_like(running), place == 0)
-        return after, emitted
+        return _Event(note, is_end, log_likelihood, network.remember(state, note.values, pitch_scores[0]))
 
-    def _constraints(self, slots, of) -> constraints.Constraints | None:
+    def _outcome(self, slots: Arrays, request: Arrays, event: _Event) -> _Outcome:
+        """Where a note was drawn and where a piece is over: by END, by its last tick, or by its number of notes."""
+        running, position = slots["request"] >= 0, slots["position"]
+        step = event.note.values[:, self._table.names.index("step")]
+        ticks = slots["ticks"] + tf.where(position > 0, step, 0)
+        is_late = (ticks > request["max_ticks"]) & ~event.is_end
+        return _Outcome(
+            is_drawn=running & ~event.is_end & ~is_late,
+            is_end=running & event.is_end,
+            is_over=running & (event.is_end | is_late | (position + 1 >= request["max_events"])),
+            ticks=ticks,
+        )
+
+    def _advance(self, slots: Arrays, event: _Event, outcome: _Outcome, rules: Constraints | None) -> Arrays:
+        """The slots after the event; those whose piece is over are empty."""
+        after = {
+            "request": tf.where(outcome.is_over, -1, slots["request"]),
+            "position": slots["position"] + 1,
+            "ticks": outcome.ticks,
+            "previous": event.note.bins,
+            "state": event.state,
+        }
+        if rules is not None:
+            is_given = tf.zeros_like(outcome.is_over)
+            after["drawn"] = rules.after(event.note.values, event.note.bins, is_given, slots["position"] == 0)
+        return after
+
+    def _constraints(self, slots: Arrays, request: Arrays) -> Constraints | None:
         if "drawn" not in slots:
             return None
-        columns = {name.removeprefix("control/"): value for name, value in of.items() if name.startswith("control/")}
+        prefix = "control/"
+        columns = {name.removeprefix(prefix): value for name, value in request.items() if name.startswith(prefix)}
         return constraints.Constraints(self._table, columns, slots["drawn"])
+
+
+def _gather_requests(slots: Arrays, queue: Arrays) -> Arrays:
+    """The columns of the request in each slot; those of request 0 in empty slots."""
+    index = tf.maximum(slots["request"], 0)
+    return {
+        name: tf.gather(column, index)
+        for name, column in queue.items()
+        if name != "count" and not name.startswith("initial_")
+    }
+
+
+def _settings_per_field(request: Mapping[str, tf.Tensor]) -> list[RowSettings]:
+    names = [name for name in PER_FIELD if name in request]
+    columns = zip(*(tf.unstack(request[name], axis=1) for name in names), strict=True)
+    return [RowSettings(**dict(zip(names, column, strict=True))) for column in columns]
+
+
+def _emit(slots: Arrays, event: _Event, outcome: _Outcome) -> Arrays:
+    """What `RequestQueue.collect` takes; `flags` has its bits."""
+    return {
+        "request": slots["request"],
+        "flags": DRAWN * tf.cast(outcome.is_drawn, tf.int32)
+        + END * tf.cast(outcome.is_end, tf.int32)
+        + OVER * tf.cast(outcome.is_over, tf.int32),
+        "log_likelihood": tf.where(outcome.is_drawn | outcome.is_end, event.log_likelihood, 0.0),
+        "values": event.note.values,
+    }

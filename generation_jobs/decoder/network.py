@@ -1,15 +1,16 @@
-"""The note model as a decoder wants it: one event in every slot, from a bundle's weights, folded.
+"""The note model in the form that decoding needs: one event in every slot, from a bundle's folded weights.
 
-The same numbers as `trainer.model.note_model.NoteModel`, and a state of the same layout.
+It computes the same numbers as `trainer.model.note_model.NoteModel`, with a state of the same layout.
 
-The first layer's input product is folded into the embedding tables: a row per bin of what it adds to the gates' sums.
-Of the other layers the input and the recurrent kernel stand above each other, for one product; of the first layer too
-when a context adds to its input. A layer norm's scale and shift go into the kernel and bias after it, and tied output
-kernels are multiplied out.
+The first layer's input product is folded into the embedding tables: a row per bin holds what it adds to the gates'
+sums. In the other layers the input kernel and the recurrent kernel are stacked, for one product; in the first layer too
+when a context adds to its input. A layer norm's scale and shift are folded into the kernel and bias that follow, and
+tied output kernels are multiplied out.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,18 +24,18 @@ from trainer.model.heads import head_output, standardise, tied_kernel
 from trainer.model.model_config import ModelConfig
 from trainer.model.pitch_context import NotesSoFar, PitchScores
 
-State = list[Any]  # a layer's (h, c) each, `[slots, units]`, and with a context `NotesSoFar`
+State = list[Any]  # each layer's (h, c), `[slots, units]`, and with a context `NotesSoFar`
 Arrays = tuple[np.ndarray, ...]
 
 
 class Network:
-    """The parts of a step, in their order: `trunk`, `look` when the step is known, `head` a field, `remember`.
+    """The stages of an event: `trunk`, `head` per field, `score_pitches` once the step is drawn, `remember`.
 
     Args:
       bundle: the model.
     """
 
-    def __init__(self, bundle: Bundle):
+    def __init__(self, bundle: Bundle) -> None:
         self._table, self._config = bundle.fields, ModelConfig(**bundle.config)
         config = self._config
         self._weights = _fold(bundle.weights, self._table, config)
@@ -44,15 +45,15 @@ class Network:
 
     @property
     def end_column(self) -> int:
-        """Where END's logit stands in `parts`."""
+        """The column of END's logit in `head_inputs`."""
         return len(self._table) * self._config.head_units
 
-    def end_logit(self, parts):
+    def end_logit(self, head_inputs: tf.Tensor) -> tf.Tensor:
         """`[slots]`, log odds that the piece ends here."""
-        return parts[:, self.end_column]
+        return head_inputs[:, self.end_column]
 
     def zero_state(self, slots: int) -> State:
-        """That of pieces that have not begun."""
+        """The state of pieces that have not begun."""
         config, zeros = self._config, tf.zeros([slots, self._config.units])
         state: State = [(zeros, zeros) for _ in range(config.layers)]
         if self._context is not None:
@@ -60,11 +61,11 @@ class Network:
             state.append(pitch_context.nothing_so_far(slots, notes=notes, lags=lags, units=units))
         return state
 
-    def trunk(self, previous, state: State):
-        """The heads' parts `[slots, width]`, and the state after: all that does not hang on the event's note.
+    def trunk(self, previous: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
+        """The heads' inputs `[slots, width]`, and the state after: all that does not depend on the event's note.
 
         Args:
-          previous: `[slots, num_fields]` int32, bins of the note before.
+          previous: `[slots, num_fields]` int32, bins of the previous note.
           state: before the event.
         """
         weights = self._weights
@@ -79,81 +80,87 @@ class Network:
             h, c = gated(gates, c)
             x = x + h if self._config.residual and x is not None else h
             after.append((h, c))
-        seen = self._standardise(x)
+        outputs = self._standardise(x)
         if self._context is not None:
-            seen = tf.concat([seen, state[-1].above], axis=1)
-        parts = tf.matmul(seen, weights["head_kernel"]) + weights["head_bias"]
-        return parts, [*after, *state[self._config.layers :]]
+            outputs = tf.concat([outputs, state[-1].above], axis=1)
+        head_inputs = tf.matmul(outputs, weights["head_kernel"]) + weights["head_bias"]
+        return head_inputs, [*after, *state[self._config.layers :]]
 
-    def look(self, parts, state: State, step) -> PitchScores | None:
-        """What the notes so far say of the event; None without a context.
+    def score_pitches(self, head_inputs: tf.Tensor, state: State, step: tf.Tensor) -> PitchScores | None:
+        """How the notes so far score each pitch for the event; None without a context.
 
         Args:
-          parts, state: of `trunk`.
-          step: `[slots]` int32, ticks since the note before.
+          head_inputs, state: from `trunk`.
+          step: `[slots]` int32, ticks since the previous note.
         """
         if self._context is None:
             return None
         config, so_far = self._config, state[-1]
         onset = so_far.now + step[:, None]
-        found = context.surroundings(
+        surroundings = context.surroundings(
             so_far.memory,
             onset,
             notes=config.context_notes,
             lags=config.context_lags,
             time_base=self._table.time_base,
         )
-        query = parts[:, None, self.end_column + END_COLUMNS :]
-        return pitch_context.score_pitches(self._context, found, onset, query)
+        query = head_inputs[:, None, self.end_column + END_COLUMNS :]
+        return pitch_context.score_pitches(self._context, surroundings, onset, query)
 
-    def head(self, index: int, parts, bins, sight: PitchScores | None):
+    def head(
+        self, index: int, head_inputs: tf.Tensor, bins: Sequence[tf.Tensor], pitch_scores: PitchScores | None
+    ) -> tf.Tensor:
         """The output of the field at `index`, given the bins of this note's fields before it; `NoteModel.head`."""
         size = self._config.head_units
         field = self._table.fields[index]
-        hidden = parts[:, index * size : (index + 1) * size]
+        hidden = head_inputs[:, index * size : (index + 1) * size]
         for condition, other_bins in zip(self._weights["conditions"][index], bins, strict=True):
             hidden += tf.gather(condition, other_bins)
         product = tf.matmul(tf.nn.relu(hidden), self._weights["output_kernels"][index])
-        if field.name == "pitch" and sight is not None:
-            product += context.on_pitch_axis(sight.scores[:, 0], field.width)
+        if field.name == "pitch" and pitch_scores is not None:
+            product += context.on_pitch_axis(pitch_scores.scores[:, 0], field.width)
         return head_output(field, product, self._weights["output_biases"][index])
 
-    def remember(self, state: State, values, sight: PitchScores | None) -> State:
-        """The state with the event's note.
+    def remember(self, state: State, values: tf.Tensor, pitch_scores: PitchScores | None) -> State:
+        """The state with the event's note added.
 
         Args:
-          state: of `trunk`.
+          state: from `trunk`.
           values: `[slots, num_fields]` int32, the note.
-          sight: of `look`.
+          pitch_scores: from `score_pitches`.
         """
-        if sight is None:
+        if pitch_scores is None:
             return state
-        return [*state[:-1], pitch_context.remember(state[-1], self._table, values, sight)]
+        return [*state[:-1], pitch_context.remember(state[-1], self._table, values, pitch_scores)]
 
-    def consume(self, previous, values, state: State, counts) -> State:
-        """The state after given notes, of which each row has its own number.
+    def consume(self, previous: tf.Tensor, values: tf.Tensor, state: State, counts: tf.Tensor) -> State:
+        """The state after given notes; each row has its own number of them.
 
         Args:
-          previous: `[rows, notes, num_fields]` int32, bins of the note before each.
+          previous: `[rows, notes, num_fields]` int32, bins of the note before each note.
           values: `[rows, notes, num_fields]` int32, the notes.
-          state: before them.
-          counts: `[rows]` int32, how many of the notes there are.
+          state: before the notes.
+          counts: `[rows]` int32, how many of the notes are real.
         """
         if self._context is None:
-            return self._consume_at_once(previous, state, counts)
+            return self._consume_by_layer(previous, state, counts)
         step = self._table.names.index("step")
 
-        def body(place, state):  # what a note sees hangs on the note before: one at a time
-            parts, after = self.trunk(previous[:, place], state)
-            sight = self.look(parts, after, values[:, place, step])
-            after = self.remember(after, values[:, place], sight)
-            return place + 1, keep_rows(place < counts, after, state)
+        def body(position: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
+            # one note at a time: a note's context depends on the note before
+            head_inputs, after = self.trunk(previous[:, position], state)
+            pitch_scores = self.score_pitches(head_inputs, after, values[:, position, step])
+            after = self.remember(after, values[:, position], pitch_scores)
+            return position + 1, keep_rows(position < counts, after, state)
 
         num_notes = values.shape[1]
-        return tf.while_loop(lambda place, _: place < num_notes, body, (0, state), maximum_iterations=num_notes)[1]
+        _, state = tf.while_loop(
+            lambda position, _: position < num_notes, body, (0, state), maximum_iterations=num_notes
+        )
+        return state
 
-    def _consume_at_once(self, previous, state: State, counts) -> State:
-        """Layer by layer: its input product for all notes is one, only the recurrent one waits for the note before."""
+    def _consume_by_layer(self, previous: tf.Tensor, state: State, counts: tf.Tensor) -> State:
+        """Layer by layer: one input product for all notes; only the recurrent product waits for the note before."""
         weights, units, num_notes = self._weights, self._config.units, previous.shape[1]
         before = tf.transpose(previous, [1, 0, 2])  # time first
         sums = tf.add_n([tf.gather(table, before[:, :, index]) for index, table in enumerate(weights["tables"])])
@@ -166,45 +173,54 @@ class Network:
                 kernel = kernel[units:]
             outputs = tf.TensorArray(tf.float32, num_notes, element_shape=h.shape)
 
-            def body(place, h, c, outputs, sums=sums, kernel=kernel):
-                new = gated(sums[place] + tf.matmul(h, kernel), c)
-                h, c = keep_rows(place < counts, new, (h, c))
-                return place + 1, h, c, outputs.write(place, h)
+            def body(
+                position: tf.Tensor,
+                h: tf.Tensor,
+                c: tf.Tensor,
+                outputs: tf.TensorArray,
+                sums: tf.Tensor = sums,
+                kernel: tf.Tensor = kernel,
+            ) -> tuple[Any, ...]:
+                new = gated(sums[position] + tf.matmul(h, kernel), c)
+                h, c = keep_rows(position < counts, new, (h, c))
+                return position + 1, h, c, outputs.write(position, h)
 
             _, h, c, outputs = tf.while_loop(
-                lambda place, *_: place < num_notes, body, (0, h, c, outputs), maximum_iterations=num_notes
+                lambda position, *_: position < num_notes, body, (0, h, c, outputs), maximum_iterations=num_notes
             )
             y = outputs.stack()
             x = x + y if self._config.residual and x is not None else y
             after.append((h, c))
         return after
 
-    def _context_inputs(self, so_far: NotesSoFar):
+    def _context_inputs(self, so_far: NotesSoFar) -> tf.Tensor:
         assert self._context is not None
         chord_size = so_far.chord_size[:, None]
         return pitch_context.inputs(self._context, so_far.around[:, None], so_far.now, chord_size)[:, 0]
 
-    def _standardise(self, x):
-        """Layer norm without its scale and shift, which the kernel after it has taken in."""
+    def _standardise(self, x: tf.Tensor) -> tf.Tensor:
+        """Layer norm without its scale and shift, which are folded into the kernel that follows."""
         return standardise(x) if self._config.layer_norm else x
 
 
-def gated(sums, c):
-    """An LSTM's h and c, `[rows, units]`, of the gates' sums `[rows, 4 units]` and the c before."""
+def gated(sums: tf.Tensor, c: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """An LSTM's h and c, `[rows, units]`, from the gates' sums `[rows, 4 units]` and the previous c."""
     i, f, g, o = tf.split(sums, 4, axis=1)  # Keras's order
     c = tf.sigmoid(f) * c + tf.sigmoid(i) * tf.tanh(g)
     return tf.sigmoid(o) * tf.tanh(c), c
 
 
-def keep_rows(is_new, new, old):
-    """The rows of the new state where `is_new`, `[rows]` bool, those of the old one elsewhere."""
-    return tf.nest.map_structure(
-        lambda one, other: tf.where(tf.reshape(is_new, [-1] + [1] * (len(one.shape) - 1)), one, other), new, old
-    )
+def keep_rows(is_new: tf.Tensor, new: Any, old: Any) -> Any:
+    """The rows of the new state where `is_new`, `[rows]` bool; those of the old one elsewhere."""
+
+    def choose(after: tf.Tensor, before: tf.Tensor) -> tf.Tensor:
+        return tf.where(tf.reshape(is_new, [-1] + [1] * (len(after.shape) - 1)), after, before)
+
+    return tf.nest.map_structure(choose, new, old)
 
 
 def _fold(weights: dict[str, np.ndarray], table: fields.FieldTable, config: ModelConfig) -> dict[str, Any]:
-    """The bundle's weights as `Network` wants them."""
+    """The bundle's weights as `Network` needs them."""
     layers = [_folded_layer(weights, config, index) for index in range(config.layers)]
     kernel, recurrent, bias = zip(*layers, strict=True)
     tables = [weights[f"embedding_{field.name}"] @ kernel[0] for field in table]
@@ -232,7 +248,7 @@ def _fold(weights: dict[str, np.ndarray], table: fields.FieldTable, config: Mode
 
 
 def _folded_layer(weights: dict[str, np.ndarray], config: ModelConfig, layer: int) -> Arrays:
-    """Kernel, recurrent kernel and bias of an LSTM layer."""
+    """Kernel, recurrent kernel and bias of an LSTM layer, with the layer norm before it folded in."""
     kernel, recurrent, bias = (
         weights[f"lstm_{layer}/lstm_cell/{name}"] for name in ("kernel", "recurrent_kernel", "bias")
     )
@@ -243,7 +259,7 @@ def _folded_layer(weights: dict[str, np.ndarray], config: ModelConfig, layer: in
 def _folded_norm(
     weights: dict[str, np.ndarray], config: ModelConfig, index: int, kernel: np.ndarray, bias: np.ndarray
 ) -> Arrays:
-    """Kernel and bias that do to standardised inputs what these do to the normalised ones."""
+    """Kernel and bias that do to standardised inputs what the given ones do to normalised inputs."""
     if not config.layer_norm or index == 0:
         return kernel, bias
     scale, shift = weights[f"norm_{index}_scale"], weights[f"norm_{index}_shift"]

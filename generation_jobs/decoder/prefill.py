@@ -1,10 +1,10 @@
-"""What a model knows after a primer: many primers and many notes at once, and of equal primers only one.
+"""The model's state after a primer: computed for many primers and many notes at once, and once for equal primers.
 
-The notes of a primer are given, so that nothing has to wait for a draw: a layer's input product is one product for many
-notes, and no head is asked. The hundred samples of a seed begin from one computed state.
+The notes of a primer are given, so nothing waits for a draw: a layer's input product is one product for many notes, and
+no head is computed. The hundred samples of a seed start from one computed state.
 
-A state depends on its primer alone: it is computed in a batch of so many rows whatever is asked for, and every row of a
-batch computes alike wherever it stands.
+A state depends only on its primer: the batch always has the same number of rows, and every row of a batch computes
+alike wherever it stands.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from trainer.sampling import constraints
 
 NOTES_PER_CALL = 64
 MAX_ROWS = 64
-MAX_KEPT = 1024  # states of primers, some 10 kB each
+MAX_KEPT = 1024  # states of primers, about 10 kB each
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Start:
-    """Where a piece begins to be generated.
+    """Where the generation of a piece starts.
 
     Attributes:
-      previous: `[num_fields]` int32, bins of the note before.
+      previous: `[num_fields]` int32, bins of the last note.
       ticks: onset of that note.
-      state: of the network and of `trainer.sampling.constraints`, a row of each array.
+      state: of the network and of `trainer.sampling.constraints`, one row of each array.
     """
 
     previous: np.ndarray
@@ -47,34 +47,34 @@ class Prefill:
     """Computes starts.
 
     Args:
-      rows: primers in a batch; the same for a whole job.
+      rows: number of primers in a batch; the same for a whole job.
     """
 
-    def __init__(self, network: Network | Ensemble, table: fields.FieldTable, *, rows: int):
+    def __init__(self, network: Network | Ensemble, table: fields.FieldTable, *, rows: int) -> None:
         self._network, self._table, self._rows = network, table, min(rows, MAX_ROWS)
         self._call = tf.function(self._consume, jit_compile=True)
         self._kept: collections.OrderedDict[bytes, Start] = collections.OrderedDict()
-        self._silence = Start(table.start_bins, 0, self._take(self.nothing(1), 0))
+        self._silence = Start(table.start_bins, 0, self._take(self.initial_states(1), 0))
 
-    def nothing(self, rows: int) -> tuple[Any, constraints.State]:
+    def initial_states(self, rows: int) -> tuple[Any, constraints.State]:
         """The states of pieces that have not begun."""
         return self._network.zero_state(rows), constraints.nothing_drawn(rows, MAX_POLYPHONY)
 
     def starts(self, primers: Sequence[np.ndarray]) -> list[Start]:
-        """Of each primer `[length, num_fields]` int32, as `FieldTable.raw` gives them; an empty one is silence."""
+        """The start after each primer, `[length, num_fields]` int32 as in `FieldTable.raw`; an empty one is silence."""
         keys = [primer.tobytes() for primer in primers]
         new = {key: primer for key, primer in zip(keys, primers, strict=True) if key and key not in self._kept}
-        found = {key: self._kept[key] for key in keys if key in self._kept}
+        starts = {key: self._kept[key] for key in keys if key in self._kept}
         waiting = list(new.items())
         for first in range(0, len(waiting), self._rows):
-            part = waiting[first : first + self._rows]
-            found |= zip((key for key, _ in part), self._compute([primer for _, primer in part]), strict=True)
+            batch = waiting[first : first + self._rows]
+            starts |= zip((key for key, _ in batch), self._compute([primer for _, primer in batch]), strict=True)
         for key in dict.fromkeys(filter(None, keys)):
-            self._kept[key] = found[key]
+            self._kept[key] = starts[key]
             self._kept.move_to_end(key)
         while len(self._kept) > MAX_KEPT:
             self._kept.popitem(last=False)
-        return [found[key] if key else self._silence for key in keys]
+        return [starts[key] if key else self._silence for key in keys]
 
     def _compute(self, primers: Sequence[np.ndarray]) -> list[Start]:
         lengths = np.zeros(self._rows, np.int32)
@@ -84,13 +84,13 @@ class Prefill:
         for row, primer in enumerate(primers):
             values[row, : len(primer)] = primer
         bins = self._table.encode(values)
-        begin = np.broadcast_to(np.asarray(self._table.start_bins, np.int32), (self._rows, 1, len(self._table)))
-        previous = np.concatenate([begin, bins[:, :-1]], axis=1)
-        states = self.nothing(self._rows)
+        start_bins = np.broadcast_to(np.asarray(self._table.start_bins, np.int32), (self._rows, 1, len(self._table)))
+        previous = np.concatenate([start_bins, bins[:, :-1]], axis=1)
+        states = self.initial_states(self._rows)
         for call in range(num_calls):
-            part = slice(call * NOTES_PER_CALL, (call + 1) * NOTES_PER_CALL)
-            counts = np.clip(lengths - part.start, 0, NOTES_PER_CALL)
-            states = self._call(states, previous[:, part], bins[:, part], values[:, part], counts)
+            notes = slice(call * NOTES_PER_CALL, (call + 1) * NOTES_PER_CALL)
+            counts = np.clip(lengths - notes.start, 0, NOTES_PER_CALL)
+            states = self._call(states, previous[:, notes], bins[:, notes], values[:, notes], counts)
         arrays = [array.numpy() for array in tf.nest.flatten(states)]
         step = self._table.names.index("step")
         return [
@@ -102,17 +102,19 @@ class Prefill:
     def _take(states: Any, row: int) -> tuple[np.ndarray, ...]:
         return tuple(array.numpy()[row] for array in tf.nest.flatten(states))
 
-    def _consume(self, states, previous, bins, values, counts):
+    def _consume(
+        self, states: Any, previous: tf.Tensor, bins: tf.Tensor, values: tf.Tensor, counts: tf.Tensor
+    ) -> tuple[Any, constraints.State]:
         """The states after `counts` of these notes, `[rows, NOTES_PER_CALL, num_fields]`."""
         state, drawn = states
 
-        def body(place, drawn):
+        def body(position: tf.Tensor, drawn: constraints.State) -> tuple[tf.Tensor, constraints.State]:
             rules = constraints.Constraints(self._table, {"notes_per_tick": tf.zeros(self._rows)}, drawn)
-            given = tf.ones([self._rows], tf.bool)
-            after = rules.after(values[:, place], bins[:, place], given, ~given)
-            return place + 1, keep_rows(place < counts, after, drawn)
+            is_given = tf.ones([self._rows], tf.bool)
+            after = rules.after(values[:, position], bins[:, position], is_given, ~is_given)
+            return position + 1, keep_rows(position < counts, after, drawn)
 
         _, drawn = tf.while_loop(
-            lambda place, _: place < NOTES_PER_CALL, body, (0, drawn), maximum_iterations=NOTES_PER_CALL
+            lambda position, _: position < NOTES_PER_CALL, body, (0, drawn), maximum_iterations=NOTES_PER_CALL
         )
         return self._network.consume(previous, values, state, counts), drawn

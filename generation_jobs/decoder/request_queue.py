@@ -1,7 +1,7 @@
-"""What stands between a list of requests and the decoder's calls: arrays of one fixed shape, and pieces put together.
+"""Connects a list of requests with the decoder's calls: makes arrays of one fixed shape, and puts pieces together.
 
-A call sees a window of the list: first the requests that have a slot, then the next ones that wait. After a call the
-notes that came out are sorted to their requests, and the window moves on.
+A call sees a window of the list: first the requests that have a slot, then the next ones that wait. After a call its
+notes are sorted by request, and the window moves on.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ from midi_codec.music.notes import DEFAULT_TEMPO, Notes, seconds_per_tick
 DRAWN, END, OVER = 1, 2, 4  # bits of a step's `flags`
 
 
-class Kind(NamedTuple):
-    """What requests need of a step, apart from what all need; which kind a request is hangs on itself alone."""
+class RequestKind(NamedTuple):
+    """Which optional parts of a step a request needs; depends only on the request."""
 
     is_restricted: bool  # top_k or top_p
-    has_min_p: bool  # which costs far less, and is in the defaults
+    has_min_p: bool  # costs far less, and is one of the defaults
     has_controls: bool
 
     @classmethod
-    def of(cls, request: Request) -> Kind:
-        how = request.sampling
-        return cls(how.is_restricted, how.has_min_p, not request.controls.is_free)
+    def of_request(cls, request: Request) -> RequestKind:
+        sampling = request.sampling
+        return cls(sampling.is_restricted, sampling.has_min_p, not request.controls.is_free)
 
 
-PLAIN = Kind(is_restricted=False, has_min_p=False, has_controls=False)
+PLAIN = RequestKind(is_restricted=False, has_min_p=False, has_controls=False)
 
 
 @dataclasses.dataclass(eq=False)
 class _Piece:
-    """A request in the window, and what has come out of it so far."""
+    """A request in the window, and what was drawn for it so far."""
 
     index: int
     request: Request
@@ -57,9 +57,9 @@ class RequestQueue:
     """The window over a list of requests.
 
     Args:
-      size: requests a window holds.
+      size: number of requests in a window.
+      compute_starts: gives the starts of primers, as `prefill.Prefill.starts`.
       kind: of all the requests.
-      begin: gives the starts of primers, as `prefill.Prefill.starts`.
     """
 
     def __init__(
@@ -68,45 +68,46 @@ class RequestQueue:
         table: fields.FieldTable,
         *,
         size: int,
-        begin: Callable[[Sequence[np.ndarray]], Sequence[Start]],
-        kind: Kind = PLAIN,
-    ):
-        self._requests, self._table, self._size, self._kind, self._begin = requests, table, size, kind, begin
+        compute_starts: Callable[[Sequence[np.ndarray]], Sequence[Start]],
+        kind: RequestKind = PLAIN,
+    ) -> None:
+        self._requests, self._table, self._size, self._kind = requests, table, size, kind
+        self._compute_starts = compute_starts
         self._next = 0
         self._window: list[_Piece] = []
-        self._numbers: list[int] = []  # of the last window, where each piece of this one stood
+        self._old_indices: list[int] = []  # where each piece of this window was in the one before
 
     @property
     def is_empty(self) -> bool:
         return not self._window
 
     def refresh(self) -> None:
-        """Drops the pieces that are over, puts those with a slot first, and fills up with the next requests."""
-        there = [(number, piece) for number, piece in enumerate(self._window) if not piece.is_over]
-        there.sort(key=lambda entry: not entry[1].has_slot)  # stable: the order of the list is kept
-        self._numbers = [number for number, _ in there]
-        self._window = [piece for _, piece in there]
-        come = range(self._next, min(self._next + self._size - len(self._window), len(self._requests)))
-        if not come:
+        """Drops the pieces that are over, moves those with a slot to the front, and adds the next requests."""
+        remaining = [(index, piece) for index, piece in enumerate(self._window) if not piece.is_over]
+        remaining.sort(key=lambda entry: not entry[1].has_slot)  # stable: the order of the list is kept
+        self._old_indices = [index for index, _ in remaining]
+        self._window = [piece for _, piece in remaining]
+        new = range(self._next, min(self._next + self._size - len(self._window), len(self._requests)))
+        if not new:
             return
-        primers = [self._raw(self._requests[index].primer) for index in come]
-        for index, primer, start in zip(come, primers, self._begin(primers), strict=True):
+        primers = [self._raw(self._requests[index].primer) for index in new]
+        for index, primer, start in zip(new, primers, self._compute_starts(primers), strict=True):
             self._window.append(_Piece(index, self._requests[index], primer, start))
-        self._next = come.stop
+        self._next = new.stop
 
     def _raw(self, primer: Notes | None) -> np.ndarray:
         return np.zeros((0, len(self._table)), np.int32) if primer is None else self._table.raw(primer)
 
     def renumber(self, slots: np.ndarray) -> np.ndarray:
-        """`[slots]` int32, the requests in the slots by their place in the refreshed window; -1 stays."""
-        moved = np.full(max(self._numbers, default=0) + 2, -1, np.int32)
-        moved[self._numbers] = np.arange(len(self._numbers))
-        return np.where(slots >= 0, moved[np.minimum(slots, len(moved) - 1)], -1).astype(np.int32)
+        """`[slots]` int32, the index in the refreshed window of each slot's request; -1 stays."""
+        new_indices = np.full(max(self._old_indices, default=0) + 2, -1, np.int32)
+        new_indices[self._old_indices] = np.arange(len(self._old_indices))
+        return np.where(slots >= 0, new_indices[np.minimum(slots, len(new_indices) - 1)], -1).astype(np.int32)
 
     def tensors(self) -> dict[str, Any]:
-        """The window as arrays, `[size]` or `[size, ...]`; `count` of them are real.
+        """The window as arrays, `[size]` or `[size, ...]`; the first `count` rows are requests.
 
-        `begin_state` is a list: the arrays of `Start.state`.
+        `initial_state` is a list: the arrays of `Start.state`.
         """
         requests = [piece.request for piece in self._window]
         starts = [piece.start for piece in self._window]
@@ -114,13 +115,13 @@ class RequestQueue:
         lengths = [len(piece.primer) for piece in self._window]
         return {
             "count": np.array(len(requests), np.int32),
-            "begin_place": self._column(lengths, np.int32),
-            "begin_ticks": self._column([start.ticks for start in starts], np.int32),
-            "begin_previous": self._column([start.previous for start in starts], np.int32, len(self._table)),
-            "begin_state": [self._column(row, row[0].dtype, *row[0].shape) for row in rows],
+            "initial_position": self._column(lengths, np.int32),
+            "initial_ticks": self._column([start.ticks for start in starts], np.int32),
+            "initial_previous": self._column([start.previous for start in starts], np.int32, len(self._table)),
+            "initial_state": [self._column(row, row[0].dtype, *row[0].shape) for row in rows],
             "key": self._column([request.key for request in requests], np.uint32, 2),
             "max_events": self._column(
-                [min(length + r.max_notes, fields.MAX_TICK) for length, r in zip(lengths, requests, strict=True)],
+                [min(length + own.max_notes, fields.MAX_TICK) for length, own in zip(lengths, requests, strict=True)],
                 np.int32,
             ),
             "max_ticks": self._column([_max_ticks(request, self._table.time_base) for request in requests], np.int32),
@@ -138,11 +139,13 @@ class RequestQueue:
             columns["min_p"] = self._by_field(requests, "min_p", 0.0, np.float32)
         return columns
 
-    def _by_field(self, requests: Sequence[Request], setting: str, otherwise: float, dtype: type) -> np.ndarray:
+    def _by_field(self, requests: Sequence[Request], setting: str, default: float, dtype: type) -> np.ndarray:
         """`[size, num_fields]`."""
         names = self._table.names
-        how = [request.sampling for request in requests]
-        rows = [[min(one.of_field(setting, name, otherwise), fields.MAX_TICK) for name in names] for one in how]
+        rows = [
+            [min(request.sampling.of_field(setting, name, default), fields.MAX_TICK) for name in names]
+            for request in requests
+        ]
         return self._column(rows, dtype, len(names))
 
     def _control_columns(self, requests: Sequence[Request]) -> dict[str, np.ndarray]:
@@ -159,7 +162,7 @@ class RequestQueue:
         return column
 
     def collect(self, emitted: dict[str, np.ndarray]) -> Iterator[tuple[int, Result]]:
-        """Sorts what a call gave to its pieces; yields those that are over.
+        """Adds what a call emitted to its pieces; yields those that are over.
 
         Args:
           emitted: `request`, `flags` `[steps, slots]` int32, `log_likelihood` float32, `values`
@@ -170,10 +173,10 @@ class RequestQueue:
         rows = rows[np.argsort(request[rows], kind="stable")]  # steps of a piece stay in order
         values = emitted["values"].reshape(-1, len(self._table))
         log_likelihood = emitted["log_likelihood"].ravel()
-        numbers, firsts = np.unique(request[rows], return_index=True)
+        indices, firsts = np.unique(request[rows], return_index=True)
         over = []
-        for number, own in zip(numbers, np.split(rows, firsts[1:]), strict=True):
-            piece = self._window[number]
+        for index, own in zip(indices, np.split(rows, firsts[1:]), strict=True):
+            piece = self._window[index]
             piece.has_slot = True
             own_flags = flags[own]
             piece.values.append(values[own[own_flags & DRAWN > 0]])
@@ -187,14 +190,14 @@ class RequestQueue:
 
 
 def _max_ticks(request: Request, time_base: str) -> int:
-    """The last tick a note may start at, from the first onset on."""
+    """The last tick at which a note may start, counted from the first onset."""
     seconds = MAX_SECONDS if request.max_seconds is None else request.max_seconds
     tempo = DEFAULT_TEMPO if request.primer is None else request.primer.tempo
     return min(fields.MAX_TICK, int(seconds / seconds_per_tick(time_base, tempo)))
 
 
 def _finish(piece: _Piece, table: fields.FieldTable) -> Result:
-    """Puts a piece's notes together: steps become onsets."""
+    """Joins a piece's notes; steps become onsets."""
     raw = np.concatenate([piece.primer, *piece.values])
     primer = piece.request.primer
     notes = table.to_notes(raw, tempo=DEFAULT_TEMPO if primer is None else primer.tempo)

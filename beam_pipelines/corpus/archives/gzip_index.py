@@ -58,7 +58,9 @@ def load_members(kept: Kept) -> tuple[PackedInputs, int] | None:
         return None
 
 
-def to_keep(kept: Kept, unpacked: indexed_gzip.IndexedGzipFile, inputs: PackedInputs, num_others: int):
+def to_keep(
+    kept: Kept, unpacked: indexed_gzip.IndexedGzipFile, inputs: PackedInputs, num_others: int
+) -> dict[str, bytes]:
     """The data by the path to write it to, once the work folder may be written."""
     if not kept.index:
         return {}

@@ -156,7 +156,9 @@ def _may_be_late(
     return is_late
 
 
-def _delta_bound(num_bytes: np.ndarray, num_high: np.ndarray, num_pairs: np.ndarray, num_triples: np.ndarray):
+def _delta_bound(
+    num_bytes: np.ndarray, num_high: np.ndarray, num_pairs: np.ndarray, num_triples: np.ndarray
+) -> np.ndarray:
     """At least the sum of all deltas: one needs a high byte to reach 2^7, two in a row for 2^14, three for 2^21."""
     return (num_bytes << 7) + (num_high << 14) + (num_pairs << 21) + (num_triples << 28)
 

@@ -31,12 +31,12 @@ def primers_of(maker: Prefill, lengths=LENGTHS) -> list[np.ndarray]:
 def step_by_step(maker: Prefill, primer: np.ndarray) -> list[np.ndarray]:
     """The state by one step of the network and of the constraints a note."""
     network, table = maker._network, maker._table
-    state, drawn = maker.nothing(1)
+    state, drawn = maker.initial_states(1)
     previous = tf.constant(table.start_bins[None])
     for values in primer[:, None]:
-        parts, state = network.trunk(previous, state)
-        sight = network.look(parts, state, tf.constant(values[:, table.names.index("step")]))
-        state = network.remember(state, tf.constant(values), sight)
+        head_inputs, state = network.trunk(previous, state)
+        pitch_scores = network.score_pitches(head_inputs, state, tf.constant(values[:, table.names.index("step")]))
+        state = network.remember(state, tf.constant(values), pitch_scores)
         rules = constraints.Constraints(table, {"notes_per_tick": tf.zeros(1)}, drawn)
         previous = tf.constant(table.encode(values))
         drawn = rules.after(tf.constant(values), previous, tf.ones(1, bool), tf.zeros(1, bool))
@@ -97,5 +97,5 @@ def test_without_a_primer_a_piece_begins_from_nothing():
     maker = make("context")
     (start,) = maker.starts([np.zeros((0, 5), np.int32)])
     assert start.ticks == 0 and start.previous.tolist() == maker._table.start_bins.tolist()
-    for got, want in zip(start.state, tf.nest.flatten(maker.nothing(1)), strict=True):
+    for got, want in zip(start.state, tf.nest.flatten(maker.initial_states(1)), strict=True):
         np.testing.assert_array_equal(got, want.numpy()[0])

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from generation_jobs.decoder.prefill import Start
-from generation_jobs.decoder.request_queue import DRAWN, END, OVER, PLAIN, Kind, RequestQueue
+from generation_jobs.decoder.request_queue import DRAWN, END, OVER, PLAIN, RequestKind, RequestQueue
 from generation_jobs.settings.requests import Request, Sampling
 from midi_codec.fields import MAX_TICK, FieldTable
 from midi_codec.music.notes import BEATS, Notes
@@ -27,7 +27,7 @@ def begin(primers) -> list[Start]:
 
 
 def make_queue(requests, *, size=3, table=TABLE, kind=PLAIN) -> RequestQueue:
-    queue = RequestQueue(requests, table, size=size, begin=begin, kind=kind)
+    queue = RequestQueue(requests, table, size=size, compute_starts=begin, kind=kind)
     queue.refresh()
     return queue
 
@@ -48,13 +48,13 @@ def test_the_window_as_arrays():
         make_request(4),
     ]
     assert not {"top_k", "top_p", "min_p"} & make_queue(requests[1:], size=3).tensors().keys()  # nobody asked
-    arrays = make_queue(requests, size=3, kind=Kind.of(requests[0])).tensors()
+    arrays = make_queue(requests, size=3, kind=RequestKind.of_request(requests[0])).tensors()
     assert "min_p" not in arrays
     assert arrays["count"] == 3
-    assert arrays["begin_place"].tolist() == [4, 0, 0]
-    assert arrays["begin_ticks"].tolist() == [40, 0, 0]
-    assert arrays["begin_previous"].tolist() == [[4] * 4, [0] * 4, [0] * 4]
-    (state,) = arrays["begin_state"]
+    assert arrays["initial_position"].tolist() == [4, 0, 0]
+    assert arrays["initial_ticks"].tolist() == [40, 0, 0]
+    assert arrays["initial_previous"].tolist() == [[4] * 4, [0] * 4, [0] * 4]
+    (state,) = arrays["initial_state"]
     assert state.shape == (3, 2, 3) and state[:, 0, 0].tolist() == [4, 0, 0]
     assert arrays["key"].tolist() == [[1, 7], [2, 7], [3, 7]] and arrays["key"].dtype == np.uint32
     assert arrays["max_events"].tolist() == [9, 9, 5]
@@ -66,7 +66,7 @@ def test_the_window_as_arrays():
 def test_settings_by_field():
     how = {"temperature": {"pitch": 0.5, "step": 0}, "top_k": {"velocity": 2}, "min_p": 0.25, "top_p": {"step": 0.5}}
     request = make_request(1, **how)
-    arrays = make_queue([request], size=1, kind=Kind.of(request)).tensors()
+    arrays = make_queue([request], size=1, kind=RequestKind.of_request(request)).tensors()
     assert TABLE.names == ("step", "pitch", "duration", "velocity")
     assert arrays["temperature"].tolist() == [[0.0, 0.5, 1.0, 1.0]]
     assert arrays["top_k"].tolist() == [[MAX_TICK, MAX_TICK, MAX_TICK, 2]]
@@ -86,7 +86,7 @@ def test_settings_by_field():
     ],
 )
 def test_a_kind_has_what_was_asked_for(how, want):
-    assert Kind.of(make_request(1, **how)) == (*want, False)
+    assert RequestKind.of_request(make_request(1, **how)) == (*want, False)
 
 
 def test_a_window_that_is_not_full():
