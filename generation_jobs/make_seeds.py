@@ -1,11 +1,10 @@
-"""Make a seed list of openings of a dataset's pieces, held out ones by default.
+"""Writes a seed list of the openings of a dataset's pieces, of held-out pieces by default.
 
     python -m generation_jobs.make_seeds --data dataset --num-seeds 64 --num-notes 16 --output seeds.jsonl
 
 Pieces are taken in the order of a hash of their `piece_id`: the same dataset gives the same list, and a longer list
-begins with the shorter one. The notes are written into the list, so that it needs neither the dataset nor its files;
-with --by-piece-id the list names the pieces instead, and is read together with `generate --seed-data`. An --output that
-ends in .csv is written as CSV.
+begins with the shorter one. The list contains the notes, so it does not need the dataset; with --by-piece-id it names
+the pieces instead, for `generate --seed-data`. An --output that ends in .csv is written as CSV.
 """
 
 from __future__ import annotations
@@ -14,15 +13,16 @@ import argparse
 import hashlib
 import heapq
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 from generation_jobs.seeds import seed_list
 from generation_jobs.seeds.inline_notes import InlineNotes
 from generation_jobs.seeds.seed_folder import make_id
 from generation_jobs.seeds.seed_record import Seed
 from job_runtime import command, storage
-from midi_codec.dataset import dataset_info, records
+from midi_codec.dataset import dataset_info
 from midi_codec.dataset.records import Piece
+from midi_codec.dataset.split_reader import read_split
 
 
 def main(argv: Sequence[str]) -> int:
@@ -33,15 +33,12 @@ def main(argv: Sequence[str]) -> int:
         if value < 1
     ]
     problems += storage.output_problems("--output", args.output, is_file=True)
-    info = None
-    try:
+    with command.collecting(problems):
         info = dataset_info.load(args.data)
-    except command.UserError as error:
-        problems += error.problems
-    if problems or info is None:
+    if problems:
         raise command.UserError(problems)
     seeds = choose(
-        _pieces(args.data, info, args.split),
+        read_split(args.data, info, args.split),
         num_seeds=args.num_seeds,
         num_notes=args.num_notes,
         by_piece_id=args.by_piece_id,
@@ -54,16 +51,16 @@ def main(argv: Sequence[str]) -> int:
     print(f"{len(seeds):,} seeds of {args.num_notes} notes in {args.output}")
     if len(seeds) < args.num_seeds:
         print(
-            f"no more pieces of the {args.split} split have so many notes; asked for {args.num_seeds:,}",
+            f"no more pieces of the {args.split} split are long enough; asked for {args.num_seeds:,}",
             file=sys.stderr,
         )
     return command.OK
 
 
 def choose(pieces: Iterable[Piece], *, num_seeds: int, num_notes: int, by_piece_id: bool = False) -> list[Seed]:
-    """The openings of the first pieces in the order of their hash; fewer where there are not so many long enough."""
+    """The openings of the first long enough pieces in the order of their hash."""
     openings = (
-        (_place(piece.piece_id), piece.piece_id, piece.source, piece.notes.take(slice(num_notes)))
+        (_rank(piece.piece_id), piece.piece_id, piece.source, piece.notes.take(slice(num_notes)))
         for piece in pieces
         if len(piece.notes) >= num_notes
     )
@@ -84,24 +81,14 @@ def _parse_args(argv: Sequence[str]) -> argparse.Namespace:
     add = parser.add_argument
     add("--data", required=True, help="dataset folder, as encode_corpus wrote it")
     add("--output", required=True, help="seed list to write")
-    add("--split", choices=dataset_info.SPLITS, default="validation", help="which pieces (%(default)s)")
-    add(
-        "--num-seeds", type=int, default=64, help="how many seeds, fewer where the split has fewer pieces (%(default)s)"
-    )
-    add("--by-piece-id", action="store_true", help="name the pieces instead of writing their notes into the list")
-    add("--num-notes", type=int, default=16, help="notes of each opening; shorter pieces are left out (%(default)s)")
+    add("--split", choices=dataset_info.SPLITS, default="validation", help="split to take pieces from (%(default)s)")
+    add("--num-seeds", type=int, default=64, help="most seeds to write (%(default)s)")
+    add("--by-piece-id", action="store_true", help="name the pieces instead of including their notes")
+    add("--num-notes", type=int, default=16, help="notes per opening; shorter pieces are skipped (%(default)s)")
     return parser.parse_args(argv)
 
 
-def _pieces(data: str, info: dataset_info.DatasetInfo, split: str) -> Iterator[Piece]:
-    for path in dataset_info.shard_paths(data, info, split):
-        try:
-            yield from records.read_pieces(path, time_base=info.time_base)
-        except (OSError, ValueError) as error:
-            raise command.UserError(f"{path!r} cannot be read: {error}") from error
-
-
-def _place(piece_id: str) -> bytes:
+def _rank(piece_id: str) -> bytes:
     return hashlib.sha256(f"make_seeds {piece_id}".encode()).digest()
 
 

@@ -1,6 +1,6 @@
 """For notebooks and scripts: read a dataset, load a bundle, continue a primer. docs/python_api.md shows how.
 
-What the commands promise holds here too: the same primer, settings and `rng_seed` give the same notes.
+The promise of the commands holds here too: the same primer, settings and `rng_seed` give the same notes.
 """
 
 from __future__ import annotations
@@ -13,22 +13,19 @@ from generation_jobs.decoder.decoder import Decoder
 from generation_jobs.job.job import request_key
 from generation_jobs.settings.requests import DEFAULTS, SETTINGS, Request, Result, Settings
 from job_runtime.command_line.settings import problems_with
-from midi_codec.dataset import dataset_info, records
+from midi_codec.dataset import dataset_info, records, split_reader
 from midi_codec.music.notes import Notes
 
-STREAM = "notebook"  # the name of the seed that the random streams come from
+STREAM = "notebook"  # the seed id that the random streams come from
 
 
 def read_dataset(folder: str, split: str = "validation") -> Iterator[records.Piece]:
     """The pieces of one split, with `notes`, `piece_id` and `source`.
 
     Raises:
-      UserError: there is no complete dataset.
-      ValueError: a shard is damaged.
+      UserError: there is no complete dataset, or a shard is damaged.
     """
-    info = dataset_info.load(folder)
-    for path in dataset_info.shard_paths(folder, info, split):
-        yield from records.read_pieces(path, time_base=info.time_base)
+    return split_reader.read_split(folder, dataset_info.load(folder), split)
 
 
 class Generator:
@@ -54,7 +51,7 @@ class Generator:
         Args:
           primer: on the bundle's grid.
           num_samples: how many pieces.
-          rng_seed: other numbers give other pieces.
+          rng_seed: other values give other pieces.
           settings: as the flags of `generate`, such as `temperature=0.9`, `max_notes=200`, `pitch_classes="D minor"`.
 
         Returns:
@@ -63,7 +60,7 @@ class Generator:
         Raises:
           ValueError: a setting is wrong, or the primer does not fit the bundle.
         """
-        unknown = [f"{name} is no setting" for name in settings if name not in SETTINGS]
+        unknown = [f"{name} is not a setting" for name in settings if name not in SETTINGS]
         if problems := unknown + list(problems_with(Settings, settings)):
             raise ValueError("; ".join(problems))
         chosen = DEFAULTS.override(settings)

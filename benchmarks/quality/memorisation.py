@@ -32,10 +32,11 @@ if not __package__:  # run as a file: the rooms lie some folders up
 
 from benchmarks.harness import machine
 from benchmarks.quality.near_duplicates import Change, make_copy
-from generation_jobs.memorisation.corpus_index import Index, read_pieces
+from generation_jobs.memorisation.corpus_index import Index
 from job_runtime import command
 from midi_codec.dataset import dataset_info
 from midi_codec.dataset.records import Piece
+from midi_codec.dataset.split_reader import read_split
 from midi_codec.music.notes import TICKS_PER_BEAT, TICKS_PER_SECOND, Notes
 
 COPY_NOTES = 100
@@ -90,7 +91,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def load(data: str, split: str) -> list[Piece]:
-    return list(read_pieces(data, dataset_info.load(data), split, "reading"))
+    return list(read_split(data, dataset_info.load(data), split, label="reading"))
 
 
 def lengths_of(index: Index, pieces: Sequence[Notes]) -> np.ndarray:

@@ -33,13 +33,12 @@ from generation_jobs.job.job import request_key
 from generation_jobs.memorisation import corpus_index
 from generation_jobs.memorisation.corpus_index import Index
 from generation_jobs.output.generated_music import GeneratedPiece
-from generation_jobs.screening import thresholds
 from generation_jobs.seeds import setting_conflicts
 from generation_jobs.settings.requests import Request, Settings
 from job_runtime import command
 from job_runtime.command import UserError
 from job_runtime.command_line.settings import add_flags, read_flags
-from midi_codec.dataset import dataset_info
+from midi_codec.dataset import dataset_info, split_reader
 from midi_codec.dataset.dataset_info import DatasetInfo
 from midi_codec.music.notes import Notes
 
@@ -165,15 +164,15 @@ def read_openings(data: str, info: DatasetInfo, most: int, primer_notes: int) ->
     if not primer_notes:
         return [(None, "silence")]
     found: list[tuple[Notes | None, str]] = []
-    for notes in thresholds.read_notes(data, info, SPLIT, "openings"):
-        if len(notes) > primer_notes and len(found) < most:
-            found.append((notes.take(slice(primer_notes)).from_first_onset(), f"opening-{len(found)}"))
+    for piece in split_reader.read_split(data, info, SPLIT, label="openings"):
+        if len(piece.notes) > primer_notes and len(found) < most:
+            found.append((piece.notes.take(slice(primer_notes)).from_first_onset(), f"opening-{len(found)}"))
     return found
 
 
 def held_out_ends(data: str, info: DatasetInfo, primer_notes: int, max_notes: int) -> float | None:
     """The share of validation pieces that end within so many notes."""
-    lengths = np.array([len(notes) for notes in thresholds.read_notes(data, info, SPLIT, "ends")])
+    lengths = np.array([len(piece.notes) for piece in split_reader.read_split(data, info, SPLIT, label="ends")])
     lengths = lengths[lengths > primer_notes]
     return round(float(np.mean(lengths < primer_notes + max_notes)), 4) if lengths.size else None
 

@@ -18,10 +18,10 @@ import numpy as np
 from generation_jobs.memorisation.note_strings import BOUNDARY, END, Strings, strings_of
 from generation_jobs.memorisation.run_search import Run, Text, longest_common, sort_suffixes
 from job_runtime import command, json_text
-from job_runtime.logs.progress import progress
 from job_runtime.storage import array_file
-from midi_codec.dataset import dataset_info, records
+from midi_codec.dataset import records
 from midi_codec.dataset.dataset_info import DatasetInfo
+from midi_codec.dataset.split_reader import read_split
 from midi_codec.music.notes import TIME_BASES, Notes
 
 _DTYPES = {
@@ -173,20 +173,7 @@ def _problems(arrays: Mapping[str, np.ndarray], words: _Words) -> Iterator[str]:
         yield f"order does not hold 0 to {total - 1}, each once"
 
 
-def read_pieces(data: str, info: DatasetInfo, split: str, label: str) -> Iterable[records.Piece]:
-    """The pieces of a split.
-
-    Raises:
-      UserError: a shard cannot be read.
-    """
-    paths = dataset_info.shard_paths(data, info, split)
-    found = (piece for path in paths for piece in records.read_pieces(path, time_base=info.time_base))
-    try:
-        yield from progress(found, total=info.splits[split].num_pieces, unit=f"{split} pieces", label=label)
-    except (OSError, ValueError) as error:
-        raise command.UserError(f"{data!r} cannot be read: {error}") from error
-
-
 def build(data: str, info: DatasetInfo) -> Index:
     """The index of a dataset's training split."""
-    return Index.build(read_pieces(data, info, "train", "indexing"), time_base=info.time_base, dataset=info.hash)
+    pieces = read_split(data, info, "train", label="indexing")
+    return Index.build(pieces, time_base=info.time_base, dataset=info.hash)

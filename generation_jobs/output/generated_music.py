@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
-from collections.abc import Mapping, Sequence
-from itertools import repeat
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from generation_jobs.measures.corpus_comparison import cut_alike
+from generation_jobs.measures.music_measures import Part
 from generation_jobs.output import manifest
 from generation_jobs.output.piece_files import read_pieces
 from job_runtime import storage
 from job_runtime.command import UserError
 from job_runtime.logs.progress import progress
+from midi_codec.dataset import split_reader
+from midi_codec.dataset.dataset_info import DatasetInfo
 from midi_codec.midi import midi_file
 from midi_codec.midi.midi_file import MidiError
 from midi_codec.music.notes import Notes
 
 MAX_PROBLEMS = 10  # most unreadable files to name
 NUM_HIGHLIGHTS = 20
+MAX_CORPUS_PIECES = 2000  # per split; shards are ordered by hash, so the first ones are a fair sample
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -35,6 +40,11 @@ class GeneratedPiece:
     @property
     def num_given(self) -> int:
         return self.line["num_primer_notes"]
+
+    @property
+    def part(self) -> Part:
+        """The notes for measures, which ignore the primer's."""
+        return Part(self.notes, self.num_given)
 
     @property
     def log_likelihood_per_note(self) -> float | None:
@@ -55,7 +65,8 @@ def read(root: str, *, time_base: str) -> list[GeneratedPiece]:
     if not lines:
         raise UserError(f"{root!r} holds a job without pieces, want at least one")
     paths = [line["path"] for line in lines]
-    parsed = map(_parse, (storage.join(root, path) for path in paths), read_pieces(root, paths), repeat(time_base))
+    files = zip(paths, read_pieces(root, paths), strict=True)
+    parsed = (_parse(storage.join(root, path), data, time_base) for path, data in files)
     results = list(progress(parsed, total=len(lines), unit="pieces", label="reading"))
     problems = [result for result in results if isinstance(result, str)]
     if problems:
@@ -93,3 +104,18 @@ def choose_highlights(pieces: Sequence[GeneratedPiece], num: int = NUM_HIGHLIGHT
         return []
     ranks = np.rint(np.linspace(0, len(ranked) - 1, min(num, len(ranked)))).astype(int)
     return sorted(ranked[rank][1] for rank in ranks)
+
+
+def corpus_notes(data: str, info: DatasetInfo, split: str) -> Iterator[Notes]:
+    """The notes of the first pieces of a split.
+
+    Raises:
+      UserError: a shard cannot be read.
+    """
+    corpus = split_reader.read_split(data, info, split, label="comparing")
+    return (piece.notes for piece in itertools.islice(corpus, MAX_CORPUS_PIECES))
+
+
+def cut_like(pieces: Sequence[GeneratedPiece], corpus: Iterable[Notes]) -> Iterator[Part]:
+    """Pieces of a corpus, cut like the generated ones."""
+    return cut_alike(corpus, [(piece.num_given, len(piece.notes)) for piece in pieces if piece.num_generated])

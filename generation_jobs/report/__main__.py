@@ -30,7 +30,6 @@ def main(argv: Sequence[str]) -> int:
     started = time.monotonic()
     run, info = _check(args)
 
-    from generation_jobs import evaluate
     from generation_jobs.output import generated_music
     from generation_jobs.report import page as report_page
     from generation_jobs.report import page_content, piece_figures, piece_sounds
@@ -40,7 +39,8 @@ def main(argv: Sequence[str]) -> int:
     time_base = info.time_base if info else run.time_base if run else "milliseconds"
     pieces = generated_music.read(args.music, time_base=time_base)
     comparisons, comparison_note = _compare(pieces, args.data, info) if info else ([], None)
-    figures = piece_figures.figures_of(pieces, time_base, evaluate.parts(args.data, info, pieces) if info else ())
+    corpus = generated_music.corpus_notes(args.data, info, "train") if info else ()
+    figures = piece_figures.figures_of(pieces, time_base, generated_music.cut_like(pieces, corpus))
     highlights = generated_music.choose_highlights(pieces)
     with command.StopSignal() as stop:
         sounds = piece_sounds.make_sounds(pieces, highlights=highlights, stop=stop)
@@ -84,7 +84,7 @@ def _check(args: argparse.Namespace) -> tuple[Run | None, DatasetInfo | None]:
     from generation_jobs.output import manifest
     from generation_jobs.report import training_run
     from job_runtime import storage
-    from midi_codec.dataset import dataset_info
+    from midi_codec.dataset import split_reader
 
     problems: list[str] = []
     run, info = None, None
@@ -96,9 +96,7 @@ def _check(args: argparse.Namespace) -> tuple[Run | None, DatasetInfo | None]:
     with command.collecting(problems):
         run = training_run.Run(args.run) if args.run else None
     with command.collecting(problems):
-        info = dataset_info.load(args.data) if args.data else None
-        if info and not info.splits["train"].num_pieces:
-            problems.append(f"--data {args.data!r} has no piece in its train split, want some to compare with")
+        info = split_reader.load_trainable(args.data) if args.data else None
     if problems:
         raise command.UserError(problems)
     return run, info
@@ -108,11 +106,12 @@ def _compare(pieces: Sequence[GeneratedPiece], root: str, info: DatasetInfo) -> 
     """Compares the generated notes with the train split, with the validation split as the ceiling; and a note for the
     reader."""
     from generation_jobs import evaluate
+    from generation_jobs.output import generated_music
 
     comparisons = evaluate.compare(pieces, root, info, "validation")
     counts = [info.splits[split].num_pieces for split in ("train", "validation")]
     shown = [
-        f"{min(count, evaluate.MAX_CORPUS_PIECES):,} of {count:,} {name}"
+        f"{min(count, generated_music.MAX_CORPUS_PIECES):,} of {count:,} {name}"
         for count, name in zip(counts, ("training pieces", "validation pieces"), strict=True)
     ]
     note = (

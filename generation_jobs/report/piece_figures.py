@@ -33,7 +33,7 @@ class Figures:
 def figures_of(pieces: Sequence[GeneratedPiece], time_base: str, corpus: Iterable[Part] = ()) -> Figures:
     """Leaves out measures that no piece has."""
     chosen = measures(time_base)
-    mine = [[measure.piece_figure(Part(piece.notes, piece.num_given)) for measure in chosen] for piece in pieces]
+    mine = [[measure.piece_figure(piece.part) for measure in chosen] for piece in pieces]
     parts = itertools.islice(corpus, MAX_CORPUS_PARTS)
     theirs = [[measure.piece_figure(part) for measure in chosen] for part in parts]
     used = [index for index in range(len(chosen)) if any(row[index] is not None for row in mine)]

@@ -1,13 +1,12 @@
-"""Screening: which generated pieces are wrong in a way that the corpus is not.
+"""Computes thresholds from a dataset, to find generated pieces with faults that the corpus does not have.
 
     python -m generation_jobs.screening --data dataset --output thresholds.json
 
 Each check of `generation_jobs.screening.screen_checks` has a threshold: the 99.9 % quantile of its values in windows of
-256 notes of the training split (0.1 % where too little is wrong, and of whole pieces for a piece's length and number of
-notes). Of densities, values that lie far beyond all others are faults of the corpus and do not count.
-One more, copied_notes, is the 99.9 % quantile of the longest runs that pieces of the validation split have in common
-with the training split; it counts where there is an index of that (`generation_jobs.memorisation`).
-What all this rejects of the validation split is printed and written beside them. docs/evaluate_music.md says more.
+256 notes of the training split. One more, copied_notes, is the 99.9 % quantile of the longest runs that pieces of the
+validation split share with the training split; it counts where an index is given (`generation_jobs.memorisation`).
+The share of the validation split that all this rejects is printed, and written to the file. docs/evaluate_music.md says
+more.
 """
 
 from __future__ import annotations
@@ -16,9 +15,9 @@ from collections.abc import Sequence
 
 from generation_jobs.memorisation import corpus_index
 from generation_jobs.screening import screen_checks
-from generation_jobs.screening.thresholds import fit, limit_copies, read_notes, reject_shares
+from generation_jobs.screening.thresholds import fit, limit_copies, reject_shares
 from job_runtime import command, storage
-from midi_codec.dataset import dataset_info
+from midi_codec.dataset import split_reader
 
 
 def main(argv: Sequence[str]) -> int:
@@ -28,16 +27,17 @@ def main(argv: Sequence[str]) -> int:
     args = parser.parse_args(argv)
     problems = storage.output_problems("--output", args.output, is_file=True)
     with command.collecting(problems):
-        info = dataset_info.load(args.data)
-        if not info.splits["train"].num_pieces:
-            problems.append(f"--data {args.data!r} has no piece in its train split, want some for the thresholds")
+        info = split_reader.load_trainable(args.data)
     if problems:
         raise command.UserError(problems)
-    screen = fit(read_notes(args.data, info, "train"), time_base=info.time_base, dataset=info.hash)
-    others = list(read_notes(args.data, info, "validation"))
-    screen = limit_copies(screen, corpus_index.build(args.data, info), others)
-    held_out = [screen.judge_notes(notes, 0, ended=True) for notes in others]
-    shares = reject_shares(held_out)
+    train, validation = (
+        (piece.notes for piece in split_reader.read_split(args.data, info, split, label="screening"))
+        for split in ("train", "validation")
+    )
+    screen = fit(train, time_base=info.time_base, dataset=info.hash)
+    held_out = list(validation)
+    screen = limit_copies(screen, corpus_index.build(args.data, info), held_out)
+    shares = reject_shares([screen.judge_notes(notes, 0, ended=True) for notes in held_out])
     storage.write_bytes(args.output, screen.to_json(validation_rejects=shares).encode())
     for name, value in screen.thresholds.items():
         word = "at least" if name in screen_checks.LOW else "at most"

@@ -19,8 +19,6 @@ from generation_jobs.memorisation.corpus_index import Index
 from generation_jobs.screening import screen_checks
 from generation_jobs.settings.requests import Result
 from job_runtime import command, json_text
-from job_runtime.logs.progress import progress
-from midi_codec.dataset import dataset_info, records
 from midi_codec.music.notes import TIME_BASES, Notes
 
 FORMAT_VERSION = 2
@@ -174,17 +172,3 @@ def reject_shares(judgements: Sequence[Judgement]) -> dict[str, float]:
         sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     )
     return {name: round(number / len(judgements), 6) for name, number in counts.items()}
-
-
-def read_notes(data: str, info: dataset_info.DatasetInfo, split: str, label: str = "screening") -> Iterator[Notes]:
-    """The notes of a split, piece by piece.
-
-    Raises:
-      UserError: a shard cannot be read.
-    """
-    paths = dataset_info.shard_paths(data, info, split)
-    found = (piece.notes for path in paths for piece in records.read_pieces(path, time_base=info.time_base))
-    try:
-        yield from progress(found, total=info.splits[split].num_pieces, unit=f"{split} pieces", label=label)
-    except (OSError, ValueError) as error:
-        raise command.UserError(f"{data!r} cannot be read: {error}") from error

@@ -11,7 +11,7 @@ from generation_jobs.memorisation import __main__ as memorisation_command
 from generation_jobs.screening import __main__ as screening_command
 from generation_jobs.screening import thresholds
 from job_runtime import command
-from midi_codec.dataset import dataset_info
+from midi_codec.dataset import dataset_info, split_reader
 from midi_codec.music.notes import BEATS, MILLISECONDS
 from tests.generation_jobs.report_fakes import make_dataset, make_music, make_notes
 
@@ -83,7 +83,7 @@ def test_an_index_makes_copied_notes_a_reason(folders, capsys):
     screen, index = str(folders / "with_copies.json"), str(folders / "index")
     assert screening_command.main(["--data", data, "--output", screen]) == command.OK
     assert memorisation_command.main(["--data", data, "--output", index]) == command.OK
-    copy = next(thresholds.read_notes(data, dataset_info.load(data), "train"))
+    copy = next(split_reader.read_split(data, dataset_info.load(data), "train")).notes
     make_music(folders / "music", [("a", 0, copy)])
     for flags, is_counted in (([], False), (["--index", index], True)):
         capsys.readouterr()

@@ -120,7 +120,7 @@ def test_a_dataset_and_a_list_in_a_bucket(dataset, kind, flags, request):
 def test_a_split_with_too_few_pieces_says_so(dataset, capsys):
     assert run(dataset, "--num-seeds", "3", "--num-notes", "21") == 0
     assert len(read(dataset)) == 1
-    assert capsys.readouterr().err == "no more pieces of the validation split have so many notes; asked for 3\n"
+    assert capsys.readouterr().err == "no more pieces of the validation split are long enough; asked for 3\n"
 
 
 def test_openings_on_the_beats_grid_come_back_exactly():

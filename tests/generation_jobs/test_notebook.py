@@ -52,7 +52,7 @@ def test_the_same_call_gives_the_same_pieces_and_another_rng_seed_gives_others(g
 
 
 def test_every_wrong_setting_is_named(generator):
-    with pytest.raises(ValueError, match="tempreature is no setting; temperature is -1"):
+    with pytest.raises(ValueError, match="tempreature is not a setting; temperature is -1"):
         generator.continue_primer(tempreature=1, temperature=-1)
 
 

@@ -1,0 +1,70 @@
+"""The common parts of the commands that compare generated music with a dataset: flags, input checks and output."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+from generation_jobs.memorisation.corpus_index import Index
+from generation_jobs.output import generated_music
+from generation_jobs.output.generated_music import GeneratedPiece
+from job_runtime import command, storage
+from midi_codec.dataset import dataset_info, split_reader
+from midi_codec.dataset.dataset_info import DatasetInfo
+
+FORMAT_VERSION = 1
+_T = TypeVar("_T")
+
+
+def make_parser(program: str, doc: str | None, *, index_help: str) -> argparse.ArgumentParser:
+    parser = command.make_parser(program, doc)
+    add = parser.add_argument
+    add("--music", required=True, help="output folder of generation_jobs.generate")
+    add("--data", required=True, help="dataset to compare with, as encode_corpus wrote it")
+    held_out = dataset_info.SPLITS[1:]
+    add("--split", choices=held_out, default="validation", help="split to compare the same way (%(default)s)")
+    add("--index", help=index_help)
+    add("--output", help="JSON file to write, with every piece (default: standard output, without the pieces)")
+    return parser
+
+
+def load(args: argparse.Namespace, problems: list[str]) -> tuple[DatasetInfo | None, Index | None]:
+    """The dataset's info and the index; what is wrong with a flag is added to `problems`."""
+    if args.output:
+        problems += storage.output_problems("--output", args.output, is_file=True)
+    info = load_flag("--data", split_reader.load_trainable, args.data, problems)
+    index = load_flag("--index", Index.load, args.index, problems) if args.index else None
+    return info, index
+
+
+def load_flag(flag: str, read: Callable[[str], _T], path: str, problems: list[str]) -> _T | None:
+    try:
+        return read(path)
+    except command.UserError as error:
+        problems += [f"{flag}: {problem}" for problem in error.problems]
+        return None
+
+
+def read_music(args: argparse.Namespace, info: DatasetInfo) -> tuple[list[GeneratedPiece], dict[str, Any]]:
+    """The generated pieces, and the first fields of the result."""
+    pieces = generated_music.read(args.music, time_base=info.time_base)
+    return pieces, {
+        "format_version": FORMAT_VERSION,
+        "music": args.music,
+        "bundles": sorted({str(piece.line["bundle"]) for piece in pieces}),
+        "dataset": info.hash,
+        "split": args.split,
+    }
+
+
+def write(args: argparse.Namespace, table: Iterable[str], result: dict[str, Any], figures: Iterable[dict]) -> None:
+    """Prints the table; then prints the result as one line of JSON, or writes it with each piece's figures."""
+    print("\n".join(table))
+    if args.output:
+        text = json.dumps(result | {"pieces": list(figures)}, indent=1)
+        storage.write_bytes(args.output, f"{text}\n".encode())
+        print(args.output)
+    else:
+        print(json.dumps(result))
