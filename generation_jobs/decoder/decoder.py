@@ -86,7 +86,7 @@ class Decoder:
         self._allow_duplicates = any(model.may_have_duplicate_notes for model in bundles)
         self._network = Network(self.bundle) if len(bundles) == 1 else Ensemble(bundles)
         self._prefill = Prefill(self._network, self._table, rows=max(num_slots, fields.WIDTH_MULTIPLE))
-        self._call = tf.function(self._decode, jit_compile=True)
+        self._call = tf.function(self._decode, autograph=False, jit_compile=True)
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Result]]:
         """Yields (index into `requests`, result) as pieces end.

@@ -52,7 +52,7 @@ class Prefill:
 
     def __init__(self, network: Network | Ensemble, table: fields.FieldTable, *, rows: int) -> None:
         self._network, self._table, self._rows = network, table, min(rows, MAX_ROWS)
-        self._call = tf.function(self._consume, jit_compile=True)
+        self._call = tf.function(self._consume, autograph=False, jit_compile=True)
         self._kept: collections.OrderedDict[bytes, Start] = collections.OrderedDict()
         self._silence = Start(table.start_bins, 0, self._take(self.initial_states(1), 0))
 
