@@ -1,7 +1,6 @@
-"""Measured by hand; see docs/benchmarks.md.
+"""Measurements that are run by hand; see docs/benchmarks.md.
 
-`python -m benchmarks.encode` is `benchmarks/speed/encode.py`: commands are found by their own name in every folder
-here.
+`python -m benchmarks.encode` is `benchmarks/speed/encode.py`: commands are found by name in all of these folders.
 """
 
 import pathlib

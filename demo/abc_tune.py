@@ -176,7 +176,7 @@ def to_notes(tune: Tune, *, quarters_a_beat: Fraction, program: int, tempo: floa
 
     Args:
       quarters_a_beat: quarter notes of the book that make up a beat of the grid.
-      tempo: beats a minute.
+      tempo: beats per minute.
     """
     bars = list(tune.bars)
     while bars and bars[0].quarters < bars[0].full:

@@ -43,7 +43,7 @@ def _learned_from(info: dataset_info.DatasetInfo) -> str:
 def _quality(metrics: dict[str, Any]) -> str:
     baselines = metrics["baselines"]
     return (
-        f"{metrics['validation_nll']:.2f} nats a note on held-out pieces (less is better); "
+        f"{metrics['validation_nll']:.2f} nats per note on held-out pieces (less is better); "
         f"bigram {baselines['bigram']['nll']:.2f}, unigram {baselines['unigram']['nll']:.2f}"
     )
 

@@ -124,10 +124,10 @@ def _note_measures(batch: NoteBatch, rows: np.ndarray, rules: CleaningRules, fin
     if rules.min_density is not None or rules.max_density is not None:
         density = np.divide(batch.lengths, seconds, out=np.full(len(batch), np.inf), where=seconds > 0)
         if rules.min_density is not None:
-            wanted = f"has {{:.6g}} notes a second, want at least {rules.min_density:g} (--min-density)"
+            wanted = f"has {{:.6g}} notes per second, want at least {rules.min_density:g} (--min-density)"
             note("too_sparse", density < rules.min_density, density, wanted)
         if rules.max_density is not None:
-            wanted = f"has {{:.6g}} notes a second, want at most {rules.max_density:g} (--max-density)"
+            wanted = f"has {{:.6g}} notes per second, want at most {rules.max_density:g} (--max-density)"
             note("too_dense", density > rules.max_density, density, wanted)
     if rules.max_silence is not None:
         silence = longest_silence(batch)

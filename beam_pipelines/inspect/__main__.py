@@ -58,7 +58,7 @@ def _parse_args(argv: Sequence[str]) -> argparse.Namespace:
         "--no-records",
         dest="records",
         action="store_false",
-        help="look at dataset_info.json and the ledgers only, not at the shards: no groups, no notes a piece",
+        help="look at dataset_info.json and the ledgers only, not at the shards: no groups, no notes per piece",
     )
     return parser.parse_args(argv)
 

@@ -100,7 +100,7 @@ def _lengths(contents: Contents) -> Iterator[str]:
     if not lengths:
         return
     quartiles = [f"{round(value):,}" for value in np.percentile(lengths, [0, 25, 50, 75, 100])]
-    yield "Notes a piece"
+    yield "Notes per piece"
     yield f"  smallest {quartiles[0]}, quartiles {', '.join(quartiles[1:4])}, largest {quartiles[4]}"
 
 

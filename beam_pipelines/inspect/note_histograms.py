@@ -81,7 +81,7 @@ def of_lengths(num_notes: Mapping[str, Sequence[int]]) -> Bars:
     ticks = [(index, f"{low:,}") for index, low in enumerate(edges[:-1]) if _is_round(low)]
     starts = [f"{low:,}" for low in edges]
     return _with_one_tail(
-        _trimmed(_put("num_notes", "Notes a piece", histograms, edges, labels, ticks)), labels, starts
+        _trimmed(_put("num_notes", "Notes per piece", histograms, edges, labels, ticks)), labels, starts
     )
 
 

@@ -1,1 +1,1 @@
-"""Whether MIDI files are read right: against other tools, damaged on purpose."""
+"""Whether MIDI files are read correctly: compared with other tools, and with deliberate damage."""

@@ -2,13 +2,13 @@
 
     python -m benchmarks.check_salvage FOLDER
 
-FOLDER has a folder for each fault. Every file is read by `midi_file.parse_many`, and by symusic (as it is, and with
-`sanitize_data`), mido (`clip=True`) and pretty_midi, each in a child process that may die or hang. Where a
-tool finds notes, they are compared with ours (pitch, velocity, program; onset and end within 1 ms). Where
-they differ, our events are paired by both rules: when ours give our notes and the tool's its notes, the
-difference lies in the rule, which is named; else it is `unexplained`, and makes the exit status 1.
+FOLDER has a folder for each fault. Every file is read by `midi_file.parse_many`, and by symusic (with and without
+`sanitize_data`), mido (`clip=True`) and pretty_midi, each in a child process that may die or hang. If a tool finds
+notes, they are compared with ours (pitch, velocity, program; onset and end within 1 ms). If they differ, our events are
+paired by both rules. If our rule gives our notes and the tool's rule its notes, the rule explains the difference and is
+named; else the file is `unexplained`, and the exit status is 1.
 
-It prints a table for docs/midi.md, then what differs, and as its last line JSON.
+Prints a table for docs/midi.md, then the differences, and JSON as its last line.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ COLUMNS = ("files", *READ, "refused", *TOOLS, "equal", "by rule", "unexplained")
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("folder", type=pathlib.Path)
-    parser.add_argument("--max-seconds", type=float, default=30.0, help="for all tools together, a file")
+    parser.add_argument("--max-seconds", type=float, default=30.0, help="per file, for all tools together")
     args = parser.parse_args()
     paths = sorted(path for path in args.folder.glob("*/*") if path.is_file())
     if not paths:
         parser.error(f"no file in the folders of {args.folder}")
-    begun = time.monotonic()
+    start = time.monotonic()
     outcomes = list(guarded.run_each(check_file, paths, max_seconds=args.max_seconds))
     rows = {fault: _count(paths, outcomes, fault) for fault in sorted({path.parent.name for path in paths})}
     total: collections.Counter[str] = sum(rows.values(), collections.Counter())
@@ -46,12 +46,12 @@ def main() -> int:
     _print_details(paths, outcomes)
     summary = {name: total[name] for name in (*COLUMNS, "faults")}
     reasons = {name: count for name, count in sorted(total.items()) if name.startswith("refused ")}
-    print(json.dumps({"check": "salvage", "seconds": round(time.monotonic() - begun, 1), **summary, **reasons}))
+    print(json.dumps({"check": "salvage", "seconds": round(time.monotonic() - start, 1), **summary, **reasons}))
     return 1 if total["unexplained"] or total["faults"] else 0
 
 
 def check_file(path: pathlib.Path) -> tuple[str, str, dict[str, Verdict]]:
-    """`(how we read it, the reason when we do not, what each tool that finds notes says)`."""
+    """`(how we read it, the reason if we refuse it, a verdict per tool that finds notes)`."""
     data = path.read_bytes()
     parsed = midi_file.parse_many([data])
     how, reason = parsed.rungs.get(0, "strict"), ""

@@ -1,13 +1,13 @@
-"""Reads mutated MIDI files by the thousand, and keeps those that break a promise.
+"""Reads thousands of mutated MIDI files, and keeps those that break a promise.
 
     python -m benchmarks.fuzz_midi FOLDER --files 100000 --key 1 [--offenders FOLDER]
 
-Takes MIDI files of FOLDER, damages them (`mutations`; the same key gives the same files), and reads each strictly
-and down the whole ladder of `salvage`, on both time bases, in child processes. Promised is: notes that are
-sound, or a `MidiError` with a known reason; one second of a processor and 200 MB a file; and no crash.
+Damages MIDI files of FOLDER (`mutations`; the same key gives the same files), and reads each strictly and by all levels
+of `salvage`, on both time bases, in child processes. The promises: valid notes, or a `MidiError` with a known reason;
+at most one second of processor time and 200 MB per file; no crash.
 
-Prints figures, as the last line JSON; the exit status is 1 when a promise was broken. Offenders are written
-to a folder, named by key and number.
+Prints figures, and JSON as the last line; the exit status is 1 if a promise was broken. Offending files are written to
+a folder, named by key and number.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ COLUMNS = ("pitch", "velocity", "start", "duration", "program")
 
 @dataclasses.dataclass(frozen=True)
 class Fuzz:
-    """Makes the files: a callable that a child process can be given."""
+    """Makes and reads the files; can be passed to a child process."""
 
     sources: list[bytes]
     key: int
@@ -55,14 +55,14 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="number of the first file")
     parser.add_argument("--key", type=int, default=1)
     parser.add_argument("--max-sources", type=int, default=200)
-    parser.add_argument("--offenders", type=pathlib.Path, help="where files go that break a promise")
+    parser.add_argument("--offenders", type=pathlib.Path, help="folder for files that break a promise")
     args = parser.parse_args()
     paths = sorted(path for path in args.folder.rglob("*") if path.suffix.lower() in (".mid", ".midi"))
     if not paths:
         parser.error(f"no MIDI file below {args.folder}")
     step = max(1, len(paths) // args.max_sources)
     fuzz = Fuzz([path.read_bytes() for path in paths[::step]], args.key)
-    begun = time.monotonic()
+    start = time.monotonic()
     counts: collections.Counter[str] = collections.Counter()
     slowest = largest = (0.0, -1)
     numbers = range(args.first, args.first + args.files)
@@ -83,7 +83,7 @@ def main() -> int:
         "files": args.files,
         "key": args.key,
         "sources": len(fuzz.sources),
-        "seconds": round(time.monotonic() - begun, 1),
+        "seconds": round(time.monotonic() - start, 1),
         "slowest_seconds": round(slowest[0], 3),
         "slowest_file": slowest[1],
         "largest_megabytes": round(largest[0], 1),
@@ -95,10 +95,10 @@ def main() -> int:
 
 
 def examine(data: bytes) -> str:
-    """Reads a file in all ways: how it was read, or the reason why not, on the milliseconds grid.
+    """Reads a file on all grids; returns how it was read, or the reason why not, on the milliseconds grid.
 
     Raises:
-      AssertionError: the notes are not sound, or the reason is none of `REASONS`.
+      AssertionError: the notes are invalid, or the reason is not one of `REASONS`.
     """
     outcomes = {}
     for time_base in TIME_BASES:
@@ -109,14 +109,14 @@ def examine(data: bytes) -> str:
             assert reason in REASONS, f"unknown reason {reason!r}"
             outcomes[time_base] = f"refused: {reason}"
         else:
-            assert set(parsed.rungs.values()) <= set(salvage_reader.RUNGS), f"unknown rung {parsed.rungs}"
+            assert set(parsed.rungs.values()) <= set(salvage_reader.RUNGS), f"unknown level {parsed.rungs}"
             outcomes[time_base] = parsed.rungs.get(0, "strict")
             check_notes(parsed.batch)
     return outcomes[MILLISECONDS]
 
 
 def check_notes(batch: NoteBatch) -> None:
-    """Whether the one piece of a batch is what `Notes` promises.
+    """Checks that the one piece of a batch is what `Notes` promises.
 
     Raises:
       AssertionError, ValueError: it is not.

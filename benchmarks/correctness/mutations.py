@@ -1,4 +1,4 @@
-"""Damage of many kinds done to MIDI files, the same for the same key."""
+"""Many kinds of damage to MIDI files, reproducible by key."""
 
 from __future__ import annotations
 

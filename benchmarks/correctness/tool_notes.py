@@ -1,4 +1,4 @@
-"""The notes that other tools find in a MIDI file, and whether ours differ by more than a named rule."""
+"""The notes that other tools find in a MIDI file, and whether a named rule explains how ours differ."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import dataclasses
 import io
 import warnings
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import mido
 import numpy as np
@@ -36,38 +37,43 @@ class Verdict:
 
 
 def judge(data: bytes, notes: Notes | None, rung: str) -> dict[str, Verdict]:
-    """What each tool that finds a note says about ours."""
+    """A verdict on our notes for each tool that finds any."""
     verdicts = {}
     for tool, read in TOOLS.items():
         try:
             theirs = read(data)
-        except Exception:  # noqa: BLE001 whatever it raises, it does not read the file
+        except Exception:  # noqa: BLE001 any exception means that it cannot read the file
             continue
         if len(theirs):
             verdicts[tool] = _compare(tool, data, notes, rung, theirs)
     return verdicts
 
 
+def note_table(notes: Notes) -> np.ndarray:
+    """`[n, 5]`: pitch, velocity, program, start and end in seconds."""
+    seconds = notes.seconds_per_tick
+    columns = [notes.pitch, notes.velocity, notes.program, notes.start * seconds, notes.end * seconds]
+    return np.stack(columns, axis=1, dtype=float)
+
+
 def _compare(tool: str, data: bytes, notes: Notes | None, rung: str, theirs: np.ndarray) -> Verdict:
     if notes is None:
         return _explain_refusal(theirs)
-    seconds = notes.seconds_per_tick
-    columns = [notes.pitch, notes.velocity, notes.program, notes.start * seconds, notes.end * seconds]
-    ours = np.stack(columns, axis=1, dtype=float)
-    if _agree(ours, theirs):
+    ours = note_table(notes)
+    if agree(ours, theirs):
         return Verdict("equal")
-    if tool == "mido" and _agree(ours, _read_mido(data, past_end=False)):
-        return Verdict("by rule", "events behind an end of track")
-    for rule, table in _by_rules(tool, data, ours):
-        if _agree(table, theirs):
+    if tool == "mido" and agree(ours, _read_mido(data, past_end=False)):
+        return Verdict("by rule", "events after an end of track")
+    for rule, paired in _by_rules(tool, data, ours):
+        if agree(paired, theirs):
             return Verdict("by rule", rule)
     if rung == salvage_reader.REPAIRED and _is_cut(ours, theirs):
-        return Verdict("by rule", "what follows a fault that was not believed")
+        return Verdict("by rule", "what follows a repair that was not accepted")
     return Verdict("unexplained")
 
 
 def _is_cut(ours: np.ndarray, theirs: np.ndarray) -> bool:
-    """Whether all our notes are among theirs but those that sound when the last of ours end."""
+    """Whether theirs contain all our notes except those that sound when the last of ours end."""
     for note in ours[ours[:, 4] < ours[:, 4].max() - TOLERANCE_SECONDS]:
         same = (theirs[:, :3] == note[:3]).all(axis=1)
         if not (np.abs(theirs[same, 3:] - note[3:]) <= TOLERANCE_SECONDS).all(axis=1).any():
@@ -82,26 +88,26 @@ def _explain_refusal(theirs: np.ndarray) -> Verdict:
 
 
 def _by_rules(tool: str, data: bytes, ours: np.ndarray) -> Iterable[tuple[str, np.ndarray]]:
-    """(rule, notes) of our events as the tool would pair them, when our notes are those events by our rules."""
+    """Yields (rule, notes): our events paired by the tool's rules, if our own rules give our notes from them."""
     walked = salvage_reader.walk(data, midi_file.DEFAULT_LIMITS)
     if walked is None:
         return
     division = walked.header.division
     tracks = [track.events for track in walked.tracks]
-    if not _agree(ours, _pair(tracks, _end_as_we_do, division)):
+    if not agree(ours, _pair(tracks, end_as_we_do, division)):
         return
     claimed = int.from_bytes(data[10:12], "big")
     if tool == "mido":
-        yield "tracks beyond those the header claims", _pair(tracks[:claimed], _end_as_we_do, division)
+        yield "tracks beyond those the header claims", _pair(tracks[:claimed], end_as_we_do, division)
     elif tool == "pretty_midi":
-        yield "pairing, and tempos of track 0 only", _pair(tracks[:claimed], _end_as_pretty_midi_does, division, True)
+        yield "pairing, and tempos of track 0 only", _pair(tracks[:claimed], end_as_pretty_midi_does, division, True)
         tracks, division = _mido_tracks(data)
-        yield "the same, and events behind an end of track", _pair(tracks, _end_as_pretty_midi_does, division, True)
+        yield "the same, and events after an end of track", _pair(tracks, end_as_pretty_midi_does, division, True)
     else:
-        yield "a key that lacks an end", _pair(tracks, _end_as_symusic_does, division)
+        yield "a key that lacks an end", _pair(tracks, end_as_symusic_does, division)
         yield (
             "a key that lacks an end, and tracks beyond those the header claims",
-            _pair(tracks[:claimed], _end_as_symusic_does, division),
+            _pair(tracks[:claimed], end_as_symusic_does, division),
         )
 
 
@@ -113,7 +119,7 @@ def _pair(tracks: list[TrackEvents], end_notes: Pairing, division: int, first_te
             rows += [(pitch, *note) for note in end_notes(messages, min(events.last_tick, last_note))]
         if index == 0 or not first_tempos:
             tempos += list(zip(events.tempo_ticks, events.tempo_microseconds, strict=True))
-    return _in_seconds(rows, tempos, division)
+    return in_seconds(rows, tempos, division)
 
 
 def _note_messages(events: TrackEvents) -> list[tuple[int, int]]:
@@ -133,8 +139,8 @@ def _messages_by_key(events: TrackEvents) -> Iterable[tuple[int, list[Message]]]
     return [(key & 0x7F, messages) for key, messages in keys.items()]
 
 
-def _end_as_symusic_does(messages: list[Message], _last_tick: int) -> list[Note]:
-    """First in, first out; what has no end is dropped."""
+def end_as_symusic_does(messages: list[Message], _last_tick: int) -> list[Note]:
+    """First in, first out; notes without an end are dropped."""
     ended: list[Note] = []
     sounding: collections.deque[Message] = collections.deque()
     for tick, velocity, program in messages:
@@ -146,9 +152,9 @@ def _end_as_symusic_does(messages: list[Message], _last_tick: int) -> list[Note]
     return ended
 
 
-def _end_as_we_do(messages: list[Message], last_tick: int) -> list[Note]:
-    """First in, first out; a key that lacks an end is played instead, and stops when it is struck again."""
-    ended = _end_as_symusic_does(messages, last_tick)
+def end_as_we_do(messages: list[Message], last_tick: int) -> list[Note]:
+    """First in, first out; if a key lacks an end, its notes stop at any end or when it is struck again."""
+    ended = end_as_symusic_does(messages, last_tick)
     if len(ended) == sum(velocity > 0 for _, velocity, _ in messages):
         return ended
     ended, sounding = [], []
@@ -163,8 +169,11 @@ def _end_as_we_do(messages: list[Message], last_tick: int) -> list[Note]:
     return ended
 
 
-def _end_as_pretty_midi_does(messages: list[Message], _last_tick: int) -> list[Note]:
-    """An end closes all that began earlier; what began at that tick goes on if there was any, else is lost."""
+def end_as_pretty_midi_does(messages: list[Message], _last_tick: int) -> list[Note]:
+    """An end closes all earlier notes; notes of that tick continue if there were any, else they are lost.
+
+    The program is the one at the end.
+    """
     ended: list[Note] = []
     sounding: list[tuple[int, int]] = []
     for tick, velocity, program in messages:
@@ -184,17 +193,17 @@ def _read_symusic(data: bytes, *, sanitize: bool = False) -> np.ndarray:
         for track in score.tracks
         for note in track.notes
     ]
-    return _in_seconds(rows, [(tempo.time, tempo.mspq) for tempo in score.tempos], score.ticks_per_quarter)
+    return in_seconds(rows, [(tempo.time, tempo.mspq) for tempo in score.tempos], score.ticks_per_quarter)
 
 
 def _read_mido(data: bytes, *, past_end: bool = True) -> np.ndarray:
-    """mido reads events, so they are paired by our rules; its tempos are those of all tracks."""
+    """Pairs mido's events by our rules, with the tempos of all tracks."""
     tracks, division = _mido_tracks(data, past_end=past_end)
-    return _pair(tracks, _end_as_we_do, division)
+    return _pair(tracks, end_as_we_do, division)
 
 
 def _mido_tracks(data: bytes, *, past_end: bool = True) -> tuple[list[TrackEvents], int]:
-    """Its events, and the ticks of a quarter note."""
+    """mido's events, and the ticks per quarter note."""
     midi = mido.MidiFile(file=io.BytesIO(data), clip=True)
     tracks = []
     for track in midi.tracks:
@@ -215,9 +224,14 @@ def _mido_tracks(data: bytes, *, past_end: bool = True) -> tuple[list[TrackEvent
 
 
 def _read_pretty_midi(data: bytes) -> np.ndarray:
+    return pretty_midi_notes(io.BytesIO(data))
+
+
+def pretty_midi_notes(file: io.BytesIO | None = None, **arguments: Any) -> np.ndarray:
+    """The notes of `pretty_midi.PrettyMIDI` with these arguments."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        pretty = pretty_midi.PrettyMIDI(io.BytesIO(data))
+        pretty = pretty_midi.PrettyMIDI(file, **arguments)
     rows = [
         (note.pitch, note.velocity, DRUM_PROGRAM if part.is_drum else part.program, note.start, note.end)
         for part in pretty.instruments
@@ -226,7 +240,7 @@ def _read_pretty_midi(data: bytes) -> np.ndarray:
     return np.array(rows, dtype=float).reshape(-1, 5)
 
 
-def _in_seconds(rows: list[tuple], tempos: list[tuple[int, int]], division: int) -> np.ndarray:
+def in_seconds(rows: list[tuple], tempos: list[tuple[int, int]], division: int) -> np.ndarray:
     """`[n, 5]` pitch, velocity, program, start and end in seconds, from rows in ticks."""
     table = np.array(rows, dtype=float).reshape(-1, 5)
     changes = [(0, 500_000), *sorted((tempo for tempo in tempos if tempo[1]), key=lambda tempo: tempo[0])]
@@ -238,12 +252,15 @@ def _in_seconds(rows: list[tuple], tempos: list[tuple[int, int]], division: int)
     return table
 
 
-def _agree(left: np.ndarray, right: np.ndarray) -> bool:
+def agree(
+    left: np.ndarray, right: np.ndarray, tolerance_seconds: float = TOLERANCE_SECONDS, *, sort_decimals: int = 12
+) -> bool:
+    """Whether two tables hold the same notes, with times within the tolerance; they are sorted by rounded times."""
     if len(left) != len(right):
         return False
-    left, right = (table[np.lexsort((table[:, 4], table[:, 3], *table[:, 2::-1].T))] for table in (left, right))
+    left, right = (notes[np.lexsort(np.round(notes, sort_decimals).T[::-1])] for notes in (left, right))
     return bool(
-        np.array_equal(left[:, :3], right[:, :3]) and (np.abs(left[:, 3:] - right[:, 3:]) <= TOLERANCE_SECONDS).all()
+        np.array_equal(left[:, :3], right[:, :3]) and (np.abs(left[:, 3:] - right[:, 3:]) <= tolerance_seconds).all()
     )
 
 

@@ -1,1 +1,1 @@
-"""What benchmarks share: rounds, peers' processes, made-up material, the machine's description."""
+"""What benchmarks share: rounds, processes of peers, synthetic input, the machine's description."""

@@ -1,7 +1,7 @@
-"""Runs a function on many items in child processes, so that none can take this one along.
+"""Runs a function on many items in child processes, so that none of them can end this process.
 
-A child works through the items in order and says before each what it costs. Should it die, or be silent
-for too long, or want too much memory, the item at hand gets the blame, and a new child goes on behind it.
+A child works through the items in order and reports the cost of each. If it dies, is silent for too long, or needs too
+much memory, the current item is blamed, and a new child continues after it.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
-ITEMS_A_CHILD = 500
+ITEMS_PER_CHILD = 500
 MEGABYTE = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What became of one item."""
+    """The result of one item."""
 
     value: Any = None  # what the function returned
     fault: str = ""  # or what went wrong
-    seconds: float = 0.0  # of a processor
-    megabytes: float = 0.0  # by which it raised the most memory that its child ever had
+    seconds: float = 0.0  # of processor time
+    megabytes: float = 0.0  # by which it raised its child's peak memory
 
 
 def run_each(
@@ -34,7 +34,7 @@ def run_each(
     """Outcomes in the order of the items."""
     done = 0
     while done < len(items):
-        chunk = items[done : done + ITEMS_A_CHILD]
+        chunk = items[done : done + ITEMS_PER_CHILD]
         for outcome in _run_chunk(function, chunk, max_seconds, max_megabytes):
             done += 1
             yield outcome
@@ -43,7 +43,7 @@ def run_each(
 def _run_chunk(
     function: Callable[[Any], Any], items: Sequence[Any], max_seconds: float, max_megabytes: int
 ) -> Iterator[Outcome]:
-    """Outcomes of the first items, of all of them unless one ends the child."""
+    """Yields the outcomes of the items, up to one that ends the child."""
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
     child = context.Process(target=_work, args=(function, items, sender, max_megabytes), daemon=True)
@@ -71,21 +71,21 @@ def _work(function: Callable[[Any], Any], items: Sequence[Any], sender: Connecti
     limit = _address_space() + max_megabytes * MEGABYTE
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     for item in items:
-        before, begun = _most_memory(), time.process_time()
+        memory_before, start = _peak_memory(), time.process_time()
         try:
             value, fault = function(item), ""
-        except Exception as error:  # noqa: BLE001 any of them is a finding
+        except Exception as error:  # noqa: BLE001 any exception is a result
             value, fault = None, f"{type(error).__name__}: {error}"
-        seconds = time.process_time() - begun
-        sender.send(Outcome(value, fault, seconds, _most_memory() - before))
+        seconds = time.process_time() - start
+        sender.send(Outcome(value, fault, seconds, _peak_memory() - memory_before))
 
 
-def _most_memory() -> float:
-    """Megabytes."""
+def _peak_memory() -> float:
+    """In megabytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def _address_space() -> int:
-    """Bytes."""
+    """In bytes."""
     with open("/proc/self/statm") as file:
         return int(file.read().split()[0]) * resource.getpagesize()

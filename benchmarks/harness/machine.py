@@ -1,4 +1,4 @@
-"""Where a figure comes from: processor, cores, versions, commit."""
+"""The machine that a figure was measured on: processor, cores, versions, commit."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 def describe(packages: Sequence[str], peers: Mapping[str, str]) -> dict[str, Any]:
-    """What stands under `machine` in a benchmark's last line.
+    """The value of `machine` in a benchmark's last line.
 
     Args:
-      packages: those of ours whose versions matter.
-      peers: versions in `.venv-peers`, as the peer gave them.
+      packages: our packages whose versions matter.
+      peers: versions in `.venv-peers`, as the peer reported them.
     """
     return {
         "cpu": _cpu_model(),
@@ -27,7 +27,7 @@ def describe(packages: Sequence[str], peers: Mapping[str, str]) -> dict[str, Any
         "versions": {name: importlib.metadata.version(name) for name in packages},
         "peers": dict(peers),
         "commit": _commit(),
-        "load_average": round(os.getloadavg()[0], 1),  # at the end of the run; far above `cores`: not a quiet machine
+        "load_average": round(os.getloadavg()[0], 1),  # at the end; far above `cores` on a busy machine
     }
 
 
@@ -39,7 +39,7 @@ def _cpu_model() -> str:
 
 
 def _commit() -> str | None:
-    """The commit, with `+` where files of it have changed; None outside a repository."""
+    """The commit, with `+` if its files have changed; None outside a repository."""
     try:
         head = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=ROOT, capture_output=True, text=True)
         changed = subprocess.run(["git", "diff", "--quiet", "HEAD"], cwd=ROOT, capture_output=True)

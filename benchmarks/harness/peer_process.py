@@ -1,4 +1,4 @@
-"""Our side of a peer: a process of `.venv-peers` that stays warm and runs a case each time it is asked."""
+"""Our side of a peer: a warm process of `.venv-peers` that runs a case per request."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ class WarmProcess:
     """A running process that answers as `benchmarks.peers.serve` does; a context manager.
 
     Args:
-      command: the process's arguments.
-      setup: what it reads first.
-      environment: of the process; None for this one's.
+      command: the process's command line.
+      setup: the first object that it reads.
+      environment: its environment variables; None for this process's.
 
     Raises:
-      RuntimeError: it ended; what it said is on standard error.
+      RuntimeError: it ended; its messages are on standard error.
     """
 
     def __init__(self, command: Sequence[str], setup: Any, *, environment: Mapping[str, str] | None = None):
@@ -35,10 +35,10 @@ class WarmProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.communicate()  # closes its input, at which it ends
+        self._process.communicate()  # closes its input, which ends it
 
     def ask(self, case: str) -> None:
-        """Has a case run once; `answer` waits for its end."""
+        """Starts one run of a case; `answer` waits for its end."""
         self._send({"case": case})
 
     def _send(self, request: Any) -> None:
@@ -47,7 +47,7 @@ class WarmProcess:
         self._process.stdin.flush()
 
     def answer(self) -> Any:
-        """The next line the process says: versions first, then one for each case."""
+        """The next line that the process prints: first its versions, then one per run."""
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
@@ -55,13 +55,13 @@ class WarmProcess:
         return json.loads(line)
 
     def seconds(self, case: str) -> float:
-        """Runs a case once; the seconds it took by the process's own clock."""
+        """Runs a case once; returns its seconds by the process's own clock."""
         self.ask(case)
         return float(self.answer()["seconds"])
 
 
 class PeerProcess(WarmProcess):
-    """A running module of `benchmarks.peers` in `.venv-peers`; `versions` are of its packages."""
+    """A running module of `benchmarks.peers` in `.venv-peers`; `versions` are those of its packages."""
 
     def __init__(self, module: str, setup: Any):
         super().__init__([str(PYTHON), "-m", f"benchmarks.peers.{module}"], setup)
@@ -69,14 +69,14 @@ class PeerProcess(WarmProcess):
 
 
 def peers_installed(*, required: bool) -> bool:
-    """Whether there is a `.venv-peers`.
+    """Whether `.venv-peers` exists.
 
     Raises:
-      UserError: there is none and it is required.
+      UserError: it is missing and required.
     """
     if (PYTHON.parent.parent / ".installed").exists():
         return True
     if required:
         raise UserError("the peers to compare with are not installed; run: make peers")
-    print("no .venv-peers (make peers): ours alone, without ratios to peers", flush=True)
+    print("no .venv-peers (make peers): only our cases, without ratios to peers", flush=True)
     return False

@@ -1,6 +1,6 @@
-"""Runs cases in turns, so that a noisy minute hits all alike, and reports medians.
+"""Runs cases in turn, so that a noisy minute affects all of them, and reports medians.
 
-Every case runs once cold, apart; then in each round every case runs once, and each round begins with another case.
+Every case runs once cold. Then every case runs once per round, and each round begins with another case.
 The last line of a benchmark is JSON:
 
     benchmark, rates (per second), ranges (lowest and highest of the rounds), cold_seconds, ratios, of_limit, machine
@@ -16,18 +16,18 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-PAUSE_SECONDS = 0.25  # between cases: idle threads of the one before spin for a while
+PAUSE_SECONDS = 0.25  # between cases, because idle threads of the previous one spin for a while
 
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """One thing that is timed.
+    """Something that is timed.
 
     Attributes:
       name: its key in the last line.
-      run: does it once and gives the seconds it took.
-      amount: how many `unit` a run makes.
-      unit: for people.
+      run: runs it once and returns the seconds.
+      amount: how many of `unit` a run makes.
+      unit: for the printed text.
     """
 
     name: str
@@ -36,13 +36,13 @@ class Case:
     unit: str
 
     def of_peer(self, name: str, seconds: Callable[[str], float]) -> Case:
-        """The same amount of the same unit, done by a peer that is asked by name."""
+        """The same amount of the same unit, run by a peer's case of this name."""
         return Case(name, lambda: seconds(name), self.amount, self.unit)
 
 
 @dataclasses.dataclass(frozen=True)
 class Rate:
-    """Of one case, per second."""
+    """The rate of one case, per second."""
 
     median: float
     lowest: float
@@ -54,15 +54,15 @@ def timed(function: Callable[[], Any]) -> Callable[[], float]:
     """Makes a case's `run` of a function that returns when its work is done."""
 
     def run() -> float:
-        begun = time.perf_counter()
+        start = time.perf_counter()
         function()
-        return time.perf_counter() - begun
+        return time.perf_counter() - start
 
     return run
 
 
 def measure(cases: Sequence[Case], *, num_rounds: int) -> dict[str, Rate]:
-    """Runs all cases, and prints a line a case."""
+    """Runs all cases, and prints one line per case."""
     load, cores = os.getloadavg()[0], len(os.sched_getaffinity(0))
     if load > cores / 2:
         print(f"the machine is busy (load {load:.1f} on {cores} cores): ratios to peers mean little")
@@ -87,22 +87,22 @@ def measure(cases: Sequence[Case], *, num_rounds: int) -> dict[str, Rate]:
             cold[case.name],
         )
         print(
-            f"{case.name:28} {rate.median:14,.1f} {case.unit} a second "
+            f"{case.name:28} {rate.median:14,.1f} {case.unit} per second "
             f"({rate.lowest:,.1f} to {rate.highest:,.1f}); first run {rate.cold_seconds:.2f} s"
         )
     return rates
 
 
 def ratios(rates: Mapping[str, Rate], pairs: Iterable[tuple[str, str]]) -> dict[str, float]:
-    """`ours/theirs` for those pairs of which both were measured; a common `@...` stands once, at the end."""
-    found = {}
+    """`ours/theirs` for pairs with both measured; a common `@...` appears once, at the end."""
+    values = {}
     for ours, theirs in pairs:
         if ours in rates and theirs in rates:
-            name, at, place = ours.partition("@")
-            other, _, other_place = theirs.partition("@")
-            key = f"{name}/{other}{at}{place}" if place == other_place else f"{ours}/{theirs}"
-            found[key] = rates[ours].median / rates[theirs].median
-    return found
+            name, at, size = ours.partition("@")
+            other, _, other_size = theirs.partition("@")
+            key = f"{name}/{other}{at}{size}" if size == other_size else f"{ours}/{theirs}"
+            values[key] = rates[ours].median / rates[theirs].median
+    return values
 
 
 def print_report(
@@ -114,9 +114,9 @@ def print_report(
     machine: Mapping[str, Any],
     figures: Mapping[str, float] | None = None,
 ) -> None:
-    """Ratios and shares for people, and the JSON line, which comes last.
+    """Prints ratios and shares, and the JSON line last.
 
-    `figures` are others that the benchmark took, and say their unit in their name.
+    `figures` are the benchmark's other figures, with the unit in the name.
     """
     compared = ratios(rates, pairs)
     for key, value in compared.items():

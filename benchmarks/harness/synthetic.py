@@ -1,7 +1,7 @@
-"""Material the benchmarks make themselves, the same on every machine: performances, a folder of MIDI, a bundle.
+"""Synthetic input, the same on every machine: performances, a folder of MIDI files, a bundle.
 
 A performance wanders over the keyboard in chords and runs with uneven timing, so that its columns, file sizes and
-histograms are like those of piano corpora (two bytes of delta time, most of 88 pitches, velocities all over).
+histograms resemble those of piano corpora (two bytes per delta time, most of 88 pitches, many velocities).
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from midi_codec.midi import midi_file
 from midi_codec.music.notes import MILLISECONDS, Notes
 from trainer import bundle
 
-NEVER_LOGIT = -100.0  # of END: no piece ends by itself, so a benchmark knows how many notes are made
+NEVER_LOGIT = -100.0  # of END: no piece ends by itself, so the number of notes is known
 
 
 def make_notes(key: int, num_notes: int) -> Notes:
-    """A performance of so many notes, from its key alone."""
+    """A performance of `num_notes` notes, which depends only on its key."""
     rng = np.random.Generator(np.random.Philox(key))
     in_chord = rng.random(num_notes) < 0.45
     step = np.where(in_chord, rng.integers(0, 12, num_notes), rng.lognormal(4.9, 0.6, num_notes).astype(np.int64))
@@ -41,7 +41,7 @@ def make_notes(key: int, num_notes: int) -> Notes:
 
 
 def write_corpus(folder: pathlib.Path, *, num_files: int, mean_notes: int) -> int:
-    """Writes `<number>.mid` files of between half and one and a half times `mean_notes`; gives the notes in all."""
+    """Writes `<number>.mid` files of 0.5 to 1.5 times `mean_notes` notes; returns the total number of notes."""
     total = 0
     for key in range(num_files):
         size = mean_notes // 2 + (mean_notes * key) // max(1, num_files - 1) if num_files > 1 else mean_notes
@@ -52,10 +52,10 @@ def write_corpus(folder: pathlib.Path, *, num_files: int, mean_notes: int) -> in
 
 
 def write_copies(folder: pathlib.Path, originals: Sequence[pathlib.Path], *, num_files: int) -> int:
-    """Writes copies of MIDI files in turn, each with other notes; gives the notes in all.
+    """Writes copies of the MIDI files in turn, each with other pitches; returns the total number of notes.
 
-    The tracks, times, controls and tempos stay; pitches go through a permutation of each copy's own, which leaves no
-    interval as it was. So the files cost what real ones cost, and no two are the same music.
+    Tracks, times, controls and tempos stay; each copy has its own permutation of pitches, which keeps no interval. So
+    the files cost what real ones cost, and no two are the same music.
     """
     total = 0
     for key in range(num_files):
@@ -80,7 +80,7 @@ def make_table(num_notes: int = 20_000) -> fields.FieldTable:
 
 
 def make_bundle(*, units: int, layers: int, head_units: int) -> bundle.Bundle:
-    """A model of random weights that never ends a piece; imports TensorFlow."""
+    """A model with random weights that never ends a piece; imports TensorFlow."""
     import keras
 
     from trainer.model.model_config import ModelConfig

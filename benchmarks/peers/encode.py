@@ -1,6 +1,7 @@
 """MidiTok, pretty_midi and a bare symusic loop over MIDI files.
 
-The first line in is a JSON object: of each case, the files it reads. Start-up is not counted here; it is in ours.
+The first input line is a JSON object: for each case, the files that it reads. Start-up is not counted here, but is in
+ours.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def tokenize(tokenizer: miditok.REMI, paths: list[str]) -> None:
 
 
 def read_columns(paths: list[str]) -> None:
-    """Reads, parses, and takes pitch, velocity, start, end and program of all tracks as arrays in time's order."""
+    """Reads and parses files, and makes columns of all tracks, sorted by time."""
     for path in paths:
         score: Any = symusic.Score.from_midi(pathlib.Path(path).read_bytes())
         tracks = [(track, track.notes.numpy()) for track in score.tracks if len(track.notes)]

@@ -1,8 +1,8 @@
-"""The note model's step loop in PyTorch. The first line in is its size, a JSON object.
+"""The note model's step loop in PyTorch. The first input line is its size, a JSON object.
 
-One note a step, under `inference_mode`: embeddings summed, LSTM layers, a head a field that sees the fields before it,
-a draw from each, END's included. It keeps what it draws, and computes no likelihood. Two ways to step the LSTM and two
-ways to draw are tried for each batch size, and the fastest pair is the one that is measured.
+One note per step, under `inference_mode`: summed embeddings, LSTM layers, one head per field that sees the fields
+before it, a draw from each head and from END. It keeps the drawn notes, and computes no likelihood. For each batch size
+it tries two ways to step the LSTM and two ways to draw, and the fastest pair is measured.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class StepModel(nn.Module):
         return y[0], [h, c]
 
     def step_cells(self, x: torch.Tensor, state: list[torch.Tensor]) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        """`nn.LSTMCell` a layer."""
+        """One `nn.LSTMCell` per layer."""
         h, c = list(state[0]), list(state[1])
         for layer, cell in enumerate(self.cells):
             h[layer], c[layer] = cell(x, (h[layer], c[layer]))
@@ -58,21 +58,21 @@ class StepModel(nn.Module):
         ended = torch.zeros(batch, dtype=torch.bool)
         previous = [torch.full((batch,), table.num_embeddings - 1) for table in self.embeddings]
         state = self.zero_state(batch)
-        for place in range(steps):
+        for index in range(steps):
             x = self.embeddings[0](previous[0])
             for table, bins in zip(self.embeddings[1:], previous[1:], strict=True):
                 x = x + table(bins)
             h, state = step(x, state)
-            parts = self.heads(h)
-            ended |= torch.rand(batch) < torch.sigmoid(parts[:, -1] - 100)
+            hidden_layers = self.heads(h)
+            ended |= torch.rand(batch) < torch.sigmoid(hidden_layers[:, -1] - 100)
             drawn: list[torch.Tensor] = []
-            for index, output in enumerate(self.outputs):
-                hidden = parts[:, index * self.head_units : (index + 1) * self.head_units]
-                for condition, bins in zip(self.conditions[index], drawn, strict=True):
+            for field, output in enumerate(self.outputs):
+                hidden = hidden_layers[:, field * self.head_units : (field + 1) * self.head_units]
+                for condition, bins in zip(self.conditions[field], drawn, strict=True):
                     hidden = hidden + condition(bins)
                 drawn.append(draw(torch.softmax(output(torch.relu(hidden)), dim=1)))
             previous = drawn
-            notes[place] = torch.stack(drawn, dim=1)
+            notes[index] = torch.stack(drawn, dim=1)
         return notes
 
 
@@ -87,16 +87,16 @@ def draw_race(probabilities: torch.Tensor) -> torch.Tensor:
 
 @torch.inference_mode()
 def fastest(model: StepModel, batch: int, steps: int) -> Callable[[], None]:
-    """The best of the four ways, chosen by a short trial."""
-    ways = list(itertools.product((model.step_lstm, model.step_cells), (draw_multinomial, draw_race)))
+    """The fastest of the four variants, chosen by a short trial."""
+    variants = list(itertools.product((model.step_lstm, model.step_cells), (draw_multinomial, draw_race)))
 
-    def seconds(way: tuple[Callable, Callable]) -> float:
-        begun = time.perf_counter()
-        model.generate(batch, TRIAL_STEPS, *way)
-        return time.perf_counter() - begun
+    def seconds(variant: tuple[Callable, Callable]) -> float:
+        start = time.perf_counter()
+        model.generate(batch, TRIAL_STEPS, *variant)
+        return time.perf_counter() - start
 
-    trials = [min(seconds(way) for _ in range(3)) for way in ways]
-    best = ways[trials.index(min(trials))]
+    trials = [min(seconds(variant) for _ in range(3)) for variant in variants]
+    best = variants[trials.index(min(trials))]
     print(f"batch {batch}: PyTorch steps with {best[0].__name__}, {best[1].__name__}", file=sys.stderr)
     return torch.inference_mode()(lambda: (model.generate(batch, steps, *best), None)[1])
 

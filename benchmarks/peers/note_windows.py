@@ -1,5 +1,6 @@
-"""Windows of notes for the transformer, from the arrays of `benchmarks.quality.performances.performance_data`. Needs
-NumPy alone.
+"""Windows of notes for the transformer, from the arrays of `benchmarks.quality.performances.performance_data`.
+
+Needs only NumPy.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-PITCH = 1  # its place among the fields
+PITCH = 1  # its index among the fields
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,7 +18,7 @@ class Split:
     """The events of a split as our side wrote them.
 
     Attributes:
-      bins: `[num_events, num_fields]` int64; an END's are zeros.
+      bins: `[num_events, num_fields]` int64; zeros for END.
       first_event: `[num_pieces + 1]`.
       is_drum: `[num_events]` bool, notes that are not transposed.
     """
@@ -36,7 +37,7 @@ def load_split(arrays: Any, name: str) -> Split:
 
 
 class Windows:
-    """Endless batches of training windows: every epoch cuts each piece at an offset drawn anew."""
+    """Endless batches of training windows. Every epoch cuts each piece at a new random offset."""
 
     def __init__(self, split: Split, setup: dict[str, Any], rng: np.random.Generator):
         self._split, self._rng, self._transpose = split, rng, setup["transpose"]
@@ -50,7 +51,7 @@ class Windows:
         return gather(self._split, self._queue.pop(), self._start, shift=self._shift)
 
     def _plan(self) -> list[np.ndarray]:
-        """`[rows, 3]` each: a piece, and from which to before which of its events; alike in length."""
+        """Batches `[rows, 3]` of (piece, first event, end), with similar lengths."""
         rows = []
         for piece, total in enumerate(np.diff(self._split.first_event)):
             first = total if total <= self._size else 1 + int(self._rng.random() * self._size)
@@ -74,32 +75,32 @@ def gather(split: Split, windows: np.ndarray, start: np.ndarray, *, shift: Any =
     """The arrays of some windows: `previous`, `current` `[rows, time, num_fields]`, `is_note`, `is_end` `[rows, time]`.
 
     Args:
-      windows: `[rows, 3]`: a piece, and from which to before which of its events.
+      windows: `[rows, 3]`: piece, first event, end.
       start: `[num_fields]`, the bins before a piece's first event.
-      shift: a function of pitches and where they may be moved that gives semitones.
+      shift: takes pitches and a mask of those that may move, and returns semitones.
     """
     piece, begin, end = windows.T
-    place = begin[:, None] + np.arange(-1, (end - begin).max())
+    position = begin[:, None] + np.arange(-1, (end - begin).max())
     first, total = split.first_event[piece][:, None], np.diff(split.first_event)[piece][:, None]
-    inside = (place >= 0) & (place < end[:, None])
-    is_note = inside & (place < total - 1)
-    events = np.where(is_note, first + place, 0)
+    inside = (position >= 0) & (position < end[:, None])
+    is_note = inside & (position < total - 1)
+    events = np.where(is_note, first + position, 0)
     bins = np.where(is_note[..., None], split.bins[events], 0)
     if shift is not None:
         melodic = is_note & ~split.is_drum[events]
         bins[..., PITCH] += np.where(melodic, shift(bins[..., PITCH], melodic), 0)
-    previous = np.where((place[:, 1:] == 0)[..., None], start, bins[:, :-1])
+    previous = np.where((position[:, 1:] == 0)[..., None], start, bins[:, :-1])
     arrays = {"previous": previous, "current": bins[:, 1:], "is_note": is_note[:, 1:],
-              "is_end": (inside & (place == total - 1))[:, 1:]}  # fmt: skip
+              "is_end": (inside & (position == total - 1))[:, 1:]}  # fmt: skip
     return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
 
 
 def cut_for_scoring(first_event: np.ndarray, window: int) -> tuple[np.ndarray, np.ndarray]:
-    """Windows that follow one another by half their size.
+    """Windows that overlap by half.
 
     Returns:
-      `[n, 3]` as `gather` takes them, the longest first, and `[n]`, how many events at the start of each are context
-      that a window before has scored.
+      `[n, 3]` as for `gather`, the longest first, and `[n]`, how many events at the start of each are context that an
+      earlier window has scored.
     """
     half, rows = window // 2, []
     for piece, total in enumerate(np.diff(first_event)):

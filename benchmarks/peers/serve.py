@@ -1,6 +1,7 @@
-"""A peer's side of a benchmark: stays warm, and runs a case each time it is asked.
+"""A peer's side of a benchmark: a warm process that runs a case per request.
 
-One JSON line in, `{"case": name, ...}`; one JSON line out, `{"seconds": s, ...}`. The first line out is the versions.
+Requests are JSON lines `{"case": name, ...}`, answers `{"seconds": s, ...}`. The first line that it prints holds the
+versions.
 """
 
 from __future__ import annotations
@@ -18,20 +19,20 @@ GEMM_SIZE = 2048  # the same as the benchmark's own
 
 
 def serve(cases: Mapping[str, Callable[[], Any]], packages: Sequence[str]) -> None:
-    """Answers until standard input ends; a case may return a dictionary to add to its answer."""
+    """Answers until standard input ends. A case may return a dictionary to add to its answer."""
     out = sys.stdout
     sys.stdout = sys.stderr  # what a library prints must not look like an answer
     print(json.dumps({name: importlib.metadata.version(name) for name in packages}), file=out, flush=True)
     for line in sys.stdin:
         run = cases[json.loads(line)["case"]]
-        begun = time.perf_counter()
+        start = time.perf_counter()
         extra = run()
-        seconds = time.perf_counter() - begun
+        seconds = time.perf_counter() - start
         print(json.dumps({"seconds": seconds, **(extra if isinstance(extra, dict) else {})}), file=out, flush=True)
 
 
 def numpy_gemm() -> Callable[[], Any]:
-    """One product of large square float32 matrices, by NumPy's own library."""
+    """One product of large square float32 matrices, by NumPy's BLAS."""
     matrix = np.random.default_rng(0).standard_normal((GEMM_SIZE, GEMM_SIZE), np.float32)
     return lambda: matrix @ matrix
 

@@ -1,8 +1,8 @@
-"""The clock and the curve of a model that is trained for so many seconds, the same for our side and the peer's.
+"""The clock and the curve of a model that is trained for a given time, the same for our side and the peer's.
 
-Seconds are those that the process's threads spend on a processor, divided by the cores it may use: on a quiet machine
-the time by the clock on the wall, on a shared one what that would have been. Start, compilation and validation do not
-count. Needs nothing but the standard library, so that any environment can import it.
+Time is the processor time of the process divided by the cores that it may use. On a quiet machine it equals wall time;
+on a shared one it is what wall time would have been. Start-up, compilation and validation do not count. Needs only the
+standard library, so that any environment can import it.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from typing import Any
 
 
 def cpu_clock() -> float:
-    """Processor seconds of this process so far, over the cores it may use."""
+    """Processor seconds of this process so far, divided by the cores that it may use."""
     return time.process_time() / len(os.sched_getaffinity(0))
 
 
 class Curve:
-    """How far a run is, and what it measured; kept in `curve.json`, whole after every validation.
+    """The progress and results of a run, saved in `curve.json` after every validation.
 
-    A run that was ended goes on from its last validation: there its checkpoint is.
+    An interrupted run resumes from its last validation, which has a checkpoint.
 
     Args:
-      folder: of the run; made if need be.
-      setup: `seconds` of training in all and `validations` at equal distances, the last at the end.
+      folder: of the run; created if missing.
+      setup: total `seconds` of training, and the number of `validations`, equally spaced, the last at the end.
 
     Attributes:
-      points: a JSON object a validation: seconds, steps, events, nll, by_field.
-      about: what else is to be told of the run.
+      points: one JSON object per validation: seconds, steps, events, nll, by_field.
+      about: other facts about the run.
     """
 
     def __init__(self, folder: pathlib.Path, setup: Mapping[str, Any]):
@@ -40,14 +40,14 @@ class Curve:
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / "curve.json"
         if self._path.exists():
-            held = json.loads(self._path.read_text())
-            self.about, self.points = held["about"], held["points"]
+            saved = json.loads(self._path.read_text())
+            self.about, self.points = saved["about"], saved["points"]
         last = self.points[-1] if self.points else {"seconds": 0.0, "events": 0}
         self._seconds, self._events = float(last["seconds"]), int(last["events"])
 
     @property
     def share(self) -> float:
-        """Of the time, 0 to 1, or a little more at the end."""
+        """Share of the time that has passed, 0 to 1, or slightly more at the end."""
         return self._seconds / self._total
 
     @property
@@ -65,11 +65,11 @@ class Curve:
         self._events += events
 
     def add(self, by_field: Mapping[str, float], *, steps: int, **figures: Any) -> None:
-        """Writes a validation: nats a note by field."""
+        """Writes a validation: nats per note by field."""
         point = {"seconds": round(self._seconds, 3), "steps": steps, "events": self._events,
                  "nll": sum(by_field.values()), "by_field": dict(by_field), **figures}  # fmt: skip
         self.points.append(point)
-        part = self._path.with_suffix(".part")
-        part.write_text(json.dumps({"about": self.about, "points": self.points}, indent=1) + "\n")
-        os.replace(part, self._path)
-        print(f"{point['seconds']:8.1f} s  step {steps:6}  {point['nll']:.4f} nats a note", flush=True)
+        temporary = self._path.with_suffix(".part")
+        temporary.write_text(json.dumps({"about": self.about, "points": self.points}, indent=1) + "\n")
+        os.replace(temporary, self._path)
+        print(f"{point['seconds']:8.1f} s  step {steps:6}  {point['nll']:.4f} nats per note", flush=True)

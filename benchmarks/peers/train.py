@@ -1,7 +1,7 @@
-"""PyTorch's training step of a stack of LSTM layers. The first line in is its size, a JSON object.
+"""PyTorch's training step of a stack of LSTM layers. The first input line is its size, a JSON object.
 
-In bfloat16 the layers run under autocast, as PyTorch's guide to mixed precision has it: weights, their gradients and
-the optimizer stay float32, and the backward pass stands outside.
+In bfloat16 the layers run under autocast, as in PyTorch's guide to mixed precision: weights, gradients and optimizer
+stay float32, and the backward pass is outside autocast.
 """
 
 from __future__ import annotations

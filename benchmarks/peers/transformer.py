@@ -1,12 +1,12 @@
-"""A PyTorch transformer with the fields, heads, bins and notes of ours, trained for so many seconds.
+"""A PyTorch transformer with our fields, heads, bins and notes, trained for a given time.
 
     python -m benchmarks.peers.transformer SETUP.json
 
-Pre-norm blocks with rotary positions (Su et al. 2021), feed-forward layers with GELU whose width makes the number of
-parameters ours, dropout, AdamW, a cosine by time after a short warm-up, the same transposition of training windows.
-Each field's head sees the fields of its own note before it, so the likelihood of a note is exact, as ours is.
-Validation reads every piece in overlapping windows: a note is scored with half a window of context at least, if there
-are as many notes before it.
+Pre-norm blocks with rotary positions (Su et al. 2021), feed-forward layers with GELU whose width gives our number of
+parameters, dropout, AdamW, cosine decay by time after a short warm-up, and our transposition of training windows. Each
+field's head sees the earlier fields of its note, so the likelihood of a note is exact, as in our model. Validation
+reads every piece in overlapping windows, so a note has at least half a window of context, if it has that many
+predecessors.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from benchmarks.peers.timed_training import Curve, cpu_clock
 WARM_UP_SHARE = 0.03
 FINAL_RATE = 0.02
 CLIP_NORM = 1.0
-SCORED_AT_ONCE = 32  # windows, in validation
+VALIDATION_WINDOWS = 32  # per batch
 
 
 def rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
@@ -39,7 +39,7 @@ def rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
 
 
 class Block(nn.Module):
-    """Pre-norm attention over what is before, and a feed-forward layer."""
+    """Pre-norm causal attention, and a feed-forward layer."""
 
     def __init__(self, width: int, num_heads: int, hidden: int, dropout: float):
         super().__init__()
@@ -62,7 +62,7 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Embeddings of the event before, blocks, and our heads: relu(part of h + embeddings of this note's fields)."""
+    """Embeddings of the previous event, blocks, and our heads: relu(slice of h + embeddings of this note's fields)."""
 
     def __init__(self, num_bins: list[int], *, width: int, layers: int, heads: int, hidden: int, head_units: int,
                  window: int, dropout: float):  # fmt: skip
@@ -96,28 +96,28 @@ class Transformer(nn.Module):
             nn.init.normal_(linear.weight, std=(2 / (linear.in_features + linear.out_features)) ** 0.5)
 
     def forward(self, previous: Tensor, current: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """END's logit `[batch, time]`, and a field's logits `[batch, time, bins]`.
+        """END's logit `[batch, time]`, and each field's logits `[batch, time, bins]`.
 
         Args:
-          previous, current: `[batch, time, num_fields]`, bins of the event before and of the event.
+          previous, current: `[batch, time, num_fields]`, bins of the previous event and of this one.
         """
         x = torch.stack([table(previous[..., i]) for i, table in enumerate(self.embeddings)]).sum(0)
         x = functional.dropout(x, self.dropout, self.training)
         time = x.shape[1]
         for block in self.blocks:
             x = block(x, self.cosine[:time], self.sine[:time])
-        parts = self.head_inputs(functional.dropout(self.norm(x), self.dropout, self.training))
+        hidden_layers = self.head_inputs(functional.dropout(self.norm(x), self.dropout, self.training))
         logits = []
         for index, (tables, output) in enumerate(zip(self.conditions, self.head_outputs, strict=True)):
-            hidden = parts[..., index * self.head_units : (index + 1) * self.head_units]
+            hidden = hidden_layers[..., index * self.head_units : (index + 1) * self.head_units]
             for other, table in enumerate(tables):
                 hidden = hidden + table(current[..., other])
             logits.append(output(functional.relu(hidden)))
-        return parts[..., -1], logits
+        return hidden_layers[..., -1], logits
 
 
 def hidden_width(setup: dict[str, Any]) -> int:
-    """The feed-forward layers' width, a multiple of 8, that brings the parameters nearest to `parameters`."""
+    """The width of the feed-forward layers, a multiple of 8, whose number of parameters is nearest to `parameters`."""
     sizes = [sum(p.numel() for p in make_model(setup, hidden).parameters()) for hidden in (8, 16)]
     return 8 * max(1, 1 + round((setup["parameters"] - sizes[0]) / (sizes[1] - sizes[0])))
 
@@ -128,7 +128,7 @@ def make_model(setup: dict[str, Any], hidden: int) -> Transformer:
 
 
 def start_from_unigram(model: Transformer, train: Split, num_bins: list[int]) -> None:
-    """Output biases are log probabilities counted in the training split, as ours are."""
+    """Sets output biases to log probabilities counted in the training split, as in our model."""
     is_note = np.ones(len(train.bins), bool)
     is_note[train.first_event[1:] - 1] = False
     with torch.no_grad():
@@ -143,27 +143,27 @@ def tensors(arrays: dict[str, np.ndarray]) -> dict[str, Tensor]:
 
 
 def costs(model: Transformer, batch: dict[str, Tensor], log_spans: list[Tensor]) -> list[Tensor]:
-    """A field's `[batch, time]` nats over ticks; END's are in `pitch`, the second field."""
+    """Each field's nats `[batch, time]` over ticks; END's are in `pitch`, the second field."""
     end_logit, logits = model(batch["previous"], batch["current"])
     is_note, is_end = batch["is_note"].float(), batch["is_end"].float()
-    found = []
+    nats_by_field = []
     for index, output in enumerate(logits):
         bins = batch["current"][..., index]
         nats = functional.cross_entropy(output.transpose(1, 2), bins, reduction="none") + log_spans[index][bins]
-        found.append(nats * is_note)
+        nats_by_field.append(nats * is_note)
     end = functional.binary_cross_entropy_with_logits(end_logit, is_end, reduction="none")
-    found[1] = found[1] + end * (is_note + is_end)
-    return found
+    nats_by_field[1] = nats_by_field[1] + end * (is_note + is_end)
+    return nats_by_field
 
 
 def validate(model: Transformer, split: Split, setup: dict[str, Any], log_spans: list[Tensor]) -> dict[str, float]:
-    """Nats a note by field: windows follow one another by half their size, and each event counts once."""
+    """Nats per note by field: windows overlap by half, and each event counts once."""
     windows, num_known = cut_for_scoring(split.first_event, setup["window"])
     sums = torch.zeros(len(log_spans), dtype=torch.float64)
     model.eval()
     with torch.inference_mode():
-        for at in range(0, len(windows), SCORED_AT_ONCE):
-            rows = slice(at, at + SCORED_AT_ONCE)
+        for at in range(0, len(windows), VALIDATION_WINDOWS):
+            rows = slice(at, at + VALIDATION_WINDOWS)
             arrays = gather(split, windows[rows], np.array(setup["num_bins"]))
             is_new = np.arange(arrays["is_note"].shape[1]) >= num_known[rows][:, None]
             batch = tensors(arrays | {name: arrays[name] & is_new for name in ("is_note", "is_end")})
@@ -173,7 +173,7 @@ def validate(model: Transformer, split: Split, setup: dict[str, Any], log_spans:
 
 
 class Trainer:
-    """Model, optimizer and the place in the data; goes on from its checkpoint."""
+    """Model, optimizer and the position in the data; resumes from its checkpoint."""
 
     def __init__(self, setup: dict[str, Any], train: Split):
         torch.manual_seed(setup["rng_seed"])
@@ -190,7 +190,7 @@ class Trainer:
         self.steps = 0
 
     def step(self, share: float) -> int:
-        """One step at this share of the time; the events it saw."""
+        """Makes one step at this share of the time; returns its number of events."""
         warm = min(1.0, (share + 1e-4) / WARM_UP_SHARE)
         cosine = FINAL_RATE + (1 - FINAL_RATE) * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
         for group in self.optimizer.param_groups:
@@ -206,16 +206,16 @@ class Trainer:
         return events
 
     def save(self, path: pathlib.Path) -> None:
-        """All that goes on; an epoch that was begun is begun anew."""
-        held = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "steps": self.steps}
-        torch.save(held, path.with_suffix(".part"))
+        """Saves what a resumed run needs; it starts the interrupted epoch again."""
+        state = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "steps": self.steps}
+        torch.save(state, path.with_suffix(".part"))
         os.replace(path.with_suffix(".part"), path)
 
     def load(self, path: pathlib.Path) -> None:
-        held = torch.load(path)
-        self.model.load_state_dict(held["model"])
-        self.optimizer.load_state_dict(held["optimizer"])
-        self.steps = held["steps"]
+        state = torch.load(path)
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.steps = state["steps"]
         self.windows = Windows(self.train, self.setup, np.random.default_rng([self.setup["rng_seed"], self.steps]))
 
 
@@ -237,15 +237,15 @@ def main() -> None:
     curve.about |= {"parameters": sum(p.numel() for p in trainer.model.parameters()), "hidden": trainer.hidden,
                     "torch": torch.__version__}  # fmt: skip
     while not curve.is_done:
-        begun = cpu_clock()
+        start = cpu_clock()
         events = trainer.step(curve.share)
-        curve.advance(cpu_clock() - begun, events)
+        curve.advance(cpu_clock() - start, events)
         if curve.is_due:
             by_field = validate(trainer.model, validation, setup, trainer.log_spans)
-            before = checkpoint_of(curve)
+            previous = checkpoint_of(curve)
             trainer.save(checkpoint_of(curve, after=1))
             curve.add(by_field, steps=trainer.steps)
-            before.unlink(missing_ok=True)
+            previous.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

@@ -1,34 +1,28 @@
-"""What the search for copied runs finds of planted copies, what other pieces share, and what it costs.
+"""The search for copied runs: its recall on planted copies, what other pieces share, and its cost.
 
     python -m benchmarks.memorisation DATASET ... [--num-notes 10000000]
 
-1. Copies: 100 notes of a training piece are changed in one way, and looked for in the index of that dataset. The
-   lengths of the runs, and the share of copies that have a longer one than any validation piece cut to 300 notes.
-2. Reference: the longest runs of validation pieces, whole and cut to 300 notes, with the training split.
-3. Cost: all training pieces together, again and again with other pitches until they have --num-notes: seconds to build,
-   bytes of the file, seconds to load it, milliseconds a validation piece of 300 notes, and for the worst that is known,
-   300 notes of one arpeggio for ever.
+1. Copies: 100 notes of a training piece are changed in one way and looked up in the index of that dataset. Measures the
+   lengths of the runs, and the share of copies with a longer run than any validation piece cut to 300 notes.
+2. Reference: the longest runs that validation pieces, whole and cut to 300 notes, share with the training split.
+3. Cost: an index of all training pieces, repeated with other pitches up to --num-notes: seconds to build and load it,
+   bytes of the file, milliseconds per validation piece of 300 notes, and for the worst known case, an endless arpeggio.
 
 The last line is JSON.
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import os
 import pathlib
 import resource
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-
-if not __package__:  # run as a file: the rooms lie some folders up
-    sys.path[0] = str(pathlib.Path(__file__).resolve().parents[2])
 
 from benchmarks.harness import machine
 from benchmarks.quality.near_duplicates import Change, make_copy
@@ -58,14 +52,14 @@ CHANGES = {
 
 
 def main(argv: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.memorisation", description=__doc__.splitlines()[0], allow_abbrev=False
+    parser = command.make_parser("python -m benchmarks.memorisation", __doc__)
+    parser.add_argument("datasets", nargs="+", metavar="DATASET", help="dataset folders, all with one time base")
+    parser.add_argument(
+        "--num-notes", type=int, default=10_000_000, help="notes of the index that is timed (%(default)s)"
     )
-    parser.add_argument("datasets", nargs="+", metavar="DATASET", help="as encode_corpus wrote it, of one time base")
-    parser.add_argument("--num-notes", type=int, default=10_000_000, help="of the index that is timed (%(default)s)")
     args = parser.parse_args(argv)
     copies, reference = {}, {}
-    everything: list[Piece] = []
+    all_pieces: list[Piece] = []
     queries: list[Notes] = []
     for data in args.datasets:
         name = pathlib.Path(data).name
@@ -74,16 +68,16 @@ def main(argv: Sequence[str]) -> int:
         cut = [piece.notes.take(slice(PIECE_NOTES)) for piece in others]
         reference[name] = {"whole": spread(index, [piece.notes for piece in others]), "cut": spread(index, cut)}
         copies[name] = search_copies(index, train, longest=reference[name]["cut"][-1])
-        everything += train
+        all_pieces += train
         queries += cut
         print(name, "reference", json.dumps(reference[name]), flush=True)
-        for change, found in copies[name].items():
-            print(f"{name} {change:<42}{json.dumps(found)}", flush=True)
+        for change, result in copies[name].items():
+            print(f"{name} {change:<42}{json.dumps(result)}", flush=True)
     report = {
         "benchmark": "memorisation",
         "copies": copies,
         "reference": reference,
-        "cost": measure_cost(everything, queries, args.num_notes),
+        "cost": measure_cost(all_pieces, queries, args.num_notes),
         "machine": machine.describe(["numpy"], {}),
     }
     print(json.dumps(report), flush=True)
@@ -104,20 +98,20 @@ def spread(index: Index, pieces: Sequence[Notes]) -> list[int]:
 
 
 def search_copies(index: Index, pieces: Sequence[Piece], *, longest: int) -> dict[str, dict[str, float]]:
-    found = {}
+    results = {}
     for name, change in CHANGES.items():
         rng = np.random.default_rng(0)
         lengths = lengths_of(index, [make_copy(part, change, rng) for part in _excerpts(pieces, rng)])
-        found[name] = {
+        results[name] = {
             "tenth": int(np.quantile(lengths, 0.1, method="higher")),
             "median": int(np.median(lengths)),
             "found": float((lengths > longest).mean()),
         }
-    return found
+    return results
 
 
 def _excerpts(pieces: Sequence[Piece], rng: np.random.Generator) -> Iterator[Notes]:
-    """At a quarter of a second after the start, so that noise does not meet it."""
+    """Excerpts that start a quarter of a second (or beat) late, so that noise cannot move notes before the start."""
     long = [piece.notes for piece in pieces if len(piece.notes) >= COPY_NOTES]
     for row in rng.integers(0, len(long), NUM_COPIES):
         begin = int(rng.integers(0, len(long[row]) - COPY_NOTES + 1))
@@ -127,7 +121,7 @@ def _excerpts(pieces: Sequence[Piece], rng: np.random.Generator) -> Iterator[Not
 
 
 def measure_cost(pieces: Sequence[Piece], queries: Sequence[Notes], num_notes: int) -> dict[str, float]:
-    """With other pitches in every copy of the pieces, a tone up or down at most, by lot for each note."""
+    """In repeated pieces, each note moves by a random interval of at most two semitones."""
     rng = np.random.default_rng(0)
     corpus, total = list(pieces), sum(len(piece.notes) for piece in pieces)
     while total < num_notes:
@@ -135,7 +129,7 @@ def measure_cost(pieces: Sequence[Piece], queries: Sequence[Notes], num_notes: i
         pitch = np.clip(piece.notes.pitch + rng.integers(-2, 3, len(piece.notes)), 0, 127).astype(np.uint8)
         corpus.append(dataclasses.replace(piece, notes=dataclasses.replace(piece.notes, pitch=pitch)))
         total += len(pitch)
-    begun = time.perf_counter()
+    start = time.perf_counter()
     index = Index.build(corpus, time_base=corpus[0].notes.time_base, dataset="")
     built = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
@@ -151,7 +145,7 @@ def measure_cost(pieces: Sequence[Piece], queries: Sequence[Notes], num_notes: i
     milliseconds = [1000 * _seconds(index, notes) for notes in queries]
     return {
         "notes": total,
-        "build_seconds": round(built - begun, 2),
+        "build_seconds": round(built - start, 2),
         "file_bytes": size,
         "load_seconds": round(loaded - saved, 2),
         "milliseconds_a_piece_median": round(float(np.median(milliseconds)), 2),
@@ -163,9 +157,9 @@ def measure_cost(pieces: Sequence[Piece], queries: Sequence[Notes], num_notes: i
 
 
 def _seconds(index: Index, notes: Notes) -> float:
-    begun = time.perf_counter()
+    start = time.perf_counter()
     index.longest_run(notes)
-    return time.perf_counter() - begun
+    return time.perf_counter() - start
 
 
 if __name__ == "__main__":

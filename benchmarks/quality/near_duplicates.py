@@ -1,15 +1,15 @@
-"""Precision, recall and cost of the search for near-duplicates, on copies of real music and on what is known of it.
+"""Precision, recall and cost of the search for near-duplicates, on modified copies and on known versions of real music.
 
     python -m benchmarks.near_duplicates [FOLDER ...] [--same-piece REGEX] [--time-base beats] [--show]
 
-1. Copies: pieces of each folder are changed in one way or several, and looked for among all pieces. A copy counts as
-   found when it is paired with its original; a pair of a copy with anything else is false, unless that is the same
-   piece by --same-piece, or is in one group with the original without any copy.
-2. Corpora: pairs within each folder. --same-piece is matched at the start of `<folder name>/<path>`; files with an
-   equal first group are one piece, others are pieces of their own. Pairs of two pieces are listed with --show.
-3. Cost: pieces a second, and LAKH_FILES rows as like each other as the real ones, a third of them copies.
+1. Copies: pieces of each folder are changed in one or several ways, and looked for among all pieces. A copy is found if
+   it is paired with its original. A pair of a copy with another piece is false, unless that is the same piece by
+   --same-piece, or is grouped with the original without any copies.
+2. Corpora: pairs within each folder. --same-piece is matched at the start of `<folder name>/<path>`; files with one
+   first group are one piece, all others are different pieces. --show lists pairs of different pieces.
+3. Cost: pieces per second, and LAKH_FILES rows that resemble the real ones, a third of them copies.
 
-Without a folder it makes pieces itself. The last line is JSON.
+Without a folder it makes pieces. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -18,14 +18,10 @@ import argparse
 import json
 import pathlib
 import re
-import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-
-if not __package__:  # run as a file: the rooms lie some folders up
-    sys.path[0] = str(pathlib.Path(__file__).resolve().parents[2])
 
 from beam_pipelines.encoding import fingerprints
 from beam_pipelines.planning import near_duplicates
@@ -38,20 +34,20 @@ from midi_codec.music.note_batch import NoteBatch
 from midi_codec.music.notes import DRUM_PROGRAM, MILLISECONDS, TIME_BASES, Notes
 
 LAKH_FILES = 178_561
-MOST_COPIED = 300  # pieces of a folder
-PIECES_A_BATCH = 64
+MAX_COPIED = 300  # pieces per folder
+PIECES_PER_BATCH = 64
 NUM_ROUNDS, MADE_PIECES = 5, 200
 QUICK_FILES, QUICK_ROWS = 8, 1000
 
 
 class Change(NamedTuple):
-    """What is done to a piece to make a copy of it."""
+    """How a copy differs from its original."""
 
     semitones: int = 0
     stretch: float = 1.0
     noise: float = 0.0  # standard deviation of each onset, milliseconds
     dropped: float = 0.0  # share of the notes
-    programs: bool = False  # another program for each, and so another order of notes
+    programs: bool = False  # other programs, and so another order of notes
 
 
 CHANGES = {
@@ -76,19 +72,17 @@ class Corpus(NamedTuple):
     name: str
     files: Sequence[str]
     pieces: Sequence[Notes]
-    same_piece: np.ndarray  # [files] equal numbers for files of one piece
-    rows: np.ndarray  # [files, NUM_VALUES] fingerprints
+    same_piece: np.ndarray  # [files], equal numbers for files of one piece
+    rows: np.ndarray  # [files, NUM_VALUES], fingerprints
 
 
 def main(argv: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.near_duplicates", description=__doc__.splitlines()[0], allow_abbrev=False
-    )
+    parser = command.make_parser("python -m benchmarks.near_duplicates", __doc__)
     parser.add_argument("folders", nargs="*", metavar="FOLDER", help="MIDI files (default: pieces made for the run)")
     parser.add_argument("--same-piece", type=re.compile, default=re.compile("(?!)"), metavar="REGEX")
     parser.add_argument("--time-base", choices=TIME_BASES, default=MILLISECONDS)
-    parser.add_argument("--show", action="store_true", help="list pairs of two pieces")
-    parser.add_argument("--quick", action="store_true", help="tiny sizes, one round: does it run?")
+    parser.add_argument("--show", action="store_true", help="list pairs of different pieces")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, one round: only shows that it runs")
     args = parser.parse_args(argv)
     corpora = list(load(args))
     report = {
@@ -128,8 +122,8 @@ def rows_of(pieces: Sequence[Notes]) -> np.ndarray:
 
 
 def batches(pieces: Sequence[Notes]) -> list[NoteBatch]:
-    starts = range(0, len(pieces), PIECES_A_BATCH)
-    return [NoteBatch.from_notes(pieces[i : i + PIECES_A_BATCH], pieces[0].time_base) for i in starts]
+    starts = range(0, len(pieces), PIECES_PER_BATCH)
+    return [NoteBatch.from_notes(pieces[i : i + PIECES_PER_BATCH], pieces[0].time_base) for i in starts]
 
 
 def find_pairs(rows: np.ndarray) -> np.ndarray:
@@ -137,29 +131,34 @@ def find_pairs(rows: np.ndarray) -> np.ndarray:
 
 
 def search_copies(corpus: Corpus, corpora: Sequence[Corpus], *, quick: bool) -> dict[str, Any]:
-    """Of each change: recall, false pairs, and the mean share of bins that agree."""
-    everything = np.concatenate([other.rows for other in corpora])
+    """For each change: recall, false pairs, and the mean share of bins that agree."""
+    all_rows = np.concatenate([other.rows for other in corpora])
     before = sum(len(other.files) for other in corpora[: [other.name for other in corpora].index(corpus.name)])
-    groups = near_duplicates.components(len(everything), find_pairs(everything))
-    same_piece = np.full(len(everything), -1)
+    groups = near_duplicates.components(len(all_rows), find_pairs(all_rows))
+    same_piece = np.full(len(all_rows), -1)
     same_piece[before : before + len(corpus.files)] = corpus.same_piece
     with_rows = np.flatnonzero(corpus.rows.any(axis=1))
-    chosen = with_rows[:: -(-len(with_rows) // (QUICK_FILES if quick else MOST_COPIED))]
-    print(f"{corpus.name}: copies of {len(chosen)} among {len(everything)}", flush=True)
-    found: dict[str, Any] = {"copied": len(chosen)}
+    chosen = with_rows[:: -(-len(with_rows) // (QUICK_FILES if quick else MAX_COPIED))]
+    print(f"{corpus.name}: copies of {len(chosen)} among {len(all_rows)}", flush=True)
+    results: dict[str, Any] = {"copied": len(chosen)}
     for name, change in CHANGES.items():
         rng = np.random.default_rng(1)
         copies = rows_of([make_copy(corpus.pieces[row], change, rng) for row in chosen])
-        pairs = find_pairs(np.concatenate([everything, copies]))
-        pairs = pairs[(pairs[:, 0] < len(everything)) & (pairs[:, 1] >= len(everything))]  # ids ascend with rows
-        original = before + chosen[pairs[:, 1] - len(everything)]
+        pairs = find_pairs(np.concatenate([all_rows, copies]))
+        pairs = pairs[(pairs[:, 0] < len(all_rows)) & (pairs[:, 1] >= len(all_rows))]  # ids ascend with rows
+        original = before + chosen[pairs[:, 1] - len(all_rows)]
         is_true = (groups[pairs[:, 0]] == groups[original]) | (same_piece[pairs[:, 0]] == same_piece[original])
         recall = np.count_nonzero(pairs[:, 0] == original) / len(chosen)
         agreeing = float(agreement(copies, corpus.rows[chosen]).mean())
         false = int((~is_true).sum())
-        found[name] = {"recall": round(recall, 4), "pairs": len(pairs), "false": false, "agreeing": round(agreeing, 3)}
+        results[name] = {
+            "recall": round(recall, 4),
+            "pairs": len(pairs),
+            "false": false,
+            "agreeing": round(agreeing, 3),
+        }
         print(f"  {name:26} recall {recall:.3f}, {len(pairs)} pairs, {false} false; {agreeing:.2f} agree", flush=True)
-    return found
+    return results
 
 
 def make_copy(notes: Notes, change: Change, rng: np.random.Generator) -> Notes:
@@ -181,13 +180,13 @@ def make_copy(notes: Notes, change: Change, rng: np.random.Generator) -> Notes:
 
 
 def agreement(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """The share of the bins that either fills in which both agree, over the last axis."""
+    """The share of agreeing bins among those that either fills, over the last axis."""
     used = np.count_nonzero(left | right, axis=-1)
     return np.count_nonzero((left == right) & (left != fingerprints.EMPTY), axis=-1) / np.maximum(used, 1)
 
 
 def search_corpus(corpus: Corpus, *, show: bool) -> dict[str, Any]:
-    """Pairs within a corpus against what is known of its pieces."""
+    """Compares pairs within a corpus with the known pieces."""
     pairs = find_pairs(corpus.rows)
     groups = near_duplicates.components(len(corpus.files), pairs)
     is_known = corpus.same_piece[pairs[:, 0]] == corpus.same_piece[pairs[:, 1]]
@@ -206,23 +205,23 @@ def search_corpus(corpus: Corpus, *, show: bool) -> dict[str, Any]:
             report[f"recall_{name}"] = round(float(together.mean()), 4)
             report[f"known_{name}"] = len(known)
     print(f"{corpus.name}: {', '.join(f'{name} {value}' for name, value in report.items())}", flush=True)
-    for one, other in pairs[~is_known].tolist() if show else ():
-        agreeing = float(agreement(corpus.rows[one], corpus.rows[other]))
-        print(f"  {agreeing:.2f} {corpus.files[one]} {corpus.files[other]}")
+    for left, right in pairs[~is_known].tolist() if show else ():
+        agreeing = float(agreement(corpus.rows[left], corpus.rows[right]))
+        print(f"  {agreeing:.2f} {corpus.files[left]} {corpus.files[right]}")
     return report
 
 
 def known_pairs(corpus: Corpus) -> Iterator[tuple[str, np.ndarray]]:
-    """`[m, 2]` rows of one piece: of two performances, and of a score (by its name) with a performance."""
+    """Yields row pairs `[m, 2]` of one piece: two performances, or a score (by its name) and a performance."""
     is_score = np.array(["score" in pathlib.PurePath(file).name for file in corpus.files])
-    one, other = np.nonzero(np.triu(corpus.same_piece[:, np.newaxis] == corpus.same_piece, 1))
-    num_scores = is_score[one].astype(int) + is_score[other]
+    left, right = np.nonzero(np.triu(corpus.same_piece[:, np.newaxis] == corpus.same_piece, 1))
+    num_scores = is_score[left].astype(int) + is_score[right]
     for name, num in (("performance_performance", 0), ("score_performance", 1)):
-        yield name, np.stack([one, other], axis=1)[num_scores == num]
+        yield name, np.stack([left, right], axis=1)[num_scores == num]
 
 
 def largest_group(corpora: Sequence[Corpus]) -> int:
-    """Pieces in the largest component over all corpora together: does anything chain?"""
+    """The number of pieces in the largest group over all corpora together, which shows whether groups chain."""
     rows = np.concatenate([corpus.rows for corpus in corpora])
     return int(np.bincount(near_duplicates.components(len(rows), find_pairs(rows))).max())
 
@@ -246,10 +245,10 @@ def measure_cost(corpora: Sequence[Corpus], *, quick: bool) -> dict[str, Any]:
 
 
 def make_rows(rows: np.ndarray, num: int) -> np.ndarray:
-    """`[num, NUM_VALUES]`: every bin as often this or that as in `rows`, and the last third copies of the others."""
+    """`[num, NUM_VALUES]`: bins with the distributions of `rows`; the last third are copies of the others."""
     rng = np.random.default_rng(0)
     rows = rows[rows.any(axis=1)]
-    made = np.stack([rows[rng.integers(0, len(rows), num), place] for place in range(rows.shape[1])], axis=1)
+    made = np.stack([rows[rng.integers(0, len(rows), num), column] for column in range(rows.shape[1])], axis=1)
     num_copies = num // 3
     originals = made[rng.integers(0, num - num_copies, num_copies)]
     kept = rng.random((num_copies, rows.shape[1])) < rng.uniform(0.3, 1, (num_copies, 1))

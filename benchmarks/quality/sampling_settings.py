@@ -1,12 +1,12 @@
-"""Which sampling settings make music like the corpus's: a grid of settings, each beside the validation split.
+"""Which sampling settings give music like the corpus: a grid of settings, each compared with the validation split.
 
     python -m benchmarks.sampling_settings --bundle run/bundle --data dataset
     python -m benchmarks.sampling_settings --bundle run/bundle --data dataset --setting "--temperature 0.9 --min-p 0.02"
 
-Each setting goes on from the same openings of validation pieces (--primer-notes 0: from silence), with the same random
-streams. What it made is compared as `generation_jobs.evaluate` does, overlapping area beside the ceiling, and as
-`generation_jobs.compare` does, the longest runs it shares with the training split beside those of validation pieces
-cut alike. Without --setting, `GRID`. A table, then the columns of every measure, then one line of JSON.
+Each setting continues the same openings of validation pieces (--primer-notes 0: starts from silence), with the same
+random streams. The pieces are compared as by `generation_jobs.evaluate` (overlapping area, relative to the ceiling) and
+by `generation_jobs.compare` (the longest runs shared with the training split, beside those of validation pieces of the
+same lengths). Without --setting, it uses `GRID`. Prints a table, then a column per measure, then one line of JSON.
 """
 
 from __future__ import annotations
@@ -16,13 +16,9 @@ import json
 import os
 import pathlib
 import shlex
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
-
-if not __package__:  # run as a file: the rooms lie some folders up
-    sys.path[0] = str(pathlib.Path(__file__).resolve().parents[2])
 
 import numpy as np
 
@@ -70,12 +66,12 @@ def main(argv: Sequence[str]) -> int:
     models = bundles.load(args.bundle)
     problems = [
         f"--setting {text!r}: {problem}"
-        for text, one in settings.items()
-        for problem in setting_conflicts.of_settings(one, models[0].fields)
+        for text, setting in settings.items()
+        for problem in setting_conflicts.of_settings(setting, models[0].fields)
     ]
     openings = read_openings(args.data, info, args.num_pieces, args.primer_notes)
     if not openings:
-        problems.append(f"--data: no {SPLIT} piece has more than {args.primer_notes} notes, want some to go on from")
+        problems.append(f"--data: no {SPLIT} piece has more than {args.primer_notes} notes, want some to continue")
     if problems:
         raise UserError(problems)
     index = corpus_index.build(args.data, info)
@@ -104,13 +100,18 @@ def make_parser() -> argparse.ArgumentParser:
     parser = command.make_parser(PROGRAM, __doc__)
     add = parser.add_argument
     add("--bundle", action="append", required=True, help="folder that the trainer wrote; several are an ensemble")
-    add("--data", required=True, help="dataset that it was trained on, as encode_corpus wrote it")
-    add("--setting", action="append", metavar="FLAGS", help="sampling flags of generate, in one word (a grid of them)")
-    add("--num-pieces", type=int, default=128, help="pieces a setting (%(default)s)")
+    add("--data", required=True, help="dataset that it was trained on")
+    add(
+        "--setting",
+        action="append",
+        metavar="FLAGS",
+        help="sampling flags of generate, as one argument (default: a grid)",
+    )
+    add("--num-pieces", type=int, default=128, help="pieces per setting (%(default)s)")
     add("--primer-notes", type=int, default=16, help="notes of the opening, 0 for silence (%(default)s)")
     add("--max-notes", type=int, default=256, help="notes to generate at most (%(default)s)")
     add("--num-slots", type=int, default=64, help="pieces decoded at once (%(default)s)")
-    add("--output", help="file that the line of JSON is written to as well")
+    add("--output", help="file for the line of JSON")
     return parser
 
 
@@ -120,31 +121,25 @@ def check(args: argparse.Namespace) -> dict[str, Settings]:
     Raises:
       UserError: every mistake in the flags.
     """
-    problems, found = [], dict[str, Settings]()
-    limits = {
-        "num_pieces": (1, 100_000),
-        "primer_notes": (0, 10_000),
-        "max_notes": (1, 100_000),
-        "num_slots": (1, 4096),
-    }
-    for name, (low, high) in limits.items():
+    problems, settings = [], dict[str, Settings]()
+    for name, (low, high) in LIMITS.items():
         if not low <= getattr(args, name) <= high:
             problems.append(f"--{name.replace('_', '-')} is {getattr(args, name)}, want {low} to {high}")
     for text in args.setting or GRID:
         try:
-            found[text] = parse_setting(text)
+            settings[text] = parse_setting(text)
         except UserError as error:
             problems += [f"--setting {text!r}: {problem}" for problem in error.problems]
     if problems:
         raise UserError(problems)
-    return found
+    return settings
 
 
 def parse_setting(text: str) -> Settings:
-    """Flags of `generate`; what they do not say is drawn as the model says.
+    """Parses flags of `generate`; what they do not name is left to the model.
 
     Raises:
-      UserError: they are no such flags, or have values that no setting has.
+      UserError: unknown flags or invalid values.
     """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     add_flags(parser, Settings)
@@ -152,7 +147,7 @@ def parse_setting(text: str) -> Settings:
         args, rest = parser.parse_known_args(shlex.split(text))
     except (argparse.ArgumentError, ValueError) as error:
         raise UserError(str(error)) from error
-    problems = [f"{word!r} is no sampling flag" for word in rest]
+    problems = [f"{word!r} is not a sampling flag" for word in rest]
     settings = Settings(**read_flags(Settings, args, problems))
     if problems:
         raise UserError(problems)
@@ -160,7 +155,7 @@ def parse_setting(text: str) -> Settings:
 
 
 def read_openings(data: str, info: DatasetInfo, most: int, primer_notes: int) -> list[tuple[Notes | None, str]]:
-    """Openings of validation pieces that go on, and a name each; shards are ordered by hash: a fair choice."""
+    """Openings of longer validation pieces, each with a name; shards are sorted by hash, so the choice is fair."""
     if not primer_notes:
         return [(None, "silence")]
     found: list[tuple[Notes | None, str]] = []
@@ -185,17 +180,17 @@ def sweep(
     info: DatasetInfo,
     index: Index,
 ) -> Iterator[dict[str, Any]]:
-    """One row a setting, printed as it is found."""
+    """Yields one row per setting, and prints it."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from generation_jobs.decoder.decoder import Decoder
 
     decoder = Decoder(models, num_slots=args.num_slots)
     print(f"{'setting':<40}" + "".join(f"{title:>{width}}" for title, width in zip(TITLES, WIDTHS, strict=True)))
-    for text, one in settings.items():
-        begin = time.perf_counter()
-        pieces = generate(decoder, openings, args, one)
+    for text, setting in settings.items():
+        start = time.perf_counter()
+        pieces = generate(decoder, openings, args, setting)
         row = {"setting": text, **judge(pieces, args.data, info, index), "seconds": 0.0}
-        row["seconds"] = round(time.perf_counter() - begin, 1)
+        row["seconds"] = round(time.perf_counter() - start, 1)
         print(line(row), flush=True)
         yield row
 
@@ -203,7 +198,7 @@ def sweep(
 def generate(
     decoder: Any, openings: list[tuple[Notes | None, str]], args: argparse.Namespace, settings: Settings
 ) -> list[GeneratedPiece]:
-    """`--num-pieces` pieces, the openings in turn."""
+    """Generates `--num-pieces` pieces, from the openings in turn."""
     chosen = [(*openings[number % len(openings)], number // len(openings)) for number in range(args.num_pieces)]
     requests = [
         Request(
@@ -216,7 +211,7 @@ def generate(
         )
         for primer, name, sample in chosen
     ]
-    found: list[GeneratedPiece | None] = [None] * len(requests)
+    pieces: list[GeneratedPiece | None] = [None] * len(requests)
     for number, result in decoder.generate(requests):
         line = {
             "seed_id": chosen[number][1],
@@ -226,14 +221,14 @@ def generate(
             "log_likelihood": result.log_likelihood,
             "ended": result.ended,
         }
-        found[number] = GeneratedPiece(line, result.notes)
-    return [piece for piece in found if piece is not None]
+        pieces[number] = GeneratedPiece(line, result.notes)
+    return [piece for piece in pieces if piece is not None]
 
 
 def judge(pieces: Sequence[GeneratedPiece], data: str, info: DatasetInfo, index: Index) -> dict[str, Any]:
-    """Every measure beside its ceiling, and copied runs beside those of validation pieces."""
+    """Every measure relative to its ceiling, and copied runs with those of validation pieces."""
     comparisons = evaluate.compare(pieces, data, info, SPLIT)
-    shares = {one.measure.name: one.of_ceiling for one in comparisons}
+    shares = {comparison.measure.name: comparison.of_ceiling for comparison in comparisons}
     known = [share for share in shares.values() if share is not None]
     copied = [index.longest_run(piece.notes, piece.num_given) for piece in pieces]
     reference = list(compare.reference_runs(index, data, info, SPLIT, pieces))
@@ -262,7 +257,7 @@ def line(row: dict[str, Any]) -> str:
 
 
 def measure_table(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """The share of the ceiling, a column a measure; a star marks less than 0.9."""
+    """The share of the ceiling, one column per measure; a star marks less than 0.9."""
     names = list(rows[0]["of_ceiling"])
     yield " ".join([f"{'of the ceiling':<40}", *(f"{name[:9]:>9}" for name in names)])
     for row in rows:

@@ -1,10 +1,10 @@
-"""Notes trained a second on 1, 2 and 4 virtual devices and by 2 processes: what distribution itself costs.
+"""Notes trained per second on 1, 2 and 4 virtual devices and by 2 processes: the cost of distribution itself.
 
     python -m benchmarks.distribution
 
-The training step of `trainer.task` on the same global batch, with the workers' agreement after it, on the same cores:
-what devices or processes lose against one device is the price of sharing out, copies and the sum of the gradients.
-`large` is the size of the train benchmark, where the products take the time; in `small` they take next to none.
+The training step of `trainer.task` on the same global batch, with the workers' agreement after it, on the same cores.
+What several devices or processes lose against one is the cost of splitting, copies and the sum of gradients. `large` is
+the size of the train benchmark, where products dominate; in `small` they take almost no time.
 """
 
 from __future__ import annotations
@@ -12,13 +12,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import pathlib
 import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
-
-if not __package__:  # run as a file: the rooms lie some folders up
-    sys.path[0] = str(pathlib.Path(__file__).resolve().parents[2])
 
 from benchmarks.harness import machine
 from benchmarks.harness.peer_process import WarmProcess
@@ -37,7 +33,7 @@ PROCESSES = "two_processes"
 
 def main(argv: Sequence[str]) -> int:
     parser = command.make_parser("python -m benchmarks.distribution", __doc__)
-    parser.add_argument("--quick", action="store_true", help="the small size, one round: does it run?")
+    parser.add_argument("--quick", action="store_true", help="the small size, one round: only shows that it runs")
     args = parser.parse_args(argv)
     sizes = QUICK_SIZES if args.quick else SIZES
     with contextlib.ExitStack() as stack:
@@ -65,17 +61,17 @@ def main(argv: Sequence[str]) -> int:
 
 
 def costs(rates: Mapping[str, Rate], shape: Mapping[str, int], size: str, others: Sequence[str]) -> dict[str, float]:
-    """Milliseconds that a step takes longer than on one device."""
+    """Extra milliseconds per step, compared with one device."""
     notes = shape["batch"] * shape["time"]
-    one = notes / rates[f"one_device@{size}"].median
+    single = notes / rates[f"one_device@{size}"].median
     return {
-        f"milliseconds_more_a_step_{name}@{size}": 1000 * (notes / rates[f"{name}@{size}"].median - one)
+        f"milliseconds_more_a_step_{name}@{size}": 1000 * (notes / rates[f"{name}@{size}"].median - single)
         for name in others
     }
 
 
 def runner(processes: Sequence[WarmProcess], case: str) -> Callable[[], float]:
-    """Has every process of a group run a case at once; the seconds of the slowest."""
+    """Runs a case in every process of a group at the same time; returns the seconds of the slowest."""
 
     def run() -> float:
         for process in processes:
@@ -93,12 +89,12 @@ def start(sizes: Mapping[str, Mapping[str, int]], devices: int, tf_config: str =
 
 
 def start_workers(sizes: Mapping[str, Mapping[str, int]], count: int) -> list[WarmProcess]:
-    """Processes of one device each that train together; all are started before any is waited for."""
+    """Processes with one device each that train together. None is waited for before all are started."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        addresses = [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]
+        for listener in sockets:
+            listener.bind(("127.0.0.1", 0))
+        addresses = [f"127.0.0.1:{listener.getsockname()[1]}" for listener in sockets]
     configs = [{"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}} for index in range(count)]
     return [start(sizes, 1, json.dumps(config)) for config in configs]
 

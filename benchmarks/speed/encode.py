@@ -1,14 +1,14 @@
-"""Files encoded a second, against pretty_midi, MidiTok and a bare symusic loop.
+"""Files encoded per second, against pretty_midi, MidiTok and a bare symusic loop.
 
     python -m benchmarks.encode [FOLDER ...] [--files N]
 
-Ours is the whole command in one process: start-up, listing, parsing, near-duplicates, shards and ledgers written.
-The peers only read: pretty_midi parses; MidiTok makes REMI tokens; the symusic loop parses and sorts columns. Their
-start-up is not counted, and the slow ones read every so-manieth file.
+Ours is the whole command in one process: start-up, listing, parsing, near-duplicates, shards and ledgers.
+The peers only read: pretty_midi parses, MidiTok makes REMI tokens, and the symusic loop parses and sorts columns. Their
+start-up is not counted, and the slow ones read an even selection of the files.
 
-With folders, the corpus is copies of their files with other notes; without, performances made for the run. Besides
-rates it takes: peak memory of a process with a tenth of the corpus and with all of it; bytes a note on disk, of the
-folders as they are; and how long a corpus of Lakh's size would take on two cores.
+With folders, the corpus is copies of their files with other notes; without, it makes performances. It also measures the
+peak memory of a process with a tenth of the corpus and with all of it, the bytes per note on disk for the folders as
+they are, and estimates how long a corpus of Lakh's size would take on two cores.
 """
 
 from __future__ import annotations
@@ -25,9 +25,6 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 
-if not __package__:  # run as a file: the rooms lie some folders up
-    sys.path[0] = str(pathlib.Path(__file__).resolve().parents[2])
-
 from benchmarks.harness import machine, synthetic
 from benchmarks.harness.peer_process import PeerProcess, peers_installed
 from benchmarks.harness.rounds import Case, Rate, measure, print_report, timed
@@ -37,10 +34,10 @@ from midi_codec.midi import midi_file
 
 NUM_FILES, MEAN_NOTES, NUM_ROUNDS = 6000, 2000, 5
 QUICK_FILES, QUICK_NOTES = 4, 200
-LEAST_FILES = 3  # a corpus of fewer leaves a split empty, which the encode refuses
+MIN_FILES = 3  # with fewer a split is empty, which the encode refuses
 FILES_OF_LAKH = 178_561
-MOST_FILES = {"pretty_midi": 40, "miditok": 250}  # a round; the others read all
-FILES_AT_ONCE = 64  # that `ours_parse` hands over, as the command does
+MAX_FILES = {"pretty_midi": 40, "miditok": 250}  # per round; the others read all
+FILES_PER_CALL = 64  # of `ours_parse`, as in the command
 SUFFIXES = {".mid", ".midi"}
 RUNNER = "--runner=FnApiRunner"
 
@@ -49,7 +46,7 @@ def main(argv: Sequence[str]) -> int:
     parser = command.make_parser("python -m benchmarks.encode", __doc__)
     parser.add_argument("folders", nargs="*", metavar="FOLDER", help="MIDI files to copy (default: made for the run)")
     parser.add_argument("--files", type=int, default=NUM_FILES, metavar="N", help="size of the corpus (%(default)s)")
-    parser.add_argument("--quick", action="store_true", help="tiny sizes, one round: does it run?")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, one round: only shows that it runs")
     args = parser.parse_args(argv)
     with contextlib.ExitStack() as stack:
         scratch = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="benchmark-encode-")))
@@ -60,7 +57,7 @@ def main(argv: Sequence[str]) -> int:
         cases = our_cases(paths, corpus, scratch)
         versions: dict[str, str] = {}
         if with_peers:
-            chosen = {name: every_so_manieth(paths, most) for name, most in MOST_FILES.items()}
+            chosen = {name: select_evenly(paths, most) for name, most in MAX_FILES.items()}
             chosen["symusic_loop"] = paths
             peer = stack.enter_context(
                 PeerProcess("encode", {name: list(map(str, files)) for name, files in chosen.items()})
@@ -101,16 +98,16 @@ def list_files(folders: Sequence[pathlib.Path]) -> list[pathlib.Path]:
     Raises:
       UserError: a folder is missing or holds none.
     """
-    found = {
+    by_folder = {
         folder: sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES) for folder in folders
     }
-    empty = [f"{folder} holds no MIDI file" for folder, paths in found.items() if not paths]
+    empty = [f"{folder} holds no MIDI file" for folder, paths in by_folder.items() if not paths]
     if empty:
         raise command.UserError(empty)
-    return [path.resolve() for paths in found.values() for path in paths]
+    return [path.resolve() for paths in by_folder.values() for path in paths]
 
 
-def every_so_manieth(paths: Sequence[pathlib.Path], most: int) -> list[pathlib.Path]:
+def select_evenly(paths: Sequence[pathlib.Path], most: int) -> list[pathlib.Path]:
     """At most `most` of the files, evenly spread."""
     return list(paths[:: -(-len(paths) // most)])
 
@@ -131,8 +128,8 @@ def our_cases(paths: Sequence[pathlib.Path], corpus: pathlib.Path, scratch: path
         shutil.rmtree(output)
 
     def parse() -> None:
-        for begin in range(0, len(paths), FILES_AT_ONCE):
-            midi_file.parse_many([path.read_bytes() for path in paths[begin : begin + FILES_AT_ONCE]])
+        for begin in range(0, len(paths), FILES_PER_CALL):
+            midi_file.parse_many([path.read_bytes() for path in paths[begin : begin + FILES_PER_CALL]])
 
     runs = {"ours": encode, "ours_beam": lambda: encode(RUNNER), "ours_two_slices": two_slices, "ours_parse": parse}
     return [Case(name, timed(function), len(paths), "files") for name, function in runs.items()]
@@ -150,15 +147,15 @@ def start(folder: pathlib.Path, output: pathlib.Path, *flags: str) -> subprocess
 
 
 def run(*processes: subprocess.Popen[str]) -> float:
-    """Waits for all; the largest peak memory of one in MB."""
+    """Waits for all processes; returns the largest peak memory of one in MB."""
     peaks = []
     for process in processes:
         assert process.stderr is not None
-        said = process.stderr.read()
+        errors = process.stderr.read()
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
-            raise RuntimeError(f"{process.args!r} ended with status {process.returncode}:\n{said}")
+            raise RuntimeError(f"{process.args!r} ended with status {process.returncode}:\n{errors}")
         peaks.append(usage.ru_maxrss / 1024)
     return max(peaks)
 
@@ -166,11 +163,11 @@ def run(*processes: subprocess.Popen[str]) -> float:
 def take_figures(
     rates: dict[str, Rate], folders: Sequence[pathlib.Path], corpus: pathlib.Path, scratch: pathlib.Path
 ) -> Iterator[tuple[str, float]]:
-    """Memory, size on disk, and what a corpus of Lakh's size would take."""
+    """Memory, size on disk, and the time for a corpus of Lakh's size."""
     tenth = scratch / "tenth"
     tenth.mkdir()
     paths = list_files([corpus])
-    for path in paths[:: max(1, min(10, len(paths) // LEAST_FILES))]:
+    for path in paths[:: max(1, min(10, len(paths) // MIN_FILES))]:
         os.link(path, tenth / path.name)
     for name, flags in (("ours", ()), ("ours_beam", (RUNNER,))):
         for size, folder in (("tenth", tenth), ("all", corpus)):

@@ -1,12 +1,11 @@
-"""Notes fed a second, against what the training step consumes; padding; loading a split.
+"""Notes per second from the input pipeline, against what the training step consumes; padding; loading a split.
 
     python -m benchmarks.feed [DATASET ...]
 
-`feed` makes batches with every augmentation on (transposition, tempo, velocity), `feed_plain` with none, `feed_half`
-the rows of one of two workers: its rate counts the whole batch's notes. `load` reads the training split, `plan` cuts,
-shuffles and sorts an epoch. `step` is the training step of `trainer.task` of the train benchmark's size. With dataset
-folders (`encode_corpus`'s), the first is fed and the padding is that of each; without, the performances are made for
-the run.
+`feed` makes batches with every augmentation (transposition, tempo, velocity), `feed_plain` with none, `feed_half` the
+rows of one of two workers (its rate counts the whole batch's notes). `load` reads the training split; `plan` cuts,
+shuffles and sorts an epoch. `step` is the training step of `trainer.task` at the train benchmark's size. With datasets,
+the first is fed and the padding of each is measured; without, it makes performances.
 """
 
 from __future__ import annotations
@@ -15,14 +14,10 @@ import contextlib
 import dataclasses
 import os
 import pathlib
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
-
-if not __package__:  # run as a file: the rooms lie some folders up
-    sys.path[0] = str(pathlib.Path(__file__).resolve().parents[2])
 
 from benchmarks.harness import machine, synthetic
 from benchmarks.harness.rounds import Case, measure, print_report, timed
@@ -39,19 +34,19 @@ NUM_FILES, MEAN_NOTES, NUM_ROUNDS = 400, 2000, 9
 QUICK_FILES, QUICK_NOTES = 8, 300
 SIZE = {"units": 512, "layers": 2, "batch": 64, "time": 128}
 QUICK_SIZE = {"units": 32, "layers": 1, "batch": 4, "time": 16}
-CHANGES: dict[str, Any] = {"transpose": 5, "tempo": 0.1, "velocity": 4}
-STEPS_WATCHED = 8  # of a real run of feed and step together
+AUGMENTATION: dict[str, Any] = {"transpose": 5, "tempo": 0.1, "velocity": 4}
+WATCHED_STEPS = 8  # of a real run, with feed and step together
 
 
 def main(argv: Sequence[str]) -> int:
     parser = command.make_parser("python -m benchmarks.feed", __doc__)
     parser.add_argument("datasets", nargs="*", metavar="DATASET", help="dataset folders (default: made for the run)")
-    parser.add_argument("--quick", action="store_true", help="tiny sizes, one round: does it run?")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, one round: only shows that it runs")
     args = parser.parse_args(argv)
     size = QUICK_SIZE if args.quick else SIZE
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     config = TrainConfig(
-        units=size["units"], layers=size["layers"], batch_size=size["batch"], window=size["time"], **CHANGES
+        units=size["units"], layers=size["layers"], batch_size=size["batch"], window=size["time"], **AUGMENTATION
     )
     with contextlib.ExitStack() as stack:
         folders = args.datasets or [make_dataset(stack, quick=args.quick)]
@@ -63,7 +58,7 @@ def main(argv: Sequence[str]) -> int:
             f"padding_percent_{pathlib.Path(folder).name if args.datasets else 'made'}": padding(pieces, config)
             for folder, pieces in zip(folders, loaded, strict=True)
         }
-        figures["waited_percent_of_steps"] = waited(loaded[0], tables[0], config)
+        figures["waited_percent_of_steps"] = wait_percent(loaded[0], tables[0], config)
     print_report(
         "feed",
         rates,
@@ -100,12 +95,12 @@ def load(folder: str, table: fields.FieldTable) -> Pieces:
 
 def feed_cases(folder: str, pieces: Pieces, table: fields.FieldTable, config: TrainConfig) -> Iterator[Case]:
     plan = plan_of(pieces, config, epoch=0)
-    none: dict[str, Any] = dict.fromkeys(CHANGES, 0)
+    none: dict[str, Any] = dict.fromkeys(AUGMENTATION, 0)
     plain = dataclasses.replace(config, **none)
     events = len(pieces.raw)
 
     def drain(settings: TrainConfig, part: Part) -> None:
-        """An epoch, as fast as it comes."""
+        """Consumes an epoch as fast as it is made."""
         batches = Feed(pieces, table, settings, start_bins=table.start_bins, position=Position(), part=part)
         with contextlib.closing(batches):
             for _ in plan:
@@ -125,7 +120,7 @@ def plan_of(pieces: Pieces, config: TrainConfig, *, epoch: int) -> list[Windows]
 
 
 def padding(pieces: Pieces, config: TrainConfig) -> float:
-    """Percent of an epoch's batches that is padding, on one replica."""
+    """Percentage of padding in an epoch's batches, on one replica."""
     cells = sum(
         len(windows) * -(-int(windows.length.max()) // TIME_MULTIPLE) * TIME_MULTIPLE
         for windows in plan_of(pieces, config, epoch=0)
@@ -134,22 +129,22 @@ def padding(pieces: Pieces, config: TrainConfig) -> float:
 
 
 def step_case(size: dict[str, int]) -> Case:
-    run = replicas.make_step(replicas.make_strategy(1), **size)
+    run = replicas.make_step(replicas.make_strategy(1), size)
     return Case("step", timed(run), size["batch"] * size["time"], "notes")
 
 
-def waited(pieces: Pieces, table: fields.FieldTable, config: TrainConfig) -> float:
-    """Percent of the time of steps, fed as a run feeds them, that was spent waiting for a batch; the first left out."""
+def wait_percent(pieces: Pieces, table: fields.FieldTable, config: TrainConfig) -> float:
+    """Percentage of the time spent waiting for a batch in steps of a real run, without the first."""
     from trainer.training.train_step import TrainStep
 
     step = TrainStep(config, table, replicas.make_strategy(1))
     batches = Feed(pieces, table, config, start_bins=table.start_bins, position=Position())
     with contextlib.closing(batches):
         step(next(batches)[0], replicas.LEARNING_RATE)
-        begun, before = time.monotonic(), batches.waited
-        for _ in range(STEPS_WATCHED):
+        start, waited_before = time.monotonic(), batches.waited
+        for _ in range(WATCHED_STEPS):
             step(next(batches)[0], replicas.LEARNING_RATE)
-        return 100 * (batches.waited - before) / (time.monotonic() - begun)
+        return 100 * (batches.waited - waited_before) / (time.monotonic() - start)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The machine's own GEMM rate: products of large square matrices, by every library at hand, the best of them."""
+"""The machine's GEMM rate: the best rate of the available libraries for products of large square matrices."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ AMOUNT = 2.0 * GEMM_SIZE**3  # FLOPs of one product
 
 
 def gemm_product(precision: str) -> Callable[[], object]:
-    """TensorFlow's product; calling it waits for its end."""
+    """TensorFlow's product; a call waits for its end."""
     import tensorflow as tf
 
     matrix = tf.cast(tf.random.normal([GEMM_SIZE, GEMM_SIZE]), precision)
@@ -25,16 +25,16 @@ def gemm_case(precision: str) -> Case:
 
 
 def gemm_of_peer(name: str, seconds: Callable[[str], float]) -> Case:
-    """The same in another process that is asked by name."""
+    """The same in another process, requested by name."""
     return Case(name, lambda: seconds(name), AMOUNT, "FLOP")
 
 
 def shares_of_limit(rates: Mapping[str, Rate], flops: Mapping[str, float], precision: str) -> dict[str, float]:
-    """Of each case, the share of the best GEMM rate measured in the same run.
+    """Each case's share of the best GEMM rate in the same run.
 
     Args:
-      rates: of the cases, per second, and of all `gemm_*_<precision>`.
-      flops: of a case, FLOPs of its matrix products a unit of its rate.
+      rates: of the cases and of all `gemm_*_<precision>`, per second.
+      flops: by case, FLOPs of its matrix products per unit of its rate.
       precision: of the products.
     """
     limit = max(

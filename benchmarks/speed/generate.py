@@ -1,27 +1,21 @@
-"""Notes generated a second, against a PyTorch step loop and the classic loop of `model.predict`.
+"""Notes generated per second, against a PyTorch step loop and the classic loop of `model.predict`.
 
     python -m benchmarks.generate
 
-Two LSTM layers of 512 and our heads, random weights, END out of reach, every piece from silence. Ours is the decoder
-with everything it does: refilling, draws within bins, likelihoods, pieces put together. PyTorch
-generates the same notes with the same products. The classic loop is a small Keras model, a single layer of 128, that is
-asked by `model.predict` for each note from the 25 before it, as tutorials do.
+Two LSTM layers of 512 and our heads, random weights, END disabled, every piece from silence. Ours is the whole decoder:
+refilling, draws within bins, likelihoods, assembling pieces. PyTorch generates the same number of notes with the same
+products. The classic loop is that of tutorials: a small Keras model, a single layer of 128, predicts each note from the
+last 25 by `model.predict`.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
-import pathlib
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-
-if not __package__:  # run as a file: the rooms lie some folders up
-    sys.path[0] = str(pathlib.Path(__file__).resolve().parents[2])
 
 from benchmarks.harness import machine, synthetic
 from benchmarks.harness.peer_process import PeerProcess, peers_installed
@@ -34,7 +28,7 @@ from midi_codec import fields
 SIZE = {"units": 512, "layers": 2, "head_units": 128}
 QUICK_SIZE = {"units": 32, "layers": 2, "head_units": 16}
 BATCHES, QUICK_BATCHES = (1, 64, 256), (1, 16)
-NUM_NOTES, QUICK_NOTES = 256, 32  # a piece: so many steps a run
+NUM_NOTES, QUICK_NOTES = 256, 32  # per piece, so also steps per run
 PREDICTED_NOTES, QUICK_PREDICTED = 20, 2
 NUM_ROUNDS = 7
 WINDOW, CLASSIC_UNITS = 25, 128  # of the classic loop
@@ -42,10 +36,8 @@ CLASSIC_SIZE = {"units": CLASSIC_UNITS, "layers": 1, "head_units": 128}
 
 
 def main(argv: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.generate", description=__doc__.splitlines()[0], allow_abbrev=False
-    )
-    parser.add_argument("--quick", action="store_true", help="tiny sizes, one round: does it run?")
+    parser = command.make_parser("python -m benchmarks.generate", __doc__)
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, one round: only shows that it runs")
     args = parser.parse_args(argv)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     size, batches, num_notes = (QUICK_SIZE, QUICK_BATCHES, QUICK_NOTES) if args.quick else (SIZE, BATCHES, NUM_NOTES)
@@ -85,14 +77,14 @@ def main(argv: Sequence[str]) -> int:
 
 
 def table_sizes(table: fields.FieldTable) -> dict[str, list[int]]:
-    """Bins and head widths of the fields, as the peer wants them."""
+    """Bins and head widths of the fields, in the form that the peer reads."""
     from trainer.model.heads import output_width
 
     return {"bins": [field.num_bins for field in table], "widths": [output_width(field) for field in table]}
 
 
 def flops_of_a_note(size: dict[str, int], table: fields.FieldTable) -> float:
-    """Of the products that a note needs; the first layer's input product is folded into its tables."""
+    """FLOPs of the products for one note; the first layer's input product is folded into lookup tables."""
     units, head_units = size["units"], size["head_units"]
     lstm = (2 * size["layers"] - 1) * units * 4 * units
     heads = units * (len(table) * head_units + 1) + head_units * sum(table_sizes(table)["widths"])
@@ -109,14 +101,14 @@ def our_case(bundle: Any, batch: int, num_notes: int, name: str = "ours_float32"
     ]
 
     def generate() -> None:
-        made = sum(len(result.notes) for _, result in decoder.generate(requests))
-        assert made == batch * num_notes, f"made {made} notes, want {batch * num_notes}"
+        generated = sum(len(result.notes) for _, result in decoder.generate(requests))
+        assert generated == batch * num_notes, f"generated {generated} notes, want {batch * num_notes}"
 
     return Case(f"{name}@b{batch}", timed(generate), batch * num_notes, "notes")
 
 
 def make_predict_loop(num_notes: int) -> Callable[[], None]:
-    """The loop of the well-known tutorial: pitch drawn, step and duration as the model says."""
+    """The loop of the well-known tutorial: it draws the pitch, and takes step and duration from the model."""
     import keras
     import tensorflow as tf
 

@@ -1,8 +1,8 @@
 """The training step of a stack of LSTM layers: forward, mean of squares of the outputs, backward to inputs and weights.
 
 As a process (`python -m benchmarks.speed.lstm_stack`) it runs Keras's layers and TensorFlow's products of large
-matrices, each time it is asked; the first line in is the size. Ours limit TensorFlow's threads
-(`trainer.model.batch_halves`), and these need them all.
+matrices for each request; the first input line is the size. They need a process of their own, because our layers limit
+TensorFlow's threads (`trainer.model.batch_halves`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 from benchmarks.peers import serve
 from benchmarks.speed.gemm import gemm_product
 
-LEARNING_RATE = 1e-9  # rounds must not change what is computed: no weight may grow to infinity or to denormals
+LEARNING_RATE = 1e-9  # so small that weights neither explode nor become denormals over the rounds
 
 
 def main() -> None:
@@ -38,13 +38,13 @@ def main() -> None:
 def make_step(
     make_layer: Callable[[int], Any], size: dict[str, int], *, optimizer: bool, in_parts: bool
 ) -> Callable[[], object]:
-    """A compiled step; calling it does one and waits for its end.
+    """A compiled step; a call runs it and waits for its end.
 
     Args:
-      make_layer: of the number of units, a Keras layer that returns the sequence, h and c.
+      make_layer: takes the number of units, and returns a Keras layer that returns the sequence, h and c.
       size: `units`, `layers`, `batch`, `time`.
-      optimizer: whether Adam's step is done as well.
-      in_parts: as `trainer.training.train_step` does it.
+      optimizer: whether to add Adam's step.
+      in_parts: whether to compute two halves of the batch, as `trainer.training.train_step` does.
     """
     import keras
     import tensorflow as tf
@@ -61,7 +61,7 @@ def make_step(
     inputs = tf.random.normal([size["batch"], size["time"], size["units"]])
 
     def gradients(rows: Any) -> list[Any]:
-        """Of the share that some rows have of the loss: by the rows and by the weights."""
+        """The loss of some rows, and its gradients by the rows and by the weights."""
         with tf.GradientTape() as tape:
             tape.watch(rows)
             outputs = rows
@@ -78,7 +78,7 @@ def make_step(
         sums = [tf.add_n(summands) for summands in by_weights]
         if optimizer:
             adam.apply(sums, variables)
-        return [tf.add_n(losses), *by_rows, *sums]  # all of them: what is not returned may not be computed
+        return [tf.add_n(losses), *by_rows, *sums]  # all of them, or TensorFlow might not compute them
 
     return lambda: step()[0].numpy()
 

@@ -1,7 +1,7 @@
-"""One process of a strategy that stays warm: a training step of `trainer.task` each time it is asked.
+"""A warm process of a strategy, which runs a training step of `trainer.task` for each request.
 
-The first line in is `{"devices": n, "sizes": {case: {units, layers, batch, time}}}`: the virtual devices that this
-process mirrors on, and the case of each size. `TF_CONFIG` makes it one of several workers instead.
+The first input line is `{"devices": n, "sizes": {case: {units, layers, batch, time}}}`: the number of virtual devices
+that this process mirrors on, and the sizes of the cases. With `TF_CONFIG` it is one of several workers instead.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ import itertools
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from benchmarks.harness import synthetic
 from benchmarks.peers import serve
+from benchmarks.speed.lstm_stack import LEARNING_RATE
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -25,19 +26,18 @@ if TYPE_CHECKING:
     from trainer.config import TrainConfig
     from trainer.data.batches import Batch, Part
 
-NUM_BATCHES = 4  # taken in turns
-LEARNING_RATE = 1e-9  # rounds must not change what is computed: no weight may grow to infinity or to denormals
+NUM_BATCHES = 4  # used in turn
 
 
 def main() -> None:
     setup = json.loads(sys.stdin.readline())
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     strategy = make_strategy(setup["devices"])
-    serve.serve({case: make_step(strategy, **size) for case, size in setup["sizes"].items()}, ["tensorflow", "keras"])
+    serve.serve({case: make_step(strategy, size) for case, size in setup["sizes"].items()}, ["tensorflow", "keras"])
 
 
 def make_strategy(devices: int) -> tf.distribute.Strategy:
-    """As `trainer.task` makes it, but for several virtual devices of the CPU."""
+    """The strategy of `trainer.task`, or a mirrored one on several virtual devices of the CPU."""
     import tensorflow as tf
 
     from trainer.distribution import strategy
@@ -51,14 +51,24 @@ def make_strategy(devices: int) -> tf.distribute.Strategy:
 
 
 def make_step(
-    strategy: tf.distribute.Strategy, *, units: int, layers: int, batch: int, time: int
+    strategy: tf.distribute.Strategy, size: Mapping[str, int], precision: str = "float32"
 ) -> Callable[[], object]:
-    """A step of the loop: apply a global batch, and agree with the other workers whether to go on."""
+    """A step of the training loop: apply a global batch, and agree with the other workers whether to continue.
+
+    Args:
+      size: `units`, `layers`, `batch`, `time`.
+    """
     from trainer.config import TrainConfig
     from trainer.distribution.strategy import make_agreement, part_of
     from trainer.training.train_step import TrainStep
 
-    config = TrainConfig(units=units, layers=layers, batch_size=batch, window=time)
+    config = TrainConfig(
+        units=size["units"],
+        layers=size["layers"],
+        batch_size=size["batch"],
+        window=size["time"],
+        precision=precision,
+    )
     table = synthetic.make_table()
     step, agree = TrainStep(config, table, strategy), make_agreement(strategy)
     batches = full_batches(config, table, part_of(strategy))
@@ -71,7 +81,7 @@ def make_step(
 
 
 def full_batches(config: TrainConfig, table: FieldTable, part: Part) -> Iterator[Batch]:
-    """A worker's rows of a few batches without padding, over and over."""
+    """A worker's rows of a few batches without padding, endlessly."""
     from trainer.data.augmentation import Augmentation
     from trainer.data.batches import Windows, keyed_rng, make_batch
     from trainer.data.pieces import stack_pieces

@@ -1,23 +1,23 @@
-"""How long jobs of many pods take, and what they cost in machine hours: a simulation from measured rates.
+"""Simulates how long jobs with many pods take, and their machine hours, from measured rates.
 
     python -m benchmarks.scaling
     python -m benchmarks.scaling --num-files 178561 --num-pieces 100000 --preemptions-per-hour 0.05
 
-Nothing here was measured on a cluster. What is assumed, for encode and generate:
+Nothing here was measured on a cluster. Assumptions for encode and generate:
 
-- A job is cut into equal indexes; `completions` equals `parallelism`, so every index has a pod of its own.
-- A pod works at the measured rate of a core times its cores, times a factor of its own: log-normal around 1, a new one
-  for every start (`SPREAD`: nodes differ, and neighbours on them are noisy).
-- A start takes `START_SECONDS` (node, image, imports, compilation). Preemptions come at random, at a constant rate;
-  the replacement starts at once, and what was not saved since the last save is lost.
-- A bucket takes so many requests a second (what a new one of Google's takes; it takes more after some time): pods that
-  ask for more than their share of that wait.
-- The last step (encode-finish, generate-merge) is one pod that looks at everything once.
+- A job has equal indexes, and `completions` equals `parallelism`, so every index has its own pod.
+- A pod's rate is the measured rate per core times its cores times a log-normal factor around 1, drawn at every start
+  (`SPREAD`: nodes differ and have noisy neighbours).
+- A start takes `START_SECONDS` (node, image, imports, compilation). Preemptions are random, at a constant rate. The
+  replacement starts at once; work since the last save is lost.
+- A bucket accepts a limited number of requests per second (that of a new bucket of Google's; the limit rises later).
+  Pods that need more than their share wait.
+- The last step (encode-finish, generate-merge) is one pod that reads everything once.
 
-For train: all workers go at the pace of the slowest, lose `EFFICIENCY` for meeting, and start anew together when one of
-them is preempted, from the last checkpoint.
+For train: all workers run at the speed of the slowest, times `EFFICIENCY`. If one is preempted, all restart together
+from the last checkpoint.
 
-Money is machine hours times your price; `docs/cluster.md` has the formula.
+The cost is machine hours times your price; `docs/cluster.md` has the formula.
 """
 
 from __future__ import annotations
@@ -26,37 +26,32 @@ import argparse
 import dataclasses
 import json
 import os
-import pathlib
-import sys
 from collections.abc import Sequence
 
 import numpy as np
-
-if not __package__:  # run as a file: the rooms lie some folders up
-    sys.path[0] = str(pathlib.Path(__file__).resolve().parents[2])
 
 from job_runtime import command
 from job_runtime.command import UserError
 
 SPREAD = 0.15  # standard deviation of the logarithm of a pod's speed
 START_SECONDS = 90.0
-EFFICIENCY = 0.9  # of each worker of several, as benchmarks.distribution measured on one machine
+EFFICIENCY = 0.9  # of several workers, as benchmarks.distribution measured on one machine
 DRAWS = 101
 NUM_PODS = (1, 4, 16, 64, 256)
 NUM_WORKERS = (1, 2, 4, 8)
 
 
 @dataclasses.dataclass(frozen=True)
-class Kind:
-    """What one job is made of; rates are a pod's.
+class Workload:
+    """The work of one job; rates are per pod.
 
     Attributes:
-      units: what there is to do.
-      rate: units a second of a pod of ordinary speed.
-      save_seconds: how much of a pod's work is lost at a preemption, at most.
-      requests: of the bucket, a unit.
-      request_limit: of the bucket, a second.
-      last_rate: units a second of the last step.
+      units: the amount of work.
+      rate: units per second of a pod of average speed.
+      save_seconds: the most work that a preemption loses.
+      requests: to the bucket, per unit.
+      request_limit: of the bucket, per second.
+      last_rate: units per second of the last step.
     """
 
     units: float
@@ -69,20 +64,22 @@ class Kind:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """Of many draws: median and 95 % quantile of the time until all is done, and the median of machine time; hours."""
+    """Median and 95 % quantile of the time until everything is done, and median machine time, in hours."""
 
     hours: float
     hours_95: float
     pod_hours: float
 
 
-def simulate(kind: Kind, num_pods: int, preemptions_per_hour: float, rng: np.random.Generator) -> tuple[float, float]:
-    """One draw: seconds until the last step is done, and seconds of all pods together."""
-    rate = kind.rate
-    if kind.requests:
-        rate = min(rate, kind.request_limit / kind.requests / num_pods)
+def simulate(
+    workload: Workload, num_pods: int, preemptions_per_hour: float, rng: np.random.Generator
+) -> tuple[float, float]:
+    """Draws once: seconds until the last step is done, and seconds of all pods together."""
+    rate = workload.rate
+    if workload.requests:
+        rate = min(rate, workload.request_limit / workload.requests / num_pods)
     spent = np.zeros(num_pods)
-    left = np.full(num_pods, kind.units / num_pods)
+    left = np.full(num_pods, workload.units / num_pods)
     open_ones = np.arange(num_pods)
     while open_ones.size:
         speed = rate * np.exp(rng.normal(0.0, SPREAD, open_ones.size))
@@ -92,11 +89,11 @@ def simulate(kind: Kind, num_pods: int, preemptions_per_hour: float, rng: np.ran
             until = rng.exponential(3600 / preemptions_per_hour, open_ones.size)
         is_done = needed <= until
         worked = np.maximum(until - START_SECONDS, 0.0)
-        kept = np.maximum(worked - kind.save_seconds * rng.random(open_ones.size), 0.0)
+        kept = np.maximum(worked - workload.save_seconds * rng.random(open_ones.size), 0.0)
         spent[open_ones] += np.minimum(needed, until)
         left[open_ones] = np.where(is_done, 0.0, left[open_ones] - np.where(is_done, 0.0, kept * speed))
         open_ones = open_ones[~is_done]
-    last = START_SECONDS + kind.units / kind.last_rate
+    last = START_SECONDS + workload.units / workload.last_rate
     return float(spent.max()) + last, float(spent.sum()) + last
 
 
@@ -108,7 +105,7 @@ def simulate_training(
     preemptions_per_hour: float,
     rng: np.random.Generator,
 ) -> tuple[float, float]:
-    """The same of a training that reads so many notes, at `rate` notes a second of a worker alone."""
+    """The same for a training that reads `notes` notes; `rate` is notes per second of a single worker."""
     left, spent = notes, 0.0
     while True:
         pace = (
@@ -138,34 +135,36 @@ def main(argv: Sequence[str]) -> int:
     pieces_per_second = args.notes_per_second * args.cores / args.notes_per_piece
     writes = args.writes_per_second
     jobs = {
-        "encode": Kind(args.num_files, args.files_per_second * args.cores, 30.0, 1.0, args.reads_per_second, 50_000.0),
-        "generate": Kind(args.num_pieces, pieces_per_second, 10.0, 2.0, writes, 1_500.0),
-        "generate, tar shards": Kind(args.num_pieces, pieces_per_second, 20.0, 0.01, writes, 5_000.0),
+        "encode": Workload(
+            args.num_files, args.files_per_second * args.cores, 30.0, 1.0, args.reads_per_second, 50_000.0
+        ),
+        "generate": Workload(args.num_pieces, pieces_per_second, 10.0, 2.0, writes, 1_500.0),
+        "generate, tar shards": Workload(args.num_pieces, pieces_per_second, 20.0, 0.01, writes, 5_000.0),
     }
-    found: dict[str, dict[int, Outcome]] = {}
-    for name, kind in jobs.items():
-        found[name] = {}
+    outcomes: dict[str, dict[int, Outcome]] = {}
+    for name, workload in jobs.items():
+        outcomes[name] = {}
         for num_pods in NUM_PODS:
             rng = np.random.default_rng([args.rng_seed, num_pods])
-            draws = [simulate(kind, num_pods, args.preemptions_per_hour, rng) for _ in range(DRAWS)]
-            found[name][num_pods] = summarise(draws)
-    found["train"] = {}
+            draws = [simulate(workload, num_pods, args.preemptions_per_hour, rng) for _ in range(DRAWS)]
+            outcomes[name][num_pods] = summarise(draws)
+    outcomes["train"] = {}
     for num_workers in NUM_WORKERS:
         rng = np.random.default_rng([args.rng_seed, num_workers])
         training = (args.training_notes, args.training_notes_per_second, num_workers, 600.0, args.preemptions_per_hour)
-        found["train"][num_workers] = summarise([simulate_training(*training, rng) for _ in range(DRAWS)])
-    print("\n".join(_table(found)))
+        outcomes["train"][num_workers] = summarise([simulate_training(*training, rng) for _ in range(DRAWS)])
+    print("\n".join(_table(outcomes)))
     line = {"benchmark": "scaling", "settings": vars(args)}
-    hours = {name: {str(n): dataclasses.asdict(one) for n, one in rows.items()} for name, rows in found.items()}
+    hours = {name: {str(n): dataclasses.asdict(row) for n, row in rows.items()} for name, rows in outcomes.items()}
     print(json.dumps({**line, "hours": hours}))
     return command.OK
 
 
-def _table(found: dict[str, dict[int, Outcome]]) -> list[str]:
+def _table(outcomes: dict[str, dict[int, Outcome]]) -> list[str]:
     lines = [f"{'job':<22}{'pods':>6}{'hours':>10}{'95 %':>10}{'pod hours':>12}"]
-    for name, rows in found.items():
+    for name, rows in outcomes.items():
         lines += [
-            f"{name:<22}{n:>6}{one.hours:>10.2f}{one.hours_95:>10.2f}{one.pod_hours:>12.1f}" for n, one in rows.items()
+            f"{name:<22}{n:>6}{row.hours:>10.2f}{row.hours_95:>10.2f}{row.pod_hours:>12.1f}" for n, row in rows.items()
         ]
     return lines
 
@@ -173,15 +172,20 @@ def _table(found: dict[str, dict[int, Outcome]]) -> list[str]:
 def _parse_args(argv: Sequence[str]) -> argparse.Namespace:
     parser = command.make_parser("python -m benchmarks.scaling", __doc__)
     add = parser.add_argument
-    add("--num-files", type=float, default=1e6, help="to encode (%(default)g)")
-    add("--num-pieces", type=float, default=1e6, help="to generate (%(default)g)")
-    add("--notes-per-piece", type=float, default=300, help="of them (%(default)g)")
-    add("--training-notes", type=float, default=1e9, help="that a training reads, all epochs together (%(default)g)")
-    add("--cores", type=float, default=1, help="of a pod that encodes or generates (%(default)g)")
-    add("--files-per-second", type=float, default=1060, help="of a core, benchmarks.encode (%(default)g)")
-    add("--notes-per-second", type=float, default=12_000, help="of a core, benchmarks.generate (%(default)g)")
-    add("--training-notes-per-second", type=float, default=200_000, help="of a worker: your GPU's (%(default)g)")
-    add("--preemptions-per-hour", type=float, default=0.05, help="of a pod (%(default)g)")
+    add("--num-files", type=float, default=1e6, help="files to encode (%(default)g)")
+    add("--num-pieces", type=float, default=1e6, help="pieces to generate (%(default)g)")
+    add("--notes-per-piece", type=float, default=300, help="of a generated piece (%(default)g)")
+    add("--training-notes", type=float, default=1e9, help="notes that a training reads in all epochs (%(default)g)")
+    add("--cores", type=float, default=1, help="cores of a pod that encodes or generates (%(default)g)")
+    add("--files-per-second", type=float, default=1060, help="per core, see benchmarks.encode (%(default)g)")
+    add("--notes-per-second", type=float, default=12_000, help="per core, see benchmarks.generate (%(default)g)")
+    add(
+        "--training-notes-per-second",
+        type=float,
+        default=200_000,
+        help="per worker: the rate of your GPU (%(default)g)",
+    )
+    add("--preemptions-per-hour", type=float, default=0.05, help="per pod (%(default)g)")
     add("--reads-per-second", type=float, default=5000, help="of a bucket (%(default)g)")
     add("--writes-per-second", type=float, default=1000, help="of a bucket (%(default)g)")
     add("--rng-seed", type=int, default=0, help="of the draws (%(default)s)")

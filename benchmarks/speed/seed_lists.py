@@ -1,30 +1,25 @@
-"""Reading and checking a seed list, as `generate` does before it loads a model: processor seconds, and whether all is
-found.
+"""Reads and checks seed lists, as `generate` does before it loads a model: processor seconds, and whether all mistakes
+are found.
 
     python -m benchmarks.seed_lists [--num-seeds 100000]
 
-One seed in a hundred is wrong, in six ways by turns: a value out of range, an id that was there before, an unknown key
-(in CSV a row of too many cells), no key of music, limits that leave no pitch of the model's, notes of a file that is
-not named. Every one must be found in its line, and nothing else. The last line is JSON.
+One seed in a hundred is wrong, in one of six ways: a value out of range, a duplicate id, an unknown key (in CSV a row
+with too many cells), an unknown musical key, limits that leave no pitch of the model, notes of a file without a name.
+Every mistake must be reported for its line, and nothing else. The last line is JSON.
 """
 
 from __future__ import annotations
 
-import argparse
 import csv
 import io
 import json
 import pathlib
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-
-if not __package__:  # run as a file: the rooms lie some folders up
-    sys.path[0] = str(pathlib.Path(__file__).resolve().parents[2])
 
 from benchmarks.harness import machine
 from generation_jobs.decoder import box_model, bundles
@@ -33,7 +28,7 @@ from generation_jobs.settings.requests import Settings
 from job_runtime import command, problem_report
 from midi_codec.fields import FieldTable
 
-EVERY = 100  # seeds, one of which is wrong
+WRONG_EVERY = 100  # one seed in this many is wrong
 NUM_NOTES = 16
 SETTINGS = {"top_p": 0.95, "min_pitch": 40, "max_polyphony": 4, "max_step": "2 seconds", "num_samples": 200}
 KEYS = ("D minor", "C major", "Bb major")
@@ -48,7 +43,7 @@ WRONG: tuple[dict[str, Any], ...] = (
 
 
 def main(argv: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.seed_lists", description=__doc__.splitlines()[0])
+    parser = command.make_parser("python -m benchmarks.seed_lists", __doc__)
     parser.add_argument("--num-seeds", type=int, default=100_000, help="of each list (%(default)s)")
     args = parser.parse_args(argv)
     table = bundles.load([box_model.folder()])[0].fields
@@ -65,7 +60,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def make_records(num_seeds: int, *, has_notes: bool) -> list[dict[str, Any]]:
-    """Settings of every seed; tempos and sixteen notes of its own where there are notes."""
+    """Every seed has settings; with `has_notes` also a tempo and sixteen notes."""
     rng = np.random.default_rng(0)
     times = {"start_beats": (np.arange(NUM_NOTES) / 4).tolist(), "duration_beats": [0.25] * NUM_NOTES}
     records = []
@@ -80,13 +75,13 @@ def make_records(num_seeds: int, *, has_notes: bool) -> list[dict[str, Any]]:
             pitch, velocity = rng.integers(1, 128, (2, NUM_NOTES)).tolist()
             record |= {"tempo": 60 + number % 90, "notes": {"pitch": pitch, "velocity": velocity, **times}}
         if is_wrong(number):
-            record |= WRONG[number // EVERY % len(WRONG)]
+            record |= WRONG[number // WRONG_EVERY % len(WRONG)]
         records.append(record)
     return records
 
 
 def is_wrong(number: int) -> bool:
-    return number % EVERY == EVERY - 1
+    return number % WRONG_EVERY == WRONG_EVERY - 1
 
 
 def serialize(records: Sequence[dict[str, Any]], form: str) -> bytes:
@@ -106,7 +101,7 @@ def measure(data: bytes, form: str, table: FieldTable) -> dict[str, float]:
     """Processor seconds of each part.
 
     Raises:
-      RuntimeError: other lines are found wrong than were made so.
+      RuntimeError: the reported lines are not those that were made wrong.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder, f"seeds.{form}")
@@ -114,23 +109,23 @@ def measure(data: bytes, form: str, table: FieldTable) -> dict[str, float]:
         times = [time.process_time()]
         seeds = seed_list.read(str(path))
         times.append(time.process_time())
-        read_primers, more = primers.load(seeds.seeds, folder=seeds.folder, table=table)
+        read_primers, primer_problems = primers.load(seeds.seeds, folder=seeds.folder, table=table)
         times.append(time.process_time())
-        _, of_seeds = setting_conflicts.find(Settings(), seeds.seeds, read_primers, table)
+        _, conflicts = setting_conflicts.find(Settings(), seeds.seeds, read_primers, table)
         times.append(time.process_time())
-    problems = sorted([*seeds.problems, *more, *of_seeds])
+    problems = sorted([*seeds.problems, *primer_problems, *conflicts])
     num_lines = data.count(b"\n") - (form == "csv")
-    found = {line - 1 - (form == "csv") for line, _ in problems}
-    if found != {number for number in range(num_lines) if is_wrong(number)}:
-        raise RuntimeError(f"{form}: other lines are found wrong than were made so")
-    read, primer, misfit = np.diff(times).round(2).tolist()
+    wrong_lines = {line - 1 - (form == "csv") for line, _ in problems}
+    if wrong_lines != {number for number in range(num_lines) if is_wrong(number)}:
+        raise RuntimeError(f"{form}: the reported lines are not those that were made wrong")
+    read_seconds, primer_seconds, conflict_seconds = np.diff(times).round(2).tolist()
     return {
         "bytes": len(data),
-        "wrong_lines": len(found),
+        "wrong_lines": len(wrong_lines),
         "sentences": len(problem_report.sentences("seeds", problems)),
-        "read_seconds": read,
-        "primers_seconds": primer,
-        "misfits_seconds": misfit,
+        "read_seconds": read_seconds,
+        "primers_seconds": primer_seconds,
+        "conflicts_seconds": conflict_seconds,
         "seconds": round(times[-1] - times[0], 2),
     }
 

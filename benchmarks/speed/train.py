@@ -1,38 +1,32 @@
-"""Notes trained a second, against Keras's own LSTM and PyTorch's.
+"""Notes trained per second, against Keras's own LSTM and PyTorch's.
 
     python -m benchmarks.train
 
-A stack of LSTM layers on float32 inputs that want a gradient too, so that everyone multiplies the same: forward, mean
-of squares of the outputs, backward; the `_adam` cases apply an optimizer step as well. In bfloat16 the operands of the
-products are rounded, PyTorch's by autocast. `product` is the whole training step of `trainer.task` on batches already
-made: embeddings, dropout, the same layers, heads, losses, clipping, Adam.
+A stack of LSTM layers on float32 inputs that need a gradient too, so that all libraries compute the same products:
+forward, mean of squares of the outputs, backward; the `_adam` cases add an optimizer step. In bfloat16 the operands of
+the products are rounded, PyTorch's by autocast. `product` is the whole training step of `trainer.task` on prepared
+batches: embeddings, dropout, the same layers, heads, losses, clipping, Adam.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import functools
-import itertools
 import os
-import pathlib
 import sys
 from collections.abc import Mapping, Sequence
 
-if not __package__:  # run as a file: the rooms lie some folders up
-    sys.path[0] = str(pathlib.Path(__file__).resolve().parents[2])
-
-from benchmarks.harness import machine, synthetic
+from benchmarks.harness import machine
 from benchmarks.harness.peer_process import PeerProcess, WarmProcess, peers_installed
 from benchmarks.harness.rounds import Case, Rate, measure, print_report, timed
+from benchmarks.speed import replicas
 from benchmarks.speed.gemm import gemm_of_peer, shares_of_limit
-from benchmarks.speed.lstm_stack import LEARNING_RATE, make_step
+from benchmarks.speed.lstm_stack import make_step
 from job_runtime import command
 
 SIZE = {"units": 512, "layers": 2, "batch": 64, "time": 128}
 QUICK_SIZE = {"units": 32, "layers": 2, "batch": 16, "time": 16}
 NUM_ROUNDS = 9
-NUM_BATCHES = 4  # of the product's step, taken in turns
 PRECISIONS = ("float32", "bfloat16")
 PAIRS = [
     ("ours_float32", "pytorch_float32"),
@@ -48,10 +42,8 @@ PAIRS = [
 
 
 def main(argv: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.train", description=__doc__.splitlines()[0], allow_abbrev=False
-    )
-    parser.add_argument("--quick", action="store_true", help="tiny sizes, one round: does it run?")
+    parser = command.make_parser("python -m benchmarks.train", __doc__)
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, one round: only shows that it runs")
     args = parser.parse_args(argv)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from trainer.model import batch_halves
@@ -83,7 +75,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def cases_of(process: WarmProcess, steps: Sequence[str], library: str, ours: Case) -> list[Case]:
-    """Another process's steps, of the same amount as ours, and its library's products."""
+    """The steps of another process, each of as many notes as ours, and its library's products."""
     return [
         *(ours.of_peer(name, process.seconds) for name in steps),
         *(gemm_of_peer(f"gemm_{library}_{precision}", process.seconds) for precision in PRECISIONS),
@@ -91,21 +83,21 @@ def cases_of(process: WarmProcess, steps: Sequence[str], library: str, ours: Cas
 
 
 def of_limits(rates: Mapping[str, Rate], size: dict[str, int]) -> dict[str, float]:
-    """Shares of the GEMM rate of a case's own precision."""
-    found: dict[str, float] = {}
+    """Shares of the GEMM rate, for each case in its own precision."""
+    shares: dict[str, float] = {}
     for precision in PRECISIONS:
         names = [f"ours_{precision}", f"pytorch_{precision}", *(["keras"] if precision == "float32" else [])]
-        found |= shares_of_limit(rates, dict.fromkeys(names, flops_of_a_note(size)), precision)
-    return found
+        shares |= shares_of_limit(rates, dict.fromkeys(names, flops_of_a_note(size)), precision)
+    return shares
 
 
 def flops_of_a_note(size: dict[str, int]) -> float:
-    """Of the layers' products: input and recurrent kernel, forward once and backward twice."""
+    """FLOPs of the layers' products: input and recurrent kernel, forward once and backward twice."""
     return 3.0 * size["layers"] * 2 * (2 * size["units"]) * (4 * size["units"])
 
 
 def stack_cases(size: dict[str, int]) -> list[Case]:
-    """Our layer in both precisions, each without and with the optimizer's step."""
+    """Our layer in both precisions, each without and with an optimizer step."""
     from trainer.model.lstm import LSTM
 
     return [
@@ -121,35 +113,9 @@ def stack_cases(size: dict[str, int]) -> list[Case]:
 
 
 def product_case(size: dict[str, int], precision: str) -> Case:
-    """The training step of `trainer.task` with its defaults for all but size and precision."""
-    from trainer.config import TrainConfig
-    from trainer.data.augmentation import Augmentation
-    from trainer.data.batches import keyed_rng, make_batch, plan_epoch
-    from trainer.data.pieces import stack_pieces
-    from trainer.distribution.strategy import make_strategy
-    from trainer.training.train_step import TrainStep
-
-    batch, time = size["batch"], size["time"]
-    config = TrainConfig(units=size["units"], layers=size["layers"], batch_size=batch, window=time, precision=precision)
-    table = synthetic.make_table()
-    step = TrainStep(config, table, make_strategy())
-    pieces = stack_pieces([synthetic.make_notes(key, batch * time // 4) for key in range(4 * NUM_BATCHES + 4)], table)
-    plan = plan_epoch(pieces.num_events, window=time, batch_size=batch, rng_seed=0, epoch=0)
-    full = [windows for windows in plan if windows.length.sum() == batch * time][:NUM_BATCHES]
-    assert full, "no batch is full"
-    batches = itertools.cycle(
-        make_batch(
-            pieces,
-            windows,
-            table=table,
-            batch_size=batch,
-            start_bins=step.model.start_bins,
-            amounts=Augmentation(transpose=config.transpose, tempo=config.tempo, velocity=config.velocity),
-            rng=keyed_rng(0, number),
-        )
-        for number, windows in enumerate(full)
-    )
-    return Case(f"product_{precision}", timed(lambda: step(next(batches), LEARNING_RATE)), batch * time, "notes")
+    """The whole training step of `trainer.task`, with its defaults except for size and precision."""
+    step = replicas.make_step(replicas.make_strategy(1), size, precision)
+    return Case(f"product_{precision}", timed(step), size["batch"] * size["time"], "notes")
 
 
 if __name__ == "__main__":

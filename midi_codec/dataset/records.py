@@ -191,7 +191,7 @@ def deserialize_example(data: bytes, *, time_base: str) -> Piece:
         raise ValueError(f"tempo has {len(payloads['tempo'])} bytes, want one float of 4")
     (tempo,) = _FLOAT.unpack(payloads["tempo"])
     if not 0 < tempo < math.inf:  # written so that NaN fails too
-        raise ValueError(f"tempo is {tempo}, want quarter notes a minute above 0")
+        raise ValueError(f"tempo is {tempo}, want quarter notes per minute above 0")
     columns = {name: columns[name].astype(dtype) for name, dtype in COLUMN_DTYPES.items()}
     texts = {name: payloads[name].decode("utf-8", "surrogateescape") for name in BYTES_FEATURES}
     return Piece(**texts, notes=Notes(**columns, tempo=tempo, time_base=time_base))

@@ -74,7 +74,7 @@ def tempo_to_microseconds(tempo: float) -> int:
       ValueError: the tempo does not fit a tempo event.
     """
     if not tempo > 0:  # written so that NaN fails too
-        raise ValueError(f"tempo is {tempo}, want quarter notes a minute above 0")
+        raise ValueError(f"tempo is {tempo}, want quarter notes per minute above 0")
     microseconds = round(60e6 / tempo)
     if not 1 <= microseconds <= MAX_TEMPO_MICROSECONDS:
         raise ValueError(f"tempo is {tempo}, want {60e6 / MAX_TEMPO_MICROSECONDS:.2f} to 60e6")

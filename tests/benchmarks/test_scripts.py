@@ -18,16 +18,16 @@ HAS_PEERS = (peer_process.PYTHON.parent.parent / ".installed").exists()
 GEMM_OF_PEERS = {"gemm_pytorch_float32", "gemm_numpy_float32"}
 
 
-def run_quick(script: str, *arguments: str) -> dict:
-    command = [sys.executable, str(ROOT / "benchmarks" / "speed" / script), "--quick", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+def run_quick(name: str, *, compares: bool = True) -> dict:
+    command = [sys.executable, "-m", f"benchmarks.{name}", "--quick"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
-    assert ("make peers" in done.stdout) == (not HAS_PEERS)
+    assert ("make peers" in done.stdout) == (compares and not HAS_PEERS)
     report = json.loads(done.stdout.splitlines()[-1])
-    assert report["benchmark"] == script.removesuffix(".py")
+    assert report["benchmark"] == name
     assert all(value > 0 for value in report["rates"].values())
     assert {"cpu", "cores", "python", "versions", "peers", "commit"} <= report["machine"].keys()
-    assert set(report["machine"]["versions"]) and bool(report["machine"]["peers"]) == HAS_PEERS
+    assert report["machine"]["versions"] and bool(report["machine"]["peers"]) == (compares and HAS_PEERS)
     return report
 
 
@@ -38,7 +38,7 @@ def check(report: dict, *, rates: set[str], peers: set[str], ratios: set[str], p
 
 @pytest.mark.slow
 def test_encode():
-    report = run_quick("encode.py")
+    report = run_quick("encode")
     others = {"pretty_midi", "miditok", "symusic_loop"}
     ratios = {f"ours/{name}" for name in others} | {"ours_parse/symusic_loop"}
     rates = {"ours", "ours_beam", "ours_two_slices", "ours_parse"}
@@ -51,7 +51,7 @@ def test_encode():
 
 @pytest.mark.slow
 def test_train():
-    report = run_quick("train.py")
+    report = run_quick("train")
     steps = {f"{{}}_{precision}{more}" for precision in ("float32", "bfloat16") for more in ("", "_adam")}
     ours, theirs = ({step.format(name) for step in steps} for name in ("ours", "pytorch"))
     products = {"product_float32", "product_bfloat16", "gemm_tensorflow_float32", "gemm_tensorflow_bfloat16"}
@@ -69,7 +69,7 @@ def test_train():
 
 @pytest.mark.slow
 def test_generate():
-    report = run_quick("generate.py")
+    report = run_quick("generate")
     ours = {"ours_float32@b1", "ours_float32@b16"}
     check(
         report,
@@ -81,21 +81,10 @@ def test_generate():
     assert report["of_limit"].keys() == ours
 
 
-def run_alone(script: str, *arguments: str) -> dict:
-    """The report of a script that compares with no peers."""
-    command = [sys.executable, str(ROOT / "benchmarks" / "speed" / script), "--quick", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout.splitlines()[-1])
-    assert report["benchmark"] == script.removesuffix(".py")
-    assert all(value > 0 for value in report["rates"].values())
-    assert report["of_limit"] == {} and report["machine"]["peers"] == {}
-    return report
-
-
 @pytest.mark.slow
 def test_feed():
-    report = run_alone("feed.py")
+    report = run_quick("feed", compares=False)
+    assert report["of_limit"] == {}
     assert report["rates"].keys() == {"feed", "feed_plain", "feed_half", "plan", "load", "step"}
     assert report["ratios"].keys() == {"feed/step", "feed_plain/step", "feed_half/feed"}
     assert report["figures"].keys() == {"padding_percent_made", "waited_percent_of_steps"}
@@ -104,7 +93,8 @@ def test_feed():
 
 @pytest.mark.slow
 def test_distribution():
-    report = run_alone("distribution.py")
+    report = run_quick("distribution", compares=False)
+    assert report["of_limit"] == {}
     others = {"two_devices", "four_devices", "two_processes"}
     assert report["rates"].keys() == {f"{name}@small" for name in {"one_device"} | others}
     assert report["ratios"].keys() == {f"{name}/one_device@small" for name in others}

@@ -117,7 +117,7 @@ def make_dataset(root: Path, pieces: Mapping[str, Sequence[Notes]], *, time_base
 def make_run(
     root: Path, *, num_points: int = 12, bundle_hash: str = BUNDLE_HASH, time_base: str = MILLISECONDS
 ) -> None:
-    """A run whose validation goes from 9 to 6 nats a note."""
+    """A run whose validation goes from 9 to 6 nats per note."""
     fields = {"step": 2.0, "pitch": 2.4, "duration": 1.0, "velocity": 0.6}
     points: list[dict[str, Any]] = []
     for index in range(num_points):

@@ -1,1 +1,1 @@
-"""`python -m benchmarks.performances`: nats per note on performances, ours beside other models."""
+"""`python -m benchmarks.performances`: nats per note on performances, our model and others."""

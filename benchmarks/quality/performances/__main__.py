@@ -1,11 +1,11 @@
-"""Nats a note on performances: ours with each timing head, counting baselines, and a transformer, in equal time.
+"""Nats per note on performances: our model with each timing head, counting baselines, and a transformer, in equal time.
 
     python -m benchmarks.performances --data pop909=DATASET --data groove=DATASET --minutes 10 --output FOLDER
 
-For every dataset: unigram, bigram and a 5-gram with Kneser-Ney smoothing; the product's model with each timing head;
-PyTorch's transformer of as many parameters (`make peers`), which sees the same notes, bins and augmentation. Each is
-trained for the same time and validated at equal distances (`benchmarks.peers.timed_training` says what counts as time).
-What is finished is not run again, and what was ended goes on: the same command. The last line is JSON.
+For every dataset: unigram, bigram and a 5-gram with Kneser-Ney smoothing; our model with each timing head; a PyTorch
+transformer with as many parameters (`make peers`) that sees the same notes, bins and augmentation. Each trains for the
+same time and is validated at equal intervals (`benchmarks.peers.timed_training` defines time). The same command skips
+finished trainings and resumes interrupted ones. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -19,9 +19,6 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
-
-if not __package__:  # run as a file: the rooms lie some folders up
-    sys.path[0] = str(pathlib.Path(__file__).resolve().parents[3])
 
 from benchmarks.harness import machine
 from benchmarks.harness.peer_process import PYTHON as PEER_PYTHON
@@ -73,26 +70,26 @@ def main(argv: Sequence[str]) -> int:
 def make_parser() -> argparse.ArgumentParser:
     parser = command.make_parser(PROGRAM, __doc__)
     add = parser.add_argument
-    add("--data", action="append", required=True, metavar="NAME=DATASET", help="a dataset folder; as often as wanted")
-    add("--output", required=True, help="folder of what is measured; the same folder goes on")
-    add("--minutes", type=float, default=10.0, help="of training, a model (%(default)s)")
-    add("--validations", type=int, default=10, help="of each training, at equal distances (%(default)s)")
-    add("--cores", type=int, default=0, help="that each training may use; 0 for all (%(default)s)")
-    add("--config", help="YAML file with settings of our side, as trainer.task takes it")
-    add("--quick", action="store_true", help="tiny models, a second of training: does it run?")
+    add("--data", action="append", required=True, metavar="NAME=DATASET", help="a dataset folder; may be repeated")
+    add("--output", required=True, help="folder of the results; the same folder resumes")
+    add("--minutes", type=float, default=10.0, help="training time per model (%(default)s)")
+    add("--validations", type=int, default=10, help="per training, at equal intervals (%(default)s)")
+    add("--cores", type=int, default=0, help="cores per training; 0 for all (%(default)s)")
+    add("--config", help="YAML file with settings of our model, as for trainer.task")
+    add("--quick", action="store_true", help="tiny models, a second of training: only shows that it runs")
     return parser
 
 
 def check(args: argparse.Namespace) -> tuple[dict[str, str], config_lib.TrainConfig]:
-    """The datasets by name, and our side's settings.
+    """The datasets by name, and the settings of our model.
 
     Raises:
       UserError: every mistake in the flags and the datasets, all at once.
     """
     problems, datasets, config = [], dict[str, str](), OUR_SETTINGS
     for given in args.data:
-        name, found, path = given.partition("=")
-        if not (found and name.isidentifier() and path):
+        name, equals, path = given.partition("=")
+        if not (equals and name.isidentifier() and path):
             problems.append(f"--data is {given!r}, want NAME=DATASET, the name of letters, digits and _")
         elif name in datasets:
             problems.append(f"--data names {name} twice, want other names")
@@ -116,7 +113,7 @@ def check(args: argparse.Namespace) -> tuple[dict[str, str], config_lib.TrainCon
 
 
 def data_problems(path: str) -> Iterator[str]:
-    """Why a dataset cannot be taken."""
+    """Why a dataset cannot be used."""
     try:
         info = dataset_info.load(path)
     except UserError as error:
@@ -132,8 +129,8 @@ class TimedRun:
     """A training in a process of its own.
 
     Attributes:
-      command: what runs it; the setup's path comes after.
-      setup: what it reads, JSON; `output` is its folder.
+      command: its command line, before the path of the setup.
+      setup: JSON that it reads; `output` is its folder.
     """
 
     command: list[str]
@@ -147,7 +144,7 @@ class TimedRun:
 def plan(
     name: str, path: str, config: config_lib.TrainConfig, args: argparse.Namespace, *, with_peer: bool
 ) -> Iterator[TimedRun]:
-    """The trainings of a dataset; the transformer comes after the model whose size it takes."""
+    """The trainings of a dataset; the transformer follows the model whose size it copies."""
     folder = pathlib.Path(args.output).resolve() / name
     cores = sorted(os.sched_getaffinity(0))[-args.cores :]
     minutes = QUICK_MINUTES if args.quick else args.minutes
@@ -171,27 +168,27 @@ def plan(
 
 
 def execute(run: TimedRun) -> None:
-    """Runs a training to its end, or goes on with it; nothing where it is finished.
+    """Runs or resumes a training, unless it is finished.
 
     Raises:
       UserError: the folder holds a run with other settings.
       RuntimeError: the process failed.
     """
     run.folder.mkdir(parents=True, exist_ok=True)
-    place = run.folder / "setup.json"
-    if place.exists():
-        held = json.loads(place.read_text())
-        wanted = json.loads(json.dumps(run.setup))  # JSON knows no tuples
-        different = sorted(key for key in {*held, *wanted} - {"cores"} if held.get(key) != wanted.get(key))
+    setup_path = run.folder / "setup.json"
+    if setup_path.exists():
+        saved = json.loads(setup_path.read_text())
+        wanted = json.loads(json.dumps(run.setup))  # JSON has no tuples
+        different = sorted(key for key in {*saved, *wanted} - {"cores"} if saved.get(key) != wanted.get(key))
         if different:
             raise UserError(f"{run.folder} holds a run with other {', '.join(different)}; want another --output")
     if is_finished(run):
         return
-    place.write_text(json.dumps(run.setup) + "\n")
+    setup_path.write_text(json.dumps(run.setup) + "\n")
     print(f"\n{run.folder.parent.name}, {run.folder.name}", flush=True)
-    status = subprocess.run([*run.command, str(place)], cwd=machine.ROOT).returncode
+    status = subprocess.run([*run.command, str(setup_path)], cwd=machine.ROOT).returncode
     if status:
-        raise RuntimeError(f"{' '.join(run.command)} {place} ended with status {status}")
+        raise RuntimeError(f"{' '.join(run.command)} {setup_path} ended with status {status}")
 
 
 def is_finished(run: TimedRun) -> bool:

@@ -1,21 +1,21 @@
-"""A 5-gram over the fields of notes, smoothed by modified Kneser-Ney: the strongest model that only counts.
+"""A 5-gram over the fields of notes with modified Kneser-Ney smoothing: the strongest model that only counts.
 
-Interpolated, with three discounts an order from counts of counts (Chen and Goodman 1999, section 3): a gram's count is
-discounted, and what that frees goes to the next shorter context, where a gram counts as many times as it has different
-symbols before it. Below the unigram lies the uniform distribution, so nothing has probability 0.
+Interpolated, with three discounts per order from counts of counts (Chen and Goodman 1999, section 3). A gram's count is
+discounted, and the freed probability goes to the next shorter context, where a gram counts once per different
+preceding symbol. The unigram backs off to the uniform distribution, so nothing has probability 0.
 
-What "the last four symbols" are is a choice where a note has four fields. Each field takes, of four orders of context,
-the one that does best on the very notes that are scored: a favour to the baseline.
+For notes with four fields there are several choices of "the last four symbols". Each field uses the one of four context
+orders that is best on the scored notes themselves, which favours this baseline.
 
-    stream      the fields one after the other, as they are read
+    stream      the fields in reading order
     same        the same field of the last four notes
     own         this note's earlier fields, then the same field of the last notes
     same_own    the same field of the last note, this note's earlier fields, the same field of the notes before
 
-Whether a piece ends is decided before its step, from the last note or notes; that cost counts as the pitch's. The
-likelihood is that of the same events over the same bins as a model's, and a time bin spreads its probability evenly
-over its ticks. Own code, because the libraries there are count in Python objects (nltk), or train in a program of
-their own on text with one fixed order of symbols (KenLM).
+END is decided before `step`, from the last note or notes; its cost counts towards `pitch`. The likelihood is over the
+same events and bins as a model's, and a time bin spreads its probability evenly over its ticks. Our own code, because
+existing libraries count in Python objects (nltk), or train in an external program on text with one fixed order of
+symbols (KenLM).
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ import numpy as np
 from midi_codec import fields
 
 ORDER = 5
-FALLBACK_DISCOUNT = 0.75  # where counts of counts say nothing
+FALLBACK_DISCOUNT = 0.75  # if the counts of counts do not determine one
 SMALLEST_DISCOUNT = 0.01
-Layout = list[tuple[int, int]]  # (how many notes back, which field), the symbol that counts most first
+Layout = list[tuple[int, int]]  # (how many notes back, which field), the most important symbol first
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,9 +38,9 @@ class Level:
 
     Attributes:
       grams: `[n]` int64, ascending codes: context times number of symbols plus symbol.
-      kept: `[n]`, their counts less discounts.
+      kept: `[n]`, their counts minus discounts.
       contexts: `[m]` int64, ascending codes.
-      totals, freed: `[m]`, a context's counts in all, and what its discounts add up to.
+      totals, freed: `[m]`, the sum of a context's counts, and of its discounts.
     """
 
     grams: np.ndarray
@@ -54,10 +54,10 @@ class KneserNey:
     """Probabilities of a symbol in a context of up to `len(sizes)` symbols.
 
     Args:
-      symbols: `[n]` int, what was seen, each from 0 to `num_symbols` - 1.
-      contexts: `[n, length]` int, the symbol that is dropped last first.
-      num_symbols: how many there are.
-      sizes: `[length]`, how many symbols each place of a context has.
+      symbols: `[n]` int, the observed symbols, each from 0 to `num_symbols` - 1.
+      contexts: `[n, length]` int; the symbol that is dropped last comes first.
+      num_symbols: the number of symbols.
+      sizes: `[length]`, the number of symbols at each position of a context.
     """
 
     def __init__(self, symbols: np.ndarray, contexts: np.ndarray, *, num_symbols: int, sizes: list[int]):
@@ -71,18 +71,19 @@ class KneserNey:
 
     def probability(self, symbols: np.ndarray, contexts: np.ndarray) -> np.ndarray:
         """`[n]` float64; arguments as for the class."""
-        found = np.full(len(symbols), 1 / self._num_symbols)
+        probability = np.full(len(symbols), 1 / self._num_symbols)
         for length, level in enumerate(reversed(self._levels)):
             context = _codes(contexts[:, :length], self._sizes[:length])
-            place, is_seen = _find(level.contexts, context)
+            index, is_seen = _find(level.contexts, context)
             gram, has_gram = _find(level.grams, context * self._num_symbols + symbols)
             kept = np.where(has_gram, level.kept[gram], 0.0)
-            found = np.where(is_seen, (kept + level.freed[place] * found) / level.totals[place], found)
-        return found
+            interpolated = (kept + level.freed[index] * probability) / level.totals[index]
+            probability = np.where(is_seen, interpolated, probability)
+        return probability
 
 
 def _codes(contexts: np.ndarray, sizes: list[int]) -> np.ndarray:
-    """`[n]` int64, one number a context; the last place counts least, so a division drops it."""
+    """`[n]` int64, one number per context; the last position is the least significant, so a division drops it."""
     codes = np.zeros(len(contexts), np.int64)
     for column, size in zip(contexts.T, sizes, strict=True):
         codes = codes * size + column
@@ -90,20 +91,20 @@ def _codes(contexts: np.ndarray, sizes: list[int]) -> np.ndarray:
 
 
 def _find(ascending: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where each value stands, and whether it does."""
-    place = np.minimum(np.searchsorted(ascending, wanted), len(ascending) - 1)
-    return place, ascending[place] == wanted
+    """The index of each value, and whether it is present."""
+    index = np.minimum(np.searchsorted(ascending, wanted), len(ascending) - 1)
+    return index, ascending[index] == wanted
 
 
 def _level(grams: np.ndarray, counts: np.ndarray, num_symbols: int) -> Level:
     discounts = discounts_of(counts)[np.minimum(counts, 3)]
-    contexts, place = np.unique(grams // num_symbols, return_inverse=True)
-    totals = np.bincount(place, weights=counts)
-    return Level(grams, counts - discounts, contexts, totals, np.bincount(place, weights=discounts))
+    contexts, index = np.unique(grams // num_symbols, return_inverse=True)
+    totals = np.bincount(index, weights=counts)
+    return Level(grams, counts - discounts, contexts, totals, np.bincount(index, weights=discounts))
 
 
 def discounts_of(counts: np.ndarray) -> np.ndarray:
-    """`[4]`: nothing, and what grams seen once, twice, and more often lose."""
+    """`[4]`: 0, and the discounts of grams seen once, twice, and more often."""
     ones, twos, threes, fours = (int((counts == count).sum()) for count in (1, 2, 3, 4))
     found = [0.0]
     share = ones / (ones + 2 * twos) if ones else 0.0
@@ -130,12 +131,12 @@ def end_layouts(num_fields: int) -> dict[str, Layout]:
 
 
 def symbols_at(bins: np.ndarray, first_event: np.ndarray, layout: Layout, sizes: list[int]) -> np.ndarray:
-    """`[num_events, len(layout)]` int64: bins of the layout, or the number of bins where the piece has not begun."""
+    """`[num_events, len(layout)]` int64: bins of the layout, or the number of bins before the start of the piece."""
     begin = np.repeat(first_event[:-1], np.diff(first_event))
     columns = []
     for lag, field in layout:
-        place = np.arange(len(bins)) - lag
-        columns.append(np.where(place >= begin, bins[place, field], sizes[field]))
+        event = np.arange(len(bins)) - lag
+        columns.append(np.where(event >= begin, bins[event, field], sizes[field]))
     return np.stack(columns, axis=1).astype(np.int64)
 
 
@@ -146,11 +147,11 @@ def score(
     held_out_first: np.ndarray,
     table: fields.FieldTable,
 ) -> dict[str, float]:
-    """Nats a note by field, END's among the pitch's, of held-out pieces.
+    """Nats per note of held-out pieces by field; END's count towards `pitch`.
 
     Args:
-      train_bins, held_out_bins: `[num_events, num_fields]`, of pieces one after the other; an END's say nothing.
-      train_first, held_out_first: `[num_pieces + 1]`, where each piece begins; its END is the event before the next.
+      train_bins, held_out_bins: `[num_events, num_fields]` of concatenated pieces; those of END are ignored.
+      train_first, held_out_first: `[num_pieces + 1]`, the first event of each piece; END is its last.
       table: the fields.
     """
     sizes = [field.num_bins for field in table]
@@ -160,8 +161,8 @@ def score(
 
     def cost(targets: tuple[np.ndarray, np.ndarray], where: tuple[np.ndarray, np.ndarray], layout: Layout, size: int):
         contexts = [symbols_at(bins, first, layout, sizes) for bins, first in (learned, scored)]
-        places = [sizes[field] + 1 for _, field in layout]
-        model = KneserNey(targets[0][where[0]], contexts[0][where[0]], num_symbols=size, sizes=places)
+        context_sizes = [sizes[field] + 1 for _, field in layout]
+        model = KneserNey(targets[0][where[0]], contexts[0][where[0]], num_symbols=size, sizes=context_sizes)
         return float(-np.log(model.probability(targets[1][where[1]], contexts[1][where[1]])).sum())
 
     everywhere = (np.ones(len(train_bins), bool), np.ones(len(held_out_bins), bool))

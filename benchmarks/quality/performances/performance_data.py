@@ -1,8 +1,8 @@
-"""What all models of `benchmarks.performances` are measured on, written once a dataset.
+"""The input of all models of `benchmarks.performances`, written once per dataset.
 
-arrays.npz     of `train` and `validation`: `S_bins` `[num_events, num_fields]` int64, zeros at an END,
+arrays.npz     for S in `train` and `validation`: `S_bins` `[num_events, num_fields]` int64, zeros at END,
                `S_first_event` `[num_pieces + 1]`, `S_is_drum` `[num_events]`
-about.json     the field table as the transformer takes it, sizes, and what the counting baselines cost
+about.json     the field table for the transformer, sizes, and the costs of the counting baselines
 """
 
 from __future__ import annotations
@@ -28,16 +28,18 @@ ARRAYS, ABOUT = "arrays.npz", "about.json"
 
 
 def prepare(data: str, folder: pathlib.Path) -> None:
-    """Writes both files; leaves them as they are when they are of this dataset.
+    """Writes both files, unless this dataset's are there.
 
     Raises:
-      UserError: they are of another dataset.
+      UserError: those of another dataset are there.
     """
     info = dataset_info.load(data)
     if (folder / ABOUT).exists():
-        held = read_about(folder)["dataset"]
-        if held != info.hash:
-            raise UserError(f"{folder} is of dataset {held}, but {data} is {info.hash}; want another --output")
+        saved_hash = read_about(folder)["dataset"]
+        if saved_hash != info.hash:
+            raise UserError(
+                f"{folder} belongs to dataset {saved_hash}, but {data} is {info.hash}; want another --output"
+            )
         return
     folder.mkdir(parents=True, exist_ok=True)
     table = run_checks.make_field_table(info, TrainConfig(), data)
@@ -54,13 +56,13 @@ def read_about(folder: pathlib.Path) -> dict[str, Any]:
 
 
 def arrays_of(name: str, split: pieces.Pieces, table: fields.FieldTable) -> dict[str, np.ndarray]:
-    """A split's arrays by their names in the file."""
+    """A split's arrays, by name in the file."""
     bins = bins_of(split, table).astype(np.int64)
     return {f"{name}_bins": bins, f"{name}_first_event": split.first_event, f"{name}_is_drum": split.is_drum}
 
 
 def bins_of(split: pieces.Pieces, table: fields.FieldTable) -> np.ndarray:
-    """`[num_events, num_fields]` int32, zeros at an END."""
+    """`[num_events, num_fields]` int32, zeros at END."""
     is_note = np.ones(len(split.raw), bool)
     is_note[split.first_event[1:] - 1] = False
     bins = np.zeros(split.raw.shape, np.int32)
@@ -71,7 +73,7 @@ def bins_of(split: pieces.Pieces, table: fields.FieldTable) -> np.ndarray:
 def describe(
     info: dataset_info.DatasetInfo, table: fields.FieldTable, train: pieces.Pieces, validation: pieces.Pieces
 ) -> dict[str, Any]:
-    """What `about.json` holds."""
+    """The content of `about.json`."""
     from trainer.data.whole_pieces import piece_seconds
 
     scores = {name: score.by_field for name, score in baselines.score_baselines(train, validation, table).items()}

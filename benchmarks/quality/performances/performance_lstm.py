@@ -1,8 +1,8 @@
-"""Our model, trained for so many seconds: the product's model, feed, step, schedule and validation.
+"""Our model, trained for a given time: the model, feed, step, schedule and validation of `trainer.task`.
 
     python -m benchmarks.quality.performances.performance_lstm SETUP.json
 
-Only the loop is not `trainer.task`'s: its clock runs over steps alone (`benchmarks.peers.timed_training`).
+Only the loop differs: its clock counts only steps (`benchmarks.peers.timed_training`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from trainer.config import TrainConfig
 
 
 class Trainer:
-    """The product's training step and feed, and the place in the data; goes on from a checkpoint."""
+    """Training step, feed and position in the data; resumes from a checkpoint."""
 
     def __init__(self, config: TrainConfig, data: str, info: dataset_info.DatasetInfo):
         from trainer.data import pieces
@@ -48,9 +48,9 @@ class Trainer:
         from trainer.run_output import checkpoint
         from trainer.run_output.run_state import RunState
 
-        held = checkpoint.restore_latest(str(folder), self.step.variables)
-        assert held is not None, f"{folder} holds no whole checkpoint"
-        self.state = RunState.from_json(held)
+        state = checkpoint.restore_latest(str(folder), self.step.variables)
+        assert state is not None, f"{folder} holds no whole checkpoint"
+        self.state = RunState.from_json(state)
 
     def save(self, folder: pathlib.Path) -> None:
         from trainer.run_output import checkpoint
@@ -58,7 +58,7 @@ class Trainer:
         checkpoint.save(str(folder), self.state.step, self.step.variables, self.state.to_json())
 
     def make_feed(self) -> Any:
-        """The batches from where the run stands."""
+        """The batches from the run's position on."""
         from trainer.data.feed import Feed
 
         model, config = self.step.model, self.config
@@ -72,15 +72,15 @@ class Trainer:
         )
 
     def compile(self) -> None:
-        """Has the step compiled, and leaves all variables as they were."""
-        before = [variable.numpy() for variable in self.step.variables]
+        """Compiles the step, and leaves all variables unchanged."""
+        values = [variable.numpy() for variable in self.step.variables]
         with contextlib.closing(self.make_feed()) as feed:
             self.step(next(feed)[0], 0.0)
-        for variable, value in zip(self.step.variables, before, strict=True):
+        for variable, value in zip(self.step.variables, values, strict=True):
             variable.assign(value)
 
     def advance(self, feed: Any, share: float) -> int:
-        """One step at this share of the time; the events it saw."""
+        """Makes one step at this share of the time; returns its number of events."""
         from trainer.training import schedule
 
         batch, self.state.position = next(feed)
@@ -90,7 +90,7 @@ class Trainer:
 
 
 def run(setup: dict[str, Any]) -> None:
-    """Trains until the curve is whole; see `benchmarks.quality.performances.lstm_setup` for what the setup holds."""
+    """Trains until the curve is complete; `plan` in `__main__` makes the setup."""
     lists_as_tuples: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in setup["config"].items()
     }
@@ -103,9 +103,9 @@ def run(setup: dict[str, Any]) -> None:
     curve.about |= {"parameters": trainer.num_parameters, "config": setup["config"]}
     with contextlib.closing(trainer.make_feed()) as feed:
         while not curve.is_done:
-            begun = cpu_clock()
+            start = cpu_clock()
             events = trainer.advance(feed, curve.share)
-            curve.advance(cpu_clock() - begun, events)
+            curve.advance(cpu_clock() - start, events)
             if curve.is_due:
                 validate(trainer, curve)
 
@@ -113,11 +113,11 @@ def run(setup: dict[str, Any]) -> None:
 def validate(trainer: Trainer, curve: Curve) -> None:
     """Adds a point to the curve, with the checkpoint that belongs to it."""
     with trainer.step.weights_to_keep():
-        found = trainer.evaluator.evaluate(trainer.validation)
-    before = checkpoint_of(curve)
+        score = trainer.evaluator.evaluate(trainer.validation)
+    previous = checkpoint_of(curve)
     trainer.save(checkpoint_of(curve, after=1))
-    curve.add(found.nll_by_field, steps=trainer.state.step, nll_per_second=found.nll_per_second)
-    shutil.rmtree(before, ignore_errors=True)
+    curve.add(score.nll_by_field, steps=trainer.state.step, nll_per_second=score.nll_per_second)
+    shutil.rmtree(previous, ignore_errors=True)
 
 
 def checkpoint_of(curve: Curve, after: int = 0) -> pathlib.Path:

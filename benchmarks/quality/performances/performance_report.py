@@ -19,12 +19,12 @@ TITLES = {
 
 
 def collect(output: pathlib.Path, names: Sequence[str]) -> dict[str, Any]:
-    """All figures of the datasets named, from what the trainings wrote.
+    """All figures of these datasets, from the files of their trainings.
 
     Returns:
-      by dataset: `notes` and `seconds` of music of the validation split, and `models`: by name `nll` (nats a note, the
-      best validation of a training), `nll_per_second`, `by_field`; of a training also `minutes`, `steps`, `events`,
-      `parameters`, `curve` (seconds of training and nats a note).
+      by dataset: `notes` and `seconds` of music of the validation split, and `models`: by name `nll` (nats per note at
+      the best validation), `nll_per_second`, `by_field`; for trainings also `minutes`, `steps`, `events`,
+      `parameters`, `curve` (seconds of training and nats per note).
     """
     return {"datasets": {name: _of_dataset(output / name) for name in names}}
 
@@ -40,8 +40,8 @@ def _of_dataset(folder: pathlib.Path) -> dict[str, Any]:
         path = folder / name / "curve.json"
         if not path.exists():
             continue
-        held = json.loads(path.read_text())
-        points = held["points"]
+        curve = json.loads(path.read_text())
+        points = curve["points"]
         best = min(points, key=lambda point: point["nll"])
         models[name] = {
             "nll": best["nll"],
@@ -50,26 +50,26 @@ def _of_dataset(folder: pathlib.Path) -> dict[str, Any]:
             "minutes": points[-1]["seconds"] / 60,
             "events": points[-1]["events"],
             "steps": points[-1]["steps"],
-            "parameters": held["about"]["parameters"],
+            "parameters": curve["about"]["parameters"],
             "curve": [[point["seconds"], point["nll"]] for point in points],
         }
     return {"notes": notes, "seconds": seconds, "models": models}
 
 
 def peer_versions(output: pathlib.Path) -> dict[str, str]:
-    """Of PyTorch, as the transformers' trainings tell it; empty without one."""
-    found = [json.loads(path.read_text())["about"] for path in sorted(output.glob("*/transformer/curve.json"))]
-    return {"torch": found[-1]["torch"]} if found else {}
+    """PyTorch's version, from the transformers' trainings; empty without one."""
+    abouts = [json.loads(path.read_text())["about"] for path in sorted(output.glob("*/transformer/curve.json"))]
+    return {"torch": abouts[-1]["torch"]} if abouts else {}
 
 
 def as_text(report: dict[str, Any]) -> str:
-    """Tables, a dataset each."""
+    """One table per dataset."""
     lines = []
-    for name, found in report["datasets"].items():
-        fields = list(found["models"]["unigram"]["by_field"])
-        lines += [f"\n{name}: {found['notes']:,} notes, {found['seconds']:,.0f} s of music; nats a note"]
+    for name, result in report["datasets"].items():
+        fields = list(result["models"]["unigram"]["by_field"])
+        lines += [f"\n{name}: {result['notes']:,} notes, {result['seconds']:,.0f} s of music; nats per note"]
         lines += [f"{'':22}{'all':>9}" + "".join(f"{field:>10}" for field in fields) + f"{'a second':>10}{'seen':>12}"]
-        for model, row in found["models"].items():
+        for model, row in result["models"].items():
             cells = "".join(f"{row['by_field'][field]:10.3f}" for field in fields)
             seen = f"{row['events']:12,}" if "events" in row else ""
             lines += [f"{TITLES.get(model, model):22}{row['nll']:9.3f}{cells}{row['nll_per_second']:10.2f}{seen}"]
@@ -77,21 +77,21 @@ def as_text(report: dict[str, Any]) -> str:
 
 
 def draw(report: dict[str, Any], output: pathlib.Path) -> None:
-    """Writes `NAME.png` for each dataset: nats a note of the validation split against seconds of training."""
+    """Writes `NAME.png` for each dataset: nats per note of the validation split against seconds of training."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    for name, found in report["datasets"].items():
+    for name, result in report["datasets"].items():
         figure, axes = pyplot.subplots(figsize=(6, 3.6), dpi=80)
         for model, title in TITLES.items():
-            if model in found["models"]:
-                seconds, nats = zip(*found["models"][model]["curve"], strict=True)
+            if model in result["models"]:
+                seconds, nats = zip(*result["models"][model]["curve"], strict=True)
                 style = "--" if model == "transformer" else "-"
                 axes.plot(seconds, nats, style, marker=".", label=title)
-        axes.axhline(found["models"]["kneser_ney_5"]["nll"], color="grey", linewidth=1, label="Kneser-Ney 5-gram")
-        axes.set(title=name, xlabel="seconds of training", ylabel="nats a note, validation")
+        axes.axhline(result["models"]["kneser_ney_5"]["nll"], color="grey", linewidth=1, label="Kneser-Ney 5-gram")
+        axes.set(title=name, xlabel="seconds of training", ylabel="nats per note, validation")
         axes.legend(fontsize="small")
         figure.tight_layout()
         figure.savefig(output / f"{name}.png", metadata={"Software": None})

@@ -1,4 +1,4 @@
-"""The note model on the piano rolls of Boulanger-Lewandowski et al. 2012: exact nats a frame.
+"""The note model on the piano rolls of Boulanger-Lewandowski et al. 2012: exact nats per frame.
 
     python -m benchmarks.pianoroll calibrate --data jsb_chorales.npz
     python -m benchmarks.pianoroll train --data jsb_chorales.npz --output B [--minutes M] [--any-setting value]
@@ -6,10 +6,10 @@
     python -m benchmarks.pianoroll pack --bundle B --output benchmarks/bundles/jsb_chorales
     python -m benchmarks.pianoroll quality --set jsb_chorales --data jsb_chorales.npz
 
-`train` makes a dataset of the rolls in B/dataset and trains on it as `trainer.task` does; the same command goes on
-with a run that was stopped. Settings are those of benchmarks/quality/pianoroll/SET.yaml, where there is one for the set
-(by default the file's name), then --config, then flags. `evaluate` ends with a line of JSON; several bundles are judged
-as an ensemble. `quality` trains, packs and evaluates. docs/quality.md says what the figures mean.
+`train` makes a dataset of the rolls in B/dataset and trains on it as `trainer.task` does; the same command resumes a
+stopped run. Settings come from benchmarks/quality/pianoroll/SET.yaml, if there is one for the set (by default the
+file's name), then --config, then flags. `evaluate` ends with a line of JSON; several bundles are evaluated as an
+ensemble. `quality` trains, packs and evaluates. docs/quality.md explains the figures.
 """
 
 from __future__ import annotations
@@ -19,13 +19,9 @@ import dataclasses
 import json
 import os
 import pathlib
-import sys
 import time
 from collections.abc import Sequence
 from typing import Any
-
-if not __package__:  # run as a file: the rooms lie some folders up
-    sys.path[0] = str(pathlib.Path(__file__).resolve().parents[3])
 
 from benchmarks.quality.pianoroll import pianoroll_data, pianoroll_score
 from job_runtime import command, storage
@@ -39,8 +35,8 @@ from trainer.training import whole_run
 
 SETTINGS = pathlib.Path(__file__).resolve().parent
 MAX_BYTES = 6_000_000  # of a bundle in the repository
-DATASET = "dataset"  # folder of a run
-MAX_TRANSPOSED = 6  # semitones: with them every key
+DATASET = "dataset"  # folder in a run folder
+MAX_TRANSPOSED = 6  # semitones: these reach every key
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -53,14 +49,14 @@ def make_parser() -> argparse.ArgumentParser:
             action.add_argument("--data", metavar="FILE.npz", help="piano rolls; see docs/quality.md")
         return action
 
-    add_action("calibrate", "independent pitches on every part of the file: is it read right?")
-    for name, text in (("train", "train a model, or go on"), ("quality", "train, pack, evaluate; or go on")):
+    add_action("calibrate", "independent pitches on every part of the file, to check that it is read correctly")
+    for name, text in (("train", "train a model, or resume"), ("quality", "train, pack, evaluate; or resume")):
         action = add_action(name, text)
         action.add_argument("--output", required=name == "train", metavar="FOLDER", help="run folder")
         action.add_argument("--set", metavar="NAME", help="whose settings to take (default: the file's name)")
         action.add_argument("--minutes", metavar="FLOAT", help="the same as --max-minutes")
         config_lib.add_flags(action)
-    evaluate = add_action("evaluate", "nats a frame of a bundle; of several, as an ensemble")
+    evaluate = add_action("evaluate", "nats per frame of a bundle, or of several as an ensemble")
     evaluate.add_argument("--bundle", required=True, action="append", help="bundle, or run folder; may be repeated")
     evaluate.add_argument(
         "--transposed",
@@ -68,7 +64,7 @@ def make_parser() -> argparse.ArgumentParser:
         default=0,
         metavar="N",
         choices=range(0, MAX_TRANSPOSED + 1),
-        help=f"an ensemble of each bundle in 2N + 1 keys, N at most {MAX_TRANSPOSED} (default: 0, one key)",
+        help=f"an ensemble of each bundle in 2N + 1 transpositions, N at most {MAX_TRANSPOSED} (default: 0)",
     )
     evaluate.add_argument("--split", choices=pianoroll_data.PARTS, default="valid", help="default: valid")
     pack = add_action("pack", f"a bundle's weights as float16, at most {MAX_BYTES / 1e6:g} MB")
@@ -92,7 +88,7 @@ def calibrate(args: argparse.Namespace) -> None:
     for part, sequences in rolls.items():
         frames = sum(map(len, sequences))
         nats = pianoroll_score.independent_pitches(known, sequences)
-        print(f"{part:6}{len(sequences):6} sequences{frames:9} frames{nats:9.4f} nats a frame", flush=True)
+        print(f"{part:6}{len(sequences):6} sequences{frames:9} frames{nats:9.4f} nats per frame", flush=True)
     print_json({part: pianoroll_score.independent_pitches(known, rolls[part]) for part in rolls})
 
 
@@ -108,7 +104,7 @@ def train(args: argparse.Namespace) -> None:
 
 
 def settings_of(args: argparse.Namespace) -> TrainConfig:
-    """The trainer's settings: of the set's file, then --config, then the flags.
+    """The trainer's settings: from the set's file, then --config, then the flags.
 
     Raises:
       UserError: an unknown set, setting or value.
@@ -122,7 +118,7 @@ def settings_of(args: argparse.Namespace) -> TrainConfig:
     if path.is_file():
         base = config_lib.read(argparse.Namespace(config=str(path)), base=base)
     if args.minutes is not None and args.max_minutes is not None:
-        raise UserError("--minutes and --max-minutes are the same; want one of them")
+        raise UserError("--minutes and --max-minutes are the same; want only one of them")
     if args.minutes is not None:
         args.max_minutes = args.minutes
     config = config_lib.read(args, base=base)
@@ -138,30 +134,31 @@ def evaluate(args: argparse.Namespace) -> None:
     counts = rests_of(bundles[0], rolls, args.data)
     start = time.monotonic()
     from benchmarks.quality.pianoroll.pianoroll_model import (
-        decisions_of,  # TensorFlow, once everything else is known to be right
+        decisions_of,  # imports TensorFlow, so only after all checks
     )
 
     members = [
-        decisions_of(one, pieces, name=name, shift=shift)
-        for one, name in zip(bundles, args.bundle, strict=True)
+        decisions_of(bundle, pieces, name=name, shift=shift)
+        for bundle, name in zip(bundles, args.bundle, strict=True)
         for shift in range(-args.transposed, args.transposed + 1)
     ]
-    found = pianoroll_score.figure(pieces, pianoroll_score.mean_of_chances(members), counts)
-    parameters = [sum(array.size for array in one.weights.values()) for one in bundles]
-    print(f"{args.split}: {found.nats_per_frame:.4f} nats a frame, {found.sequences} sequences, {found.frames} frames")
+    figure = pianoroll_score.figure(pieces, pianoroll_score.mean_probabilities(members), counts)
+    parameters = [sum(array.size for array in bundle.weights.values()) for bundle in bundles]
+    sizes = f"{figure.sequences} sequences, {figure.frames} frames"
+    print(f"{args.split}: {figure.nats_per_frame:.4f} nats per frame, {sizes}")
     about = {"split": args.split, "transposed": args.transposed, "parameters": parameters}
-    about["bundles"] = [one.hash for one in bundles]
-    print_json({**found.to_json(), "seconds": round(time.monotonic() - start, 1), **about})
+    about["bundles"] = [bundle.hash for bundle in bundles]
+    print_json({**figure.to_json(), "seconds": round(time.monotonic() - start, 1), **about})
 
 
 def bundle_folder(name: str) -> str:
-    """A bundle itself, or that of a run folder."""
+    """The bundle's folder, given the bundle or its run folder."""
     inner = storage.join(name, "bundle")
     return inner if storage.exists(storage.join(inner, bundle_lib.FILE_NAME)) else name
 
 
 def rests_of(bundle: bundle_lib.Bundle, rolls: dict[str, Any], path: str) -> dict[str, Any]:
-    """The empty frames around sequences that the model knows: what it was packed with, else the file's."""
+    """Counts of empty frames around sequences: those packed with the bundle, else those of the file."""
     if "rests" in bundle.dataset:
         return bundle.dataset["rests"]
     known = pianoroll_data.part_of(rolls, "train", path)
@@ -173,7 +170,7 @@ def pack(args: argparse.Namespace) -> None:
 
 
 def pack_bundle(name: str, output: str) -> None:
-    """Writes a bundle with weights of float16, and what its run's dataset says of empty frames.
+    """Writes a bundle with float16 weights and the counts of empty frames from its run's dataset.
 
     Raises:
       UserError: it is too large, or a weight does not fit float16.

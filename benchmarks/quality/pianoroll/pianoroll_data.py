@@ -6,9 +6,9 @@ A file holds, for each split S of `train`, `valid` and perhaps `test`, two array
                all sequences one after the other
     S_lengths  [sequences] int64, frames of each
 
-A frame becomes its notes in ascending order. A tick is a frame; a note lasts one tick, whatever comes before it or
-after: a roll does not tell a held note from one that is struck again. Velocity and program are the same for all notes.
-Notes begin at the first onset; the empty frames before it, and those after the last one, are counted apart.
+A frame becomes its notes in ascending order. A tick is a frame, and every note lasts one tick, because a roll does not
+distinguish a held note from one that is struck again. Velocity and program are the same for all notes. Notes start at
+the first onset; empty frames before it and after the last onset are counted separately.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from midi_codec.music.notes import BEATS, Notes
 
 KEYS, LOWEST_KEY = 88, 21
 VELOCITY = 64
-TEMPO = 10.0  # quarter notes a minute, of 24 ticks: a frame sounds for a quarter of a second
+TEMPO = 10.0  # quarter notes of 24 ticks per minute: a frame lasts a quarter of a second
 PARTS = ("train", "valid", "test")  # of a file, in the order of `SPLITS`
 SOURCE = (
     "want a roll file of one of the sets of Boulanger-Lewandowski, Bengio and Vincent 2012 (JSB Chorales, Nottingham,"
@@ -45,9 +45,9 @@ class RollPiece:
     """A sequence as notes.
 
     Attributes:
-      notes: from the first onset on; none for a roll without notes.
+      notes: from the first onset on; empty for a roll without notes.
       leading: frames before the first onset; all frames of a roll without notes.
-      trailing: frames after that of the last onset.
+      trailing: frames after the last onset's.
     """
 
     notes: Notes
@@ -63,25 +63,25 @@ def load(path: str) -> dict[str, list[np.ndarray]]:
     """The sequences of each part of a file, `[frames, 88]` bool each.
 
     Raises:
-      UserError: no such file, or not one of this format; everything that is wrong.
+      UserError: the file is missing or has another format; names everything that is wrong.
     """
     try:
-        found = array_file.read(path)
+        arrays = array_file.read(path)
     except FileNotFoundError as error:
         raise UserError(f"--data: there is no file {path}; {SOURCE}") from error
     except (OSError, ValueError) as error:
         raise UserError(f"--data: {path} is not readable as an .npz file ({error}); {SOURCE}") from error
-    parts = [part for part in PARTS if part in found]
-    problems = [problem for part in parts for problem in _problems(part, found)]
+    parts = [part for part in PARTS if part in arrays]
+    problems = [problem for part in parts for problem in _problems(part, arrays)]
     if not parts:
-        problems.append(f"holds {', '.join(sorted(found)) or 'nothing'}, want {', '.join(PARTS)}")
+        problems.append(f"holds {', '.join(sorted(arrays)) or 'nothing'}, want {', '.join(PARTS)}")
     if problems:
         raise UserError([f"--data: {path}: {problem}; {SOURCE}" for problem in problems])
-    return {part: _cut(found[part], found[f"{part}_lengths"]) for part in parts}
+    return {part: _cut(arrays[part], arrays[f"{part}_lengths"]) for part in parts}
 
 
-def _problems(part: str, found: Mapping[str, np.ndarray]) -> list[str]:
-    packed, lengths = found[part], found.get(f"{part}_lengths")
+def _problems(part: str, arrays: Mapping[str, np.ndarray]) -> list[str]:
+    packed, lengths = arrays[part], arrays.get(f"{part}_lengths")
     if lengths is None:
         return [f"{part}_lengths is missing"]
     problems = []
@@ -99,7 +99,7 @@ def _cut(packed: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
 
 
 def part_of(rolls: Mapping[str, list[np.ndarray]], part: str, path: str) -> list[np.ndarray]:
-    """The sequences of a part; raises UserError where the file has none."""
+    """The sequences of a part; raises UserError if the file lacks it."""
     if part not in rolls:
         raise UserError(f"--data: {path} has no part {part}, only {', '.join(rolls)}")
     return rolls[part]
@@ -107,7 +107,7 @@ def part_of(rolls: Mapping[str, list[np.ndarray]], part: str, path: str) -> list
 
 def to_piece(roll: np.ndarray) -> RollPiece:
     """The notes of a roll `[frames, 88]`, and the frames around them."""
-    frame, key = np.nonzero(roll)  # by frame, then ascending keys: the order of `Notes`
+    frame, key = np.nonzero(roll)  # by frame, then by key, which is the order of `Notes`
     leading = int(frame[0]) if len(frame) else len(roll)
     trailing = len(roll) - 1 - int(frame[-1]) if len(frame) else 0
     ones = np.ones(len(frame), np.int64)
@@ -124,7 +124,7 @@ def to_piece(roll: np.ndarray) -> RollPiece:
 
 
 def count_rests(pieces: Sequence[RollPiece]) -> dict[str, list[int]]:
-    """Of `leading` and `trailing`: [sequences, those of them with empty frames there, empty frames]."""
+    """For `leading` and `trailing`: [sequences, sequences with empty frames there, empty frames]."""
     return {
         name: [len(pieces), sum(getattr(p, name) > 0 for p in pieces), sum(getattr(p, name) for p in pieces)]
         for name in ("leading", "trailing")
@@ -132,10 +132,10 @@ def count_rests(pieces: Sequence[RollPiece]) -> dict[str, list[int]]:
 
 
 def write_dataset(folder: str, rolls: Mapping[str, list[np.ndarray]]) -> DatasetInfo:
-    """Writes the dataset of a file's `train` and `valid` parts, or finds it there: a shard each.
+    """Writes the dataset of a file's `train` and `valid` parts, one shard each, unless it exists.
 
     `train` becomes the split `train`, `valid` becomes `validation`; `test` is left out. Equal rolls give equal bytes.
-    `settings` of `dataset_info.json` hold a hash of the rolls, and the training part's `count_rests`.
+    `settings` of `dataset_info.json` holds a hash of the rolls, and the training part's `count_rests`.
 
     Raises:
       UserError: the folder holds a dataset of other rolls, or the file lacks a part.
@@ -146,10 +146,10 @@ def write_dataset(folder: str, rolls: Mapping[str, list[np.ndarray]]) -> Dataset
             digest.update(len(roll).to_bytes(8, "little") + np.packbits(roll, axis=1).tobytes())
     rolls_hash = digest.hexdigest()[:32]
     if storage.exists(storage.join(folder, dataset_info.FILE_NAME)):
-        there = dataset_info.load(folder)
-        if there.settings.get("rolls") != rolls_hash:
+        existing = dataset_info.load(folder)
+        if existing.settings.get("rolls") != rolls_hash:
             raise UserError(f"{folder} holds the dataset of other rolls; want another --output")
-        return there
+        return existing
     pieces = {part: [to_piece(roll) for roll in rolls[part]] for part in PARTS[:2]}
     notes = {
         split: [piece.notes for piece in pieces.get(part, []) if len(piece.notes)]
@@ -161,9 +161,9 @@ def write_dataset(folder: str, rolls: Mapping[str, list[np.ndarray]]) -> Dataset
 
 def _write(folder: str, notes: Mapping[str, Sequence[Notes]], settings: Mapping[str, Any]) -> DatasetInfo:
     tally, splits = Tally(), {}
-    for place, split in enumerate(SPLITS):
+    for split_index, split in enumerate(SPLITS):
         mine = notes[split]
-        tally.add(NoteBatch.from_notes(mine, BEATS), np.full(len(mine), place, np.uint8))
+        tally.add(NoteBatch.from_notes(mine, BEATS), np.full(len(mine), split_index, np.uint8))
         examples = [
             records.serialize_columns(piece_id=n.piece_id, group_id=n.piece_id, source=f"{split}/{index:05d}", notes=n)
             for index, n in enumerate(mine)
@@ -198,7 +198,7 @@ def _write(folder: str, notes: Mapping[str, Sequence[Notes]], settings: Mapping[
 
 
 def _count_groups(notes: Mapping[str, Sequence[Notes]]) -> dict[str, int]:
-    """The sets hold a tune twice here and there; all of them stay, as in the published figures."""
+    """Groups of equal pieces. The sets contain some tunes twice; all stay, as in the published figures."""
     sizes = {split: Counter(n.piece_id for n in mine) for split, mine in notes.items()}
     totals = sum(sizes.values(), Counter[str]())
     tied = {name: number for name, number in totals.items() if number > 1}

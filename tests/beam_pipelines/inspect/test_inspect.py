@@ -149,7 +149,7 @@ def test_the_text_says_it_all(root, capsys):
         "Duplicates\n            1 exact\n              copy.mid: kept: 0.mid\n            1 near\n",
         "Groups of pieces that belong together: 1, with 3 pieces\n  1 of them lie in several splits\n"
         "            3 pieces in train, validation\n              1.mid\n              4.mid\n              6.mid\n",
-        "Notes a piece\n  smallest 4, quartiles 6, 7, 8, largest 10\n",
+        "Notes per piece\n  smallest 4, quartiles 6, 7, 8, largest 10\n",
         "\nPitch\n",
         "\nTime between onsets\n",
         "\nProgram\n  ",

@@ -91,7 +91,7 @@ def test_a_roll_has_a_path_a_program_the_commonest_first():
 def test_the_page_holds_everything_in_one_file(tmp_path):
     text = make_page(tmp_path).read_text("utf-8")
     assert "<script" not in text and "http" not in text.replace("http-equiv", "")
-    for words in ("reason_7", "folder/a.mid", "3 pieces", "3 more reasons", "limits.max_notes", "Notes a piece"):
+    for words in ("reason_7", "folder/a.mid", "3 pieces", "3 more reasons", "limits.max_notes", "Notes per piece"):
         assert words in text
 
 

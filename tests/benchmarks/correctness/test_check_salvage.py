@@ -30,7 +30,7 @@ def test_differences_are_explained_by_the_rule_that_makes_them():
     assert judged["pretty_midi"] == ("by rule", "pairing, and tempos of track 0 only")
     assert judged["mido"] == ("equal", "")
     judged = verdicts(midi(SONG + "00 ff 2f 00  00 90 3c 40  60 80 3c 00"))
-    assert judged["mido"] == ("by rule", "events behind an end of track")
+    assert judged["mido"] == ("by rule", "events after an end of track")
     judged = verdicts(midi(SONG, SONG, num_tracks=1))
     assert judged["mido"] == ("by rule", "tracks beyond those the header claims")
 

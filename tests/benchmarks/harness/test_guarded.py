@@ -50,7 +50,7 @@ def test_an_item_that_takes_its_process_along_gets_the_blame_alone(item, fault):
 
 
 def test_more_items_than_a_child_works_on(monkeypatch):
-    monkeypatch.setattr(guarded, "ITEMS_A_CHILD", 2)
+    monkeypatch.setattr(guarded, "ITEMS_PER_CHILD", 2)
     assert run("a", "b", "crash", "c", "d") == [
         ("A", ""),
         ("B", ""),

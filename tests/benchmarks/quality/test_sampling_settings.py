@@ -27,7 +27,7 @@ def test_what_a_setting_does_not_say_is_drawn_as_the_model_says():
 @pytest.mark.parametrize(
     "text, want",
     [
-        ("--bundle x", "'--bundle' is no sampling flag"),
+        ("--bundle x", "'--bundle' is not a sampling flag"),
         ("--temperature -1", "--temperature is '-1', want"),
         ("--top-k much", "--top-k is 'much', want"),
         ("--temperature '1", "No closing quotation"),

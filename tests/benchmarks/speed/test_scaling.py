@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from benchmarks.speed import scaling
-from benchmarks.speed.scaling import START_SECONDS, Kind, simulate, simulate_training
+from benchmarks.speed.scaling import START_SECONDS, Workload, simulate, simulate_training
 from job_runtime.command import UserError
 
-PLAIN = Kind(units=36_000, rate=10, save_seconds=100, requests=0, request_limit=1, last_rate=360)
+PLAIN = Workload(units=36_000, rate=10, save_seconds=100, requests=0, request_limit=1, last_rate=360)
 RNG = np.random.default_rng
 
 
@@ -23,7 +23,7 @@ def test_pods_that_are_alike_and_stay_share_the_work(alike):
 
 
 def test_a_bucket_holds_back_many_pods_and_not_few(alike):
-    bounded = Kind(**{**vars(PLAIN), "requests": 2, "request_limit": 80})  # 40 units a second together
+    bounded = Workload(**{**vars(PLAIN), "requests": 2, "request_limit": 80})  # 40 units per second together
     assert simulate(bounded, 4, 0.0, RNG(0)) == simulate(PLAIN, 4, 0.0, RNG(0))
     done, _ = simulate(bounded, 16, 0.0, RNG(0))
     assert done == pytest.approx(START_SECONDS + 900 + START_SECONDS + 100)  # no faster than four
@@ -32,7 +32,7 @@ def test_a_bucket_holds_back_many_pods_and_not_few(alike):
 def test_stragglers_make_the_slowest_pod_count():
     alone = np.median([simulate(PLAIN, 1, 0.0, RNG(seed))[0] for seed in range(99)])
     slowest = np.median(
-        [simulate(Kind(**{**vars(PLAIN), "units": 64 * 36_000}), 64, 0.0, RNG(seed))[0] for seed in range(99)]
+        [simulate(Workload(**{**vars(PLAIN), "units": 64 * 36_000}), 64, 0.0, RNG(seed))[0] for seed in range(99)]
     )
     last = 64 * 100 - 100
     assert 1.25 < (slowest - last) / alone < 1.6  # of 64 log-normal ones the slowest is some 2.4 deviations behind

@@ -21,5 +21,5 @@ def test_a_wrong_line_that_is_not_found_is_said(monkeypatch):
     records = seed_lists.make_records(200, has_notes=False)
     del records[99]["temperature"]
     table = seed_lists.bundles.load([seed_lists.box_model.folder()])[0].fields
-    with pytest.raises(RuntimeError, match="other lines are found wrong"):
+    with pytest.raises(RuntimeError, match="the reported lines are not those that were made wrong"):
         seed_lists.measure(seed_lists.serialize(records, "jsonl"), "jsonl", table)

@@ -152,7 +152,7 @@ def test_ids_that_are_right(seed_id):
         ({"midi": "a", "from_seconds": 2, "to_seconds": 2}, "to_seconds is 2, want more than from_seconds, 2"),
         ({"tempo": 120}, "'tempo' is for inline 'notes', and there are none"),
         ({"notes": [NOTE], "tempo": "fast"}, "tempo is 'fast', want a number, quarter notes per minute"),
-        ({"notes": [NOTE], "tempo": 0}, "tempo is 0, want quarter notes a minute above 0"),
+        ({"notes": [NOTE], "tempo": 0}, "tempo is 0, want quarter notes per minute above 0"),
         ({"notes": [NOTE], "tempo": 1}, "tempo is 1, want 3.58 to 60e6"),
         ({"notes": 7}, "notes is 7, want a list of notes or an object of columns"),
         ({"notes": None}, "notes is None, want a list of notes or an object of columns"),

@@ -57,7 +57,7 @@ def test_likeliest_values_of_a_field_that_is_a_number():
 
 
 def test_the_tempo_of_the_primer_counts():
-    """30 ticks of the beats grid are 1.25 beats: 0.625 seconds at 120 quarter notes a minute, 1.25 at 60."""
+    """30 ticks of the beats grid are 1.25 beats: 0.625 seconds at 120 quarter notes per minute, 1.25 at 60."""
     table = dataclasses.replace(TABLE, time_base=BEATS)
     notes = dataclasses.replace(make_notes(1, num_notes=3), time_base=BEATS)
     tempos = [120.0, 60.0]

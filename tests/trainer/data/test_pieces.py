@@ -136,7 +136,7 @@ DAMAGES = {
         framed(example_without_a_pitch()),
         "record 0: the note features differ in length: {'step': 9, 'pitch': 8,",
     ),
-    "no tempo": (framed(example(tempo=float("nan"))), "record 0: tempo is nan, want quarter notes a minute above 0"),
+    "no tempo": (framed(example(tempo=float("nan"))), "record 0: tempo is nan, want quarter notes per minute above 0"),
     "values beyond the corpus": (
         framed(example(pitch=np.full(9, 61, np.uint8))),
         "pitch 61 does not occur in the model's corpus;",

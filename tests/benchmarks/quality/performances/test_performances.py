@@ -63,7 +63,7 @@ def test_a_folder_of_another_dataset_is_left_alone(dataset, tmp_path):
     performance_data.prepare(str(dataset), tmp_path)
     about = performance_data.read_about(tmp_path)
     (tmp_path / "about.json").write_text(json.dumps({**about, "dataset": "other"}))
-    with pytest.raises(UserError, match="is of dataset other"):
+    with pytest.raises(UserError, match="belongs to dataset other"):
         performance_data.prepare(str(dataset), tmp_path)
 
 
@@ -181,7 +181,7 @@ def test_the_transformer_is_scored_on_the_same_notes_and_sees_nothing_of_the_fut
 
 
 def unigram_cost(arrays, table, index):
-    """Add-one unigram nats a note of a field, with END as a coin of its own that counts as the pitch's."""
+    """Add-one unigram nats per note of a field, with END as a coin of its own that counts as the pitch's."""
 
     def notes(split):
         keep = np.ones(len(arrays[f"{split}_bins"]), bool)

@@ -1,4 +1,4 @@
-"""Figures in nats a frame, against values worked out by hand."""
+"""Figures in nats per frame, against values worked out by hand."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmarks.quality.pianoroll.pianoroll_score import (
     DECISIONS,
     figure,
     independent_pitches,
-    mean_of_chances,
+    mean_probabilities,
     rest_nats,
 )
 from tests.benchmarks.rolls import make_roll
@@ -55,8 +55,8 @@ def test_the_chances_of_all_numbers_of_empty_frames_add_up_to_one():
 
 def test_an_ensemble_decides_by_the_mean_of_its_members():
     members = [{"step": np.log([0.5, 1.0])}, {"step": np.log([0.25, 0.5])}]
-    assert np.exp(mean_of_chances(members)["step"]) == pytest.approx(np.array([0.375, 0.75]), rel=1e-12)
-    assert mean_of_chances(members[:1])["step"].tolist() == members[0]["step"].tolist()
+    assert np.exp(mean_probabilities(members)["step"]) == pytest.approx(np.array([0.375, 0.75]), rel=1e-12)
+    assert mean_probabilities(members[:1])["step"].tolist() == members[0]["step"].tolist()
 
 
 def test_a_figure_is_all_nats_over_all_frames():
