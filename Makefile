@@ -1,4 +1,4 @@
-# Everything runs from a clean clone: each target sets up what it needs first.
+# Everything runs from a clean clone: each target first installs what it needs.
 PYTHON := .venv/bin/python
 ROOMS := job_runtime midi_codec beam_pipelines trainer generation_jobs demo benchmarks scripts tests
 
@@ -8,17 +8,17 @@ ROOMS := job_runtime midi_codec beam_pipelines trainer generation_jobs demo benc
 help:
 	@echo "make run              from real music to new music, in ten minutes; then open run/report.html"
 	@echo "make run CORPUS=...   the same with your own MIDI files: a folder or a glob"
-	@echo "make run QUICK=1      the same path on little music, in two minutes"
-	@echo "make box-model        trains the model in the box anew (docs/model_card.md)"
+	@echo "make run QUICK=1      the same steps on little music, in two minutes"
+	@echo "make box-model        trains the model in the box again (docs/model_card.md)"
 	@echo "make setup            .venv from requirements.lock (the other targets call it)"
-	@echo "make test             all tests but the slow ones"
+	@echo "make test             all tests except the slow ones"
 	@echo "make test-all         the slow tests: servers, kills, many processes"
 	@echo "make lint             ruff (rules and format), mypy, who may import whom, and the tables of settings in docs/"
-	@echo "make docs             the documentation site, into site/; fails at a broken link"
-	@echo "make bench            the benchmarks; with peers to compare with after make peers"
-	@echo "make peers            .venv-peers, what only the benchmarks' peers need"
-	@echo "make quality SET=... DATA=...   trains and judges on piano rolls, or goes on: docs/quality.md"
-	@echo "make lock             resolves requirements.lock anew from setup.py"
+	@echo "make docs             the documentation site, in site/; a broken link is an error"
+	@echo "make bench            the benchmarks; needs make peers"
+	@echo "make peers            .venv-peers, with the libraries that the benchmarks compare with"
+	@echo "make quality SET=... DATA=...   trains and evaluates on piano rolls, or resumes: docs/quality.md"
+	@echo "make lock             resolves requirements.lock from setup.py"
 	@echo "make clean            deletes .venv, .venv-peers, caches and run/"
 
 setup: .venv/.installed
@@ -26,7 +26,7 @@ setup: .venv/.installed
 .venv/.installed: requirements.lock setup.py scripts/make_venv.sh
 	@bash scripts/make_venv.sh .venv
 
-# CORPUS goes through the environment, so that any character of a path survives.
+# CORPUS is passed through the environment, so that any character of a path survives.
 run: export DEMO_CORPUS = $(value CORPUS)
 run: setup
 	@$(PYTHON) -m demo.run $(if $(filter undefined,$(origin CORPUS)),,--corpus "$$DEMO_CORPUS") \
@@ -35,7 +35,7 @@ run: setup
 box-model: setup
 	$(PYTHON) -m demo.box_model
 
-# Where a worker crashed, --dist loadfile with a new one in its place waits for ever.
+# After a crashed worker is replaced, --dist loadfile hangs.
 test: setup
 	@bash scripts/install_debian.sh
 	@bash scripts/install_kubectl.sh
@@ -70,7 +70,7 @@ peers: .venv-peers/.installed
 	@.venv-peers/bin/python -m pip install --quiet -r benchmarks/peers.txt
 	@touch $@
 
-# Whoever has no file is told where to get one. SET=performances takes datasets: DATA="asap=DATASET pop909=DATASET".
+# Without DATA a message says where to get it. SET=performances takes datasets: DATA="asap=DATASET pop909=DATASET".
 quality: export QUALITY_DATA = $(value DATA)
 quality: setup
 ifeq ($(SET),performances)
@@ -81,7 +81,7 @@ else
 		$(if $(MINUTES),--minutes "$(MINUTES)")
 endif
 
-# Keeps the versions that still fit; UPGRADE=1 takes the newest of everything. The sed drops what is always true.
+# Keeps versions that still fit; UPGRADE=1 takes the newest of everything. sed removes markers that are always true.
 lock: setup
 	@cp requirements.lock .venv/requirements.lock
 	@.venv/bin/uv pip compile setup.py --extra dev --universal --python-version 3.11 --no-annotate --no-header \

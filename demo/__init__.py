@@ -1,3 +1,3 @@
-"""The whole way in one command, on music that needs no download; what `make run` calls."""
+"""The whole pipeline in one command, on music that needs no download: `make run`."""
 
 import job_runtime  # noqa: F401  takes signals while the rest is imported

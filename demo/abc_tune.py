@@ -1,11 +1,11 @@
-"""One tune of ABC notation as notes: music21 reads the letters, this gives them time, accents and repeats.
+"""Converts a tune in ABC notation to notes: music21 reads the tokens, this module adds time, accents and repeats.
 
-music21's own way to a score stops at repeat signs that do not pair, and is several times slower than its tokens.
-What is taken of them:
+music21's own conversion to a score fails at unpaired repeat signs, and is several times slower than its tokens.
+What is converted:
 
 - notes, rests, chords, ties, tuplets, broken rhythms; accidentals hold to the end of the bar, in every octave;
-- repeats are played, with first and second endings; a repeat without a beginning begins at the last double bar;
-- grace notes, bowings, slurs, ornaments and chord symbols are left out: they have no length of their own.
+- repeats are played, with first and second endings; a repeat without a start begins at the last double bar;
+- grace notes, bowings, slurs, ornaments and chord symbols are left out, because they have no length of their own.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from midi_codec.music.notes import BEATS, TICKS_PER_BEAT, Notes
 if TYPE_CHECKING:
     from music21.abcFormat import ABCMetadata, ABCNote, ABCToken
 
-# The velocities are ours, the books have none: a player leans on the bar, then on the beat.
+# The books have no velocities. A player stresses the bar, then the beat.
 BAR_VELOCITY, BEAT_VELOCITY, VELOCITY = 100, 88, 76
 SECTION_ENDS = ("||", "|]", "[|", ":|", "|:")
 
@@ -35,14 +35,14 @@ class Sound:
 
     pitches: tuple[int, ...]  # empty: a rest
     quarters: Fraction
-    is_tied: bool = False  # to the one before
+    is_tied: bool = False  # to the previous one
 
 
 @dataclasses.dataclass(frozen=True)
 class Bar:
     sounds: tuple[Sound, ...]
-    full: Fraction  # quarters that the meter asks for
-    begins: bool = False  # a section: after a double bar or a repeat sign
+    full: Fraction  # quarters of a full bar in this meter
+    begins: bool = False  # whether it begins a section: after a double bar or a repeat sign
 
     @property
     def quarters(self) -> Fraction:
@@ -51,12 +51,12 @@ class Bar:
 
 @dataclasses.dataclass(frozen=True)
 class Tune:
-    """A tune as it stands in the book, and as it is played.
+    """A tune as played.
 
     Attributes:
-      fields: the header: every letter's lines, joined by spaces.
-      bars: as played, repeats twice.
-      share_of_full_bars: of the bars inside sections, 0 to 1; low where letters were misread.
+      fields: the header: the lines of each letter, joined by spaces.
+      bars: as played, with repeats.
+      share_of_full_bars: among the bars inside sections, 0 to 1; low if letters were misread.
     """
 
     fields: dict[str, str]
@@ -68,17 +68,17 @@ def parse(text: str) -> Tune:
     """Reads one tune, from its `X:` to the end.
 
     Raises:
-      ValueError: it has no meter, several voices or parts, or letters that music21 cannot read.
+      ValueError: no meter, several voices or parts, or letters that music21 cannot read.
     """
     fields = header(text)
     if "V" in fields or "P" in fields or re.search(r"\[[A-Z]:", text):
         raise ValueError("several voices or parts")
     from music21 import abcFormat
 
-    handler = abcFormat.ABCHandler(abcVersion=(2, 1, 0))  # else accidentals would end with their note
+    handler = abcFormat.ABCHandler(abcVersion=(2, 1, 0))  # else accidentals end with their note
     try:
         handler.process(text)
-    except Exception as error:  # music21 raises its own, TypeErrors, IndexErrors: whatever a stray letter leads to
+    except Exception as error:  # its own, TypeError, IndexError: anything that a stray letter causes
         raise ValueError(f"music21 cannot read it: {error}") from error
     written, marks = _bars(handler.tokens)
     inside = [bar for bar, after in zip(written, [*written[1:], None], strict=True) if after and not after.begins]
@@ -90,7 +90,7 @@ def parse(text: str) -> Tune:
 
 
 def header(text: str) -> dict[str, str]:
-    """All fields by letter, wherever they stand."""
+    """All fields by letter, anywhere in the text."""
     fields: dict[str, list[str]] = {}
     for letter, line in re.findall(r"(?m)^([A-Za-z]): *(.*?)\s*$", text):
         fields.setdefault(letter, []).append(line)
@@ -98,7 +98,7 @@ def header(text: str) -> dict[str, str]:
 
 
 def _bars(tokens: Sequence[ABCToken]) -> tuple[list[Bar], list[str]]:
-    """The bars as written, and what stands before each of them: bar signs, repeats, endings."""
+    """The bars as written, and the marks before each of them: bar signs, repeats, endings."""
     from music21 import abcFormat
 
     bars: list[Bar] = []
@@ -126,11 +126,11 @@ def _bars(tokens: Sequence[ABCToken]) -> tuple[list[Bar], list[str]]:
 
 
 def _meter(token: ABCMetadata) -> Fraction | None:
-    """Quarters of a bar, when the field names a meter."""
+    """Quarters per bar, if the field names a meter."""
     if not token.isMeter():
         return None
-    found = token.getTimeSignatureParameters()
-    return Fraction(4 * found[0], found[1]) if found else None
+    signature = token.getTimeSignatureParameters()
+    return Fraction(4 * signature[0], signature[1]) if signature else None
 
 
 def _sounds(note: ABCNote) -> Iterator[Sound]:
@@ -140,8 +140,8 @@ def _sounds(note: ABCNote) -> Iterator[Sound]:
     if note.activeTuplet is not None:
         quarters *= Fraction(note.activeTuplet.tupletMultiplier()).limit_denominator(96)
     if quarters:
-        parts = note.subTokens if isinstance(note, abcFormat.ABCChord) else [note]
-        names = [part.pitchName for part in parts if isinstance(part, abcFormat.ABCNote) and part.pitchName]
+        notes = note.subTokens if isinstance(note, abcFormat.ABCChord) else [note]
+        names = [each.pitchName for each in notes if isinstance(each, abcFormat.ABCNote) and each.pitchName]
         pitches = tuple(sorted({_midi_pitch(name) for name in names}))
         yield Sound(pitches, quarters, is_tied=note.tie in ("stop", "continue"))
 
@@ -154,8 +154,8 @@ def _midi_pitch(name: str) -> int:
 
 
 def _played(bars: Sequence[Bar], marks: Sequence[str]) -> Iterator[Bar]:
-    """The bars in the order in which they sound. `marks[i]` stands before bar i, the last one after all."""
-    first, ending = 0, None  # of the section; the bar at which its first ending begins
+    """The bars in the order of playing. `marks[i]` are the marks before bar i, the last ones those at the end."""
+    first, ending = 0, None  # the first bar of the section, and of its first ending
     for index, mark in enumerate(marks):
         if ":|" in mark and ending is None or "[2" in mark and ending is not None:
             yield from bars[first : index if ending is None else ending]
@@ -169,13 +169,13 @@ def _played(bars: Sequence[Bar], marks: Sequence[str]) -> Iterator[Bar]:
             yield bars[index]
 
 
-def to_notes(tune: Tune, *, quarters_a_beat: Fraction, program: int, tempo: float) -> Notes:
+def to_notes(tune: Tune, *, quarters_per_beat: Fraction, program: int, tempo: float) -> Notes:
     """The tune on the beats grid, from its first full bar on.
 
-    An upbeat at the beginning is left out, so that bars begin at multiples of a bar; those inside stay.
+    An upbeat at the beginning is left out, so that bars begin at multiples of a bar; upbeats inside stay.
 
     Args:
-      quarters_a_beat: quarter notes of the book that make up a beat of the grid.
+      quarters_per_beat: quarter notes of the book per beat of the grid.
       tempo: beats per minute.
     """
     bars = list(tune.bars)
@@ -183,24 +183,24 @@ def to_notes(tune: Tune, *, quarters_a_beat: Fraction, program: int, tempo: floa
         del bars[0]
     rows: list[list[int]] = []
     now = Fraction()
-    open_rows: dict[int, int] = {}  # pitch: its row, of the sound before
+    open_rows: dict[int, int] = {}  # pitch to row, for the previous sound
     for bar in bars:
-        place = max(bar.full - bar.quarters, Fraction()) if bar.begins else Fraction()  # an upbeat ends its bar
+        position = max(bar.full - bar.quarters, Fraction()) if bar.begins else Fraction()  # an upbeat ends its bar
         for sound in bar.sounds:
-            start = _ticks(now, quarters_a_beat)
-            end = _ticks(now + sound.quarters, quarters_a_beat)
-            velocity = _velocity(place, quarters_a_beat)
-            still: dict[int, int] = {}
+            start = _ticks(now, quarters_per_beat)
+            end = _ticks(now + sound.quarters, quarters_per_beat)
+            velocity = _velocity(position, quarters_per_beat)
+            sounding: dict[int, int] = {}
             for pitch in sound.pitches:
                 if sound.is_tied and pitch in open_rows:
-                    still[pitch] = open_rows[pitch]
-                    rows[still[pitch]][2] = end - rows[still[pitch]][0]
+                    sounding[pitch] = open_rows[pitch]
+                    rows[sounding[pitch]][2] = end - rows[sounding[pitch]][0]
                 elif end > start:
-                    still[pitch] = len(rows)
+                    sounding[pitch] = len(rows)
                     rows.append([start, pitch, end - start, velocity])
-            open_rows = still
+            open_rows = sounding
             now += sound.quarters
-            place += sound.quarters
+            position += sound.quarters
     start, pitch, duration, velocity = np.array(rows, np.int64).reshape(-1, 4).T
     return Notes.from_columns(
         pitch=pitch,
@@ -213,11 +213,11 @@ def to_notes(tune: Tune, *, quarters_a_beat: Fraction, program: int, tempo: floa
     )
 
 
-def _velocity(place: Fraction, quarters_a_beat: Fraction) -> int:
-    if not place:
+def _velocity(position: Fraction, quarters_per_beat: Fraction) -> int:
+    if not position:
         return BAR_VELOCITY
-    return VELOCITY if place % quarters_a_beat else BEAT_VELOCITY
+    return VELOCITY if position % quarters_per_beat else BEAT_VELOCITY
 
 
-def _ticks(quarters: Fraction, quarters_a_beat: Fraction) -> int:
-    return round(quarters / quarters_a_beat * TICKS_PER_BEAT)
+def _ticks(quarters: Fraction, quarters_per_beat: Fraction) -> int:
+    return round(quarters / quarters_per_beat * TICKS_PER_BEAT)

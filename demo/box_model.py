@@ -1,9 +1,9 @@
-"""Train the model in the box anew: its corpus, its dataset, its bundle, its figures; what `make box-model` calls.
+"""Train the model in the box again: its corpus, dataset, bundle and figures; `make box-model` calls this.
 
     python -m demo.box_model
 
-Everything that decides the outcome stands in `demo/box_model.yaml` and in the flags below. Finished steps are not
-repeated, and a stopped one goes on. The bundle replaces the one among the package's files.
+Everything that determines the outcome is in `demo/box_model.yaml` and in the flags below. Finished steps are not
+repeated, and an interrupted one resumes. The bundle replaces the one in the package.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from midi_codec.music.notes import BEATS
 
 PROGRAM = "python -m demo.box_model"
 SETTINGS = os.path.join(os.path.dirname(__file__), "box_model.yaml")
-# Versions of a tune share a split by its title too: near-duplicates are found by longer stretches than some have.
+# Versions of a tune also share a split by title, because some are too short to be found as near-duplicates.
 ENCODE = ("--time-base", BEATS, "--split-percents", "90,10,0", "--group-regex", "([^/]+)--")
-DESCRIPTION_BYTES = 100_000  # room beside the weights for bundle.json
+DESCRIPTION_BYTES = 100_000  # space for bundle.json beside the weights
 
 
 def main(argv: Sequence[str]) -> int:
     parser = command.make_parser(PROGRAM, __doc__)
     add = parser.add_argument
-    add("--folder", default="run/box", help="for corpus, dataset, training and figures (%(default)s)")
-    add("--config", default=SETTINGS, help="settings of the training (demo/box_model.yaml)")
+    add("--folder", default="run/box", help="folder for corpus, dataset, training and figures (default: %(default)s)")
+    add("--config", default=SETTINGS, help="settings of the training (default: demo/box_model.yaml)")
     add("--limit", type=int, metavar="N", help="only the first N tunes, to try it")
-    add("--bundle", default=box_model.folder(), help="where the bundle goes (among the package's files)")
+    add("--bundle", default=box_model.folder(), help="folder for the bundle (default: in the package)")
     args = parser.parse_args(argv)
     folder = args.folder
     corpus, dataset, run = (storage.join(folder, name) for name in ("corpus", "dataset", "training"))
@@ -48,7 +48,7 @@ def main(argv: Sequence[str]) -> int:
                 outputs=[dataset],
             )
             train = ["--data", dataset, "--output", run, "--config", args.config]
-            steps.run("train", "trainer.task", train, outputs=[run], given=storage.read_text(args.config))
+            steps.run("train", "trainer.task", train, outputs=[run], depends_on=storage.read_text(args.config))
             pack(storage.join(run, "bundle"), args.bundle)
             measure = ["--bundle", args.bundle, "--data", dataset, "--output", figures]
             steps.run("figures", "trainer.evaluate", measure, outputs=[figures])
@@ -59,7 +59,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def pack(source: str, output: str) -> None:
-    """Copies a bundle with weights of float16.
+    """Copies a bundle with float16 weights.
 
     Raises:
       UserError: it is too large for the package.

@@ -2,8 +2,8 @@
 
     python -m demo.chorales --output run/corpus
 
-The files are for use on this machine: music21 asks that its corpus be not passed on. A file that is there
-already is kept, so the command may be stopped and started again.
+The files are for use on this machine: music21 asks that its corpus not be redistributed. Existing files are kept, so
+the command may be stopped and started again.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     from music21.stream import Part, Score
 
 PROGRAM = "python -m demo.chorales"
-NUM_VOICES = 4  # some chorales carry their orchestra too; its doublings would teach unisons
-QUARTERS_A_MINUTE = 84  # the scores name no tempo, and MIDI's 120 is no pace for a congregation
+NUM_VOICES = 4  # some chorales include an orchestra, whose doublings would teach unisons
+QUARTERS_PER_MINUTE = 84  # the scores name no tempo, and MIDI's 120 is too fast for a congregation
 VELOCITY = 80
 
 
 def main(argv: Sequence[str]) -> int:
     parser = command.make_parser(PROGRAM, __doc__)
-    parser.add_argument("--output", required=True, metavar="FOLDER", help="where the MIDI files go")
+    parser.add_argument("--output", required=True, metavar="FOLDER", help="folder for the MIDI files")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N")
     args = parser.parse_args(argv)
     if args.limit is not None and args.limit < 1:
@@ -48,17 +48,17 @@ def main(argv: Sequence[str]) -> int:
 
 
 def chorale_names() -> list[str]:
-    """What music21 calls them, in Riemenschneider's order."""
+    """music21's names of the chorales, in Riemenschneider's order."""
     from music21 import corpus
 
     return list(dict.fromkeys(corpus.chorales.Iterator(returnType="filename")))
 
 
 def export_all(names: Sequence[str], folder: str, stop: StopSignal) -> int:
-    """Exports in as many processes as there are cores; gives how many of the chorales are in the folder.
+    """Exports with one process per core; returns how many of the chorales are in the folder.
 
     Raises:
-      Interrupted: `stop` was requested; what was exported stays.
+      Interrupted: `stop` was requested; exported files stay.
     """
     written = 0
     pool = concurrent.futures.ProcessPoolExecutor(
@@ -82,13 +82,13 @@ def _leave_signals_to_the_parent() -> None:
 
 
 def export(name: str, folder: str) -> bool:
-    """Writes one chorale as `folder/bwv….mid`; False for one that has not four voices."""
+    """Writes one chorale as `folder/bwv….mid`; returns False if it does not have four voices."""
     path = storage.join(folder, f"{name.rpartition('/')[2]}.mid")
     if storage.exists(path):
         return True
     from music21 import corpus
 
-    score = corpus.parse(name, forceSource=True)  # else music21 leaves a cache of its own behind
+    score = corpus.parse(name, forceSource=True)  # else music21 writes a cache
     if len(score.parts) != NUM_VOICES:
         return False
     storage.write_bytes(path, midi_file.serialize(to_notes(score)))
@@ -96,14 +96,14 @@ def export(name: str, folder: str) -> bool:
 
 
 def to_notes(score: Score) -> Notes:
-    """The notes of a score as written, repeats not played twice, on the beats grid.
+    """The notes of a score on the beats grid, as written: repeats are not played.
 
-    music21's own way to MIDI takes three times as long, most of it in copies of the score, and stops at
-    repeat signs that do not pair.
+    music21's own conversion to MIDI takes three times as long, mostly to copy the score, and fails at unpaired repeat
+    signs.
     """
     rows = np.array([row for part in score.parts for row in _voice(part)], dtype=np.int64)
     start, pitch, duration = rows[np.lexsort((-rows[:, 2], rows[:, 1], rows[:, 0]))].T
-    is_first = np.append(True, (np.diff(start) != 0) | (np.diff(pitch) != 0))  # of a unison, the longest
+    is_first = np.append(True, (np.diff(start) != 0) | (np.diff(pitch) != 0))  # of a unison, keep the longest
     count = int(is_first.sum())
     return Notes.from_columns(
         pitch=pitch[is_first],
@@ -111,15 +111,15 @@ def to_notes(score: Score) -> Notes:
         start=start[is_first],
         duration=duration[is_first],
         program=np.zeros(count, np.int64),
-        tempo=canonical_tempo(tempo_to_microseconds(QUARTERS_A_MINUTE)),
+        tempo=canonical_tempo(tempo_to_microseconds(QUARTERS_PER_MINUTE)),
         time_base=BEATS,
     )
 
 
 def _voice(part: Part) -> list[list[int]]:
-    """(start, pitch, duration) in ticks of one voice; tied notes are one."""
+    """(start, pitch, duration) in ticks for one voice; tied notes are merged."""
     rows: list[list[int]] = []
-    tied: dict[int, int] = {}  # pitch: its row, while a tie is open
+    tied: dict[int, int] = {}  # pitch to row, while a tie is open
     for measure in part.getElementsByClass("Measure"):
         for chord in measure.recurse().notes:
             start = _ticks(measure.offset + chord.getOffsetInHierarchy(measure))

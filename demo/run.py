@@ -1,11 +1,11 @@
-"""From music to new music: pieces of the model in the box, then corpus, dataset, model, pieces, report.
+"""From music to new music: pieces by the model in the box, then corpus, dataset, model, pieces, report.
 
     python -m demo.run                            the Bach chorales that music21 carries
     python -m demo.run --corpus my/midi           your own music: a folder or a glob, local or in a bucket
-    python -m demo.run --quick                    little music and little training: does it work?
+    python -m demo.run --quick                    little music and little training, to see that it works
 
-`make run` calls this. Every step prints the command it runs, so that you can run it yourself. Finished steps are
-not repeated, and a stopped one goes on when you start again.
+`make run` calls this. Every step prints its command, so that you can run it yourself. Finished steps are not repeated,
+and an interrupted step resumes when you start again.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ if TYPE_CHECKING:
     from beam_pipelines.corpus.inputs import Corpus
 
 PROGRAM = "make run"
-FEWEST_FILES = 3
-NUM_FIRST_PIECES = 10  # of the model in the box, before anything is trained
+MIN_FILES = 3
+NUM_FIRST_PIECES = 10  # by the model in the box, before anything is trained
 NUM_PIECES, QUICK_PIECES = 64, 16
 QUICK_CHORALES = 48
-# Minutes end a training on a slow machine, passes over the music on a fast one.
-# No sample pieces at validations: these trainings are short, and the report follows at once.
+# On a slow machine the minutes end a training, on a fast one the epochs.
+# Validations write no sample pieces: these trainings are short, and the report follows at once.
 CHORALE_TRAINING = ("--max-minutes", "4", "--epochs", "40", "--patience", "none", "--samples", "0")
 OWN_TRAINING = ("--max-minutes", "4", "--epochs", "200", "--samples", "0")
-# On the grid of beats also what sounded a beat, half a bar ... four bars ago: 2.28 nats per note of a held-out chorale
-# after two and a half minutes of one core, 2.53 without it, 2.61 with the trainer's defaults.
+# On the grid of beats the model also sees what sounded a beat, half a bar ... four bars ago. After two and a half
+# minutes on one core, held-out chorales cost 2.28 nats per note, 2.53 without it, 2.61 with the trainer's defaults.
 BEATS_TRAINING = (
     *("--batch-size", "8", "--dropout", "0.3", "--weight-average", "0.998", "--final-rate", "0.01"),
     *("--context-units", "32", "--context-notes", "144"),
@@ -52,15 +52,15 @@ QUICK_TRAINING = ("--max-minutes", "0.6", *QUICK_SIZE, "--samples", "0")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What is to be done, and where."""
+    """What to do, and where."""
 
-    folder: str  # of all that is made
+    folder: str  # of everything that is made
     corpus: str | None  # the user's own; None: the chorales
     time_base: str
     split_percents: str
     training: tuple[str, ...]
     num_pieces: int  # to generate
-    max_notes: int  # of a piece
+    max_notes: int  # per piece
     num_chorales: int | None = None  # None: all
 
     def path(self, name: str) -> str:
@@ -69,14 +69,14 @@ class Plan:
 
 def main(argv: Sequence[str]) -> int:
     plan = make_plan(_parse_args(argv))
-    own = None if plan.corpus is None else _find(plan.corpus, plan)
+    own_corpus = None if plan.corpus is None else _find(plan.corpus, plan)
     with StopSignal() as stop:
         try:
             steps = Steps(plan.folder, 6, stop)
-            if own is None:
+            if own_corpus is None:
                 _first_pieces(plan, stop)
-            _encode(plan, own, steps)
-            if own is not None:  # whose encode says within seconds whether it can be used
+            _encode(plan, own_corpus, steps)
+            if own_corpus is not None:  # encoded first, because that shows within seconds whether it can be used
                 _first_pieces(plan, stop)
             _train_and_generate(plan, steps)
         except StepFailed as error:
@@ -89,15 +89,15 @@ def main(argv: Sequence[str]) -> int:
 def _parse_args(argv: Sequence[str]) -> argparse.Namespace:
     parser = command.make_parser("python -m demo.run", __doc__)
     add = parser.add_argument
-    add("--corpus", help="your own MIDI files (the Bach chorales of music21)")
-    add("--quick", action="store_true", help="the same path on little music, in two minutes")
+    add("--corpus", help="your own MIDI files (default: the Bach chorales of music21)")
+    add("--quick", action="store_true", help="the same steps on little music, in two minutes")
     add("--time-base", help=f"grid of times, {' or '.join(TIME_BASES)} (chorales: beats; your own: milliseconds)")
-    add("--output", default="run", metavar="FOLDER", help="where everything goes (%(default)s)")
+    add("--output", default="run", metavar="FOLDER", help="folder for everything (default: %(default)s)")
     return parser.parse_args(argv)
 
 
 def make_plan(args: argparse.Namespace) -> Plan:
-    """Different music and different sizes lie in different folders, so that none undoes another's work.
+    """The plan for these flags. Different music and sizes have different folders, so that none replaces another.
 
     Raises:
       UserError: a flag's value cannot work.
@@ -109,46 +109,48 @@ def make_plan(args: argparse.Namespace) -> Plan:
         problems.append(f"the time base is {args.time_base!r}, want {' or '.join(TIME_BASES)}")
     if problems:
         raise UserError(problems)
-    parts = [args.output]
+    folders = [args.output]
     if args.corpus is not None:
-        parts.append(f"corpus-{hashlib.sha256(args.corpus.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}")
+        folders.append(f"corpus-{hashlib.sha256(args.corpus.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}")
     if args.quick:
-        parts.append("quick")
-    own = args.corpus is not None
-    time_base = args.time_base or (MILLISECONDS if own else BEATS)
-    training: tuple[str, ...] = QUICK_TRAINING if args.quick else OWN_TRAINING if own else CHORALE_TRAINING
+        folders.append("quick")
+    has_own_corpus = args.corpus is not None
+    time_base = args.time_base or (MILLISECONDS if has_own_corpus else BEATS)
+    training: tuple[str, ...] = OWN_TRAINING if has_own_corpus else CHORALE_TRAINING
+    if args.quick:
+        training = QUICK_TRAINING
     if time_base == BEATS and not args.quick:
         training += BEATS_TRAINING
     return Plan(
-        folder=storage.join(*parts),
+        folder=storage.join(*folders),
         corpus=args.corpus,
         time_base=time_base,
         split_percents="80,10,10",
         training=training,
         num_pieces=QUICK_PIECES if args.quick else NUM_PIECES,
         max_notes=100 if args.quick else 400,
-        num_chorales=QUICK_CHORALES if args.quick and not own else None,
+        num_chorales=QUICK_CHORALES if args.quick and not has_own_corpus else None,
     )
 
 
 def _first_pieces(plan: Plan, stop: StopSignal) -> None:
-    """Pieces of the model in the box and a page of them. Steps of their own: another model changes nothing below."""
+    """Pieces by the model in the box, and their report: separate steps, on which the others do not depend."""
     folder, page = plan.path("first"), plan.path(summary.FIRST_REPORT)
     music = storage.join(folder, "music")
     steps = Steps(folder, 2, stop)
-    given = bundle.load_description(box_model.folder())["hash"]
+    bundle_hash = bundle.load_description(box_model.folder())["hash"]
     generate = ["--output", music, "--samples-per-seed", str(NUM_FIRST_PIECES)]
-    steps.run("first pieces", "generation_jobs.generate", generate, outputs=[music], given=given)
+    steps.run("first pieces", "generation_jobs.generate", generate, outputs=[music], depends_on=bundle_hash)
     steps.run("first report", "generation_jobs.report", ["--music", music, "--output", page], outputs=[page])
-    print(f"\n{NUM_FIRST_PIECES} pieces to hear, by a model that came with this repository: {page}\n", flush=True)
+    print(f"\n{NUM_FIRST_PIECES} pieces to hear, by the model that comes with this repository: {page}\n", flush=True)
 
 
-def _encode(plan: Plan, own: Corpus | None, steps: Steps) -> None:
-    corpus, given = _corpus(plan, own, steps)
+def _encode(plan: Plan, own_corpus: Corpus | None, steps: Steps) -> None:
+    corpus, corpus_hash = _corpus(plan, own_corpus, steps)
     dataset = plan.path("dataset")
     encode = ["--input", corpus, "--output", dataset, "--time-base", plan.time_base]
     encode += ["--split-percents", plan.split_percents]
-    steps.run("encode", "beam_pipelines.encode_corpus", encode, outputs=[dataset], given=given)
+    steps.run("encode", "beam_pipelines.encode_corpus", encode, outputs=[dataset], depends_on=corpus_hash)
 
 
 def _train_and_generate(plan: Plan, steps: Steps) -> None:
@@ -165,9 +167,9 @@ def _train_and_generate(plan: Plan, steps: Steps) -> None:
 
 
 def choose_openings(info: DatasetInfo, num_pieces: int) -> tuple[str, int]:
-    """The held-out split to take openings from, and how many: as many as divide the pieces evenly.
+    """The held-out split to take openings from, and how many, so that each gets the same number of pieces.
 
-    Half as many openings as pieces at most: two continuations of one opening show how far chance goes.
+    There are at least two pieces per opening, to show how much chance matters.
     """
     split = max(("test", "validation"), key=lambda name: info.splits[name].num_pieces)
     most = max(1, min(info.splits[split].num_pieces, num_pieces // 2))
@@ -183,22 +185,22 @@ def _find(pattern: str, plan: Plan) -> Corpus:
     from beam_pipelines.corpus import inputs as corpus
 
     try:
-        found = corpus.find([pattern], output=plan.path("dataset"), work_folder=plan.path("dataset/work"))
-    except UserError as error:  # in the words the user used
+        own_corpus = corpus.find([pattern], output=plan.path("dataset"), work_folder=plan.path("dataset/work"))
+    except UserError as error:  # the user gave CORPUS, not --input
         raise UserError(problem.replace("--input", "CORPUS", 1) for problem in error.problems) from error
-    if found.num_inputs < FEWEST_FILES:
+    if own_corpus.num_inputs < MIN_FILES:
         raise UserError(
-            f"CORPUS {pattern} has {found.num_inputs} of the {FEWEST_FILES} MIDI files that are the least: one each to "
-            "train, validate and test on; python -m beam_pipelines.encode_corpus takes fewer with --split-percents"
+            f"CORPUS {pattern} has {own_corpus.num_inputs} MIDI files, want at least {MIN_FILES}: one each to train, "
+            "validate and test on; python -m beam_pipelines.encode_corpus takes fewer with --split-percents"
         )
-    return found
+    return own_corpus
 
 
-def _corpus(plan: Plan, own: Corpus | None, steps: Steps) -> tuple[str, str]:
-    """What to encode, and a hash of what it holds."""
-    if plan.corpus is not None and own is not None:
-        steps.skip("corpus", f"{own.num_inputs:,} MIDI files in {plan.corpus}")
-        return plan.corpus, own.hash
+def _corpus(plan: Plan, own_corpus: Corpus | None, steps: Steps) -> tuple[str, str]:
+    """The path of what to encode, and a hash of its content."""
+    if plan.corpus is not None and own_corpus is not None:
+        steps.skip("corpus", f"{own_corpus.num_inputs:,} MIDI files in {plan.corpus}")
+        return plan.corpus, own_corpus.hash
     folder = plan.path("corpus")
     flags = ["--output", folder]
     if plan.num_chorales is not None:

@@ -1,7 +1,7 @@
-"""Steps that are done once: each is a command a user could type, and depends on all steps before it.
+"""Steps that run once. Each is a command that a user could type, and depends on all earlier steps.
 
-`steps.json` in the folder remembers which step was done with which command. A step is done again when its
-command, a step before it or its input changed, or its output is gone; one that was stopped half way goes on.
+`steps.json` in the folder records which step was done with which command. A step runs again if its command, an earlier
+step or its input has changed, or if its output is gone. An interrupted step resumes.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from job_runtime.command import Interrupted, StopSignal, UserError
 FILE_NAME = "steps.json"
 POLL_SECONDS = 0.2
 QUIET = {
-    "TF_CPP_MIN_LOG_LEVEL": "3",  # TensorFlow's start-up notices would bury ours
+    "TF_CPP_MIN_LOG_LEVEL": "3",  # TensorFlow's start-up notices would hide ours
     "PYTHONWARNINGS": "ignore::FutureWarning",
 }
 
 
 class StepFailed(Exception):
-    """A command ended with a fault; it said why on standard error."""
+    """A command ended with a fault; its message is on standard error."""
 
 
 class Steps:
@@ -41,23 +41,25 @@ class Steps:
         self._key = ""
         self._known: dict[str, dict] = json.loads(storage.read_text(self._path)) if storage.exists(self._path) else {}
 
-    def run(self, name: str, module: str, flags: Sequence[str], *, outputs: Sequence[str], given: str = "") -> None:
-        """Does a step, unless it is done.
+    def run(
+        self, name: str, module: str, flags: Sequence[str], *, outputs: Sequence[str], depends_on: str = ""
+    ) -> None:
+        """Runs a step, unless it is done.
 
         Args:
           module, flags: `python -m module flags…`.
-          outputs: files and folders that the step makes; deleted when what is there was made otherwise.
-          given: whatever else the outcome depends on, such as a hash of the input.
+          outputs: files and folders that the step makes; those of another command are deleted first.
+          depends_on: anything else that determines the outcome, such as a hash of the input.
 
         Raises:
-          UserError, Interrupted, StepFailed: how the command ended, by its status.
+          UserError, Interrupted, StepFailed: by the status of the command.
         """
         self._step += 1
-        self._key = _digest(self._key, module, *flags, given)
+        self._key = _digest(self._key, module, *flags, depends_on)
         known = self._known.get(name, {})
         is_same = known.get("key") == self._key
         if is_same and known["done"] and all(os.path.exists(path) for path in outputs):
-            self._say(name, "done before")
+            self._say(name, "already done")
             return
         if known and not is_same:
             for path in outputs:
@@ -69,7 +71,7 @@ class Steps:
         self._remember(name, done=True)
 
     def skip(self, name: str, text: str) -> None:
-        """A step with nothing to do here; says why."""
+        """Counts a step that has nothing to do, and prints why."""
         self._step += 1
         self._say(name, text)
 
@@ -82,24 +84,24 @@ class Steps:
 
     def _finish(self, name: str, status: int) -> None:
         if status == command.USER_ERROR:
-            raise UserError(f"{name} stopped at the mistake named above")
+            raise UserError(f"{name} stopped because of the mistake above")
         if status == command.INTERRUPTED or self._stop.requested:
             raise Interrupted
         if status != command.OK:
-            raise StepFailed(f"{name} ended with status {status}; what went wrong stands above")
+            raise StepFailed(f"{name} ended with status {status}; its messages are above")
 
 
 def run_command(line: Sequence[str], stop: StopSignal) -> int:
-    """Runs a command to its end and gives its status; passes a request to stop on to it."""
+    """Runs a command to its end and returns its status; passes on a request to stop."""
     process = subprocess.Popen(line, env={**os.environ, **QUIET})
-    is_told = False
+    is_terminated = False
     while True:
         try:
             return process.wait(POLL_SECONDS)
         except subprocess.TimeoutExpired:
-            if stop.requested and not is_told:
+            if stop.requested and not is_terminated:
                 process.terminate()
-                is_told = True
+                is_terminated = True
 
 
 def _digest(*texts: str) -> str:

@@ -1,4 +1,4 @@
-"""The last lines of a run: what was made, how good the model is, where to look."""
+"""The summary of a run: what was made, how good the model is, where to look."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from midi_codec.dataset import dataset_info
 from midi_codec.dataset.dataset_info import SPLITS
 
 REPORT = "report.html"
-FIRST_REPORT = "first/report.html"  # of the model in the box
+FIRST_REPORT = "first/report.html"  # by the model in the box
 
 
 def text(folder: str) -> str:
-    """Reads what the steps left in `folder`; plain text for people."""
+    """A plain-text summary of what the steps left in `folder`."""
     info = dataset_info.load(storage.join(folder, "dataset"))
     metrics = json.loads(storage.read_text(storage.join(folder, "training/bundle/bundle.json")))["metrics"]
     pieces = manifest.read(storage.join(folder, "music"))
@@ -24,7 +24,7 @@ def text(folder: str) -> str:
             "",
             f"learned from  {_learned_from(info)}",
             f"the model     {_quality(metrics)}",
-            f"made          {_made(pieces)}",
+            f"generated     {_generated(pieces)}",
             f"              {storage.join(folder, 'music/midi')} holds the MIDI files",
             f"look at       {storage.join(folder, REPORT)} in a browser: hear the music, see what was learned",
         ]
@@ -43,12 +43,12 @@ def _learned_from(info: dataset_info.DatasetInfo) -> str:
 def _quality(metrics: dict[str, Any]) -> str:
     baselines = metrics["baselines"]
     return (
-        f"{metrics['validation_nll']:.2f} nats per note on held-out pieces (less is better); "
+        f"{metrics['validation_nll']:.2f} nats per note on held-out pieces (lower is better); "
         f"bigram {baselines['bigram']['nll']:.2f}, unigram {baselines['unigram']['nll']:.2f}"
     )
 
 
-def _made(pieces: list[dict[str, Any]]) -> str:
+def _generated(pieces: list[dict[str, Any]]) -> str:
     minutes = sum(piece["seconds"] for piece in pieces) / 60
     ended = sum(piece["ended"] for piece in pieces)
-    return f"{len(pieces)} pieces, {minutes:,.0f} minutes; {ended} of them found their own end"
+    return f"{len(pieces)} pieces, {minutes:,.0f} minutes; {ended} of them ended by themselves"

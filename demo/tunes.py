@@ -1,9 +1,9 @@
-"""Export the traditional tunes that the model in the box learned from to MIDI: dances and airs, one line of melody.
+"""Export the traditional tunes that the model in the box learned from to MIDI: dances and airs, single melodies.
 
     python -m demo.tunes --output tunes/midi
 
-music21 carries ABC transcriptions of two old printed books. `docs/model_card.md` says what their terms are, and
-what was left out. A file's name begins with the tune's title, so that versions of one tune can share a split:
+music21 includes ABC transcriptions of two old printed books. `docs/model_card.md` describes their terms and what was
+left out. A file's name begins with the tune's title, so that versions of one tune can share a split:
 `encode_corpus --group-regex '([^/]+)--'`.
 """
 
@@ -31,20 +31,20 @@ COLLECTIONS = {
     "oneills1850": "O'Neill's Music of Ireland, Chicago 1903",
     "ryansMammoth": "Ryan's Mammoth Collection, Boston 1883",
 }
-# One contributor's own site asks that his files be used neither for money nor on other sites.
+# One contributor's own site asks that his files be neither sold nor put on other sites.
 LEFT_OUT_TRANSCRIBERS = re.compile("norbeck", re.IGNORECASE)
 RESTRICTIONS = re.compile(r"copyright|©|licen[cs]e|permission|commercial|all rights|restrict", re.IGNORECASE)
-FIRST_DANCE = 701  # O'Neill's numbers: airs and songs before it, Carolan's pieces among them
+FIRST_DANCE = 701  # in O'Neill's numbers; before it are airs and songs, including Carolan's
 MIN_NOTES = 32
-MIN_FULL_BARS = 0.8  # share; below, letters of the transcription or of the reader are wrong
+MIN_FULL_BARS = 0.8  # share; a smaller one indicates errors of the transcription or the reader
 FIDDLE = 110  # General MIDI
-TEMPO = 120.0  # of a beat as dancers feel it; also what a piece without a primer is played at
+TEMPO = 120.0  # of a dancer's beat; also the tempo of pieces without a primer
 SLOW_DANCES = re.compile(r"strathspey|fling|schottische", re.IGNORECASE)
 
 
 def main(argv: Sequence[str]) -> int:
     parser = command.make_parser(PROGRAM, __doc__)
-    parser.add_argument("--output", required=True, metavar="FOLDER", help="where the MIDI files go")
+    parser.add_argument("--output", required=True, metavar="FOLDER", help="folder for the MIDI files")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N tunes")
     args = parser.parse_args(argv)
     if args.limit is not None and args.limit < 1:
@@ -58,7 +58,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def transcriptions() -> Iterator[tuple[str, str]]:
-    """(file, text) of every tune of the books, in their order."""
+    """Yields (file, text) for every tune of the books, in order."""
     import music21
 
     for collection in COLLECTIONS:
@@ -71,7 +71,7 @@ def transcriptions() -> Iterator[tuple[str, str]]:
 
 
 def split(data: bytes) -> list[str]:
-    """The tunes of a file of ABC; what stands before the first is of none."""
+    """The tunes of an ABC file, without any text before the first."""
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError:
@@ -80,10 +80,10 @@ def split(data: bytes) -> list[str]:
 
 
 def export_all(tunes: Sequence[tuple[str, str]], folder: str, stop: StopSignal) -> Counter[str]:
-    """Writes the tunes; how many by why they were left out, those that were not under the empty text.
+    """Writes the tunes; returns counts by reason for leaving out, with written ones under the empty text.
 
     Raises:
-      Interrupted: `stop` was requested; what was exported stays.
+      Interrupted: `stop` was requested; exported files stay.
     """
     outcomes: Counter[str] = Counter()
     with progress(total=len(tunes), unit="tunes", label="exporting") as bar:
@@ -101,7 +101,7 @@ def export_all(tunes: Sequence[tuple[str, str]], folder: str, stop: StopSignal) 
 
 
 class LeftOut(Exception):
-    """Why a tune is none of the corpus; one of a few texts, so that they can be counted."""
+    """Why a tune is left out of the corpus; one of a few texts, so that they can be counted."""
 
 
 def convert(file_name: str, text: str) -> tuple[str, Notes]:
@@ -125,17 +125,17 @@ def convert(file_name: str, text: str) -> tuple[str, Notes]:
     if tune.share_of_full_bars < MIN_FULL_BARS:
         raise LeftOut("bars that are not full")
     stem = file_name.removesuffix(".abc")
-    notes = abc_tune.to_notes(tune, quarters_a_beat=quarters_a_beat(stem, tune), program=FIDDLE, tempo=TEMPO)
+    notes = abc_tune.to_notes(tune, quarters_per_beat=quarters_per_beat(stem, tune), program=FIDDLE, tempo=TEMPO)
     if len(notes) < MIN_NOTES:
         raise LeftOut(f"fewer than {MIN_NOTES} notes")
     return f"{title_key(fields.get('T', ''))}--{stem}-{fields['X'].split()[0]}.mid", notes
 
 
-def quarters_a_beat(stem: str, tune: Tune) -> Fraction:
-    """What is a beat to dancers, in quarter notes of the book: half a bar of a reel or a jig.
+def quarters_per_beat(stem: str, tune: Tune) -> Fraction:
+    """A dancer's beat in quarter notes of the book: half a bar of a reel or a jig.
 
-    On the grid it is a quarter note, so that a reel and a jig have equally long bars, and all are played at one
-    tempo. An air is played slower: its quarter note lasts a beat, or two where the book says "slow".
+    On the grid it is a quarter note, so that reels and jigs have equally long bars and one tempo. An air is slower: its
+    quarter note lasts one beat, or two if the book says "slow".
     """
     numbers = re.match(r"\d+", stem)
     kind = " ".join(tune.fields.get(letter, "") for letter in "TRN")
@@ -151,7 +151,7 @@ def quarters_a_beat(stem: str, tune: Tune) -> Fraction:
 
 
 def title_key(title: str) -> str:
-    """A title as a file's name; the same for `The Acacia` and `Acacia -- Reel`."""
+    """A title as a file name; the same for `The Acacia` and `Acacia -- Reel`."""
     plain = unicodedata.normalize("NFKD", title.lower()).encode("ascii", "ignore").decode()
     plain = re.split(r" -+ |[,;(\[]", re.sub(r"^(the|an?) ", "", plain))[0]
     return re.sub(r"[^a-z0-9]+", "-", re.sub(r"[.']", "", plain)).strip("-")[:60] or "untitled"

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# What tests need from Debian: Chromium (it opens the report) and Postgres (a study of trainer.tune lies there).
+# Debian packages for the tests: Chromium (opens the report) and Postgres (keeps a study of trainer.tune).
 #
-# Installs what is missing where this user may; says what to install where not. With CI=true a missing one
-# is a failure: tests would skip, and a skip nobody sees is a hole.
+# Installs what is missing if this user has permission, and otherwise says what to install. With CI=true a missing package
+# is a failure, because skipped tests would go unnoticed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

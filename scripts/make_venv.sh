@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
 # Makes .venv from requirements.lock: `bash scripts/make_venv.sh [FOLDER]`; PYTHON3 names a Python to use.
 #
-# uv installs in seconds what takes pip minutes; where uv cannot be had, or cannot reach the registry the way
-# pip is set up to, pip does it.
+# uv takes seconds instead of pip's minutes. If uv is unavailable or cannot use pip's configured registry, pip is used.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 venv="${1:-.venv}"
@@ -12,7 +11,7 @@ fail() {
     exit 2
 }
 
-# Tried by running it: pyenv leaves a python3.12 on the path that only prints an error.
+# Runs the candidate, because pyenv leaves a python3.12 on the path that only prints an error.
 fits() {
     "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' >/dev/null 2>&1
 }
@@ -37,7 +36,7 @@ find_python() {
         version="$("$without_venv" -c 'import sys; print("%d.%d" % sys.version_info[:2])')"
         fail "$without_venv cannot make a virtual environment; on Debian: apt-get install python$version-venv"
     fi
-    fail "no Python 3.11 or 3.12 here${PYTHON3:+ (PYTHON3 is $PYTHON3)}; on Debian 12 or Ubuntu 24.04: apt-get install python3-venv, elsewhere install one with pyenv or uv, and say where with PYTHON3=/path/to/python3.12"
+    fail "no Python 3.11 or 3.12 here${PYTHON3:+ (PYTHON3 is $PYTHON3)}; on Debian 12 or Ubuntu 24.04: apt-get install python3-venv, elsewhere install one with pyenv or uv, and set PYTHON3=/path/to/python3.12"
 }
 
 make_venv() {
@@ -60,11 +59,11 @@ install_lock() {
         "$venv/bin/uv" pip install --quiet --python "$venv/bin/python" -r requirements.lock; then
         return
     fi
-    echo "make setup: uv did not do it; pip does, which takes some minutes" >&2
+    echo "make setup: uv failed; using pip, which takes some minutes" >&2
     "$venv/bin/python" -m pip install --progress-bar off --no-deps -r requirements.lock
 }
 
-# A .venv that does not run (a moved clone, a Python since removed) is made anew.
+# A .venv that does not run (a moved clone, a removed Python) is replaced.
 if ! fits "$venv/bin/python" || ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
     make_venv
 fi

@@ -10,7 +10,7 @@ HALF, WHOLE = Fraction(2), Fraction(1)
 
 
 def columns(text: str, beat=WHOLE):
-    notes = abc_tune.to_notes(abc_tune.parse(text), quarters_a_beat=beat, program=110, tempo=120.0)
+    notes = abc_tune.to_notes(abc_tune.parse(text), quarters_per_beat=beat, program=110, tempo=120.0)
     return {name: getattr(notes, name).tolist() for name in ("start", "pitch", "duration", "velocity")}
 
 

@@ -64,4 +64,4 @@ def test_a_folder_that_has_its_pieces_gets_no_others(tmp_path, monkeypatch, caps
     run._first_pieces(plan, StopSignal())
     assert len(lines) == 4
     assert not (tmp_path / "steps.json").exists()
-    assert f"10 pieces to hear, by a model that came with this repository: {page}" in capsys.readouterr().out
+    assert f"10 pieces to hear, by the model that comes with this repository: {page}" in capsys.readouterr().out

@@ -90,6 +90,6 @@ def test_a_corpus_without_midi_is_the_users_mistake(tmp_path):
 def test_a_corpus_of_fewer_files_than_splits_is_said_before_anything_is_made(tmp_path, num_files):
     for number in range(num_files):
         (tmp_path / f"{number}.mid").write_bytes(b"never read")
-    with pytest.raises(UserError, match=f"has {num_files} of the 3 MIDI files that are the least.*--split-percents"):
+    with pytest.raises(UserError, match=f"has {num_files} MIDI files, want at least 3.*--split-percents"):
         run.main(["--corpus", str(tmp_path), "--output", str(tmp_path / "run")])
     assert not (tmp_path / "run").exists()

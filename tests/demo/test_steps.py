@@ -25,12 +25,14 @@ def folder(tmp_path, monkeypatch):
     return tmp_path / "run"
 
 
-def do(folder, *works, given=""):
+def do(folder, *works, depends_on=""):
     """Runs steps a, b, …; a work is (status, text)."""
     steps = Steps(str(folder), len(works), StopSignal())
     for name, (status, text) in zip("abc", works, strict=False):
         output = str(folder / name / "out")
-        steps.run(name, "work_of_a_step", [str(status), output, text], outputs=[str(folder / name)], given=given)
+        steps.run(
+            name, "work_of_a_step", [str(status), output, text], outputs=[str(folder / name)], depends_on=depends_on
+        )
 
 
 def made(folder):
@@ -43,7 +45,7 @@ def test_a_finished_step_is_not_repeated(folder, capfd):
     assert made(folder) == {"a": "x", "b": "y"}  # appended once
     out = capfd.readouterr().out.splitlines()
     assert out[0] == f"[1/2] a: python -m work_of_a_step 0 {folder}/a/out x"
-    assert out[2:] == ["[1/2] a: done before", "[2/2] b: done before"]
+    assert out[2:] == ["[1/2] a: already done", "[2/2] b: already done"]
 
 
 def test_a_changed_step_is_done_again_with_all_that_follow(folder):
@@ -56,9 +58,9 @@ def test_a_changed_step_is_done_again_with_all_that_follow(folder):
 
 
 def test_a_changed_input_starts_over(folder):
-    do(folder, (0, "x"), (0, "y"), given="one")
+    do(folder, (0, "x"), (0, "y"), depends_on="one")
     (folder / "a" / "left").write_text("of the old input")
-    do(folder, (0, "x"), (0, "y"), given="two")
+    do(folder, (0, "x"), (0, "y"), depends_on="two")
     assert made(folder) == {"a": "x", "b": "y"}
     assert not (folder / "a" / "left").exists()
 
@@ -84,7 +86,7 @@ def test_a_step_stopped_half_way_goes_on_with_what_is_there(folder):
 @pytest.mark.parametrize(
     "status, error, words",
     [
-        (2, UserError, "a stopped at the mistake named above"),
+        (2, UserError, "a stopped because of the mistake above"),
         (75, Interrupted, None),
         (1, StepFailed, "a ended with status 1"),
     ],

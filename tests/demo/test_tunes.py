@@ -60,7 +60,7 @@ def test_what_is_left_out_and_why(given, want):
 )
 def test_what_dancers_count_is_a_beat(stem, header, body, want):
     tune = abc_tune.parse(text(f"T:x\n{header}\nL:1/8\nZ:Me", body))
-    assert tunes.quarters_a_beat(stem, tune) == want
+    assert tunes.quarters_per_beat(stem, tune) == want
 
 
 def test_versions_of_a_tune_share_what_a_group_regex_reads():

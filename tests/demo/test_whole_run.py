@@ -58,13 +58,13 @@ def test_own_music_stopped_in_training_then_finished_then_not_repeated(tmp_path)
     process = start(tmp_path / "my music", tmp_path / "run")
     out, _ = process.communicate()
     assert process.returncode == 0
-    assert "[2/6] encode: done before" in out
+    assert "[2/6] encode: already done" in out
     assert "[3/6] train: python -m trainer.task" in out
     assert "; 1 file not used" in out
-    assert "made          16 pieces, " in out
+    assert "generated     16 pieces, " in out
 
     (folder,) = (tmp_path / "run").glob("corpus-*/quick")
-    assert "[2/2] first report: done before" in out
+    assert "[2/2] first report: already done" in out
     assert len(list(folder.glob("first/music/midi/*/*.mid"))) == 10
     assert (folder / "first/report.html").stat().st_size > 10_000
     assert (folder / "report.html").stat().st_size > 10_000
@@ -72,5 +72,5 @@ def test_own_music_stopped_in_training_then_finished_then_not_repeated(tmp_path)
 
     before = {path: os.stat(path).st_mtime_ns for path in folder.rglob("*") if path.is_file()}
     out, _ = start(tmp_path / "my music", tmp_path / "run").communicate()
-    assert out.count("done before") == 7
+    assert out.count("already done") == 7
     assert {path: os.stat(path).st_mtime_ns for path in before} == before
