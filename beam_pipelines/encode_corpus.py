@@ -30,7 +30,8 @@ from beam_pipelines.corpus.inputs import Corpus
 from beam_pipelines.execution import encode_job, local_run, wait_for_tasks
 from beam_pipelines.execution.encode_job import EncodeJob, WorkItem
 from beam_pipelines.output import claim, dataset_files, output_folder
-from beam_pipelines.settings.encode_settings import Settings
+from beam_pipelines.settings.encode_settings import AUTO, Settings
+from beam_pipelines.survey import time_base_choice
 from job_runtime import command, storage
 from job_runtime.command import StopSignal, UserError
 from job_runtime.command_line.flags import Parser
@@ -124,6 +125,8 @@ def _survey(args: argparse.Namespace, beam_flags: Sequence[str], problems: list[
         corpus, settings = _check(args, beam_flags, folder, problems)
         corpus.save_indexes()
         print(estimate_text.format_estimate(read_sample.run(corpus, settings, stop=stop)))
+        if args.time_base != AUTO:  # otherwise it has been said
+            print(time_base_choice.choose(corpus, settings.limits).reason)
     return command.OK
 
 
@@ -187,6 +190,10 @@ def _check(
         problems += [] if problems else options.problems_of_runner(beam_flags)
     if corpus is None or settings is None or problems:
         raise UserError(problems)
+    if settings.time_base == AUTO:
+        choice = time_base_choice.choose(corpus, settings.limits)
+        print(choice.reason, flush=True)
+        settings = dataclasses.replace(settings, time_base=choice.time_base)
     return corpus, settings
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from beam_pipelines.corpus.inputs import Corpus
 from beam_pipelines.execution import base_dataset
 from beam_pipelines.settings import splits
-from beam_pipelines.settings.encode_settings import Base, Settings, default_num_shards
+from beam_pipelines.settings.encode_settings import AUTO, Base, Settings, default_num_shards
 from beam_pipelines.settings.splits import SplitRule
 from job_runtime.command import UserError
 from job_runtime.command_line import settings as settings_lib
@@ -37,6 +37,8 @@ def make_settings(args: argparse.Namespace, corpus: Corpus | None, problems: lis
     base, info = _base(args, problems)
     if corpus is None or len(problems) > num_before:
         return None
+    if info is not None and values.get("time_base") == AUTO:
+        values["time_base"] = info.time_base
     settings = Settings(
         inputs_hash=corpus.hash,
         split_rule=rule,

@@ -17,6 +17,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from beam_pipelines.settings.encode_settings import AUTO
 from demo import summary
 from demo.steps import StepFailed, Steps
 from generation_jobs.decoder import box_model
@@ -39,13 +40,17 @@ QUICK_CHORALES = 48
 # Validations write no sample pieces: these trainings are short, and the report follows at once.
 CHORALE_TRAINING = ("--max-minutes", "4", "--epochs", "40", "--patience", "none", "--samples", "0")
 OWN_TRAINING = ("--max-minutes", "4", "--epochs", "200", "--samples", "0")
-# On the grid of beats the model also sees what sounded a beat, half a bar ... four bars ago. After two and a half
-# minutes on one core, held-out chorales cost 2.28 nats per note, 2.53 without it, 2.61 with the trainer's defaults.
-BEATS_TRAINING = (
+# Small steps; the model also sees what sounded at certain times before: a beat, half a bar ... four bars, or a quarter of
+# a second to four seconds. After two and a half minutes on one core, held-out chorales cost 2.28 nats per note, 2.53
+# without the notes so far, 2.61 with the trainer's defaults.
+SMALL_STEPS = (
     *("--batch-size", "8", "--dropout", "0.3", "--weight-average", "0.998", "--final-rate", "0.01"),
     *("--context-units", "32", "--context-notes", "144"),
-    *("--context-lags", "24,48,96,192,384", "--context-periods", "24,96"),
 )
+TRAINING_ON = {
+    BEATS: (*SMALL_STEPS, "--context-lags", "24,48,96,192,384", "--context-periods", "24,96"),
+    MILLISECONDS: (*SMALL_STEPS, "--context-lags", "250,500,1000,2000,4000"),
+}
 QUICK_SIZE = ("--batch-size", "16", "--warmup-steps", "10", "--layers", "1", "--units", "128")
 QUICK_TRAINING = ("--max-minutes", "0.6", *QUICK_SIZE, "--samples", "0")
 
@@ -58,7 +63,8 @@ class Plan:
     corpus: str | None  # the user's own; None: the chorales
     time_base: str
     split_percents: str
-    training: tuple[str, ...]
+    training: tuple[str, ...]  # besides what depends on the grid
+    is_quick: bool
     num_pieces: int  # to generate
     max_notes: int  # per piece
     num_chorales: int | None = None  # None: all
@@ -91,7 +97,7 @@ def _parse_args(argv: Sequence[str]) -> argparse.Namespace:
     add = parser.add_argument
     add("--corpus", help="your own MIDI files (default: the Bach chorales of music21)")
     add("--quick", action="store_true", help="the same steps on little music, in two minutes")
-    add("--time-base", help=f"grid of times, {' or '.join(TIME_BASES)} (chorales: beats; your own: milliseconds)")
+    add("--time-base", help=f"grid of times: {', '.join(TIME_BASES)} or auto (chorales: beats; your own: auto)")
     add("--output", default="run", metavar="FOLDER", help="folder for everything (default: %(default)s)")
     return parser.parse_args(argv)
 
@@ -105,8 +111,8 @@ def make_plan(args: argparse.Namespace) -> Plan:
     problems = []
     if args.corpus is not None and not args.corpus.strip():
         problems.append("CORPUS is empty, want a folder or a glob of MIDI files")
-    if args.time_base is not None and args.time_base not in TIME_BASES:
-        problems.append(f"the time base is {args.time_base!r}, want {' or '.join(TIME_BASES)}")
+    if args.time_base is not None and args.time_base not in (*TIME_BASES, AUTO):
+        problems.append(f"the time base is {args.time_base!r}, want {', '.join(TIME_BASES)} or auto")
     if problems:
         raise UserError(problems)
     folders = [args.output]
@@ -115,18 +121,14 @@ def make_plan(args: argparse.Namespace) -> Plan:
     if args.quick:
         folders.append("quick")
     has_own_corpus = args.corpus is not None
-    time_base = args.time_base or (MILLISECONDS if has_own_corpus else BEATS)
-    training: tuple[str, ...] = OWN_TRAINING if has_own_corpus else CHORALE_TRAINING
-    if args.quick:
-        training = QUICK_TRAINING
-    if time_base == BEATS and not args.quick:
-        training += BEATS_TRAINING
+    training = OWN_TRAINING if has_own_corpus else CHORALE_TRAINING
     return Plan(
         folder=storage.join(*folders),
         corpus=args.corpus,
-        time_base=time_base,
+        time_base=args.time_base or (AUTO if has_own_corpus else BEATS),
         split_percents="80,10,10",
-        training=training,
+        training=QUICK_TRAINING if args.quick else training,
+        is_quick=args.quick,
         num_pieces=QUICK_PIECES if args.quick else NUM_PIECES,
         max_notes=100 if args.quick else 400,
         num_chorales=QUICK_CHORALES if args.quick and not has_own_corpus else None,
@@ -155,8 +157,10 @@ def _encode(plan: Plan, own_corpus: Corpus | None, steps: Steps) -> None:
 
 def _train_and_generate(plan: Plan, steps: Steps) -> None:
     dataset, run, music = plan.path("dataset"), plan.path("training"), plan.path("music")
-    steps.run("train", "trainer.task", ["--data", dataset, "--output", run, *plan.training], outputs=[run])
-    seeds, (split, num_seeds) = plan.path("seeds.jsonl"), choose_openings(dataset_info.load(dataset), plan.num_pieces)
+    info = dataset_info.load(dataset)
+    training = plan.training if plan.is_quick else (*plan.training, *TRAINING_ON[info.time_base])
+    steps.run("train", "trainer.task", ["--data", dataset, "--output", run, *training], outputs=[run])
+    seeds, (split, num_seeds) = plan.path("seeds.jsonl"), choose_openings(info, plan.num_pieces)
     openings = ["--data", dataset, "--split", split, "--num-seeds", str(num_seeds), "--output", seeds]
     steps.run("openings", "generation_jobs.make_seeds", openings, outputs=[seeds])
     generate = ["--bundle", storage.join(run, "bundle"), "--seeds", seeds, "--output", music]

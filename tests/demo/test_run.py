@@ -5,6 +5,7 @@ import pytest
 from demo import run
 from job_runtime.command import UserError
 from midi_codec.dataset.dataset_info import COLUMNS, NO_DUPLICATES, NO_GROUPS, DatasetInfo, Histogram, SplitInfo
+from midi_codec.music.notes import TIME_BASES
 from trainer import config, task
 
 
@@ -25,17 +26,16 @@ def test_different_music_and_sizes_lie_in_different_folders():
     assert len(set(folders)) == 5
 
 
-def test_written_music_is_on_beats_and_the_users_own_on_milliseconds():
+def test_chorales_are_on_beats_and_the_users_own_music_decides_itself():
     assert plan().time_base == "beats"
-    assert plan(corpus="a").time_base == "milliseconds"
+    assert plan(corpus="a").time_base == "auto"
     assert plan(corpus="a", time_base="beats").time_base == "beats"
 
 
-def test_music_on_beats_is_trained_with_what_sounded_bars_ago():
-    assert {"--context-units"} <= set(plan().training) & set(plan(corpus="a", time_base="beats").training)
-    assert not {"--context-units"} & {*plan(corpus="a").training, *plan(quick=True).training}
-    for one in (plan(), plan(corpus="a", time_base="beats"), plan(corpus="a"), plan(quick=True)):
-        args = task.make_parser().parse_args(["--data", "d", "--output", "o", *one.training])
+def test_the_settings_of_every_training_are_valid():
+    flags = [(*one.training, *run.TRAINING_ON[grid]) for one in (plan(), plan(corpus="a")) for grid in TIME_BASES]
+    for training in [*flags, plan(quick=True).training]:
+        args = task.make_parser().parse_args(["--data", "d", "--output", "o", *training])
         assert config.read(args).problems() == []
 
 
@@ -44,7 +44,7 @@ def test_all_mistakes_are_named_at_once():
         plan(corpus=" ", time_base="hours")
     assert error.value.problems == [
         "CORPUS is empty, want a folder or a glob of MIDI files",
-        "the time base is 'hours', want milliseconds or beats",
+        "the time base is 'hours', want milliseconds, beats or auto",
     ]
 
 

@@ -1,0 +1,85 @@
+"""Which grid of times suits a corpus: beats for music that was written, milliseconds for music that was played.
+
+In written music most notes begin at a few positions of the beat, such as its start and its middle; in a recorded
+performance they begin anywhere. The number of positions that a piece uses is the perplexity of its onsets, taken modulo
+one beat: 1 if all are at one position, 24 if all positions are equally frequent. A constant offset changes nothing, so
+music whose first beat is not at a bar line counts as written too.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from beam_pipelines.corpus import chunk_reader, chunks
+from beam_pipelines.corpus.inputs import Corpus
+from beam_pipelines.survey.read_sample import is_chosen
+from midi_codec.midi import midi_file
+from midi_codec.midi.midi_header import Limits
+from midi_codec.music.note_batch import NoteBatch
+from midi_codec.music.notes import BEATS, MILLISECONDS, TICKS_PER_BEAT
+
+SAMPLE_FILES = 200
+MOST_POSITIONS = 8.0  # of 24; docs/encode.md has what corpora have
+ENOUGH_NOTES = 0.5  # the share of the notes that must be in written pieces
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TimeBaseChoice:
+    """The grid that suits a sample of the corpus.
+
+    Attributes:
+      num_pieces: pieces that were read.
+      written_share: the share of their notes that is in pieces with at most `MOST_POSITIONS` positions.
+    """
+
+    num_pieces: int
+    written_share: float
+
+    @property
+    def time_base(self) -> str:
+        return BEATS if self.written_share > ENOUGH_NOTES else MILLISECONDS
+
+    @property
+    def reason(self) -> str:
+        """A sentence."""
+        if not self.num_pieces:
+            return f"--time-base {self.time_base}: no file of the sample has notes that can be read"
+        return (
+            f"--time-base {self.time_base} suits this corpus: in {self.num_pieces:,} pieces that were read, "
+            f"{self.written_share:.0%} of the notes are in pieces whose notes begin at few positions of the beat"
+        )
+
+
+def choose(corpus: Corpus, limits: Limits) -> TimeBaseChoice:
+    """Reads about `SAMPLE_FILES` files, chosen by a hash of their names; the same corpus gives the same choice."""
+    share = min(1.0, SAMPLE_FILES / corpus.num_inputs)
+    chosen = [
+        (place, row)
+        for chunk in corpus.chunks
+        for place, row in chunks.unpack(chunk)
+        if is_chosen(chunks.source_of(place, row), share)
+    ]
+    items = chunk_reader.read(chunks.pack(chosen), max_bytes=limits.max_bytes)
+    datas = [item.data for item in items if item.data is not None]
+    batch = midi_file.parse_many(datas, time_base=BEATS, limits=limits).batch
+    if not len(batch.start):
+        return TimeBaseChoice(num_pieces=0, written_share=0.0)
+    is_written = count_positions(batch) <= MOST_POSITIONS
+    written_notes = np.diff(batch.offsets)[is_written].sum()
+    return TimeBaseChoice(num_pieces=len(is_written), written_share=float(written_notes / len(batch.start)))
+
+
+def count_positions(batch: NoteBatch) -> np.ndarray:
+    """At how many positions of the beat each piece's notes begin, on average: `[pieces]` float64, 1 to 24.
+
+    Args:
+      batch: pieces on the beats grid, each with at least one note.
+    """
+    lengths = np.diff(batch.offsets)
+    piece = np.repeat(np.arange(len(lengths)), lengths)
+    cells = piece * TICKS_PER_BEAT + batch.start % TICKS_PER_BEAT
+    counts = np.bincount(cells, minlength=len(lengths) * TICKS_PER_BEAT).reshape(-1, TICKS_PER_BEAT)
+    share = counts / lengths[:, None]
+    return np.exp(-(share * np.log(share, where=share > 0, out=np.zeros_like(share))).sum(axis=1))
