@@ -40,9 +40,9 @@ QUICK_CHORALES = 48
 # Validations write no sample pieces: these trainings are short, and the report follows at once.
 CHORALE_TRAINING = ("--max-minutes", "4", "--epochs", "40", "--patience", "none", "--samples", "0")
 OWN_TRAINING = ("--max-minutes", "4", "--epochs", "200", "--samples", "0")
-# Small steps; the model also sees what sounded at certain times before: a beat, half a bar ... four bars, or a quarter of
-# a second to four seconds. After two and a half minutes on one core, held-out chorales cost 2.28 nats per note, 2.53
-# without the notes so far, 2.61 with the trainer's defaults.
+# Small steps; the model also sees what sounded at certain times before: a beat, half a bar ... four bars ago, or a
+# quarter of a second to four seconds ago. After two and a half minutes on one core, held-out chorales cost 2.28 nats
+# per note, 2.53 without the notes so far, 2.61 with the trainer's defaults.
 SMALL_STEPS = (
     *("--batch-size", "8", "--dropout", "0.3", "--weight-average", "0.998", "--final-rate", "0.01"),
     *("--context-units", "32", "--context-notes", "144"),
