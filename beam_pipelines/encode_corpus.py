@@ -15,7 +15,6 @@ import dataclasses
 import datetime
 import importlib.metadata
 import logging
-import math
 import platform
 import tempfile
 import time
@@ -35,6 +34,7 @@ from beam_pipelines.survey import time_base_choice
 from job_runtime import command, storage
 from job_runtime.command import StopSignal, UserError
 from job_runtime.command_line.flags import Parser
+from job_runtime.command_line.settings import add_number
 from job_runtime.logs import masking
 from midi_codec.dataset import dataset_info
 from midi_codec.dataset.dataset_info import SPLITS, DatasetInfo
@@ -51,7 +51,8 @@ def make_parser() -> Parser:
     add("--survey", action="store_true", help="write nothing; estimate the dataset and the time it would take")
     settings_from_flags.add_flags(parser)
     command.add_task_flags(parser)
-    add("--wait-minutes", type=float, metavar="X", help="as the last step: start after X minutes without a new part")
+    text = "as the last step: start after X minutes without a new part"
+    add_number(parser, "--wait-minutes", None, text, kind=float, at_least=0)
     return parser
 
 
@@ -198,8 +199,6 @@ def _check(
 
 
 def _problems_of_waiting(args: argparse.Namespace, beam_flags: Sequence[str]) -> Iterator[str]:
-    if not 0 <= args.wait_minutes < math.inf:
-        yield f"--wait-minutes is {args.wait_minutes}, want a number from 0"
     if beam_flags or args.survey or (args.num_tasks or 1) > 1:
         yield "--wait-minutes is for the last step of tasks, want no engine, no --survey and no --num-tasks with it"
 

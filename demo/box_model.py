@@ -16,6 +16,7 @@ from demo.steps import StepFailed, Steps
 from generation_jobs.decoder import box_model
 from job_runtime import command, storage
 from job_runtime.command import StopSignal
+from job_runtime.command_line.settings import add_number
 from midi_codec.music.notes import BEATS
 
 PROGRAM = "python -m demo.box_model"
@@ -30,7 +31,7 @@ def main(argv: Sequence[str]) -> int:
     add = parser.add_argument
     add("--folder", default="run/box", help="folder for corpus, dataset, training and figures (default: %(default)s)")
     add("--config", default=SETTINGS, help="settings of the training (default: demo/box_model.yaml)")
-    add("--limit", type=int, metavar="N", help="only the first N tunes, to try it")
+    add_number(parser, "--limit", None, "only the first N tunes, to try it", at_least=1)
     add("--bundle", default=box_model.folder(), help="folder for the bundle (default: in the package)")
     args = parser.parse_args(argv)
     folder = args.folder

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from job_runtime import command, storage
-from job_runtime.command import Interrupted, StopSignal, UserError
+from job_runtime.command import Interrupted, StopSignal
+from job_runtime.command_line.settings import add_number
 from job_runtime.logs.progress import progress
 from midi_codec.midi import midi_file
 from midi_codec.music.notes import BEATS, TICKS_PER_BEAT, Notes, canonical_tempo, tempo_to_microseconds
@@ -36,10 +37,8 @@ VELOCITY = 80
 def main(argv: Sequence[str]) -> int:
     parser = command.make_parser(PROGRAM, __doc__)
     parser.add_argument("--output", required=True, metavar="FOLDER", help="folder for the MIDI files")
-    parser.add_argument("--limit", type=int, metavar="N", help="only the first N")
+    add_number(parser, "--limit", None, "only the first N", at_least=1)
     args = parser.parse_args(argv)
-    if args.limit is not None and args.limit < 1:
-        raise UserError(f"--limit is {args.limit}, want at least 1")
     names = chorale_names()[: args.limit]
     with StopSignal() as stop:
         written = export_all(names, args.output, stop)

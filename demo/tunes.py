@@ -21,7 +21,8 @@ import numpy as np
 from demo import abc_tune
 from demo.abc_tune import Tune
 from job_runtime import command, storage
-from job_runtime.command import Interrupted, StopSignal, UserError
+from job_runtime.command import Interrupted, StopSignal
+from job_runtime.command_line.settings import add_number
 from job_runtime.logs.progress import progress
 from midi_codec.midi import midi_file
 from midi_codec.music.notes import Notes
@@ -45,10 +46,8 @@ SLOW_DANCES = re.compile(r"strathspey|fling|schottische", re.IGNORECASE)
 def main(argv: Sequence[str]) -> int:
     parser = command.make_parser(PROGRAM, __doc__)
     parser.add_argument("--output", required=True, metavar="FOLDER", help="folder for the MIDI files")
-    parser.add_argument("--limit", type=int, metavar="N", help="only the first N tunes")
+    add_number(parser, "--limit", None, "only the first N tunes", at_least=1)
     args = parser.parse_args(argv)
-    if args.limit is not None and args.limit < 1:
-        raise UserError(f"--limit is {args.limit}, want at least 1")
     with StopSignal() as stop:
         outcomes = export_all(list(transcriptions())[: args.limit], args.output, stop)
     print(f"{outcomes.pop('', 0):,} tunes in {args.output}; left out:")

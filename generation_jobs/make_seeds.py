@@ -9,7 +9,6 @@ the pieces instead, for `generate --seed-data`. An --output that ends in .csv is
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import heapq
 import sys
@@ -20,22 +19,20 @@ from generation_jobs.seeds.inline_notes import InlineNotes
 from generation_jobs.seeds.seed_folder import make_id
 from generation_jobs.seeds.seed_record import Seed
 from job_runtime import command, storage
+from job_runtime.command_line.flags import Parser
+from job_runtime.command_line.settings import add_number
 from midi_codec.dataset import dataset_info
 from midi_codec.dataset.records import Piece
 from midi_codec.dataset.split_reader import read_split
 
 
 def main(argv: Sequence[str]) -> int:
-    args = _parse_args(argv)
-    problems = [
-        f"--{name.replace('_', '-')} is {value}, want a whole number, 1 or more"
-        for name, value in (("num_seeds", args.num_seeds), ("num_notes", args.num_notes))
-        if value < 1
-    ]
+    args, problems = _make_parser().parse(argv)
     problems += storage.output_problems("--output", args.output, is_file=True)
+    info = None
     with command.collecting(problems):
-        info = dataset_info.load(args.data)
-    if problems:
+        info = dataset_info.load(args.data) if args.data else None
+    if problems or info is None:
         raise command.UserError(problems)
     seeds = choose(
         read_split(args.data, info, args.split),
@@ -76,16 +73,16 @@ def choose(pieces: Iterable[Piece], *, num_seeds: int, num_notes: int, by_piece_
     ]
 
 
-def _parse_args(argv: Sequence[str]) -> argparse.Namespace:
+def _make_parser() -> Parser:
     parser = command.make_parser("python -m generation_jobs.make_seeds", __doc__)
     add = parser.add_argument
     add("--data", required=True, help="dataset folder, as encode_corpus wrote it")
     add("--output", required=True, help="seed list to write")
     add("--split", choices=dataset_info.SPLITS, default="validation", help="split to take pieces from (%(default)s)")
-    add("--num-seeds", type=int, default=64, help="most seeds to write (%(default)s)")
+    add_number(parser, "--num-seeds", 64, "most seeds to write", at_least=1)
     add("--by-piece-id", action="store_true", help="name the pieces instead of including their notes")
-    add("--num-notes", type=int, default=16, help="notes per opening; shorter pieces are skipped (%(default)s)")
-    return parser.parse_args(argv)
+    add_number(parser, "--num-notes", 16, "notes per opening; shorter pieces are skipped", at_least=1)
+    return parser
 
 
 def _rank(piece_id: str) -> bytes:

@@ -11,7 +11,6 @@ together with the tasks.
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -22,6 +21,7 @@ from generation_jobs.output.piece_files import read_pieces
 from generation_jobs.output.shards import MIDI_FOLDER, Shards
 from job_runtime import command, storage
 from job_runtime.command import Interrupted, StopSignal, UserError
+from job_runtime.command_line.settings import add_number
 from job_runtime.logs.progress import progress
 from job_runtime.problem_report import sentences
 from job_runtime.waiting import wait_while_more_come
@@ -35,8 +35,6 @@ _OF_ONE_FILE = (FileNotFoundError, IsADirectoryError, PermissionError)
 
 def main(argv: Sequence[str]) -> int:
     args = make_parser().parse_args(argv)
-    if args.wait_minutes is not None and not 0 <= args.wait_minutes < math.inf:
-        raise UserError(f"--wait-minutes is {args.wait_minutes}, want a number, 0 or more")
     with StopSignal() as stop:
         if args.wait_minutes is not None:
             wait(args.output, minutes=args.wait_minutes, stop=stop)
@@ -55,11 +53,13 @@ def main(argv: Sequence[str]) -> int:
 def make_parser() -> argparse.ArgumentParser:
     parser = command.make_parser(PROGRAM, __doc__)
     parser.add_argument("--output", required=True, help="the --output of the job's tasks")
-    parser.add_argument(
+    add_number(
+        parser,
         "--wait-minutes",
-        type=float,
-        metavar="X",
-        help="wait for the tasks until no shard has been finished for X minutes",
+        None,
+        "wait for the tasks until no shard has been finished for X minutes",
+        kind=float,
+        at_least=0,
     )
     return parser
 

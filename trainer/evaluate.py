@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from job_runtime import command, storage
 from job_runtime.command import UserError
+from job_runtime.command_line.flags import Parser
+from job_runtime.command_line.settings import add_number
 from job_runtime.logs import foreign_lines
 from job_runtime.logs.progress import progress
 from job_runtime.watched_stop import WatchedStop
@@ -31,13 +33,12 @@ if TYPE_CHECKING:
 
 PROGRAM = "python -m trainer.evaluate"
 BASELINES = ("unigram", "bigram")
-RANGES = {"batch_size": (1, 65_536), "num_resamples": (100, 1_000_000), "rng_seed": (0, 2**63 - 1)}
 
 
 def main(argv: Sequence[str]) -> int:
-    args = _parse_args(argv)
+    args, problems = _make_parser().parse(argv)
     with WatchedStop() as stop:
-        info, bundles = _check(args)
+        info, bundles = _check(args, problems)
         foreign_lines.quiet_tensorflow()
         report = evaluate(args, info, bundles, stop)
         from trainer.evaluation import tables
@@ -50,7 +51,7 @@ def main(argv: Sequence[str]) -> int:
     return command.OK
 
 
-def _parse_args(argv: Sequence[str]) -> argparse.Namespace:
+def _make_parser() -> Parser:
     parser = command.make_parser(PROGRAM, __doc__)
     add = parser.add_argument
     add("--bundle", required=True, nargs="+", action="extend", help="folders that the trainer wrote: RUN/bundle")
@@ -63,13 +64,15 @@ def _parse_args(argv: Sequence[str]) -> argparse.Namespace:
         action="store_false",
         help="leave out unigram and bigram, which need the training split",
     )
-    add("--batch-size", type=int, default=64, help="the most pieces at once (default: %(default)s)")
-    add("--num-resamples", type=int, default=2000, help="resamples for the confidence intervals (default: %(default)s)")
-    add("--rng-seed", type=int, default=0, help="random number seed of the resamples (default: %(default)s)")
-    return parser.parse_args(argv)
+    add_number(parser, "--batch-size", 64, "the most pieces at once", at_least=1, at_most=65_536)
+    add_number(
+        parser, "--num-resamples", 2000, "resamples for the confidence intervals", at_least=100, at_most=1_000_000
+    )
+    add_number(parser, "--rng-seed", 0, "random number seed of the resamples", at_least=0, at_most=2**63 - 1)
+    return parser
 
 
-def _check(args: argparse.Namespace) -> tuple[dataset_info.DatasetInfo, dict[str, Bundle]]:
+def _check(args: argparse.Namespace, problems: list[str]) -> tuple[dataset_info.DatasetInfo, dict[str, Bundle]]:
     """Reads the dataset's description and the bundles.
 
     Raises:
@@ -77,16 +80,16 @@ def _check(args: argparse.Namespace) -> tuple[dataset_info.DatasetInfo, dict[str
     """
     from trainer import bundle as bundle_lib
 
-    problems = list(_flag_problems(args))
+    problems += _flag_problems(args)
     info, bundles = None, {}
     try:
-        info = dataset_info.load(args.data)
+        info = dataset_info.load(args.data) if args.data else None
     except UserError as error:
         problems += error.problems
     if info is not None and not info.splits[args.split].num_notes:
         others = [name for name in dataset_info.SPLITS if info.splits[name].num_notes]
         problems.append(f"{args.data}: the {args.split} split holds no note; there are notes in {', '.join(others)}")
-    for path in dict.fromkeys(args.bundle):
+    for path in dict.fromkeys(args.bundle or ()):
         try:
             bundles[path] = bundle_lib.load(path)
         except UserError as error:
@@ -103,11 +106,7 @@ def _check(args: argparse.Namespace) -> tuple[dataset_info.DatasetInfo, dict[str
 
 
 def _flag_problems(args: argparse.Namespace) -> Iterator[str]:
-    for name, (low, high) in RANGES.items():
-        value = getattr(args, name)
-        if not low <= value <= high:
-            yield f"--{name.replace('_', '-')} is {value}, want a whole number, {low} to {high}"
-    for path in {path for path in args.bundle if args.bundle.count(path) > 1}:
+    for path in {path for path in args.bundle or () if args.bundle.count(path) > 1}:
         yield f"--bundle {path} is given {args.bundle.count(path)} times, want each once"
     if args.output is not None:
         yield from storage.output_problems("--output", args.output, is_file=True)

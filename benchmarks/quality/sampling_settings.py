@@ -33,7 +33,8 @@ from generation_jobs.seeds import setting_conflicts
 from generation_jobs.settings.requests import Request, Settings
 from job_runtime import command
 from job_runtime.command import UserError
-from job_runtime.command_line.settings import add_flags, read_flags
+from job_runtime.command_line.flags import Parser
+from job_runtime.command_line.settings import add_flags, add_number, read_flags
 from midi_codec.dataset import dataset_info, split_reader
 from midi_codec.dataset.dataset_info import DatasetInfo
 from midi_codec.music.notes import Notes
@@ -54,14 +55,13 @@ GRID = (
     "--min-p pitch=0.03",
 )
 SPLIT = "validation"
-LIMITS = {"num_pieces": (1, 100_000), "primer_notes": (0, 10_000), "max_notes": (1, 100_000), "num_slots": (1, 4096)}
 TITLES = ("lowest", "mean", "below", "copied", "held out", "ended", "nats", "s")
 WIDTHS = (8, 7, 6, 9, 9, 7, 7, 6)
 
 
 def main(argv: Sequence[str]) -> int:
-    args = make_parser().parse_args(argv)
-    settings = check(args)
+    args, problems = make_parser().parse(argv)
+    settings = check(args, problems)
     info = dataset_info.load(args.data)
     models = bundles.load(args.bundle)
     problems = [
@@ -96,7 +96,7 @@ def main(argv: Sequence[str]) -> int:
     return command.OK
 
 
-def make_parser() -> argparse.ArgumentParser:
+def make_parser() -> Parser:
     parser = command.make_parser(PROGRAM, __doc__)
     add = parser.add_argument
     add("--bundle", action="append", required=True, help="folder that the trainer wrote; several are an ensemble")
@@ -107,24 +107,21 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="FLAGS",
         help="sampling flags of generate, as one argument (default: a grid)",
     )
-    add("--num-pieces", type=int, default=128, help="pieces per setting (%(default)s)")
-    add("--primer-notes", type=int, default=16, help="notes of the opening, 0 for silence (%(default)s)")
-    add("--max-notes", type=int, default=256, help="notes to generate at most (%(default)s)")
-    add("--num-slots", type=int, default=64, help="pieces decoded at once (%(default)s)")
+    add_number(parser, "--num-pieces", 128, "pieces per setting", at_least=1, at_most=100_000)
+    add_number(parser, "--primer-notes", 16, "notes of the opening, 0 for silence", at_least=0, at_most=10_000)
+    add_number(parser, "--max-notes", 256, "notes to generate at most", at_least=1, at_most=100_000)
+    add_number(parser, "--num-slots", 64, "pieces decoded at once", at_least=1, at_most=4096)
     add("--output", help="file for the line of JSON")
     return parser
 
 
-def check(args: argparse.Namespace) -> dict[str, Settings]:
+def check(args: argparse.Namespace, problems: list[str]) -> dict[str, Settings]:
     """The settings by their text.
 
     Raises:
       UserError: every mistake in the flags.
     """
-    problems, settings = [], dict[str, Settings]()
-    for name, (low, high) in LIMITS.items():
-        if not low <= getattr(args, name) <= high:
-            problems.append(f"--{name.replace('_', '-')} is {getattr(args, name)}, want {low} to {high}")
+    settings = dict[str, Settings]()
     for text in args.setting or GRID:
         try:
             settings[text] = parse_setting(text)

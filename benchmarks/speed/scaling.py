@@ -31,7 +31,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from job_runtime import command
-from job_runtime.command import UserError
+from job_runtime.command_line.settings import add_number
 
 SPREAD = 0.15  # standard deviation of the logarithm of a pod's speed
 START_SECONDS = 90.0
@@ -171,34 +171,19 @@ def _table(outcomes: dict[str, dict[int, Outcome]]) -> list[str]:
 
 def _parse_args(argv: Sequence[str]) -> argparse.Namespace:
     parser = command.make_parser("python -m benchmarks.scaling", __doc__)
-    add = parser.add_argument
-    add("--num-files", type=float, default=1e6, help="files to encode (%(default)g)")
-    add("--num-pieces", type=float, default=1e6, help="pieces to generate (%(default)g)")
-    add("--notes-per-piece", type=float, default=300, help="of a generated piece (%(default)g)")
-    add("--training-notes", type=float, default=1e9, help="notes that a training reads in all epochs (%(default)g)")
-    add("--cores", type=float, default=1, help="cores of a pod that encodes or generates (%(default)g)")
-    add("--files-per-second", type=float, default=1060, help="per core, see benchmarks.encode (%(default)g)")
-    add("--notes-per-second", type=float, default=12_000, help="per core, see benchmarks.generate (%(default)g)")
-    add(
-        "--training-notes-per-second",
-        type=float,
-        default=200_000,
-        help="per worker: the rate of your GPU (%(default)g)",
-    )
-    add("--preemptions-per-hour", type=float, default=0.05, help="per pod (%(default)g)")
-    add("--reads-per-second", type=float, default=5000, help="of a bucket (%(default)g)")
-    add("--writes-per-second", type=float, default=1000, help="of a bucket (%(default)g)")
-    add("--rng-seed", type=int, default=0, help="of the draws (%(default)s)")
-    args = parser.parse_args(argv)
-    zero_is_fine = ("preemptions_per_hour", "rng_seed")
-    problems = [
-        f"--{name.replace('_', '-')} is {value}, want a number {'from' if name in zero_is_fine else 'above'} 0"
-        for name, value in vars(args).items()
-        if not (value >= 0 if name in zero_is_fine else 0 < value < np.inf) or not np.isfinite(value)
-    ]
-    if problems:
-        raise UserError(problems)
-    return args
+    add_number(parser, "--num-files", 1e6, "files to encode", kind=float, above=0)
+    add_number(parser, "--num-pieces", 1e6, "pieces to generate", kind=float, above=0)
+    add_number(parser, "--notes-per-piece", 300, "of a generated piece", kind=float, above=0)
+    add_number(parser, "--training-notes", 1e9, "notes that a training reads in all epochs", kind=float, above=0)
+    add_number(parser, "--cores", 1, "cores of a pod that encodes or generates", kind=float, above=0)
+    add_number(parser, "--files-per-second", 1060, "per core, see benchmarks.encode", kind=float, above=0)
+    add_number(parser, "--notes-per-second", 12_000, "per core, see benchmarks.generate", kind=float, above=0)
+    add_number(parser, "--training-notes-per-second", 200_000, "per worker: the rate of your GPU", kind=float, above=0)
+    add_number(parser, "--preemptions-per-hour", 0.05, "per pod", kind=float, at_least=0)
+    add_number(parser, "--reads-per-second", 5000, "of a bucket", kind=float, above=0)
+    add_number(parser, "--writes-per-second", 1000, "of a bucket", kind=float, above=0)
+    add_number(parser, "--rng-seed", 0, "of the draws", at_least=0)
+    return parser.parse_args(argv)
 
 
 if __name__ == "__main__":

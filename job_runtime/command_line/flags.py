@@ -34,6 +34,13 @@ class Parser(argparse.ArgumentParser):
             raise UserError(problems)
         return parsed
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """What argparse calls of the parser of a subcommand. Raises UserError as `parse_args` does."""
+        parsed, unknown, problems = self.parse_with_unknown(args)
+        if problems:
+            raise UserError(problems)
+        return parsed, unknown
+
     def parse(self, argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         """The flags and the problems with them, for a command that has more checks of its own.
 
@@ -83,16 +90,18 @@ class Parser(argparse.ArgumentParser):
 
     def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
         try:
-            return super()._get_value(action, arg_string)
+            value = super()._get_value(action, arg_string)
         except argparse.ArgumentError as error:
             wanted = EXPECTED.get(action.type, error.message)
-            self._value_problems.append(f"{_name(action)} is {arg_string!r}, want {wanted}")
-            return action.default
+        else:
+            if action.choices is None or value in action.choices or action.nargs == argparse.PARSER:
+                return value
+            wanted = f"one of {', '.join(map(str, action.choices))}"
+        self._value_problems.append(f"{_name(action)} is {arg_string!r}, want {wanted}")
+        return action.default
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
-        if action.choices is not None and value not in action.choices and value is not action.default:
-            choices = ", ".join(map(str, action.choices))
-            self._value_problems.append(f"{_name(action)} is {value!r}, want one of {choices}")
+        """`_get_value` has checked it; argparse would end at the first mistake."""
 
 
 def _name(action: argparse.Action) -> str:

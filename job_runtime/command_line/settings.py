@@ -176,6 +176,16 @@ class Setting:
         """The default as a flag takes it."""
         return self.default_text or shown(self.default)
 
+    @property
+    def flag_help(self) -> str:
+        """For argparse: the help text, what is wanted, and the default."""
+        wanted = f"{self.wanted}; " if self.wanted else ""
+        return f"{self.help} ({wanted}default: {self.shown_default})".replace("%", "%%")
+
+    @property
+    def shown_metavar(self) -> str:
+        return self.metavar or {int: "N", float: "X", bool: "TRUE|FALSE", tuple: "N,N"}.get(self.type, "TEXT")
+
 
 _NOUNS: dict[Any, str] = {int: "a whole number", float: "a number", tuple: "whole numbers"}
 
@@ -276,9 +286,30 @@ def _settings_of_class(cls: type) -> dict[str, Setting]:
 def add_flags(parser: argparse._ActionsContainer, owner: Any) -> None:
     """Adds a flag for each setting of a dataclass or object. Values stay text until `read_flags`."""
     for each in settings_of(owner).values():
-        metavar = each.metavar or {int: "N", float: "X", bool: "TRUE|FALSE", tuple: "N,N"}.get(each.type, "TEXT")
-        text = f"{each.help} ({each.wanted}{'; ' if each.wanted else ''}default: {each.shown_default})"
-        parser.add_argument(each.flag, dest=_dest(each), metavar=metavar, help=text.replace("%", "%%"))
+        parser.add_argument(each.flag, dest=_dest(each), metavar=each.shown_metavar, help=each.flag_help)
+
+
+def add_number(
+    parser: argparse._ActionsContainer,
+    flag: str,
+    default: float | None,
+    help: str,
+    *,
+    kind: type = int,
+    at_least: float | None = None,
+    above: float | None = None,
+    at_most: float | None = None,
+) -> None:
+    """Adds a flag that is no setting: a number, read with the others, with help and messages as those of settings."""
+    number = Setting(help=help, type=kind, default=default, at_least=at_least, above=above, at_most=at_most)
+
+    def read(text: str) -> Any:
+        try:
+            return number.parse(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(number.wanted) from None
+
+    parser.add_argument(flag, type=read, default=default, metavar=number.shown_metavar, help=number.flag_help)
 
 
 def read_flags(owner: Any, args: argparse.Namespace, problems: list[str]) -> dict[str, Any]:

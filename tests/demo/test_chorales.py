@@ -87,5 +87,5 @@ def test_exporting_in_processes_counts_and_stops(tmp_path, capsys):
 
 
 def test_a_bad_limit_is_the_users_mistake(tmp_path):
-    with pytest.raises(UserError, match="--limit is 0, want at least 1"):
+    with pytest.raises(UserError, match="--limit is '0', want a whole number, 1 or more"):
         chorales.main(["--output", str(tmp_path), "--limit", "0"])

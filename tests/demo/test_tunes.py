@@ -92,4 +92,4 @@ def test_export(tmp_path, capsys):
 
 def test_a_limit_of_nothing_is_a_mistake(tmp_path, capsys):
     assert command.run("tunes", tunes.main, ["--output", str(tmp_path), "--limit", "0"]) == 2
-    assert "--limit is 0, want at least 1" in capsys.readouterr().err
+    assert "--limit is '0', want a whole number, 1 or more" in capsys.readouterr().err

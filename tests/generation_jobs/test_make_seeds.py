@@ -135,7 +135,7 @@ def test_openings_on_the_beats_grid_come_back_exactly():
     ("flags", "want"),
     [
         (["--num-seeds", "0", "--num-notes", "-1"],
-         ["--num-seeds is 0, want a whole number, 1 or more", "--num-notes is -1, want a whole number, 1 or more"]),
+         ["--num-seeds is '0', want a whole number, 1 or more", "--num-notes is '-1', want a whole number, 1 or more"]),
         (["--num-notes", "22"], ["the validation split of '{}/data' has no piece of 22 notes or more"]),
         (["--split", "test"], ["the test split of '{}/data' has no piece of 16 notes or more"]),
         (["--output", "/dev"], ["--output '/dev' is a folder, want a file"]),

@@ -190,7 +190,7 @@ def test_a_signal_ends_the_waiting(tmp_path, monkeypatch):
 
 
 def test_a_time_that_cannot_be_waited(tmp_path):
-    with pytest.raises(UserError, match="--wait-minutes is -1.0, want a number, 0 or more"):
+    with pytest.raises(UserError, match="--wait-minutes is '-1', want a number, 0 or more"):
         merge.main(["--output", str(tmp_path), "--wait-minutes", "-1"])
 
 

@@ -145,9 +145,9 @@ def test_every_mistake_is_told_at_once(place, tmp_path):
         *("--num-resamples", "5", "--batch-size", "0", "--rng-seed", "-1"),
     )
     assert got == [
-        "--batch-size is 0, want a whole number, 1 to 65536",
-        "--num-resamples is 5, want a whole number, 100 to 1000000",
-        f"--rng-seed is -1, want a whole number, 0 to {2**63 - 1}",
+        "--num-resamples is '5', want a whole number, 100 to 1000000",
+        "--batch-size is '0', want a whole number, 1 to 65536",
+        f"--rng-seed is '-1', want a whole number, 0 to {2**63 - 1}",
         f"--bundle {place}/mse/bundle is given 2 times, want each once",
         f"--output '{tmp_path}' is a folder, want a file",
         f"{place}/data: the test split holds no note; there are notes in train, validation",

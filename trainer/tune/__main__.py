@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from job_runtime import command, storage
 from job_runtime.command import UserError
 from job_runtime.command_line.flags import Parser
+from job_runtime.command_line.settings import add_number
 from job_runtime.logs import foreign_lines
 from job_runtime.watched_stop import WatchedStop
 from midi_codec.dataset import dataset_info
@@ -52,7 +53,7 @@ def make_parser() -> Parser:
         help="where the study is kept: sqlite:///FILE, postgresql://USER@HOST/DATABASE (password from PGPASSWORD), or"
         " the path of a journal file (default: $TUNE_STORAGE, else sqlite in --output if that is local)",
     )
-    add("--num-trials", type=int, default=50, help="trials of all workers and starts together (default: 50)")
+    add_number(parser, "--num-trials", 50, "trials of all workers and starts together", at_least=1, at_most=10**6)
     add(
         "--pruner",
         choices=PRUNERS,
@@ -60,12 +61,14 @@ def make_parser() -> Parser:
         help="end a trial that is worse than the median of the others at the same validation, or than the best quarter"
         " of them (halving) (default: median)",
     )
-    add("--rng-seed", type=int, default=0, help="random number seed of the search (default: 0)")
-    add(
+    add_number(parser, "--rng-seed", 0, "random number seed of the search", at_least=0, at_most=HIGHEST_RNG_SEED)
+    add_number(
+        parser,
         "--heartbeat-seconds",
-        type=int,
-        default=20,
-        help="a worker silent for three times as long counts as dead (default: 20)",
+        20,
+        "a worker silent for three times as long counts as dead",
+        at_least=1,
+        at_most=3600,
     )
     add("--best-config", help="file for the best trial's settings, for trainer.task --config")
     modes = parser.add_mutually_exclusive_group()
@@ -135,14 +138,6 @@ def _flag_problems(args: argparse.Namespace) -> list[str]:
     from trainer.tune import study_storage
 
     problems = []
-    for name, lowest, highest in (
-        ("num_trials", 1, 10**6),
-        ("heartbeat_seconds", 1, 3600),
-        ("rng_seed", 0, HIGHEST_RNG_SEED),
-    ):
-        value = getattr(args, name)
-        if not lowest <= value <= highest:
-            problems.append(f"--{name.replace('_', '-')} is {value}, want {lowest} to {highest}")
     if not args.study or len(args.study) > 200:
         problems.append(f"--study is {args.study!r}, want a name of at most 200 characters")
     args.storage = args.storage or os.environ.get("TUNE_STORAGE") or study_storage.local_default(args.output or "")

@@ -45,8 +45,8 @@ def test_a_signal_ends_the_waiting(music, tmp_path, monkeypatch):  # noqa: F811
 @pytest.mark.parametrize(
     "more, problem",
     [
-        (["--wait-minutes", "-1"], "--wait-minutes is -1.0, want a number from 0"),
-        (["--wait-minutes", "nan"], "--wait-minutes is nan, want a number from 0"),
+        (["--wait-minutes", "-1"], "--wait-minutes is '-1', want a number, 0 or more"),
+        (["--wait-minutes", "nan"], "--wait-minutes is 'nan', want a number, 0 or more"),
         (
             ["--wait-minutes", "1", "--num-tasks", "2", "--task-index", "0"],
             "--wait-minutes is for the last step of tasks, want no engine, no --survey and no --num-tasks with it",

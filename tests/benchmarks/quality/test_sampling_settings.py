@@ -42,9 +42,9 @@ def test_what_is_no_setting_is_said(text, want):
 def test_all_mistakes_at_once():
     words = ["--bundle", "b", "--data", "d", "--num-pieces", "0", "--setting", "--min-p 2", "--setting", "--top-p 0"]
     with pytest.raises(UserError) as error:
-        sampling_settings.check(sampling_settings.make_parser().parse_args(words))
+        sampling_settings.check(*sampling_settings.make_parser().parse(words))
     assert len(error.value.problems) == 3
-    assert "--num-pieces is 0, want 1 to 100000" in error.value.problems
+    assert "--num-pieces is '0', want a whole number, 1 to 100000" in error.value.problems
     assert any(problem.startswith("--setting '--min-p 2': --min-p is '2', want") for problem in error.value.problems)
 
 

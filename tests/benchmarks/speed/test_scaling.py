@@ -69,6 +69,6 @@ def test_mistakes():
     with pytest.raises(UserError) as error:
         scaling.main(["--num-files", "0", "--preemptions-per-hour", "-1"])
     assert error.value.problems == [
-        "--num-files is 0.0, want a number above 0",
-        "--preemptions-per-hour is -1.0, want a number from 0",
+        "--num-files is '0', want a number above 0",
+        "--preemptions-per-hour is '-1', want a number, 0 or more",
     ]

@@ -51,7 +51,7 @@ def test_all_mistakes_come_at_once_and_the_rest_is_read():
         "--unitz is not known, did you mean --units?",
         "'y' is given without a flag",
     ]
-    assert (args.units, args.rate, args.fast, args.left) == (16, None, True, True)
+    assert (args.units, args.rate, args.mode, args.fast, args.left) == (16, None, "a", True, True)
     with pytest.raises(UserError) as error:
         make_parser().parse_args(argv)
     assert error.value.problems == problems
@@ -59,6 +59,22 @@ def test_all_mistakes_come_at_once_and_the_rest_is_read():
 
 def test_what_is_missing_is_named_with_its_help():
     assert make_parser().parse([])[1] == ["--data is missing, want a folder"]
+
+
+def test_mistakes_in_the_flags_of_a_subcommand_come_at_once():
+    parser = command.make_parser("demo", "Shows flags.")
+    action = parser.add_subparsers(dest="action", required=True).add_parser("train")
+    action.add_argument("--units", type=int)
+    action.add_argument("--mode", choices=["a", "b"], default="a")
+    action.add_argument("--output", required=True, help="a folder")
+    assert parser.parse_args(["train", "--output", "x", "--units", "3"]).units == 3
+    with pytest.raises(UserError) as error:
+        parser.parse_args(["train", "--units", "x", "--mode", "c"])
+    assert error.value.problems == [
+        "--units is 'x', want a whole number",
+        "--mode is 'c', want one of a, b",
+        "--output is missing, want a folder",
+    ]
 
 
 def test_flags_of_others_can_be_handed_on():

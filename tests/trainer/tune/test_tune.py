@@ -112,7 +112,7 @@ def test_mistakes_in_flags_and_files_are_told_together(run, tmp_path):
         run(*flags, space="unit: [1, 2]")
     assert len(raised.value.problems) == 4, raised.value.problems
     wanted = (
-        "--num-trials is 0",
+        "--num-trials is '0'",
         f"{tmp_path}/base.yaml: layers is 0",
         f"{tmp_path}/space.yaml: unit: no such setting",
         f"{tmp_path}/none",
