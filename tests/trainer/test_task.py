@@ -14,6 +14,7 @@ from trainer import bundle, task
 from trainer.run_output import checkpoint
 from trainer.training import train_step
 
+pytestmark = pytest.mark.usefixtures("compiled_once")
 SETTINGS = {
     "units": "16",
     "layers": "1",

@@ -1,6 +1,3 @@
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -60,21 +57,35 @@ def test_nothing_is_cut_on_one_core_on_a_gpu_or_among_replicas(monkeypatch):
     assert batch_halves.count() == 1
 
 
-def test_threads_stay_as_they_are_once_tensorflow_has_started():
-    tf.constant(1) + 1
+class Threading:
+    """Stands in for `tf.config.threading`, whose numbers are fixed once TensorFlow has started."""
+
+    def __init__(self, *, intra: int = 0, has_started: bool = False):
+        self.intra, self.inter, self.has_started = intra, 0, has_started
+
+    def get_intra_op_parallelism_threads(self) -> int:
+        return self.intra
+
+    def set_intra_op_parallelism_threads(self, number: int) -> None:
+        if self.has_started:
+            raise RuntimeError("Intra op parallelism cannot be modified after initialization.")
+        self.intra = number
+
+    def set_inter_op_parallelism_threads(self, number: int) -> None:
+        self.inter = number
+
+
+@pytest.mark.parametrize(
+    "cores, before, want",
+    [
+        (2, Threading(), (1, 2)),
+        (8, Threading(), (0, 0)),
+        (2, Threading(intra=3), (3, 0)),
+        (2, Threading(has_started=True), (0, 0)),
+    ],
+)
+def test_threads_are_limited_on_two_cores_unless_somebody_has_set_them(monkeypatch, cores, before, want):
+    monkeypatch.setattr(batch_halves, "_num_cores", lambda: cores)
+    monkeypatch.setattr(tf.config, "threading", before)
     batch_halves.limit_threads()
-    assert tf.config.threading.get_intra_op_parallelism_threads() == 0
-
-
-@pytest.mark.parametrize("cores, set_before, want", [(2, 0, "1 2"), (8, 0, "0 0"), (2, 3, "3 0")])
-def test_threads_are_limited_on_two_cores_unless_somebody_has_set_them(cores, set_before, want):
-    program = (
-        "import tensorflow as tf; from trainer.model import batch_halves as parts\n"
-        f"parts._num_cores = lambda: {cores}\n"
-        f"tf.config.threading.set_intra_op_parallelism_threads({set_before})\n"
-        "parts.limit_threads()\n"
-        "threading = tf.config.threading\n"
-        "print(threading.get_intra_op_parallelism_threads(), threading.get_inter_op_parallelism_threads())"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.split("\n")[0] == want
+    assert (before.intra, before.inter) == want

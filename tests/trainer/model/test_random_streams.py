@@ -68,7 +68,5 @@ def test_a_block_depends_on_its_key_and_stream_alone():
     block = random_streams.uniform_block(key, stream=1, shape=(64, 256)).numpy()
     assert block.shape == (64, 256) and block.min() >= 0 and block.max() < 1
     assert abs(block.mean() - 0.5) < 0.01  # 4.4 standard errors
-    compiled = tf.function(lambda key: random_streams.uniform_block(key, stream=1, shape=(64, 256)))
-    assert (compiled(key).numpy() == block).all()
     for other_key, stream in ((key, 2), (tf.constant([7, 0xFFFFFFFE], tf.uint32), 1)):
         assert (random_streams.uniform_block(other_key, stream=stream, shape=(64, 256)).numpy() != block).mean() > 0.99

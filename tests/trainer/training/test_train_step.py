@@ -1,7 +1,6 @@
 """The same weights on one device, on two and on four replicas, and of two processes, with clipping and dropout on."""
 
 import contextlib
-import dataclasses
 import json
 import os
 import socket
@@ -14,18 +13,44 @@ import pytest
 import tensorflow as tf
 
 from tests.trainer.strategies import under_several_forms
-from tests.trainer.training.step_case import CONFIG, HELD_OUT, RATE, STEPS, TABLE, batches, run_steps, variables_of
+from tests.trainer.training.step_case import (
+    CONFIG,
+    HELD_OUT,
+    PIECES,
+    RATE,
+    STEPS,
+    TABLE,
+    batches,
+    evaluate,
+    run_steps,
+    take_steps,
+    variables_of,
+)
+from trainer.distribution.strategy import batch_signature, share_out
+from trainer.model.heads import field_losses
+from trainer.training.prior import start_from_unigram
 from trainer.training.train_step import TrainStep
 
 ROOT = Path(__file__).parents[3]
 WAIT_SECONDS = 240
+ONE_DEVICE = tf.distribute.OneDeviceStrategy("/cpu:0")
 # Sums in another order differ in the last bits of float32; Adam divides by the root of squares, which may magnify them.
 RTOL, ATOL = 1e-5, 1e-6
 
 
 @pytest.fixture(scope="module")
-def one_device():
-    return run_steps(tf.distribute.OneDeviceStrategy("/cpu:0"))
+def on_one_device() -> tuple[TrainStep, list[np.ndarray]]:
+    """The step, compiled once for this file, and the values of its variables before any step."""
+    step = TrainStep(CONFIG, TABLE, ONE_DEVICE)
+    start_from_unigram(step.model, PIECES)
+    return step, values_of(step)
+
+
+@pytest.fixture(scope="module")
+def one_device(on_one_device) -> dict[str, np.ndarray]:
+    step, initial = on_one_device
+    set_variables(step, initial)
+    return take_steps(step, ONE_DEVICE) | evaluate(step, ONE_DEVICE)
 
 
 def assert_same(got: dict[str, np.ndarray], want: dict[str, np.ndarray]) -> None:
@@ -49,7 +74,9 @@ def test_the_case_is_a_hard_one(one_device):
     assert any(left != right for left, right in halves)
     assert one_device["norms"].min() > CONFIG.clip_norm
     assert len({batch.step_key.tobytes() for batch in made}) == STEPS
-    assert one_device["losses"][-1] / made[-1].num_events < one_device["losses"][0] / made[0].num_events
+    events, half = np.array([batch.num_events for batch in made]), STEPS // 2
+    first, second = (one_device["losses"][part].sum() / events[part].sum() for part in (slice(half), slice(half, None)))
+    assert second < first
 
 
 def test_every_event_counts_once(one_device):
@@ -79,18 +106,9 @@ def test_processes_change_nothing(one_device, tmp_path, devices):
     for index in range(2):
         config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
         environment = {**os.environ, "TF_CONFIG": json.dumps(config), "CUDA_VISIBLE_DEVICES": ""}
-        command = [
-            sys.executable,
-            "-m",
-            "tests.trainer.training.step_case",
-            str(devices),
-            str(tmp_path / f"{index}.npz"),
-        ]
-        workers.append(
-            subprocess.Popen(
-                command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-            )
-        )
+        argv = ["-m", "tests.trainer.training.step_case", str(devices), str(tmp_path / f"{index}.npz")]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        workers.append(subprocess.Popen([sys.executable, *argv], cwd=ROOT, env=environment, **pipes))
     try:
         for worker in workers:
             output, _ = worker.communicate(timeout=WAIT_SECONDS)
@@ -108,75 +126,66 @@ def test_processes_change_nothing(one_device, tmp_path, devices):
     assert all(events.sum() > 0 for events in own)
 
 
-def test_the_same_steps_give_the_same_bits(one_device):
-    again = run_steps(tf.distribute.OneDeviceStrategy("/cpu:0"))
-    for name, want in one_device.items():
-        assert (again[name] == want).all(), name
+def set_variables(step: TrainStep, values: list[np.ndarray]) -> None:
+    for variable, value in zip(step.variables, values, strict=True):
+        variable.assign(value)
 
 
-def test_a_step_is_the_same_whatever_came_before(one_device):
-    """One trace serves batches of every size, so that a run that goes on rounds as one that was not stopped."""
-    step = TrainStep(CONFIG, TABLE, tf.distribute.OneDeviceStrategy("/cpu:0"))
-    initial = [np.asarray(variable.value) for variable in step.variables]
+def values_of(step: TrainStep) -> list[np.ndarray]:
+    return [np.array(variable.value) for variable in step.variables]
+
+
+def test_the_same_steps_give_the_same_bits(on_one_device, one_device):
+    """One trace serves batches of every size, so that a run that resumes rounds as one that was not stopped."""
+    step, initial = on_one_device
     made = batches()
     results = []
     for order in ([0], [1, 2, 0]):
         for index in order:
-            for variable, value in zip(step.variables, initial, strict=True):
-                variable.assign(value)
+            set_variables(step, initial)
             result = step(made[index], RATE)
-        results.append([result, *(np.asarray(variable.value) for variable in step.variables)])
+        results.append([result, *values_of(step)])
     for first, second in zip(*results, strict=True):
         np.testing.assert_array_equal(first, second)
+    signatures = [batch_signature(share_out(batch, ONE_DEVICE)) for batch in made]
+    assert all(signature == signatures[0] for signature in signatures), "the first batch decides the trace"
+
+    set_variables(step, initial)
+    for name, array in take_steps(step, ONE_DEVICE).items():
+        np.testing.assert_array_equal(array, one_device[name], err_msg=name)
 
 
-def test_a_step_is_adam_on_the_clipped_mean_gradient():
-    """Against plain TensorFlow and the formula of AdamW."""
-    from trainer.model.heads import field_losses
+def test_before_the_first_step_the_weights_are_what_is_kept(on_one_device):
+    step, initial = on_one_device
+    set_variables(step, initial)
+    with step.weights_to_keep():
+        for got, want in zip(values_of(step), initial, strict=True):
+            np.testing.assert_array_equal(got, want)
 
-    step = TrainStep(CONFIG, TABLE, tf.distribute.OneDeviceStrategy("/cpu:0"))
+
+def test_a_step_is_adam_on_the_clipped_mean_gradient(on_one_device):
+    """Against plain TensorFlow and the formula of AdamW, whose decay shrinks matrices and nothing else."""
+    step, initial = on_one_device
+    set_variables(step, initial)
     batch = batches()[0]
     tensors = {name: tf.constant(array) for name, array in batch.as_dict().items()}
     model = step.model
-    before = [np.asarray(variable.value) for variable in model.trainable_variables]
+    keys = {"dropout_keys": tensors["dropout_keys"], "step_key": tensors["step_key"]}
     with tf.GradientTape() as tape:
-        outputs, _ = model(
-            tensors["previous"],
-            tensors["bins"],
-            model.zero_state(len(batch.bins)),
-            tensors["dropout_keys"],
-            tensors["step_key"],
-        )
+        outputs, _ = model(tensors["previous"], tensors["bins"], model.zero_state(len(batch.bins)), **keys)
         losses = field_losses(TABLE, outputs, tensors)
         loss = tf.add_n([tf.reduce_sum(one) for one in losses.values()]) / batch.num_events
     gradients = [
         tf.convert_to_tensor(g).numpy() for g in tape.gradient(loss, [v.value for v in model.trainable_variables])
     ]
     want_norm = np.sqrt(sum((gradient.astype(np.float64) ** 2).sum() for gradient in gradients))
-    total, norm = step(batch, 1e-3)
+    total, norm = step(batch, RATE)
     assert total == pytest.approx(float(loss) * batch.num_events, rel=1e-5)
     assert norm == pytest.approx(want_norm, rel=1e-5)
-    for variable, old, gradient in zip(model.trainable_variables, before, gradients, strict=True):
+    assert {len(variable.shape) for variable in model.trainable_variables} == {1, 2}
+    for variable, old, gradient in zip(model.trainable_variables, initial, gradients, strict=False):
         clipped = gradient * CONFIG.clip_norm / want_norm
         # The first step of Adam: both moments are corrected to the gradient and its square.
-        kept = 1 - 1e-3 * CONFIG.weight_decay if old.ndim > 1 else 1
-        moved = kept * old - 1e-3 * clipped / (np.abs(clipped) + 1e-7 / np.sqrt(1 - 0.999))
+        kept = 1 - RATE * CONFIG.weight_decay if old.ndim > 1 else 1
+        moved = kept * old - RATE * clipped / (np.abs(clipped) + 1e-7 / np.sqrt(1 - 0.999))
         np.testing.assert_allclose(np.asarray(variable.value), moved, atol=2e-5, err_msg=variable.path)
-
-
-def test_weight_decay_shrinks_matrices_and_nothing_else():
-    """By the learning rate times the decay of what they were, whatever the gradients."""
-    steps = []
-    for decay in (0.0, 2.0):
-        config = dataclasses.replace(CONFIG, weight_decay=decay, weight_average=0.0)
-        step = TrainStep(config, TABLE, tf.distribute.OneDeviceStrategy("/cpu:0"))
-        before = [np.array(variable.value) for variable in step.model.trainable_variables]
-        step(batches()[0], 1e-2)
-        steps.append(step)
-    plain, decayed = ([np.array(v.value) for v in step.model.trainable_variables] for step in steps)
-    assert {array.ndim for array in before} == {1, 2}
-    for old, without, smaller in zip(before, plain, decayed, strict=True):
-        if old.ndim == 1:
-            np.testing.assert_array_equal(smaller, without)
-        else:
-            np.testing.assert_allclose(without - smaller, 0.02 * old, atol=3e-7)

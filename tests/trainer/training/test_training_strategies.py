@@ -8,7 +8,7 @@ import pytest
 
 from job_runtime import command, storage
 from midi_codec.fields import MSE
-from tests.trainer.strategies import under_several_forms
+from tests.trainer.strategies import STRATEGIES
 from tests.trainer.tiny import make_many, write_dataset
 from tests.trainer.training import test_whole_run
 from tests.trainer.training.test_whole_run import lines, train
@@ -37,9 +37,10 @@ def on_one_device(data, tmp_path_factory):
     return folder
 
 
-@under_several_forms
-def test_under_any_strategy_a_run_goes_on_amid_a_validation(data, on_one_device, tmp_path, monkeypatch, make_strategy):
-    made, chunks = make_strategy(), []
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["two devices", "a worker of one device"])  # others: tests/trainer/test_task_slow.py
+def test_under_any_strategy_a_run_goes_on_amid_a_validation(data, on_one_device, tmp_path, monkeypatch, form):
+    made, chunks = STRATEGIES[form](), []
     real = validation.share_out
 
     def share_out(*arguments):
