@@ -309,7 +309,7 @@ def test_all_mistakes_at_once(tmp_path):
         "--split-percents and --split-regex are both given, want one of them",
         "--split-percents is '90,5', want three whole numbers that add up to 100: train, validation, test",
         "--split-regex is '(', which is no regular expression: missing ), unterminated subpattern at position 0",
-        "--time-base is 'frames', want milliseconds or beats",
+        "--time-base is 'frames', want milliseconds, beats or auto",
         "--num-shards is '0', want a whole number, 1 to 99999",
         "--max-bytes is '-1', want a whole number, 1 or more",
         "--max-notes is 'many', want a whole number, 1 or more",
