@@ -114,12 +114,9 @@ def problems_of(root: str, shards: Shards, stop: StopSignal) -> Iterator[str]:
     if not all_read:
         return
     folder = storage.join(root, MIDI_FOLDER)
-    try:
-        for entry in storage.list_files(f"{folder}/"):
-            if entry.path[len(folder) - len(MIDI_FOLDER) :] not in named:
-                yield f"{entry.path!r} is not a sample of this job"
-    except FileNotFoundError:
-        pass
+    for entry in storage.list_files(f"{folder}/", missing_ok=True):
+        if entry.path[len(folder) - len(MIDI_FOLDER) :] not in named:
+            yield f"{entry.path!r} is not a sample of this job"
 
 
 class _Order:

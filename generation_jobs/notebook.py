@@ -11,7 +11,7 @@ from typing import Any
 from generation_jobs.decoder import box_model, bundles
 from generation_jobs.decoder.decoder import Decoder
 from generation_jobs.job.job import request_key
-from generation_jobs.settings.requests import DEFAULTS, SETTINGS, Request, Result, Settings
+from generation_jobs.settings.requests import DEFAULTS, SETTINGS, Result, Settings
 from job_runtime.command_line.settings import problems_with
 from midi_codec.dataset import dataset_info, records, split_reader
 from midi_codec.music.notes import Notes
@@ -64,16 +64,6 @@ class Generator:
         if problems := unknown + list(problems_with(Settings, settings)):
             raise ValueError("; ".join(problems))
         chosen = DEFAULTS.override(settings)
-        requests = [
-            Request(
-                key=request_key(rng_seed, STREAM, number),
-                primer=primer,
-                max_notes=chosen.max_notes,
-                max_seconds=chosen.max_seconds,
-                sampling=chosen.sampling,
-                controls=chosen.controls,
-            )
-            for number in range(num_samples)
-        ]
+        requests = [chosen.request(request_key(rng_seed, STREAM, number), primer) for number in range(num_samples)]
         results = dict(self._decoder.generate(requests))
         return [results[number] for number in range(num_samples)]

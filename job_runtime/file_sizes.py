@@ -45,7 +45,4 @@ class FileSizes:
 def list_sizes(root: str, folder: str = "") -> dict[str, int]:
     """Bytes of all files below a folder of `root`, by path relative to `root`; one listing."""
     start, prefix = len(storage.join(root, "x")) - 1, storage.join(root, folder).rstrip("/") + "/"
-    try:
-        return {entry.path[start:]: entry.size for entry in storage.list_files(prefix)}
-    except FileNotFoundError:
-        return {}
+    return {entry.path[start:]: entry.size for entry in storage.list_files(prefix, missing_ok=True)}

@@ -34,7 +34,5 @@ def wait_for_parts(job: EncodeJob, items: Sequence[WorkItem], *, minutes: float,
 
 
 def _existing_parts(job: EncodeJob) -> set[str]:
-    try:
-        return {entry.path for entry in storage.list_files(f"{output_folder.work_folder(job.output)}/")}
-    except FileNotFoundError:
-        return set()
+    folder = f"{output_folder.work_folder(job.output)}/"
+    return {entry.path for entry in storage.list_files(folder, missing_ok=True)}

@@ -12,6 +12,7 @@ same lengths). Without --setting, it uses `GRID`. Prints a table, then a column 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import pathlib
@@ -30,7 +31,7 @@ from generation_jobs.memorisation import corpus_index
 from generation_jobs.memorisation.corpus_index import Index
 from generation_jobs.output.generated_music import GeneratedPiece
 from generation_jobs.seeds import setting_conflicts
-from generation_jobs.settings.requests import Request, Settings
+from generation_jobs.settings.requests import Settings
 from job_runtime import command
 from job_runtime.command import UserError
 from job_runtime.command_line.flags import Parser
@@ -197,17 +198,8 @@ def generate(
 ) -> list[GeneratedPiece]:
     """Generates `--num-pieces` pieces, from the openings in turn."""
     chosen = [(*openings[number % len(openings)], number // len(openings)) for number in range(args.num_pieces)]
-    requests = [
-        Request(
-            key=request_key(0, name, sample),
-            primer=primer,
-            max_notes=args.max_notes,
-            max_seconds=settings.max_seconds,
-            sampling=settings.sampling,
-            controls=settings.controls,
-        )
-        for primer, name, sample in chosen
-    ]
+    settings = dataclasses.replace(settings, max_notes=args.max_notes)
+    requests = [settings.request(request_key(0, name, sample), primer) for primer, name, sample in chosen]
     pieces: list[GeneratedPiece | None] = [None] * len(requests)
     for number, result in decoder.generate(requests):
         line = {
@@ -227,7 +219,7 @@ def judge(pieces: Sequence[GeneratedPiece], data: str, info: DatasetInfo, index:
     comparisons = evaluate.compare(pieces, data, info, SPLIT)
     shares = {comparison.measure.name: comparison.of_ceiling for comparison in comparisons}
     known = [share for share in shares.values() if share is not None]
-    copied = [index.longest_run(piece.notes, piece.num_given) for piece in pieces]
+    copied = [index.longest_run(*piece.part) for piece in pieces]
     reference = list(compare.reference_runs(index, data, info, SPLIT, pieces))
     num_notes = sum(piece.num_generated for piece in pieces)
     return {

@@ -136,7 +136,7 @@ def describe(job: Job, left: np.ndarray, trial: Trial | None, *, num_slots: int)
     tasks = f", {own:,} in this task of {job.num_tasks:,}" if job.num_tasks > 1 else ""
     yield f"dry run, nothing is written: {_count(total, 'piece')} of {_count(len(counts), 'seed')}{tasks}"
     if len(left) < own:
-        yield f"{own - len(left):,} of {'these' if tasks else 'them'} are whole, {len(left):,} are left to make"
+        yield f"{own - len(left):,} already made, {len(left):,} left to make"
     if trial is None:
         return
     cut = f", {trial.num_cut:,} of them cut short and counted at their limit" if trial.num_cut else ""

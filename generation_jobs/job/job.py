@@ -105,15 +105,8 @@ class Job:
     def request(self, number: int, attempt: int = 0) -> Request:
         index, sample = self.sample(number)
         seed = self.seeds[index]
-        settings = self.settings_of(seed)
-        return Request(
-            key=request_key(self.rng_seed, seed.id, sample, attempt),
-            primer=self.primers[index],
-            max_notes=settings.max_notes,
-            max_seconds=settings.max_seconds,
-            sampling=settings.sampling,
-            controls=settings.controls,
-        )
+        key = request_key(self.rng_seed, seed.id, sample, attempt)
+        return self.settings_of(seed).request(key, self.primers[index])
 
     def line(
         self,

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, TypedDict
 
 from generation_jobs.output.piece_checks import DECIMALS, check
-from generation_jobs.output.shards import Shards
+from generation_jobs.output.shards import MANIFEST_FOLDER, Shards
 from generation_jobs.settings.requests import Result
 from job_runtime import json_text, storage
 from job_runtime.command import UserError
@@ -181,11 +181,8 @@ def shards_of(root: str) -> Shards:
 def finished_shards(root: str, shards: Shards) -> set[int]:
     """The shards that are done."""
     names = {shards.manifest(shard).rpartition("/")[2]: shard for shard in range(len(shards))}
-    try:
-        names_found = [entry.path.rpartition("/")[2] for entry in storage.list_files(storage.join(root, "manifest/"))]
-    except FileNotFoundError:
-        return set()
-    return {names[name] for name in names_found if name in names}
+    entries = storage.list_files(storage.join(root, f"{MANIFEST_FOLDER}/"), missing_ok=True)
+    return {names[name] for entry in entries if (name := entry.path.rpartition("/")[2]) in names}
 
 
 def require_finished(root: str) -> Shards:

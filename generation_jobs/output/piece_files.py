@@ -9,6 +9,7 @@ The first writer of a name wins: a second task on the same share uses the existi
 from __future__ import annotations
 
 import collections
+import contextlib
 import io
 import itertools
 import re
@@ -22,7 +23,7 @@ from job_runtime import file_sizes, storage
 from job_runtime.command import UserError
 
 PIECES_PER_SAVE = 256  # the most pieces of tar shards that a kill can cost
-_LOOSE = re.compile(r"([^/]+)/([^/]+)-([0-9]{5,})\.mid")
+_LOOSE = re.compile(r"([^/]+)/\1-([0-9]{5,})\.mid")
 _ARCHIVE_MARK = ".tar!"
 
 
@@ -82,16 +83,14 @@ class LooseFiles:
 
     def find(self, shards: Collection[int]) -> None:
         wanted = frozenset(shards)
-        start = len(storage.join(self._root, MIDI_FOLDER)) + 1
-        try:
-            for entry in storage.list_files(f"{storage.join(self._root, MIDI_FOLDER)}/"):
-                match = _LOOSE.fullmatch(entry.path[start:])
-                number = self._number_of(match[1], int(match[3])) if match and match[1] == match[2] else None
-                if number is not None and self._shards.of_sample(number) in wanted:
-                    path = f"{MIDI_FOLDER}/{match[0]}" if match else ""
-                    self._found[self._shards.of_sample(number)][path] = entry.size
-        except FileNotFoundError:
-            pass
+        folder = f"{storage.join(self._root, MIDI_FOLDER)}/"
+        for entry in storage.list_files(folder, missing_ok=True):
+            match = _LOOSE.fullmatch(entry.path[len(folder) :])
+            if match is None or (number := self._number_of(match[1], int(match[2]))) is None:
+                continue
+            shard = self._shards.of_sample(number)
+            if shard in wanted:
+                self._found[shard][f"{MIDI_FOLDER}/{match[0]}"] = entry.size
 
     def sizes(self, shard: int) -> dict[str, int]:
         return self._found.get(shard, {})
@@ -141,13 +140,10 @@ class TarFiles:
     def find(self, shards: Collection[int]) -> None:
         wanted = {self._shards.unfinished(shard).rpartition("/")[2]: shard for shard in shards}
         folder = storage.join(self._root, self._shards.unfinished(0).rpartition("/")[0])
-        try:
-            for entry in storage.list_files(f"{folder}/"):
-                shard = wanted.get(f"{entry.path[len(folder) + 1 :].rpartition('-')[0]}-")
-                if shard is not None:
-                    self._parts[shard].append(entry.path)
-        except FileNotFoundError:
-            pass
+        for entry in storage.list_files(f"{folder}/", missing_ok=True):
+            shard = wanted.get(f"{entry.path[len(folder) + 1 :].rpartition('-')[0]}-")
+            if shard is not None:
+                self._parts[shard].append(entry.path)
         self._found = file_sizes.list_sizes(self._root, MIDI_FOLDER)
 
     def sizes(self, shard: int) -> dict[str, int]:
@@ -231,8 +227,7 @@ def read_tar(path: str) -> dict[str, bytes]:
       UserError: it is damaged.
     """
     try:
-        with tarfile.open(fileobj=io.BytesIO(storage.read_bytes(path)), mode="r:") as archive:
-            return {member.name: file.read() for member in archive if (file := archive.extractfile(member))}
+        return dict(_members(path))
     except tarfile.TarError as error:
         raise UserError(f"{path!r} is damaged: {error}") from error
 
@@ -240,14 +235,17 @@ def read_tar(path: str) -> dict[str, bytes]:
 def _read_before_damage(path: str) -> dict[str, bytes]:
     """The members of an archive before its first damage; none if the archive is missing."""
     members: dict[str, bytes] = {}
-    try:
-        with tarfile.open(fileobj=io.BytesIO(storage.read_bytes(path)), mode="r:") as archive:
-            for member in archive:
-                file = archive.extractfile(member)
-                members[member.name] = file.read() if file else b""
-    except (tarfile.TarError, FileNotFoundError):
-        pass
+    with contextlib.suppress(tarfile.TarError, FileNotFoundError):
+        for name, data in _members(path):
+            members[name] = data
     return members
+
+
+def _members(path: str) -> Iterator[tuple[str, bytes]]:
+    with tarfile.open(fileobj=io.BytesIO(storage.read_bytes(path)), mode="r:") as archive:
+        for member in archive:
+            if file := archive.extractfile(member):
+                yield member.name, file.read()
 
 
 def read_pieces(root: str, paths: Iterable[str]) -> Iterator[bytes | OSError]:

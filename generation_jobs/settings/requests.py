@@ -132,6 +132,16 @@ class Settings(Controls, Sampling):
     def controls(self) -> Controls:
         return Controls(**{field.name: getattr(self, field.name) for field in dataclasses.fields(Controls)})
 
+    def request(self, key: tuple[int, int], primer: Notes | None) -> Request:
+        return Request(
+            key=key,
+            primer=primer,
+            max_notes=self.max_notes,
+            max_seconds=self.max_seconds,
+            sampling=self.sampling,
+            controls=self.controls,
+        )
+
     def override(self, values: Mapping[str, Any]) -> Settings:
         """A copy with these values, which are valid; whole numbers given for floats become floats."""
         return dataclasses.replace(self, **{name: SETTINGS[name].convert(value) for name, value in values.items()})

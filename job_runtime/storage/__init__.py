@@ -93,7 +93,7 @@ def is_folder(path: str) -> bool:
     return _backend(path).is_folder(path)
 
 
-def list_files(prefix: str, *, with_unreadable: bool = False) -> Iterator[Entry]:
+def list_files(prefix: str, *, with_unreadable: bool = False, missing_ok: bool = False) -> Iterator[Entry]:
     """Everything below a folder, or the one file of this name; sorted by path, streamed.
 
     With `with_unreadable` it includes names that are not regular files, such as broken links, and folders that cannot
@@ -102,10 +102,18 @@ def list_files(prefix: str, *, with_unreadable: bool = False) -> Iterator[Entry]
     In a bucket, an empty folder cannot be distinguished from a missing one: both list nothing.
 
     Raises:
-      FileNotFoundError: this local name does not exist.
+      FileNotFoundError: this local name does not exist, unless `missing_ok`.
       UserError: there is no such bucket, or it must not be listed.
       OSError: the name itself cannot be read.
     """
+    try:
+        yield from _list_files(prefix, with_unreadable)
+    except FileNotFoundError:
+        if not missing_ok:
+            raise
+
+
+def _list_files(prefix: str, with_unreadable: bool) -> Iterator[Entry]:
     backend = _backend(prefix)
     if not prefix.endswith("/"):
         entry = backend.look_up(prefix)

@@ -269,7 +269,7 @@ def test_a_dry_run_says_what_it_takes_and_writes_nothing(folder, capsys):
     assert run("--max-notes", "10") == 0
     capsys.readouterr()
     assert run("--dry-run", "--max-notes", "10") == 0
-    assert capsys.readouterr().out.splitlines() == [first, "4 of them are whole, 0 are left to make"]
+    assert capsys.readouterr().out.splitlines() == [first, "4 already made, 0 left to make"]
     assert run("--dry-run", "--max-notes", "9") == 2
     assert "was started with max_notes 10, now it is 9" in capsys.readouterr().err
 

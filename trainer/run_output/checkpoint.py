@@ -77,8 +77,5 @@ def _state(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
 def paths(folder: str) -> list[str]:
     """The checkpoints in a folder, oldest first."""
-    try:
-        found = [entry.path for entry in storage.list_files(folder)]
-    except FileNotFoundError:
-        return []
+    found = [entry.path for entry in storage.list_files(folder, missing_ok=True)]
     return sorted(path for path in found if path.rsplit("/", 1)[-1].startswith("step-") and path.endswith(".npz"))

@@ -162,11 +162,11 @@ def test_the_plan_for_people():
 
 def test_the_plan_counts_only_what_is_left():
     plan = list(describe(make_job(samples_per_seed=6395), np.arange(3200), TRIAL, num_slots=64))
-    assert plan[1] == "3,200 of them are whole, 3,200 are left to make"
+    assert plan[1] == "3,200 already made, 3,200 left to make"
     assert plan[3].startswith("on this machine the rest takes 2 min: 20 s until the decoder is ready, then 2 min, 32.0")
     assert plan[4].startswith("all 6,400 pieces together take about 22.4 MB")
     tasks = list(describe(make_job(samples_per_seed=6395, num_tasks=2), np.arange(0), None, num_slots=64))
-    assert tasks[1:] == ["3,200 of these are whole, 0 are left to make"]
+    assert tasks[1:] == ["3,200 already made, 0 left to make"]
 
 
 def test_a_real_trial_of_the_fake_writes_nothing(tmp_path):

@@ -74,6 +74,14 @@ def test_listing_a_file_gives_that_file(root):
     assert list(storage.list_files(path)) == [storage.Entry(path, 2)]
 
 
+def test_listing_a_missing_folder(root):
+    missing = storage.join(root, "nowhere/")
+    assert list(storage.list_files(missing, missing_ok=True)) == []
+    if "://" not in root:
+        with pytest.raises(FileNotFoundError):
+            list(storage.list_files(missing))
+
+
 def test_listing_leaves_out_unfinished_files(root):
     storage.write_bytes(storage.join(root, "a.mid"), b"x")
     storage.write_bytes(storage.join(root, f".abc{storage.PARTIAL_SUFFIX}"), b"x")
