@@ -60,7 +60,7 @@ def make_settings(rng: np.random.Generator) -> RowSettings:
     )
 
 
-@tf.function
+@tf.function(autograph=False)
 def draw_note(of, settings, logits, uniforms, state, previous, is_first):
     """A note of every row, and the state with it; the model's logits are the same for every note."""
     keep_to = Constraints(TABLE, of, state)

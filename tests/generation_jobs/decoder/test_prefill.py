@@ -1,5 +1,9 @@
 """States after primers: those that one note after the other leaves, whoever else is in the batch."""
 
+import collections
+import copy
+import functools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -7,21 +11,37 @@ import tensorflow as tf
 from generation_jobs.decoder import prefill
 from generation_jobs.decoder.ensemble import Ensemble
 from generation_jobs.decoder.network import Network
-from generation_jobs.decoder.prefill import NOTES_PER_CALL, Prefill, Start
+from generation_jobs.decoder.prefill import Prefill, Start
 from tests.generation_jobs.decoder.test_decoder import make_case
 from tests.trainer.tiny import make_notes
 from trainer.sampling import constraints
 
 ROWS = 16
+NOTES_PER_CALL = 8
 LENGTHS = (1, 2, NOTES_PER_CALL - 1, NOTES_PER_CALL, NOTES_PER_CALL + 1, 2 * NOTES_PER_CALL + 5)
 
 
-def make(name: str) -> Prefill:
+@pytest.fixture(scope="module", autouse=True)
+def short_calls():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prefill, "NOTES_PER_CALL", NOTES_PER_CALL)
+        yield
+
+
+@functools.cache
+def compiled(name: str) -> Prefill:
     if name == "ensemble":
-        bundles = [make_case("categorical"), make_case("categorical")]
-        return Prefill(Ensemble(bundles), bundles[0].fields, rows=ROWS)
+        bundle = make_case("categorical")
+        return Prefill(Ensemble([bundle, bundle]), bundle.fields, rows=ROWS)
     bundle = make_case(name)
     return Prefill(Network(bundle), bundle.fields, rows=ROWS)
+
+
+def make(name: str) -> Prefill:
+    """One that has computed nothing yet; its call is compiled once."""
+    maker = copy.copy(compiled(name))
+    maker._kept = collections.OrderedDict()
+    return maker
 
 
 def primers_of(maker: Prefill, lengths=LENGTHS) -> list[np.ndarray]:
@@ -49,7 +69,7 @@ def assert_equal(one: Start, other: Start) -> None:
         np.testing.assert_array_equal(mine, theirs)
 
 
-@pytest.mark.parametrize("name", ["categorical", "deep", "context", "context, mixture", "ensemble"])
+@pytest.mark.parametrize("name", ["deep", "context, mixture", "ensemble"])
 def test_the_state_is_that_of_one_step_a_note(name):
     maker = make(name)
     primers = primers_of(maker)
@@ -65,7 +85,7 @@ def test_the_state_is_that_of_one_step_a_note(name):
 
 
 def test_a_state_depends_on_its_primer_alone():
-    primers = primers_of(make("categorical"), lengths=(5, 70, 3, 9, 130, 11))
+    primers = primers_of(make("categorical"), lengths=(5, 10, 3, 9, 18, 11))
     together = make("categorical").starts(primers)
     for primer, start in zip(primers, together, strict=True):
         assert_equal(make("categorical").starts([primer])[0], start)
@@ -94,8 +114,8 @@ def test_more_primers_than_rows_and_more_than_are_kept(monkeypatch):
 
 
 def test_without_a_primer_a_piece_begins_from_nothing():
-    maker = make("context")
-    (start,) = maker.starts([np.zeros((0, 5), np.int32)])
+    maker = make("context, mixture")
+    (start,) = maker.starts([np.zeros((0, 4), np.int32)])
     assert start.ticks == 0 and start.previous.tolist() == maker._table.start_bins.tolist()
     for got, want in zip(start.state, tf.nest.flatten(maker.initial_states(1)), strict=True):
         np.testing.assert_array_equal(got, want.numpy()[0])
