@@ -95,12 +95,13 @@ class Setting:
     def _fits(self, value: Any) -> bool:
         if self.kind:
             return self.kind.is_valid(value)
-        if not self._has_type(value):
-            return False
         if self.choices:
             return value in self.choices
-        numbers = value if self.type is tuple else (value,) if self.type in _NOUNS else ()
-        return all(map(self._is_within, numbers))
+        if not self._has_type(value):
+            return False
+        if self.type is tuple:
+            return all(map(self._is_within, value))
+        return self.type not in _NOUNS or self._is_within(value)
 
     def _has_type(self, value: Any) -> bool:
         if self.type is tuple:
@@ -137,6 +138,8 @@ class Setting:
         return None if self.is_optional else self._refuse(value)
 
     def _convert(self, value: Any) -> Any:
+        if self.type is tuple and not self.kind and isinstance(value, list | int):  # as YAML has them
+            value = ",".join(map(str, value)) if isinstance(value, list) else str(value)
         if isinstance(value, str):
             if self.kind and self.kind.read:
                 return self.kind.read(value)
@@ -144,8 +147,6 @@ class Setting:
                 value = _READERS[self.type](value)
             except ValueError:
                 self._refuse(value)
-        elif self.type is tuple and isinstance(value, list):
-            value = tuple(value)
         elif self.type is float and is_number(value):
             value = float(value)
         if not (self.kind or self._has_type(value) or isinstance(value, float)):  # the bounds exclude nan and inf
@@ -197,7 +198,7 @@ def _read_bool(text: str) -> bool:
 
 
 def _read_whole_numbers(text: str) -> tuple[int, ...]:
-    return () if text in ("", NONE) else tuple(numerals.whole(item) for item in text.split(","))
+    return tuple(numerals.whole(item) for item in text.split(",") if item.strip() not in ("", NONE))
 
 
 _READERS: dict[Any, Callable[[str], Any]] = {

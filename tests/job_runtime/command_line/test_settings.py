@@ -131,7 +131,7 @@ def test_what_is_shown_is_read_again(example):
 
 def test_a_value_of_a_file_has_the_type_of_its_field():
     found = settings_of(Example)
-    assert found["ticks"].parse([24]) == (24,)
+    assert [found["ticks"].parse(value) for value in ([24], 24, [], "24, 48,")] == [(24,), (24,), (), (24, 48)]
     assert repr(found["seconds"].parse(7)) == "7.0" and found["seconds"].parse("1e-4") == 1e-4
     assert found["heat"].parse({"pitch": 1}) == {"pitch": 1.0}
     for name, value in (
