@@ -6,23 +6,23 @@ import numpy as np
 
 from midi_codec.music.note_batch import NoteBatch
 from midi_codec.music.notes import MILLISECONDS, TICKS_PER_BEAT, TICKS_PER_SECOND
+from midi_codec.music.sounding import silences, sounding_at_onsets
 
 _PIECE_SHIFT = 33  # an end is below 2 ** 32 ticks: keys of one piece never reach those of the next
 
 
 def _keys(batch: NoteBatch) -> tuple[np.ndarray, np.ndarray]:
-    """`[total]` int64 each, starts and durations; starts lie so far apart by piece that no piece meets another."""
-    place = np.repeat(np.arange(len(batch), dtype=np.int64) << _PIECE_SHIFT, batch.lengths)
-    return place + batch.start, batch.duration.astype(np.int64)
+    """`[total]` int64 each, starts and durations; starts are shifted so that no piece meets another."""
+    shift = np.repeat(np.arange(len(batch), dtype=np.int64) << _PIECE_SHIFT, batch.lengths)
+    return shift + batch.start, batch.duration.astype(np.int64)
 
 
 def longest_silence(batch: NoteBatch) -> np.ndarray:
     """`[pieces]` float64, seconds: the longest time without a sounding note inside each piece; none may be empty."""
     start, duration = _keys(batch)
-    gaps = np.zeros(len(start), np.int64)
-    np.subtract(start[1:], np.maximum.accumulate(start + duration)[:-1], out=gaps[1:])
+    gaps = silences(start, start + duration)
     gaps[batch.offsets[:-1]] = 0
-    ticks = np.maximum(np.maximum.reduceat(gaps, batch.offsets[:-1]), 0)
+    ticks = np.maximum.reduceat(gaps, batch.offsets[:-1])
     return (
         ticks / TICKS_PER_SECOND if batch.time_base == MILLISECONDS else ticks * (60.0 / batch.tempo / TICKS_PER_BEAT)
     )
@@ -31,6 +31,4 @@ def longest_silence(batch: NoteBatch) -> np.ndarray:
 def polyphony(batch: NoteBatch) -> np.ndarray:
     """`[pieces]` int64, the most notes that sound at one time; a note of no length counts at its onset."""
     start, duration = _keys(batch)
-    ends = np.sort(start + np.maximum(duration, 1), kind="stable")
-    sounding = np.arange(1, len(start) + 1) - np.searchsorted(ends, start, side="right")
-    return np.maximum.reduceat(sounding, batch.offsets[:-1])
+    return np.maximum.reduceat(sounding_at_onsets(start, start + np.maximum(duration, 1)), batch.offsets[:-1])

@@ -85,11 +85,11 @@ def strings_of(pieces: Sequence[Notes], time_base: str) -> Strings:
 
 def _are_trivial(symbol: np.ndarray, is_first: np.ndarray) -> np.ndarray:
     """`[total]` bool: whether the last steps only alternate between one or two symbols, within one piece."""
-    place = np.arange(len(symbol))
-    in_piece = place - np.maximum.accumulate(np.where(is_first, place, 0))
+    position = np.arange(len(symbol))
+    in_piece = position - np.maximum.accumulate(np.where(is_first, position, 0))
     goes_on = in_piece >= 3  # steps begin at the second note
     goes_on[2:] &= symbol[2:] == symbol[:-2]
-    return place - np.maximum.accumulate(np.where(goes_on, -1, place)) >= TRIVIAL_STEPS
+    return position - np.maximum.accumulate(np.where(goes_on, -1, position)) >= TRIVIAL_STEPS
 
 
 def steps_agree(first: np.ndarray, second: np.ndarray, time_base: str) -> np.ndarray:

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from midi_codec.music.notes import Notes
+from midi_codec.music.sounding import silences, sounding_at_onsets
 
 DECIMALS = 6  # in the manifest
 
@@ -26,15 +27,16 @@ DECIMALS = 6  # in the manifest
 def check(notes: Notes, num_primer_notes: int) -> dict[str, Any]:
     """The measurements above; all 0 when nothing was generated."""
     generated = notes.take(slice(num_primer_notes, None))
-    seconds = _silences(notes, num_primer_notes) * notes.seconds_per_tick
-    length = float(generated.end.max() - _origin(notes, num_primer_notes)) if len(generated) else 0.0
-    length *= notes.seconds_per_tick
+    seconds = silences(notes.start.astype(np.int64), notes.end)[num_primer_notes:] * notes.seconds_per_tick
+    length = 0.0
+    if len(generated):
+        length = float(generated.end.max() - notes.start[max(num_primer_notes - 1, 0)]) * notes.seconds_per_tick
     return {
         "num_notes_generated": len(generated),
         "longest_repeat": longest_run(generated.pitch),
         "longest_silence_seconds": round(float(seconds.max(initial=0.0)), DECIMALS),
         "silence_share": round(float(seconds.sum() / length), DECIMALS) if length > 0 else 0.0,
-        "max_polyphony": max_polyphony(generated),
+        "max_polyphony": int(sounding_at_onsets(generated.start, generated.end).max(initial=0)),
     }
 
 
@@ -44,25 +46,3 @@ def longest_run(values: np.ndarray) -> int:
         return 0
     bounds = np.flatnonzero(np.diff(values.astype(np.int64), prepend=-1, append=-1))
     return int(np.diff(bounds).max())
-
-
-def max_polyphony(notes: Notes) -> int:
-    """The most notes that sound at one time; a note that ends as another begins does not overlap it."""
-    sounding = notes.duration > 0
-    ticks = np.concatenate([notes.start[sounding].astype(np.int64), notes.end[sounding]])
-    change = np.repeat([1, -1], len(ticks) // 2)
-    return int(np.cumsum(change[np.lexsort([change, ticks])]).max(initial=0))
-
-
-def _origin(notes: Notes, num_primer_notes: int) -> int:
-    return int(notes.start[max(num_primer_notes - 1, 0)])
-
-
-def _silences(notes: Notes, num_primer_notes: int) -> np.ndarray:
-    """`[n]` ticks of silence before each generated note."""
-    if num_primer_notes >= len(notes):
-        return np.zeros(0)
-    start = notes.start.astype(np.int64)
-    sounding_until = np.maximum.accumulate(np.concatenate([start[:1], notes.end[:-1]]))
-    sounding_until = np.maximum(sounding_until, _origin(notes, num_primer_notes))
-    return np.maximum(start - sounding_until, 0)[num_primer_notes:]

@@ -24,6 +24,7 @@ from __future__ import annotations
 import numpy as np
 
 from midi_codec.music.notes import MILLISECONDS, TICKS_PER_BEAT, TICKS_PER_SECOND, Notes
+from midi_codec.music.sounding import silences, sounding_at_onsets
 
 WINDOW_NOTES = 256
 MIN_DENSITY_NOTES = 32  # a smaller window has no density
@@ -79,16 +80,14 @@ def _unit(notes: Notes) -> int:
 def _of_notes(notes: Notes) -> dict[str, np.ndarray]:
     """`[n]` columns of values per note that depend on all notes before it, including the primer's."""
     start, end = notes.start.astype(np.int64), notes.end
-    until = np.maximum.accumulate(end)
     voice = notes.program.astype(np.int64) * 128 + notes.pitch
-    sounding = np.searchsorted(start, start, "right") - np.searchsorted(np.sort(end), start, "right")
     return {
         "start": start,
         "voice": voice,
         "duration": notes.duration.astype(np.int64),
-        "silence": np.maximum(start - np.concatenate([start[:1], until[:-1]]), 0),
+        "silence": silences(start, end),
         "overlaps": _overlaps(voice, start, end),
-        "sounding": sounding,
+        "sounding": sounding_at_onsets(start, end),
     }
 
 
@@ -140,6 +139,6 @@ def _runs(same: np.ndarray) -> np.ndarray:
     """The longest run of True in each row, `[rows]`."""
     if not same.shape[1]:
         return np.zeros(len(same), np.int64)
-    place = np.arange(1, same.shape[1] + 1)
-    last_false = np.maximum.accumulate(np.where(same, 0, place), axis=1)
-    return (place - last_false).max(axis=1)
+    position = np.arange(1, same.shape[1] + 1)
+    last_false = np.maximum.accumulate(np.where(same, 0, position), axis=1)
+    return (position - last_false).max(axis=1)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from generation_jobs.output.piece_checks import check, longest_run, max_polyphony
+from generation_jobs.output.piece_checks import check, longest_run
 from midi_codec.music.notes import Notes
 
 
@@ -51,4 +51,4 @@ def test_longest_run(values, want):
 
 
 def test_a_note_that_ends_as_another_begins_makes_room_for_it():
-    assert max_polyphony(make((0, 100, 60), (100, 100, 60), (100, 50, 61))) == 2
+    assert check(make((0, 100, 60), (100, 100, 60), (100, 50, 61)), 0)["max_polyphony"] == 2
