@@ -79,8 +79,8 @@ def sentence(error: BaseException) -> str | None:
             return f"{os.fsdecode(cause.filename)!r}: {cause.strerror}"
         if isinstance(cause, OSError) and cause.errno in OF_THE_DISK:
             return f"standard output, or a file that the error does not name: {cause.strerror}"
-        if _is_from_tensorflow(cause) and (found := _IN_TENSORFLOW.search(str(cause))):
-            return f"{found['path']!r}: {found['reason']}"
+        if _is_from_tensorflow(cause) and (match := _IN_TENSORFLOW.search(str(cause))):
+            return f"{match['path']!r}: {match['reason']}"
         cause = cause.__cause__
     return None
 

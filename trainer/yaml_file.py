@@ -63,15 +63,15 @@ class _Loader(yaml.SafeLoader):
 _KEY_TAGS = ("tag:yaml.org,2002:str",)
 
 
-def _problems(value: Any, place: str = "", depth: int = 1) -> Iterator[str]:
+def _problems(value: Any, location: str = "", depth: int = 1) -> Iterator[str]:
     if depth > MAX_DEPTH:
-        yield f"{place}: is nested too deep, want at most {MAX_DEPTH} levels"
+        yield f"{location}: is nested too deep, want at most {MAX_DEPTH} levels"
     elif isinstance(value, dict | list | tuple):
         items = value.items() if isinstance(value, dict) else enumerate(value)
         for key, item in items:
-            below = f"{place}[{key}]" if isinstance(key, int) else f"{place}.{key}" if place else str(key)
+            below = f"{location}[{key}]" if isinstance(key, int) else f"{location}.{key}" if location else str(key)
             yield from _problems(item, below, depth + 1)
     elif isinstance(value, int) and not LOWEST <= value <= HIGHEST:
-        yield f"{place}: is {shown(value)}, want an integer, {LOWEST} to {HIGHEST}"
+        yield f"{location}: is {shown(value)}, want an integer, {LOWEST} to {HIGHEST}"
     elif isinstance(value, float) and not math.isfinite(value):
-        yield f"{place}: is {value}, want a number"
+        yield f"{location}: is {value}, want a number"

@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from beam_pipelines.corpus import chunks
 from beam_pipelines.corpus.archives import archive_reader
-from beam_pipelines.corpus.chunks import Item, Place, Row, too_large
+from beam_pipelines.corpus.chunks import Container, Item, Row, too_large
 from job_runtime import io_errors, storage
 
 FETCHED_AHEAD_BYTES = 1 << 20  # the largest archive that is fetched before its turn
@@ -21,30 +21,31 @@ def read(chunk: bytes, *, max_bytes: int) -> Iterator[Item]:
       UserError: credentials are missing or refused, or there is no such bucket.
     """
     groups = itertools.groupby(chunks.unpack(chunk), key=lambda each: each[0])
-    places = ((place, [row for _, row in group]) for place, group in groups)
-    for place, rows, archive in storage.map_in_threads(_open, places, is_slow=_is_fetched_ahead):
+    groups_of_rows = ((container, [row for _, row in group]) for container, group in groups)
+    for container, rows, archive in storage.map_in_threads(_open, groups_of_rows, is_slow=_is_fetched_ahead):
         if archive is None:
-            yield from _read_files(place, rows, max_bytes)
+            yield from _read_files(container, rows, max_bytes)
         else:
-            yield from archive_reader.read_members(archive, place, rows, max_bytes)
+            yield from archive_reader.read_members(archive, container, rows, max_bytes)
 
 
-def _open(inputs: tuple[Place, list[Row]]) -> tuple[Place, list[Row], BinaryIO | OSError | None]:
-    place, rows = inputs
-    return place, rows, None if place.kind == chunks.FOLDER else archive_reader.open_archive(place)
+def _open(inputs: tuple[Container, list[Row]]) -> tuple[Container, list[Row], BinaryIO | OSError | None]:
+    container, rows = inputs
+    return container, rows, None if container.kind == chunks.FOLDER else archive_reader.open_archive(container)
 
 
-def _is_fetched_ahead(inputs: tuple[Place, list[Row]]) -> bool:
+def _is_fetched_ahead(inputs: tuple[Container, list[Row]]) -> bool:
     """Whether opening it costs only a request and little memory, as when each song has an archive of its own."""
-    place = inputs[0]
-    return place.kind != chunks.FOLDER and storage.is_remote(place.path) and place.size <= FETCHED_AHEAD_BYTES
+    container = inputs[0]
+    is_remote_archive = container.kind != chunks.FOLDER and storage.is_remote(container.path)
+    return is_remote_archive and container.size <= FETCHED_AHEAD_BYTES
 
 
-def _read_files(place: Place, rows: Sequence[Row], max_bytes: int) -> Iterator[Item]:
-    wanted = (place.path + row.name for row in rows if not _is_refused(row, max_bytes))
+def _read_files(container: Container, rows: Sequence[Row], max_bytes: int) -> Iterator[Item]:
+    wanted = (container.path + row.name for row in rows if not _is_refused(row, max_bytes))
     answers = storage.read_many(wanted, max_bytes=max_bytes)
     for row in rows:
-        source = chunks.source_of(place, row)
+        source = chunks.source_of(container, row)
         if row.reason:
             yield Item(source, None, row.size, row.reason, row.message)
         elif row.size > max_bytes:

@@ -1,8 +1,8 @@
 """A chunk: some inputs as bytes with everything needed to read them, on any machine that can reach the files.
 
-An input is in a folder, below which it has a path, or in an archive, in which it has an offset; either is a `Place`. A
-chunk is the inputs of a few places, packed by columns. The same inputs always give the same bytes, so a hash of a chunk
-names its result.
+An input is in a folder, below which it has a path, or in an archive, in which it has an offset; both are containers. A
+chunk is the inputs of a few containers, packed by columns. The same inputs always give the same bytes, so a hash of a
+chunk names its result.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ FOLDER = "folder"
 
 
 @dataclasses.dataclass(frozen=True)
-class Place:
+class Container:
     """A folder or archive that holds inputs, and the beginning of their sources."""
 
     kind: str  # FOLDER, or the kind of archive
@@ -44,24 +44,24 @@ class Row(NamedTuple):
     message: str = ""
 
 
-Input = tuple[Place, Row]
+Input = tuple[Container, Row]
 
 
 def pack(inputs: Iterable[Input], *, level: int = 6) -> bytes:
-    """The inputs as a chunk; inputs of one place should be neighbours."""
+    """The inputs as a chunk; inputs of one container should be neighbours."""
     segments = []
-    for place, run in itertools.groupby(inputs, key=lambda each: each[0]):
+    for container, run in itertools.groupby(inputs, key=lambda each: each[0]):
         columns = zip(*(row for _, row in run), strict=True)
-        segments.append([dataclasses.astuple(place), *columns])
+        segments.append([dataclasses.astuple(container), *columns])
     return zlib.compress(json.dumps(segments, separators=(",", ":")).encode(), level)
 
 
 def unpack(chunk: bytes) -> Iterator[Input]:
     """The inputs of a chunk, in order."""
-    for place, *columns in json.loads(zlib.decompress(chunk)):
-        where = Place(*place)
+    for container_values, *columns in json.loads(zlib.decompress(chunk)):
+        container = Container(*container_values)
         for values in zip(*columns, strict=True):
-            yield where, Row(*values)
+            yield container, Row(*values)
 
 
 class Item(NamedTuple):
@@ -81,9 +81,9 @@ def too_large(size: int, max_bytes: int) -> tuple[str, str]:
     return "too_large", f"the file has {size:,} bytes, want at most {max_bytes:,}"
 
 
-def source_of(place: Place, row: Row) -> str:
+def source_of(container: Container, row: Row) -> str:
     """What an input is called in ledgers and records."""
-    return place.prefix + row.name
+    return container.prefix + row.name
 
 
 class PackedInputs:
@@ -99,8 +99,8 @@ class PackedInputs:
     def __len__(self) -> int:
         return self._count
 
-    def add(self, place: Place, row: Row) -> None:
-        self._open.append((place, row))
+    def add(self, container: Container, row: Row) -> None:
+        self._open.append((container, row))
         self._count += 1
         if len(self._open) == self._BLOCK:
             self._close()

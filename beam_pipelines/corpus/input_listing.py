@@ -22,7 +22,7 @@ _MOST_NAMED = 300  # characters of a path in a message
 
 
 @dataclasses.dataclass
-class Given:
+class InputArgument:
     """One `--input` as the user wrote it, with what was found and what is wrong."""
 
     text: str
@@ -60,46 +60,46 @@ def _shortened(path: str) -> str:
 class Listing:
     """Files below one root."""
 
-    given: Given
+    argument: InputArgument
     root: str
-    entries: Iterator[Entry]  # sorted by path; a mistake is added to `given` and ends them
+    entries: Iterator[Entry]  # sorted by path; a mistake is added to `argument` and ends them
 
 
-def open_listings(text: str, output: str | None) -> tuple[Given, list[Listing]]:
+def open_listings(text: str, output: str | None) -> tuple[InputArgument, list[Listing]]:
     """An input's listings: one, or several if a list names files in several buckets. Most work is done later."""
-    given = Given(text)
+    argument = InputArgument(text)
     listings: list[tuple[str, Iterator[Entry]]] = []
-    for opened in _guard(given, iter([functools.partial(_open, given, text)])):
-        for listing in _guard(given, _calls(opened)):
+    for opened in _guard(argument, iter([functools.partial(_open, argument, text)])):
+        for listing in _guard(argument, _calls(opened)):
             listings += listing
-    return given, [Listing(given, root, _but(output, _guard(given, entries))) for root, entries in listings]
+    return argument, [Listing(argument, root, _but(output, _guard(argument, entries))) for root, entries in listings]
 
 
 def _calls(function: Callable[[], Any]) -> Iterator:
     yield function()
 
 
-def _guard(given: Given, items: Iterator) -> Iterator:
+def _guard(argument: InputArgument, items: Iterator) -> Iterator:
     """The items, up to the first mistake of the user."""
     try:
         yield from items
     except FileNotFoundError:
-        given.problems.append("no such file or folder")
+        argument.problems.append("no such file or folder")
     except OSError as error:
         if not io_errors.is_of_one_file(error):
             raise
-        given.problems.append(f"cannot be read: {io_errors.reason(error)}")
+        argument.problems.append(f"cannot be read: {io_errors.reason(error)}")
     except ValueError as error:
-        given.problems.append(str(error))
+        argument.problems.append(str(error))
     except UserError as error:
-        given.problems += error.problems
+        argument.problems += error.problems
 
 
-def _open(given: Given, text: str) -> list[tuple[str, Iterator[Entry]]]:
+def _open(argument: InputArgument, text: str) -> list[tuple[str, Iterator[Entry]]]:
     if not text.removeprefix("@").strip():
         raise ValueError("names nothing, want a folder, a glob, a file, an archive or a @list")
     if text.startswith("@"):
-        return _open_list(given, _absolute(text[1:]))
+        return _open_list(argument, _absolute(text[1:]))
     path = _absolute(text)
     if glob_pattern.is_pattern(_store_of(path)):
         raise ValueError("a bucket's name takes no wildcards")
@@ -148,7 +148,7 @@ def _folder_of(path: str) -> str:
 # ------------------------------------------------------------------------------------------------ lists of paths
 
 
-def _open_list(given: Given, list_path: str) -> list[tuple[str, Iterator[Entry]]]:
+def _open_list(argument: InputArgument, list_path: str) -> list[tuple[str, Iterator[Entry]]]:
     """One listing for the local files of the list, and one per bucket.
 
     Its root is the list's own folder if all of them are below it, else the deepest folder they share.
@@ -162,13 +162,13 @@ def _open_list(given: Given, list_path: str) -> list[tuple[str, Iterator[Entry]]
     listings = []
     for store, folder in sorted(folders.items()):
         if store and not store.startswith(storage.SCHEMES):
-            given.mistakes.append(f"{store} is neither a local path nor on {' or '.join(storage.SCHEMES)}")
+            argument.mistakes.append(f"{store} is neither a local path nor on {' or '.join(storage.SCHEMES)}")
             continue
         paths = sort_strings(path for path in _paths_of(data, list_path) if _store_of(path) == store)
         root = home if with_slash(folder).startswith(with_slash(home)) else folder
-        listings.append((root, _look_up_all(given, paths)))
+        listings.append((root, _look_up_all(argument, paths)))
     if not folders:
-        given.problems.append("names no file")
+        argument.problems.append("names no file")
     return listings
 
 
@@ -197,7 +197,7 @@ def _shared(folder: str, other: str) -> str:
     return folder
 
 
-def _look_up_all(given: Given, paths: Iterable[str]) -> Iterator[Entry]:
+def _look_up_all(argument: InputArgument, paths: Iterable[str]) -> Iterator[Entry]:
     for path in paths:
         # Only cheap requests are made here: a missing object becomes a reject when it is read.
         is_archive = path.lower().endswith(ARCHIVE_EXTENSIONS)
@@ -205,17 +205,17 @@ def _look_up_all(given: Given, paths: Iterable[str]) -> Iterator[Entry]:
         if is_archive or not storage.is_remote(path):
             wrong = "is missing"
             try:
-                found = storage.look_up(path)
-                if found is None and storage.is_folder(path):
+                file = storage.look_up(path)
+                if file is None and storage.is_folder(path):
                     wrong = "is a folder, want a file"
             except UserError as error:
-                found, wrong = None, error.problems[0].removeprefix(f"{path!r} ")
+                file, wrong = None, error.problems[0].removeprefix(f"{path!r} ")
             except OSError as error:
                 if not io_errors.is_of_one_file(error):
                     raise
-                found, wrong = None, f"cannot be read: {io_errors.reason(error)}"
-            if found is None:
-                given.mistakes.append(f"{_shortened(path)} {wrong}")
+                file, wrong = None, f"cannot be read: {io_errors.reason(error)}"
+            if file is None:
+                argument.mistakes.append(f"{_shortened(path)} {wrong}")
                 continue
-            entry = found
+            entry = file
         yield entry

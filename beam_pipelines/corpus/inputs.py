@@ -21,9 +21,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from beam_pipelines.corpus import chunks
 from beam_pipelines.corpus.archives import archive_listing
-from beam_pipelines.corpus.chunks import FOLDER, Input, PackedInputs, Place, Row
+from beam_pipelines.corpus.chunks import FOLDER, Container, Input, PackedInputs, Row
 from beam_pipelines.corpus.glob_pattern import ARCHIVE_EXTENSIONS, MIDI_EXTENSIONS
-from beam_pipelines.corpus.input_listing import Given, Listing, open_listings
+from beam_pipelines.corpus.input_listing import InputArgument, Listing, open_listings
 from beam_pipelines.corpus.source_roots import name_roots, with_slash
 from job_runtime import storage
 from job_runtime.command import UserError
@@ -48,8 +48,8 @@ class Corpus:
 
     def sources(self) -> Iterator[str]:
         for chunk in self.chunks:
-            for place, row in chunks.unpack(chunk):
-                yield chunks.source_of(place, row)
+            for container, row in chunks.unpack(chunk):
+                yield chunks.source_of(container, row)
 
     def save_indexes(self) -> None:
         """Writes the seek points of .tar.gz archives, to which chunks refer; call once the folder may be written.
@@ -69,17 +69,17 @@ def find(inputs: Sequence[str], *, output: str | None = None, work_folder: str =
     Raises:
       UserError: inputs are missing, match nothing or hold no MIDI file; names all of them at once.
     """
-    givens, listings = [], []
+    arguments, listings = [], []
     for text in sorted(set(inputs)):
-        given, opened = open_listings(text, output)
-        givens.append(given)
+        argument, opened = open_listings(text, output)
+        arguments.append(argument)
         listings += opened
     finder = _Finder(work_folder)
     for name, root in sorted(name_roots([listing.root for listing in listings]).items(), key=_by_prefix):
         ours = with_slash(root)
         merged = _merge([each for each in listings if with_slash(each.root).startswith(ours)])
-        finder.add_root(Place(FOLDER, ours, name and with_slash(name)), merged)
-    problems = [problem for given in givens for problem in given.all_problems()] + finder.problems
+        finder.add_root(Container(FOLDER, ours, name and with_slash(name)), merged)
+    problems = [problem for argument in arguments for problem in argument.all_problems()] + finder.problems
     if problems:
         raise UserError(problems)
     return _describe(finder)
@@ -89,22 +89,23 @@ def _by_prefix(named: tuple[str, str]) -> str:
     return with_slash(named[0])
 
 
-def _merge(listings: Sequence[Listing]) -> Iterator[tuple[Entry, list[Given]]]:
+def _merge(listings: Sequence[Listing]) -> Iterator[tuple[Entry, list[InputArgument]]]:
     """Each file once, by path, and the inputs that named it."""
     if len(listings) == 1:
-        givens, last = [listings[0].given], None
+        arguments, last = [listings[0].argument], None
         for entry in listings[0].entries:
             if entry.path != last:  # a list may name a file twice
-                yield entry, givens
+                yield entry, arguments
             last = entry.path
         return
     streams = (_keyed(number, listing.entries) for number, listing in enumerate(listings))
     for _, same in itertools.groupby(heapq.merge(*streams), key=lambda keyed: keyed[0]):
-        found = list(same)
-        path, size, version, _, trouble = found[
+        same_path = list(same)
+        path, size, version, _, trouble = same_path[
             -1
         ]  # a list does not know the size of a bucket's object, a listing does
-        yield Entry(path, size, version, trouble), [listings[number].given for number in {each[3] for each in found}]
+        numbers = {each[3] for each in same_path}
+        yield Entry(path, size, version, trouble), [listings[number].argument for number in numbers]
 
 
 def _keyed(number: int, entries: Iterable[Entry]) -> Iterator[tuple[str, int, str, int, str]]:
@@ -115,55 +116,56 @@ class _Finder:
     """Collects inputs root by root, in the order of their sources; members in the order of their archive."""
 
     def __init__(self, work_folder: str):
-        self.found = PackedInputs()
+        self.inputs = PackedInputs()
         self.other_files = 0
         self.indexes: dict[str, bytes] = {}
         self.problems: list[str] = []
         self._work_folder = work_folder
         self._archives: set[str] = set()
 
-    def add_root(self, place: Place, files: Iterator[tuple[Entry, list[Given]]]) -> None:
-        opened = storage.map_in_threads(lambda file: self._open(place, *file), files, is_slow=_is_remote_archive)
-        for entry, givens, archive in opened:
+    def add_root(self, container: Container, files: Iterator[tuple[Entry, list[InputArgument]]]) -> None:
+        opened = storage.map_in_threads(lambda file: self._open(container, *file), files, is_slow=_is_remote_archive)
+        for entry, arguments, archive in opened:
             if archive is not None:
-                self.found.extend(archive.inputs)
+                self.inputs.extend(archive.inputs)
                 self.indexes.update(archive.indexes)
-                self._count(givens, len(archive.inputs), archive.num_others)
+                self._count(arguments, len(archive.inputs), archive.num_others)
             elif entry.trouble:
-                self._add_unreadable(place, entry, givens)
+                self._add_unreadable(container, entry, arguments)
             elif entry.path.lower().endswith(MIDI_EXTENSIONS):
                 self._check_name(entry.path)
-                row = Row(entry.path[len(place.path) :], entry.size, entry.version)
-                self.found.add(place, row)
-                self._count(givens, 1, 0)
+                row = Row(entry.path[len(container.path) :], entry.size, entry.version)
+                self.inputs.add(container, row)
+                self._count(arguments, 1, 0)
             else:
-                self._count(givens, 0, 1)
+                self._count(arguments, 0, 1)
 
-    def _add_unreadable(self, place: Place, entry: Entry, givens: Iterable[Given]) -> None:
+    def _add_unreadable(self, container: Container, entry: Entry, arguments: Iterable[InputArgument]) -> None:
         """A folder that cannot be listed counts as one input, like a damaged archive: its content is unknown."""
         is_folder = entry.path.endswith("/")
         if not is_folder and not entry.path.lower().endswith(MIDI_EXTENSIONS + ARCHIVE_EXTENSIONS):
-            self._count(givens, 0, 1)
+            self._count(arguments, 0, 1)
             return
         what = "folder cannot be listed" if is_folder else "file cannot be read"
         message = f"the {what}: {entry.trouble}"
-        self.found.add(place, Row(entry.path[len(place.path) :], entry.size, reason="unreadable", message=message))
-        self._count(givens, 1, 0)
+        row = Row(entry.path[len(container.path) :], entry.size, reason="unreadable", message=message)
+        self.inputs.add(container, row)
+        self._count(arguments, 1, 0)
 
     def _open(
-        self, place: Place, entry: Entry, givens: list[Given]
-    ) -> tuple[Entry, list[Given], archive_listing.Archive | None]:
+        self, container: Container, entry: Entry, arguments: list[InputArgument]
+    ) -> tuple[Entry, list[InputArgument], archive_listing.Archive | None]:
         if entry.trouble or not entry.path.lower().endswith(ARCHIVE_EXTENSIONS):
-            return entry, givens, None
+            return entry, arguments, None
         self._archives.add(entry.path)
-        source = place.prefix + entry.path[len(place.path) :]
-        return entry, givens, archive_listing.list_archive(entry, source, self._work_folder)
+        source = container.prefix + entry.path[len(container.path) :]
+        return entry, arguments, archive_listing.list_archive(entry, source, self._work_folder)
 
-    def _count(self, givens: Iterable[Given], num_inputs: int, num_others: int) -> None:
+    def _count(self, arguments: Iterable[InputArgument], num_inputs: int, num_others: int) -> None:
         self.other_files += num_others
-        for given in givens:
-            given.num_inputs += num_inputs
-            given.num_others += num_others
+        for argument in arguments:
+            argument.num_inputs += num_inputs
+            argument.num_others += num_others
 
     def _check_name(self, path: str) -> None:
         if not self._archives:
@@ -173,17 +175,17 @@ class _Finder:
             self.problems.append(f"{path} is named like a member of the archive beside it, want another name")
 
 
-def _is_remote_archive(file: tuple[Entry, list[Given]]) -> bool:
+def _is_remote_archive(file: tuple[Entry, list[InputArgument]]) -> bool:
     path = file[0].path
     return storage.is_remote(path) and path.lower().endswith(ARCHIVE_EXTENSIONS)
 
 
 def _describe(finder: _Finder) -> Corpus:
-    num_inputs = len(finder.found)
+    num_inputs = len(finder.inputs)
     length = min(max(num_inputs // CHUNKS_AIMED_AT, FEWEST_IN_CHUNK), MOST_IN_CHUNK)
     digest = hashlib.sha256()
     packed = []
-    inputs = finder.found.drain()
+    inputs = finder.inputs.drain()
     while chunk := list(itertools.islice(inputs, length)):
         _hash_inputs(digest, chunk)
         packed.append(chunks.pack(chunk))
@@ -197,5 +199,5 @@ def _describe(finder: _Finder) -> Corpus:
 
 
 def _hash_inputs(digest: hashlib._Hash, inputs: Iterable[Input]) -> None:
-    lines = [f"{row.size} {chunks.source_of(place, row)}\0" for place, row in inputs]
+    lines = [f"{row.size} {chunks.source_of(container, row)}\0" for container, row in inputs]
     digest.update("".join(lines).encode("utf-8", "surrogateescape"))

@@ -145,10 +145,10 @@ def _note_pitches(batch: NoteBatch, rows: np.ndarray, wanted: tuple[int, int], f
     lowest = np.minimum.reduceat(np.where(is_drum, wanted[0], batch.pitch), begin)
     highest = np.maximum.reduceat(np.where(is_drum, wanted[1], batch.pitch), begin)
     is_broken = (lowest < wanted[0]) | (highest > wanted[1])
-    places = {int(row): place for place, row in enumerate(rows)} if is_broken.any() else {}
+    position_of = {int(row): position for position, row in enumerate(rows)} if is_broken.any() else {}
 
     def sentence(row: int) -> str:
-        notes = slice(batch.offsets[places[row]], batch.offsets[places[row] + 1])
+        notes = slice(batch.offsets[position_of[row]], batch.offsets[position_of[row] + 1])
         pitches = batch.pitch[notes][~is_drum[notes]]
         return f"has pitches from {pitches.min()} to {pitches.max()}, want {wanted[0]} to {wanted[1]} (--pitch-range)"
 

@@ -17,16 +17,16 @@ from beam_pipelines.corpus.chunk_reader import Item
 from beam_pipelines.encoding import cleaning, fingerprints, part_file
 from beam_pipelines.encoding.ledger import Reject, Salvaged
 from beam_pipelines.encoding.part_file import Part
-from beam_pipelines.encoding.value_counts import Tally
+from beam_pipelines.encoding.value_counts import ValueCounts
 from beam_pipelines.settings.encode_settings import Settings
 from midi_codec.dataset import records, tfrecord_framing
 from midi_codec.dataset.dataset_info import SPLITS
 from midi_codec.midi import midi_file
 from midi_codec.music.note_batch import NoteBatch
 
-FILES_A_BATCH = 64
-BYTES_A_BATCH = 4 << 20  # of files; a larger file is a batch of its own
-SPLIT_PLACES = {split: place for place, split in enumerate(SPLITS)}
+FILES_PER_BATCH = 64
+BYTES_PER_BATCH = 4 << 20  # of files; a larger file is a batch of its own
+SPLIT_INDICES = {split: index for index, split in enumerate(SPLITS)}
 
 
 def encode_chunk(
@@ -73,7 +73,7 @@ def _batches(items: Iterable[Item]) -> Iterator[list[Item]]:
     for item in items:
         batch.append(item)
         num_bytes += len(item.data or b"")
-        if len(batch) == FILES_A_BATCH or num_bytes >= BYTES_A_BATCH:
+        if len(batch) == FILES_PER_BATCH or num_bytes >= BYTES_PER_BATCH:
             yield batch
             batch, num_bytes = [], 0
     if batch:
@@ -105,8 +105,8 @@ def _encode_batch(items: Sequence[Item], builder: PartBuilder) -> None:
     for row, error in parsed.errors.items():
         builder.reject(Reject(sources[row], digests[row].hex(), "parse", error.reason, str(error)))
     cleaned = cleaning.clean(parsed.batch, settings.cleaning)
-    for place, reason, message in cleaned.drops:
-        row = int(parsed.rows[place])
+    for index, reason, message in cleaned.drops:
+        row = int(parsed.rows[index])
         builder.reject(Reject(sources[row], digests[row].hex(), "clean", reason, message))
     kept = parsed.rows[cleaned.rows].tolist()
     for row in kept:
@@ -130,7 +130,7 @@ class PartBuilder:
         self._rows: list[np.ndarray] = []
         self._signatures: list[np.ndarray] = []
         self._records: list[bytes] = []
-        self._tally = Tally()
+        self._value_counts = ValueCounts()
 
     def reject(self, reject: Reject) -> None:
         self._rejects.append(reject)
@@ -151,7 +151,7 @@ class PartBuilder:
         packed = records.serialize_batch(batch, piece_ids=ids, sources=sources)
         assign = self.settings.split_rule.assign
         splits = [
-            SPLIT_PLACES[assign(group_id=piece_id, source=source)]
+            SPLIT_INDICES[assign(group_id=piece_id, source=source)]
             for piece_id, source in zip(ids, sources, strict=True)
         ]
         self._add(batch, ids, sources, packed, np.array(splits, np.uint8), group_ids=b"")
@@ -160,7 +160,7 @@ class PartBuilder:
         """Adds pieces of an older dataset, which keep their group and split."""
         batch = NoteBatch.from_notes([piece.notes for piece in pieces], self.settings.time_base)
         groups = np.array([piece.group_id.encode() for piece in pieces], "S32")
-        splits = np.full(len(pieces), SPLIT_PLACES[split], np.uint8)
+        splits = np.full(len(pieces), SPLIT_INDICES[split], np.uint8)
         ids, sources = [piece.piece_id for piece in pieces], [piece.source for piece in pieces]
         self._add(batch, ids, sources, packed, splits, group_ids=groups)
 
@@ -189,7 +189,7 @@ class PartBuilder:
         self._sources += sources
         self._records += framed
         self._signatures.append(fingerprints.of_batch(batch))
-        self._tally.add(batch, splits)
+        self._value_counts.add(batch, splits)
 
     def build(self) -> tuple[Part, bytes]:
         """The part and its records, both by shard, so that a shard's records lie together."""
@@ -200,10 +200,10 @@ class PartBuilder:
         empty = np.zeros((0, fingerprints.NUM_VALUES), fingerprints.DTYPE)
         part = Part(
             rows=rows,
-            sources=[self._sources[place] for place in order],
+            sources=[self._sources[index] for index in order],
             signatures=np.concatenate([empty, *self._signatures])[order],
             contents=np.frombuffer(b"".join(self._contents), ">u8").reshape(-1, 2),
-            counts=self._tally.counts(),
+            counts=self._value_counts.counts(),
             rejects=self._rejects,
             salvaged=self.salvaged,
             num_inputs=len(rows) + len(self._rejects),
@@ -211,7 +211,7 @@ class PartBuilder:
             found_again=self._found_again,
             num_bytes=self.num_bytes,
         )
-        return part, b"".join([self._records[place] for place in order])
+        return part, b"".join([self._records[index] for index in order])
 
 
 def shard_of(piece_id: str, num_shards: int) -> int:

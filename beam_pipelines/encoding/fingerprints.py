@@ -83,10 +83,10 @@ def _smallest_in_bins(chords: _Chords) -> np.ndarray:
         hashes, is_counted = _hash_features(chords)
         if chords.is_drums.any():
             _lengthen_drums(hashes, is_counted, chords)
-        place = hashes & np.uint32(NUM_VALUES - 1) | (chords.piece[:-_NUM_INTERVALS] << _BIN_BITS)
+        bin_index = hashes & np.uint32(NUM_VALUES - 1) | (chords.piece[:-_NUM_INTERVALS] << _BIN_BITS)
         hashes >>= np.uint32(_BIN_BITS)
         hashes[~is_counted] = _NOTHING
-        np.minimum.at(bins, place.ravel(), hashes.ravel())
+        np.minimum.at(bins, bin_index.ravel(), hashes.ravel())
     is_empty = bins == _NOTHING
     bins *= np.uint32(0x9E3779B1)  # the smallest of many are small: spread them over 16 bits
     bins >>= np.uint32(16)

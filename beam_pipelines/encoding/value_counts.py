@@ -19,7 +19,7 @@ Counts = tuple[np.ndarray, np.ndarray]  # values ascending, and how many notes h
 _SIZES = {"step": 1 << 16, "duration": 1 << 16, "pitch": 128, "velocity": 128, "program": 129}  # larger times are rare
 
 
-class Tally:
+class ValueCounts:
     """How often each value occurs, by split and column."""
 
     def __init__(self) -> None:
@@ -38,33 +38,33 @@ class Tally:
             return
         lengths = np.diff(batch.offsets)
         largest, *others = np.argsort(-np.bincount(splits, weights=lengths, minlength=len(SPLITS))).tolist()
-        others = [place for place in others if (splits == place).any()]
+        others = [split_index for split_index in others if (splits == split_index).any()]
         of_note = np.repeat(splits, lengths) if others else np.zeros(0, np.uint8)
-        rows = {place: np.flatnonzero(of_note == place) for place in others}
+        rows = {split_index: np.flatnonzero(of_note == split_index) for split_index in others}
         for name in COLUMNS:
             values = steps(batch) if name == "step" else getattr(batch, name)
             # One pass counts all notes for the largest split; those of the other splits are subtracted again.
             self._add(largest, name, values, sign)
-            for place in others:
-                part = values.take(rows[place])
-                self._add(place, name, part, sign)
+            for split_index in others:
+                part = values.take(rows[split_index])
+                self._add(split_index, name, part, sign)
                 self._add(largest, name, part, -sign)
 
-    def _add(self, place: int, name: str, values: np.ndarray, sign: int) -> None:
+    def _add(self, split_index: int, name: str, values: np.ndarray, sign: int) -> None:
         if not values.size:
             return
-        dense = self._dense[SPLITS[place]][name]
+        dense = self._dense[SPLITS[split_index]][name]
         if values[0] == values[-1] and (values == values[0]).all() and values[0] < len(dense):  # a program, as a rule
-            self._note_top(SPLITS[place], name, int(values[0]))
+            self._note_top(SPLITS[split_index], name, int(values[0]))
             dense[values[0]] += sign * len(values)
             return
         if values.dtype != np.uint8 and values.max() >= len(dense):
             is_rare = values >= len(dense)
             distinct, counts = np.unique(values[is_rare], return_counts=True)
-            self._add_rare(SPLITS[place], name, distinct, sign * counts)
+            self._add_rare(SPLITS[split_index], name, distinct, sign * counts)
             values = values[~is_rare]
         counts = np.bincount(values)
-        self._note_top(SPLITS[place], name, len(counts) - 1)
+        self._note_top(SPLITS[split_index], name, len(counts) - 1)
         dense[: len(counts)] += sign * counts
 
     def _note_top(self, split: str, name: str, highest: int) -> None:

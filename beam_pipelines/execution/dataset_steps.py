@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from beam_pipelines.encoding import ledger
-from beam_pipelines.encoding.value_counts import Counts, Tally
+from beam_pipelines.encoding.value_counts import Counts, ValueCounts
 from beam_pipelines.execution import base_dataset
 from beam_pipelines.execution.encode_job import EncodeJob, check_complete
 from beam_pipelines.output import claim, dataset_files, output_folder, write_shards
@@ -134,11 +134,11 @@ def publish(job: EncodeJob, summary: Summary, corrections: Iterable[SplitCounts]
 
 
 def _dataset_info(job: EncodeJob, summary: Summary, corrections: Iterable[SplitCounts]) -> DatasetInfo:
-    tally = Tally()
-    tally.add_counts(summary.counts)
+    value_counts = ValueCounts()
+    value_counts.add_counts(summary.counts)
     for counts in corrections:
-        tally.add_counts(counts)
-    histograms = tally.histograms()
+        value_counts.add_counts(counts)
+    histograms = value_counts.histograms()
     return DatasetInfo(
         time_base=job.settings.time_base,
         programs=tuple(sorted({value for split in SPLITS for value in histograms[split]["program"].values})),
@@ -183,10 +183,10 @@ def _problems_of_few(output: str, summary: Summary, settings: Settings) -> list[
         return []
     if all(summary.splits[split].num_pieces for split, percent in zip(SPLITS, percents, strict=True) if percent):
         return []
-    found = f"{summary.inputs:,} inputs gave {summary.examples:,} pieces in {summary.num_groups:,} groups"
+    outcome = f"{summary.inputs:,} inputs gave {summary.examples:,} pieces in {summary.num_groups:,} groups"
     if summary.num_groups < summary.examples:
-        found += " of what belongs together (see --near-duplicates and --group-regex)"
-    problems = [too_few(percents, found)]
+        outcome += " of what belongs together (see --near-duplicates and --group-regex)"
+    problems = [too_few(percents, outcome)]
     dropped = {**summary.rejects, **summary.duplicates}
     if any(dropped.values()):
         counts = ", ".join(f"{name} {count:,}" for name, count in dropped.items() if count)

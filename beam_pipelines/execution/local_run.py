@@ -38,9 +38,9 @@ def run_share(job: EncodeJob, items: Sequence[WorkItem], *, task_index: int, num
     Raises:
       Interrupted: a signal asked to stop; finished parts stay.
     """
-    mine = items[task_index::num_tasks]
-    num_inputs = sum(part.num_inputs for _, part in _make_parts(job, mine, None, stop))
-    return Share(len(mine), num_inputs)
+    own_items = items[task_index::num_tasks]
+    num_inputs = sum(part.num_inputs for _, part in _make_parts(job, own_items, None, stop))
+    return Share(len(own_items), num_inputs)
 
 
 def run(job: EncodeJob, items: Sequence[WorkItem], *, num_inputs: int, stop: StopSignal) -> DatasetInfo | None:

@@ -109,9 +109,9 @@ def _cases(
     """The counts with examples from a ledger, which is sorted by path."""
     examples: dict[str, list[tuple[str, str]]] = collections.defaultdict(list)
     for line in lines:
-        found = examples[str(line.get(key))]
-        if len(found) < NUM_EXAMPLES:
-            found.append((str(line.get("path")), str(line.get(told)) if told else ""))
+        matches = examples[str(line.get(key))]
+        if len(matches) < NUM_EXAMPLES:
+            matches.append((str(line.get("path")), str(line.get(told)) if told else ""))
     names = order or sorted(counts, key=lambda name: (-counts[name], name))
     return [Case(name, counts[name], tuple(examples.get(name, ()))) for name in names]
 
@@ -188,12 +188,12 @@ def _pieces(path: str, info: DatasetInfo) -> Iterator[Piece]:
 
 
 def _find(root: str, heads: Sequence[Head], wanted: str) -> Head:
-    found = [head for head in heads if wanted in (head.piece_id, head.source)]
-    if not found and len(wanted) >= MIN_PREFIX:
-        found = [head for head in heads if head.piece_id.startswith(wanted.lower())]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        some = ", ".join(head.piece_id for head in found[:3])
-        raise UserError(f"--piece {wanted!r} fits {len(found)} pieces ({some}), want one")
+    matches = [head for head in heads if wanted in (head.piece_id, head.source)]
+    if not matches and len(wanted) >= MIN_PREFIX:
+        matches = [head for head in heads if head.piece_id.startswith(wanted.lower())]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        some = ", ".join(head.piece_id for head in matches[:3])
+        raise UserError(f"--piece {wanted!r} fits {len(matches)} pieces ({some}), want one")
     raise UserError(f"--piece {wanted!r} is not in {root}, want an id, its first {MIN_PREFIX} digits, or a source")

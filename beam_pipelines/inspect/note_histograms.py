@@ -137,9 +137,9 @@ def _put(
 ) -> Bars:
     counts = {}
     for split, histogram in histograms.items():
-        place = np.searchsorted(edges, np.asarray(histogram.values, np.int64), side="right") - 1
+        bin_index = np.searchsorted(edges, np.asarray(histogram.values, np.int64), side="right") - 1
         binned = np.zeros(len(labels), np.int64)
-        np.add.at(binned, place, np.asarray(histogram.counts, np.int64))
+        np.add.at(binned, bin_index, np.asarray(histogram.counts, np.int64))
         counts[split] = binned.tolist()
     return Bars(name, title, labels, counts, ticks)
 

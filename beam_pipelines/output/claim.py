@@ -41,11 +41,11 @@ def hold(output: str, key: str, *, stop: StopSignal) -> Iterator[None]:
     Raises:
       UserError: another encode is writing there. Interrupted: `stop` asked for it, while waiting.
     """
-    path, mine = claim_path(output), _describe(key)
+    path, own_claim = claim_path(output), _describe(key)
     if storage.is_remote(output):
-        yield from _hold_object(output, path, mine)
+        yield from _hold_object(output, path, own_claim)
         return
-    has_said = False
+    has_printed = False
     while True:
         try:
             with io_errors.named(path):
@@ -59,7 +59,7 @@ def hold(output: str, key: str, *, stop: StopSignal) -> Iterator[None]:
                     continue
                 with io_errors.named(path):
                     os.ftruncate(descriptor, 0)
-                    os.pwrite(descriptor, mine, 0)
+                    os.pwrite(descriptor, own_claim, 0)
                 try:
                     yield
                 finally:
@@ -68,14 +68,14 @@ def hold(output: str, key: str, *, stop: StopSignal) -> Iterator[None]:
                     with contextlib.suppress(OSError):
                         os.rmdir(os.path.dirname(path))  # of a run that had nothing to do
                 return
-            theirs = _read(path)
-            if theirs is not None and theirs["key"] != key:
-                raise UserError(_refusal(output, theirs))
+            other_claim = _read(path)
+            if other_claim is not None and other_claim["key"] != key:
+                raise UserError(_refusal(output, other_claim))
         finally:
             os.close(descriptor)
-        if theirs is not None and not has_said:
-            print(f"the same encode is at work in {output}, {_whose(theirs)}; waiting for it", flush=True)
-            has_said = True
+        if other_claim is not None and not has_printed:
+            print(f"the same encode is at work in {output}, {_whose(other_claim)}; waiting for it", flush=True)
+            has_printed = True
         if stop.requested:
             raise Interrupted("start the same command again to continue")
         time.sleep(POLL_SECONDS)
@@ -87,23 +87,23 @@ def check(output: str, key: str) -> None:
     Raises:
       UserError: another encode has it. RuntimeError: no run has it, for example because the folder was deleted.
     """
-    theirs = _read(claim_path(output))
-    if theirs is None:
+    other_claim = _read(claim_path(output))
+    if other_claim is None:
         raise RuntimeError(f"{claim_path(output)} is gone: a twin has finished, or the folder was cleared; start again")
-    if theirs["key"] != key:
-        raise UserError(_refusal(output, theirs))
+    if other_claim["key"] != key:
+        raise UserError(_refusal(output, other_claim))
 
 
-def _hold_object(output: str, path: str, mine: bytes) -> Iterator[None]:
-    storage.write_bytes(path, mine, only_if_absent=True)
-    theirs = _read(path)
-    if theirs is not None and theirs["key"] != json.loads(mine)["key"]:
-        raise UserError(f"{_refusal(output, theirs)}; if it was killed, delete {path}")
+def _hold_object(output: str, path: str, own_claim: bytes) -> Iterator[None]:
+    storage.write_bytes(path, own_claim, only_if_absent=True)
+    other_claim = _read(path)
+    if other_claim is not None and other_claim["key"] != json.loads(own_claim)["key"]:
+        raise UserError(f"{_refusal(output, other_claim)}; if it was killed, delete {path}")
     try:
         yield
     finally:
         with contextlib.suppress(FileNotFoundError):
-            if storage.read_bytes(path) == mine:
+            if storage.read_bytes(path) == own_claim:
                 storage.delete(path)
 
 
@@ -119,39 +119,39 @@ def _lock(descriptor: int) -> bool:
 
 def _is_at(path: str, descriptor: int) -> bool:
     try:
-        there, held = os.stat(path), os.fstat(descriptor)
+        at_path, locked = os.stat(path), os.fstat(descriptor)
     except FileNotFoundError:
         return False
-    return (there.st_dev, there.st_ino) == (held.st_dev, held.st_ino)
+    return (at_path.st_dev, at_path.st_ino) == (locked.st_dev, locked.st_ino)
 
 
 def _describe(key: str) -> bytes:
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    said = {
+    claim = {
         "key": key,
         "run": secrets.token_hex(8),
         "host": platform.node(),
         "process": os.getpid(),
         "started": started,
     }
-    return json.dumps(said).encode()
+    return json.dumps(claim).encode()
 
 
 def _read(path: str) -> dict[str, Any] | None:
     """The claim; None if there is none, or if it is not yet written."""
     try:
-        found = json_text.parse(storage.read_bytes(path), dict[str, Any])
+        claim = json_text.parse(storage.read_bytes(path), dict[str, Any])
     except (FileNotFoundError, json_text.JsonError):
         return None
-    return found if "key" in found else None
+    return claim if "key" in claim else None
 
 
-def _refusal(output: str, theirs: dict[str, Any]) -> str:
+def _refusal(output: str, other_claim: dict[str, Any]) -> str:
     return (
-        f"--output {output}: another encode, of other inputs or settings, is writing there, {_whose(theirs)}; "
+        f"--output {output}: another encode, of other inputs or settings, is writing there, {_whose(other_claim)}; "
         "want another --output"
     )
 
 
-def _whose(theirs: dict[str, Any]) -> str:
-    return f"process {theirs.get('process')} on {theirs.get('host')} since {theirs.get('started')}"
+def _whose(other_claim: dict[str, Any]) -> str:
+    return f"process {other_claim.get('process')} on {other_claim.get('host')} since {other_claim.get('started')}"

@@ -66,10 +66,10 @@ def find_damage(output: str, info: DatasetInfo) -> Mapping[str, str]:
 
 def _problem_of_shard(path: str, num_records: int) -> str | None:
     try:
-        found = sum(1 for _ in tfrecord_framing.read_records(storage.read_bytes(path)))
+        num_found = sum(1 for _ in tfrecord_framing.read_records(storage.read_bytes(path)))
     except ValueError as error:
         return f"is damaged ({error})"
-    return None if found == num_records else f"holds {found:,} records, want {num_records:,}"
+    return None if num_found == num_records else f"holds {num_found:,} records, want {num_records:,}"
 
 
 def describe(damage: Mapping[str, str], *, at_most: int = 5) -> str:

@@ -8,14 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from beam_pipelines.encoding.value_counts import Counts, Tally
+from beam_pipelines.encoding.value_counts import Counts, ValueCounts
 from job_runtime import storage
 from midi_codec.dataset import records, tfrecord_framing
 from midi_codec.dataset.dataset_info import SPLITS, shard_name
 from midi_codec.music.note_batch import NoteBatch
 
 READS_AT_ONCE = 16  # from a bucket
-PIECES_A_BATCH = 256  # when they are counted again
+PIECES_PER_BATCH = 256  # when they are counted again
 
 
 def write_shard(
@@ -42,14 +42,14 @@ def write_shard(
     is_changed = ~entries["kept"] | (entries["split"] != entries["counted"])
     has_other_group = entries["kept"] & (entries["group_id"] != entries["piece_id"])
     framed = _read(entries, part_paths)
-    for place in np.flatnonzero(has_other_group).tolist():
-        record = records.set_group(_unframe(framed[place]), entries["group_id"][place].decode())
-        framed[place] = tfrecord_framing.write_records([record])
+    for row in np.flatnonzero(has_other_group).tolist():
+        record = records.set_group(_unframe(framed[row]), entries["group_id"][row].decode())
+        framed[row] = tfrecord_framing.write_records([record])
     order = np.argsort(entries["piece_id"], kind="stable")
     for split in splits:
         chosen = order[(entries["kept"] & (entries["split"] == SPLITS.index(split)))[order]]
         path = storage.join(output, shard_name(split, index, num_shards))
-        storage.write_bytes(path, b"".join([framed[place] for place in chosen.tolist()]))
+        storage.write_bytes(path, b"".join([framed[row] for row in chosen.tolist()]))
     return _corrections(entries, framed, np.flatnonzero(is_changed), time_base)
 
 
@@ -95,18 +95,18 @@ def _unframe(framed: bytes) -> bytes:
 def _corrections(
     entries: np.ndarray, framed: Sequence[bytes], changed: np.ndarray, time_base: str
 ) -> Mapping[str, Mapping[str, Counts]]:
-    tally = Tally()
-    for places in _batches(changed):
-        unframed = [_unframe(framed[place]) for place in places.tolist()]
+    value_counts = ValueCounts()
+    for rows in _batches(changed):
+        unframed = [_unframe(framed[row]) for row in rows.tolist()]
         notes = [records.deserialize_example(record, time_base=time_base).notes for record in unframed]
         batch = NoteBatch.from_notes(notes, time_base)
-        tally.add(batch, entries["counted"][places], sign=-1)
-        is_kept = entries["kept"][places]
+        value_counts.add(batch, entries["counted"][rows], sign=-1)
+        is_kept = entries["kept"][rows]
         if is_kept.any():
-            tally.add(batch.take(np.flatnonzero(is_kept)), entries["split"][places][is_kept])
-    return tally.counts()
+            value_counts.add(batch.take(np.flatnonzero(is_kept)), entries["split"][rows][is_kept])
+    return value_counts.counts()
 
 
-def _batches(places: np.ndarray) -> Iterator[np.ndarray]:
-    for begin in range(0, len(places), PIECES_A_BATCH):
-        yield places[begin : begin + PIECES_A_BATCH]
+def _batches(rows: np.ndarray) -> Iterator[np.ndarray]:
+    for begin in range(0, len(rows), PIECES_PER_BATCH):
+        yield rows[begin : begin + PIECES_PER_BATCH]

@@ -88,12 +88,12 @@ def _drop_near(near: np.ndarray, is_old: np.ndarray, sources: Sequence[str]) -> 
     """`[n]` as `Groups.stands_for`: each component keeps its old pieces, or else the one with the smallest source."""
     members: dict[int, list[int]] = collections.defaultdict(list)
     roots = near_duplicates.components(len(is_old), near)
-    for place in np.unique(near).tolist():
-        members[int(roots[place])].append(place)
+    for row in np.unique(near).tolist():
+        members[int(roots[row])].append(row)
     stands_for = np.arange(len(is_old))
     for component in members.values():
-        component.sort(key=lambda place: (not is_old[place], sources[place]))
-        stands_for[[place for place in component[1:] if not is_old[place]]] = component[0]
+        component.sort(key=lambda row: (not is_old[row], sources[row]))
+        stands_for[[row for row in component[1:] if not is_old[row]]] = component[0]
     return stands_for
 
 
@@ -131,7 +131,7 @@ def _join_newcomers(
             row = parents[row]
         return row
 
-    for row in sorted(np.flatnonzero(joining).tolist(), key=lambda place: sources[place]):
+    for row in sorted(np.flatnonzero(joining).tolist(), key=lambda row: sources[row]):
         touched = sorted({root_of(near) for near in neighbours[row] if near in parents})
         parts = [groups[root] for root in touched]
         parts += [
@@ -142,11 +142,11 @@ def _join_newcomers(
         if percents is not None and len({part.split for part in parts if part.split is not None}) > 1:
             tied[row] = True
             continue
-        mine = _Newcomers(rows["piece_id"][row])
+        newcomers = _Newcomers(rows["piece_id"][row])
         for part in parts:
-            mine.join(part)
+            newcomers.join(part)
         parents[row] = row
-        groups[row] = mine
+        groups[row] = newcomers
         for root in touched:
             parents[root] = row
             del groups[root]

@@ -45,8 +45,8 @@ def find_pairs(signatures: np.ndarray, ids: np.ndarray, bands: Iterable[int] = r
     filled = fill(chosen)
     found = np.zeros(0, np.int64)  # index of the first * num + index of the second
     for band in bands:
-        places = candidates(band_keys(filled, band))
-        codes = np.setdiff1d(places[:, 0] * num + places[:, 1], found, assume_unique=True)
+        candidate_pairs = candidates(band_keys(filled, band))
+        codes = np.setdiff1d(candidate_pairs[:, 0] * num + candidate_pairs[:, 1], found, assume_unique=True)
         codes = codes[_are_same_in_turns(chosen, codes // num, codes % num)]
         found = np.union1d(found, codes)
     return order[np.stack(np.divmod(found, max(num, 1)), axis=1)]

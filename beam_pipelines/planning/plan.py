@@ -19,7 +19,7 @@ import numpy as np
 
 from beam_pipelines.encoding.ledger import Duplicate, Reject, Salvaged
 from beam_pipelines.encoding.part_file import Part
-from beam_pipelines.encoding.value_counts import Counts, Tally
+from beam_pipelines.encoding.value_counts import Counts, ValueCounts
 from beam_pipelines.planning import near_duplicates
 from beam_pipelines.planning.groups import Groups, find_groups
 from beam_pipelines.settings.encode_settings import Settings
@@ -76,12 +76,12 @@ class Heads:
 
     def __init__(self, parts: Iterable[Part] = ()):
         self.parts: list[Part] = []
-        self.tally = Tally()
+        self.value_counts = ValueCounts()
         for part in parts:
             self.add(part)
 
     def add(self, part: Part) -> None:
-        self.tally.add_counts(part.counts)
+        self.value_counts.add_counts(part.counts)
         self.parts.append(dataclasses.replace(part, counts={}))
 
     def rows(self) -> np.ndarray:
@@ -130,7 +130,7 @@ def make_plan(
     return Plan(
         entries=_entries_by_shard(rows, heads.part_indexes(), fates, settings.num_shards),
         splits=_describe_splits(rows, fates, splits, settings.num_shards),
-        counts=heads.tally.counts(),
+        counts=heads.value_counts.counts(),
         rejects=[*carried.rejects, *(reject for part in heads.parts for reject in part.rejects), *tied],
         duplicates=[*carried.duplicates, *fates.duplicates],
         salvaged=[*carried.salvaged, *_salvaged(heads, fates)],
@@ -285,12 +285,12 @@ def _entries_by_shard(rows: np.ndarray, part_indexes: np.ndarray, fates: _Fates,
 def _describe_splits(rows: np.ndarray, fates: _Fates, splits: Sequence[str], num_shards: int) -> dict[str, SplitInfo]:
     described = {}
     for index, split in enumerate(SPLITS):
-        mine = rows[fates.kept & (fates.splits == index)]
-        lengths = tuple(np.bincount(mine["shard"], minlength=num_shards).tolist()) if split in splits else ()
+        kept_rows = rows[fates.kept & (fates.splits == index)]
+        lengths = tuple(np.bincount(kept_rows["shard"], minlength=num_shards).tolist()) if split in splits else ()
         described[split] = SplitInfo(
-            num_pieces=len(mine),
-            num_notes=int(mine["num_notes"].sum()),
-            seconds=_sum_exactly(mine["seconds"]),
+            num_pieces=len(kept_rows),
+            num_notes=int(kept_rows["num_notes"].sum()),
+            seconds=_sum_exactly(kept_rows["seconds"]),
             shard_lengths=lengths,
         )
     return described

@@ -151,13 +151,13 @@ def _rank(group_id: bytes, split: int) -> bytes:
     return hashlib.sha256(f"fill {SPLITS[split]} ".encode() + group_id).digest()
 
 
-def too_few(percents: Sequence[int], found: str) -> str:
+def too_few(percents: Sequence[int], outcome: str) -> str:
     """A sentence for fewer groups than splits; `found` begins it with the numbers."""
     wanted = [split for split, percent in zip(SPLITS, percents, strict=True) if percent]
-    given = ",".join(map(str, percents))
+    shown = ",".join(map(str, percents))
     return (
-        f"{found}, too few for {len(wanted)} splits ({', '.join(wanted)}); want more music, or fewer splits than "
-        f"--split-percents {given} asks for, such as --split-percents 100,0,0"
+        f"{outcome}, too few for {len(wanted)} splits ({', '.join(wanted)}); want more music, or fewer splits than "
+        f"--split-percents {shown} asks for, such as --split-percents 100,0,0"
     )
 
 

@@ -57,7 +57,7 @@ def run(corpus: Corpus, settings: Settings, *, stop: StopSignal) -> Estimate:
                 part, _ = encode_chunk(chunks.pack(chosen), settings, on_files=on_files)
                 work_seconds += time.perf_counter() - began
                 heads.add(part)
-                sizes |= {chunks.source_of(place, row): max(row.size, 0) for place, row in chosen}
+                sizes |= {chunks.source_of(container, row): max(row.size, 0) for container, row in chosen}
     sample = _describe(heads, sizes, settings, work_seconds)
     return estimate.estimate(
         sample,

@@ -155,14 +155,14 @@ class _Objects:
 
     def write_line(self, line: bytes) -> None:
         text = line.decode("utf-8", "backslashreplace").rstrip("\r")
-        held = self._traceback
-        if held and (text.startswith((" ", "\t")) or not text):
-            held.append(text)
-        elif held and not held[-1].startswith("During handling"):
-            held.append(text)  # the exception itself, which ends the traceback
+        lines = self._traceback
+        if lines and (text.startswith((" ", "\t")) or not text):
+            lines.append(text)
+        elif lines and not lines[-1].startswith("During handling"):
+            lines.append(text)  # the exception itself, which ends the traceback
             self._flush_traceback()
         elif text.startswith("Traceback (most recent call last)"):
-            held.append(text)
+            lines.append(text)
         elif text.strip():
             self._write(text)
 

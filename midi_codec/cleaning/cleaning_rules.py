@@ -141,10 +141,10 @@ class CleaningRules:
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> CleaningRules:
         """The inverse of `to_dict`."""
-        given: dict[str, Any] = {
+        values: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()
         }
-        return cls(**given)
+        return cls(**values)
 
 
 _OFF = {"drum_policy": KEEP, "program_policy": KEEP, "sustain_pedal": IGNORE}

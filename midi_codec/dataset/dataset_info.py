@@ -96,9 +96,9 @@ class DatasetInfo:
             raise ValueError(f"time_base is {self.time_base!r}, want one of {', '.join(TIME_BASES)}")
         wanted = {"splits": SPLITS, "histograms": SPLITS, "duplicates": DUPLICATE_KINDS, "groups": GROUP_COUNTS}
         for name, keys in wanted.items():
-            given = getattr(self, name)
-            if set(given) != set(keys):
-                raise ValueError(f"{name} has {sorted(given)}, want {', '.join(keys)}")
+            counts = getattr(self, name)
+            if set(counts) != set(keys):
+                raise ValueError(f"{name} has {sorted(counts)}, want {', '.join(keys)}")
         for split, columns in self.histograms.items():
             _check_histograms(split, columns, self.splits[split].num_notes)
         is_empty = not any(split.num_notes for split in self.splits.values())

@@ -39,17 +39,17 @@ XG_DRUM_BANKS = (126, 127)
 
 def read(payload: bytes) -> int:
     """A system exclusive message as a message of `TrackEvents`: SYSEX, kind or part, mode; 0 if it is none of these."""
-    found = _KINDS.match(payload)
-    if found is None:
+    match = _KINDS.match(payload)
+    if match is None:
         return 0
     for kind, name in ((GM, "gm"), (GS, "gs"), (XG, "xg")):
-        if found[name]:
+        if match[name]:
             return SYSEX << 16 | kind << 8
-    if found["gs_part"]:  # parts in the order 10, 1 to 9, 11 to 16
-        part, mode = found["gs_part"][0] & 0x0F, found["gs_mode"][0]
+    if match["gs_part"]:  # parts in the order 10, 1 to 9, 11 to 16
+        part, mode = match["gs_part"][0] & 0x0F, match["gs_mode"][0]
         channel = DRUM_CHANNEL if part == 0 else part - 1 if part <= DRUM_CHANNEL else part
     else:
-        channel, mode = found["xg_part"][0], found["xg_mode"][0]
+        channel, mode = match["xg_part"][0], match["xg_mode"][0]
     return SYSEX << 16 | PART << 8 | channel << 1 | (mode > 0)
 
 

@@ -63,8 +63,8 @@ def extend(*, start: np.ndarray, end: np.ndarray, pitch: np.ndarray, group: np.n
     if not len(pedals.up) or not len(end):
         return end
     start, group = start.astype(np.int64), group.astype(np.int64)
-    found, pedal = _first_from(pedals.group, pedals.up, group, end + 1)
-    held = np.flatnonzero(found)
+    is_released, pedal = _first_from(pedals.group, pedals.up, group, end + 1)
+    held = np.flatnonzero(is_released)
     held = held[pedals.down[pedal[held]] <= end[held]]
     if not len(held):
         return end

@@ -145,8 +145,8 @@ class Notes:
         """
         if time_base not in TIME_BASES:
             raise ValueError(f"time_base is {time_base!r}, want one of {', '.join(TIME_BASES)}")
-        given = {"pitch": pitch, "velocity": velocity, "start": start, "duration": duration, "program": program}
-        columns = {name: np.asarray(values) for name, values in given.items()}
+        arguments = {"pitch": pitch, "velocity": velocity, "start": start, "duration": duration, "program": program}
+        columns = {name: np.asarray(values) for name, values in arguments.items()}
         check_columns(columns)
         typed = [columns[name].astype(COLUMN_DTYPES[name], order="C", copy=False) for name in ORDER]
         ordered = note_order.sort_pieces(typed, np.array([0, len(typed[0])]))

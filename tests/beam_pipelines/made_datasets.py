@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from beam_pipelines.encoding import ledger
-from beam_pipelines.encoding.value_counts import Tally
+from beam_pipelines.encoding.value_counts import ValueCounts
 from midi_codec.dataset import dataset_info, records
 from midi_codec.dataset.dataset_info import DUPLICATE_KINDS, SPLITS, DatasetInfo, SplitInfo
 from midi_codec.dataset.records import Piece
@@ -34,10 +34,12 @@ def make_dataset(
         (split, Piece(notes.piece_id, group or notes.piece_id, source, notes.from_first_onset()))
         for split, source, group, notes in rows
     ]
-    tally, splits = Tally(), {}
+    counts, splits = ValueCounts(), {}
     for place, split in enumerate(SPLITS):
         mine = [piece for name, piece in pieces if name == split]
-        tally.add(NoteBatch.from_notes([piece.notes for piece in mine], time_base), np.full(len(mine), place, np.uint8))
+        counts.add(
+            NoteBatch.from_notes([piece.notes for piece in mine], time_base), np.full(len(mine), place, np.uint8)
+        )
         lengths = []
         for shard in range(num_shards):
             part = sorted(mine[shard::num_shards], key=lambda piece: piece.piece_id)
@@ -63,7 +65,7 @@ def make_dataset(
         duplicates={kind: sum(line.kind == kind for line in duplicates) for kind in DUPLICATE_KINDS},
         salvaged={rung: sum(line.rung == rung for line in salvaged) for rung in sorted({s.rung for s in salvaged})},
         groups=_group_counts(pieces),
-        histograms=tally.histograms(),
+        histograms=counts.histograms(),
         settings={"num_shards": num_shards, "limits": {"max_notes": 1_000_000}, "split_percents": [90, 5, 5]},
     )
     dataset_info.save(str(root), info)

@@ -63,13 +63,13 @@ class Feed:
         return self
 
     def __next__(self) -> tuple[Batch, Position]:
-        begun = time.monotonic()
+        start = time.monotonic()
         while len(self._ahead) <= PREFETCHED:
             epoch, index, windows, after = next(self._plans)
             self._ahead.append((self._pool.submit(self._make, epoch, index, windows), after))
         future, after = self._ahead.popleft()
         batch = future.result()
-        self.waited += time.monotonic() - begun
+        self.waited += time.monotonic() - start
         return batch, after
 
     def close(self) -> None:

@@ -68,13 +68,13 @@ def _cluster_problems(cluster: Mapping[str, Any]) -> list[str]:
             problems.append(f"cluster.{job} is {addresses!r}, want a list of host:port")
             continue
         for index, address in enumerate(addresses):
-            place = f"cluster.{job}[{index}]"
+            location = f"cluster.{job}[{index}]"
             if not _is_address(address):
-                problems.append(f"{place} is {address!r}, want host:port with a port from 1 to 65535")
+                problems.append(f"{location} is {address!r}, want host:port with a port from 1 to 65535")
             elif address in seen:
-                problems.append(f"{place} is {address!r}, as is {seen[address]}; want an address for each process")
+                problems.append(f"{location} is {address!r}, as is {seen[address]}; want an address for each process")
             else:
-                seen[address] = place
+                seen[address] = location
     chiefs = cluster.get("chief", [])
     if isinstance(chiefs, list) and len(chiefs) > 1:
         problems.append(f"cluster.chief has {len(chiefs)} addresses, want one at most")

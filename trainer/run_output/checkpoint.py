@@ -33,9 +33,11 @@ def save(folder: str, step: int, variables: Sequence[Any], state: dict[str, Any]
     arrays["state"] = np.frombuffer(json.dumps({"step": step, **state}).encode(), np.uint8)
     name = f"step-{step:08d}.npz"
     array_file.write(storage.join(folder, name), arrays)
-    found = paths(folder)
-    older = [path for path in found if path.rsplit("/", 1)[-1] < name]
-    later = [path for path in found if path.rsplit("/", 1)[-1] > name]  # not readable, so the run continued before it
+    all_paths = paths(folder)
+    older = [path for path in all_paths if path.rsplit("/", 1)[-1] < name]
+    later = [
+        path for path in all_paths if path.rsplit("/", 1)[-1] > name
+    ]  # not readable, so the run continued before it
     for path in [*older[: 1 - KEPT], *later]:
         storage.delete(path)
 
@@ -77,5 +79,5 @@ def _state(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
 def paths(folder: str) -> list[str]:
     """The checkpoints in a folder, oldest first."""
-    found = [entry.path for entry in storage.list_files(folder, missing_ok=True)]
-    return sorted(path for path in found if path.rsplit("/", 1)[-1].startswith("step-") and path.endswith(".npz"))
+    all_paths = [entry.path for entry in storage.list_files(folder, missing_ok=True)]
+    return sorted(path for path in all_paths if path.rsplit("/", 1)[-1].startswith("step-") and path.endswith(".npz"))

@@ -22,7 +22,7 @@ from beam_pipelines.corpus import chunks
 from beam_pipelines.corpus.archives import gzip_index, tar_directory, zip_directory
 from beam_pipelines.corpus.archives.tar_directory import BombError, DamagedTarError
 from beam_pipelines.corpus.archives.zip_directory import DamagedZipError
-from beam_pipelines.corpus.chunks import PackedInputs, Place, Row
+from beam_pipelines.corpus.chunks import Container, PackedInputs, Row
 from beam_pipelines.corpus.glob_pattern import MIDI_EXTENSIONS
 from job_runtime import io_errors
 from job_runtime.storage import Entry
@@ -77,7 +77,7 @@ def _list_opened(file: BinaryIO, entry: Entry, source: str, work_folder: str) ->
     is_gzip = file.read(2) == b"\x1f\x8b"  # some are called .tar.gz and are not, or the other way round
     file.seek(0)
     if not is_gzip:
-        return _list_tar(file, entry, Place(TAR, entry.path, f"{source}!", entry.version, entry.size))[0]
+        return _list_tar(file, entry, Container(TAR, entry.path, f"{source}!", entry.version, entry.size))[0]
     return _list_tar_gz(file, entry, source, work_folder)
 
 
@@ -90,16 +90,16 @@ def _refused(entry: Entry, source: str, reason: str, message: str) -> Archive:
 def _add_refusal(archive: Archive, entry: Entry, source: str, reason: str, message: str) -> None:
     """Adds the archive itself, as an input that cannot be used."""
     folder, _, name = entry.path.rpartition("/")
-    place = Place(chunks.FOLDER, f"{folder}/", source.removesuffix(name))
-    archive.inputs.add(place, Row(name, entry.size, entry.version, reason=reason, message=message))
+    container = Container(chunks.FOLDER, f"{folder}/", source.removesuffix(name))
+    archive.inputs.add(container, Row(name, entry.size, entry.version, reason=reason, message=message))
 
 
 class _Collector:
     """Collects the members of one archive: inputs, and a count of other files."""
 
-    def __init__(self, place: Place):
+    def __init__(self, container: Container):
         self.archive = Archive(PackedInputs())
-        self._place = place
+        self._container = container
         self._keys = array.array("Q")
 
     def add(self, row: Row, *, is_file: bool = True) -> None:
@@ -109,7 +109,7 @@ class _Collector:
         if not row.reason and _UNSAFE.search(row.name):
             message = f"the member is called {row.name!r}, want a name below the archive"
             row = row._replace(reason="unsafe_name", message=message)
-        self.archive.inputs.add(self._place, row)
+        self.archive.inputs.add(self._container, row)
         self._keys.append(_key(row.name))
 
     def build(self) -> Archive:
@@ -129,7 +129,7 @@ def _with_own_names(inputs: PackedInputs, taken: set[int], repeated: set[int]) -
     """Calls the second member of a name `name#2`, and so on; skips a number if another member has that name."""
     counts: collections.Counter[str] = collections.Counter()
     renamed = PackedInputs()
-    for place, row in inputs.drain():
+    for container, row in inputs.drain():
         if _key(row.name) in repeated:
             name = row.name
             counts[name] += 1
@@ -138,7 +138,7 @@ def _with_own_names(inputs: PackedInputs, taken: set[int], repeated: set[int]) -
             if counts[name] > 1:
                 row = row._replace(name=own)
                 taken.add(_key(own))
-        renamed.add(place, row)
+        renamed.add(container, row)
     return renamed
 
 
@@ -146,19 +146,19 @@ def _with_own_names(inputs: PackedInputs, taken: set[int], repeated: set[int]) -
 
 
 def _list_zip(file: BinaryIO, entry: Entry, source: str) -> Archive:
-    place = Place(ZIP, entry.path, f"{source}!", entry.version, entry.size)
+    container = Container(ZIP, entry.path, f"{source}!", entry.version, entry.size)
     try:
-        return _collect_zip(zip_directory.read_directory(file, entry.size), entry, place)
+        return _collect_zip(zip_directory.read_directory(file, entry.size), entry, container)
     except DamagedZipError as error:
         scanned = zip_directory.scan(file, entry.size, max_bytes=most_unpacked(entry.size))
-        found = itertools.takewhile(lambda member: _is_within(member, entry), scanned)
-        archive = _collect_zip(found, entry, place)
+        intact = itertools.takewhile(lambda member: _is_within(member, entry), scanned)
+        archive = _collect_zip(intact, entry, container)
         _add_refusal(archive, entry, source, "damaged_archive", f"the archive is damaged: {error}")
         return archive
 
 
-def _collect_zip(members: Iterator[zip_directory.Member], entry: Entry, place: Place) -> Archive:
-    collector = _Collector(place)
+def _collect_zip(members: Iterator[zip_directory.Member], entry: Entry, container: Container) -> Archive:
+    collector = _Collector(container)
     begins, ends = array.array("Q"), array.array("Q")
     total = 0
     for member in members:
@@ -212,9 +212,9 @@ def _zip_row(member: zip_directory.Member) -> Row:
 # ------------------------------------------------------------------------------------------------------------- tar
 
 
-def _list_tar(file: BinaryIO, entry: Entry, place: Place, *, is_gzip: bool = False) -> tuple[Archive, bool]:
+def _list_tar(file: BinaryIO, entry: Entry, container: Container, *, is_gzip: bool = False) -> tuple[Archive, bool]:
     """The content of the archive, and whether all of it could be read."""
-    collector = _Collector(place)
+    collector = _Collector(container)
     damage = None
     limit = most_unpacked(entry.size) if is_gzip else math.inf
     try:
@@ -229,7 +229,7 @@ def _list_tar(file: BinaryIO, entry: Entry, place: Place, *, is_gzip: bool = Fal
         damage = error
     archive = collector.build()
     if damage is not None:
-        source = place.prefix.removesuffix("!")
+        source = container.prefix.removesuffix("!")
         _add_refusal(archive, entry, source, "damaged_archive", f"the archive is damaged: {damage}")
     return archive, damage is None
 
@@ -244,14 +244,14 @@ def _without_dots(name: str) -> str:
 def _list_tar_gz(file: BinaryIO, entry: Entry, source: str, work_folder: str) -> Archive:
     """Unpacks the archive once; the result is kept for later listings and reads."""
     kept = gzip_index.paths_for(entry, source, work_folder if entry.size >= gzip_index.SMALL_BYTES else "")
-    place = Place(TAR_GZ, entry.path, f"{source}!", entry.version, entry.size, kept.index)
+    container = Container(TAR_GZ, entry.path, f"{source}!", entry.version, entry.size, kept.index)
     if (known := gzip_index.load_members(kept)) is not None:
         return Archive(*known)
     if not kept.index:
-        return _list_tar(gzip_index.open_in_order(file), entry, place, is_gzip=True)[0]
+        return _list_tar(gzip_index.open_in_order(file), entry, container, is_gzip=True)[0]
     with gzip_index.open_to_index(file) as unpacked:
-        archive, is_whole = _list_tar(unpacked, entry, place, is_gzip=True)
+        archive, is_whole = _list_tar(unpacked, entry, container, is_gzip=True)
         if not (is_whole and gzip_index.is_one_stream(file, unpacked.tell())):
-            archive, _ = _list_tar(gzip_index.open_in_order(file), entry, place, is_gzip=True)
+            archive, _ = _list_tar(gzip_index.open_in_order(file), entry, container, is_gzip=True)
         archive.indexes = gzip_index.to_keep(kept, unpacked, archive.inputs, archive.num_others)
     return archive

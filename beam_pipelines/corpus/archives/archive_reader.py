@@ -9,7 +9,7 @@ from typing import BinaryIO
 from beam_pipelines.corpus import chunks
 from beam_pipelines.corpus.archives import archive_listing, gzip_index, zip_directory
 from beam_pipelines.corpus.archives.zip_directory import DamagedZipError
-from beam_pipelines.corpus.chunks import Item, Place, Row, too_large
+from beam_pipelines.corpus.chunks import Container, Item, Row, too_large
 from job_runtime import io_errors
 from job_runtime.storage.seekable_file import open_file, raise_network_error
 
@@ -20,42 +20,42 @@ class _MemberError(Exception):
     """The member cannot be read; reason and message of its reject."""
 
 
-def open_archive(place: Place) -> BinaryIO | OSError:
+def open_archive(container: Container) -> BinaryIO | OSError:
     """The archive, or why all its members are rejects."""
     try:
-        return open_file(place.path, place.size)
+        return open_file(container.path, container.size)
     except OSError as error:
         if not io_errors.is_of_one_file(error):
             raise
         return error
 
 
-def read_members(file: BinaryIO | OSError, place: Place, rows: Sequence[Row], max_bytes: int) -> Iterator[Item]:
+def read_members(file: BinaryIO | OSError, container: Container, rows: Sequence[Row], max_bytes: int) -> Iterator[Item]:
     """Each member once; no more than `max_bytes` of it is unpacked. Closes the archive."""
     if isinstance(file, OSError):
         for row in rows:
-            yield _refused(place, row, "unreadable", f"the archive cannot be read: {io_errors.reason(file)}")
+            yield _refused(container, row, "unreadable", f"the archive cannot be read: {io_errors.reason(file)}")
         return
     with file:
-        read = _READERS[place.kind](file, place, rows, max_bytes)
+        read = _READERS[container.kind](file, container, rows, max_bytes)
         for row in rows:
             try:
                 data = _read(read, row, max_bytes)
             except _MemberError as error:
-                yield _refused(place, row, *error.args)
+                yield _refused(container, row, *error.args)
             except OSError as error:
                 if not io_errors.is_of_one_file(error):
                     raise
                 reason = io_errors.reason(error)
-                yield _refused(place, row, "unreadable", f"the archive cannot be read: {reason}")
+                yield _refused(container, row, "unreadable", f"the archive cannot be read: {reason}")
             else:
-                yield Item(chunks.source_of(place, row), data, len(data))
+                yield Item(chunks.source_of(container, row), data, len(data))
             finally:
                 raise_network_error(file)
 
 
-def _refused(place: Place, row: Row, reason: str, message: str) -> Item:
-    return Item(chunks.source_of(place, row), None, row.size, reason, message)
+def _refused(container: Container, row: Row, reason: str, message: str) -> Item:
+    return Item(chunks.source_of(container, row), None, row.size, reason, message)
 
 
 def _read(read: Callable[[Row], bytes], row: Row, max_bytes: int) -> bytes:
@@ -66,7 +66,7 @@ def _read(read: Callable[[Row], bytes], row: Row, max_bytes: int) -> bytes:
     return read(row)
 
 
-def _zip_reader(file: BinaryIO, place: Place, rows: Sequence[Row], max_bytes: int) -> Callable[[Row], bytes]:
+def _zip_reader(file: BinaryIO, container: Container, rows: Sequence[Row], max_bytes: int) -> Callable[[Row], bytes]:
     def read(row: Row) -> bytes:
         if row.packed > max_bytes + _SLACK_BYTES:
             raise _MemberError(*too_large(row.packed, max_bytes))
@@ -84,7 +84,7 @@ def _zip_reader(file: BinaryIO, place: Place, rows: Sequence[Row], max_bytes: in
     return read
 
 
-def _tar_reader(file: BinaryIO, place: Place, rows: Sequence[Row], max_bytes: int) -> Callable[[Row], bytes]:
+def _tar_reader(file: BinaryIO, container: Container, rows: Sequence[Row], max_bytes: int) -> Callable[[Row], bytes]:
     def read(row: Row) -> bytes:
         file.seek(row.offset)
         return _whole(file.read(row.size), row)
@@ -92,9 +92,9 @@ def _tar_reader(file: BinaryIO, place: Place, rows: Sequence[Row], max_bytes: in
     return read
 
 
-def _tar_gz_reader(file: BinaryIO, place: Place, rows: Sequence[Row], max_bytes: int) -> Callable[[Row], bytes]:
+def _tar_gz_reader(file: BinaryIO, container: Container, rows: Sequence[Row], max_bytes: int) -> Callable[[Row], bytes]:
     span = rows[-1].offset + min(rows[-1].size, max_bytes) - rows[0].offset
-    members = gzip_index.MemberReader(file, place.index, span=span)
+    members = gzip_index.MemberReader(file, container.index, span=span)
 
     def read(row: Row) -> bytes:
         try:

@@ -78,10 +78,10 @@ def open_to_index(file: BinaryIO) -> indexed_gzip.IndexedGzipFile:
 
 def is_one_stream(file: BinaryIO, num_bytes: int) -> bool:
     """Whether the file is one stream of this many unpacked bytes: `indexed_gzip` ignores what follows the first."""
-    place = file.tell()
+    position = file.tell()
     file.seek(-4, io.SEEK_END)
     declared = int.from_bytes(file.read(4), "little")
-    file.seek(place)
+    file.seek(position)
     return declared == num_bytes & 0xFFFFFFFF
 
 

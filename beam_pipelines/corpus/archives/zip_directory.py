@@ -87,11 +87,11 @@ def _find_directory(file: BinaryIO, file_size: int) -> tuple[int, int, int, int]
     tail_length = min(file_size, _END.size + _FULL_16)
     file.seek(file_size - tail_length)
     tail = _read_exactly(file, tail_length)
-    place = tail.rfind(b"PK\5\6", 0, tail_length - _END.size + 4)
-    if place < 0:
+    position = tail.rfind(b"PK\5\6", 0, tail_length - _END.size + 4)
+    if position < 0:
         raise DamagedZipError("it has no directory at its end")
-    _, _, _, _, count, size, offset, _ = _END.unpack_from(tail, place)
-    end = file_size - tail_length + place
+    _, _, _, _, count, size, offset, _ = _END.unpack_from(tail, position)
+    end = file_size - tail_length + position
     if count == _FULL_16 or size == _FULL_32 or offset == _FULL_32:
         file.seek(max(end - _LOCATOR_64.size, 0))
         signature, _, offset_64, _ = _read(file, _LOCATOR_64)
@@ -125,10 +125,10 @@ def scan(file: BinaryIO, file_size: int, *, max_bytes: int) -> Iterator[Member]:
         start = offset + _LOCAL.size + name_length + extra_length
         end = start + packed
         if flags & _HAS_DESCRIPTOR and not packed:
-            found = _inflated_to_end(file, max_bytes) if method == DEFLATED else None
-            if found is None:
+            unpacked = _inflated_to_end(file, max_bytes) if method == DEFLATED else None
+            if unpacked is None:
                 return
-            packed, size, crc = found
+            packed, size, crc = unpacked
             end = _behind_descriptor(file, start + packed)
         yield Member(name, size, packed, offset, method, crc, bool(flags & _ENCRYPTED), not name.endswith("/"))
         offset = end
@@ -167,16 +167,16 @@ def _behind_descriptor(file: BinaryIO, end: int) -> int:
 
 def _with_zip64(extra: bytes, size: int, packed: int, offset: int) -> tuple[int, int, int]:
     """Fields that do not fit 32 bits are in an extra field, in this order."""
-    place = 0
-    while place + 4 <= len(extra):
-        kind, length = struct.unpack_from("<2H", extra, place)
-        place += 4
+    position = 0
+    while position + 4 <= len(extra):
+        kind, length = struct.unpack_from("<2H", extra, position)
+        position += 4
         if kind == 1:
-            values = iter(struct.unpack_from(f"<{min(length, len(extra) - place) // 8}Q", extra, place))
+            values = iter(struct.unpack_from(f"<{min(length, len(extra) - position) // 8}Q", extra, position))
             size = next(values, size) if size == _FULL_32 else size
             packed = next(values, packed) if packed == _FULL_32 else packed
             offset = next(values, offset) if offset == _FULL_32 else offset
-        place += length
+        position += length
     return size, packed, offset
 
 

@@ -133,10 +133,10 @@ def roll(notes: Notes) -> Roll:
     paths = []
     for voice, place in enumerate(np.argsort(-counts, kind="stable").tolist()):
         program = int(programs[place])
-        mine = np.flatnonzero(shown.program == program)
+        own_notes = np.flatnonzero(shown.program == program)
         path = "".join(
             f"M{a} {b}h{c}v1h-{c}z"
-            for a, b, c in zip(x[mine].tolist(), y[mine].tolist(), width[mine].tolist(), strict=True)
+            for a, b, c in zip(x[own_notes].tolist(), y[own_notes].tolist(), width[own_notes].tolist(), strict=True)
         )
         name = "Drums" if program > 127 else pretty_midi.program_to_instrument_name(program)
         paths.append((voice % NUM_VOICES, name, path))

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from beam_pipelines.encoding.value_counts import Tally
+from beam_pipelines.encoding.value_counts import ValueCounts
 from job_runtime import storage
 from job_runtime.command import UserError
 from job_runtime.storage import array_file
@@ -160,10 +160,10 @@ def write_dataset(folder: str, rolls: Mapping[str, list[np.ndarray]]) -> Dataset
 
 
 def _write(folder: str, notes: Mapping[str, Sequence[Notes]], settings: Mapping[str, Any]) -> DatasetInfo:
-    tally, splits = Tally(), {}
+    value_counts, splits = ValueCounts(), {}
     for split_index, split in enumerate(SPLITS):
         mine = notes[split]
-        tally.add(NoteBatch.from_notes(mine, BEATS), np.full(len(mine), split_index, np.uint8))
+        value_counts.add(NoteBatch.from_notes(mine, BEATS), np.full(len(mine), split_index, np.uint8))
         examples = [
             records.serialize_columns(piece_id=n.piece_id, group_id=n.piece_id, source=f"{split}/{index:05d}", notes=n)
             for index, n in enumerate(mine)
@@ -190,7 +190,7 @@ def _write(folder: str, notes: Mapping[str, Sequence[Notes]], settings: Mapping[
         duplicates=NO_DUPLICATES,
         salvaged={},
         groups=_count_groups(notes),
-        histograms=tally.histograms(),
+        histograms=value_counts.histograms(),
         settings=settings,
     )
     dataset_info.save(folder, info)

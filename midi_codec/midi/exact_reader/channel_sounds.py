@@ -46,13 +46,13 @@ def _drums(
     place[rows] = np.arange(len(rows))
     resets, parts = rows[(messages.status[rows] == SYSEX) & ~is_part[rows]], np.flatnonzero(is_part)
     part_channels = messages.channel[parts] + (messages.second[parts] >> 1)
-    found = [
+    candidates = [
         _last_up_to(messages, resets, notes, channels=(0 * resets, 0 * notes)),
         _last_up_to(messages, parts, notes, channels=(part_channels, messages.channel[notes])),
         _last_change(messages, np.flatnonzero(is_change & (decided != UNDECIDED)), notes),
     ]
     latest = np.full(len(notes), -1)
-    for event in found:
+    for event in candidates:
         is_later = np.where(event >= 0, place[event], -1) > np.where(latest >= 0, place[latest], -1)
         latest = np.where(is_later, event, latest)
     is_said = (latest >= 0) & (decided[latest] != UNDECIDED)

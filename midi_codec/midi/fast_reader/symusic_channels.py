@@ -27,7 +27,7 @@ def players(tracks: Iterable[TrackTick], sentinel_tick: int) -> dict[int, list[i
       tracks: symusic's, read with markers.
       sentinel_tick: how long after its track's end a marker stands.
     """
-    found = dict[int, list[int]]()
+    tracks_of_channel = dict[int, list[int]]()
     for track in tracks:
         if not len(track.notes):
             continue
@@ -36,5 +36,5 @@ def players(tracks: Iterable[TrackTick], sentinel_tick: int) -> dict[int, list[i
         if last is None or last.time < sentinel_tick:
             return None
         number, channel = divmod(last.value + CENTRE, 16)
-        found.setdefault(channel, []).append(number)
-    return found
+        tracks_of_channel.setdefault(channel, []).append(number)
+    return tracks_of_channel

@@ -50,7 +50,7 @@ class PedalColumns:
           score: read with markers, all its own events before `sentinel_tick`.
           sentinel_tick: how long after its track's end a marker stands.
         """
-        found = []
+        events = []
         for track in score.tracks:
             if not len(track.notes):
                 continue
@@ -61,8 +61,8 @@ class PedalColumns:
             ticks, values = time[rows], controls["value"][rows]
             if len(markers) != 1 or _is_out_of_order(ticks, values):
                 return False
-            found.append((ticks, values))
-        for ticks, values in found:
+            events.append((ticks, values))
+        for ticks, values in events:
             self.ticks.append(ticks)
             self.values.append(values)
         return True

@@ -110,8 +110,8 @@ def walk(data: bytes, limits: Limits, *, warily: bool = False) -> Walk | None:
     if header is None:
         return None
     strict = _strict_tracks(data, header.position, limits)
-    found = chunk_repair.find_tracks(data, header.tracks_from) if strict is None else strict
-    bounds = list(itertools.islice(found, limits.max_tracks + 1))
+    all_bounds = chunk_repair.find_tracks(data, header.tracks_from) if strict is None else strict
+    bounds = list(itertools.islice(all_bounds, limits.max_tracks + 1))
     if not 0 < len(bounds) <= limits.max_tracks:
         return None
     if sum(track.stop - track.begin for track in bounds) > min(limits.max_slow_bytes, MAX_BYTES):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from beam_pipelines.encoding import value_counts
-from beam_pipelines.encoding.value_counts import Tally
+from beam_pipelines.encoding.value_counts import ValueCounts
 from midi_codec.dataset.dataset_info import COLUMNS, SPLITS, Histogram
 from midi_codec.music.note_batch import NoteBatch
 from midi_codec.music.notes import MILLISECONDS, Notes
@@ -27,7 +27,7 @@ def plain(counted, split: str) -> dict[str, dict[int, int]]:
 
 def test_every_column_is_counted_for_the_split_of_its_piece():
     batch = batch_of(piece([100, 100, 300], [50, 50, 7]), piece([0], [70_000], pitch=0))
-    counts = Tally()
+    counts = ValueCounts()
     counts.add(batch, np.array([TRAIN, TEST], np.uint8))
     assert plain(counts.counts(), "train") == {
         "step": {0: 2, 200: 1},
@@ -54,7 +54,7 @@ def test_the_silence_before_a_piece_is_no_step():
 def test_any_duration_is_counted_exactly(highest):
     rng = np.random.default_rng(highest)
     values = np.concatenate([rng.integers(0, highest, 2000), [highest - 1, 0]])
-    counts = Tally()
+    counts = ValueCounts()
     counts.add(batch_of(piece(np.zeros(len(values), np.int64), values)), np.array([TRAIN], np.uint8))
     want, numbers = np.unique(values, return_counts=True)
     assert plain(counts.counts(), "train")["duration"] == dict(zip(want.tolist(), numbers.tolist(), strict=True))
@@ -63,10 +63,10 @@ def test_any_duration_is_counted_exactly(highest):
 def test_batches_of_any_size_and_order_add_up_to_the_same():
     pieces = [make_notes(number, num_notes=1 + number) for number in range(20)]
     splits = np.arange(20, dtype=np.uint8) % 3
-    whole, parts, sums = Tally(), Tally(), Tally()
+    whole, parts, sums = ValueCounts(), ValueCounts(), ValueCounts()
     whole.add(batch_of(*pieces), splits)
     for rows in (range(15, 20), range(0, 3), range(3, 15)):
-        each = Tally()
+        each = ValueCounts()
         each.add(batch_of(*(pieces[row] for row in rows)), splits[list(rows)])
         parts.add(batch_of(*(pieces[row] for row in rows)), splits[list(rows)])
         sums.add_counts(each.counts())
@@ -76,9 +76,9 @@ def test_batches_of_any_size_and_order_add_up_to_the_same():
 
 def test_what_is_taken_off_leaves_no_trace():
     one, other = piece([0, 70_001], [70_000, 5]), piece([0, 9], [3, 80_000], pitch=61)
-    moved, alone = Tally(), Tally()
+    moved, alone = ValueCounts(), ValueCounts()
     moved.add(batch_of(one, other), np.array([TRAIN, TRAIN], np.uint8))
-    correction = Tally()
+    correction = ValueCounts()
     correction.add(batch_of(other), np.array([TRAIN], np.uint8), sign=-1)
     correction.add(batch_of(other), np.array([VALIDATION], np.uint8))
     assert plain(correction.counts(), "train")["duration"] == {3: -1, 80_000: -1}
@@ -89,6 +89,6 @@ def test_what_is_taken_off_leaves_no_trace():
 
 
 def test_nothing_to_count():
-    counts = Tally()
+    counts = ValueCounts()
     counts.add(batch_of(), np.zeros(0, np.uint8))
     assert counts.histograms() == {split: {name: Histogram() for name in COLUMNS} for split in SPLITS}
