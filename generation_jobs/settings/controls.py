@@ -32,7 +32,7 @@ class Controls:
     pitch_classes: str | Sequence[int] | None = setting(
         None, "key or pitch classes: only notes in it; minor is natural minor", kind=KEY
     )
-    programs: Sequence[int] | None = setting(None, "instruments", kind=PROGRAMS)
+    programs: Sequence[int] | None = setting(None, "only notes of these instruments", kind=PROGRAMS)
     max_polyphony: int | None = setting(
         None,
         "most notes that sound at once, the primer's included; a note of no length counts as one tick",
