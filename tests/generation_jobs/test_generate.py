@@ -147,12 +147,6 @@ def test_mistakes_in_a_list_are_said_even_without_a_bundle(folder, capsys):
     ]
 
 
-@pytest.mark.parametrize(("flag", "value"), [("--temperature", "hot"), ("--max-notes", "1.5"), ("--temp", "1")])
-def test_a_flag_that_cannot_be_read_is_status_2(folder, capsys, flag, value):
-    assert run(flag, value) == 2
-    assert flag in capsys.readouterr().err
-
-
 def test_other_settings_on_the_same_output_are_a_mistake(folder, capsys):
     assert run() == 0
     capsys.readouterr()

@@ -122,16 +122,8 @@ def test_ids_that_are_right(seed_id):
     [
         ({"temprature": 1}, "unknown key 'temprature', want some of id, midi, track, piece_id, from_note, num_notes, "
          f"from_seconds, to_seconds, notes, tempo, num_samples, {', '.join(SETTINGS)}"),
-        ({"temperature": True}, "temperature is True, want a number, 0 (greedy) or 0.001 to 1000"),
         ({"temperature": None}, "temperature is None, want a number, 0 (greedy) or 0.001 to 1000"),
         ({"temperature": 10**400}, f"temperature is {10**400}, want a number, 0 (greedy) or 0.001 to 1000"),
-        ({"temperature": 1e9}, "temperature is 1000000000.0, want a number, 0 (greedy) or 0.001 to 1000"),
-        ({"temperature": 1e-9}, "temperature is 1e-09, want a number, 0 (greedy) or 0.001 to 1000"),
-        ({"top_k": 0}, "top_k is 0, want a whole number, 1 to 2147483647"),
-        ({"top_k": 2.0}, "top_k is 2.0, want a whole number, 1 to 2147483647"),
-        ({"top_p": 1.5}, "top_p is 1.5, want a number above 0, at most 1"),
-        ({"max_notes": 0}, "max_notes is 0, want a whole number, 1 to 100000"),
-        ({"max_seconds": "9"}, "max_seconds is '9', want a number above 0, at most 21600"),
         ({"num_samples": 0}, "num_samples is 0, want a whole number, 1 to 1000000"),
         ({"midi": ""}, "midi is '', want the path of a MIDI file"),
         ({"midi": 3}, "midi is 3, want the path of a MIDI file"),

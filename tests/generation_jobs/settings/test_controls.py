@@ -75,17 +75,11 @@ def test_times_that_are_numbers_cannot_be_limited():
     [
         (
             {"temperature": {"pich": 1}},
-            "temperature is {'pich': 1}, want a number, 0 (greedy) or 0.001 to 1000, or such a number",
-        ),
-        (
-            {"top_k": {"pitch": 0}},
-            "top_k is {'pitch': 0}, want a whole number, 1 to 2147483647, or such a number by field",
+            "temperature is {'pich': 1}, want a number, 0 (greedy) or 0.001 to 1000, or such",
         ),
         ({"pitch_classes": "H major"}, "pitch_classes is 'H major', want a key such as"),
         ({"programs": []}, "programs is [], want a list of programs"),
-        ({"max_polyphony": 33}, "max_polyphony is 33, want a whole number, 1 to 32"),
         ({"min_step": 0.5}, "min_step is 0.5, want a time such as"),
-        ({"repetition_penalty": 0.5}, "repetition_penalty is 0.5, want a number, 1 to 1000"),
     ],
 )
 def test_settings_that_are_wrong(value, problem):

@@ -55,10 +55,6 @@ def read(*argv: str) -> tuple[dict, list[str]]:
     return read_flags(Example, parser.parse_args(argv), problems), problems
 
 
-def test_only_flags_that_were_given_have_values():
-    assert read() == ({}, [])
-
-
 def test_values_have_the_types_of_their_fields():
     values, problems = read(
         *("--count", "99999", "--share", "0.5", "--seconds", "0", "--policy", "drop", "--low-high", "2-5", "--text=-x"),
@@ -77,7 +73,7 @@ def test_values_have_the_types_of_their_fields():
         "ticks": (24, 48),
         "heat": {"pitch": 2.0, "step": 0.5},
     }
-    assert read("--ticks=none", "--heat=2")[0] == {"ticks": (), "heat": 2.0}
+    assert read("--ticks=none", "--heat=2") == ({"ticks": (), "heat": 2.0}, [])  # only flags that were given
 
 
 def test_every_mistake_is_named_at_once():
@@ -101,14 +97,17 @@ def test_every_mistake_is_named_at_once():
     ]
 
 
-@pytest.mark.parametrize("text", ["pitch=1,pitch=2", "pitch=0", "pitch=1=2", "=1", "pitch=", "pitch=1,", "10", "x"])
-def test_numbers_by_field_that_are_wrong(text):
-    assert read(f"--heat={text}")[0] == {}
-
-
-@pytest.mark.parametrize("text", ["1.5", "1e3", "٣", "1_000", "100000", "-1", "", "none"])
-def test_a_whole_number_is_plain_and_within_its_bounds(text):
-    assert read(f"--count={text}") == ({}, [f"--count is {text!r}, want a whole number, 1 to 99999"])
+@pytest.mark.parametrize(
+    ("flag", "texts"),
+    [
+        ("--heat", ["pitch=1,pitch=2", "pitch=0", "pitch=1=2", "=1", "pitch=", "pitch=1,", "10", "x"]),
+        ("--count", ["1.5", "1e3", "٣", "1_000", "100000", "-1", "", "none"]),
+    ],
+)
+def test_what_is_no_value(flag, texts):
+    for text in texts:
+        values, problems = read(f"{flag}={text}")
+        assert values == {} and problems[0].startswith(f"{flag} is {text!r}, want a ")
 
 
 @given(st.floats() | st.integers() | st.booleans() | st.text() | st.none())
