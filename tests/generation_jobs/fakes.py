@@ -1,4 +1,4 @@
-"""A bundle without a trained model, and a decoder of plain NumPy that stands where the real one would."""
+"""A bundle without a trained model, and a decoder in NumPy that replaces the real one."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def make_bundle(*, programs: tuple[int, ...] = (0, 40), time_base: str = MILLISE
 class FakeDecoder:
     """Draws notes from a sample's own stream, and yields the results out of order, as slots finish.
 
-    A sample's notes depend on its request alone. `stop_after` stands for a kill: an exception out of the
-    decoder after so many results.
+    A sample's notes depend on its request alone. `stop_after` simulates a kill: the decoder raises an
+    exception after that many results.
     """
 
     time_base: str = MILLISECONDS

@@ -46,7 +46,7 @@ def make_music(
     dataset: str = "d" * 32,
     log_likelihoods: Mapping[tuple[str, int], float] | None = None,
 ) -> None:
-    """A finished job of (seed id, sample, notes); the likelihood a note goes down with the place in the list."""
+    """A finished job of (seed id, sample, notes); the likelihood per note falls with the index in the list."""
     origin = {"rng_seed": 0, "bundle": BUNDLE_HASH, "dataset": dataset, "settings": SETTINGS, "code_version": "c0de"}
     lines = []
     for index, (seed_id, sample, notes) in enumerate(pieces):
@@ -80,7 +80,7 @@ def make_music(
 
 
 def make_dataset(root: Path, pieces: Mapping[str, Sequence[Notes]], *, time_base: str = MILLISECONDS) -> DatasetInfo:
-    """A dataset of one shard a split; splits that are not named are empty."""
+    """A dataset with one shard per split; splits that are not named are empty."""
     root.mkdir(parents=True, exist_ok=True)
     splits, histograms = {}, {}
     for split in SPLITS:

@@ -19,7 +19,7 @@ GIVEN = 8
 
 
 def copy_of(source: Notes, first: int, num_notes: int, *, semitones: int, rng_seed: int) -> Notes:
-    """A piece of 60 notes whose last are a copy of notes that stand single."""
+    """A piece of 60 notes that ends with a copy of single notes."""
     opening = melody(60 - num_notes, rng_seed, num_pitches=25)
     part = source.take(slice(first, first + num_notes))
     start = part.start.astype(int) - int(part.start[0]) + int(opening.start[-1]) + 5000
@@ -48,7 +48,7 @@ def run(root, *flags: str) -> int:
     return compare.main(["--music", str(root / "music"), "--data", str(root / "data"), *flags])
 
 
-def test_finds_who_copied_what_and_says_so(folders, capsys):
+def test_finds_and_prints_copies(folders, capsys):
     root, train = folders
     assert run(root) == command.OK
     lines = capsys.readouterr().out.splitlines()
@@ -72,7 +72,7 @@ def test_finds_who_copied_what_and_says_so(folders, capsys):
     assert sentence in lines
 
 
-def test_finds_pieces_that_are_like_each_other(folders, capsys):
+def test_finds_duplicates_among_the_pieces(folders, capsys):
     root, _ = folders
     assert run(root) == command.OK
     found = json.loads(capsys.readouterr().out.splitlines()[-1])["duplicates"]
@@ -84,7 +84,7 @@ def test_finds_pieces_that_are_like_each_other(folders, capsys):
     }  # fmt: skip
 
 
-def test_an_index_and_the_file_give_the_same(folders, capsys):
+def test_an_index_gives_the_same_result(folders, capsys):
     root, _ = folders
     flags = ["--index", str(root / "index"), "--output", str(root / "copied.json")]
     assert memorisation_command.main(["--data", str(root / "data"), "--output", str(root / "index")]) == command.OK
@@ -123,7 +123,7 @@ def test_music_of_primers_alone_copies_nothing(folders, tmp_path, capsys):
     assert found["generated"]["longest"] == 0 and found["duplicates"]["num_exact_groups"] == 0
 
 
-def test_mistakes_come_all_at_once(folders):
+def test_all_mistakes_are_reported_at_once(folders):
     root, train = folders
     with pytest.raises(command.UserError) as raised:
         compare.main(["--music", "m", "--data", str(root / "none"), "--index", str(root / "no.index")])

@@ -31,7 +31,7 @@ def run(root, *flags: str) -> int:
     return evaluate.main(["--music", str(root / "music"), "--data", str(root / "data"), *flags])
 
 
-def test_json_is_the_last_line(folders, capsys):
+def test_the_last_line_is_json(folders, capsys):
     assert run(folders) == command.OK
     lines = capsys.readouterr().out.splitlines()
     found = json.loads(lines[-1])
@@ -48,7 +48,7 @@ def test_json_is_the_last_line(folders, capsys):
     assert found["screening"] is None
 
 
-def test_the_file_has_each_pieces_figures_and_is_the_same_every_time(folders, capsys):
+def test_the_file_has_the_figures_of_each_piece_and_is_reproducible(folders, capsys):
     path = folders / "evaluation.json"
     texts = []
     for _ in range(2):
@@ -62,7 +62,7 @@ def test_the_file_has_each_pieces_figures_and_is_the_same_every_time(folders, ca
     assert "rejected of generated: " in capsys.readouterr().out
 
 
-def test_music_that_is_the_corpus_itself_overlaps_wholly(tmp_path, capsys):
+def test_music_equal_to_the_corpus_overlaps_completely(tmp_path, capsys):
     notes = [make_notes(100, rng_seed=seed) for seed in range(4)]
     make_dataset(tmp_path / "data", {"train": notes, "validation": notes})
     make_music(tmp_path / "music", [("a", k, piece) for k, piece in enumerate(notes)])
@@ -99,7 +99,7 @@ def test_an_index_without_thresholds_is_a_mistake(folders):
     assert [problem.split(" ")[0] for problem in raised.value.problems] == ["--index", "--index:"]
 
 
-def test_mistakes_come_all_at_once(folders):
+def test_all_mistakes_are_reported_at_once(folders):
     with pytest.raises(command.UserError) as raised:
         evaluate.main(["--music", "m", "--data", str(folders / "none"), "--screen", str(folders / "no.json")])
     assert len(raised.value.problems) == 2

@@ -20,7 +20,7 @@ LIST = '{"id": "a", "num_samples": 3}\n{"id": "b", "top_k": 5}\n'
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A folder with a bundle and a seed list, and the fake in the decoder's place."""
+    """A folder with a bundle and a seed list, and the fake decoder."""
     bundle.save(str(tmp_path / "bundle"), make_bundle())
     (tmp_path / "seeds.jsonl").write_text(LIST)
     monkeypatch.setattr(generate, "_make_decoder", lambda bundle, num_slots: FakeDecoder())
@@ -36,7 +36,7 @@ def run(*flags: str) -> int:
     return command.run("generate", generate.main, [*paths, *flags])
 
 
-def test_a_run_says_what_it_made(folder, capsys):
+def test_a_run_prints_its_counts(folder, capsys):
     assert run("--samples-per-seed", "2", "--max-notes", "10") == 0
     lines = manifest.read("music")
     assert [(line["seed_id"], line["sample"]) for line in lines] == [("a", 0), ("a", 1), ("a", 2), ("b", 0), ("b", 1)]
@@ -88,7 +88,7 @@ def test_tasks_share_the_work(folder, monkeypatch):
     assert len(manifest.read("music")) == 4
 
 
-def test_every_mistake_is_said_at_once(folder, capsys):
+def test_every_mistake_is_reported_at_once(folder, capsys):
     (folder / "seeds.jsonl").write_text('{"id": "a", "midi": "none.mid"}\n{"id": "../b"}\n{"id": "c", "top_k": 0}\n')
     status = run(
         *("--temperature", "nan", "--top-k", "0", "--top-p", "2", "--max-notes", "0", "--max-seconds", "-1"),
@@ -131,14 +131,14 @@ def test_each_wrong_path_is_one_sentence(folder, capsys, flags, want):
 
 
 @pytest.mark.parametrize("seeds", ["seeds.jsonl", "nowhere"])
-def test_flags_that_the_bundle_cannot_keep_are_said_once(folder, capsys, seeds):
+def test_conflicts_of_the_flags_are_reported_once(folder, capsys, seeds):
     assert run("--min-pitch", "70", "--max-pitch", "60", "--seeds", seeds) == 2
     first, *rest = capsys.readouterr().err.splitlines()
     assert first == "generate: flags: min_pitch, max_pitch and pitch_classes leave no pitch that the model can draw"
     assert rest == ["generate: --seeds 'nowhere' does not exist, want a seed list"] * (seeds == "nowhere")
 
 
-def test_mistakes_in_a_list_are_said_even_without_a_bundle(folder, capsys):
+def test_mistakes_in_a_list_are_reported_even_without_a_bundle(folder, capsys):
     (folder / "seeds.jsonl").write_text("{}")
     assert run("--bundle", "nowhere") == 2
     assert capsys.readouterr().err.splitlines() == [
@@ -184,7 +184,7 @@ def test_jobs_of_many_samples_have_more_slots_whatever_the_task(folder, monkeypa
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_with_75_and_the_next_start_goes_on(folder, capsys, monkeypatch, number):
+def test_a_signal_ends_with_75_and_the_next_start_continues(folder, capsys, monkeypatch, number):
     decoder = _Signalled()
     decoder.number = number
     monkeypatch.setattr(generate, "_make_decoder", lambda bundle, num_slots: decoder)
@@ -240,8 +240,8 @@ def test_a_finished_job_imports_nothing_heavy_either(folder):
     assert done.stdout.splitlines() == ["4 pieces in music: 0 made, 4 already there", "0 []"]
 
 
-def test_no_id_leads_out_of_the_output(folder):
-    """The check of ids is what keeps paths inside; every id that passes it gives a plain relative path."""
+def test_no_id_escapes_the_output_folder(folder):
+    """The check of ids keeps paths inside; every valid id gives a plain relative path."""
     ids = ["..", "/etc/x", "a/../../b", "..\\x", "a/b", "\u2025", ".", "~", "%2e%2e", "a..b", "C:x"]
     (folder / "seeds.jsonl").write_text("".join(f"{json.dumps({'id': seed_id})}\n" for seed_id in ids))
     assert run() == 2
@@ -251,7 +251,7 @@ def test_no_id_leads_out_of_the_output(folder):
     assert {path.name for path in folder.iterdir()} == {"bundle", "seeds.jsonl", "music"}
 
 
-def test_a_dry_run_says_what_it_takes_and_writes_nothing(folder, capsys):
+def test_a_dry_run_prints_an_estimate_and_writes_nothing(folder, capsys):
     assert run("--dry-run", "--max-notes", "10") == 0
     first, second, third, fourth = capsys.readouterr().out.splitlines()
     assert first == "dry run, nothing is written: 4 pieces of 2 seeds"

@@ -1,4 +1,4 @@
-"""One manifest of a whole job: what it holds, and everything that keeps it from being written."""
+"""The manifest of a whole job: its content, and every reason not to write it."""
 
 import json
 import signal
@@ -57,14 +57,14 @@ def test_all_lines_in_order(tmp_path, capsys):
     assert (tmp_path / "manifest.jsonl").read_bytes() == before
 
 
-def test_a_job_that_is_not_finished_names_what_is_missing(tmp_path):
+def test_missing_shards_of_an_unfinished_job_are_named(tmp_path):
     finish(tmp_path, 0, 2)
     assert problems(tmp_path) == [f"'{tmp_path}' is not finished: there is no {PART.format(1)} (1 of 3)"]
     with pytest.raises(UserError, match="holds no job.json"):
         merge.main(["--output", str(tmp_path / "none")])
 
 
-def test_lines_that_are_lost_there_twice_or_in_another_order(tmp_path):
+def test_lines_that_are_missing_repeated_or_out_of_order(tmp_path):
     finish(tmp_path)
     first, second = (tmp_path / PART.format(0)).read_text().splitlines()  # b 0 and b 1
     rewrite(tmp_path, 0, lambda lines: lines[:1])
@@ -111,7 +111,7 @@ def test_tar_shards(tmp_path):
     assert len(merged(tmp_path)) == 6
 
 
-def test_manifests_that_are_cut_or_hold_no_lines(tmp_path):
+def test_truncated_and_invalid_manifests(tmp_path):
     finish(tmp_path)
     paths = [tmp_path / PART.format(index) for index in range(3)]
     paths[0].write_bytes(paths[0].read_bytes()[:-30])
@@ -125,7 +125,7 @@ def test_manifests_that_are_cut_or_hold_no_lines(tmp_path):
     assert len(merged(tmp_path)) == 6
 
 
-def test_folders_in_the_place_of_files(tmp_path):
+def test_folders_in_place_of_files(tmp_path):
     finish(tmp_path)
     for name in ("midi/b/b-00000.mid", "records/generated-00001-of-00003.tfrecord"):
         (tmp_path / name).unlink()
@@ -135,14 +135,14 @@ def test_folders_in_the_place_of_files(tmp_path):
     assert records.startswith(f"{tmp_path}: '{tmp_path}/records/generated-00001-of-00003.tfrecord' cannot be read: ")
 
 
-def test_what_killed_tasks_left_half_written_goes(tmp_path):
+def test_partial_files_of_killed_tasks_are_deleted(tmp_path):
     finish(tmp_path)
     (tmp_path / "midi/.0123456789abcdef.partial").write_bytes(b"half of a tar")
     merged(tmp_path)
     assert not (tmp_path / "midi/.0123456789abcdef.partial").exists()
 
 
-def test_files_that_are_gone_changed_or_strangers(tmp_path):
+def test_missing_changed_and_foreign_files(tmp_path):
     finish(tmp_path)
     lines = manifest.read(str(tmp_path))
     (tmp_path / lines[0]["path"]).unlink()
@@ -159,7 +159,7 @@ def test_files_that_are_gone_changed_or_strangers(tmp_path):
     ]
 
 
-def test_records_that_are_gone_too_few_or_others(tmp_path):
+def test_missing_incomplete_and_foreign_records(tmp_path):
     finish(tmp_path)
     gone, short, other = (tmp_path / f"records/generated-0000{index}-of-00003.tfrecord" for index in range(3))
     other.write_bytes(gone.read_bytes())
@@ -189,7 +189,7 @@ def test_a_signal_ends_the_waiting(tmp_path, monkeypatch):
         merge.main(["--output", str(tmp_path), "--wait-minutes", "5"])
 
 
-def test_a_time_that_cannot_be_waited(tmp_path):
+def test_invalid_waiting_times(tmp_path):
     with pytest.raises(UserError, match="--wait-minutes is '-1', want a number, 0 or more"):
         merge.main(["--output", str(tmp_path), "--wait-minutes", "-1"])
 

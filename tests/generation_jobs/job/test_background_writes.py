@@ -19,7 +19,7 @@ def test_every_write_is_reported_once_in_the_order_given():
     assert reported == list(range(1000))
 
 
-def test_reports_come_on_the_thread_of_the_caller():
+def test_reports_run_on_the_callers_thread():
     threads = set()
     with BackgroundWrites(lambda _: threads.add(threading.current_thread())) as writes:
         for _ in range(100):
@@ -27,7 +27,7 @@ def test_reports_come_on_the_thread_of_the_caller():
     assert threads == {threading.current_thread()}
 
 
-def test_what_was_begun_is_finished_and_reported_when_the_block_is_broken_off():
+def test_started_writes_finish_and_are_reported_if_the_block_fails():
     reported: list[int] = []
     with pytest.raises(KeyboardInterrupt), BackgroundWrites(reported.append) as writes:
         for number in range(5):
@@ -44,7 +44,7 @@ def test_a_write_that_fails_raises_and_the_others_are_reported():
     assert reported == [1, 2]
 
 
-def test_a_failure_is_raised_while_there_is_more_to_come(monkeypatch):
+def test_a_failure_is_raised_early(monkeypatch):
     monkeypatch.setattr(background_writes, "MAX_PENDING", 2)
     with pytest.raises(OSError, match="disk full"), BackgroundWrites(lambda _: None) as writes:
         for _ in range(4):
@@ -52,7 +52,7 @@ def test_a_failure_is_raised_while_there_is_more_to_come(monkeypatch):
         pytest.fail("a failure must not wait for the end")
 
 
-def test_the_caller_waits_when_too_much_is_pending(monkeypatch):
+def test_the_caller_waits_if_too_many_writes_are_pending(monkeypatch):
     monkeypatch.setattr(background_writes, "MAX_PENDING", 3)
     reported: list[int] = []
     with BackgroundWrites(reported.append) as writes:

@@ -7,33 +7,21 @@ import pytest
 from generation_jobs.job import dry_run, job, task
 from generation_jobs.job.dry_run import Trial, decode_seconds, describe
 from generation_jobs.output import manifest
-from generation_jobs.seeds import primers, seed_list
 from generation_jobs.settings.requests import Result, Settings
 from job_runtime.command import UserError
 from midi_codec.music.notes import Notes
-from tests.generation_jobs.fakes import FakeDecoder, make_bundle
+from tests.generation_jobs.fakes import FakeDecoder
+from tests.generation_jobs.job import test_job
+from tests.generation_jobs.job.test_task import files_of
 
 
 def make_job(text: str = '{"id": "a"}\n{"id": "b", "num_samples": 5}\n', **changes: object) -> job.Job:
-    seeds, problems = seed_list.parse(text.encode())
-    loaded, more = primers.load(seeds, folder="", table=make_bundle().fields)
-    assert not problems and not more
-    values = {
-        "output": "/nowhere/at/all",
-        "bundle": "b" * 32,
-        "dataset": "d" * 32,
-        "seeds": seeds,
-        "primers": loaded,
-        "seeds_digest": "s",
-        "settings": Settings(max_notes=20),
-        "samples_per_seed": 3,
-        "rng_seed": 0,
-    }
-    return job.Job(**{**values, **changes})
+    values = {"output": "/nowhere/at/all", "samples_per_seed": 3, "rng_seed": 0}
+    return test_job.make_job(data=text.encode(), **{**values, **changes})
 
 
 class Constant:
-    """Makes pieces of so many notes that end themselves, unless the limit comes first."""
+    """Makes pieces of `num_notes` notes that end by themselves, unless the limit comes first."""
 
     def __init__(self, num_notes: int):
         self.num_notes = num_notes
@@ -54,7 +42,7 @@ class Constant:
 
 
 def measure(this_job: job.Job, decoder, num_slots: int = 64) -> Trial | None:
-    """By a clock that a look at it moves on: 0, 1, 3, 6 seconds."""
+    """With a clock that advances with each reading: 0, 1, 3, 6 seconds."""
     clock = itertools.accumulate(itertools.count()).__next__
     return dry_run.measure(this_job, dry_run.left_to_make(this_job), lambda: decoder, num_slots=num_slots, clock=clock)
 
@@ -91,7 +79,7 @@ def test_pieces_are_spread_over_the_share():
     assert decoder.asked[1] == [7] * 8 + [9] * 8
 
 
-def test_longer_pieces_than_are_tried_count_as_long_as_they_may_become():
+def test_pieces_longer_than_tried_count_at_their_limit():
     decoder = Constant(10**6)
     trial = measure(make_job(settings=Settings(max_notes=5120)), decoder)
     assert decoder.asked[1] == [512] * 8
@@ -116,7 +104,7 @@ def test_a_task_without_pieces_has_nothing_to_measure():
     ]
 
 
-def test_pieces_without_a_note():
+def test_pieces_without_notes():
     trial = measure(make_job(), Constant(0))
     assert (trial.notes, trial.longest, trial.step_seconds, trial.record_bytes) == (0.0, 0, 2.0, 0.0)
 
@@ -134,12 +122,12 @@ TRIAL = Trial(
 )
 
 
-def test_time_is_that_of_full_slots_or_of_the_longest_piece():
+def test_the_time_depends_on_full_slots_or_on_the_longest_piece():
     assert decode_seconds(TRIAL, num_pieces=6400, num_slots=64) == 200.0
     assert decode_seconds(TRIAL, num_pieces=2, num_slots=64) == pytest.approx(3.01)
 
 
-def test_the_plan_for_people():
+def test_the_printed_estimate():
     assert list(describe(make_job(samples_per_seed=6395), np.arange(6400), TRIAL, num_slots=64)) == [
         "dry run, nothing is written: 6,400 pieces of 2 seeds",
         "measured on 64 pieces: 199 notes per piece, including its primer",
@@ -160,7 +148,7 @@ def test_the_plan_for_people():
     assert several[3].startswith("all 1,000,005 pieces together take about 3.5 GB: ")
 
 
-def test_the_plan_counts_only_what_is_left():
+def test_the_estimate_counts_only_missing_pieces():
     plan = list(describe(make_job(samples_per_seed=6395), np.arange(3200), TRIAL, num_slots=64))
     assert plan[1] == "3,200 already made, 3,200 left to make"
     assert plan[3].startswith("on this machine the rest takes 2 min: 20 s until the decoder is ready, then 2 min, 32.0")
@@ -176,10 +164,6 @@ def test_a_real_trial_of_the_fake_writes_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def files_of(folder) -> dict[str, bytes]:
-    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
 def stop_after(count: int, this_job: job.Job) -> None:
     with pytest.raises(RuntimeError, match="killed"):
         task.run(this_job, lambda: FakeDecoder(stop_after=count), Never())
@@ -190,7 +174,7 @@ class Never:
 
 
 @pytest.mark.parametrize("pieces_per_shard", [None, 8])
-def test_what_is_whole_is_left_out_and_stays_as_it_is(tmp_path, pieces_per_shard):
+def test_finished_pieces_do_not_count_and_do_not_change(tmp_path, pieces_per_shard):
     """Twenty samples in shards of eight, of which a run made eleven."""
     this_job = make_job(output=str(tmp_path), samples_per_seed=15, pieces_per_shard=pieces_per_shard)
     assert dry_run.left_to_make(this_job).tolist() == list(range(20))
@@ -211,7 +195,7 @@ def test_what_is_whole_is_left_out_and_stays_as_it_is(tmp_path, pieces_per_shard
     assert measure(this_job, None) is None
 
 
-def test_a_task_looks_at_its_own_shards(tmp_path):
+def test_a_task_estimates_its_own_shards(tmp_path):
     both = [make_job(output=str(tmp_path), samples_per_seed=15, num_tasks=2, task_index=index) for index in range(2)]
     task.run(both[0], FakeDecoder, Never())
     assert dry_run.left_to_make(both[0]).tolist() == []

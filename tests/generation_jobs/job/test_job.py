@@ -67,7 +67,7 @@ def test_tasks_take_every_nth_shard(tmp_path):
     assert make_job(tmp_path, num_tasks=2, task_index=0, pieces_per_shard=2).share().tolist() == [0, 1, 4, 5]
 
 
-def test_a_request_key_is_of_rng_seed_seed_and_sample():
+def test_a_request_key_depends_on_rng_seed_seed_and_sample():
     assert job.request_key(0, "a", 0) == (0x5B0F4CD7, 0x2D8A1CC1)
     others = ((0, "a", 0), (1, "a", 0), (0, "b", 0), (0, "a", 1), (0, "a1", 0), (0, "a", 0, 1), (0, "a", 0, 2))
     keys = {job.request_key(*args) for args in others}
@@ -86,7 +86,7 @@ def test_a_request_key_is_of_rng_seed_seed_and_sample():
         ({"bundle": "c" * 32}, "bundle", f"'{'b' * 32}'", f"'{'c' * 32}'"),
     ],
 )
-def test_an_output_that_was_begun_with_something_else_is_refused(tmp_path, changes, name, old, new):
+def test_an_output_of_other_settings_is_refused(tmp_path, changes, name, old, new):
     job.begin(make_job(tmp_path))
     want = (tmp_path / "job.json").read_bytes()
     with pytest.raises(UserError) as error:
@@ -98,12 +98,12 @@ def test_an_output_that_was_begun_with_something_else_is_refused(tmp_path, chang
     assert (tmp_path / "job.json").read_bytes() == want
 
 
-def test_another_number_of_tasks_may_go_on(tmp_path):
+def test_another_number_of_tasks_may_continue(tmp_path):
     job.begin(make_job(tmp_path))
     job.begin(make_job(tmp_path, num_tasks=40, task_index=7))
 
 
-def test_all_that_differs_is_said_at_once(tmp_path):
+def test_all_differences_are_reported(tmp_path):
     job.begin(make_job(tmp_path))
     with pytest.raises(UserError) as error:
         job.begin(make_job(tmp_path, seeds_digest="t" * 32, rng_seed=0, settings=Settings()))
@@ -116,7 +116,7 @@ def test_all_that_differs_is_said_at_once(tmp_path):
     ("content", "want"),
     [("{", "not JSON"), ("[]", "it is [], want an object"), ("3", "it is 3, want an object")],
 )
-def test_a_job_file_of_someone_else_is_refused(tmp_path, content, want):
+def test_a_foreign_job_file_is_refused(tmp_path, content, want):
     (tmp_path / "job.json").write_text(content)
     with pytest.raises(UserError, match=f"job.json: {re.escape(want)}"):
         job.begin(make_job(tmp_path))

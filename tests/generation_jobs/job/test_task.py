@@ -1,4 +1,4 @@
-"""Making a task's share: what it leaves, restarts, failures, and pieces in tar shards."""
+"""A task's share: its files, restarts, failures, and pieces in tar shards."""
 
 import collections
 import dataclasses
@@ -32,7 +32,7 @@ def files_of(output: pathlib.Path) -> dict[str, bytes]:
     return {str(path.relative_to(output)): path.read_bytes() for path in output.rglob("*") if path.is_file()}
 
 
-def test_what_a_job_leaves(tmp_path):
+def test_the_files_of_a_job(tmp_path):
     summary = run(tmp_path)
     names = {f"midi/{seed}/{seed}-{sample:05d}.mid" for seed, sample in ALL}
     assert files_of(tmp_path).keys() == names | {"job.json", MANIFEST, RECORDS, SIZES}
@@ -90,7 +90,7 @@ def test_a_record_says_where_its_piece_comes_from(tmp_path):
     assert [json.loads(records.split_features(record)["provenance"]) for record in found] == lines
 
 
-def test_a_piece_without_a_note_has_a_line_and_no_record(tmp_path):
+def test_a_piece_without_notes_has_a_line_but_no_record(tmp_path):
     data = b'{"id": "c", "num_samples": 30, "max_notes": 1}'  # the fake makes 0 notes or 1
     run(tmp_path, data=data)
     lines = manifest.read(str(tmp_path))
@@ -106,21 +106,21 @@ def test_a_piece_without_a_note_has_a_line_and_no_record(tmp_path):
     assert manifest.read(str(tmp_path)) == lines
 
 
-def test_the_same_list_twice_in_one_task_or_in_four_gives_the_same(tmp_path):
+def test_the_same_list_gives_the_same_files(tmp_path):
     run(tmp_path / "one")
     run(tmp_path / "again")
     assert files_of(tmp_path / "one") == files_of(tmp_path / "again")
 
 
 @pytest.mark.parametrize("layout", ["mid", "tar"])
-def test_any_number_of_tasks_in_any_order_leaves_the_same_files(tmp_path, monkeypatch, layout):
+def test_any_number_of_tasks_in_any_order_gives_the_same_files(tmp_path, monkeypatch, layout):
     monkeypatch.setattr("generation_jobs.output.shards._DEFAULT_PIECES", (1, 2))
     pieces_per_shard = 2 if layout == "tar" else None
     run(tmp_path / "one", pieces_per_shard=pieces_per_shard)
     for index in (2, 0, 3, 1):
         run(tmp_path / "four", pieces_per_shard=pieces_per_shard, num_tasks=4, task_index=index)
     run(tmp_path / "other", pieces_per_shard=pieces_per_shard, num_tasks=2, task_index=1)
-    run(tmp_path / "other", pieces_per_shard=pieces_per_shard)  # one goes on alone
+    run(tmp_path / "other", pieces_per_shard=pieces_per_shard)  # one task continues
     assert files_of(tmp_path / "one") == files_of(tmp_path / "four") == files_of(tmp_path / "other")
     assert len(files_of(tmp_path / "one")) == 1 + (4 * 3 if layout == "tar" else 6 + 3 * 6)
 
@@ -133,7 +133,7 @@ def test_another_rng_seed_gives_other_music_and_the_same_primer(tmp_path):
 
 
 @pytest.mark.parametrize("stop_after", range(7))
-def test_a_restart_after_a_kill_makes_only_what_was_not_whole(tmp_path, stop_after):
+def test_a_restart_after_a_kill_makes_only_unfinished_pieces(tmp_path, stop_after):
     run(tmp_path / "straight")
     killed = FakeDecoder(stop_after=stop_after)
     if stop_after < 6:
@@ -172,7 +172,7 @@ def test_a_finished_task_does_not_read_its_pieces_again(tmp_path):
     assert run(tmp_path).num_made == 0
 
 
-def test_a_half_written_piece_is_not_taken_for_whole(tmp_path):
+def test_a_partial_file_is_not_taken_for_a_piece(tmp_path):
     run(tmp_path / "straight")
     (tmp_path / "killed/midi/a").mkdir(parents=True)
     (tmp_path / "killed/midi/a/.0123.partial").write_bytes(b"MThd")
@@ -180,7 +180,7 @@ def test_a_half_written_piece_is_not_taken_for_whole(tmp_path):
     assert files_of(tmp_path / "killed") == files_of(tmp_path / "straight")
 
 
-def test_a_request_to_stop_is_heard_between_two_pieces(tmp_path):
+def test_a_stop_takes_effect_between_two_pieces(tmp_path):
     stop = StopSignal()
     stop.requested = True
     with pytest.raises(Interrupted, match="1 pieces are whole; start the same command again"):
@@ -189,7 +189,7 @@ def test_a_request_to_stop_is_heard_between_two_pieces(tmp_path):
     assert run(tmp_path).num_made == 5
 
 
-def test_a_task_without_a_sample_is_done_at_once(tmp_path):
+def test_a_task_without_samples_is_done_at_once(tmp_path):
     data = b'{"id": "a", "num_samples": 1}'
     assert [run(tmp_path, data=data, num_tasks=3, task_index=index).num_samples for index in range(3)] == [1, 0, 0]
     assert len(manifest.read(str(tmp_path))) == 1
@@ -199,7 +199,7 @@ def test_a_task_without_a_sample_is_done_at_once(tmp_path):
     "data",
     [b"", b"MThd", midi_file.serialize(FakeDecoder()._result(make_job(pathlib.Path()).request(3)).notes)],
 )
-def test_a_file_that_stands_in_the_way_is_named(tmp_path, data):
+def test_a_foreign_file_is_named(tmp_path, data):
     path = tmp_path / "midi/a/a-00000.mid"
     path.parent.mkdir(parents=True)
     path.write_bytes(data)
@@ -208,7 +208,7 @@ def test_a_file_that_stands_in_the_way_is_named(tmp_path, data):
     assert path.read_bytes() == data
 
 
-def test_a_piece_that_was_edited_is_named(tmp_path):
+def test_an_edited_piece_is_named(tmp_path):
     run(tmp_path)
     (tmp_path / MANIFEST).unlink()
     (tmp_path / SIZES).unlink()
@@ -228,7 +228,7 @@ def test_manifests_of_an_unfinished_job_are_refused(tmp_path):
         manifest.read(str(tmp_path))
 
 
-def test_pieces_in_tar_shards_are_the_loose_ones(tmp_path):
+def test_pieces_in_tar_shards_equal_the_loose_ones(tmp_path):
     run(tmp_path / "loose")
     run(tmp_path / "tar", pieces_per_shard=4)
     assert files_of(tmp_path / "tar").keys() == {
@@ -251,7 +251,7 @@ def test_pieces_in_tar_shards_are_the_loose_ones(tmp_path):
 
 
 @pytest.mark.parametrize("stop_after", range(1, 6))
-def test_a_kill_that_can_be_heard_costs_a_tar_shard_nothing(tmp_path, stop_after):
+def test_a_signal_costs_a_tar_shard_nothing(tmp_path, stop_after):
     run(tmp_path / "straight", pieces_per_shard=4)
     with pytest.raises(RuntimeError, match="killed"):
         run(tmp_path / "killed", FakeDecoder(stop_after=stop_after), pieces_per_shard=4)
@@ -261,7 +261,7 @@ def test_a_kill_that_can_be_heard_costs_a_tar_shard_nothing(tmp_path, stop_after
     assert files_of(tmp_path / "killed") == files_of(tmp_path / "straight")  # nothing is left below unfinished/
 
 
-def test_a_sudden_kill_costs_a_tar_shard_only_what_was_not_saved(tmp_path, monkeypatch):
+def test_a_sudden_kill_costs_a_tar_shard_only_unsaved_pieces(tmp_path, monkeypatch):
     monkeypatch.setattr("generation_jobs.output.piece_files.PIECES_PER_SAVE", 2)
     run(tmp_path / "straight", pieces_per_shard=6)
     this_job = make_job(tmp_path / "killed", pieces_per_shard=6)
@@ -279,8 +279,8 @@ def test_a_sudden_kill_costs_a_tar_shard_only_what_was_not_saved(tmp_path, monke
 
 
 @pytest.mark.parametrize("pieces_per_shard", [None, 2])
-def test_two_tasks_on_one_share_keep_what_the_first_one_wrote(tmp_path, pieces_per_shard):
-    """The second one's sums round differently: as on another machine."""
+def test_two_tasks_on_one_share_keep_the_files_written_first(tmp_path, pieces_per_shard):
+    """The second task rounds differently, as on another machine."""
     run(tmp_path / "first", pieces_per_shard=pieces_per_shard)
 
     class Other(FakeDecoder):
@@ -329,7 +329,7 @@ def test_a_piece_that_cannot_be_written_is_recorded_and_made_by_the_next_run(tmp
     assert files_of(tmp_path / "music") == files_of(tmp_path / "straight")
 
 
-def test_a_disk_that_takes_nothing_ends_the_task(tmp_path, monkeypatch):
+def test_a_task_ends_after_many_failures_in_a_row(tmp_path, monkeypatch):
     monkeypatch.setattr(task, "MAX_FAILURES_IN_A_ROW", 4)
     refuse_to_write(monkeypatch, ".mid", 5, "Input/output error")
     with pytest.raises(RuntimeError, match="[456] pieces in a row failed: OSError: .*output error") as error:
@@ -339,7 +339,7 @@ def test_a_disk_that_takes_nothing_ends_the_task(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("pieces_per_shard", [None, 2, 6])
-def test_a_full_disk_ends_the_task_with_the_path(tiny_disk, capsys, pieces_per_shard):
+def test_a_full_disk_ends_the_task_and_names_the_path(tiny_disk, capsys, pieces_per_shard):
     ballast = tiny_disk / "ballast"
     ballast.write_bytes(bytes((1 << 20) - 8192))
     status = command.run("prog", lambda _: run(tiny_disk, pieces_per_shard=pieces_per_shard) and 0, [])
@@ -353,8 +353,8 @@ def test_a_full_disk_ends_the_task_with_the_path(tiny_disk, capsys, pieces_per_s
     assert files_of(tiny_disk) == files_of(tiny_disk.parent / "straight")
 
 
-def test_only_shards_that_are_not_whole_lie_in_memory(tmp_path, monkeypatch):
-    """However many pieces there are: those of a finished shard are let go."""
+def test_only_unfinished_shards_are_in_memory(tmp_path, monkeypatch):
+    """The pieces of a finished shard are released."""
     open_at_once = []
     settle = task._Share._settle
 

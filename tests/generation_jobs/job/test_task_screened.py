@@ -33,7 +33,7 @@ def num_generated(line: manifest.Line) -> int:
     return line["num_notes"] - line["num_primer_notes"]
 
 
-def test_rejected_pieces_may_be_kept_and_say_so(tmp_path):
+def test_rejected_pieces_may_be_kept_with_their_reasons(tmp_path):
     run(tmp_path / "free")
     summary = run(tmp_path / "kept", policy=policy(KEEP))
     lines, free = (manifest.read(str(tmp_path / name)) for name in ("kept", "free"))
@@ -46,7 +46,7 @@ def test_rejected_pieces_may_be_kept_and_say_so(tmp_path):
     assert 0 < odd < 6 and (summary.num_rejected, summary.num_retries, summary.num_made) == (odd, 0, 6)
 
 
-def test_rejected_pieces_are_made_again_from_streams_of_their_own(tmp_path):
+def test_rejected_pieces_are_made_again_from_fresh_streams(tmp_path):
     run(tmp_path / "kept", policy=policy(KEEP))
     summary = run(tmp_path / "again", policy=policy(RETRY, 20))
     kept, again = (manifest.read(str(tmp_path / name)) for name in ("kept", "again"))

@@ -1,4 +1,4 @@
-"""A finished shard that has lost something: a restart notices, and the same bytes are there again."""
+"""Finished shards with missing or damaged files: a restart restores the same bytes."""
 
 import json
 
@@ -59,7 +59,7 @@ def replace(path, data):
 
 @pytest.mark.parametrize("harm", [delete, empty, cut, cut_at_a_block, lengthen, replace])
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_what_is_gone_or_has_another_size_is_made_again(tmp_path, layout, harm):
+def test_missing_files_and_files_of_another_size_are_made_again(tmp_path, layout, harm):
     pieces_per_shard = LAYOUTS[layout]
     run(tmp_path, pieces_per_shard=pieces_per_shard)
     merge.main(["--output", str(tmp_path)])
@@ -69,7 +69,7 @@ def test_what_is_gone_or_has_another_size_is_made_again(tmp_path, layout, harm):
         decoder = FakeDecoder()
         summary = run(tmp_path, decoder, pieces_per_shard=pieces_per_shard)
         assert files_of(tmp_path) == want, name
-        is_known = not name.startswith("sizes")  # its own loss is no loss of music
+        is_known = not name.startswith("sizes")  # losing it loses no music
         assert [text.partition(" ")[0] for text in summary.damage] == [name] * is_known
         assert summary.num_made == decoder.asked <= 2
         if not name.startswith("midi"):
@@ -78,7 +78,7 @@ def test_what_is_gone_or_has_another_size_is_made_again(tmp_path, layout, harm):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_all_files_of_a_shard_but_one(tmp_path, layout):
+def test_all_files_of_a_shard_except_one(tmp_path, layout):
     run(tmp_path, pieces_per_shard=LAYOUTS[layout])
     want = files_of(tmp_path)
     for kept in FILES[layout]:
@@ -89,7 +89,7 @@ def test_all_files_of_a_shard_but_one(tmp_path, layout):
         assert files_of(tmp_path) == want, kept
 
 
-def test_a_kill_while_it_is_made_again(tmp_path):
+def test_a_kill_during_a_repair(tmp_path):
     run(tmp_path)
     want = files_of(tmp_path)
     for name in FILES["mid"][:2]:
@@ -114,7 +114,7 @@ def test_screened_pieces(tmp_path, layout, kind):
         assert files_of(tmp_path) == want, name
 
 
-def test_pieces_left_out_are_known_by_their_lines(tmp_path):
+def test_pieces_left_out_are_recognized_by_their_lines(tmp_path):
     run(tmp_path, policy=policy("drop"))
     records = sorted((tmp_path / "records").iterdir())
     want = files_of(tmp_path)
@@ -127,7 +127,7 @@ def test_pieces_left_out_are_known_by_their_lines(tmp_path):
     assert files_of(tmp_path) == want
 
 
-def test_a_task_sees_to_its_own_shards(tmp_path):
+def test_a_task_repairs_only_its_own_shards(tmp_path):
     run(tmp_path)
     want = files_of(tmp_path)
     for shard in range(3):
@@ -176,7 +176,7 @@ def test_a_shard_of_another_job_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_folder_where_a_file_belongs(tmp_path, layout):
+def test_a_folder_in_the_place_of_a_file_is_refused(tmp_path, layout):
     run(tmp_path, pieces_per_shard=LAYOUTS[layout])
     for name in FILES[layout]:
         data = (tmp_path / name).read_bytes()
@@ -189,7 +189,7 @@ def test_a_folder_where_a_file_belongs(tmp_path, layout):
         run(tmp_path, pieces_per_shard=LAYOUTS[layout])
 
 
-def test_sizes_that_are_no_sizes(tmp_path):
+def test_damaged_size_files_are_ignored(tmp_path):
     run(tmp_path)
     want = files_of(tmp_path)
     path = tmp_path / FILES["mid"][-1]
@@ -204,7 +204,7 @@ def test_sizes_that_are_no_sizes(tmp_path):
         assert files_of(tmp_path) == want
 
 
-def test_a_look_costs_three_listings_and_a_read_a_shard(tmp_path, monkeypatch):
+def test_a_check_costs_a_few_listings_and_one_read_per_shard(tmp_path, monkeypatch):
     run(tmp_path, pieces_per_shard=2)
     asked = []
     for name in ("list_files", "read_bytes", "look_up", "exists", "is_folder"):
@@ -217,7 +217,7 @@ def test_a_look_costs_three_listings_and_a_read_a_shard(tmp_path, monkeypatch):
     assert sorted(asked) == ["list_files"] * 5 + ["read_bytes"] * 3  # of unfinished/ too, and of sizes/
 
 
-def test_a_dry_run_counts_what_has_to_be_made_again(tmp_path):
+def test_a_dry_run_counts_pieces_to_make_again(tmp_path):
     run(tmp_path)
     (tmp_path / "midi/b/b-00001.mid").write_bytes(b"MThd")
     before = files_of(tmp_path)

@@ -38,7 +38,7 @@ def test_wasserstein_round_a_circle_takes_the_shorter_way():
     assert wasserstein(first, second, is_circular=True) == pytest.approx(1)
 
 
-def test_kl_has_half_a_count_more_in_each_bin():
+def test_kl_adds_half_a_count_to_each_bin():
     assert kl_divergence(np.array([3.0, 0]), np.array([3.0, 0])) == 0
     want = 7 / 8 * np.log((7 / 8) / (1 / 8)) + 1 / 8 * np.log((1 / 8) / (7 / 8))
     assert kl_divergence(np.array([3.0, 0]), np.array([0, 3.0])) == pytest.approx(want)

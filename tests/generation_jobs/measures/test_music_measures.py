@@ -31,7 +31,7 @@ def counted(name: str, part: Part, time_base: str = MILLISECONDS) -> dict[str, f
     return {measure.bins[index]: float(counts[index]) for index in np.flatnonzero(counts)}
 
 
-def test_pitch_classes_leave_out_drums_and_what_was_given():
+def test_pitch_classes_ignore_drums_and_primers():
     notes = make_notes([0, 10, 20, 30, 40], [5] * 5, pitch=[60, 61, 72, 70, 38], program=[0, 0, 0, 40, DRUM_PROGRAM])
     assert counted("pitch_class", Part(notes)) == {"C": 2, "C♯": 1, "B♭": 1}
     assert counted("pitch_class", Part(notes, 2)) == {"C": 1, "B♭": 1}
@@ -62,14 +62,14 @@ def test_velocities_are_binned_by_four():
     }  # fmt: skip
 
 
-def test_polyphony_is_time_with_so_many_notes():
+def test_polyphony_is_weighted_by_time():
     notes = make_notes([0, 50, 200, 200], [100, 100, 30, 0])
     assert counted("polyphony", Part(notes)) == {
         "0 sounding": 50, "1 sounding": 50 + 50 + 30, "2 sounding": 50
     }  # fmt: skip
 
 
-def test_polyphony_counts_notes_given_that_still_sound():
+def test_polyphony_counts_primer_notes_that_still_sound():
     notes = make_notes([0, 0, 100, 150], [10, 120, 100, 100])
     assert counted("polyphony", Part(notes, 2)) == {"1 sounding": 30 + 50, "2 sounding": 20 + 50}
 
@@ -91,7 +91,7 @@ def figure(name: str, part: Part, time_base: str = MILLISECONDS) -> float | None
     return next(measure for measure in measures(time_base) if measure.name == name).piece_figure(part)
 
 
-def test_pitch_and_drums_are_apart():
+def test_pitch_and_drum_are_separate():
     notes = make_notes([0, 10, 20], [5] * 3, pitch=[60, 38, 62], program=[0, DRUM_PROGRAM, 0])
     assert counted("pitch", Part(notes)) == {"pitch 60": 1, "pitch 62": 1}
     assert counted("drum", Part(notes)) == {"pitch 38": 1}
@@ -132,7 +132,7 @@ def test_figures_of_the_windows_measures():
 
 
 @pytest.mark.parametrize("time_base", [MILLISECONDS, BEATS])
-def test_words_of_bins_are_unique_and_axis_marks_are_bins(time_base):
+def test_bin_labels_are_unique_and_axis_marks_are_bins(time_base):
     names = [measure.name for measure in measures(time_base)]
     assert len(set(names)) == len(names) == 12
     for measure in measures(time_base):

@@ -25,7 +25,7 @@ def test_key_clarity_is_a_correlation():
     assert key_clarity(notes) == pytest.approx([max(major, minor)])
 
 
-def test_key_clarity_of_all_classes_alike_is_0_and_drums_have_none():
+def test_key_clarity_of_equal_classes_is_0_and_drums_have_none():
     pitch = [60 + index % 12 for index in range(64)]
     notes = make_notes(list(range(64)), [10] * 60 + [0] * 4, pitch=pitch)
     assert key_clarity(notes).tolist() == [0]
@@ -33,13 +33,13 @@ def test_key_clarity_of_all_classes_alike_is_0_and_drums_have_none():
 
 
 @pytest.mark.parametrize("num_notes, num_windows", [(63, 0), (64, 1), (127, 1), (128, 2)])
-def test_windows_are_whole(num_notes, num_windows):
+def test_windows_are_full(num_notes, num_windows):
     notes = make_notes(list(range(0, 100 * num_notes, 100)), [10] * num_notes)
     assert len(groove(notes)) == len(key_clarity(notes)) == num_windows
     assert len(self_similarity(notes)) == max(num_notes // 16 - 1, 0)
 
 
-def test_groove_of_a_rhythm_that_comes_again_is_1():
+def test_groove_of_a_repeating_rhythm_is_1():
     bar = np.array([0, 12, 18, 30, 48, 60, 66, 90])  # eight onsets in four beats
     start = np.concatenate([bar + 96 * index for index in range(8)])
     assert groove(make_notes(start, [6] * 64, time_base=BEATS)) == pytest.approx([1])

@@ -109,7 +109,7 @@ def brute_force(notes: Notes, num_given: int, pieces: list[Notes]) -> Copied:
 @pytest.mark.parametrize("time_base", [MILLISECONDS, BEATS])
 @pytest.mark.parametrize("num_pitches", [1, 2, 4, 12])
 @pytest.mark.parametrize("chunk", [7, None])
-def test_is_what_a_search_of_everything_finds(num_pitches, time_base, chunk, monkeypatch):
+def test_equals_an_exhaustive_search(num_pitches, time_base, chunk, monkeypatch):
     if chunk:
         monkeypatch.setattr(run_search, "_CHUNK", chunk)
     for rng_seed in range(5):
@@ -124,7 +124,7 @@ def test_is_what_a_search_of_everything_finds(num_pitches, time_base, chunk, mon
             assert index.longest_run(notes, num_given) == brute_force(notes, num_given, pieces), (rng_seed, num_given)
 
 
-def test_also_with_drums_among_the_notes_and_alone():
+def test_equals_an_exhaustive_search_with_drums():
     rng = np.random.default_rng(5)
     pieces = [
         dataclasses.replace(melody(40, k, num_pitches=2), program=rng.choice([0, DRUM_PROGRAM], 40).astype(np.uint8))
@@ -142,7 +142,7 @@ def test_also_with_drums_among_the_notes_and_alone():
 
 @pytest.mark.parametrize("length", [2, 5, 31, 32, 33, 34, 70, 200])
 @pytest.mark.parametrize("transposition", [-7, 0, 12])
-def test_a_planted_copy_is_found_in_any_key_and_a_little_off_in_time(length, transposition):
+def test_a_planted_copy_is_found_in_any_key_and_slightly_off_in_time(length, transposition):
     rng = np.random.default_rng(length)
     pieces = [melody(300, k, num_pitches=25) for k in range(5)]
     source = melody(300, 99, num_pitches=25).take(slice(40, 40 + length))
@@ -162,7 +162,7 @@ def test_a_planted_copy_is_found_in_any_key_and_a_little_off_in_time(length, tra
         assert found.num_notes >= length
 
 
-def test_times_that_are_not_a_little_off_end_a_run():
+def test_times_that_differ_more_end_a_run():
     tune = [60, 64, 62, 67, 65, 60, 59, 70]
     index = index_of(notes_of(tune, 200 * np.arange(8)))
     for late, wanted in ((60, 8), (80, 8), (81, 4)):  # 280 ms is 1.4 times 200 ms
@@ -181,7 +181,7 @@ def test_the_order_inside_a_chord_does_not_count():
     assert index.longest_run(notes_of(pitch, chords + [60, 0, 0, 0, 0, 0, 0, 0, 0])).num_notes < 9
 
 
-def test_a_trill_is_no_copy_beyond_ten_notes():
+def test_a_trill_counts_for_at_most_ten_notes():
     trill = notes_of([60, 62] * 50, 100 * np.arange(100))
     same = notes_of([60] * 100, 100 * np.arange(100))
     triplets = notes_of(([60, 64, 67] * 40)[:100], 100 * np.arange(100))
@@ -192,7 +192,7 @@ def test_a_trill_is_no_copy_beyond_ten_notes():
     assert index_of(ending).longest_run(ending, 38).num_notes == 6  # the last of the trill and five
 
 
-def test_primer_notes_are_not_copied_but_what_goes_on_like_their_source_is():
+def test_primers_are_not_copies_but_continuations_of_their_source_are():
     source = melody(60, 1, num_pitches=25)
     other = melody(60, 2, num_pitches=25)
     index = index_of(source)
@@ -222,7 +222,7 @@ def test_the_same_drums_in_another_key_are_other_drums():
 
 
 @pytest.mark.parametrize("num_notes", [0, 1])
-def test_hardly_a_note(num_notes):
+def test_very_short_pieces(num_notes):
     few, many = melody(num_notes, 0), melody(50, 1)
     assert index_of(few).longest_run(many) == Copied(0)
     assert index_of(many).longest_run(few) == Copied(0)
@@ -252,7 +252,7 @@ def test_the_file_gives_the_same_answers_and_has_the_same_bytes_every_time(tmp_p
     assert found.piece_id in {piece.piece_id for piece in pieces} and found.source == f"{found.piece_id}.mid"
 
 
-def test_files_that_are_no_index(tmp_path):
+def test_files_that_are_not_an_index_are_refused(tmp_path):
     with pytest.raises(command.UserError, match="does not exist, want an index"):
         Index.load(str(tmp_path / "none"))
     (tmp_path / "text").write_text("text")

@@ -16,7 +16,7 @@ from tests.generation_jobs.memorisation.test_corpus_index import index_of, melod
 
 @pytest.mark.parametrize("num_pitches", [1, 3, 12])
 @pytest.mark.parametrize("chunk", [5, None])
-def test_is_the_longest_run_with_an_index_of_the_others(num_pitches, chunk, monkeypatch):
+def test_equals_the_longest_run_with_an_index_of_the_others(num_pitches, chunk, monkeypatch):
     if chunk:
         monkeypatch.setattr(duplicates, "_CHUNK", chunk)
     sizes = [40, 0, 60, 1, 50, 40]
@@ -32,7 +32,7 @@ def test_is_the_longest_run_with_an_index_of_the_others(num_pitches, chunk, monk
         assert found[6].num_notes >= 44 and found[6].piece_id == "id2"
 
 
-def test_a_piece_that_is_alone_shares_nothing():
+def test_a_single_piece_shares_nothing():
     assert list(shared_runs([melody(30, 0)], ["a"], time_base=MILLISECONDS)) == [Copied(0)]
     assert list(shared_runs([], [], time_base=BEATS)) == []
 

@@ -41,7 +41,7 @@ def test_nothing_generated_is_all_zero(notes, num_primer_notes):
     assert set(check(notes, num_primer_notes).values()) == {0}
 
 
-def test_a_piece_of_no_length_has_no_silence():
+def test_a_piece_without_length_has_no_silence():
     assert check(make((0, 0, 60)), 0)["silence_share"] == 0.0
 
 

@@ -50,7 +50,7 @@ def path(number: int) -> str:
     return piece_files.tar_path(SHARDS.tar(number // 2), LONG, number)
 
 
-def test_a_tar_shard_outlives_its_process_in_parts_and_then_whole(root):
+def test_a_tar_shard_is_saved_in_parts_and_then_whole(root):
     files = tar(root, pieces_per_save=2)
     files.put(path(0), b"0")
     files.save(all_of_them=False)
@@ -71,13 +71,13 @@ def test_a_tar_shard_outlives_its_process_in_parts_and_then_whole(root):
     assert tar(root).read(1) == both
 
 
-def test_the_first_to_finish_a_shard_has_finished_it(root):
+def test_the_first_finished_archive_wins(root):
     first, second = {path(0): b"0", path(1): b"1"}, {path(0): b"00", path(1): b"11"}
     assert tar(root).finish(0, first) == first
     assert tar(root).finish(0, second) == first
 
 
-def test_two_that_save_parts_of_one_shard_do_not_write_over_each_other(root):
+def test_two_writers_do_not_overwrite_each_others_parts(root):
     one, other = tar(root), tar(root)
     one.put(path(0), b"0")
     other.put(path(1), b"1")

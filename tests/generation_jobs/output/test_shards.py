@@ -30,5 +30,5 @@ def test_names():
 
 
 @pytest.mark.parametrize(("samples", "want"), [(1, 8), (512, 8), (6400, 100), (100_000, 512), (10**6, 512)])
-def test_the_usual_size_depends_on_the_job_alone(samples, want):
+def test_the_default_size_depends_only_on_the_job(samples, want):
     assert default_pieces_per_shard(samples) == want

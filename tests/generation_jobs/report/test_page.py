@@ -150,7 +150,7 @@ def test_buttons_and_keys_zoom_and_pan(visit, report_path):
     assert visited.view() == whole
 
 
-def test_wheel_zooms_where_the_pointer_is_and_drag_pans(visit, report_path):
+def test_wheel_zooms_around_the_pointer_and_drag_pans(visit, report_path):
     visited = visit(report_path)
     page = visited.page
     page.locator("#roll").scroll_into_view_if_needed()
@@ -235,7 +235,7 @@ def test_sound_plays(visit, report_path, is_inside):
     visited.wait(f"{AUDIO}.paused")
 
 
-def test_a_click_in_the_roll_goes_there_and_space_plays(visit, report_path):
+def test_a_click_in_the_roll_seeks_and_space_plays(visit, report_path):
     visited = visit(report_path)
     page = visited.page
     page.locator("#roll").scroll_into_view_if_needed()
@@ -248,7 +248,7 @@ def test_a_click_in_the_roll_goes_there_and_space_plays(visit, report_path):
     visited.wait(f"!{AUDIO}.paused")
 
 
-def test_the_end_of_a_piece_goes_on_with_the_next(visit, report_path):
+def test_after_a_piece_the_next_one_plays(visit, report_path):
     visited = visit(report_path)
     page = visited.page
     first = page.locator("#now").inner_text()
@@ -262,7 +262,7 @@ def test_the_end_of_a_piece_goes_on_with_the_next(visit, report_path):
 # -------------------------------------------------------------------------------------------------- list
 
 
-def test_sort_and_find(visit, report_path):
+def test_sorting_and_search(visit, report_path):
     page = visit(report_path).page
     page.get_by_role("button", name="All 4").click()
 
@@ -280,7 +280,7 @@ def test_sort_and_find(visit, report_path):
     assert len(samples()) == 4
 
 
-def test_the_best_and_the_worst_open_with_a_click(visit, report_path):
+def test_best_and_worst_pieces_open_with_a_click(visit, report_path):
     page = visit(report_path).page
     rows = {row.query_selector("th").inner_text(): row for row in page.query_selector_all("#extremes-body tr")}
     pieces = [make_notes(30, rng_seed=sample) for sample in range(NUM_PIECES)]
@@ -299,7 +299,7 @@ def test_the_best_and_the_worst_open_with_a_click(visit, report_path):
     assert page.locator("tr.piece.open").get_attribute("data-index") == "3"
 
 
-def test_a_measure_that_is_no_column_is_shown_while_it_sorts(visit, report_path):
+def test_a_measure_is_shown_while_the_list_is_sorted_by_it(visit, report_path):
     page = visit(report_path).page
     page.get_by_role("button", name="All 4").click()
     assert page.locator("#extra-head").is_visible() is False
@@ -324,7 +324,7 @@ def test_charts_are_drawn(visit, report_path):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_phone_shows_it_without_scrolling_sideways(visit, report_path, scheme):
+def test_a_phone_needs_no_horizontal_scrolling(visit, report_path, scheme):
     size = {"width": 360, "height": 740}
     visited = visit(report_path, viewport=size, has_touch=True, is_mobile=True, color_scheme=scheme)
     page = visited.page
@@ -376,7 +376,7 @@ def hostile_piece(sample: int, root: Path) -> generated_music.GeneratedPiece:
     return generated_music.GeneratedPiece(line, make_notes(20))
 
 
-def test_no_text_of_the_data_becomes_script(visit, tmp_path):
+def test_text_from_data_never_runs(visit, tmp_path):
     page = visit(rendered(tmp_path / "report.html", [hostile_piece(0, tmp_path / "music")])).page
     page.get_by_role("button", name="All 1").click()
     page.wait_for_timeout(200)
@@ -387,7 +387,7 @@ def test_no_text_of_the_data_becomes_script(visit, tmp_path):
     assert page.locator(".stage a").get_attribute("href").startswith("./javascript%3A")
 
 
-def test_a_script_that_got_in_would_not_run(browser, report_path, tmp_path):
+def test_an_injected_script_does_not_run(browser, report_path, tmp_path):
     """The second wall: the page's own policy allows its own script alone."""
     broken = tmp_path / "report.html"
     text = report_path.read_text("utf-8")
@@ -422,6 +422,6 @@ def test_a_thousand_pieces(visit, tmp_path):
 
 
 @pytest.mark.parametrize("width", [600, 790, 1030])
-def test_no_width_needs_scrolling_sideways(visit, report_path, width):
+def test_no_width_needs_horizontal_scrolling(visit, report_path, width):
     page = visit(report_path, viewport={"width": width, "height": 700}).page
     assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -22,7 +22,7 @@ def piece(notes: Notes, num_given: int = 0) -> GeneratedPiece:
     return GeneratedPiece({"num_primer_notes": num_given}, notes)
 
 
-def test_figures_are_of_the_generated_notes_alone():
+def test_figures_ignore_primers():
     found = piece_figures.figures_of([piece(melody([60, 62, 64, 71]), 2), piece(melody([50, 52]))], MILLISECONDS)
     named = [dict(zip((m["name"] for m in found.measures), row, strict=True)) for row in found.pieces]
     assert (named[0]["pitch"], named[0]["interval"], named[0]["step"]) == (67.5, 4.5, 0.25)
@@ -30,7 +30,7 @@ def test_figures_are_of_the_generated_notes_alone():
     assert [measure["corpus"] for measure in found.measures] == [None] * len(found.measures)
 
 
-def test_a_measure_that_no_piece_has_is_left_out_and_one_that_some_lack_is_none():
+def test_measures_that_no_piece_has_are_left_out():
     found = piece_figures.figures_of([piece(melody([60, 62])), piece(melody([36, 38], program=128))], MILLISECONDS)
     names = [measure["name"] for measure in found.measures]
     assert "key_clarity" not in names  # of windows of 64 notes
@@ -38,13 +38,13 @@ def test_a_measure_that_no_piece_has_is_left_out_and_one_that_some_lack_is_none(
     assert [row[names.index("pitch")] for row in found.pieces] == [61.0, None]
 
 
-def test_where_the_corpus_lies():
+def test_quantiles_of_the_corpus():
     corpus = (Part(melody([40 + number] * 3)) for number in range(41))
     found = piece_figures.figures_of([piece(melody([60, 62]))], MILLISECONDS, corpus)
     assert found.measures[0]["name"] == "pitch" and found.measures[0]["corpus"] == pytest.approx([42, 60, 78])
 
 
-def test_so_many_pieces_of_the_corpus_are_enough(monkeypatch):
+def test_only_the_first_pieces_of_the_corpus_are_read(monkeypatch):
     monkeypatch.setattr(piece_figures, "MAX_CORPUS_PARTS", 1)
     corpus = iter([Part(melody([40, 40])), Part(melody([90, 90]))])
     found = piece_figures.figures_of([piece(melody([60, 62]))], MILLISECONDS, corpus)

@@ -1,4 +1,4 @@
-"""The command: what it reads, writes, chooses and refuses. Sound is faked; `test_page` opens a real page."""
+"""The command: input, output, highlights and errors. Sound is faked; `test_page` opens a real page."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_a_page_with_everything(folders, capsys):
     assert "report.html: 6 pieces" in capsys.readouterr().out
 
 
-def test_a_page_of_music_alone(folders):
+def test_a_page_without_dataset_and_run(folders):
     page = make_report(folders)
     assert data_of(page)["comparison"] == [] and data_of(page)["training"] == []
     assert 'id="comparison"' not in page and 'id="training"' not in page
@@ -112,7 +112,7 @@ def test_a_dataset_on_beats_is_compared_on_beats(tmp_path):
     assert step["ceiling"] is None  # no validation split
 
 
-def test_pieces_stand_on_the_scales_of_the_corpus(folders):
+def test_pieces_and_corpus_have_the_same_measures(folders):
     data = data_of(make_report(folders, "--data", str(folders / "data")))
     names = [measure["name"] for measure in data["measures"]]
     assert names == [
@@ -143,7 +143,7 @@ def test_settings_by_field_are_shown_as_flags_take_them(tmp_path):
     assert shown == [{"min_p": "pitch=0.05,step=0.1", "max_notes": "300"}, {"min_p": None, "max_notes": "300"}]
 
 
-def test_screening_is_told(tmp_path):
+def test_screening_is_shown(tmp_path):
     make_music(tmp_path / "music", PIECES[:1])
     (line,) = manifest.read(str(tmp_path / "music"))
     line["screening"] = {"reasons": ["loop_notes"], "checks": {"loop_notes": 40.0}, "rejected": [{}, {}]}
@@ -154,7 +154,7 @@ def test_screening_is_told(tmp_path):
     assert page_content.midi_links([piece], "music", "report.html") == {}  # a member of a tar has no address
 
 
-def test_columns_are_what_the_script_reads():
+def test_the_columns_for_the_script():
     notes = make_notes(5, time_base=BEATS)
     raw = base64.b64decode(page_content.pack_notes(notes))
     milliseconds = 1000 * notes.seconds_per_tick
@@ -166,7 +166,7 @@ def test_columns_are_what_the_script_reads():
     )
 
 
-def test_what_differs_from_the_music_is_said(folders):
+def test_a_run_or_dataset_of_other_music_is_reported(folders):
     make_run(folders / "other-run", bundle_hash="e" * 32)
     make_dataset(folders / "other-data", {"train": [make_notes(60)]})
     page = make_report(folders, "--data", str(folders / "other-data"), "--run", str(folders / "other-run"))
@@ -211,7 +211,7 @@ def test_highlights_are_spread_over_the_likelihood():
     assert generated_music.choose_highlights(generated([None]), 20) == []
 
 
-def test_twenty_of_a_hundred_highlights_are_evenly_apart():
+def test_twenty_highlights_of_a_hundred_pieces_are_evenly_spaced():
     chosen = generated_music.choose_highlights(generated([float(-index) for index in range(1, 101)]))
     assert len(chosen) == 20 and chosen[0] == 0 and chosen[-1] == 99
     assert set(np.diff(chosen)) <= {5, 6}
@@ -220,7 +220,7 @@ def test_twenty_of_a_hundred_highlights_are_evenly_apart():
 # ------------------------------------------------------------------------------------------------- sound
 
 
-def test_only_the_highlights_are_rendered_and_the_page_makes_the_rest(folders, monkeypatch):
+def test_only_the_highlights_are_rendered(folders, monkeypatch):
     monkeypatch.setattr(generated_music, "choose_highlights", lambda pieces: [0, 3])
     page = make_report(folders)
     assert [piece["sound"] for piece in data_of(page)["pieces"]] == ["inside", "made", "made", "inside", "made", "made"]
@@ -228,7 +228,7 @@ def test_only_the_highlights_are_rendered_and_the_page_makes_the_rest(folders, m
     assert "this page synthesizes that of the others when they are played" in page
 
 
-def test_the_page_makes_the_sound_that_would_make_it_heavy(folders, monkeypatch):
+def test_sound_beyond_the_limit_is_left_to_the_page(folders, monkeypatch):
     sizes = [len(vorbis.encode(audio.render(notes), audio.SAMPLE_RATE)) for _, _, notes in PIECES]
     monkeypatch.setattr(piece_sounds, "MAX_BYTES", sum(sizes[:3]))
     pieces = data_of(make_report(folders))["pieces"]
@@ -259,7 +259,7 @@ def mistakes(*flags: str) -> list[str]:
     return caught.value.problems
 
 
-def test_all_mistakes_at_once(tmp_path):
+def test_all_mistakes_are_reported(tmp_path):
     nowhere = str(tmp_path / "nowhere")
     problems = mistakes("--music", nowhere, "--data", nowhere, "--run", nowhere, "--output", str(tmp_path))
     assert len(problems) == 5
@@ -335,7 +335,7 @@ def test_help_imports_nothing_slow():
 
 
 @pytest.mark.slow
-def test_music_data_and_page_may_lie_in_a_bucket(folders, gs_bucket, monkeypatch):
+def test_music_data_and_page_in_a_bucket(folders, gs_bucket, monkeypatch):
     monkeypatch.setattr(generated_music, "choose_highlights", lambda pieces: [0])
     for path in folders.rglob("*"):
         if path.is_file():

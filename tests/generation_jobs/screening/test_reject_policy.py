@@ -25,7 +25,7 @@ def thresholds(tmp_path) -> str:
     return str(tmp_path / "thresholds.json")
 
 
-def test_nothing_asked_is_nothing_judged():
+def test_without_flags_nothing_is_judged():
     policy, problems = load()
     assert (policy, problems, policy.judge(None), policy.description()) == (Policy(), [], None, {})
 
@@ -40,7 +40,7 @@ def test_nothing_asked_is_nothing_judged():
         (["--on-reject", "keep", "--max-retries", "0"], KEEP, 0),
     ],
 )
-def test_what_becomes_of_a_rejected_piece(thresholds, flags, on_reject, max_retries):
+def test_the_policies_for_rejected_pieces(thresholds, flags, on_reject, max_retries):
     policy, problems = load("--screen", thresholds, *flags)
     assert problems == [] and policy.screen == THRESHOLDS
     assert (policy.on_reject, policy.max_retries) == (on_reject, max_retries)
@@ -48,14 +48,14 @@ def test_what_becomes_of_a_rejected_piece(thresholds, flags, on_reject, max_retr
     assert policy.description()["compare_with"] is None
 
 
-def test_the_job_file_knows_other_thresholds(thresholds, tmp_path):
+def test_job_json_records_the_thresholds(thresholds, tmp_path):
     first, _ = load("--screen", thresholds)
     (tmp_path / "thresholds.json").write_text(Screen({"longest_repeat": 9.5}, MILLISECONDS, "d" * 32).to_json())
     second, _ = load("--screen", thresholds)
     assert first.description()["screen"] != second.description()["screen"]
 
 
-def test_a_dataset_to_compare_with_alone_measures_and_rejects_nothing(tmp_path):
+def test_a_dataset_alone_measures_copies_but_rejects_nothing(tmp_path):
     notes = make_notes(40, rng_seed=3)
     info = make_dataset(tmp_path / "dataset", {"train": [notes]})
     policy, problems = load("--compare-with", str(tmp_path / "dataset"))
@@ -65,7 +65,7 @@ def test_a_dataset_to_compare_with_alone_measures_and_rejects_nothing(tmp_path):
     assert judgement.reasons == ()
 
 
-def test_an_index_may_stand_for_its_dataset(tmp_path):
+def test_an_index_may_replace_its_dataset(tmp_path):
     info = make_dataset(tmp_path / "dataset", {"train": [make_notes(40, rng_seed=3)]})
     policy, _ = load("--compare-with", str(tmp_path / "dataset"))
     policy.screen.index.save(str(tmp_path / "train.index"))
@@ -73,7 +73,7 @@ def test_an_index_may_stand_for_its_dataset(tmp_path):
     assert problems == [] and again.description() == policy.description() and again.screen.dataset == info.hash
 
 
-def test_all_mistakes_at_once(thresholds, tmp_path):
+def test_all_mistakes_are_reported(thresholds, tmp_path):
     make_dataset(tmp_path / "empty", {})
     _, problems = load("--on-reject", "drop", "--max-retries", "-1", "--compare-with", str(tmp_path / "empty"))
     assert problems == [

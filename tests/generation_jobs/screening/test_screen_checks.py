@@ -15,7 +15,7 @@ def check(start, duration, num_given=0, ended=False, **columns) -> dict[str, flo
 
 
 def scale(size: int) -> list[int]:
-    """Pitches none of which comes again within 128 notes."""
+    """Pitches that do not repeat within 128 notes."""
     return [index % 128 for index in range(size)]
 
 
@@ -34,18 +34,18 @@ def test_times_on_the_grid_of_beats_are_in_beats():
     assert (got["longest_silence"], got["longest_note"], got["length"]) == (2, 2, 6)
 
 
-def test_a_short_piece_has_no_shares_and_no_density_and_ends_only_itself():
+def test_a_short_piece_has_no_shares_and_no_density():
     got = check([0, 10], [5, 5])
     assert {"pitch_share", "overlap_share", "low_density", "high_density", "ended_notes"}.isdisjoint(got)
 
 
-def test_one_note_for_ever():
+def test_a_very_long_note():
     got = check(list(range(0, 400, 10)), [5] * 40, pitch=[*range(20), *[99] * 20])
     assert got["longest_repeat"] == 20
     assert got["pitch_share"] == 0.5
 
 
-def test_a_repeat_is_of_one_program():
+def test_repeats_are_within_one_program():
     assert check([0, 1, 2, 3], [1] * 4, program=[0, 0, 40, 40])["longest_repeat"] == 2
 
 
@@ -65,22 +65,22 @@ def test_loops(pitch, want):
 
 
 @pytest.mark.parametrize("period, classes", [(2, 6), (3, 5), (4, 5), (5, 4), (8, 4), (9, 3), (32, 2), (33, 1), (64, 1)])
-def test_a_loop_counts_in_the_class_of_its_period_and_wherever_a_multiple_is_heard_twice(period, classes):
+def test_a_loop_counts_for_its_period_and_for_multiples_that_play_twice(period, classes):
     got = check(list(range(256)), [1] * 256, pitch=[index % period for index in range(256)])
     assert [got[name] for name in LOOPS] == [0] * (6 - classes) + [256] * classes
 
 
-def test_a_loop_of_65_notes_is_none():
+def test_a_loop_of_65_notes_does_not_count():
     got = check(list(range(256)), [1] * 256, pitch=[index % 65 for index in range(256)])
     assert [got[name] for name in LOOPS] == [0] * 6
 
 
-def test_silence_begins_when_the_last_note_sounding_ends_also_one_given():
+def test_silence_begins_when_the_last_sounding_note_ends_even_a_primers():
     assert check([0, 100, 5000], [3000, 10, 10])["longest_silence"] == 2
     assert check([0, 100, 5000], [3000, 10, 10], num_given=2)["longest_silence"] == 2
 
 
-def test_overlaps_are_of_one_pitch_and_program():
+def test_overlaps_are_within_one_pitch_and_program():
     start = list(range(0, 400, 10))
     assert check(start, [10] * 40)["overlap_share"] == 0  # ends as the next begins
     assert check(start, [11] * 40)["overlap_share"] == 39 / 40
@@ -88,7 +88,7 @@ def test_overlaps_are_of_one_pitch_and_program():
     assert check(start, [11] * 40, program=[0, 40] * 20)["overlap_share"] == 0
 
 
-def test_polyphony_and_notes_begun_at_once():
+def test_polyphony_and_onsets_at_once():
     got = check([0] * 5 + [999, 1000], [1000] * 7, pitch=scale(7))
     assert (got["max_polyphony"], got["max_begun"]) == (6, 6)
 

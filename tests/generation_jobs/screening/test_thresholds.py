@@ -55,7 +55,7 @@ def test_a_primer_is_not_judged():
     assert SCREEN.judge(result(steady(50, 100, [60] * 10 + list(range(40))), num_given=10)).reasons == ()
 
 
-def test_checks_are_what_was_measured_and_json():
+def test_checks_are_the_measured_values_and_valid_json():
     judgement = SCREEN.judge(result(steady(40, 100)))
     assert judgement.checks["high_density"] == 10
     json.dumps(judgement.checks, allow_nan=False)
@@ -99,12 +99,12 @@ def test_a_damaged_file_sets_no_limit_to_density():
     assert thresholds["low_density"] == sound["low_density"]
 
 
-def test_where_most_windows_are_alike_every_density_counts():
+def test_if_most_windows_are_equal_every_density_counts():
     corpus = [*[steady(64, 100)] * 30, steady(64, 10)]
     assert fit(corpus, time_base=MILLISECONDS, dataset="d").thresholds["high_density"] == 100
 
 
-def test_damage_is_seen():
+def test_damaged_music_is_rejected():
     corpus = [report_fakes.make_notes(300, rng_seed=seed) for seed in range(30)]
     screen = fit(corpus, time_base=MILLISECONDS, dataset="d" * 32)
     notes = corpus[0]
@@ -171,7 +171,7 @@ def test_copied_notes_count_with_an_index_and_only_beyond_what_other_pieces_shar
     assert "copied_notes" not in SCREEN.judge(result(tune)).checks
 
 
-def test_thresholds_and_index_are_of_one_dataset_and_both_know_copied_notes(tmp_path):
+def test_thresholds_and_index_must_come_from_one_dataset(tmp_path):
     (tmp_path / "t.json").write_text(SCREEN.to_json())
     with pytest.raises(command.UserError) as raised:
         load(str(tmp_path / "t.json"), make_index(dataset="e" * 32))
@@ -182,7 +182,7 @@ def test_thresholds_and_index_are_of_one_dataset_and_both_know_copied_notes(tmp_
     assert load(str(tmp_path / "t.json"), index).index is index
 
 
-def test_mistakes_of_a_thresholds_file_come_all_at_once(tmp_path):
+def test_all_mistakes_in_a_thresholds_file_are_reported(tmp_path):
     fields = {"format_version": 1, "time_base": "hours", "thresholds": {"tune": 1, "length": "long"}}
     (tmp_path / "t.json").write_text(json.dumps(fields))
     with pytest.raises(command.UserError) as raised:
@@ -192,7 +192,7 @@ def test_mistakes_of_a_thresholds_file_come_all_at_once(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "[]", None])
-def test_what_is_no_thresholds_file(tmp_path, text):
+def test_files_that_are_not_thresholds_are_refused(tmp_path, text):
     path = tmp_path / "t.json"
     if text is not None:
         path.write_text(text)

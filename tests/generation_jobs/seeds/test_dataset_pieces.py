@@ -18,7 +18,7 @@ def load(folder, *seeds: Seed, table=TABLE, data: str | None = "data"):
     return primers.load(seeds, folder="", table=table, dataset=path)
 
 
-def test_pieces_come_with_every_tick_the_same(dataset):
+def test_pieces_are_read_exactly(dataset):
     wanted = [PIECES[number].piece_id for number in (3, 11, 0)]
     pieces = dataset_pieces.load(f"{dataset}/data", [*wanted, "0" * 32])
     assert set(pieces.rows) == set(wanted)
@@ -37,7 +37,7 @@ def test_no_piece_at_all(dataset):
     assert (pieces.rows, pieces.offsets.tolist()) == ({}, [0])
 
 
-def test_the_notes_of_a_piece_that_a_seed_asks_for(dataset):
+def test_a_seed_selects_notes_of_a_piece(dataset):
     piece = PIECES[7]
     seconds = piece.notes.start * 0.001
     loaded, problems = load(
@@ -55,7 +55,7 @@ def test_the_notes_of_a_piece_that_a_seed_asks_for(dataset):
     assert loaded[3] == piece.notes.take(slice(first, stop)).from_first_onset()
 
 
-def test_what_is_wrong_with_a_piece_is_said_with_its_line(dataset):
+def test_problems_with_a_piece_have_its_line(dataset):
     piece_id = PIECES[0].piece_id  # of 10 notes
     _, problems = load(
         dataset,
@@ -73,7 +73,7 @@ def test_what_is_wrong_with_a_piece_is_said_with_its_line(dataset):
     ]
 
 
-def test_what_is_wrong_with_the_dataset_is_said_once(dataset):
+def test_problems_with_the_dataset_are_reported_once(dataset):
     seeds = [Seed(id=f"s{line}", line=line, piece_id=PIECES[0].piece_id) for line in (2, 5)]
     assert load(dataset, *seeds, data=None)[1] == [
         (2, "piece_id names a piece of a dataset, want --seed-data; seeds that have one: 2")
@@ -88,7 +88,7 @@ def test_what_is_wrong_with_the_dataset_is_said_once(dataset):
     ]  # fmt: skip
 
 
-def test_a_damaged_shard_names_it(dataset):
+def test_a_damaged_shard_is_named(dataset):
     path = dataset / "data" / dataset_info.shard_name("validation", 1, 2)
     path.write_bytes(path.read_bytes()[:-3])
     with pytest.raises(UserError, match="validation-00001-of-00002.tfrecord' cannot be read: "):

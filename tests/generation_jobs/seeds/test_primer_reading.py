@@ -33,7 +33,7 @@ def read(data: bytes = DATA, track: int | str | None = None, **rules: Any) -> Pr
     return found
 
 
-def test_nothing_is_done_where_nothing_was():
+def test_without_policies_files_are_read_unchanged():
     found = read()
     assert (found.notes, found.salvaged, found.remark) == (NOTES, None, "")
 
@@ -54,7 +54,7 @@ def test_policies_of_the_corpus(rules, programs, pitches):
     assert found.salvaged is None and f"{4 - len(programs)} of 4 notes left out" in found.remark
 
 
-def test_what_was_done_is_said():
+def test_changes_are_reported():
     assert read(program_policy="merge", drum_policy="drop").remark == (
         "midi 'a.mid': read as the corpus was (--drum-policy drop --program-policy merge), 2 of 4 notes left out"
     )

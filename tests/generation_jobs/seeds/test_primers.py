@@ -58,7 +58,7 @@ def load_one(seed: Seed, folder: str, table=TABLE) -> Notes | list[str] | None:
         (Seed(id="a", midi="four.mid", from_seconds=0.751, to_seconds=1.751), [62, 63]),
     ],
 )
-def test_the_notes_of_a_file_that_a_seed_asks_for_start_at_zero(folder, seed, pitches):
+def test_a_seed_selects_notes_of_a_file_which_then_start_at_zero(folder, seed, pitches):
     notes = load_one(seed, folder)
     assert notes.pitch.tolist() == pitches
     assert notes.start.tolist() == [500 * index for index in range(len(pitches))]
@@ -114,7 +114,7 @@ def test_primers_keep_to_their_seeds(folder):
         ("seconds", 60.0, BEATS_TABLE, [0, 36], [6, 12], 60.0),
     ],
 )
-def test_times_come_onto_the_grid_of_the_bundle(unit, tempo, table, start, duration, want_tempo):
+def test_times_are_rounded_to_the_grid_of_the_bundle(unit, tempo, table, start, duration, want_tempo):
     times = {f"start_{unit}": [1, 2.5], f"duration_{unit}": [0.25, 0.5]}
     notes = load_one(Seed(id="a", tempo=tempo, notes=inline(pitch=[1, 2], velocity=[3, 4], **times)), "", table)
     assert notes.start.tolist() == start
@@ -175,13 +175,13 @@ def test_a_program_the_model_does_not_know_is_a_problem_of_that_seed():
          "no note starts from 1.76 to inf seconds; the file has notes from 0.250 to 1.750"),
     ],
 )  # fmt: skip
-def test_a_primer_that_is_not_there_is_a_problem(folder, tmp_path, seed, want):
+def test_a_missing_primer_is_a_problem(folder, tmp_path, seed, want):
     (tmp_path / "sub").mkdir()
     os.mkfifo(tmp_path / "pipe")
     assert load_one(seed, folder) == [want.format(folder)]
 
 
-def test_a_file_that_is_no_midi_is_a_problem(tmp_path):
+def test_a_file_that_is_not_midi_is_a_problem(tmp_path):
     (tmp_path / "bad.mid").write_bytes(b"RIFF....")
     (problem,) = load_one(Seed(id="a", midi="bad.mid"), str(tmp_path))
     assert problem.startswith(f"midi '{tmp_path}/bad.mid' cannot be used: ")
@@ -237,7 +237,7 @@ def test_a_track_of_a_file(tmp_path):
     assert load(track=0) == [f"midi '{tmp_path}/a.mid': track 0 has no notes; {there}"]
 
 
-def test_the_file_of_a_folder_is_named_where_it_does_not_fit(tmp_path):
+def test_a_file_of_a_folder_that_does_not_fit_is_named(tmp_path):
     (tmp_path / "drums.mid").write_bytes(midi_file.serialize(make_notes(2, program=128)))
     _, problems = primers.load([Seed(id="a", midi="drums.mid")], folder=str(tmp_path), table=TABLE)
     assert problems == [

@@ -12,7 +12,7 @@ def parse(text: str):
     return seed_list.parse(text.encode(), csv=True)
 
 
-def test_a_row_is_a_seed_and_an_empty_cell_says_nothing():
+def test_a_row_is_a_seed_and_an_empty_cell_is_an_absent_key():
     seeds, problems = parse(
         "id,midi,track,from_note,num_notes,temperature,top_k,num_samples\n"
         'bach,"a, b.mid",0,3,16,0.9,,2\n'
@@ -45,7 +45,7 @@ def test_lists_and_objects_are_cells_of_json():
     assert seeds[0].tempo == 75.0
 
 
-def test_all_problems_come_at_once_with_their_lines():
+def test_all_problems_are_reported_with_their_lines():
     seeds, problems = parse(
         'id,temperature,notes\na,-1,\nb,hot,"{""pitch"": [1], ""pitch"": [2]}"\nc,1\n"d\nd",1,\nA,NaN,[1\n,1,\n'
     )
@@ -76,7 +76,7 @@ def test_all_problems_come_at_once_with_their_lines():
         ('id\na\n"b\n\n', [(3, "not CSV: unexpected end of data")]),
     ],
 )  # fmt: skip
-def test_what_is_no_list(text, want):
+def test_files_that_are_not_lists_are_refused(text, want):
     assert parse(text)[1] == want
 
 
@@ -86,7 +86,7 @@ def test_byte_order_mark_and_windows_line_ends_are_read():
     assert [(seed.id, seed.midi, seed.line) for seed in seeds] == [("a", "x.mid", 2)]
 
 
-def test_what_is_written_reads_back(tmp_path):
+def test_a_written_list_reads_back(tmp_path):
     (inline,), _ = seed_list.parse(json.dumps({"id": "x", "notes": NOTES}).encode())
     notes = inline.notes
     written = [
@@ -106,7 +106,7 @@ def test_what_is_written_reads_back(tmp_path):
     assert (d.piece_id, d.midi, d.notes) == ("0123", None, None)
 
 
-def test_one_hundred_thousand_rows_have_their_problems_found():
+def test_problems_in_one_hundred_thousand_rows():
     rows = "".join(f"s{row},{row % 50_000 // 49_999 * 200 + 1},x.mid\n" for row in range(100_000))
     seeds, problems = parse(f"id,num_notes,midi\n{rows.replace(',201,', ',-1,')}")
     assert len(seeds) == 99_998

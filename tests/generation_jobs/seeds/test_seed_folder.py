@@ -35,7 +35,7 @@ def test_every_midi_file_is_a_seed(folder, slash):
     assert seeds.folder == f"{folder}{slash}"
 
 
-def test_a_newcomer_changes_no_id_but_the_digest(folder):
+def test_a_new_file_changes_the_digest_but_no_id(folder):
     before = seed_list.read(str(folder))
     (folder / "a.mid").write_bytes(b"")
     after = seed_list.read(str(folder))
@@ -49,13 +49,13 @@ def test_a_folder_without_midi_files_is_a_problem(tmp_path):
     assert seed_list.read(str(tmp_path)).problems == [(0, wanted)]
 
 
-def test_a_folder_that_is_not_there(tmp_path):
+def test_a_missing_folder(tmp_path):
     with pytest.raises(FileNotFoundError):
         seed_list.read(f"{tmp_path}/none/")
 
 
 @pytest.mark.parametrize("kind", ["gs", "s3"])
-def test_a_folder_in_a_bucket_is_the_folder_here(kind, request, tmp_path):
+def test_a_folder_in_a_bucket_equals_the_local_one(kind, request, tmp_path):
     """In names are what URLs and shells take for something else; what begins like the folder is not in it."""
     bucket = request.getfixturevalue(f"{kind}_bucket")
     names = ("a.mid", "b/Ünï #1?.KAR", "c d%20/x+.midi", "notes.txt")

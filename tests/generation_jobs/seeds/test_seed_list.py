@@ -23,7 +23,7 @@ def problems_of(**record: object) -> list[str]:
     return [text for _, text in problems]
 
 
-def test_a_list_of_every_kind_of_seed():
+def test_a_list_with_every_kind_of_seed():
     data = lines(
         {"id": "silence"},
         {"id": "file", "midi": "a/b.mid", "from_note": 3, "num_notes": 16, "num_samples": 2},
@@ -51,7 +51,7 @@ def test_a_list_of_every_kind_of_seed():
     assert columns.overrides == {"max_notes": 5}
 
 
-def test_all_problems_of_a_list_come_at_once_with_their_lines():
+def test_all_problems_of_a_list_are_reported_with_their_lines():
     data = b"\n".join(
         [
             b'{"id": "a", "temperature": -1, "top_p": 0}',
@@ -99,7 +99,7 @@ def test_all_problems_of_a_list_come_at_once_with_their_lines():
         None,
     ],
 )
-def test_an_id_that_is_no_safe_file_name_is_refused(seed_id):
+def test_an_id_that_is_not_a_safe_file_name_is_refused(seed_id):
     seeds, problems = seed_list.parse(lines({"id": seed_id}))
     assert seeds == []
     assert problems == [
@@ -112,7 +112,7 @@ def test_an_id_that_is_no_safe_file_name_is_refused(seed_id):
 
 
 @pytest.mark.parametrize("seed_id", ["a", "0", "_x", "BWV-10.7_b..", "x" * 100])
-def test_ids_that_are_right(seed_id):
+def test_valid_ids(seed_id):
     seeds, problems = seed_list.parse(lines({"id": seed_id}))
     assert (problems, [seed.id for seed in seeds]) == ([], [seed_id])
 
@@ -171,7 +171,7 @@ def test_ids_that_are_right(seed_id):
          "notes is empty, want at least one; to start from silence leave the key out"),
     ],
 )  # fmt: skip
-def test_each_mistake_says_what_it_is(record, want):
+def test_each_mistake_has_its_own_message(record, want):
     assert problems_of(**record) == [want]
 
 
@@ -183,12 +183,12 @@ def test_a_note_without_its_keys_names_them_all():
     ]
 
 
-def test_huge_times_are_refused_where_json_makes_them_infinite():
+def test_times_that_json_makes_infinite_are_refused():
     data = b'{"id": "a", "notes": {"pitch": [1], "velocity": [1], "start_seconds": [1e999], "duration_seconds": [1]}}'
     assert seed_list.parse(data)[1] == [(1, "notes.start_seconds[0] is inf, want a number, 0 to 100000")]
 
 
-def test_deep_nesting_is_a_problem_and_no_crash():
+def test_deep_nesting_is_a_problem_and_not_a_crash():
     _, problems = seed_list.parse(b'{"id": ' + b"[" * 100_000)
     assert [line for line, _ in problems] == [1]
 
@@ -203,7 +203,7 @@ def test_byte_order_mark_and_windows_line_ends_are_read():
     assert [(seed.id, seed.line) for seed in seeds] == [("a", 1), ("b", 3)]
 
 
-def test_a_line_separator_inside_a_string_ends_no_line():
+def test_a_line_separator_inside_a_string_does_not_end_the_line():
     seeds, problems = seed_list.parse('{"id": "a", "midi": "x\u2028y.mid"}\n'.encode())
     assert (problems, [seed.midi for seed in seeds]) == ([], ["x\u2028y.mid"])
 
@@ -214,7 +214,7 @@ def test_an_empty_list_is_a_problem(data):
 
 
 @pytest.mark.parametrize("time_base", [MILLISECONDS, BEATS])
-def test_what_is_written_reads_back_with_every_tick_the_same(tmp_path, time_base):
+def test_a_written_list_reads_back_exactly(tmp_path, time_base):
     rng = np.random.default_rng(0)
     notes = Notes.from_columns(
         pitch=rng.integers(0, 128, 500),
@@ -246,7 +246,7 @@ def test_what_is_written_reads_back_with_every_tick_the_same(tmp_path, time_base
     assert seed_list.read(again).digest == read.digest
 
 
-def test_one_hundred_thousand_lines_have_their_problems_found():
+def test_problems_in_one_hundred_thousand_lines():
     text = '{"id": "s%d", "notes": {"pitch": [60], "velocity": [%d], "start_beats": [0], "duration_beats": [1]}}'
     data = "\n".join(text % (i, i % 50_000 // 49_999 * 200 + 1) for i in range(100_000)).encode()
     seeds, problems = seed_list.parse(data)

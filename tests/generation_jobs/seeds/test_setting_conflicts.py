@@ -22,17 +22,17 @@ def find(settings, *overrides, primers=None, tempos=None, table=TABLE, line=1):
     return setting_conflicts.find(settings, seeds, found, table)
 
 
-def test_seeds_that_keep_to_everything():
+def test_seeds_without_conflicts():
     assert find(Settings(min_pitch=60), {}, {"max_polyphony": 2}, {"temperature": {"pitch": 0.5}}) == ([], [])
 
 
-def test_the_flags_are_said_once_and_a_seeds_own_by_line():
+def test_conflicts_of_flags_are_reported_once_and_those_of_seeds_by_line():
     flags, seeds = find(Settings(min_pitch=66), {}, {"top_k": 3}, {"min_pitch": 60, "programs": [7]}, {})
     assert flags == [NO_PITCH]
     assert seeds == [(3, "programs has 7, which the model does not know; it knows 0")]
 
 
-def test_equal_overrides_are_said_of_every_seed():
+def test_equal_overrides_are_reported_for_every_seed():
     _, seeds = find(Settings(), {"min_pitch": 66}, {"min_pitch": 60}, {"min_pitch": 66, "top_k": 3})
     assert seeds == [(1, NO_PITCH), (3, NO_PITCH)]
 
@@ -42,7 +42,7 @@ def test_flags_that_every_seed_overrides_are_no_problem():
     assert find(Settings(min_pitch=66)) == ([NO_PITCH], [])  # of seeds nothing is known
 
 
-def test_a_field_that_the_bundle_lacks():
+def test_a_field_that_the_bundle_does_not_have():
     wrong = "temperature names 'program', a field the model does not have; it has step, pitch, duration, velocity"
     flags, seeds = find(Settings(temperature={"program": 1.0}), {}, {"temperature": 1}, {"top_k": {"program": 3}})
     assert flags == [wrong]
@@ -72,7 +72,7 @@ def test_the_tempo_of_the_primer_counts():
     assert [line for line, _ in seeds] == [1]
 
 
-def test_a_primer_that_sounds_on_for_longer_than_any_step():
+def test_a_primer_that_sounds_longer_than_any_step():
     hanging = dataclasses.replace(make_notes(1, num_notes=3), duration=np.full(3, 60, np.int32))
     _, seeds = find(Settings(max_polyphony=1), {}, {"max_polyphony": None}, {}, primers=[hanging, hanging, None])
     assert [(line, text.partition(",")[0]) for line, text in seeds] == [(1, "max_polyphony is 1")]
