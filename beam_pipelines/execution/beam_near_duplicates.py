@@ -82,5 +82,5 @@ def _find_pairs(bands: Sequence[int], packed: Iterable[bytes]) -> Iterator[tuple
 
 def _unpack_pairs(pairs_of_range: tuple[int, Iterable[bytes]]) -> Iterator[tuple[str, str]]:
     pairs = np.unique(np.frombuffer(b"".join(pairs_of_range[1]), "S64"))
-    for one, other in pairs.view("S32").reshape(-1, 2).tolist():
-        yield one.decode(), other.decode()
+    for left, right in pairs.view("S32").reshape(-1, 2).tolist():
+        yield left.decode(), right.decode()

@@ -119,9 +119,9 @@ def _join_newcomers(
     group_ids, splits, tied = rows["group_id"].copy(), rows["split"].copy(), np.zeros(len(rows), bool)
     is_old = rows["group_id"] != b""
     neighbours: dict[int, list[int]] = collections.defaultdict(list)
-    for one, other in edges.tolist():
-        neighbours[one].append(other)
-        neighbours[other].append(one)
+    for left, right in edges.tolist():
+        neighbours[left].append(right)
+        neighbours[right].append(left)
     parents: dict[int, int] = {}  # union-find over the newcomers that have joined
     groups: dict[int, _Newcomers] = {}  # by root
 

@@ -115,10 +115,10 @@ def components(num: int, pairs: np.ndarray) -> np.ndarray:
     root = np.arange(num)
     first, second = np.asarray(pairs, np.int64).reshape(-1, 2).T
     while True:
-        one, other = root[first], root[second]
-        if (one == other).all():
+        left, right = root[first], root[second]
+        if (left == right).all():
             return root
-        np.minimum.at(root, np.maximum(one, other), np.minimum(one, other))
+        np.minimum.at(root, np.maximum(left, right), np.minimum(left, right))
         while (root[root] != root).any():
             root = root[root]
 

@@ -91,8 +91,8 @@ def memory_before(table: fields_lib.FieldTable, raw: tf.Tensor, is_note: tf.Tens
     """
     step = tf.where(tf.cast(is_note, tf.bool), raw[..., table.names.index("step")], 0)
     begin = now - tf.reduce_sum(step, axis=1)
-    one = Memory(*(tf.fill([tf.shape(raw)[0], 1], padding) for padding in EMPTY))
-    return newest(remember(one._replace(onset=begin[:, None]), table, raw, is_note), raw.shape[1])
+    empty_note = Memory(*(tf.fill([tf.shape(raw)[0], 1], padding) for padding in EMPTY))
+    return newest(remember(empty_note._replace(onset=begin[:, None]), table, raw, is_note), raw.shape[1])
 
 
 def newest(memory: Memory, notes: int) -> Memory:

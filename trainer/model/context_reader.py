@@ -59,8 +59,8 @@ class ContextReader:
         """The state at the start of a batch's windows, from the notes before them."""
         rows = tf.shape(batch["bins"])[0]
         last = context.memory_before(self._table, batch["before"], batch["before_is_note"], batch["before_tick"])
-        one = context.empty_memory(rows, 1)
-        earlier = context.Memory(*(tf.concat(pair, axis=1) for pair in zip(one, last, strict=True)))
+        empty_note = context.empty_memory(rows, 1)
+        earlier = context.Memory(*(tf.concat(pair, axis=1) for pair in zip(empty_note, last, strict=True)))
         surroundings = self._surroundings(earlier, earlier.onset[:, -1:])
         around = context.around(surroundings, last.pitch[:, -1:])
         above = tf.zeros([tf.shape(last.pitch)[0], pitch_context.above_size(self._config.context_units)])
