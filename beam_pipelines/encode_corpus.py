@@ -59,10 +59,8 @@ def make_parser() -> Parser:
 def main(argv: Sequence[str]) -> int:
     args, beam_flags, problems = make_parser().parse_with_unknown(argv)
     share = (0, 1)
-    try:
+    with command.collecting(problems):
         share = command.task_share(args)
-    except UserError as error:
-        problems += error.problems
     if args.survey:
         return _survey(args, beam_flags, problems)
     began, run_info = time.monotonic(), _run_info(argv)

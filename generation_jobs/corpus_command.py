@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from collections.abc import Iterable
+from typing import Any
 
 from generation_jobs.memorisation.corpus_index import Index
 from generation_jobs.output import generated_music
@@ -15,7 +15,6 @@ from midi_codec.dataset import dataset_info, split_reader
 from midi_codec.dataset.dataset_info import DatasetInfo
 
 FORMAT_VERSION = 1
-_T = TypeVar("_T")
 
 
 def make_parser(program: str, doc: str | None, *, index_help: str) -> argparse.ArgumentParser:
@@ -34,17 +33,12 @@ def load(args: argparse.Namespace, problems: list[str]) -> tuple[DatasetInfo | N
     """The dataset's info and the index; what is wrong with a flag is added to `problems`."""
     if args.output:
         problems += storage.output_problems("--output", args.output, is_file=True)
-    info = load_flag("--data", split_reader.load_trainable, args.data, problems)
-    index = load_flag("--index", Index.load, args.index, problems) if args.index else None
+    info, index = None, None
+    with command.collecting(problems, "--data"):
+        info = split_reader.load_trainable(args.data)
+    with command.collecting(problems, "--index"):
+        index = Index.load(args.index) if args.index else None
     return info, index
-
-
-def load_flag(flag: str, read: Callable[[str], _T], path: str, problems: list[str]) -> _T | None:
-    try:
-        return read(path)
-    except command.UserError as error:
-        problems += [f"{flag}: {problem}" for problem in error.problems]
-        return None
 
 
 def read_music(args: argparse.Namespace, info: DatasetInfo) -> tuple[list[GeneratedPiece], dict[str, Any]]:

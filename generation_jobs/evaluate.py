@@ -58,8 +58,8 @@ def _check(args: argparse.Namespace) -> tuple[DatasetInfo, Screen | None]:
     if args.index and not args.screen:
         problems.append("--index is given without --screen, want both or neither")
     info, index = corpus_command.load(args, problems)
-    if args.screen:
-        screen = corpus_command.load_flag("--screen", lambda path: thresholds.load(path, index), args.screen, problems)
+    with command.collecting(problems, "--screen"):
+        screen = thresholds.load(args.screen, index) if args.screen else None
     if info and screen and screen.time_base != info.time_base:
         problems.append(f"--screen is on the grid of {screen.time_base}, --data on that of {info.time_base}, want one")
     if problems or info is None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import atexit
 import contextlib
+import errno
 import logging
 import os
 import signal
@@ -36,17 +37,21 @@ MAX_CHARACTERS = 2000  # per problem
 
 
 @contextlib.contextmanager
-def collecting(problems: list[str]) -> Iterator[None]:
-    """Adds the user's mistakes in the block to `problems`, so that the next block can be checked too."""
+def collecting(problems: list[str], flag: str = "") -> Iterator[None]:
+    """Adds the user's mistakes in the block to `problems`, so that the next block can be checked too.
+
+    With a flag, each problem begins with it.
+    """
+    prefix = f"{flag}: " if flag else ""
     try:
         yield
     except UserError as error:
-        problems += error.problems
+        problems += [f"{prefix}{problem}" for problem in error.problems]
     except OSError as error:
         sentence = io_errors.sentence(error)
-        if sentence is None or not io_errors.is_of_one_file(error):
-            raise
-        problems.append(sentence)
+        if sentence is None or error.errno not in {errno.ENOENT, *io_errors.OF_A_NAME}:
+            raise  # a fault of a disk or a network: the same command may succeed later
+        problems.append(f"{prefix}{sentence}")
 
 
 class Interrupted(Exception):

@@ -81,14 +81,10 @@ def check(folder: str, data: str, output: str) -> tuple[Bundle, DatasetInfo]:
     problems = storage.output_problems("--output", output)
     is_own_folder = not problems and os.path.realpath(folder) == os.path.realpath(output)
     model, info = None, None
-    try:
+    with command.collecting(problems):
         model = bundle_lib.load(folder)
-    except UserError as error:
-        problems += error.problems
-    try:
+    with command.collecting(problems):
         info = dataset_info.load(data)
-    except UserError as error:
-        problems += error.problems
     if model and info and model.dataset["hash"] != info.hash:
         problems.append(
             f"--data is dataset {info.hash}, the bundle was trained on {model.dataset['hash']}; want the latter"

@@ -82,10 +82,8 @@ def _check(args: argparse.Namespace, problems: list[str]) -> tuple[dataset_info.
 
     problems += _flag_problems(args)
     info, bundles = None, {}
-    try:
+    with command.collecting(problems):
         info = dataset_info.load(args.data) if args.data else None
-    except UserError as error:
-        problems += error.problems
     if info is not None and not info.splits[args.split].num_notes:
         others = [name for name in dataset_info.SPLITS if info.splits[name].num_notes]
         problems.append(f"{args.data}: the {args.split} split holds no note; there are notes in {', '.join(others)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from job_runtime.command import UserError
+from job_runtime.command import UserError, collecting
 from midi_codec import fields
 
 if TYPE_CHECKING:
@@ -20,12 +20,11 @@ def load(paths: Sequence[str]) -> list[Bundle]:
     """
     from trainer import bundle
 
-    loaded, problems = [], []
+    loaded: list[Bundle] = []
+    problems: list[str] = []
     for path in paths:
-        try:
+        with collecting(problems):
             loaded.append(bundle.load(path))
-        except UserError as error:
-            problems += error.problems
     problems = problems or list(ensemble_problems(loaded, paths))
     if problems:
         raise UserError(problems)

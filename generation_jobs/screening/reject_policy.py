@@ -13,10 +13,10 @@ from generation_jobs.screening import thresholds
 from generation_jobs.screening.thresholds import Judgement, Screen
 from generation_jobs.settings.requests import Result
 from job_runtime import storage
-from job_runtime.command import UserError
+from job_runtime.command import collecting
 from job_runtime.command_line import settings
 from job_runtime.command_line.settings import setting
-from midi_codec.dataset import dataset_info
+from midi_codec.dataset import split_reader
 
 KEEP, RETRY, DROP = "keep", "retry", "drop"
 DEFAULT_RETRIES = 3
@@ -61,8 +61,8 @@ class Policy:
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--screen", help="thresholds that generation_jobs.screening wrote: judge every piece (do not)")
-    text = "dataset, or an index of generation_jobs.memorisation: find the longest run each piece copies (do not)"
+    add("--screen", help="thresholds that generation_jobs.screening wrote: judge every piece (default: no screening)")
+    text = "dataset, or index that generation_jobs.memorisation wrote: measure the longest copied run of each piece"
     add("--compare-with", help=text)
     settings.add_flags(parser, Policy)
 
@@ -80,17 +80,13 @@ def load(args: argparse.Namespace, time_base: str | None) -> tuple[Policy, list[
             f"--max-retries is {values['max_retries']} with --on-reject {KEEP}, want 0, or --on-reject retry or drop"
         )
     index, screen = None, None
-    try:
+    with collecting(problems, "--compare-with"):
         index = None if args.compare_with is None else _index(args.compare_with)
-    except UserError as error:
-        problems += [f"--compare-with: {problem}" for problem in error.problems]
-    try:
+    with collecting(problems, "--screen"):
         screen = None if args.screen is None else thresholds.load(args.screen, index)
-    except UserError as error:
-        problems += [f"--screen: {problem}" for problem in error.problems]
-    for flag, thing in (("--screen", screen), ("--compare-with", index)):
-        if thing is not None and time_base not in (None, thing.time_base):
-            problems.append(f"{flag} is on the grid of {thing.time_base}, the model on that of {time_base}, want one")
+    for flag, loaded in (("--screen", screen), ("--compare-with", index)):
+        if loaded is not None and time_base not in (None, loaded.time_base):
+            problems.append(f"{flag} is on the grid of {loaded.time_base}, the model on that of {time_base}, want one")
     if screen is None and index is not None:
         screen = Screen({}, index.time_base, index.dataset, index)  # copied notes are measured, but nothing is rejected
     retries = DEFAULT_RETRIES if args.on_reject == RETRY else 0
@@ -100,7 +96,4 @@ def load(args: argparse.Namespace, time_base: str | None) -> tuple[Policy, list[
 def _index(path: str) -> Index:
     if storage.exists(path):
         return Index.load(path)
-    info = dataset_info.load(path)
-    if not info.splits["train"].num_pieces:
-        raise UserError(f"{path!r} has no piece in its train split, want some to compare with")
-    return corpus_index.build(path, info)
+    return corpus_index.build(path, split_reader.load_trainable(path))

@@ -1,3 +1,4 @@
+import errno
 import signal
 
 import pytest
@@ -25,6 +26,27 @@ def raising(error):
 def test_mistakes_and_interruptions_have_a_status_and_a_sentence(capsys, error, status, said):
     assert command.run("prog", raising(error), []) == status
     assert capsys.readouterr().err == said
+
+
+@pytest.mark.parametrize(
+    ("error", "flag", "problems"),
+    [
+        (UserError(["a", "b"]), "", ["a", "b"]),
+        (UserError(["a", "b"]), "--data", ["--data: a", "--data: b"]),
+        (PermissionError(errno.EACCES, "Permission denied", "/x"), "--data", ["--data: '/x': Permission denied"]),
+        (FileNotFoundError(errno.ENOENT, "No such file or directory", "/x"), "", ["'/x': No such file or directory"]),
+    ],
+)
+def test_mistakes_are_collected(error, flag, problems):
+    found: list[str] = []
+    with command.collecting(found, flag):
+        raise error
+    assert found == problems
+
+
+def test_a_fault_of_a_disk_is_not_collected():
+    with pytest.raises(OSError, match="Input/output error"), command.collecting([]):
+        raise OSError(errno.EIO, "Input/output error", "/x")
 
 
 def test_a_fault_keeps_its_traceback():

@@ -117,14 +117,10 @@ def _check(
     """
     problems = [*flag_problems, *_flag_problems(args)]
     space = info = None
-    try:
+    with command.collecting(problems):
         space = search_space.read(args.space, base_path=args.config, defaults=TRIAL_DEFAULTS) if args.space else None
-    except UserError as error:
-        problems += error.problems
-    try:
+    with command.collecting(problems):
         info = dataset_info.load(args.data) if args.data else None
-    except UserError as error:
-        problems += error.problems
     if space is not None and info is not None:
         problems += _dataset_problems(space, info, args.data)
     if problems:
@@ -144,15 +140,11 @@ def _flag_problems(args: argparse.Namespace) -> list[str]:
     if args.storage is None:
         problems.append("--storage is not given and --output is a bucket, want a database: postgresql://USER@HOST/NAME")
     else:
-        try:
+        with command.collecting(problems):
             study_storage.check(args.storage)
-        except UserError as error:
-            problems += error.problems
-    try:
+    with command.collecting(problems):
         if cluster.num_workers() > 1:
             problems.append("TF_CONFIG names several workers, want none: each worker of a study trains by itself")
-    except UserError as error:
-        problems += error.problems
     return problems
 
 

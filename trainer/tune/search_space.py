@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from job_runtime import storage
-from job_runtime.command import UserError
+from job_runtime.command import UserError, collecting
 from trainer import config as config_lib
 from trainer import yaml_file
 from trainer.config import TrainConfig
@@ -138,17 +138,13 @@ def read(path: str, *, base_path: str | None = None, defaults: Mapping[str, Any]
     varied: dict[str, Range | Choices] = {}
     problems: list[str] = []
     entries: Mapping[str, Any] = {}
-    try:
+    with collecting(problems):
         if base_path:
             read_base = config_lib.read(argparse.Namespace(config=base_path))
             named |= yaml_file.load(base_path).keys()
             base.update({name: getattr(read_base, name) for name in named})
-    except UserError as error:
-        problems += error.problems
-    try:
+    with collecting(problems):
         entries = yaml_file.load(path)
-    except UserError as error:
-        problems += error.problems
     for name, value in entries.items():
         named.add(name)
         try:

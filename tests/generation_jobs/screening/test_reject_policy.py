@@ -80,7 +80,7 @@ def test_all_mistakes_are_reported(thresholds, tmp_path):
         "--max-retries is '-1', want a whole number, 0 to 100",
         "--on-reject is given without --screen, want both or neither",
         "--max-retries is given without --screen, want both or neither",
-        f"--compare-with: '{tmp_path}/empty' has no piece in its train split, want some to compare with",
+        f"--compare-with: '{tmp_path}/empty' has no piece in its train split, want at least one",
     ]
     _, problems = load("--screen", f"{tmp_path}/none", "--max-retries", "2", "--compare-with", f"{tmp_path}/nothing")
     assert problems[0] == "--max-retries is 2 with --on-reject keep, want 0, or --on-reject retry or drop"
