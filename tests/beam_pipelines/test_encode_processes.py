@@ -1,7 +1,6 @@
-"""The command in processes of its own, and on buckets: worker processes, signals, kills. All of it is slow."""
+"""The command in processes of its own: worker processes, signals, kills. All of it is slow."""
 
 import json
-import os
 import random
 import signal
 import subprocess
@@ -11,9 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from beam_pipelines import encode_corpus
-from job_runtime import storage
-from job_runtime.command import UserError
 from midi_codec.dataset import dataset_info
 from tests.beam_pipelines.corpora import make_midi, write_files
 
@@ -77,15 +73,6 @@ def test_a_signal_ends_it_with_status_75(music, undisturbed, tmp_path, number, e
     assert files_of(output) == undisturbed
 
 
-def test_a_signal_before_the_work_begins(music, tmp_path):
-    process = start(music, tmp_path / "d", "--runner=FnApiRunner")
-    wait_for(lambda: "apache_beam" in Path(f"/proc/{process.pid}/maps").read_text(), process)
-    process.terminate()
-    text, _ = process.communicate(timeout=10)
-    assert process.returncode == 75, text
-    assert "Traceback" not in text
-
-
 def test_a_signal_ends_the_worker_processes_too(music, tmp_path):
     output = tmp_path / "d"
     process = start(music, output, *WORKERS)
@@ -137,26 +124,3 @@ def test_a_kill_while_shards_are_written(music, undisturbed, tmp_path):
         assert path.read_bytes() == undisturbed[path.name]
     assert start(music, output).wait() == 0
     assert files_of(output) == undisturbed
-
-
-def test_a_mistake_has_status_2(music, tmp_path):
-    process = start(music, tmp_path / "d", "--flying")
-    text, _ = process.communicate()
-    assert process.returncode == 2
-    assert text.splitlines()[-1] == (
-        "python -m beam_pipelines.encode_corpus: unknown flag --flying: neither this command nor Apache Beam has it"
-    )
-    assert not os.path.exists(tmp_path / "d")
-
-
-def test_a_bucket_as_output_is_minded_like_a_folder(gs_bucket, tmp_path):
-    for number in range(3):
-        storage.write_bytes(f"{gs_bucket}/midi/{number}.mid", make_midi(number))
-    flags = ["--input", f"{gs_bucket}/midi", "--output", f"{gs_bucket}/dataset"]
-    assert encode_corpus.main(flags) == 0
-    assert not storage.is_folder(f"{gs_bucket}/dataset/work")
-    assert encode_corpus.main(flags) == 0  # and finds the work done
-    with pytest.raises(UserError, match="holds another dataset"):
-        encode_corpus.main([*flags, "--time-base", "beats"])
-    with pytest.raises(UserError, match="matches no file"):
-        encode_corpus.main(["--input", f"{gs_bucket}/nothing", "--output", str(tmp_path / "other")])

@@ -117,12 +117,6 @@ def test_other_settings_in_the_same_folder(data, finished, capsys):
     assert files(finished) == before
 
 
-def test_another_dataset_in_the_same_folder(finished, tmp_path, capsys):
-    write_dataset(str(tmp_path), {**SPLITS, "validation": make_many([5])})
-    assert run(tmp_path, finished) == command.USER_ERROR
-    assert "run.json: dataset is '" in capsys.readouterr().err
-
-
 class StopAt:
     """Raises SIGTERM in the middle of the numbered calls of a method, counted over all runs."""
 

@@ -222,6 +222,8 @@ def test_folders_and_globs_of_buckets(scheme, request, folder):
     )
     with pytest.raises(UserError, match="a bucket's name takes no wildcards"):
         corpus.find([f"{scheme}://bucket-*/music"])
+    with pytest.raises(UserError, match="matches no file"):
+        corpus.find([f"{bucket}/nothing"])
 
 
 def test_a_chunk_names_the_version_it_was_listed_with(folder):

@@ -152,6 +152,9 @@ def test_in_a_bucket(scheme, request, folder):
 
     encode_corpus.main(line)
     assert files() == files_of(folder / "d")
+    assert not storage.is_folder(f"{output}/work")
+    with pytest.raises(UserError, match="holds another dataset"):
+        encode_corpus.main([*line, "--time-base", "beats"])
     for name in FILES[:3]:
         storage.delete(f"{output}/{name}")
         encode_corpus.main(line)

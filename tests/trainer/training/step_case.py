@@ -33,7 +33,6 @@ CONFIG = TrainConfig(
     head_units=16,
     dropout=0.3,
     recurrent_dropout=0.2,
-    embedding_dropout=0.1,
     batch_size=8,
     window=16,
     clip_norm=0.1,
