@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import json
 import re
@@ -18,6 +19,7 @@ from tests.k8s.rendered import OVERLAYS, command_of, job_specs, kubectl, of_kind
 
 VERSIONS = ("1.33", "1.35", "1.37")
 QUANTITY = re.compile(r"[1-9][0-9]*(m|[KMGT]i?)?")
+SCHEMA = functools.cache(kubernetes_validate.utils.schema_contents)
 EVERY = pytest.mark.parametrize("overlay", OVERLAYS)
 
 
@@ -38,12 +40,19 @@ def test_every_way_to_launch_is_looked_at():
 # ------------------------------------------------------------------------------------------------- schemas
 
 
+@functools.cache
+def check_schema(text: str, version: str) -> None:
+    """Of an object as JSON; many are the same in every overlay, and a schema is megabytes of JSON."""
+    kubernetes_validate.validate(json.loads(text), version, strict=True)
+
+
 @EVERY
 @pytest.mark.parametrize("version", VERSIONS)
-def test_objects_fit_the_schemas_strictly(overlay, version):
+def test_objects_fit_the_schemas_strictly(overlay, version, monkeypatch):
+    monkeypatch.setattr(kubernetes_validate.utils, "schema_contents", SCHEMA)
     for each in render(overlay):
         if each["kind"] != "JobSet":
-            kubernetes_validate.validate(each, version, strict=True)
+            check_schema(json.dumps(each, sort_keys=True), version)
 
 
 def test_the_schemas_would_find_a_slip():

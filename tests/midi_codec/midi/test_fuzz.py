@@ -14,7 +14,7 @@ from midi_codec.midi import midi_file
 from midi_codec.music.notes import Notes
 from tests.midi_codec.midi_bytes import midi
 
-NUM_PARTS, FILES_A_PART = 12, 250
+NUM_PARTS, FILES_A_PART = 4, 250
 
 
 def performance(key: int) -> bytes:
