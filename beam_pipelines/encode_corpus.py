@@ -258,7 +258,7 @@ def _print_summary(info: DatasetInfo, output: str) -> None:
     if groups["groups"]:
         print(f"  {groups['pieces']:,} pieces in {groups['groups']:,} groups, the largest of {groups['largest']:,}")
     if groups["in_several_splits"]:
-        print(f"  {groups['in_several_splits']:,} groups lie in several splits because of --split-regex: music leaks")
+        print(f"  {groups['in_several_splits']:,} groups are in several splits because of --split-regex: music leaks")
     for split, count in sorted(collections.Counter(info.moved_groups.values()).items()):
         print(f"  {split} would have been empty; groups moved there from a split with more: {count:,}")
     for split in SPLITS:

@@ -166,7 +166,7 @@ class FieldTable:
         """Why a model with this table cannot use these notes, of one piece or of many; empty if it can."""
         problems = []
         if notes.time_base != self.time_base:
-            problems.append(f"the notes lie on a grid of {notes.time_base}, want {self.time_base}")
+            problems.append(f"the notes are on a grid of {notes.time_base}, want {self.time_base}")
         for field in self.fields:
             unknown = field.unknown(getattr(notes, field.name))
             if unknown.size:

@@ -192,7 +192,7 @@ class PartBuilder:
         self._value_counts.add(batch, splits)
 
     def build(self) -> tuple[Part, bytes]:
-        """The part and its records, both by shard, so that a shard's records lie together."""
+        """The part and its records, both sorted by shard, so that a shard's records are adjacent."""
         rows = np.concatenate([np.zeros(0, part_file.ROW), *self._rows])
         order = np.argsort(rows["shard"], kind="stable")
         rows = rows[order]

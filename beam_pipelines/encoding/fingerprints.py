@@ -1,14 +1,14 @@
-"""Fingerprints: of each piece a short row of numbers, which another version of the same music shares in part.
+"""Fingerprints: a short row of numbers per piece, which other versions of the same music share in part.
 
-Onsets close together make a chord, and of a chord only the highest and the lowest pitch count, so neither the order of
-notes nor inner voices matter. A feature is the six intervals between seven highest (or lowest) pitches in succession,
-and whether their second half takes longer than the first, shorter, or neither. Transposition, tempo, tracks, programs,
-velocities and durations change none of it.
+Onsets close together form a chord, of which only the highest and the lowest pitch count, so the order of notes and
+inner voices do not matter. A feature is the six intervals between seven successive highest (or lowest) pitches, and
+whether their second half takes longer than the first, shorter, or neither. Transposition, tempo, tracks, programs,
+velocities and durations do not change it.
 
 A fingerprint is a one-permutation MinHash of the set of features: a hash puts every feature into one of NUM_VALUES
 bins, and each bin keeps the smallest. The share of bins in which two pieces agree estimates the share of features that
-they have in common (Jaccard index: those in both over those in either). docs/near_duplicates.md has the measurements
-behind the numbers below.
+they have in common (Jaccard index: those in both divided by those in either). The constants below follow from the
+measurements in docs/near_duplicates.md.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from midi_codec.music.notes import BEATS, COLUMN_DTYPES, DRUM_PROGRAM, MILLISECO
 NUM_VALUES = 128
 DTYPE = np.uint16
 EMPTY = 0  # a bin without a feature
-MIN_FILLED = 32  # bins; a piece with less (37 features or so) has only empty ones: no fingerprint
+MIN_FILLED = 32  # bins; a piece with fewer (about 37 features) has only empty ones: no fingerprint
 
 _NUM_INTERVALS = 6
 _INTERVAL_BITS = 5  # intervals count modulo 32 semitones
-_NUM_MORE_OF_DRUMS = 3  # rhythms of the same few drums are common to much music, so drums take longer features
+_NUM_MORE_OF_DRUMS = 3  # much music shares rhythms of a few drums, so drums have longer features
 _LONGER = np.float32(1.7)  # times as long as the other half
 _BIN_BITS = NUM_VALUES.bit_length() - 1
 _NOTHING = np.uint32(0xFFFFFFFF)  # above every hash
-_NOTES_AT_ONCE = 1 << 16  # what the steps between make of so many fits a processor's cache
+_NOTES_AT_ONCE = 1 << 16  # their intermediate results fit into a processor's cache
 
 
 class _Grid(NamedTuple):
-    """Ticks: longer gaps count as `longest_gap`; notes at most so far apart are a chord whatever the piece."""
+    """In ticks: longer gaps count as `longest_gap`; notes within `always_chord` form a chord in any piece."""
 
     longest_gap: int
     always_chord: int
@@ -47,18 +47,18 @@ _CHORD_SHARE = 0.2  # of a piece's typical gap
 
 
 class _Chords(NamedTuple):
-    """Of all pieces, one piece behind the other."""
+    """The chords of all pieces, concatenated."""
 
     piece: np.ndarray  # [n] int64
     start: np.ndarray  # [n] int32, ticks
     outer: np.ndarray  # [2, n] uint32, highest and lowest pitch
-    is_drums: np.ndarray  # [pieces] bool, of a piece that is all drums
+    is_drums: np.ndarray  # [pieces] bool, whether a piece is all drums
 
 
 def of_batch(batch: NoteBatch) -> np.ndarray:
-    """`[pieces, NUM_VALUES]` of DTYPE; a row depends on nothing but its piece.
+    """`[pieces, NUM_VALUES]` of DTYPE; a row depends only on its piece.
 
-    Drums count only in pieces that have nothing else.
+    Drums count only in pieces without other notes.
     """
     rows = np.empty((len(batch), NUM_VALUES), DTYPE)
     step = max(1, len(batch) * _NOTES_AT_ONCE // max(1, len(batch.start)))
@@ -88,7 +88,7 @@ def _smallest_in_bins(chords: _Chords) -> np.ndarray:
         hashes[~is_counted] = _NOTHING
         np.minimum.at(bins, bin_index.ravel(), hashes.ravel())
     is_empty = bins == _NOTHING
-    bins *= np.uint32(0x9E3779B1)  # the smallest of many are small: spread them over 16 bits
+    bins *= np.uint32(0x9E3779B1)  # minima are small: spread them over 16 bits
     bins >>= np.uint32(16)
     np.maximum(bins, EMPTY + 1, out=bins)
     bins[is_empty] = EMPTY
@@ -98,10 +98,10 @@ def _smallest_in_bins(chords: _Chords) -> np.ndarray:
 
 
 def _chords(batch: NoteBatch) -> _Chords:
-    """Notes are a chord where each starts soon after the one before.
+    """Notes form a chord if each starts soon after the previous one.
 
-    How soon is a share of the piece's typical gap between onsets, so that tempo does not matter. Typical is the mean
-    gap over time (not over notes), which the notes within chords hardly change.
+    The threshold is a share of the piece's typical gap between onsets, so that tempo does not matter. The typical gap
+    is the mean over time (not over notes), which notes within chords hardly change.
     """
     grid = _GRIDS[batch.time_base]
     pitch, start, lengths, is_drums = _counted_notes(batch)
@@ -111,7 +111,7 @@ def _chords(batch: NoteBatch) -> _Chords:
     close = np.zeros(len(lengths), np.int32)
     if len(begins):
         capped = np.minimum(gap, grid.longest_gap)
-        total = np.add.reduceat(capped, begins, dtype=np.int64)  # whole numbers: the same whatever the neighbours
+        total = np.add.reduceat(capped, begins, dtype=np.int64)  # whole numbers, so that neighbours do not matter
         squares = np.add.reduceat(capped * capped, begins, dtype=np.int64)
         typical = squares / np.maximum(total, 1)
         close[lengths > 0] = np.clip(_CHORD_SHARE * typical, grid.always_chord, grid.most_chord)
@@ -125,13 +125,13 @@ def _chords(batch: NoteBatch) -> _Chords:
     np.minimum.at(outer[1], chord, pitch)
     piece = np.repeat(np.flatnonzero(lengths), np.diff(chord[begins], append=len(first)))
     outer = outer.astype(np.uint32)
-    if is_drums.any():  # drums have no intervals: a stroke is all its highest and lowest drum
+    if is_drums.any():  # drums have no intervals: a stroke is its highest and lowest drum together
         outer = np.where(is_drums[piece], outer[0] * np.uint32(5) + outer[1] * np.uint32(11), outer)
     return _Chords(piece, start[first], outer, is_drums)
 
 
 def _counted_notes(batch: NoteBatch) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Pitches and starts without drums, `[pieces]` how many of each piece, and whether it is all drums."""
+    """Pitches and starts without drums, the number of notes per piece, and whether a piece is all drums."""
     is_drum = batch.program == DRUM_PROGRAM
     if not is_drum.any():
         return batch.pitch, batch.start, batch.lengths, np.zeros(len(batch), bool)
@@ -143,10 +143,10 @@ def _counted_notes(batch: NoteBatch) -> tuple[np.ndarray, np.ndarray, np.ndarray
 
 
 def _hash_features(chords: _Chords) -> tuple[np.ndarray, np.ndarray]:
-    """`[2, n - 6]` uint32 hashes of the features that begin at each chord; bool, which count.
+    """`[2, n - 6]`: uint32 hashes of the features that begin at each chord, and bool, which of them count.
 
-    One that reaches into the next piece does not; nor does one that repeats two intervals or one (the same pitch again
-    and again, trills, broken octaves): any music has those.
+    A feature that extends into the next piece does not count; nor does one that repeats one or two intervals (repeated
+    pitches, trills, broken octaves), because all music has those.
     """
     interval = (chords.outer[:, 1:] - chords.outer[:, :-1]) & np.uint32((1 << _INTERVAL_BITS) - 1)
     two = interval[:, :-1] << np.uint32(_INTERVAL_BITS) | interval[:, 1:]
@@ -164,7 +164,7 @@ def _hash_features(chords: _Chords) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _lengthen_drums(hashes: np.ndarray, is_counted: np.ndarray, chords: _Chords) -> None:
-    """Changes the features of pieces that are all drums, in place: each goes on into a later one."""
+    """Combines each feature of all-drum pieces with a later one, in place."""
     num = max(0, hashes.shape[1] - _NUM_MORE_OF_DRUMS)
     piece = chords.piece
     is_drum = chords.is_drums[piece[:-_NUM_INTERVALS]]
@@ -178,7 +178,7 @@ def _lengthen_drums(hashes: np.ndarray, is_counted: np.ndarray, chords: _Chords)
 
 
 def _mix(values: np.ndarray) -> None:
-    """A bijection of uint32, in place, after which every bit depends on all bits: Wellons' lowbias32."""
+    """A bijection of uint32, in place, that makes every bit depend on all bits: Wellons' lowbias32."""
     values ^= values >> np.uint32(16)
     values *= np.uint32(0x7FEB352D)
     values ^= values >> np.uint32(15)

@@ -81,7 +81,7 @@ def _groups(contents: Contents) -> Iterator[str]:
         return
     yield f"Groups of pieces that belong together: {counts['groups']:,}, with {counts['pieces']:,} pieces"
     if counts["in_several_splits"]:
-        yield f"  {counts['in_several_splits']:,} of them lie in several splits"
+        yield f"  {counts['in_several_splits']:,} of them are in several splits"
     for group in (contents.groups or ())[:NUM_GROUPS]:
         yield f"  {len(group.sources):>11,} pieces in {', '.join(group.splits)}"
         for source in group.sources[:NUM_SOURCES]:

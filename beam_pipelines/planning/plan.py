@@ -259,7 +259,7 @@ def _path_ties(
 
 
 def _tied_reject(source: str) -> Reject:
-    message = "it is the same music as pieces of the older dataset that lie in different splits"
+    message = "it is the same music as pieces of the older dataset that are in different splits"
     return Reject(source, None, "group", "ties_splits", message)
 
 

@@ -164,7 +164,7 @@ def read_openings(data: str, info: DatasetInfo, most: int, primer_notes: int) ->
 
 
 def held_out_ends(data: str, info: DatasetInfo, primer_notes: int, max_notes: int) -> float | None:
-    """The share of validation pieces that end within so many notes."""
+    """The share of validation pieces that end within `max_notes` notes after the primer."""
     lengths = np.array([len(piece.notes) for piece in split_reader.read_split(data, info, SPLIT, label="ends")])
     lengths = lengths[lengths > primer_notes]
     return round(float(np.mean(lengths < primer_notes + max_notes)), 4) if lengths.size else None

@@ -221,7 +221,7 @@ def test_problems_names_everything_a_model_cannot_take():
     table = FieldTable((STEP, PROGRAM), BEATS)
     assert FieldTable((STEP, PROGRAM), MILLISECONDS).problems(make_notes()) == []
     assert table.problems(make_notes(program=[7, 9])) == [
-        "the notes lie on a grid of milliseconds, want beats",
+        "the notes are on a grid of milliseconds, want beats",
         "program 7, 9 does not occur in the model's corpus",
     ]
     only = FieldTable((STEP,), MILLISECONDS, only_program=40)

@@ -47,7 +47,7 @@ def _headline(report: Mapping[str, Any]) -> str:
         f" {split['seconds']:,.0f} s of music\n"
     )
     if split["num_groups"] < 2:
-        return text + "no intervals: all pieces are of one group"
+        return text + "no intervals: all pieces belong to one group"
     return text + (
         f"below each figure its {intervals['level']:.0%} interval: {intervals['num_resamples']:,} resamples of"
         f" {split['num_groups']:,} groups of pieces"

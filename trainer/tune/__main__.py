@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from optuna.study import Study
 
 MEDIAN, HALVING, NO_PRUNER = PRUNERS = ("median", "halving", "none")
-TRIAL_DEFAULTS = {"samples": 0}  # nobody listens to the samples of trials
+TRIAL_DEFAULTS = {"samples": 0}  # samples of trials are not needed
 STUDY_FORMAT = 2  # of the attributes of trials
 HIGHEST_RNG_SEED = 2**31 - 1
 

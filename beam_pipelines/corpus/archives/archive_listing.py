@@ -163,7 +163,7 @@ def _collect_zip(members: Iterator[zip_directory.Member], entry: Entry, containe
     total = 0
     for member in members:
         if not _is_within(member, entry):
-            raise DamagedZipError("a member lies outside of it")
+            raise DamagedZipError("a member extends beyond it")
         begins.append(max(member.offset, 0))
         ends.append(max(member.end, 0))
         total += member.size

@@ -1,4 +1,4 @@
-"""The members of a .tar or .tar.gz: `tarfile` reads the headers, one at a time, behind a guard.
+"""The members of a .tar or .tar.gz: `tarfile` reads the headers, one at a time, through a guarded file.
 
 `tarfile` reads a member's long name and similar headers whole, whatever length they declare, and recurses for each; in
 some versions of Python it also accepts negative sizes. So it reads from a file object that refuses such reads.

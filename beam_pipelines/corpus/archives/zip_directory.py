@@ -56,7 +56,7 @@ def read_directory(file: BinaryIO, file_size: int) -> Iterator[Member]:
     """
     count, size, offset, shift = _find_directory(file, file_size)
     if shift < 0 or offset + shift < 0 or count * _CENTRAL.size > size:
-        raise DamagedZipError("its directory does not lie where its end says")
+        raise DamagedZipError("its directory is not where its end record says")
     file.seek(offset + shift)
     for _ in range(count):
         fields = _read(file, _CENTRAL)
@@ -104,7 +104,7 @@ def _find_directory(file: BinaryIO, file_size: int) -> tuple[int, int, int, int]
                     end = end_64
                     break
             else:
-                raise DamagedZipError("its directory does not lie where its end says")
+                raise DamagedZipError("its directory is not where its end record says")
     return count, size, offset, end - size - offset
 
 
@@ -129,7 +129,7 @@ def scan(file: BinaryIO, file_size: int, *, max_bytes: int) -> Iterator[Member]:
             if unpacked is None:
                 return
             packed, size, crc = unpacked
-            end = _behind_descriptor(file, start + packed)
+            end = _after_descriptor(file, start + packed)
         yield Member(name, size, packed, offset, method, crc, bool(flags & _ENCRYPTED), not name.endswith("/"))
         offset = end
 
@@ -155,7 +155,7 @@ def _inflated_to_end(file: BinaryIO, max_bytes: int) -> tuple[int, int, int] | N
     return packed, size, crc
 
 
-def _behind_descriptor(file: BinaryIO, end: int) -> int:
+def _after_descriptor(file: BinaryIO, end: int) -> int:
     """Where the next header is: a descriptor may have a signature, and fields of 32 or 64 bits."""
     file.seek(end)
     following = file.read(24 + 4)

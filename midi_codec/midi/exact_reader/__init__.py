@@ -1,1 +1,1 @@
-"""Our own reader of tracks: slow, exact, every rule in sight."""
+"""Our own reader of tracks: slow and exact, with all rules in one place."""

@@ -1,8 +1,8 @@
-"""The program of each note: its channel's when it begins, whichever track says it; drums are 128.
+"""The program of each note: its channel's when it begins, whichever track sets it; drums are 128.
 
-Where a track has a program change of its own for the channel before a note, that one counts, because tracks of one
-channel may disagree. Else it is the last one of the other tracks up to the note's tick, that tick included, and 0
-where there is none. `part_modes` says which messages move the drums; the last of them up to a note's tick counts.
+If the note's own track has a program change for the channel before the note, that one counts, because tracks of one
+channel may disagree. Otherwise it is the last one of the other tracks up to and including the note's tick, or 0.
+`part_modes` says which messages move the drums; the last of them up to a note's tick counts.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ def programs(messages: FileMessages, notes: np.ndarray) -> np.ndarray:
 def _drums(
     messages: FileMessages, notes: np.ndarray, is_drum: np.ndarray, is_bank: np.ndarray, is_part: np.ndarray
 ) -> np.ndarray:
-    """`[n]` bool: the last that was said before a note, by a reset, for a part, or by a bank; `is_drum` for none."""
+    """`[n]` bool: the last setting before a note, by a reset, for a part, or by a bank; `is_drum` if there is none."""
     is_change = messages.kind == PROGRAM_CHANGE
     rows = np.flatnonzero((messages.status == SYSEX) | is_bank | is_change)
     rows = rows[np.argsort(messages.tick[rows], kind="stable")]
     decided = np.full(len(messages.tick), UNDECIDED)
     columns = (messages.status, messages.channel, messages.first, messages.second)
     decided[rows] = part_modes.decide(zip(*(column[rows].tolist() for column in columns), strict=True))
-    place = np.full(len(messages.tick), -1)
-    place[rows] = np.arange(len(rows))
+    time_rank = np.full(len(messages.tick), -1)
+    time_rank[rows] = np.arange(len(rows))
     resets, parts = rows[(messages.status[rows] == SYSEX) & ~is_part[rows]], np.flatnonzero(is_part)
     part_channels = messages.channel[parts] + (messages.second[parts] >> 1)
     candidates = [
@@ -53,10 +53,10 @@ def _drums(
     ]
     latest = np.full(len(notes), -1)
     for event in candidates:
-        is_later = np.where(event >= 0, place[event], -1) > np.where(latest >= 0, place[latest], -1)
+        is_later = np.where(event >= 0, time_rank[event], -1) > np.where(latest >= 0, time_rank[latest], -1)
         latest = np.where(is_later, event, latest)
-    is_said = (latest >= 0) & (decided[latest] != UNDECIDED)
-    return np.where(is_said, decided[latest] == 1, is_drum)
+    is_set = (latest >= 0) & (decided[latest] != UNDECIDED)
+    return np.where(is_set, decided[latest] == 1, is_drum)
 
 
 def _last_change(messages: FileMessages, events: np.ndarray, notes: np.ndarray) -> np.ndarray:
@@ -67,14 +67,14 @@ def _last_change(messages: FileMessages, events: np.ndarray, notes: np.ndarray) 
     """
     size = len(messages.tick)
     group = messages.track << 11 | messages.channel
-    places = np.sort(group[events] * size + events)
-    own = places.searchsorted(group[notes] * size + notes) - 1
+    codes = np.sort(group[events] * size + events)
+    own = codes.searchsorted(group[notes] * size + notes) - 1
     if not len(events):
         return own
-    has_own = (own >= 0) & (places[own] // size == group[notes])
+    has_own = (own >= 0) & (codes[own] // size == group[notes])
     channels = (messages.channel[events], messages.channel[notes])
     others = _last_up_to(messages, events, notes, channels=channels, of_others=True)
-    return np.where(has_own, places[own] % size, others)
+    return np.where(has_own, codes[own] % size, others)
 
 
 def _last_up_to(
@@ -85,13 +85,13 @@ def _last_up_to(
     channels: tuple[np.ndarray, np.ndarray],
     of_others: bool = False,
 ) -> np.ndarray:
-    """`[n]` the row of the last event of a note's channel up to the note's tick, that tick included; -1 for none.
+    """`[n]` the row of the last event of a note's channel up to and including the note's tick; -1 for none.
 
     Args:
       events: `[e]` rows, ascending.
       channels: of the events, and of the notes.
-      of_others: leaves out those of the note's track, which has none before the note. So, where the last event up to
-        its tick is of its track, all of its track's events up to there stand at that tick.
+      of_others: leaves out events of the note's own track, which has none before the note. So if the last event up to
+        the note's tick is on its track, all of its track's events up to there are at that tick.
     """
     if not len(events):
         return np.full(len(notes), -1)
@@ -99,9 +99,9 @@ def _last_up_to(
     order = np.lexsort((events, tick, channel))
     events, tick, channel, track = events[order], tick[order], channel[order], messages.track[events[order]]
     times = np.unique(tick)
-    place = channel * (len(times) + 1) + times.searchsorted(tick, side="right")
+    code = channel * (len(times) + 1) + times.searchsorted(tick, side="right")
     sought = sought_channel * (len(times) + 1) + times.searchsorted(messages.tick[notes], side="right")
-    last = place.searchsorted(sought, side="right") - 1
+    last = code.searchsorted(sought, side="right") - 1
     if of_others:
         begins = (np.diff(channel, prepend=-1) != 0) | (np.diff(track, prepend=-1) != 0)
         before = np.maximum.accumulate(np.where(begins, np.arange(len(events)), 0)) - 1

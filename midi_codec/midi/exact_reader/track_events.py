@@ -1,13 +1,13 @@
-"""The events of one track, byte by byte: slow, exact, and with every rule in sight.
+"""The events of one track, read byte by byte: slow and exact, with all rules in one place.
 
     event    delta (1 to 4 septets), then one of
-      8n..En   channel message; a data byte in place of the status means the status before (running status)
+      8n..En   channel message; a data byte in place of the status repeats the previous status (running status)
       F0 F7    system exclusive, or its continuation: length, bytes
       F1..F6   system common: 1, 2, 1, -, -, 0 data bytes;  F8 FA FB FC FE: real time, none
       FF       meta: kind, length, bytes; kind 2F ends the track, 51 is a tempo
 
-A running status goes on after system messages and meta events, as other readers have it.
-Time is counted in Python integers and stored as int64, so no sum of deltas wraps.
+A running status continues after system messages and meta events, as in other readers.
+Time is counted in Python integers and stored as int64, so sums of deltas do not overflow.
 Source: Standard MIDI Files 1.0 (RP-001) and the MIDI 1.0 message table.
 """
 
@@ -33,26 +33,26 @@ REPAIR_FIELDS = 5
 
 
 class _Damage(Exception):
-    """The bytes at hand are no event."""
+    """The bytes are not an event."""
 
 
 @dataclasses.dataclass
 class TrackEvents:
-    """The events of one track that decide notes and time, in file order.
+    """The events of one track that determine notes and time, in file order.
 
-    `ticks[i]` is when, `messages[i]` is status << 16 | data1 << 8 | data2: notes, programs, banks and the sustain
-    pedal; a port as META, PORT, its number; a system exclusive message about drums as `part_modes.read` gives it.
-    A tempo stands in `tempo_ticks` and `tempo_microseconds` instead.
+    `ticks[i]` is the time of `messages[i]`, which is status << 16 | data1 << 8 | data2: notes, programs, banks and the
+    sustain pedal; a port as META, PORT, its number; a system exclusive message about drums as `part_modes.read`
+    returns it. Tempos are in `tempo_ticks` and `tempo_microseconds`.
     """
 
     ticks: array = dataclasses.field(default_factory=lambda: array("q"))
     messages: array = dataclasses.field(default_factory=lambda: array("l"))
     tempo_ticks: array = dataclasses.field(default_factory=lambda: array("q"))
     tempo_microseconds: array = dataclasses.field(default_factory=lambda: array("l"))
-    name: bytes | None = None  # as the first event of that kind has it
-    last_tick: int = 0  # of the last sound event
-    stop: int = 0  # behind its last byte
-    has_end: bool = False  # whether it is the end-of-track event
+    name: bytes | None = None  # from the first track-name event
+    last_tick: int = 0  # of the last intact event
+    stop: int = 0  # after that event's last byte
+    has_end: bool = False  # whether that event is the end-of-track event
     damage: str | None = None  # where and why reading stopped before the end, if it did
     num_silent: int = 0  # of the first messages, known not to be notes
     repairs: array = dataclasses.field(default_factory=lambda: array("q"))  # rows: `cut`'s, then the kind
@@ -61,7 +61,7 @@ class TrackEvents:
         self.repairs.extend((position, tick, len(self.ticks), len(self.tempo_ticks), kind))
 
     def cut(self, position: int, tick: int, num_messages: int, num_tempos: int) -> None:
-        """Forgets what was read from a byte on."""
+        """Removes what was read from a byte on."""
         del self.ticks[num_messages:], self.messages[num_messages:]
         del self.tempo_ticks[num_tempos:], self.tempo_microseconds[num_tempos:]
         self.stop, self.last_tick = position, tick
@@ -77,15 +77,15 @@ def read_events(
     first_tick: int = 0,
     max_delta: int = MAX_DELTA,
 ) -> TrackEvents:
-    """Reads the events in `data[begin:stop]` up to the end-of-track event, or as far as they are sound.
+    """Reads the events in `data[begin:stop]` up to the end-of-track event, or as far as they are intact.
 
-    With `repair`, a data byte above 7F counts as 7F, and an undefined status is stepped over; with `past_end`,
-    so is an end of track before the first note. `repairs` of the result has a row for each, and for each
-    running status behind a system message, which is read in any case. A delta above `max_delta` ticks is damage.
+    With `repair`, a data byte above 7F counts as 7F, and an undefined status is skipped; with `past_end`, so is an end
+    of track before the first note. `repairs` of the result has a row for each, and for each running status after a
+    system message, which is always read. A delta above `max_delta` ticks is damage.
     """
     events = TrackEvents(stop=begin, last_tick=first_tick)
     add_tick, add_message = events.ticks.append, events.messages.append
-    position, tick, running, is_behind_system = begin, first_tick, 0, False
+    position, tick, running, is_after_system = begin, first_tick, 0, False
     try:
         while position < stop:
             delta = data[position]
@@ -96,26 +96,26 @@ def read_events(
                 if delta > max_delta:
                     raise _Damage(f"a delta of {delta:,} ticks")
             if position >= stop:
-                raise _Damage("the track ends behind a delta")
+                raise _Damage("the track ends after a delta")
             now, status = tick + delta, data[position]
             if status >= 0x80:
                 position += 1
             elif running:
                 status = running
-                if is_behind_system:
+                if is_after_system:
                     events.note_repair(events.stop, tick, RUNNING)
             else:
                 raise _Damage(f"data byte {status:#04x} without a status before it")
             if status < SYSEX:
-                running, is_behind_system = status, False
-                behind = position + CHANNEL_DATA_BYTES[status]
-                if behind > stop:
+                running, is_after_system = status, False
+                end = position + CHANNEL_DATA_BYTES[status]
+                if end > stop:
                     raise _Damage("the track ends inside a message")
                 first = data[position]
-                second = data[behind - 1] if behind - position == 2 else 0
+                second = data[end - 1] if end - position == 2 else 0
                 if first > 0x7F or second > 0x7F:
                     first, second = _clamp(events, status, first, second, repair=repair)
-                position = behind
+                position = end
                 if KEPT[status] or (first in KEPT_CONTROLS and CONTROL_CHANGE <= status < PROGRAM_CHANGE):
                     add_tick(now)
                     add_message(status << 16 | first << 8 | second)
@@ -126,7 +126,7 @@ def read_events(
                     return events
             else:
                 position = _system_message(data, position, stop, events, status, now, repair=repair)
-                is_behind_system = True
+                is_after_system = True
             tick = events.last_tick = now
             events.stop = position
     except _Damage as damage:
@@ -135,7 +135,7 @@ def read_events(
 
 
 def has_notes(events: TrackEvents, first: int = 0) -> bool:
-    """Whether any message from the first on is of a note."""
+    """Whether any message from index `first` on is a note."""
     return any(message >> 16 < CONTROL_CHANGE for message in events.messages[first:])
 
 
@@ -147,7 +147,7 @@ def _clamp(events: TrackEvents, status: int, first: int, second: int, *, repair:
 
 
 def _may_go_on(events: TrackEvents, position: int, stop: int, tick: int) -> bool:
-    """Whether an end of track may be a mistake: bytes follow, and nothing has sounded."""
+    """Whether an end of track may be a mistake: bytes follow, and there was no note yet."""
     if position >= stop or has_notes(events, events.num_silent):
         return False
     events.num_silent = len(events.messages)
@@ -156,7 +156,7 @@ def _may_go_on(events: TrackEvents, position: int, stop: int, tick: int) -> bool
 
 
 def _meta_event(data: bytes, position: int, stop: int, events: TrackEvents, tick: int) -> tuple[int, bool]:
-    """`(next position, whether the track ends here)`; a tempo of fewer than 3 bytes says nothing."""
+    """`(next position, whether the track ends here)`; a tempo of fewer than 3 bytes is ignored."""
     if position >= stop:
         raise _Damage("the track ends inside a meta event")
     kind = data[position]

@@ -1,7 +1,7 @@
-"""What the bytes of MIDI files say before anything reads an event: where symusic might lose its way.
+"""Checks of the bytes of MIDI files before any event is read: whether symusic might misread them.
 
-Bytes are looked at wherever they stand, in text too, so an answer may be "might" where "does not" is true. All of it
-follows from the *high* bytes, those above 7F: every status is one, a delta has up to three before its last byte.
+All bytes are checked, also those of text, so an answer may be "might" although the truth is "does not". Everything
+follows from the *high* bytes, those above 7F: every status is one, and a delta has up to three before its last byte.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from midi_codec.music.piece_offsets import offsets_of
 
 TEMPO_EVENT = b"\xff\x51\x03"
 ANY_TEMPO = re.compile(re.escape(TEMPO_EVENT) + rb"...", re.DOTALL)
-PADDING = bytes(8)  # behind a file, so that the last bytes have some behind them
+PADDING = bytes(8)  # after a file, so that bytes follow the last ones
 KEY_SIGNATURE = 0x59
-MAX_STEPS = 32  # back from a byte, to find out what it is
-BLOCK_BYTES = 1 << 16  # that are looked at together
+MAX_STEPS = 32  # backwards from a byte, to find out what it is
+BLOCK_BYTES = 1 << 16  # checked together
 DATA_BYTES = np.full(256, -1)  # of a system message, by status; -1 for those that are undefined
 DATA_BYTES[[SYSEX, ESCAPE]] = 0
 DATA_BYTES[list(SYSTEM_DATA_BYTES)] = list(SYSTEM_DATA_BYTES.values())
@@ -40,27 +40,27 @@ DATA_BYTES[list(SYSTEM_DATA_BYTES)] = list(SYSTEM_DATA_BYTES.values())
 
 @dataclasses.dataclass(slots=True)
 class Appearance:
-    """What one file's bytes look like."""
+    """The results for one file."""
 
-    has_odd_tempo: bool  # FF 51 followed by another length than 3; symusic takes three bytes in any case
-    may_be_late: bool  # the sum of all deltas might reach the limit that was given
-    may_move_drums: bool  # a message might put drums on another channel than 10, or take them from there
-    num_programs: int  # at most so many program changes are followed by another kind of event
+    has_odd_tempo: bool  # FF 51 with another length than 3; symusic always reads three bytes
+    may_be_late: bool  # the sum of all deltas might reach `tick_limit`
+    may_move_drums: bool  # a message might put drums on another channel than 10, or remove them from 10
+    num_programs: int  # an upper bound of program changes that another kind of event follows
     may_set_programs: bool  # a program change might name another program than 0
     suspects: np.ndarray  # [k] int64: bytes that symusic misreads if they are statuses
-    running_banks: np.ndarray  # [k] int64: low bytes that may move drums if they are the first of an event
-    statuses: memoryview  # as the file, 0 for all bytes that cannot be the status of a message of two data bytes
+    running_banks: np.ndarray  # [k] int64: low bytes that may move drums if they begin an event
+    statuses: memoryview  # the file, with 0 for bytes that cannot be the status of a message with two data bytes
 
 
 def look_at(datas: Sequence[bytes], tick_limit: int) -> list[Appearance]:
-    """Looks at whole files."""
+    """Checks whole files."""
     lengths = np.array([len(data) for data in datas], np.int64)
     begins = offsets_of(lengths + len(PADDING))
     stops = begins[:-1] + lengths
     octets = np.frombuffer(PADDING.join([*datas, b""]), np.uint8)
 
     def count(at: np.ndarray) -> np.ndarray:
-        """`[files]`: how many of the positions, ascending, are in each."""
+        """`[files]`: how many of the ascending positions are in each."""
         return np.diff(at.searchsorted(begins))
 
     def file_of(at: np.ndarray) -> np.ndarray:
@@ -68,7 +68,7 @@ def look_at(datas: Sequence[bytes], tick_limit: int) -> list[Appearance]:
 
     late, pairs, zeros, statuses = _mark(octets)
     is_late = _may_be_late(octets, pairs, begins, lengths, tick_limit)
-    del pairs  # hostile files have many of one kind
+    del pairs  # hostile files have many
     values = octets.take(late)
     programs, is_system = late[values < PROGRAM_CHANGE + 0x10], values >= SYSEX
     systems, values = late[is_system], values[is_system]
@@ -101,11 +101,11 @@ def look_at(datas: Sequence[bytes], tick_limit: int) -> list[Appearance]:
 
 
 def _mark(octets: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Looks at every byte, in blocks that a processor's nearest caches hold.
+    """Looks at every byte, in blocks that fit into a processor's nearest caches.
 
     Returns:
-      positions, ascending, of what is rare in music: bytes from C0 on; the second of two high bytes; a 0 before 120 or
-      more; and the bytes of `Appearance.statuses`.
+      ascending positions of bytes that are rare in music: from C0 on; the second of two high bytes; a 0 before a value
+      of 120 or more; and the bytes of `Appearance.statuses`.
     """
     late, pairs, banks = [], [], []
     statuses = np.empty_like(octets)
@@ -128,16 +128,16 @@ def _mark(octets: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.nd
 
 
 def _split(positions: np.ndarray, begins: np.ndarray) -> dict[int, np.ndarray]:
-    """By file that has any, and counted from where it begins."""
+    """Positions by file, for files that have any, counted from the file's first byte."""
     files, firsts = np.unique(begins.searchsorted(positions, side="right") - 1, return_index=True)
     parts = np.split(positions, firsts[1:])
     return {file: part - begins[file] for file, part in zip(files.tolist(), parts, strict=False)}
 
 
 def _about_parts(octets: np.ndarray, exclusive: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Those system exclusive messages that may be about a part, and those that may turn XG on; by their first bytes."""
-    payload = np.minimum(_behind_delta(octets, exclusive + 1), len(octets) - len(PADDING))
-    maker, model, high, middle = (octets.take(payload + place) for place in (0, 2, 3, 5))
+    """System exclusive messages that may be about a part, and that may turn XG on, judged by their first bytes."""
+    payload = np.minimum(_after_delta(octets, exclusive + 1), len(octets) - len(PADDING))
+    maker, model, high, middle = (octets.take(payload + offset) for offset in (0, 2, 3, 5))
     is_gs_part = (maker == 0x41) & (model == 0x42) & (middle & 0xF0 == 0x10)
     is_xg = (maker == 0x43) & (model == 0x4C)
     return exclusive[is_gs_part | is_xg & (high == 0x08)], exclusive[is_xg & (high == 0x00)]
@@ -149,7 +149,7 @@ def _may_be_late(
     """`[files]` bool: whether the sum of all deltas might reach the limit."""
     triples = pairs[1:][np.diff(pairs) == 1]
     num_pairs, num_triples = (np.diff(at.searchsorted(begins)) for at in (pairs, triples))
-    is_late = _delta_bound(lengths, lengths, num_pairs, num_triples) >= tick_limit  # at worst
+    is_late = _delta_bound(lengths, lengths, num_pairs, num_triples) >= tick_limit  # the worst case
     files = np.flatnonzero(is_late)
     num_high = np.array([np.count_nonzero(octets[begins[file] : begins[file + 1]] > 0x7F) for file in files], np.int64)
     is_late[files] = _delta_bound(lengths[files], num_high, num_pairs[files], num_triples[files]) >= tick_limit
@@ -159,22 +159,22 @@ def _may_be_late(
 def _delta_bound(
     num_bytes: np.ndarray, num_high: np.ndarray, num_pairs: np.ndarray, num_triples: np.ndarray
 ) -> np.ndarray:
-    """At least the sum of all deltas: one needs a high byte to reach 2^7, two in a row for 2^14, three for 2^21."""
+    """An upper bound of the sum of all deltas: 2^7 needs a high byte, 2^14 two in a row, 2^21 three."""
     return (num_bytes << 7) + (num_high << 14) + (num_pairs << 21) + (num_triples << 28)
 
 
 def _sets_program(octets: np.ndarray, programs: np.ndarray) -> np.ndarray:
-    """Those program changes that might name another program than 0."""
+    """The program changes that might name another program than 0."""
     number = octets.take(programs + 1)
-    runs_on = octets.take(_behind_delta(octets, programs + 2), mode="clip")  # the status or data behind
+    runs_on = octets.take(_after_delta(octets, programs + 2), mode="clip")  # the status or data after it
     return programs[(number > 0) & (number < 0x80) | (number == 0) & ((runs_on < 0x80) | (runs_on >= SYSEX))]
 
 
 def _suspects(octets: np.ndarray, systems: np.ndarray, values: np.ndarray, stops: np.ndarray) -> np.ndarray:
-    """`[k]` positions of system messages that symusic misreads, unless they are no statuses.
+    """`[k]` positions of system messages that symusic misreads if they are statuses.
 
-    These are F7, which it takes for an event of one byte, and those with a running status behind them. A status
-    follows the last byte of a delta, and not in a tempo or a key signature.
+    These are F7, which it takes for an event of one byte, and those that a running status follows. A status follows
+    the last byte of a delta, and is not inside a tempo or a key signature.
 
     Args:
       systems: `[s]` positions of all bytes from F0 on.
@@ -188,22 +188,22 @@ def _suspects(octets: np.ndarray, systems: np.ndarray, values: np.ndarray, stops
         is_payload |= (octets[at - back] == META) & (octets[at - back + 1] == kind) & (octets[at - back + 2] == length)
     kept = np.flatnonzero(~is_payload & ~_ends_message(octets, at, status, systems[rows - 1]))
     at, status = at[kept], status[kept]
-    behind = at + 1 + DATA_BYTES[status]
+    after = at + 1 + DATA_BYTES[status]
     exclusive = np.flatnonzero(status == SYSEX)
-    behind[exclusive] = _behind_payload(octets, at[exclusive] + 1)
-    behind = _behind_delta(octets, behind)
-    before_meta = np.flatnonzero(octets.take(behind, mode="clip") == META)
+    after[exclusive] = _after_payload(octets, at[exclusive] + 1)
+    after = _after_delta(octets, after)
+    before_meta = np.flatnonzero(octets.take(after, mode="clip") == META)
     if len(before_meta):
-        behind[before_meta] = _behind_metas(octets, systems[values == META], behind[before_meta])
-    runs_on = (behind < stops[rows[kept]]) & (octets.take(behind, mode="clip") < 0x80)
+        after[before_meta] = _after_metas(octets, systems[values == META], after[before_meta])
+    runs_on = (after < stops[rows[kept]]) & (octets.take(after, mode="clip") < 0x80)
     return at[(status == ESCAPE) | runs_on]
 
 
 def _ends_message(octets: np.ndarray, at: np.ndarray, status: np.ndarray, before: np.ndarray) -> np.ndarray:
-    """`[s]` bool: whether the byte is the F7 at the end of a message of less than 128 bytes, no high one among them.
+    """`[s]` bool: whether the byte is the F7 at the end of a message of fewer than 128 bytes without high ones.
 
     Args:
-      before: `[s]` the nearest byte from F0 on before each.
+      before: `[s]` the position of the previous byte from F0 on.
     """
     ends = np.zeros(len(at), bool)
     rows = np.flatnonzero(
@@ -215,18 +215,20 @@ def _ends_message(octets: np.ndarray, at: np.ndarray, status: np.ndarray, before
     return ends
 
 
-def _behind_metas(octets: np.ndarray, metas: np.ndarray, position: np.ndarray) -> np.ndarray:
-    """Where the first other event begins behind meta events at `position`, of all that may be at `metas`."""
-    behind = _behind_delta(octets, _behind_payload(octets, metas + 2))
-    following = np.minimum(metas.searchsorted(behind), len(metas) - 1)
-    following = np.where(metas[following] == behind, following, np.arange(len(metas)))  # itself for the last in a row
+def _after_metas(octets: np.ndarray, metas: np.ndarray, position: np.ndarray) -> np.ndarray:
+    """Where the first other event begins after meta events at `position`; `metas` are all possible meta events."""
+    after = _after_delta(octets, _after_payload(octets, metas + 2))
+    following = np.minimum(metas.searchsorted(after), len(metas) - 1)
+    following = np.where(
+        metas[following] == after, following, np.arange(len(metas))
+    )  # the last in a row points at itself
     while np.any(following != (further := following[following])):
         following = further
-    return behind[following[metas.searchsorted(position)]]
+    return after[following[metas.searchsorted(position)]]
 
 
-def _behind_payload(octets: np.ndarray, position: np.ndarray) -> np.ndarray:
-    """Where a payload ends whose length begins at `position`."""
+def _after_payload(octets: np.ndarray, position: np.ndarray) -> np.ndarray:
+    """The end of a payload whose length begins at `position`."""
     length, more = np.zeros(len(position), np.int64), np.ones(len(position), bool)
     for _ in range(MAX_SEPTETS):
         octet = octets.take(position, mode="clip").astype(np.int64)
@@ -236,7 +238,7 @@ def _behind_payload(octets: np.ndarray, position: np.ndarray) -> np.ndarray:
     return position + length
 
 
-def _behind_delta(octets: np.ndarray, position: np.ndarray) -> np.ndarray:
+def _after_delta(octets: np.ndarray, position: np.ndarray) -> np.ndarray:
     more = np.ones(len(position), bool)
     for _ in range(MAX_SEPTETS):
         octet = octets.take(position, mode="clip")
@@ -248,10 +250,10 @@ def _behind_delta(octets: np.ndarray, position: np.ndarray) -> np.ndarray:
 def _find_banks(
     octets: np.ndarray, zeros: np.ndarray, metas: np.ndarray, begins: np.ndarray, is_xg: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Those of the zeros that select a bank which moves the drums: behind a control's status, and where one may run on.
+    """The zeros that select a bank which moves the drums: after a control's status, and under its running status.
 
     Args:
-      zeros: `[z]` positions of all before a value of 120 or more.
+      zeros: `[z]` positions of all zeros before a value of 120 or more.
       is_xg: `[files]`.
     """
     if not len(zeros):
@@ -268,19 +270,19 @@ def _find_banks(
 
 
 def _may_follow_control(octets: np.ndarray, metas: np.ndarray, position: np.ndarray) -> np.ndarray:
-    """`[p]` bool: whether the bytes there may be the first of events under the running status of a control.
+    """`[p]` bool: whether the bytes there may begin events under the running status of a control.
 
-    Then a delta stands before, and before that the data bytes of another control, behind its status or another
-    delta, or else a meta event. So it goes on backwards, for some steps, fewer where many are asked about.
+    If so, a delta precedes, and before that either a meta event, or the data bytes of another control after its status
+    or another delta. This is followed backwards for a number of steps, which is smaller for many positions.
     """
-    behind_metas = _behind_delta(octets, _behind_payload(octets, metas + 2)) if len(position) else metas
+    after_metas = _after_delta(octets, _after_payload(octets, metas + 2)) if len(position) else metas
     may_be = np.zeros(len(position), bool)
     rows = np.arange(len(position))
     for _ in range(min(MAX_STEPS, (len(octets) + BLOCK_BYTES) // (8 * len(rows) + 1))):
         if not len(rows):
             return may_be
-        place = np.minimum(behind_metas.searchsorted(position), len(behind_metas) - 1)
-        is_accepted = behind_metas[place] == position if len(behind_metas) else np.zeros(len(position), bool)
+        index = np.minimum(after_metas.searchsorted(position), len(after_metas) - 1)
+        is_accepted = after_metas[index] == position if len(after_metas) else np.zeros(len(position), bool)
         is_delta = octets.take(position - 1) < 0x80
         value = position - 2
         for _ in range(MAX_SEPTETS - 1):
@@ -289,20 +291,20 @@ def _may_follow_control(octets: np.ndarray, metas: np.ndarray, position: np.ndar
         is_sound = is_delta & (octets.take(value) < 0x80) & (octets.take(value - 1) < 0x80)
         is_accepted |= is_sound & (before & 0xF0 == CONTROL_CHANGE)
         may_be[rows[is_accepted]] = True
-        goes_on = np.flatnonzero(is_sound & (before < 0x80) & ~is_accepted)
-        rows, position = rows[goes_on], value[goes_on] - 1
+        continues = np.flatnonzero(is_sound & (before < 0x80) & ~is_accepted)
+        rows, position = rows[continues], value[continues] - 1
     may_be[rows] = True
     return may_be
 
 
 def sum_of_deltas(data: bytes, *, num_tempos: int) -> int:
-    """At least the sum of all deltas: every byte below 0x80 may end one, with up to 3 high ones before it.
+    """An upper bound of the sum of all deltas: every byte below 0x80 may end one, after up to 3 high bytes.
 
-    Tempo events are taken out when there are no more places that look like one than tempo events.
+    Tempo events are removed if no other bytes look like one.
     """
     if data.count(TEMPO_EVENT) == num_tempos:
         data = ANY_TEMPO.sub(TEMPO_EVENT + b"\0\0\0", data)
-    octets = np.frombuffer(b"\0\0\0" + data, np.uint8)  # three zeros: the first bytes have none before them
+    octets = np.frombuffer(b"\0\0\0" + data, np.uint8)  # three zeros, because no bytes precede the first ones
     high = octets > 0x7F
     total = len(octets) << 7
     last = np.flatnonzero(high[:-1] & ~high[1:]) + 1

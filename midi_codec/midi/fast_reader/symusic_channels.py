@@ -1,7 +1,7 @@
-"""Which channel of which track of the file a track of symusic is: symusic does not say.
+"""Which track and channel of the file a symusic track belongs to, which symusic does not tell.
 
-So the sentinel of each channel gets a marker, a pitch bend whose value is the number of both. It ends up where the
-channel's last program is; a program that notes had before has none.
+The sentinel of each channel gets a marker, a pitch bend whose value encodes both numbers. It ends up in the symusic
+track of the channel's last program; tracks of its earlier programs have none.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ CENTRE = 1 << 13  # of a pitch bend's values, 0 to symusic
 
 
 def marker(track: int, channel: int) -> bytes:
-    """The marker of a channel of a track, behind a delta of 0; of up to 1,024 tracks."""
+    """The marker of a channel of a track, after a delta of 0, for up to 1,024 tracks."""
     value = track << 4 | channel
     return bytes([0, PITCH_BEND | channel, value & 0x7F, value >> 7])
 
 
 def players(tracks: Iterable[TrackTick], sentinel_tick: int) -> dict[int, list[int]] | None:
-    """By channel, the tracks of the file that have notes on it; None where that is not clear.
+    """By channel, the tracks of the file that have notes on it; None if that is unclear.
 
     Args:
       tracks: symusic's, read with markers.
-      sentinel_tick: how long after its track's end a marker stands.
+      sentinel_tick: ticks from a track's end to its marker.
     """
     tracks_of_channel = dict[int, list[int]]()
     for track in tracks:

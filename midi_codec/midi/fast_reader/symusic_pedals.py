@@ -1,9 +1,9 @@
-"""The sustain pedal out of symusic, where it is clear which notes a pedal holds.
+"""The sustain pedal from symusic, for files in which it is clear which notes a pedal holds.
 
-A pedal belongs to a channel of a track, but symusic makes a track of its own for each program of a channel,
-and drops the events of those that have no notes. So the sentinel of each channel gets a marker, an undefined
-control, which ends up where the channel's last program is. Where every track with notes has its marker, and no
-channel may have named programs twice, a symusic track is a channel; else the file is left for `track_reader`.
+A pedal belongs to a channel of a track, but symusic makes a separate track for each program of a channel, and drops
+the events of those without notes. So the sentinel of each channel gets a marker, an undefined control, which ends up in
+the symusic track of the channel's last program. If every track with notes has its marker, and no channel can have set
+two programs, a symusic track is a channel; otherwise the file goes to `track_reader`.
 """
 
 from __future__ import annotations
@@ -21,34 +21,34 @@ PROGRAM_CHANGE_FROM_NOTE_ON = 0x30
 
 
 def marker(status: int) -> bytes:
-    """The marker of the channel of a note-on status, behind a delta of 0."""
+    """The marker of the channel of a note-on status, after a delta of 0."""
     return bytes([0, status + CONTROL_CHANGE_FROM_NOTE_ON, MARKER, 0])
 
 
 def may_name_programs_twice(events: bytes, note_ons: bytes) -> bool:
-    """Whether a channel of these note-on statuses may have two programs named in a track; looks at any byte."""
+    """Whether a channel of these note-on statuses may set two programs in a track, judged by all bytes."""
     for status in note_ons:
         program_change = status + PROGRAM_CHANGE_FROM_NOTE_ON
         if events.count(program_change) > 1:
-            behind = {after[0] for after in events.split(bytes([program_change]))[1:] if after}
-            if len([number for number in behind if number < 0x80]) > 1:
+            following = {rest[0] for rest in events.split(bytes([program_change]))[1:] if rest}
+            if len([number for number in following if number < 0x80]) > 1:
                 return True
     return False
 
 
 @dataclasses.dataclass
 class PedalColumns:
-    """The pedal's events of the files read so far, an item a track that has notes; its place is its group."""
+    """The pedal's events of the files read so far, one item per track with notes; its index is its group."""
 
     ticks: list[np.ndarray] = dataclasses.field(default_factory=list)
     values: list[np.ndarray] = dataclasses.field(default_factory=list)
 
     def add(self, score: ScoreTick, sentinel_tick: int) -> bool:
-        """Adds a file's pedals; False, and nothing added, where it is not clear what they hold.
+        """Adds a file's pedals; adds nothing and returns False if it is unclear what they hold.
 
         Args:
-          score: read with markers, all its own events before `sentinel_tick`.
-          sentinel_tick: how long after its track's end a marker stands.
+          score: read with markers; all its own events are before `sentinel_tick`.
+          sentinel_tick: ticks from a track's end to its marker.
         """
         events = []
         for track in score.tracks:
@@ -70,10 +70,10 @@ class PedalColumns:
     def extend(
         self, *, start: np.ndarray, end: np.ndarray, pitch: np.ndarray, group: np.ndarray, last_ticks: np.ndarray
     ) -> np.ndarray:
-        """`sustain.extend` with these pedals; `group` is the place of each note's track among those added.
+        """`sustain.extend` with these pedals; `group` is the index of each note's track among those added.
 
         Args:
-          last_ticks: of each track, where a pedal is let go that nothing lets go.
+          last_ticks: for each track, the tick at which a pedal that is never released ends.
         """
         if not self.ticks:
             return end
@@ -88,6 +88,6 @@ class PedalColumns:
 
 
 def _is_out_of_order(ticks: np.ndarray, values: np.ndarray) -> bool:
-    """Whether up and down at one tick might have changed places: symusic may sort, and equal ticks have no order."""
+    """Whether press and release at one tick might be swapped: symusic may sort, and equal ticks have no order."""
     is_down = values >= sustain.DOWN_FROM
     return bool(np.any((ticks[1:] < ticks[:-1]) | (ticks[1:] == ticks[:-1]) & (is_down[1:] != is_down[:-1])))

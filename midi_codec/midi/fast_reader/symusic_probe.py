@@ -1,9 +1,9 @@
-"""What only a reader of events can tell, asked of symusic: whether certain bytes of a track begin an event.
+"""Uses symusic to find out whether certain bytes of a track begin an event.
 
-F4, which symusic refuses as a status, takes their place. In a payload, in a delta (for a high byte) or as data, which
-symusic mends, it changes nothing of the structure.
+The bytes are replaced by F4, which symusic refuses as a status. In a payload, in a delta (for a high byte), or as data,
+which symusic repairs, F4 does not change the structure.
 
-On top of it: whether a channel's notes in one track depend on messages in another, which symusic does not see.
+Also finds out whether a channel's notes in one track depend on messages in another, which symusic ignores.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from midi_codec.midi.exact_reader.track_events import NOTE_OFF, NOTE_ON, PROGRAM
 from midi_codec.midi.midi_header import CHUNK, HEADER, Header
 from midi_codec.midi.part_modes import DRUM_CHANNEL
 
-UNDEFINED, REFUSAL = 0xF4, "0xf4"  # a status, and how symusic's message names it
-MAX_CONTROLS = 64  # under one status, that are looked through for a pedal
-MAX_LOOKED_BEHIND = 4096  # places of one status in a track; where there are more, all count
+UNDEFINED, REFUSAL = 0xF4, "0xf4"  # a status, and its name in symusic's message
+MAX_CONTROLS = 64  # under one status, that are searched for a pedal
+MAX_LOOKED_AHEAD = 4096  # occurrences of one status in a track; if there are more, all count
 PROGRAMS = bytes(status for status in range(0xC0, 0xD0) if status != PROGRAM_CHANGE | DRUM_CHANNEL)
 CONTROLS = bytes(range(0xB0, 0xC0))
-MAX_META_BYTES = 32  # of a payload, in meta events that a running status goes on behind
+MAX_META_BYTES = 32  # of the payload of meta events after which a running status continues
 _DATA, _DELTA = rb"[\x00-\x7f]", rb"[\x80-\xff]{0,3}+[\x00-\x7f]"
 _PAYLOADS = b"|".join(b"%s.{%d}" % (re.escape(bytes([length])), length) for length in range(MAX_META_BYTES + 1))
 _METAS = rb"(?:\xff(?!\x2f)[\x00-\x7f](?:%s)%s)*+" % (_PAYLOADS, _DELTA)
@@ -53,8 +53,8 @@ def depends_on_others(
     """Whether a message of these statuses may count for notes in another track of its channel.
 
     Args:
-      note_ons: of each track, the note-on statuses that are somewhere among its bytes.
-      players: by channel, the tracks whose notes are asked about; None to look for them in `note_ons`.
+      note_ons: for each track, the note-on statuses that occur among its bytes.
+      players: by channel, the tracks whose notes matter; None to find them in `note_ons`.
       statuses: `PROGRAMS` or `CONTROLS`.
     """
     playing = players if players is not None else _by_channel(note_ons)
@@ -93,10 +93,12 @@ def _by_channel(note_ons: Sequence[bytes]) -> Mapping[int, Sequence[int]]:
 
 
 def _is_refused(events: bytes) -> bool:
-    """Whether an event begins with F4, as far as the events are sound."""
+    """Whether an event begins with F4, as far as the events are intact."""
     chunk = CHUNK.pack(b"MTrk", len(events)) + events
     try:
-        ScoreTick.from_midi(HEADER.pack(b"MThd", HEADER.size - CHUNK.size, 1, 1, 96) + chunk, True)  # mends data bytes
+        ScoreTick.from_midi(
+            HEADER.pack(b"MThd", HEADER.size - CHUNK.size, 1, 1, 96) + chunk, True
+        )  # repairs data bytes
     except (RuntimeError, ValueError) as error:
         return REFUSAL in str(error)
     except MemoryError:
@@ -105,17 +107,17 @@ def _is_refused(events: bytes) -> bool:
 
 
 def _pattern_in(events: bytes, status: int) -> re.Pattern[bytes]:
-    return _pattern(status, looks_behind=events.count(status) <= MAX_LOOKED_BEHIND)
+    return _pattern(status, looks_ahead=events.count(status) <= MAX_LOOKED_AHEAD)
 
 
 @functools.cache
-def _pattern(status: int, *, looks_behind: bool) -> re.Pattern[bytes]:
-    """A status as it stands before what may count in another track.
+def _pattern(status: int, *, looks_ahead: bool) -> re.Pattern[bytes]:
+    """A status with the bytes after it that may count in another track.
 
-    A program change to 0 says nothing new where another status follows it. Of controls, 64 is the pedal.
+    A program change to 0 that another status follows changes nothing. Among controls, 64 is the pedal.
     """
     byte = re.escape(bytes([status]))
-    if not looks_behind:
+    if not looks_ahead:
         return re.compile(byte)
     if status in PROGRAMS:
         return re.compile(rb"%s(?!\x00%s[\x80-\xef])" % (byte, _DELTA))
@@ -128,7 +130,7 @@ def _pattern(status: int, *, looks_behind: bool) -> re.Pattern[bytes]:
 
 
 def _names_program_first(events: bytes, status: int) -> bool:
-    """Whether the status is a program change, and where its byte first stands, it is one before the first note."""
+    """Whether the status is a program change, and the first such byte is one, before the first note."""
     if status not in PROGRAMS:
         return False
     position = events.find(bytes([status]))

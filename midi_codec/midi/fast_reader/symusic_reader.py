@@ -3,7 +3,7 @@
 symusic is handed a copy of the tracks, each with a sentinel just before its end-of-track event: a tempo
 of 0, then, a long time later, the end of every key on every channel that might have notes. So
 
-- a sentinel that does not come back means that symusic left the track early or lost its place;
+- a missing sentinel means that symusic left the track early or misread it;
 - a note that ends in the sentinel's time had no end of its own;
 - a real tempo of 0, or a sum of ticks near the limits of int32, shows as well.
 
@@ -287,7 +287,7 @@ def _with_sentinels(data: bytes, header: Header, note_ons: Sequence[bytes], mark
 
 @functools.lru_cache(maxsize=2048)
 def _sentinel(note_ons: bytes, markers: Markers, track: int) -> bytes:
-    """For the channels of these note-on statuses; more than are used do no harm."""
+    """The sentinel for the channels of these note-on statuses; unused channels do no harm."""
     parts = [*map(_all_ends, note_ons)]
     if markers.pedals:
         parts += map(symusic_pedals.marker, note_ons)
@@ -298,6 +298,6 @@ def _sentinel(note_ons: bytes, markers: Markers, track: int) -> bytes:
 
 @functools.cache
 def _all_ends(note_on: int) -> bytes:
-    """The ends of all keys of a channel, each behind a delta of 0, all under the status of the first."""
+    """The ends of all keys of a channel, each after a delta of 0, under one running status."""
     first, *others = (bytes([0, pitch, 0]) for pitch in range(128))
     return b"".join([first[:1], bytes([note_on - 0x10]), first[1:], *others])

@@ -147,7 +147,7 @@ def test_the_text_says_it_all(root, capsys):
         "Rejects\n            5 truncated\n              bad/0.mid: cut at 0\n",
         "Salvaged\n            1 clamped\n              3.mid\n",
         "Duplicates\n            1 exact\n              copy.mid: kept: 0.mid\n            1 near\n",
-        "Groups of pieces that belong together: 1, with 3 pieces\n  1 of them lie in several splits\n"
+        "Groups of pieces that belong together: 1, with 3 pieces\n  1 of them are in several splits\n"
         "            3 pieces in train, validation\n              1.mid\n              4.mid\n              6.mid\n",
         "Notes per piece\n  smallest 4, quartiles 6, 7, 8, largest 10\n",
         "\nPitch\n",

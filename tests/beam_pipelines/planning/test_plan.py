@@ -207,7 +207,7 @@ def test_a_newcomer_that_ties_two_splits_together_is_rejected_and_the_others_are
         IDS[3]: ("train", IDS[1]),
         IDS[5]: ("validation", IDS[2]),
     }
-    message = "it is the same music as pieces of the older dataset that lie in different splits"
+    message = "it is the same music as pieces of the older dataset that are in different splits"
     assert plan.rejects == [Reject("b.mid", None, "group", "ties_splits", message)]
 
 

@@ -315,7 +315,7 @@ def test_a_primer_that_does_not_fit(decoder):
     strange = dataclasses.replace(make_notes(1, num_notes=2), time_base=BEATS, pitch=np.array([60, 61], np.uint8))
     with pytest.raises(ValueError) as error:
         next(decoder.generate([make_request(0), make_request(1, primer=strange)]))
-    wanted = "request 1: the notes lie on a grid of beats, want milliseconds"
+    wanted = "request 1: the notes are on a grid of beats, want milliseconds"
     if 61 not in decoder.bundle.fields["pitch"].values:
         wanted += "; pitch 61 does not occur in the model's corpus"
     assert str(error.value) == wanted

@@ -89,7 +89,7 @@ def test_accuracy_errors_and_calibration():
 
 def test_one_bundle_alone_has_no_differences_and_one_group_no_intervals():
     lines = text_of(make_one("run", 1.0), groups=(4, 4, 4))
-    assert lines[1] == "no intervals: all pieces are of one group"
+    assert lines[1] == "no intervals: all pieces belong to one group"
     assert not any(line.startswith("minus") for line in lines)
     assert cells_below(lines, "nats per note")[1:] == [["run", "3.000", "1.000", "2.000", "12.000"]]
 

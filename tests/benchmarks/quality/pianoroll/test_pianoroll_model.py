@@ -139,5 +139,5 @@ def test_a_model_of_other_notes_is_refused():
         decisions_of(bundle, [to_piece(make_roll([60]))], name="b")
     other = fields.FieldTable(bundle.fields.fields, "milliseconds", 0)
     bundle = Bundle(**{**vars(make_bundle()), "fields": other})
-    with pytest.raises(UserError, match="b: the notes lie on a grid of beats"):
+    with pytest.raises(UserError, match="b: the notes are on a grid of beats"):
         decisions_of(bundle, [to_piece(make_roll([60]))], name="b")

@@ -77,7 +77,7 @@ def test_ticks_do_not_wrap():
     "track, num_messages, damage",
     [
         ("00 90 3c 40  00 90 3c", 1, "at byte 4: the track ends inside a message"),
-        ("00 90 3c 40  00", 1, "at byte 4: the track ends behind a delta"),
+        ("00 90 3c 40  00", 1, "at byte 4: the track ends after a delta"),
         ("00 90 3c 40  80", 1, "at byte 4: a length without an end"),
         ("00 90 3c 40  80 80 80 80 00", 1, "at byte 4: a length without an end"),
         ("00 3c 40", 0, "at byte 0: data byte 0x3c without a status before it"),
