@@ -34,6 +34,7 @@ from beam_pipelines.survey import time_base_choice
 from job_runtime import command, storage
 from job_runtime.command import StopSignal, UserError
 from job_runtime.command_line.flags import Parser
+from job_runtime.command_line.numerals import counted
 from job_runtime.command_line.settings import add_number
 from job_runtime.logs import masking
 from midi_codec.dataset import dataset_info
@@ -90,7 +91,7 @@ def main(argv: Sequence[str]) -> int:
             job = dataclasses.replace(job, claim=settings.key)
             info = _run(job, items, corpus, run_info, beam_flags, stop)
             if info is None:
-                raise UserError(output_folder.problems_of_too_little(args.output))
+                raise UserError(output_folder.problems_of_too_few(args.output))
             seconds = time.monotonic() - began
             output_folder.write_run_info(args.output, {**run_info, "finished": _now(), "seconds": round(seconds, 1)})
             output_folder.delete_work(args.output)
@@ -151,7 +152,7 @@ def _run(
     if storage.exists(storage.join(job.output, dataset_info.FILE_NAME)):
         return dataset_info.load(job.output)
     try:
-        raise UserError(output_folder.problems_of_too_little(job.output))
+        raise UserError(output_folder.problems_of_too_few(job.output))
     except FileNotFoundError as error:
         message = f"the pipeline ended and left no dataset in {job.output}; see the runner's log"
         raise RuntimeError(message) from error
@@ -249,29 +250,36 @@ def _now() -> str:
 
 
 def _print_summary(info: DatasetInfo, output: str) -> None:
-    duplicates = _counted("duplicates", {kind: count for kind, count in info.duplicates.items() if count})
-    print(f"{info.inputs:,} inputs, {info.other_files:,} other files")
-    print(f"  {info.examples:,} examples, {duplicates}, {_counted('rejects', info.rejects)}")
+    duplicates = {kind: count for kind, count in info.duplicates.items() if count}
+    print(f"{counted(info.inputs, 'input')}, {counted(info.other_files, 'other file')}")
+    totals = [
+        counted(sum(kinds.values()), noun) + _named(kinds)
+        for noun, kinds in (("duplicate", duplicates), ("reject", info.rejects))
+    ]
+    print(f"  {counted(info.examples, 'example')}, {', '.join(totals)}")
     if info.salvaged:
-        print(f"  {_counted('salvaged', info.salvaged)}")
+        print(f"  {sum(info.salvaged.values()):,} salvaged{_named(info.salvaged)}")
     groups = info.groups
     if groups["groups"]:
-        print(f"  {groups['pieces']:,} pieces in {groups['groups']:,} groups, the largest of {groups['largest']:,}")
+        pieces, of_groups = counted(groups["pieces"], "piece"), counted(groups["groups"], "group")
+        print(f"  {pieces} in {of_groups}, the largest of {groups['largest']:,}")
     if groups["in_several_splits"]:
-        print(f"  {groups['in_several_splits']:,} groups are in several splits because of --split-regex: music leaks")
+        leaking = counted(groups["in_several_splits"], "group")
+        print(f"  {leaking} in several splits because of --split-regex: music leaks")
     for split, count in sorted(collections.Counter(info.moved_groups.values()).items()):
         print(f"  {split} would have been empty; groups moved there from a split with more: {count:,}")
     for split in SPLITS:
         part = info.splits[split]
-        counts = f"{part.num_pieces:>9,} pieces  {part.num_notes:>13,} notes  {part.seconds / 3600:>9,.1f} hours"
-        print(f"  {split:<10}  {counts}  {len(part.shard_lengths):>5} shards")
+        pieces, shards = counted(part.num_pieces, "piece"), counted(len(part.shard_lengths), "shard")
+        music = f"{pieces:>16}  {part.num_notes:>13,} notes  {part.seconds / 3600:>9,.1f} hours"
+        print(f"  {split:<10}  {music}  {shards:>12}")
     print(f"dataset {info.hash} in {output}")
 
 
-def _counted(what: str, counts: Mapping[str, int]) -> str:
-    """Such as `3 rejects (empty 1, no_header 2)`."""
+def _named(counts: Mapping[str, int]) -> str:
+    """Such as ` (empty 1, no_header 2)`."""
     named = ", ".join(f"{name} {count:,}" for name, count in counts.items())
-    return f"{sum(counts.values()):,} {what}" + (f" ({named})" if named else "")
+    return f" ({named})" if named else ""
 
 
 if __name__ == "__main__":

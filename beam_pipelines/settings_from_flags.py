@@ -12,6 +12,7 @@ from beam_pipelines.settings.encode_settings import AUTO, Base, Settings, defaul
 from beam_pipelines.settings.splits import SplitRule
 from job_runtime.command import UserError
 from job_runtime.command_line import settings as settings_lib
+from job_runtime.command_line.numerals import counted
 from job_runtime.command_line.settings import flag
 from midi_codec.cleaning.cleaning_rules import CleaningRules
 from midi_codec.dataset import dataset_info
@@ -64,7 +65,7 @@ def _split_rule(args: argparse.Namespace, corpus: Corpus | None, problems: list[
     rule = SplitRule(percents=values.get("percents", splits.DEFAULT_PERCENTS))
     assert rule.percents is not None
     if corpus is not None and args.add_to is None and corpus.num_inputs < len(rule.splits_of(())):
-        problems.append(splits.too_few(rule.percents, f"--input gives {corpus.num_inputs:,} files"))
+        problems.append(splits.too_few(rule.percents, f"--input gives {counted(corpus.num_inputs, 'file')}"))
     return rule
 
 

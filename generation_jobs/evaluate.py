@@ -1,4 +1,4 @@
-"""Compares generated music with a corpus, and with what the corpus reaches against itself.
+"""Compares generated music with a corpus, and shows how well the corpus matches itself.
 
     python -m generation_jobs.evaluate --music music --data dataset
     python -m generation_jobs.evaluate --music music --data dataset --screen thresholds.json --output evaluation.json

@@ -21,7 +21,12 @@ PROGRAM = "python -m job_runtime.liveness"
 
 def main(argv: Sequence[str]) -> int:
     parser = command.make_parser(PROGRAM, __doc__)
-    parser.add_argument("--max-age-seconds", type=float, required=True, help="the process counts as stuck after these")
+    parser.add_argument(
+        "--max-age-seconds",
+        type=float,
+        required=True,
+        help="seconds without progress after which the process counts as stuck",
+    )
     args = parser.parse_args(argv)
     path = os.environ.get(FILE_VARIABLE)
     if not path:

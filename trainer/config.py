@@ -37,16 +37,18 @@ class TrainConfig:
     context_notes: int = same_setting(ModelConfig, "context_notes")
     context_lags: tuple[int, ...] = same_setting(ModelConfig, "context_lags")
     context_periods: tuple[int, ...] = same_setting(ModelConfig, "context_periods")
-    precision: str = setting(FLOAT32, "of matrix products; weights stay float32", choices=(FLOAT32, BFLOAT16))
+    precision: str = setting(FLOAT32, "precision of matrix products; weights stay float32", choices=(FLOAT32, BFLOAT16))
     batch_size: int = setting(32, "windows per step, over all replicas", at_least=1, at_most=MAX_BATCH)
     window: int = setting(
         128,
-        "the most notes per window; longer pieces are cut, at other notes in every epoch",
+        "the most notes per window; longer pieces are cut at different points each epoch",
         at_least=1,
         at_most=MAX_BATCH,
     )
-    learning_rate: float = setting(3e-3, "Adam's highest rate", above=0)
-    final_rate: float = setting(0.02, "share of it that is left at the end (cosine)", above=0, at_most=1)
+    learning_rate: float = setting(3e-3, "Adam's highest learning rate", above=0)
+    final_rate: float = setting(
+        0.02, "final learning rate, as a share of --learning-rate (cosine decay)", above=0, at_most=1
+    )
     warmup_steps: int = setting(50, "steps of linear warm-up", at_least=0, at_most=10**9)
     clip_norm: float = setting(1.0, "largest norm of all gradients together", above=0)
     weight_decay: float = setting(
@@ -63,7 +65,10 @@ class TrainConfig:
     )
     epochs: float = setting(30.0, "passes over the training split", above=0)
     max_minutes: float | None = setting(
-        None, "end by then, with the rate decayed in time; the outcome then depends on the machine", above=0
+        None,
+        "stop after this many minutes; the learning rate decays with elapsed time, "
+        "so the outcome depends on the machine",
+        above=0,
     )
     evaluate_every: float = setting(1.0, "epochs between validations", above=0)
     patience: int | None = setting(

@@ -1,6 +1,6 @@
 """Trains a note model on a dataset and writes a bundle.
 
-    python -m trainer.task --data DATASET --output RUN [--config run.yaml] [--any-setting value]
+    python -m trainer.task --data DATASET --output RUN [--config run.yaml] [--SETTING VALUE ...]
 
 The devices decide the strategy: several workers (TF_CONFIG, or --num-workers with --worker-host-pattern) train as one,
 as do several GPUs of one machine; otherwise the one device is used. The same command resumes a run that was stopped,
@@ -86,7 +86,7 @@ def print_summary(folder: str) -> None:
     for name, row in rows.items():
         print(f"{name:10}{row['nll']:9.3f}" + "".join(f"{row['by_field'][field]:10.3f}" for field in names))
     print(f"model: {metrics['nll_per_second']:.3f} nats per second of music")
-    for title, key, unit in (("right", "accuracy", 100), ("error, ms", "error_milliseconds", 1)):
+    for title, key, unit in (("accuracy", "accuracy", 100), ("error, ms", "error_milliseconds", 1)):
         if metrics[key]:
             shown = ", ".join(
                 f"{name} {unit * value:.1f}{'%' if unit == 100 else ''}" for name, value in metrics[key].items()

@@ -131,7 +131,7 @@ def _note_measures(batch: NoteBatch, rows: np.ndarray, rules: CleaningRules, fin
             note("too_dense", density > rules.max_density, density, wanted)
     if rules.max_silence is not None:
         silence = longest_silence(batch)
-        wanted = f"is silent for {{:.6g}} s in one go, want at most {rules.max_silence:g} s (--max-silence)"
+        wanted = f"has a silence of {{:.6g}} s, want at most {rules.max_silence:g} s (--max-silence)"
         note("long_silence", silence > rules.max_silence, silence, wanted)
     if rules.max_polyphony is not None:
         voices = polyphony(batch)

@@ -23,6 +23,7 @@ from beam_pipelines.settings.encode_settings import Settings
 from beam_pipelines.settings.splits import too_few
 from job_runtime import storage
 from job_runtime.command import UserError
+from job_runtime.command_line.numerals import counted
 from midi_codec.dataset import dataset_info
 from midi_codec.dataset.dataset_info import NO_DUPLICATES, SPLITS, DatasetInfo, SplitInfo
 
@@ -125,8 +126,8 @@ def publish(job: EncodeJob, summary: Summary, corrections: Iterable[SplitCounts]
       UserError: another encode has taken the folder; its files are not declared complete.
     """
     info = _dataset_info(job, summary, corrections)
-    if problems := _problems_of_few(job.output, summary, job.settings):
-        output_folder.mark_too_little(job.output, problems)
+    if problems := _problems_of_too_few(job.output, summary, job.settings):
+        output_folder.mark_too_few(job.output, problems)
         return None
     dataset_files.write_sizes(job.output, info)
     _save(job, info)
@@ -174,7 +175,7 @@ def _check_claim(job: EncodeJob) -> None:
         claim.check(job.output, job.claim)
 
 
-def _problems_of_few(output: str, summary: Summary, settings: Settings) -> list[str]:
+def _problems_of_too_few(output: str, summary: Summary, settings: Settings) -> list[str]:
     """Sentences for a dataset without pieces, or with fewer groups than splits (an older dataset has its splits)."""
     if not summary.examples:
         return ledger.nothing_kept(output, ledger.read(output, ledger.REJECTS))
@@ -183,7 +184,8 @@ def _problems_of_few(output: str, summary: Summary, settings: Settings) -> list[
         return []
     if all(summary.splits[split].num_pieces for split, percent in zip(SPLITS, percents, strict=True) if percent):
         return []
-    outcome = f"{summary.inputs:,} inputs gave {summary.examples:,} pieces in {summary.num_groups:,} groups"
+    inputs, pieces = counted(summary.inputs, "input"), counted(summary.examples, "piece")
+    outcome = f"{inputs} gave {pieces} in {counted(summary.num_groups, 'group')}"
     if summary.num_groups < summary.examples:
         outcome += " of what belongs together (see --near-duplicates and --group-regex)"
     problems = [too_few(percents, outcome)]
@@ -191,5 +193,5 @@ def _problems_of_few(output: str, summary: Summary, settings: Settings) -> list[
     if any(dropped.values()):
         counts = ", ".join(f"{name} {count:,}" for name, count in dropped.items() if count)
         num_dropped = summary.inputs - summary.examples
-        problems.append(f"no pieces came of {num_dropped:,} inputs ({counts}); see the ledgers in {output}")
+        problems.append(f"{counted(num_dropped, 'input')} gave no piece ({counts}); see the ledgers in {output}")
     return problems

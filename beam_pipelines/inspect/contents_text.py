@@ -11,6 +11,7 @@ import numpy as np
 from beam_pipelines.inspect import note_histograms
 from beam_pipelines.inspect.dataset_contents import Case, Contents
 from beam_pipelines.inspect.note_histograms import Bars
+from job_runtime.command_line.numerals import counted
 from midi_codec.dataset.dataset_info import SPLITS
 from midi_codec.dataset.records import Piece
 from midi_codec.music.notes import DRUM_PROGRAM
@@ -41,7 +42,7 @@ def _overview(contents: Contents) -> Iterator[str]:
     yield f"{contents.path}"
     yield f"dataset {info.hash}, {info.time_base}"
     yield ""
-    yield f"  {info.inputs:>11,} inputs, {info.other_files:,} other files"
+    yield f"  {info.inputs:>11,} inputs, {counted(info.other_files, 'other file')}"
     yield f"  {info.examples:>11,} examples"
     yield f"  {sum(info.duplicates.values()):>11,} duplicates"
     yield f"  {sum(info.rejects.values()):>11,} rejects"

@@ -74,7 +74,7 @@ def hold(output: str, key: str, *, stop: StopSignal) -> Iterator[None]:
         finally:
             os.close(descriptor)
         if other_claim is not None and not has_printed:
-            print(f"the same encode is at work in {output}, {_whose(other_claim)}; waiting for it", flush=True)
+            print(f"the same encode is already running in {output}, {_whose(other_claim)}; waiting for it", flush=True)
             has_printed = True
         if stop.requested:
             raise Interrupted("start the same command again to continue")
@@ -89,7 +89,10 @@ def check(output: str, key: str) -> None:
     """
     other_claim = _read(claim_path(output))
     if other_claim is None:
-        raise RuntimeError(f"{claim_path(output)} is gone: a twin has finished, or the folder was cleared; start again")
+        raise RuntimeError(
+            f"{claim_path(output)} is gone: another run of the same encode has finished, or the folder was cleared; "
+            "start again"
+        )
     if other_claim["key"] != key:
         raise UserError(_refusal(output, other_claim))
 

@@ -32,22 +32,22 @@ def work_folder(output: str) -> str:
     return storage.join(output, "work")
 
 
-def _too_little_path(output: str) -> str:
-    return storage.join(work_folder(output), "too_little")
+def _too_few_path(output: str) -> str:
+    return storage.join(work_folder(output), "too_few")
 
 
-def mark_too_little(output: str, problems: Sequence[str]) -> None:
-    """Writes a file that says that the run has ended, and that too little was kept for a dataset."""
-    storage.write_bytes(_too_little_path(output), json.dumps(problems).encode())
+def mark_too_few(output: str, problems: Sequence[str]) -> None:
+    """Writes a file that says that the run has ended with too few pieces for a dataset."""
+    storage.write_bytes(_too_few_path(output), json.dumps(problems).encode())
 
 
-def problems_of_too_little(output: str) -> list[str]:
-    """What `mark_too_little` wrote.
+def problems_of_too_few(output: str) -> list[str]:
+    """What `mark_too_few` wrote.
 
     Raises:
       FileNotFoundError: it wrote nothing; the run did not reach its end.
     """
-    return json_text.load(_too_little_path(output), list[str])
+    return json_text.load(_too_few_path(output), list[str])
 
 
 def delete_work(output: str) -> None:
@@ -113,7 +113,7 @@ def prepare(output: str, run_info: Mapping[str, Any], *, will_write: Collection[
     """
     write_run_info(output, run_info)
     storage.delete(storage.join(output, dataset_info.FILE_NAME))  # of a damaged dataset
-    storage.delete(_too_little_path(output))
+    storage.delete(_too_few_path(output))
     for path in _paths_in(output):
         name = path.removeprefix(output.rstrip("/") + "/")
         if name not in will_write and (_SHARD.fullmatch(name) or _LEDGER.fullmatch(name)):

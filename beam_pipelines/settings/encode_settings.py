@@ -50,7 +50,7 @@ class Settings:
     )
     group_regex: str | None = setting(
         None,
-        "pieces whose paths give this expression's group the same text share a split",
+        "pieces whose paths match this group with the same text go to one split",
         metavar="REGEX",
         kind=expression("group's name, such as '^(.*)/[^/]*$'"),
     )

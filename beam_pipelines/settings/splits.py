@@ -1,7 +1,7 @@
 """Which split a piece belongs to: pure functions, with the same result for any runner, worker and order.
 
-With percents, a hash of the group id decides, so a group is never in two splits and a newcomer moves no other piece; a
-split that chance leaves empty then gets a group of another one. With an expression, the source gives the split's name.
+With percentages, a hash of the group id decides, so a group is never in two splits and a newcomer moves no other piece;
+a split that chance leaves empty then gets a group of another one. With an expression, the source names the split.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ NUM_EXAMPLES = 3  # of paths named in a message
 
 
 def parse_percents(text: str) -> tuple[int, ...]:
-    """`90,5,5` as whole percents of train, validation, test.
+    """`90,5,5` as whole percentages of train, validation, test.
 
     Raises:
       ValueError: they are not three whole numbers from 0 that add up to 100.
@@ -48,7 +48,7 @@ def expression(gives: str) -> Kind:
             if re.compile(text).groups:
                 return text
         except re.error as error:
-            raise ValueError(f"which is no regular expression: {error}") from error
+            raise ValueError(f"which is not a regular expression: {error}") from error
         raise ValueError(f"want {wanted}")
 
     return Kind(wanted, read=read)
@@ -60,11 +60,11 @@ SPLIT_REGEX = expression("split, such as '^(train|valid|test)/'")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SplitRule:
-    """Either percents, in the order of SPLITS, or an expression; never both."""
+    """Either percentages, in the order of SPLITS, or an expression; never both."""
 
     percents: tuple[int, ...] | None = setting(
         None,
-        "percents of the splits; a hash of a piece's group decides",
+        "percentages of the splits; a hash of a piece's group decides",
         flag="--split-percents",
         metavar=",".join(SPLITS).upper(),
         kind=PERCENTS,
@@ -80,7 +80,7 @@ class SplitRule:
 
     def __post_init__(self) -> None:
         if (self.percents is None) == (self.regex is None):
-            raise ValueError("want either percents or an expression")
+            raise ValueError("want either percentages or an expression")
 
     def assign(self, *, group_id: str, source: str) -> str:
         """The split of a piece."""
@@ -107,7 +107,7 @@ class SplitRule:
 
 
 def split_of_group(group_id: str, percents: Sequence[int]) -> str:
-    """The split of a group, from its id alone; percents are of train, validation, test."""
+    """The split of a group, from its id alone; percentages are of train, validation, test."""
     digest = hashlib.sha256(group_id.encode()).digest()
     share = int.from_bytes(digest[:8], "big") % 100
     for split, percent in zip(SPLITS, percents, strict=True):
@@ -152,7 +152,7 @@ def _rank(group_id: bytes, split: int) -> bytes:
 
 
 def too_few(percents: Sequence[int], outcome: str) -> str:
-    """A sentence for fewer groups than splits; `found` begins it with the numbers."""
+    """A sentence for fewer groups than splits; it begins with `outcome`, which has the numbers."""
     wanted = [split for split, percent in zip(SPLITS, percents, strict=True) if percent]
     shown = ",".join(map(str, percents))
     return (

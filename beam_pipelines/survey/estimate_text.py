@@ -6,6 +6,7 @@ import collections
 from collections.abc import Iterator, Mapping
 
 from beam_pipelines.survey.estimate import Estimate, Range
+from job_runtime.command_line.numerals import counted
 
 MAX_EXAMPLES = 3  # rejects of each reason
 MAX_MESSAGE = 100  # characters of a reject's message
@@ -19,7 +20,7 @@ def format_estimate(estimate: Estimate) -> str:
 def _lines(estimate: Estimate) -> Iterator[str]:
     sample, is_whole = estimate.sample, estimate.is_whole
     size = f" ({format_bytes(estimate.num_bytes)})" if estimate.num_bytes else ""
-    yield f"{estimate.num_inputs:,} inputs{size}, {estimate.other_files:,} other files"
+    yield f"{counted(estimate.num_inputs, 'input')}{size}, {counted(estimate.other_files, 'other file')}"
     if is_whole:
         yield "all of them were read"
     else:

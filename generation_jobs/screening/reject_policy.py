@@ -62,8 +62,11 @@ class Policy:
 def add_flags(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--screen", help="thresholds that generation_jobs.screening wrote: judge every piece (default: no screening)")
-    text = "dataset, or index that generation_jobs.memorisation wrote: measure the longest copied run of each piece"
-    add("--compare-with", help=text)
+    add(
+        "--compare-with",
+        help="dataset, or index that generation_jobs.memorisation wrote: measure the longest copied run of each piece "
+        "(default: not measured)",
+    )
     settings.add_flags(parser, Policy)
 
 

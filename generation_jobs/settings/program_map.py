@@ -19,7 +19,7 @@ from midi_codec.music.note_batch import NoteBatch
 from midi_codec.music.notes import COLUMN_DTYPES, DRUM_PROGRAM, MILLISECONDS, Notes
 
 NEAREST, DROP = "nearest", "drop"
-WANTED = "FROM:TO pairs of programs (0 to 128, drums), TO also 'drop', and 'nearest' for the others: '0:110,nearest'"
+WANTED = "FROM:TO pairs, such as '0:110,nearest'; TO is a program (128: drums) or 'drop'; add 'nearest' for the rest"
 MAX_SHOWN = 8  # pairs in a suggestion
 _DROPPED = 255
 

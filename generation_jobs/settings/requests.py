@@ -47,7 +47,7 @@ class Sampling:
     )
     min_p: float | Mapping[str, float] | None = setting(
         None,
-        "draw only values at least this times as likely as the field's likeliest; 0 for all",
+        "drop values less likely than this fraction of the field's likeliest; 0 drops none",
         at_least=0,
         at_most=1,
         per_field=FIELDS,

@@ -20,6 +20,7 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **options: Any):
         super().__init__(exit_on_error=False, **options)
         self._value_problems: list[str] = []
+        self._required: list[argparse.Action] = []
         self.register("type", int, numerals.whole)
         self.register("type", float, numerals.number)
 
@@ -63,6 +64,7 @@ class Parser(argparse.ArgumentParser):
         """Our flags, the arguments that are not ours, and the problems with our flags."""
         required = [action for action in self._actions if action.required]
         arguments, problems = list(argv), []
+        self._required = required
         for action in required:
             action.required = False
         try:
@@ -84,6 +86,12 @@ class Parser(argparse.ArgumentParser):
             if getattr(args, action.dest) is None and f"{name} is " not in f"{given} ":
                 problems.append(f"{name} is missing, want {action.help or 'a value'}")
         return args, unknown, problems
+
+    def print_help(self, file: Any = None) -> None:
+        """The help, which says again which flags are required; the process ends after it."""
+        for action in self._required:
+            action.required = True
+        super().print_help(file)
 
     def error(self, message: str) -> Any:
         raise UserError(message)

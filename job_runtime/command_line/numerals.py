@@ -1,4 +1,7 @@
-"""Numbers in flags and variables: ASCII only and of limited length. `int` would accept ３, ٣, 1_000 and any length."""
+"""Numbers as text: in flags and variables, and in messages.
+
+What is read is ASCII only and of limited length: `int` would accept ３, ٣, 1_000 and any length.
+"""
 
 from __future__ import annotations
 
@@ -33,3 +36,8 @@ def number(text: str) -> float:
 def is_index(text: str) -> bool:
     """Whether it is a whole number from 0, without a sign."""
     return text.isascii() and text.isdecimal() and len(text) <= 18
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 group`, `2,000 groups`; for nouns with a plural in -s."""
+    return f"{number:,} {noun if number == 1 else noun + 's'}"

@@ -12,8 +12,8 @@ the same promises:
   `UserError`.
 - Any other error of a disk or a network is an `OSError` that names the path.
 
-Beam's and TensorFlow's own file systems are used only inside Beam's IO, tf.data and checkpoints. A cloud library is
-imported when its first path is used.
+All files are read and written here, except TensorBoard's events and profiles, which TensorFlow writes. A cloud library
+is imported when its first path is used.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ def parse_array(data: bytes) -> np.ndarray:
     except ValueError:
         raise
     except Exception as error:  # NumPy parses the header as Python source, which can fail in many ways
-        raise ValueError(f"the header is no header of an array: {type(error).__name__}") from error
+        raise ValueError(f"the header is not that of an array: {type(error).__name__}") from error
     if dtype.hasobject:
         raise ValueError("holds Python objects, want numbers or text")
     if not dtype.itemsize or any(isinstance(size, bool) or size < 0 for size in shape):
@@ -85,7 +85,7 @@ def _problems(entries: list[zipfile.ZipInfo], size: int) -> Iterator[str]:
         if entry.compress_type != zipfile.ZIP_STORED:
             yield f"{_name(entry)} is compressed, want arrays as numpy.savez writes them"
         if not entry.filename.endswith(_SUFFIX):
-            yield f"{_name(entry)} is no array"
+            yield f"{_name(entry)} is not an array"
         if entry.flag_bits & 1:
             yield f"{_name(entry)} is encrypted"
     if len(set(names)) < len(names):

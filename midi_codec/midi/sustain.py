@@ -1,7 +1,8 @@
 """The sustain pedal (control 64): keys that are released while it is down continue to sound.
 
-The pedal is down from a value of at least 64 until the next value below, or until the end of its track. It holds the
-notes of its own channel in its own track; such a pair is called a *group* here.
+The pedal is down from a value of at least 64 until the next value below, or until the last note of the file ends. It
+holds the notes of its channel, whichever track they and its events are on. The notes of a pedal are called a *group*
+here.
 """
 
 from __future__ import annotations

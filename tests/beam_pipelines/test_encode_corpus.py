@@ -280,7 +280,7 @@ def test_the_summary_and_run_info(tmp_path, capsys):
     assert lines[:3] == [
         "8 inputs, 2 other files",
         "  3 examples, 2 duplicates (exact 2), 3 rejects (empty 1, no_header 2)",
-        "  train               3 pieces             72 notes        0.0 hours      1 shards",
+        "  train               3 pieces             72 notes        0.0 hours       1 shard",
     ]
     assert lines[-1].startswith("took ")
     run_info = json.loads((tmp_path / "d" / "run_info.json").read_text())
@@ -308,7 +308,7 @@ def test_all_mistakes_at_once(tmp_path):
         f"--input {tmp_path}/missing: no such file or folder",
         "--split-percents and --split-regex are both given, want one of them",
         "--split-percents is '90,5', want three whole numbers that add up to 100: train, validation, test",
-        "--split-regex is '(', which is no regular expression: missing ), unterminated subpattern at position 0",
+        "--split-regex is '(', which is not a regular expression: missing ), unterminated subpattern at position 0",
         "--time-base is 'frames', want milliseconds, beats or auto",
         "--num-shards is '0', want a whole number, 1 to 99999",
         "--max-bytes is '-1', want a whole number, 1 or more",

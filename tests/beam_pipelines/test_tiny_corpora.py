@@ -56,13 +56,13 @@ def test_newcomers_move_nobody(tmp_path):
     assert dataset_info.load(str(tmp_path / "v2")).moved_groups == moved
 
 
-@pytest.mark.parametrize("num_files", [1, 2])
-def test_fewer_files_than_splits_end_before_any_work(tmp_path, num_files):
+@pytest.mark.parametrize(("num_files", "counted"), [(1, "1 file"), (2, "2 files")])
+def test_fewer_files_than_splits_end_before_any_work(tmp_path, num_files, counted):
     music = write_files(tmp_path / "music", {f"train/{n}.mid": make_midi(n) for n in range(num_files)})
     with pytest.raises(UserError) as error:
         encode("--input", music, "--output", str(tmp_path / "d"))
     assert error.value.problems == [
-        f"--input gives {num_files} files, too few for 3 splits (train, validation, test); want more music, or fewer "
+        f"--input gives {counted}, too few for 3 splits (train, validation, test); want more music, or fewer "
         "splits than --split-percents 90,5,5 asks for, such as --split-percents 100,0,0"
     ]
     assert not (tmp_path / "d").exists()
@@ -77,10 +77,10 @@ def test_files_that_belong_together_are_too_few_for_three_splits(tmp_path, engin
     with pytest.raises(UserError) as error:
         encode(*flags, *engine)
     assert error.value.problems == [
-        "5 inputs gave 4 pieces in 1 groups of what belongs together (see --near-duplicates and --group-regex), too "
+        "5 inputs gave 4 pieces in 1 group of what belongs together (see --near-duplicates and --group-regex), too "
         "few for 3 splits (train, validation, test); want more music, or fewer splits than --split-percents 90,5,5 "
         "asks for, such as --split-percents 100,0,0",
-        f"no pieces came of 1 inputs (no_header 1); see the ledgers in {tmp_path / 'd'}",
+        f"1 input gave no piece (no_header 1); see the ledgers in {tmp_path / 'd'}",
     ]
     assert not (tmp_path / "d" / "dataset_info.json").exists()
     assert command.run("encode", encode_corpus.main, [*flags, *engine]) == command.USER_ERROR

@@ -1,10 +1,9 @@
 """A batch in two parts that a CPU computes at the same time.
 
 The steps of an LSTM are small operations, which lose time when TensorFlow splits each of them among threads. Two parts
-of
-a batch need nothing from each other until their gradients are added up: TensorFlow runs their operations side by side,
-each on one thread, and no core waits for the other within an operation. Measured on two cores; with more, the two parts
-share all threads. A batch stays whole where a GPU or several replicas on this machine do the work.
+of a batch need nothing from each other until their gradients are added up: TensorFlow runs their operations side by
+side, each on one thread, and no core waits for the other within an operation. Measured on two cores; with more, the two
+parts share all threads. A batch stays whole where a GPU or several replicas on this machine do the work.
 """
 
 from __future__ import annotations

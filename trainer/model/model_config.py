@@ -35,19 +35,22 @@ class ModelConfig:
     tied_embeddings: bool = setting(False, "output classes share the weights of their embeddings")
     context_units: int = setting(
         0,
-        "hidden width of the scores that the notes so far give each pitch; 0 for none",
+        "width of the hidden layer that scores each pitch from the preceding notes; 0 for none",
         at_least=0,
         at_most=MAX_UNITS,
         multiple_of=16,
     )
     context_notes: int = setting(
-        128, "how many notes back these scores look", at_least=LEAST_CONTEXT_NOTES, at_most=2**20
+        128, "how many preceding notes the --context-units scores use", at_least=LEAST_CONTEXT_NOTES, at_most=2**20
     )
     context_lags: tuple[int, ...] = setting(
-        (), "ticks, as 24,48,96: marks pitches that sounded that long ago", at_least=1, at_most=MAX_CONTEXT_TICKS
+        (),
+        "in ticks, such as 24,48,96: marks pitches that sounded that long ago",
+        at_least=1,
+        at_most=MAX_CONTEXT_TICKS,
     )
     context_periods: tuple[int, ...] = setting(
-        (), "ticks, as 24,96: the note's position in a beat, a bar", at_least=1, at_most=MAX_CONTEXT_TICKS
+        (), "in ticks, such as 24,96: the note's position in a beat and in a bar", at_least=1, at_most=MAX_CONTEXT_TICKS
     )
 
     def __post_init__(self) -> None:

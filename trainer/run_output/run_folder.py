@@ -2,7 +2,8 @@
 
 run.json         settings, the dataset's hash, the hash of the bundle it started from; written first, never changed
 starts.jsonl     one JSON object per start: time, code version, Python, packages, devices and strategy
-checkpoints/, metrics.jsonl, tensorboard/, samples/, bundle/     written by `trainer.training.loop`
+
+`checkpoint`, `monitor`, `samples` and `run_files` write the folder's other files; `trainer.training.loop` lists them.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ class RowSettings:
       temperature: `[rows]` float32; 0 takes the likeliest value.
       top_k: `[rows]` int32; how many of the likeliest values may be drawn.
       top_p: `[rows]` float32; only the fewest likeliest values whose probabilities reach it; 1 means all.
-      min_p: `[rows]` float32; only values at least this times as likely as the likeliest; 0 means all.
+      min_p: `[rows]` float32; values less likely than this fraction of the likeliest are dropped; 0 drops none.
 
     Any of the last three may be None: then no row uses it, and it costs nothing.
     """

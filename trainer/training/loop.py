@@ -76,7 +76,7 @@ class Run:
         self._checkpoints = Checkpointing(step, self._files, self._agree)
         self.state = self._checkpoints.restore() or RunState()
 
-    def train(
+    def fit(
         self, train: Pieces, validation: Pieces, *, stop: command.StopSignal, origin: dict[str, Any], fresh: bool
     ) -> None:
         """Continues from the current state until the run is finished.

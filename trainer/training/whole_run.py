@@ -93,10 +93,10 @@ def train(
     foreign_lines.quiet_tensorflow()
     # A finished run can lack only the samples of its last validation. The chief draws them alone: the other workers
     # may be gone for good.
-    devices = _make_strategy(config, inputs, stop, alone=state.finished)
+    strategy = _make_strategy(config, inputs, stop, alone=state.finished)
     if cluster.is_chief():
-        _claim_folder(folder, inputs, devices)
-    return _train_on(devices, config, inputs, data=data, folder=folder, stop=stop, profile=profile, hook=on_validation)
+        _claim_folder(folder, inputs, strategy)
+    return _train_on(strategy, config, inputs, data=data, folder=folder, stop=stop, profile=profile, hook=on_validation)
 
 
 def _make_strategy(config: TrainConfig, inputs: RunInputs, stop: StopSignal, *, alone: bool) -> tf.distribute.Strategy:
@@ -105,35 +105,35 @@ def _make_strategy(config: TrainConfig, inputs: RunInputs, stop: StopSignal, *, 
     Raises:
       UserError: the batch size does not fit the replicas, or the workers were started with different commands.
     """
-    from trainer.distribution import strategy
+    from trainer.distribution import strategy as strategies
 
-    devices = strategy.make_strategy(alone=alone)
+    strategy = strategies.make_strategy(alone=alone)
     stop.listen()  # again, since with several workers TensorFlow installs a SIGTERM handler of its own
-    replicas = devices.num_replicas_in_sync
+    replicas = strategy.num_replicas_in_sync
     if config.batch_size % replicas:
         raise UserError(f"--batch-size is {config.batch_size}, want a multiple of the {replicas} replicas")
-    if not strategy.all_alike(strategy.make_agreement(devices), run_folder.number_of(inputs.described)):
+    if not strategies.all_alike(strategies.make_agreement(strategy), run_folder.number_of(inputs.described)):
         raise UserError("the workers' settings or datasets differ; want the same command for all of them")
-    return devices
+    return strategy
 
 
-def _claim_folder(folder: str, inputs: RunInputs, devices: tf.distribute.Strategy) -> None:
+def _claim_folder(folder: str, inputs: RunInputs, strategy: tf.distribute.Strategy) -> None:
     """Makes the folder this run's, and adds this start to it."""
     import tensorflow as tf
 
-    from trainer.distribution import strategy
+    from trainer.distribution import strategy as strategies
 
     run_folder.claim(folder, inputs.described)
     run_folder.note_start(
         folder,
-        strategy=strategy.name_of(devices),
-        replicas=devices.num_replicas_in_sync,
+        strategy=strategies.name_of(strategy),
+        replicas=strategy.num_replicas_in_sync,
         devices=[f"{device.device_type} {device.name}" for device in tf.config.list_logical_devices()],
     )
 
 
 def _train_on(
-    devices: tf.distribute.Strategy,
+    strategy: tf.distribute.Strategy,
     config: TrainConfig,
     inputs: RunInputs,
     *,
@@ -144,14 +144,14 @@ def _train_on(
     hook: Callable[[dict[str, Any]], None] | None,
 ) -> Outcome:
     from trainer.data import pieces
-    from trainer.distribution import strategy
+    from trainer.distribution import strategy as strategies
     from trainer.evaluation import baselines
     from trainer.training.loop import Run
     from trainer.training.train_step import TrainStep
 
-    step = TrainStep(config, inputs.table, devices)
+    step = TrainStep(config, inputs.table, strategy)
     print(
-        f"training on {devices.num_replicas_in_sync} replica(s) with {strategy.name_of(devices)},"
+        f"training on {strategy.num_replicas_in_sync} replica(s) with {strategies.name_of(strategy)},"
         f" {step.kernels} LSTM kernels, {config.precision} products",
         flush=True,
     )
@@ -163,9 +163,9 @@ def _train_on(
     writer = _sample_writer(config, step, folder, allow_duplicates=num_duplicates > 0)
     hooks = Hooks(on_validation=hook, write_samples=None if writer is None else writer.write, profile=profile)
 
-    run = Run(config, step, devices, folder=folder, is_chief=cluster.is_chief(), hooks=hooks)
+    run = Run(config, step, strategy, folder=folder, is_chief=cluster.is_chief(), hooks=hooks)
     origin = _origin(inputs, scores, num_notes=train.num_notes, duplicate_notes=num_duplicates)
-    run.train(train, validation, stop=stop, origin=origin, fresh=inputs.bundle is None)
+    run.fit(train, validation, stop=stop, origin=origin, fresh=inputs.bundle is None)
     return Outcome(run.state, is_chief=cluster.is_chief())
 
 

@@ -1,7 +1,7 @@
 """The note model on the piano rolls of Boulanger-Lewandowski et al. 2012: exact nats per frame.
 
     python -m benchmarks.pianoroll calibrate --data jsb_chorales.npz
-    python -m benchmarks.pianoroll train --data jsb_chorales.npz --output B [--minutes M] [--any-setting value]
+    python -m benchmarks.pianoroll train --data jsb_chorales.npz --output B [--minutes M] [--SETTING VALUE ...]
     python -m benchmarks.pianoroll evaluate --bundle B --data jsb_chorales.npz --split valid
     python -m benchmarks.pianoroll pack --bundle B --output benchmarks/bundles/jsb_chorales
     python -m benchmarks.pianoroll quality --set jsb_chorales --data jsb_chorales.npz

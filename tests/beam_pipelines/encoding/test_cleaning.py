@@ -71,7 +71,7 @@ def test_kept_pieces_stay_as_they_are_and_rows_say_which():
         ({"min_seconds": 10.001}, "too_short", "lasts 10 s, want at least 10.001 s (--min-seconds)"),
         ({"min_density": 0.31}, "too_sparse", "has 0.3 notes per second, want at least 0.31 (--min-density)"),
         ({"max_density": 0.29}, "too_dense", "has 0.3 notes per second, want at most 0.29 (--max-density)"),
-        ({"max_silence": 6.9}, "long_silence", "is silent for 7 s in one go, want at most 6.9 s (--max-silence)"),
+        ({"max_silence": 6.9}, "long_silence", "has a silence of 7 s, want at most 6.9 s (--max-silence)"),
         ({"pitch_range": (61, 70)}, "pitch_out_of_range", "has pitches from 60 to 67, want 61 to 70 (--pitch-range)"),
         ({"pitch_range": (60, 66)}, "pitch_out_of_range", "has pitches from 60 to 67, want 60 to 66 (--pitch-range)"),
     ],

@@ -141,7 +141,7 @@ def test_the_text_says_it_all(root, capsys):
     out = capsys.readouterr().out
     assert out.splitlines()[1] == f"dataset {dataset_info.load(root).hash}, milliseconds"
     for part in (
-        "           15 inputs, 1 other files\n            7 examples\n",
+        "           15 inputs, 1 other file\n            7 examples\n",
         "            2 duplicates\n            6 rejects\n",
         "  train                5             32       0.0        2\n",
         "Rejects\n            5 truncated\n              bad/0.mid: cut at 0\n",

@@ -64,14 +64,16 @@ def test_a_killed_holder_holds_nothing(tmp_path, holder):
     assert not os.path.exists(tmp_path / "d" / "work")
 
 
-def test_a_twin_waits(tmp_path, holder, capsys):
+def test_the_same_encode_waits(tmp_path, holder, capsys):
     threading.Timer(0.5, holder.stdin.close).start()
     with hold(tmp_path / "d", "a"):
         assert holder.wait() == 0
-    assert capsys.readouterr().out.startswith(f"the same encode is at work in {tmp_path}/d, process {holder.pid} on ")
+    assert capsys.readouterr().out.startswith(
+        f"the same encode is already running in {tmp_path}/d, process {holder.pid} on "
+    )
 
 
-def test_a_twin_that_waits_hears_a_signal(tmp_path, holder):
+def test_the_same_encode_stops_waiting_at_a_signal(tmp_path, holder):
     stop = StopSignal()
     stop.requested = True
     with pytest.raises(Interrupted), claim.hold(str(tmp_path / "d"), "a", stop=stop):
@@ -106,7 +108,7 @@ def test_in_a_bucket(scheme, request):
             said = f"another encode.*; if it was killed, delete {output}/work/claim.json"
             with pytest.raises(UserError, match=said), hold(output, "b"):
                 pass
-            with hold(output, "a"):  # a twin
+            with hold(output, "a"):  # another run of the same encode
                 claim.check(output, "a")
             claim.check(output, "a")
     with hold(output, "b"):
@@ -163,7 +165,7 @@ def test_a_run_that_comes_second_to_the_end_does_not_replace_the_first(tmp_path,
     assert there.read_bytes() == others.read_bytes()
 
 
-def test_a_twin_that_waited_finds_the_dataset_complete(tmp_path, capsys, monkeypatch):
+def test_the_same_encode_finds_the_dataset_complete_after_waiting(tmp_path, capsys, monkeypatch):
     flags = [*corpus(tmp_path, 0), "--output", str(tmp_path / "d")]
     encode(*flags)
     want = files_of(tmp_path / "d")

@@ -78,16 +78,16 @@ def test_a_rule_by_path():
 
 
 def test_a_rule_is_one_or_the_other():
-    with pytest.raises(ValueError, match="either percents or an expression"):
+    with pytest.raises(ValueError, match="either percentages or an expression"):
         SplitRule()
-    with pytest.raises(ValueError, match="either percents or an expression"):
+    with pytest.raises(ValueError, match="either percentages or an expression"):
         SplitRule(percents=(90, 5, 5), regex="x")
 
 
 @pytest.mark.parametrize(
     ("regex", "message"),
     [
-        ("(", "which is no regular expression: missing ), unterminated subpattern at position 0"),
+        ("(", "which is not a regular expression: missing ), unterminated subpattern at position 0"),
         ("train", "want a regular expression with a group that gives the split, such as '^(train|valid|test)/'"),
     ],
 )

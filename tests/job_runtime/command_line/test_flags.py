@@ -57,6 +57,14 @@ def test_all_mistakes_come_at_once_and_the_rest_is_read():
     assert error.value.problems == problems
 
 
+def test_help_shows_what_is_required(capsys):
+    with pytest.raises(SystemExit) as end:
+        make_parser().parse(["--help"])
+    assert end.value.code == 0
+    usage = capsys.readouterr().out.partition("\n\n")[0]
+    assert " --data DATA " in usage and "[--data" not in usage and "[--units UNITS]" in usage
+
+
 def test_what_is_missing_is_named_with_its_help():
     assert make_parser().parse([])[1] == ["--data is missing, want a folder"]
 
@@ -108,6 +116,7 @@ def test_numbers():
         0.01,
     ]
     assert numerals.is_index("07") and not numerals.is_index("-1")
+    assert [numerals.counted(number, "group") for number in (0, 1, 2000)] == ["0 groups", "1 group", "2,000 groups"]
 
 
 def test_a_completion_index_is_written_in_plain_digits(monkeypatch):
