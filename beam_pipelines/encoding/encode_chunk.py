@@ -83,7 +83,7 @@ def _batches(items: Iterable[Item]) -> Iterator[list[Item]]:
 def _encode_batch(items: Sequence[Item], builder: PartBuilder) -> None:
     settings = builder.settings
     sources: list[str] = []
-    datas: list[bytes] = []
+    files: list[bytes] = []
     digests: list[bytes] = []
     for item in items:
         if item.data is None:
@@ -93,11 +93,11 @@ def _encode_batch(items: Sequence[Item], builder: PartBuilder) -> None:
         digest = hashlib.sha256(item.data).digest()
         if builder.add_content(item.source, digest):
             sources.append(item.source)
-            datas.append(item.data)
+            files.append(item.data)
             digests.append(digest)
             builder.num_bytes += len(item.data)
     parsed = midi_file.parse_many(
-        datas,
+        files,
         time_base=settings.time_base,
         limits=settings.limits,
         apply_sustain=settings.cleaning.apply_sustain,
@@ -110,8 +110,8 @@ def _encode_batch(items: Sequence[Item], builder: PartBuilder) -> None:
         builder.reject(Reject(sources[row], digests[row].hex(), "clean", reason, message))
     kept = parsed.rows[cleaned.rows].tolist()
     for row in kept:
-        if row in parsed.rungs:
-            builder.salvaged.append(Salvaged(sources[row], digests[row].hex(), parsed.rungs[row]))
+        if row in parsed.salvage_levels:
+            builder.salvaged.append(Salvaged(sources[row], digests[row].hex(), parsed.salvage_levels[row]))
     builder.add_pieces(cleaned.batch, [sources[row] for row in kept])
 
 

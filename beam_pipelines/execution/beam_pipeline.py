@@ -78,7 +78,7 @@ def _store_items(job: EncodeJob, items: Sequence[WorkItem]) -> list[_StoredItem]
 class _EncodeFn(beam.DoFn):
     """Makes parts. Outputs: their paths; `rows`, (piece_id, signature) of each piece.
 
-    Counters: `inputs`, `parsed`, `notes`, `rejected`, `rejected_<reason>`, `salvaged_<rung>`.
+    Counters: `inputs`, `parsed`, `notes`, `rejected`, `rejected_<reason>`, `salvaged_<level>`.
     """
 
     def __init__(self, job: EncodeJob, progress_path: str | None):

@@ -88,13 +88,13 @@ def write_ledgers(job: EncodeJob, plan: Plan) -> Summary:
     np.save(hashes, plan.contents.astype("<u8"), allow_pickle=False)
     storage.write_bytes(storage.join(output, dataset_files.INPUT_HASHES), hashes.getvalue())
     kinds = collections.Counter(line.kind for line in plan.duplicates)
-    rungs = collections.Counter(line.rung for line in plan.salvaged)
+    levels = collections.Counter(line.rung for line in plan.salvaged)
     return Summary(
         splits=plan.splits,
         counts=plan.counts,
         rejects=ledger.count_reasons(plan.rejects),
         duplicates={**NO_DUPLICATES, **kinds},
-        salvaged=dict(sorted(rungs.items())),
+        salvaged=dict(sorted(levels.items())),
         groups=plan.groups,
         moved_groups=plan.moved_groups,
         num_groups=plan.num_groups,

@@ -16,7 +16,7 @@ from midi_codec.dataset import dataset_info, records
 from midi_codec.dataset.dataset_info import DUPLICATE_KINDS, SPLITS, DatasetInfo
 from midi_codec.dataset.records import Piece
 
-NUM_EXAMPLES = 3  # per reason, rung, or kind of duplicates
+NUM_EXAMPLES = 3  # per reason, level, or kind of duplicates
 NUM_GROUPS = 20
 MIN_PREFIX = 4  # characters of a piece's id
 

@@ -112,7 +112,7 @@ def estimate(
     sums = {name: _sum(sample, name, num_inputs, num_bytes) for name in MEASURES}
     scale = num_bytes / sample.num_bytes if num_bytes and sample.num_bytes else num_inputs / n
     hours = sums["seconds"]
-    rungs = collections.Counter(line.rung for line in sample.salvaged)
+    levels = collections.Counter(line.rung for line in sample.salvaged)
     return Estimate(
         sample=sample,
         num_inputs=num_inputs,
@@ -123,7 +123,7 @@ def estimate(
         hours=Range(hours.value / 3600, hours.low / 3600, hours.high / 3600),
         dataset_bytes=sums["record_bytes"],
         rejects={name: _count(seen, n, num_inputs) for name, seen in ledger.count_reasons(sample.rejects).items()},
-        salvaged={name: _count(seen, n, num_inputs) for name, seen in sorted(rungs.items())},
+        salvaged={name: _count(seen, n, num_inputs) for name, seen in sorted(levels.items())},
         duplicates={name: _duplicates(seen, n, num_inputs) for name, seen in sorted(sample.duplicates.items())},
         unseen=0.0 if n == num_inputs else min(num_inputs - n, 3 / n * num_inputs),  # rule of three
         wall_seconds={num: fixed_seconds + sample.work_seconds * scale / num for num in tasks},

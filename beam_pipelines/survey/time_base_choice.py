@@ -62,8 +62,8 @@ def choose(corpus: Corpus, limits: Limits) -> TimeBaseChoice:
         if is_chosen(chunks.source_of(place, row), share)
     ]
     items = chunk_reader.read(chunks.pack(chosen), max_bytes=limits.max_bytes)
-    datas = [item.data for item in items if item.data is not None]
-    batch = midi_file.parse_many(datas, time_base=BEATS, limits=limits).batch
+    files = [item.data for item in items if item.data is not None]
+    batch = midi_file.parse_many(files, time_base=BEATS, limits=limits).batch
     if not len(batch.start):
         return TimeBaseChoice(num_pieces=0, written_share=0.0)
     is_written = count_positions(batch) <= MOST_POSITIONS

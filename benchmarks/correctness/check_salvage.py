@@ -26,7 +26,7 @@ from benchmarks.harness import guarded
 from midi_codec.midi import midi_file
 from midi_codec.midi.salvage import salvage_reader
 
-READ = ("strict", *salvage_reader.RUNGS)
+READ = ("strict", *salvage_reader.LEVELS)
 COLUMNS = ("files", *READ, "refused", *TOOLS, "equal", "by rule", "unexplained")
 
 
@@ -54,7 +54,7 @@ def check_file(path: pathlib.Path) -> tuple[str, str, dict[str, Verdict]]:
     """`(how we read it, the reason if we refuse it, a verdict per tool that finds notes)`."""
     data = path.read_bytes()
     parsed = midi_file.parse_many([data])
-    how, reason = parsed.rungs.get(0, "strict"), ""
+    how, reason = parsed.salvage_levels.get(0, "strict"), ""
     if parsed.errors:
         how, reason = "refused", parsed.errors[0].reason
     return how, reason, judge(data, None if parsed.errors else parsed.batch.piece(0), how)

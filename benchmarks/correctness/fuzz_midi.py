@@ -109,8 +109,9 @@ def examine(data: bytes) -> str:
             assert reason in REASONS, f"unknown reason {reason!r}"
             outcomes[time_base] = f"refused: {reason}"
         else:
-            assert set(parsed.rungs.values()) <= set(salvage_reader.RUNGS), f"unknown level {parsed.rungs}"
-            outcomes[time_base] = parsed.rungs.get(0, "strict")
+            level = parsed.salvage_levels.get(0, "strict")
+            assert level in ("strict", *salvage_reader.LEVELS), f"unknown level {level}"
+            outcomes[time_base] = level
             check_notes(parsed.batch)
     return outcomes[MILLISECONDS]
 

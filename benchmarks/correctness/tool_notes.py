@@ -36,7 +36,7 @@ class Verdict:
         return ("equal", "by rule", "unexplained").index(self.kind)
 
 
-def judge(data: bytes, notes: Notes | None, rung: str) -> dict[str, Verdict]:
+def judge(data: bytes, notes: Notes | None, level: str) -> dict[str, Verdict]:
     """A verdict on our notes for each tool that finds any."""
     verdicts = {}
     for tool, read in TOOLS.items():
@@ -45,7 +45,7 @@ def judge(data: bytes, notes: Notes | None, rung: str) -> dict[str, Verdict]:
         except Exception:  # noqa: BLE001 any exception means that it cannot read the file
             continue
         if len(theirs):
-            verdicts[tool] = _compare(tool, data, notes, rung, theirs)
+            verdicts[tool] = _compare(tool, data, notes, level, theirs)
     return verdicts
 
 
@@ -56,7 +56,7 @@ def note_table(notes: Notes) -> np.ndarray:
     return np.stack(columns, axis=1, dtype=float)
 
 
-def _compare(tool: str, data: bytes, notes: Notes | None, rung: str, theirs: np.ndarray) -> Verdict:
+def _compare(tool: str, data: bytes, notes: Notes | None, level: str, theirs: np.ndarray) -> Verdict:
     if notes is None:
         return _explain_refusal(theirs)
     ours = note_table(notes)
@@ -67,7 +67,7 @@ def _compare(tool: str, data: bytes, notes: Notes | None, rung: str, theirs: np.
     for rule, paired in _by_rules(tool, data, ours):
         if agree(paired, theirs):
             return Verdict("by rule", rule)
-    if rung == salvage_reader.REPAIRED and _is_cut(ours, theirs):
+    if level == salvage_reader.REPAIRED and _is_cut(ours, theirs):
         return Verdict("by rule", "what follows a repair that was not accepted")
     return Verdict("unexplained")
 
@@ -89,11 +89,11 @@ def _explain_refusal(theirs: np.ndarray) -> Verdict:
 
 def _by_rules(tool: str, data: bytes, ours: np.ndarray) -> Iterable[tuple[str, np.ndarray]]:
     """Yields (rule, notes): our events paired by the tool's rules, if our own rules give our notes from them."""
-    walked = salvage_reader.walk(data, midi_file.DEFAULT_LIMITS)
-    if walked is None:
+    damaged = salvage_reader.read_damaged(data, midi_file.DEFAULT_LIMITS)
+    if damaged is None:
         return
-    division = walked.header.division
-    tracks = [track.events for track in walked.tracks]
+    division = damaged.header.division
+    tracks = [track.events for track in damaged.tracks]
     if not agree(ours, _pair(tracks, end_as_we_do, division)):
         return
     claimed = int.from_bytes(data[10:12], "big")

@@ -97,7 +97,7 @@ class Reading:
         parsed = midi_file.parse_many([data], time_base=base, limits=limits, apply_sustain=apply_sustain)
         if parsed.errors:
             raise parsed.errors[0]
-        return parsed.batch.piece(0), parsed.rungs.get(0)
+        return parsed.batch.piece(0), parsed.salvage_levels.get(0)
 
 
 def _shown(value: object) -> str:

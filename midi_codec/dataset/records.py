@@ -201,7 +201,7 @@ def split_features(data: bytes) -> dict[str, bytes]:
     """The values of each feature in wire format: text, 4 bytes of float, packed varints.
 
     Raises:
-      ValueError: the example is damaged, or has not the features of this format.
+      ValueError: the example is damaged, or lacks features of this format.
     """
     payloads: dict[str, bytes] = {}
     position, end = _enter(data, 0, len(data), 1)

@@ -18,7 +18,7 @@ from midi_codec.midi.fast_reader import symusic_reader
 from midi_codec.midi.midi_header import Header, Limits, MidiError, read_header
 from midi_codec.midi.midi_ticks import TickBatch
 from midi_codec.midi.midi_writer import serialize
-from midi_codec.midi.salvage import salvage_reader as salvage
+from midi_codec.midi.salvage import salvage_reader
 from midi_codec.music.note_batch import NoteBatch
 from midi_codec.music.notes import MILLISECONDS, TIME_BASES, Notes
 
@@ -33,9 +33,9 @@ class Parsed:
     """The result for several files: each is a piece of the batch, or has an error."""
 
     batch: NoteBatch
-    rows: np.ndarray  # [pieces] int64, ascending: piece i was read from datas[rows[i]]
-    errors: dict[int, MidiError]  # by index in datas
-    rungs: dict[int, str]  # by index in datas: the salvage level of a file that strict reading refuses
+    rows: np.ndarray  # [pieces] int64, ascending: piece i was read from files[rows[i]]
+    errors: dict[int, MidiError]  # by index in files
+    salvage_levels: dict[int, str]  # by index in files, of those that strict reading refuses
 
 
 def parse(
@@ -59,7 +59,7 @@ def parse(
 
 
 def parse_many(
-    datas: Sequence[bytes],
+    files: Sequence[bytes],
     *,
     time_base: str = MILLISECONDS,
     limits: Limits = DEFAULT_LIMITS,
@@ -69,23 +69,23 @@ def parse_many(
     """Reads many files; the result for each does not depend on the others.
 
     Args:
-      datas: the bytes of each file.
+      files: the bytes of each file.
       apply_sustain: whether the sustain pedal extends notes.
-      salvage: whether files that strict reading refuses go to `salvage.recover`.
+      salvage: whether files that strict reading refuses go to `salvage_reader.recover`.
     """
     if time_base not in TIME_BASES:
         raise ValueError(f"time_base is {time_base!r}, want one of {', '.join(TIME_BASES)}")
     reader = _Reader(time_base, limits, apply_sustain, salvage)
-    for group in _group(datas):
-        reader.read(group, datas)
+    for group in _group(files):
+        reader.read(group, files)
     return reader.parsed()
 
 
-def _group(datas: Sequence[bytes]) -> Iterator[list[int]]:
+def _group(files: Sequence[bytes]) -> Iterator[list[int]]:
     """Indices of files that are processed together; each group fits a processor's cache."""
     rows: list[int] = []
     num_bytes = 0
-    for row, data in enumerate(datas):
+    for row, data in enumerate(files):
         if rows and num_bytes + len(data) > GROUP_BYTES:
             yield rows
             rows, num_bytes = [], 0
@@ -104,43 +104,45 @@ class _Reader:
         self._batches: list[NoteBatch] = []
         self._rows: list[np.ndarray] = []
         self._errors: dict[int, MidiError] = {}
-        self._rungs: dict[int, str] = {}
+        self._salvage_levels: dict[int, str] = {}
 
-    def read(self, rows: Sequence[int], datas: Sequence[bytes]) -> None:
+    def read(self, rows: Sequence[int], files: Sequence[bytes]) -> None:
         """Reads the files `rows`."""
         headers: dict[int, Header] = {}
         refused: dict[int, MidiError] = {}
         for row in rows:
             try:
-                headers[row] = read_header(datas[row], self._limits)
+                headers[row] = read_header(files[row], self._limits)
             except MidiError as error:
                 refused[row] = error
         rows = list(headers)
         reading = symusic_reader.read_many(
-            [datas[row] for row in rows], list(headers.values()), self._limits, apply_sustain=self._apply_sustain
+            [files[row] for row in rows], list(headers.values()), self._limits, apply_sustain=self._apply_sustain
         )
         refused |= {rows[file]: error for file, error in reading.errors.items()}
         refused |= self._add(reading.ticks, [rows[file] for file in reading.files])
         for row in (rows[file] for file in reading.left):
             try:
-                ticks = track_reader.read(datas[row], headers[row], self._limits, apply_sustain=self._apply_sustain)
+                ticks = track_reader.read(files[row], headers[row], self._limits, apply_sustain=self._apply_sustain)
             except MidiError as error:
                 refused[row] = error
             else:
                 refused |= self._add(TickBatch.of_one(ticks, headers[row].division), [row])
         for row, refusal in refused.items():
-            if not (self._salvage and self._is_recovered(row, datas[row], refusal)):
+            if not (self._salvage and self._try_salvage(row, files[row], refusal)):
                 self._errors[row] = refusal
 
-    def _is_recovered(self, row: int, data: bytes, error: MidiError) -> bool:
-        """Adds what can be salvaged of a file that strict reading refuses; returns whether that is anything."""
+    def _try_salvage(self, row: int, data: bytes, error: MidiError) -> bool:
+        """Adds what can be salvaged of a file that strict reading refuses; returns whether anything could."""
         try:
-            recovered = salvage.recover(data, limits=self._limits, apply_sustain=self._apply_sustain, error=error)
+            recovered = salvage_reader.recover(
+                data, limits=self._limits, apply_sustain=self._apply_sustain, error=error
+            )
         except MidiError:
             return False
         if self._add(TickBatch.of_one(recovered.ticks, recovered.division), [row]):
             return False
-        self._rungs[row] = recovered.rung
+        self._salvage_levels[row] = recovered.level
         return True
 
     def _add(self, ticks: TickBatch, rows: Sequence[int]) -> dict[int, MidiError]:
@@ -157,4 +159,4 @@ class _Reader:
         if np.any(rows[1:] < rows[:-1]):
             order = rows.argsort()
             batch, rows = batch.take(order), rows[order]
-        return Parsed(batch, rows, self._errors, self._rungs)
+        return Parsed(batch, rows, self._errors, self._salvage_levels)

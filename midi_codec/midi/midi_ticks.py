@@ -158,7 +158,7 @@ def _find_errors(ticks: TickBatch, tempo_maps: TempoMaps, time_base: str, limits
             "too_many_tempo_changes",
             lambda i: f"{num_changes[i]:,} tempo changes, want at most {limits.max_tempo_changes:,}",
         ),
-        (beyond_clocks, "too_long", lambda i: f"ends at tick {last[i]:,}, which no clock here can count"),
+        (beyond_clocks, "too_long", lambda i: f"ends at tick {last[i]:,}, too late to convert to time"),
         (
             seconds > limits.max_seconds,
             "too_long",

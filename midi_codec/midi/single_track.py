@@ -48,18 +48,18 @@ def parse(
     """
     try:
         header = read_header(data, limits)
-        tracks, rung = names(data, header), None
+        tracks, level = names(data, header), None
         number = _find(tracks, track)
         ticks = _read(data, header, number, limits, apply_sustain)
         ticks = _with_all_tempos(ticks, data, header, number, limits)
     except MidiError as error:
         recovered = salvage_reader.recover(data, limits=limits, error=error)
-        tracks, rung = [_text(walked.events.name or b"") for walked in recovered.walked.tracks], recovered.rung
+        tracks, level = [_text(each.events.name or b"") for each in recovered.damaged.tracks], recovered.level
         own = recovered.of_track(_find(tracks, track), apply_sustain=apply_sustain)
         ticks = TickBatch.of_one(own, recovered.division)
     batch, _, errors = midi_ticks.to_batch(ticks, time_base=time_base, limits=limits)
     if not errors:
-        return batch.piece(0), rung
+        return batch.piece(0), level
     if errors[0].reason == "no_notes":
         raise LookupError(f"track {track!r} has no notes; the file has {_describe(tracks)}")
     raise errors[0]

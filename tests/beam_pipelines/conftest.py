@@ -11,9 +11,9 @@ def parsed_files(monkeypatch) -> list[int]:
     counts: list[int] = []
     real = encode_chunk.midi_file.parse_many
 
-    def parse_many(datas, **more):
-        counts.append(len(datas))
-        return real(datas, **more)
+    def parse_many(files, **more):
+        counts.append(len(files))
+        return real(files, **more)
 
     monkeypatch.setattr(encode_chunk.midi_file, "parse_many", parse_many)
     return counts

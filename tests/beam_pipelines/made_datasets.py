@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -63,7 +64,7 @@ def make_dataset(
         examples=len(pieces),
         rejects=ledger.count_reasons(rejects),
         duplicates={kind: sum(line.kind == kind for line in duplicates) for kind in DUPLICATE_KINDS},
-        salvaged={rung: sum(line.rung == rung for line in salvaged) for rung in sorted({s.rung for s in salvaged})},
+        salvaged=dict(sorted(collections.Counter(line.rung for line in salvaged).items())),
         groups=_group_counts(pieces),
         histograms=counts.histograms(),
         settings={"num_shards": num_shards, "limits": {"max_notes": 1_000_000}, "split_percents": [90, 5, 5]},

@@ -91,7 +91,7 @@ def read_directory(
         if not headers.last:
             raise DamagedTarError("it ends without the mark of its end")
         if headers.last.strip(b"\0") or len(headers.last) % _BLOCK:
-            raise DamagedTarError("what follows a member is no header")
+            raise DamagedTarError("what follows a member is not a header")
         while check_end and headers.read(_PIECE):
             pass
     except (BombError, DamagedTarError):

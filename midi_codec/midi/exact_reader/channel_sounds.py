@@ -90,8 +90,12 @@ def _last_up_to(
     Args:
       events: `[e]` rows, ascending.
       channels: of the events, and of the notes.
-      of_others: leaves out events of the note's own track, which has none before the note. So if the last event up to
-        the note's tick is on its track, all of its track's events up to there are at that tick.
+      of_others: leaves out events of the note's own track, which must have none before the note. So those up to its
+        tick follow the note at that tick, and are one run in the order used here:
+
+            tick 0   track 1   program 40   the answer: the last event before the run
+            tick 9   track 2   the note
+            tick 9   track 2   program 7    the last event up to the note's tick, and here the whole run
     """
     if not len(events):
         return np.full(len(notes), -1)

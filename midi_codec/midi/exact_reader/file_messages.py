@@ -47,7 +47,7 @@ def join(tracks: Sequence[TrackEvents]) -> FileMessages:
 
 
 def _ports(words: np.ndarray, track: np.ndarray) -> np.ndarray:
-    """`[m]` int64: the port that the track last named, 0 before; 0 throughout where the file names one port only."""
+    """`[m]` int64: the port that the track last named, 0 before that; always 0 if the file names only one port."""
     named = np.flatnonzero(words >> 8 == META << 8 | PORT)
     numbers = words[named] & 0x7F
     if not len(named) or numbers.min() == numbers.max():

@@ -121,7 +121,7 @@ def read_events(
                     add_message(status << 16 | first << 8 | second)
             elif status == META:
                 position, ends = _meta_event(data, position, stop, events, now)
-                if ends and not (past_end and _may_go_on(events, position, stop, now)):
+                if ends and not (past_end and _may_continue(events, position, stop, now)):
                     events.stop, events.last_tick, events.has_end = position, now, True
                     return events
             else:
@@ -146,7 +146,7 @@ def _clamp(events: TrackEvents, status: int, first: int, second: int, *, repair:
     return min(first, 0x7F), min(second, 0x7F)
 
 
-def _may_go_on(events: TrackEvents, position: int, stop: int, tick: int) -> bool:
+def _may_continue(events: TrackEvents, position: int, stop: int, tick: int) -> bool:
     """Whether an end of track may be a mistake: bytes follow, and there was no note yet."""
     if position >= stop or has_notes(events, events.num_silent):
         return False

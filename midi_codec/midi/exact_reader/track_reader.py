@@ -1,7 +1,7 @@
 """Our own reader of a file's tracks: slow and exact.
 
-`midi_file` sends it the files that symusic would misread in silence; tests use it as the oracle for
-symusic's rules; `salvage` reads damaged files with its parts.
+`midi_file` gives it the files that symusic would silently misread; tests use it as the oracle for symusic's
+rules; `salvage` reads damaged files with its functions.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ def read(
     """All tracks' notes and tempos.
 
     Args:
-      only_track: its notes alone; other tracks may be damaged, and count as far as they are sound.
+      only_track: only its notes; other tracks may be damaged, and count as far as they are intact.
 
     Raises:
-      MidiError: `malformed`, when the events of a track end or stop making sense before it does;
-        `too_costly`, when there is more to read than `limits.max_slow_bytes`.
+      MidiError: `malformed`, the events of a track end or stop making sense before it does;
+        `too_costly`, there is more to read than `limits.max_slow_bytes`.
     """
     tracks = _read_tracks(data, list(enumerate(header.tracks)), limits, only_track=only_track)
     return assemble(tracks, apply_sustain=apply_sustain, only_track=only_track)
 
 
 def read_tempos(data: bytes, header: Header, limits: Limits) -> tuple[np.ndarray, np.ndarray]:
-    """`[m]` ticks and `[m]` microseconds a quarter note, as in `TickNotes`; reads only tracks that may have some.
+    """`[m]` ticks and `[m]` microseconds per quarter note, as in `TickNotes`; reads only tracks that may have some.
 
     Raises:
       MidiError: as `read`.
@@ -47,10 +47,10 @@ def read_tempos(data: bytes, header: Header, limits: Limits) -> tuple[np.ndarray
 
 
 def assemble(tracks: Sequence[TrackEvents], *, apply_sustain: bool = False, only_track: int | None = None) -> TickNotes:
-    """The notes and tempos of a file from its tracks' events; the sustain pedal lengthens notes where asked.
+    """The notes and tempos of a file from its tracks' events; the sustain pedal lengthens notes if `apply_sustain`.
 
     Args:
-      only_track: its notes alone.
+      only_track: only its notes.
     """
     messages = file_messages.join(tracks)
     notes = pair_notes(messages)
@@ -103,7 +103,7 @@ def _read_tracks(
 
 
 def _merge_tempos(tracks: Sequence[TrackEvents]) -> tuple[np.ndarray, np.ndarray]:
-    """By tick; those of one tick in the order of tracks, then of events. A tempo of 0 says nothing."""
+    """By tick; those of one tick in the order of tracks, then of events. A tempo of 0 is ignored."""
     ticks = np.concatenate([np.empty(0, np.int64), *(events.tempo_ticks for events in tracks)]).astype(np.int64)
     microseconds = np.concatenate([np.empty(0, np.int64), *(events.tempo_microseconds for events in tracks)])
     order = np.argsort(ticks, kind="stable")

@@ -52,12 +52,12 @@ class Appearance:
     statuses: memoryview  # the file, with 0 for bytes that cannot be the status of a message with two data bytes
 
 
-def look_at(datas: Sequence[bytes], tick_limit: int) -> list[Appearance]:
+def look_at(files: Sequence[bytes], tick_limit: int) -> list[Appearance]:
     """Checks whole files."""
-    lengths = np.array([len(data) for data in datas], np.int64)
+    lengths = np.array([len(data) for data in files], np.int64)
     begins = offsets_of(lengths + len(PADDING))
     stops = begins[:-1] + lengths
-    octets = np.frombuffer(PADDING.join([*datas, b""]), np.uint8)
+    octets = np.frombuffer(PADDING.join([*files, b""]), np.uint8)
 
     def count(at: np.ndarray) -> np.ndarray:
         """`[files]`: how many of the ascending positions are in each."""
@@ -80,12 +80,12 @@ def look_at(datas: Sequence[bytes], tick_limit: int) -> list[Appearance]:
     parts, systems_on = _about_parts(octets, systems[values == SYSEX])
     is_xg = count(systems_on) > 0
     for file in np.flatnonzero(is_xg):
-        is_xg[file] = XG_ON in datas[file]
+        is_xg[file] = XG_ON in files[file]
     named_banks, running_banks = _find_banks(octets, zeros, metas, begins, is_xg)
     running = _split(running_banks, begins)
     moves = count(named_banks) > 0
     for file in np.flatnonzero((count(parts) > 0) & ~moves):
-        moves[file] = part_modes.may_move_drums(datas[file])
+        moves[file] = part_modes.may_move_drums(files[file])
     none = np.empty(0, np.int64)
     columns = (
         (count(odd) > 0).tolist(),
@@ -93,8 +93,8 @@ def look_at(datas: Sequence[bytes], tick_limit: int) -> list[Appearance]:
         moves.tolist(),
         count(programs).tolist(),
         (count(_sets_program(octets, programs)) > 0).tolist(),
-        [suspects.get(file, none) for file in range(len(datas))],
-        [running.get(file, none) for file in range(len(datas))],
+        [suspects.get(file, none) for file in range(len(files))],
+        [running.get(file, none) for file in range(len(files))],
         [statuses.data[begin:stop] for begin, stop in zip(begins.tolist(), stops.tolist(), strict=False)],
     )
     return list(map(Appearance, *columns))
@@ -272,8 +272,14 @@ def _find_banks(
 def _may_follow_control(octets: np.ndarray, metas: np.ndarray, position: np.ndarray) -> np.ndarray:
     """`[p]` bool: whether the bytes there may begin events under the running status of a control.
 
-    If so, a delta precedes, and before that either a meta event, or the data bytes of another control after its status
-    or another delta. This is followed backwards for a number of steps, which is smaller for many positions.
+    The search goes back one event at a time. For the last 00 in
+
+        00 B0 07 64   delta, status, data: a control with its status, so the answer is yes
+        10 0A 40      delta, data: a control under the running status, so the search continues
+        10 00 78      delta, data
+
+    it takes two steps. A meta event before the delta also means yes; anything else means no. After MAX_STEPS, or fewer
+    if there are many positions, the answer is yes.
     """
     after_metas = _after_delta(octets, _after_payload(octets, metas + 2)) if len(position) else metas
     may_be = np.zeros(len(position), bool)

@@ -1,13 +1,13 @@
-"""Reading with symusic, in such a way that what it would misread in silence is noticed.
+"""Reading with symusic, in such a way that nothing is silently misread.
 
-symusic is handed a copy of the tracks, each with a sentinel just before its end-of-track event: a tempo
-of 0, then, a long time later, the end of every key on every channel that might have notes. So
+symusic reads a copy of the tracks, each with a sentinel just before its end-of-track event: a tempo of 0,
+then, a long time later, the end of every key on every channel that might have notes. So
 
 - a missing sentinel means that symusic left the track early or misread it;
 - a note that ends in the sentinel's time had no end of its own;
 - a real tempo of 0, or a sum of ticks near the limits of int32, shows as well.
 
-What the copy cannot show is looked for in the bytes before (`byte_checks`). In all these cases the file is
+`byte_checks` examines the bytes beforehand for what the copy cannot show. In all these cases the file is
 left for `track_reader`. docs/midi.md has the table.
 """
 
@@ -36,7 +36,7 @@ from midi_codec.music.piece_offsets import offsets_of, reduce_pieces
 
 SENTINEL_TEMPO = b"\xff\x51\x03\x00\x00\x00"  # follows the delta of the end-of-track event
 SENTINEL_DELTA = b"\xc0\x80\x80\x00"
-SENTINEL_TICKS = 2**27  # the same as a number: a real end that late makes the file slow to read, not wrong
+SENTINEL_TICKS = 2**27  # the same as a number: a real end that late makes the file slow to read, not misread
 TICK_LIMIT = 2**31 - 2 * SENTINEL_TICKS
 MAX_PARTS = 1 << 14  # programs of channels of tracks: symusic sets 5 kB aside for each that has a note
 MAX_PARTS_OF_TRACK = 16 * 128
@@ -62,7 +62,7 @@ class Markers(NamedTuple):
 
 @dataclasses.dataclass
 class _Columns:
-    """symusic's columns of the files read so far: an item a file, or a track that has notes."""
+    """symusic's columns of the files read so far: one item per file, or per track that has notes."""
 
     files: list[int] = dataclasses.field(default_factory=list)
     tempos: list[dict[str, np.ndarray]] = dataclasses.field(default_factory=list)
@@ -116,14 +116,14 @@ def _join(columns: Sequence[dict[str, np.ndarray]], name: str, dtype: type[np.in
 
 
 def read_many(
-    datas: Sequence[bytes], headers: Sequence[Header], limits: Limits, *, apply_sustain: bool = False
+    files: Sequence[bytes], headers: Sequence[Header], limits: Limits, *, apply_sustain: bool = False
 ) -> Reading:
     """Reads the files that symusic reads as written."""
     columns = _Columns(pedals=PedalColumns() if apply_sustain else None)
     left: list[int] = []
     errors: dict[int, MidiError] = {}
-    looks = byte_checks.look_at(datas, TICK_LIMIT) if len(datas) else []
-    for file, data in enumerate(datas):
+    looks = byte_checks.look_at(files, TICK_LIMIT) if files else []
+    for file, data in enumerate(files):
         try:
             if not _read(file, data, headers[file], looks[file], columns):
                 left.append(file)
@@ -136,15 +136,15 @@ def read_many(
     for index in _contradictory(ticks):
         file = columns.files[index]
         try:
-            replaced[index] = track_reader.read_tempos(datas[file], headers[file], limits)
+            replaced[index] = track_reader.read_tempos(files[file], headers[file], limits)
         except MidiError as error:
             if is_read[index]:
                 errors[file] = error
             is_read[index] = False
     ticks = _replace_tempos(ticks, replaced) if replaced else ticks
     rows = np.flatnonzero(is_read)
-    files = np.array(columns.files, np.int64)[rows]
-    return Reading(ticks if len(rows) == len(ticks) else ticks.take(rows), files, sorted(left), errors)
+    ticks = ticks if len(rows) == len(ticks) else ticks.take(rows)
+    return Reading(ticks, np.array(columns.files, np.int64)[rows], sorted(left), errors)
 
 
 def _read(file: int, data: bytes, header: Header, appearance: Appearance, columns: _Columns) -> bool:

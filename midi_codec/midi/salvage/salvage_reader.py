@@ -27,7 +27,7 @@ from midi_codec.midi.salvage.track_repair import RepairedTrack
 from midi_codec.music.notes import MILLISECONDS
 
 CLAMPED, UNWRAPPED, REPAIRED = "clamped", "unwrapped", "repaired"
-RUNGS = (CLAMPED, UNWRAPPED, REPAIRED)
+LEVELS = (CLAMPED, UNWRAPPED, REPAIRED)
 HOPELESS = frozenset({"empty", "too_large", "too_many_tracks", "too_many_notes", "too_many_tempo_changes", "too_long"})
 MAX_BYTES = 3 << 18  # of all tracks: strict reading may have cost the same before
 MAX_SILENT_QUARTERS = 1024  # quarter notes without an event, if noise is suspected
@@ -41,18 +41,18 @@ class Recovered:
 
     ticks: TickNotes
     division: int  # ticks per quarter note
-    rung: str  # one of RUNGS
-    walked: Walk
+    level: str  # one of LEVELS
+    damaged: DamagedFile
 
     def of_track(self, number: int, *, apply_sustain: bool = False) -> TickNotes:
         """The notes of one track, counted from 0; other tracks still affect its channels and its time."""
-        events = [track.events for track in self.walked.tracks]
+        events = [track.events for track in self.damaged.tracks]
         ticks = track_reader.assemble(events, apply_sustain=apply_sustain, only_track=number)
-        return _in_real_time(ticks, self.walked.header)
+        return _in_real_time(ticks, self.damaged.header)
 
 
 @dataclasses.dataclass(frozen=True)
-class Walk:
+class DamagedFile:
     """What was read of a damaged file."""
 
     header: RepairedHeader
@@ -78,7 +78,7 @@ def recover(data: bytes, *, limits: Limits, apply_sustain: bool = False, error: 
         recovered = None
     if recovered is None:
         raise error
-    return recovered if restored is None else dataclasses.replace(recovered, rung=REPAIRED)
+    return recovered if restored is None else dataclasses.replace(recovered, level=REPAIRED)
 
 
 def _without_line_ends(data: bytes, limits: Limits) -> bytes | None:
@@ -101,7 +101,7 @@ def _strict_tracks(data: bytes, position: int, limits: Limits) -> list[TrackBoun
     return [TrackBounds(position + begin, position + stop, True) for begin, stop in header.tracks]
 
 
-def walk(data: bytes, limits: Limits, *, warily: bool = False) -> Walk | None:
+def read_damaged(data: bytes, limits: Limits, *, warily: bool = False) -> DamagedFile | None:
     """Reads all tracks as far as they are intact; None if there are none or too many, or if ticks have no length.
 
     With `warily` it repairs nothing, and treats a silence too long for music as damage.
@@ -118,25 +118,25 @@ def walk(data: bytes, limits: Limits, *, warily: bool = False) -> Walk | None:
         return None
     if warily:
         tracks = track_repair.read_tracks_warily(data, bounds, max_delta=MAX_SILENT_QUARTERS * header.division)
-        return Walk(header, tracks, is_sound_outside=False)
+        return DamagedFile(header, tracks, is_sound_outside=False)
     tracks = track_repair.read_tracks(data, bounds)
     if not any(track.has_notes for track in tracks):
         tracks = track_repair.read_tracks(data, bounds, past_end=True)
-    return Walk(header, tracks, is_sound_outside=strict is not None)
+    return DamagedFile(header, tracks, is_sound_outside=strict is not None)
 
 
 def _read(data: bytes, limits: Limits, *, apply_sustain: bool) -> Recovered | None:
     for warily in (False, True):
-        walked = walk(data, limits, warily=warily)
-        if walked is None or not any(track.has_notes for track in walked.tracks):
+        damaged = read_damaged(data, limits, warily=warily)
+        if damaged is None or not any(track.has_notes for track in damaged.tracks):
             return None
-        recovered = _evaluate(walked, limits, apply_sustain=apply_sustain)
+        recovered = _evaluate(damaged, limits, apply_sustain=apply_sustain)
         if recovered is not None:
             return recovered
     return None
 
 
-def _evaluate(walked: Walk, limits: Limits, *, apply_sustain: bool) -> Recovered | None:
+def _evaluate(damaged: DamagedFile, limits: Limits, *, apply_sustain: bool) -> Recovered | None:
     """The notes that were read; None if they are too long or probably noise.
 
     If faults were repaired in a file that is not intact, noise shows as a silence too long for music, or as more faults
@@ -145,31 +145,31 @@ def _evaluate(walked: Walk, limits: Limits, *, apply_sustain: bool) -> Recovered
     Raises:
       MidiError: the notes break another limit, or there are none.
     """
-    if not _is_trusted(walked):
+    if not _is_trusted(damaged):
         return None
-    ticks = track_reader.assemble([track.events for track in walked.tracks], apply_sustain=apply_sustain)
-    ticks = _in_real_time(ticks, walked.header)
-    division, rung = walked.header.division, _rung(walked)
+    ticks = track_reader.assemble([track.events for track in damaged.tracks], apply_sustain=apply_sustain)
+    ticks = _in_real_time(ticks, damaged.header)
+    division, level = damaged.header.division, _level(damaged)
     try:
         notes = midi_ticks.to_notes(ticks, division=division, time_base=MILLISECONDS, limits=limits)
     except MidiError as error:
         if error.reason == "too_long":  # noise makes long deltas
             return None
         raise
-    num_mended = sum(track.num_mended for track in walked.tracks)
-    if num_mended and rung == REPAIRED:
+    num_mended = sum(track.num_mended for track in damaged.tracks)
+    if num_mended and level == REPAIRED:
         silence = int(np.max(notes.start[1:] - np.maximum.accumulate(notes.end)[:-1], initial=0))
         if silence > MAX_SILENCE_MILLISECONDS or num_mended > len(notes):
             return None
-    return Recovered(ticks, division, rung, walked)
+    return Recovered(ticks, division, level, damaged)
 
 
-def _is_trusted(walked: Walk) -> bool:
+def _is_trusted(damaged: DamagedFile) -> bool:
     """Whether it is one piece, and most of it is intact."""
-    if walked.header.is_multi_song and sum(track.has_notes for track in walked.tracks) > 1:
+    if damaged.header.is_multi_song and sum(track.has_notes for track in damaged.tracks) > 1:
         return False
-    num_bytes = sum(track.num_bytes for track in walked.tracks)
-    return sum(track.num_sound_bytes for track in walked.tracks) >= MIN_SOUND_SHARE * num_bytes
+    num_bytes = sum(track.num_bytes for track in damaged.tracks)
+    return sum(track.num_sound_bytes for track in damaged.tracks) >= MIN_SOUND_SHARE * num_bytes
 
 
 def _in_real_time(ticks: TickNotes, header: RepairedHeader) -> TickNotes:
@@ -185,10 +185,10 @@ def _in_real_time(ticks: TickNotes, header: RepairedHeader) -> TickNotes:
     )
 
 
-def _rung(walked: Walk) -> str:
-    if not walked.is_sound_outside or not all(track.is_whole for track in walked.tracks):
+def _level(damaged: DamagedFile) -> str:
+    if not damaged.is_sound_outside or not all(track.is_whole for track in damaged.tracks):
         return REPAIRED
-    num_clamped = sum(track.num_clamped for track in walked.tracks)
-    if walked.header.position:
+    num_clamped = sum(track.num_clamped for track in damaged.tracks)
+    if damaged.header.position:
         return REPAIRED if num_clamped else UNWRAPPED
     return CLAMPED if num_clamped else REPAIRED

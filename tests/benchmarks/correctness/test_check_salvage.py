@@ -14,7 +14,7 @@ LOUD = "00 90 3c c0  60 80 3c 00"
 def verdicts(data: bytes) -> dict[str, tuple[str, str]]:
     parsed = midi_file.parse_many([data])
     notes = None if parsed.errors else parsed.batch.piece(0)
-    judged = tool_notes.judge(data, notes, parsed.rungs.get(0, "strict"))
+    judged = tool_notes.judge(data, notes, parsed.salvage_levels.get(0, "strict"))
     return {tool: (verdict.kind, verdict.rule) for tool, verdict in judged.items()}
 
 

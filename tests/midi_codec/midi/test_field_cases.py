@@ -128,10 +128,10 @@ def test_where_the_drums_are(tracks, want):
 
 @pytest.mark.parametrize("message", ["f0 05 7e 7f 09 01 f7", "f1 00", "f2 00 00", "f3 00", "f6", "f8", "fa", "fe"])
 @pytest.mark.parametrize("between", ["", "10 ff 01 01 61 ", "00 ff 01 00 00 f8 "])
-def test_a_running_status_goes_on_behind_system_messages(message, between):
+def test_a_running_status_continues_after_system_messages(message, between):
     data = midi(f"00 90 3c 50 10 {message} {between} 10 3c 00 00 43 50 10 f7 01 00 10 43 00", note(0, 62))
     parsed = midi_file.parse_many([data])
-    assert (sorted(parsed.batch.piece(0).pitch.tolist()), parsed.rungs) == ([60, 62, 67], {})
+    assert (sorted(parsed.batch.piece(0).pitch.tolist()), parsed.salvage_levels) == ([60, 62, 67], {})
 
 
 # Ends that are missing, or at the tick of the next note-on.
@@ -152,7 +152,7 @@ def test_a_file_of_that_style_that_is_cut():
     data = midi(CONDUCTOR, chord + 10 * repeat, division=480)[:-12]
     parsed = midi_file.parse_many([data])
     piece = parsed.batch.piece(0)
-    assert parsed.rungs == {0: "repaired"}
+    assert parsed.salvage_levels == {0: "repaired"}
     assert piece.duration[piece.start < 5000].tolist() == 30 * [500]
 
 

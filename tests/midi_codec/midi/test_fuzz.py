@@ -70,14 +70,14 @@ def test_every_mutation_changes_some_file(mutate):
 
 
 def test_what_is_read_of_a_batch_is_what_is_read_of_each_file():
-    files = sources()
-    datas = [mutated(files, (99, number)) for number in range(200)]
-    parsed = midi_file.parse_many(datas)
+    originals = sources()
+    files = [mutated(originals, (99, number)) for number in range(200)]
+    parsed = midi_file.parse_many(files)
     pieces = dict(zip(parsed.rows.tolist(), map(parsed.batch.piece, range(len(parsed.batch))), strict=True))
-    for row, data in enumerate(datas):
+    for row, data in enumerate(files):
         alone = midi_file.parse_many([data])
         if alone.errors:
             assert parsed.errors[row].reason == alone.errors[0].reason
         else:
             assert pieces[row] == alone.batch.piece(0)
-            assert parsed.rungs.get(row) == alone.rungs.get(0)
+            assert parsed.salvage_levels.get(row) == alone.salvage_levels.get(0)

@@ -209,7 +209,7 @@ def test_more_tracks_than_the_header_says_are_read():
     assert midi_file.parse(data).pitch.tolist() == [60, 62]
 
 
-def test_events_behind_the_end_of_track_are_not_read():
+def test_events_after_the_end_of_track_are_not_read():
     data = midi("00 90 3c 40  60 80 3c 00  00 ff 2f 00  00 90 3e 40  60 80 3e 00")
     assert midi_file.parse(data).pitch.tolist() == [60]
 
@@ -221,7 +221,7 @@ def test_end_of_track_bytes_that_are_text_do_not_fool_the_reader():
     assert rows(midi_file.parse(data)) == [(0, 500, 60, 64, 0)]
 
 
-def test_what_stands_between_and_behind_the_tracks():
+def test_bytes_between_and_after_the_tracks():
     first, second = midi("00 90 3c 40  60 80 3c 00"), midi("00 90 3e 40  60 80 3e 00")
     chunk, junk = b"XFIH\0\0\0\2ab", b"\0\1\2\3\0\0\0\2ab"
     two = first[:10] + b"\0\2" + first[12:]
@@ -232,7 +232,7 @@ def test_what_stands_between_and_behind_the_tracks():
     assert reason_of(first[:21] + b"\x04" + first[22:]) == "damaged_chunk"  # the track says 4 of its 12 bytes
 
 
-def test_a_longer_header_is_stepped_over():
+def test_a_longer_header_is_skipped():
     assert rows(midi_file.parse(ONE_NOTE[:7] + b"\x08" + ONE_NOTE[8:14] + b"ab" + ONE_NOTE[14:])) == [
         (0, 500, 60, 64, 0)
     ]

@@ -46,18 +46,18 @@ def test_a_file_is_what_it_is_alone(monkeypatch, time_base, group_bytes):
             alone.append(error.reason)
     wanted = ["Notes", "empty", "Notes", "no_notes", "Notes", "malformed", "Notes", "Notes"]
     assert [each if isinstance(each, str) else "Notes" for each in alone[:8]] == wanted
-    datas = list(FILES.values())
+    files = list(FILES.values())
     for key in range(5):
-        order = np.random.default_rng(key).permutation(len(datas))
-        parsed = midi_file.parse_many([datas[row] for row in order], time_base=time_base, salvage=False)
+        order = np.random.default_rng(key).permutation(len(files))
+        parsed = midi_file.parse_many([files[row] for row in order], time_base=time_base, salvage=False)
         assert outcomes(parsed) == {place: alone[row] for place, row in enumerate(order.tolist())}
-        assert parsed.rungs == {}
+        assert parsed.salvage_levels == {}
 
 
 def test_limits_hold_for_each_file():
     limits = midi_file.Limits(max_notes=2, max_tempo_changes=1, max_seconds=3.0)
-    datas = [midi(NOTE), midi(3 * NOTE), midi(2 * NOTE), midi(TWO_TEMPOS + NOTE), midi("87 68 ff 01 00" + NOTE)]
-    parsed = midi_file.parse_many(datas, limits=limits, salvage=False)
+    files = [midi(NOTE), midi(3 * NOTE), midi(2 * NOTE), midi(TWO_TEMPOS + NOTE), midi("87 68 ff 01 00" + NOTE)]
+    parsed = midi_file.parse_many(files, limits=limits, salvage=False)
     assert parsed.rows.tolist() == [0, 2]
     assert {row: str(error) for row, error in parsed.errors.items()} == {
         1: "3 notes, want at most 2",
@@ -67,27 +67,27 @@ def test_limits_hold_for_each_file():
 
 
 def test_tempos_of_two_files_do_not_contradict_each_other():
-    datas = [midi("00 ff 51 03 03 d0 90 " + NOTE), midi("00 ff 51 03 07 a1 20 " + NOTE)]
-    parsed = midi_file.parse_many(datas, limits=midi_file.Limits(max_slow_bytes=1), salvage=False)
+    files = [midi("00 ff 51 03 03 d0 90 " + NOTE), midi("00 ff 51 03 07 a1 20 " + NOTE)]
+    parsed = midi_file.parse_many(files, limits=midi_file.Limits(max_slow_bytes=1), salvage=False)
     assert (parsed.errors, parsed.batch.tempo.tolist()) == ({}, [240.0, 120.0])
 
 
 def test_no_files():
     parsed = midi_file.parse_many([])
-    assert (len(parsed.batch), parsed.rows.tolist(), parsed.errors, parsed.rungs) == (0, [], {}, {})
+    assert (len(parsed.batch), parsed.rows.tolist(), parsed.errors, parsed.salvage_levels) == (0, [], {}, {})
     with pytest.raises(ValueError, match="time_base is 'bars'"):
         midi_file.parse_many([], time_base="bars")
 
 
 def test_what_is_refused_is_salvaged_when_asked():
-    datas = [midi(NOTE), FILES["refused"], midi("00 ff 01 00"), b"no MIDI", midi(NOTE)]
-    parsed = midi_file.parse_many(datas)
+    files = [midi(NOTE), FILES["refused"], midi("00 ff 01 00"), b"no MIDI", midi(NOTE)]
+    parsed = midi_file.parse_many(files)
     assert parsed.rows.tolist() == [0, 1, 4]
-    assert list(parsed.rungs) == [1] and parsed.rungs[1] in salvage_reader.RUNGS
+    assert list(parsed.salvage_levels) == [1] and parsed.salvage_levels[1] in salvage_reader.LEVELS
     assert {row: error.reason for row, error in parsed.errors.items()} == {2: "no_notes", 3: "no_header"}
     assert rows(parsed.batch.piece(0)) == rows(parsed.batch.piece(2)) == [(0, 500, 60, 64, 0)]
-    strict = midi_file.parse_many(datas, salvage=False)
-    assert (strict.rows.tolist(), strict.rungs, strict.errors[1].reason) == ([0, 4], {}, "malformed")
+    strict = midi_file.parse_many(files, salvage=False)
+    assert (strict.rows.tolist(), strict.salvage_levels, strict.errors[1].reason) == ([0, 4], {}, "malformed")
 
 
 def test_salvaged_notes_beyond_the_grid_are_the_strict_error(monkeypatch):
@@ -96,4 +96,4 @@ def test_salvaged_notes_beyond_the_grid_are_the_strict_error(monkeypatch):
     late = dataclasses.replace(real, ticks=dataclasses.replace(real.ticks, end=real.ticks.end + 2**40))
     monkeypatch.setattr(salvage_reader, "recover", lambda *_, **__: late)
     parsed = midi_file.parse_many([FILES["refused"]])
-    assert (parsed.errors[0].reason, parsed.rungs, len(parsed.batch)) == ("malformed", {}, 0)
+    assert (parsed.errors[0].reason, parsed.salvage_levels, len(parsed.batch)) == ("malformed", {}, 0)

@@ -92,7 +92,7 @@ def test_one_track_is_described_as_one():
     assert error.value.args == ("there is no track 1; the file has the track 0 'Right hand'",)
 
 
-def test_a_long_name_and_one_behind_many_events():
+def test_a_long_name_and_one_after_many_events():
     text = b"x" * 200
     late = note(0, 0, 60) * 50 + b"\x00\xff\x03\x81\x48" + text
     assert parse("x" * 200, make_file(CONDUCTOR, late)) == parse(1, make_file(CONDUCTOR, late))

@@ -31,7 +31,7 @@ def pairs(track: str) -> list[tuple[int, ...]]:
     return list(zip(*(column.tolist() for column in columns), strict=True))
 
 
-def test_events_of_every_kind_are_stepped_over():
+def test_events_of_every_kind_are_skipped():
     events = events_of("""
         00 c0 05            # program change
         00 90 3c 40         # note on
@@ -51,7 +51,7 @@ def test_events_of_every_kind_are_stepped_over():
         01 ff 51 03 07 a1 20
         81 00 80 3c 00
         00 ff 2f 00
-        00 90 3c 40         # behind the end
+        00 90 3c 40         # after the end
     """)
     assert messages(events) == [(0, "c00500"), (0, "903c40"), (142, "803c00")]
     assert (events.tempo_ticks.tolist(), events.tempo_microseconds.tolist()) == ([14], [500_000])

@@ -70,12 +70,12 @@ def _quantity(value: int) -> bytes:
     "text, suspects",
     [
         ("00 f0 05 7e 7f 09 01 f7 00 90 3c 40", []),  # the last byte ends the message
-        ("00 f0 05 7e 7f 09 01 f7 00 3c 40", [5]),  # data behind it
+        ("00 f0 05 7e 7f 09 01 f7 00 3c 40", [5]),  # data after it
         ("00 f0 04 7e 7f 09 f7 01 f7 00 90", [12]),  # the first F7 ends it
         ("00 f7 01 00 00 90 3c 40", [5]),
         ("00 fe 00 3c 40", [5]),
         ("00 f2 00 00 83 00 3c 40", [5]),
-        ("00 fe 00 ff 01 02 61 62 00 ff 05 00 10 3c 40", [5]),  # data behind meta events
+        ("00 fe 00 ff 01 02 61 62 00 ff 05 00 10 3c 40", [5]),  # data after meta events
         ("00 fe 00 ff 01 02 61 62 00 ff 05 00 10 90 40", []),
         ("00 ff 51 03 f7 f0 f7 00 3c 40", []),  # a tempo
         ("00 ff 59 02 fe 00 00 3c 40", []),  # a key signature

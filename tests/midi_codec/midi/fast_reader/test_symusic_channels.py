@@ -43,10 +43,10 @@ ELSEWHERE = {
     "pedal": (PEDALS, NOTE),
     "pedal of another channel": ("00 b1 40 7f 83 00 b1 40 00", NOTE),
     "controls without a pedal": (NOTE + " 00 b0 07 64 00 0a 40 00 ff 21 01 00", NOTE),
-    "pedal behind a meta event": ("00 b0 07 64 00 ff 21 01 00 00 40 7f 83 00 40 00", NOTE),
-    "pedal behind many controls": ("00 b0 02 10" + " 01 02 10" * 40 + " 00 40 7f 83 00 40 00", NOTE),
-    "pedal behind too many controls": ("00 b0 02 10" + " 00 02 10" * 80 + " 00 40 7f 83 00 40 00", NOTE),
-    "bank behind its running status": (NOTE, "00 b0 07 64 00 00 78 00 c0 00 " + NOTE),
+    "pedal after a meta event": ("00 b0 07 64 00 ff 21 01 00 00 40 7f 83 00 40 00", NOTE),
+    "pedal after many controls": ("00 b0 02 10" + " 01 02 10" * 40 + " 00 40 7f 83 00 40 00", NOTE),
+    "pedal after too many controls": ("00 b0 02 10" + " 00 02 10" * 80 + " 00 40 7f 83 00 40 00", NOTE),
+    "bank after its running status": (NOTE, "00 b0 07 64 00 00 78 00 c0 00 " + NOTE),
 }
 
 

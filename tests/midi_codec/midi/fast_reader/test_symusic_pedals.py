@@ -55,9 +55,9 @@ def test_what_is_not_clear_is_left_and_both_readers_agree(tracks, left):
 
 
 def test_pedals_of_one_file_leave_its_neighbours_alone():
-    datas = [midi(NOTE), midi(HELD), midi(NOTE, HELD), midi(NOTE)]
-    parsed = midi_file.parse_many(datas, apply_sustain=True)
-    want = [rows(midi_file.parse(data, apply_sustain=True)) for data in datas]
+    files = [midi(NOTE), midi(HELD), midi(NOTE, HELD), midi(NOTE)]
+    parsed = midi_file.parse_many(files, apply_sustain=True)
+    want = [rows(midi_file.parse(data, apply_sustain=True)) for data in files]
     assert [rows(parsed.batch.piece(index)) for index in range(4)] == want
     assert want[1] == [(0, 1000, 60, 64, 0)]
     assert np.unique(parsed.batch.piece(2).end).tolist() == [1000]

@@ -18,7 +18,7 @@ LONG_ROWS = [(250 * i, 250 * (i + 1), 64, 64, 0) for i in range(40)]
 
 
 def recover(data: bytes, **options) -> tuple[str, list[tuple[int, ...]]]:
-    """(rung, notes in milliseconds) of a file that strict reading refuses."""
+    """(level, notes in milliseconds) of a file that strict reading refuses."""
     with pytest.raises(MidiError):
         midi_file.parse(data)
     return recover_any(data, **options)
@@ -27,7 +27,7 @@ def recover(data: bytes, **options) -> tuple[str, list[tuple[int, ...]]]:
 def recover_any(data: bytes, **options) -> tuple[str, list[tuple[int, ...]]]:
     recovered = salvage_reader.recover(data, limits=LIMITS, **options)
     notes = midi_ticks.to_notes(recovered.ticks, division=recovered.division, time_base=MILLISECONDS, limits=LIMITS)
-    return recovered.rung, sorted(rows(notes))
+    return recovered.level, sorted(rows(notes))
 
 
 def is_refused(data: bytes, limits: Limits = LIMITS, error: MidiError = REFUSED) -> bool:
@@ -128,7 +128,7 @@ def test_lengths_of_chunks_are_repaired(length):
         assert recover(with_length(data, 1, length)) == ("repaired", sorted(SONG_ROWS + LONG_ROWS))
 
 
-def test_bytes_between_chunks_are_stepped_over():
+def test_bytes_between_chunks_are_skipped():
     first, second = midi(SONG, num_tracks=2), midi(LONG)[14:]
     want = ("repaired", sorted(SONG_ROWS + LONG_ROWS))
     assert recover(first + b"\0\1\2\3" + second) == want
@@ -151,8 +151,8 @@ def test_the_tracks_of_a_second_file_are_not_this_ones():
 def test_a_transfer_as_text_is_undone():
     pitch_10 = midi("0a 90 0a 0a  0a 80 0a 00" + LONG)
     assert rows(midi_file.parse(pitch_10))[0] == (52, 104, 10, 10, 0)
-    rung, notes = recover(pitch_10.replace(b"\n", b"\r\n"))
-    assert (rung, notes) == ("repaired", rows(midi_file.parse(pitch_10)))
+    level, notes = recover(pitch_10.replace(b"\n", b"\r\n"))
+    assert (level, notes) == ("repaired", rows(midi_file.parse(pitch_10)))
 
 
 # repaired: events
@@ -161,8 +161,8 @@ def test_a_transfer_as_text_is_undone():
 def test_what_sounds_at_the_damage_ends_there():
     whole = midi(LONG + "00 90 3c 40  30 90 3e 40  30 80 3c 00  30 80 3e 00")
     cut = whole[: whole.index(hexdump("30 80 3c 00")) + 2]  # inside the first end
-    rung, notes = recover(cut)
-    assert rung == "repaired"
+    level, notes = recover(cut)
+    assert level == "repaired"
     assert notes == [*LONG_ROWS, (10_000, 10_250, 60, 64, 0), (10_250, 10_250, 62, 64, 0)]
 
 
@@ -181,17 +181,17 @@ def test_a_track_without_an_end_is_read_to_its_last_byte():
 
 def test_damage_in_one_track_leaves_the_others():
     data = midi(LONG, "00 90 3c 40  60 80 3c 00  00 f4 00 3c", "00 91 43 40  60 81 43 00")
-    rung, notes = recover(data)
-    assert rung == "repaired"
+    level, notes = recover(data)
+    assert level == "repaired"
     assert notes == sorted([*LONG_ROWS, (0, 500, 60, 64, 0), (0, 500, 67, 64, 0)])
 
 
-def test_an_undefined_status_is_stepped_over_when_sound_bytes_follow():
-    rung, notes = recover(midi(LONG + "00 f4" + LONG))
-    assert (rung, len(notes), notes[-1][1]) == ("repaired", 80, 20_000)
+def test_an_undefined_status_is_skipped_when_sound_bytes_follow():
+    level, notes = recover(midi(LONG + "00 f4" + LONG))
+    assert (level, len(notes), notes[-1][1]) == ("repaired", 80, 20_000)
 
 
-def test_a_mended_fault_needs_sound_bytes_behind_it_unless_the_track_ends_well():
+def test_a_repair_needs_intact_bytes_after_it_unless_the_track_ends_well():
     damage = "ff ff ff ff ff"
     data = midi(LONG + "00 f4" + 4 * "00 90 3c 40 " + damage)
     assert recover(data)[1] == LONG_ROWS
@@ -212,24 +212,24 @@ def test_more_faults_than_notes_are_noise():
 
 def test_damage_before_the_first_note_is_skipped():
     text = "00 ff 51 03 03 d0 90  00 ff 01 04 61 62 63 ff 05 01 0d"  # an event lost its delta
-    rung, notes = recover(midi(text + LONG))
-    assert rung == "repaired"
+    level, notes = recover(midi(text + LONG))
+    assert level == "repaired"
     assert notes == [(start // 2, end // 2, *rest) for start, end, *rest in LONG_ROWS]
 
 
-def test_damage_behind_a_note_ends_the_track():
+def test_damage_after_a_note_ends_the_track():
     data = midi(LONG + "ff ff ff ff ff" + "00 90 3c 40  60 80 3c 00")
     assert recover(data) == ("repaired", LONG_ROWS)
 
 
-def test_an_end_of_track_before_the_only_notes_is_stepped_over():
+def test_an_end_of_track_before_the_only_notes_is_skipped():
     data = midi("00 ff 2f 00" + SONG)
     assert recover(data) == ("repaired", SONG_ROWS)
     assert recover(midi("00 ff 2f 00  00 ff 2f 00" + SONG + "00 ff 2f 00" + LONG)) == ("repaired", SONG_ROWS)
     assert is_refused(midi("00 ff 2f 00  00 b0 07 40"))
 
 
-def test_a_running_status_behind_a_system_message_is_a_fault_that_is_mended():
+def test_a_running_status_after_a_system_message_is_a_fault_that_is_repaired():
     want = [(0, 500, 60, 127, 0)]
     assert recover(midi("00 90 3c c0  00 f0 01 f7  60 90 3c 00")) == ("clamped", want)
     assert recover(midi("00 90 3c c0  00 f0 01 f7  60 3c 00" + "00 90 40 40" * 2))[0] == "repaired"
@@ -293,12 +293,12 @@ def test_the_pedal_holds_what_is_salvaged():
     assert recover(data) == ("clamped", [(0, 250, 60, 127, 0)])
 
 
-def test_parse_many_salvages_and_names_the_rung():
+def test_parse_many_salvages_and_names_the_level():
     sound, loud, cut, bad = midi(SONG), midi("00 90 3c c0  60 80 3c 00"), midi(LONG)[:-40], b"<html>"
     silent_to_its_end = midi("00 ff 2f 00" + SONG)
     parsed = midi_file.parse_many([sound, loud, bad, cut, silent_to_its_end])
     assert sorted(parsed.rows.tolist()) == [0, 1, 3, 4]
-    assert parsed.rungs == {1: "clamped", 3: "repaired", 4: "repaired"}
+    assert parsed.salvage_levels == {1: "clamped", 3: "repaired", 4: "repaired"}
     assert {row: error.reason for row, error in parsed.errors.items()} == {2: "no_header"}
     assert len(midi_file.parse_many([loud, cut], salvage=False).errors) == 2
 
