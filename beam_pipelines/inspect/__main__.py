@@ -36,10 +36,10 @@ def main(argv: Sequence[str]) -> int:
         storage.write_bytes(args.html, page)
         print(f"{args.html}: {len(page) / 1e6:.1f} MB")
     elif args.json:
-        told = contents_text.to_dict(contents)
+        report = contents_text.to_dict(contents)
         if contents.piece is not None:
-            told["piece"] = contents_text.piece_to_dict(contents.piece, contents.piece_split)
-        _print(json.dumps(told))
+            report["piece"] = contents_text.piece_to_dict(contents.piece, contents.piece_split)
+        _print(json.dumps(report))
     elif shows_piece_alone and contents.piece is not None:
         _print(contents_text.format_piece(contents.piece, contents.piece_split))
     else:

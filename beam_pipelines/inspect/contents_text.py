@@ -26,7 +26,7 @@ _EIGHTHS = " ▏▎▍▌▋▊▉"
 def format_contents(contents: Contents) -> str:
     """Everything but the notes of a piece."""
     parts = [_overview(contents), _cases("Rejects", contents.rejects), _cases("Salvaged", contents.salvaged)]
-    parts += [_cases("Duplicates", contents.duplicates, told="kept: "), _groups(contents), _lengths(contents)]
+    parts += [_cases("Duplicates", contents.duplicates, prefix="kept: "), _groups(contents), _lengths(contents)]
     parts += [_bars(bars) for bars in note_histograms.of_dataset(contents.info, coarse=True)]
     parts += [_bars(note_histograms.of_programs(contents.info)), _settings(contents)]
     return "\n\n".join(text for part in parts if (text := "\n".join(part)))
@@ -65,7 +65,7 @@ def _split_row(name: str, pieces: int, notes: int, seconds: float, shards: int) 
     return f"  {name:<12}{pieces:>10,}{notes:>15,}{seconds / 3600:>10,.1f}{shards:>9,}"
 
 
-def _cases(title: str, cases: Sequence[Case], told: str = "") -> Iterator[str]:
+def _cases(title: str, cases: Sequence[Case], prefix: str = "") -> Iterator[str]:
     shown = [case for case in cases if case.count]
     if not shown:
         return
@@ -73,7 +73,7 @@ def _cases(title: str, cases: Sequence[Case], told: str = "") -> Iterator[str]:
     for case in shown:
         yield f"  {case.count:>11,} {case.name}"
         for path, message in case.examples:
-            yield f"              {path}" + (f": {told}{message}" if message else "")
+            yield f"              {path}" + (f": {prefix}{message}" if message else "")
 
 
 def _groups(contents: Contents) -> Iterator[str]:

@@ -103,15 +103,15 @@ def _cases(
     counts: Mapping[str, int],
     lines: Iterator[Mapping[str, Any]],
     key: str,
-    told: str | None,
+    message_key: str | None,
     order: Sequence[str] | None = None,
 ) -> list[Case]:
     """The counts with examples from a ledger, which is sorted by path."""
     examples: dict[str, list[tuple[str, str]]] = collections.defaultdict(list)
     for line in lines:
-        matches = examples[str(line.get(key))]
-        if len(matches) < NUM_EXAMPLES:
-            matches.append((str(line.get("path")), str(line.get(told)) if told else ""))
+        of_case = examples[str(line.get(key))]
+        if len(of_case) < NUM_EXAMPLES:
+            of_case.append((str(line.get("path")), str(line.get(message_key)) if message_key else ""))
     names = order or sorted(counts, key=lambda name: (-counts[name], name))
     return [Case(name, counts[name], tuple(examples.get(name, ()))) for name in names]
 

@@ -31,7 +31,7 @@ def from_controls(*, tick: np.ndarray, value: np.ndarray, group: np.ndarray, las
       tick: `[k]` int64; ascending within each group, repetitions allowed.
       value: `[k]`, 0..127.
       group: `[k]` int64, the groups in any order.
-      last_tick: `[k]` int64, a pedal that is never let go is let go there, or where it is pressed if that is later.
+      last_tick: `[k]` int64, where a pedal that is never released ends, or where it is pressed if that is later.
     """
     order = np.argsort(group, kind="stable")
     tick, group, last_tick, is_down = tick[order], group[order], last_tick[order], value[order] >= DOWN_FROM
@@ -41,9 +41,9 @@ def from_controls(*, tick: np.ndarray, value: np.ndarray, group: np.ndarray, las
     moves = moves[is_down[moves] | was_down[moves]]
     pressed = moves[is_down[moves]]
     following = np.searchsorted(moves, pressed, side="right")
-    let_go = np.append(moves, -1)[np.minimum(following, len(moves))]
-    in_group = (let_go >= 0) & (group[let_go] == group[pressed])
-    up = np.where(in_group, tick[let_go], np.maximum(tick, last_tick)[pressed])
+    release = np.append(moves, -1)[np.minimum(following, len(moves))]
+    in_group = (release >= 0) & (group[release] == group[pressed])
+    up = np.where(in_group, tick[release], np.maximum(tick, last_tick)[pressed])
     return Pedals(tick[pressed], up, group[pressed])
 
 

@@ -87,12 +87,12 @@ def _cases(contents: Contents) -> list[dict[str, Any]]:
     """The tables of inputs that became no example, or were salvaged."""
     tables = (
         ("rejects", "Rejects", "Inputs that cannot be used, by reason.", contents.rejects, ""),
-        ("salvaged", "Salvaged", "Inputs that only a lenient reading gave notes of.", contents.salvaged, ""),
-        ("duplicates", "Duplicates", "Inputs whose music is in the dataset already.", contents.duplicates, "kept: "),
+        ("salvaged", "Salvaged", "Inputs that only lenient reading could read.", contents.salvaged, ""),
+        ("duplicates", "Duplicates", "Inputs whose music is already in the dataset.", contents.duplicates, "kept: "),
     )
     return [
-        {"id": name, "title": title, "note": note, "told": told, "cases": _shares(cases)}
-        for name, title, note, cases, told in tables
+        {"id": name, "title": title, "note": note, "prefix": prefix, "cases": _shares(cases)}
+        for name, title, note, cases, prefix in tables
         if any(case.count for case in cases)
     ]
 

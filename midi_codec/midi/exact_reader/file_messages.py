@@ -1,4 +1,4 @@
-"""The messages of all tracks of a file as columns, and what their channels are."""
+"""The messages of all tracks of a file as columns, with their channels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from midi_codec.midi.exact_reader.track_events import META, PORT, TrackEvents
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class FileMessages:
-    """Track by track, each in file order: a row is `TrackEvents.ticks` and `TrackEvents.messages`."""
+    """Messages by track, in file order; a row is an item of `TrackEvents.ticks` and `TrackEvents.messages`."""
 
     tick: np.ndarray  # [m] int64
     status: np.ndarray  # [m] int64

@@ -22,7 +22,7 @@ from midi_codec.midi.midi_ticks import TickNotes
 def read(
     data: bytes, header: Header, limits: Limits, *, apply_sustain: bool = False, only_track: int | None = None
 ) -> TickNotes:
-    """All tracks' notes and tempos.
+    """The notes and tempos of all tracks.
 
     Args:
       only_track: only its notes; other tracks may be damaged, and count as far as they are intact.

@@ -4,8 +4,8 @@ symusic reads a copy of the tracks, each with a sentinel just before its end-of-
 then, a long time later, the end of every key on every channel that might have notes. So
 
 - a missing sentinel means that symusic left the track early or misread it;
-- a note that ends in the sentinel's time had no end of its own;
-- a real tempo of 0, or a sum of ticks near the limits of int32, shows as well.
+- a note that ends at the sentinel's time had no end of its own;
+- a real tempo of 0, or a sum of ticks near the limit of int32, is visible as well.
 
 `byte_checks` examines the bytes beforehand for what the copy cannot show. In all these cases the file is
 left for `track_reader`. docs/midi.md has the table.
@@ -38,18 +38,18 @@ SENTINEL_TEMPO = b"\xff\x51\x03\x00\x00\x00"  # follows the delta of the end-of-
 SENTINEL_DELTA = b"\xc0\x80\x80\x00"
 SENTINEL_TICKS = 2**27  # the same as a number: a real end that late makes the file slow to read, not misread
 TICK_LIMIT = 2**31 - 2 * SENTINEL_TICKS
-MAX_PARTS = 1 << 14  # programs of channels of tracks: symusic sets 5 kB aside for each that has a note
+MAX_PARTS = 1 << 14  # programs per channel per track: symusic allocates 5 kB for each that has a note
 MAX_PARTS_OF_TRACK = 16 * 128
 NOTE_ONS = bytes(range(0x90, 0xA0))
 
 
 @dataclasses.dataclass(frozen=True)
 class Reading:
-    """What symusic made of some files."""
+    """The result of reading some files with symusic."""
 
     ticks: TickBatch
-    files: np.ndarray  # [files read] int64, ascending: which of the files each in `ticks` is
-    left: list[int]  # files that symusic may not read as written
+    files: np.ndarray  # [files read] int64, ascending: the file of each item of `ticks`
+    left: list[int]  # files that symusic might misread
     errors: dict[int, MidiError]  # by file: `malformed`; `too_costly` from the track reader
 
 
@@ -66,12 +66,12 @@ class _Columns:
 
     files: list[int] = dataclasses.field(default_factory=list)
     tempos: list[dict[str, np.ndarray]] = dataclasses.field(default_factory=list)
-    num_tempos: list[int] = dataclasses.field(default_factory=list)  # of each file, sentinels not counted
+    num_tempos: list[int] = dataclasses.field(default_factory=list)  # of each file, without sentinels
     notes: list[dict[str, np.ndarray]] = dataclasses.field(default_factory=list)  # of each track
     num_notes: list[int] = dataclasses.field(default_factory=list)  # of each track
     programs: list[int] = dataclasses.field(default_factory=list)  # of each track
     track_offsets: list[int] = dataclasses.field(default_factory=lambda: [0])  # of each file, and the end
-    pedals: PedalColumns | None = None  # of each track, when they are to be applied
+    pedals: PedalColumns | None = None  # of each track, if they are applied
 
     def add(self, file: int, score: ScoreTick, tempos: dict[str, np.ndarray], num_tempos: int) -> None:
         self.files.append(file)
@@ -88,14 +88,14 @@ class _Columns:
     def join(self, divisions: list[int]) -> TickBatch:
         start, duration = (_join(self.notes, name, np.int32) for name in ("time", "duration"))
         pitch, velocity = (_join(self.notes, name, np.int8).view(np.uint8) for name in ("pitch", "velocity"))
-        end = start + duration  # below 2**31: sums that could be more were left
+        end = start + duration  # below 2**31: files with larger sums were left
         offsets = offsets_of(self.num_notes)[self.track_offsets]
         if self.pedals is not None:
             group = np.repeat(np.arange(len(self.num_notes)), self.num_notes)
             last_ticks = np.repeat(reduce_pieces(np.maximum, end, offsets), np.diff(self.track_offsets))
             end = self.pedals.extend(start=start, end=end, pitch=pitch, group=group, last_ticks=last_ticks)
         ticks, microseconds = (_join(self.tempos, name, np.int32) for name in ("time", "mspq"))
-        meant = microseconds > 0
+        is_real = microseconds > 0
         return TickBatch(
             start=start,
             end=end,
@@ -103,29 +103,29 @@ class _Columns:
             velocity=velocity,
             program=np.repeat(np.array(self.programs, np.uint8), self.num_notes),
             offsets=offsets,
-            tempo_ticks=ticks[meant].astype(np.int64),
-            tempo_microseconds=microseconds[meant].astype(np.int64),
+            tempo_ticks=ticks[is_real].astype(np.int64),
+            tempo_microseconds=microseconds[is_real].astype(np.int64),
             tempo_offsets=offsets_of(self.num_tempos),
             divisions=np.array(divisions, np.int64),
         )
 
 
 def _join(columns: Sequence[dict[str, np.ndarray]], name: str, dtype: type[np.integer]) -> np.ndarray:
-    """One column of all tracks or files, of symusic's type."""
+    """One column of all tracks or files, with symusic's type."""
     return np.concatenate([np.empty(0, dtype), *(each[name] for each in columns)])
 
 
 def read_many(
     files: Sequence[bytes], headers: Sequence[Header], limits: Limits, *, apply_sustain: bool = False
 ) -> Reading:
-    """Reads the files that symusic reads as written."""
+    """Reads the files that symusic reads correctly."""
     columns = _Columns(pedals=PedalColumns() if apply_sustain else None)
     left: list[int] = []
     errors: dict[int, MidiError] = {}
-    looks = byte_checks.look_at(files, TICK_LIMIT) if files else []
+    appearances = byte_checks.look_at(files, TICK_LIMIT) if files else []
     for file, data in enumerate(files):
         try:
-            if not _read(file, data, headers[file], looks[file], columns):
+            if not _read(file, data, headers[file], appearances[file], columns):
                 left.append(file)
         except MidiError as error:
             errors[file] = error
@@ -148,7 +148,7 @@ def read_many(
 
 
 def _read(file: int, data: bytes, header: Header, appearance: Appearance, columns: _Columns) -> bool:
-    """Adds the file to the columns; False when symusic may not read it as written.
+    """Adds the file to the columns; returns False if symusic might misread it.
 
     Raises:
       MidiError: `malformed`.
@@ -225,28 +225,28 @@ def _depends_on_others(
 ) -> bool:
     """Whether notes may take a program, or with `apply_sustain` a pedal, from another track of their channel.
 
-    A program does so for notes of program 0 alone: what another track names would have been for them.
+    Only notes of program 0 can take a program from another track.
     """
-    asked = []
+    checks = []
     if appearance.may_set_programs:
         unnamed = [track for track in score.tracks if track.program == 0 and not track.is_drum]
-        asked.append((symusic_probe.PROGRAMS, unnamed))
+        checks.append((symusic_probe.PROGRAMS, unnamed))
     if apply_sustain:
-        asked.append((symusic_probe.CONTROLS, score.tracks))
+        checks.append((symusic_probe.CONTROLS, score.tracks))
     return any(
         symusic_probe.depends_on_others(
             data, header, note_ons, symusic_channels.players(tracks, SENTINEL_TICKS), statuses
         )
-        for statuses, tracks in asked
+        for statuses, tracks in checks
     )
 
 
 def _selects_bank(
     data: bytes, header: Header, note_ons: Sequence[bytes], score: ScoreTick, appearance: Appearance
 ) -> bool:
-    """Whether a bank that moves the drums may be selected where the bytes do not say.
+    """Whether a bank that moves the drums may be selected under a running status.
 
-    symusic shows the controls of a channel that has notes in their track; the bytes are asked where it has none.
+    symusic has the controls of channels with notes in the same track; for other channels the bytes are checked.
     """
     for track in score.tracks:
         events = track.controls
@@ -269,12 +269,12 @@ def _selects_bank(
 
 
 def _note_ons(statuses: memoryview) -> bytes:
-    """The note-on statuses that are somewhere among those of a track."""
+    """The note-on statuses that occur among those of a track."""
     return bytes(filter(statuses.tobytes().__contains__, NOTE_ONS))
 
 
 def _with_sentinels(data: bytes, header: Header, note_ons: Sequence[bytes], markers: Markers) -> bytes:
-    """The header and the tracks alone, sentinels added; every track ends in an end-of-track event."""
+    """The header and the tracks only, with sentinels; every track ends with an end-of-track event."""
     pieces = [HEADER.pack(b"MThd", HEADER.size - CHUNK.size, 1, len(header.tracks), header.division)]
     for number, ((begin, stop), statuses) in enumerate(zip(header.tracks, note_ons, strict=True)):
         events, sentinel = (
