@@ -1,7 +1,7 @@
 """Parts: the result of a chunk of inputs, kept in the work folder until the shards are written.
 
-    16 bytes name and version | crc-32c of the head | bytes of the head | bytes of the whole file
-    head: a line of JSON (arrays' dtypes and shapes, sources, rejects, ...), then the arrays, one after the other
+    16 bytes name and version | crc-32c of the header | bytes of the header | bytes of the whole file
+    header: a line of JSON (arrays' dtypes and shapes, sources, rejects, ...), then the arrays, one after the other
     the records, framed as in a TFRecord file, in the order of the rows: by shard
 
 A part is a cache. Its name is a hash of its chunk, of the settings that determine its content and of our code, so a
@@ -27,7 +27,7 @@ from midi_codec.dataset.dataset_info import COLUMNS, SPLITS
 
 MAGIC = b"encode part 1\n\0\0"
 _FRAME = struct.Struct("<16sIQQ")
-_FIRST_READ = 1 << 17  # holds the head of most parts
+_FIRST_READ = 1 << 17  # holds the header of most parts
 
 ROW = np.dtype(
     [
@@ -79,7 +79,7 @@ class DamagedPartError(ValueError):
 
 
 def pack(part: Part, records: bytes) -> tuple[Part, bytes]:
-    """The part with the offsets of its records in the file, and the file's bytes; `read_head` reads the part back."""
+    """The part with the offsets of its records in the file, and the file's bytes; `read_header` reads the part back."""
     arrays = {
         "rows": part.rows,
         "signatures": part.signatures,
@@ -97,15 +97,15 @@ def pack(part: Part, records: bytes) -> tuple[Part, bytes]:
         "num_bytes": part.num_bytes,
     }
     line = json.dumps(described).encode() + b"\n"
-    head_length = len(line) + sum(array.nbytes for array in arrays.values())
+    header_length = len(line) + sum(array.nbytes for array in arrays.values())
     rows = arrays["rows"] = np.array(part.rows)
-    rows["offset"] += _FRAME.size + head_length
-    head = b"".join([line, *(np.ascontiguousarray(array).tobytes() for array in arrays.values())])
-    frame = _FRAME.pack(MAGIC, google_crc32c.value(head), len(head), _FRAME.size + len(head) + len(records))
-    return dataclasses.replace(part, rows=rows), b"".join([frame, head, records])
+    rows["offset"] += _FRAME.size + header_length
+    header = b"".join([line, *(np.ascontiguousarray(array).tobytes() for array in arrays.values())])
+    frame = _FRAME.pack(MAGIC, google_crc32c.value(header), len(header), _FRAME.size + len(header) + len(records))
+    return dataclasses.replace(part, rows=rows), b"".join([frame, header, records])
 
 
-def read_head(path: str, *, size: int | None = None) -> Part:
+def read_header(path: str, *, size: int | None = None) -> Part:
     """Reads a part without its records.
 
     Args:
@@ -117,27 +117,27 @@ def read_head(path: str, *, size: int | None = None) -> Part:
     start = storage.read_range(path, 0, _FIRST_READ)
     if len(start) < _FRAME.size:
         raise DamagedPartError(f"{path} has {len(start)} bytes")
-    magic, crc, head_length, whole_length = _FRAME.unpack_from(start)
+    magic, crc, header_length, whole_length = _FRAME.unpack_from(start)
     if magic != MAGIC or (size is not None and size != whole_length):
         raise DamagedPartError(f"{path} is not a whole part")
-    end = _FRAME.size + head_length
+    end = _FRAME.size + header_length
     if end > len(start):
         start += storage.read_range(path, len(start), end - len(start))
-    head = start[_FRAME.size : end]
-    if len(head) != head_length or google_crc32c.value(head) != crc:
+    header = start[_FRAME.size : end]
+    if len(header) != header_length or google_crc32c.value(header) != crc:
         raise DamagedPartError(f"{path} is damaged")
-    return _unpack_head(head)
+    return _unpack_header(header)
 
 
-def _unpack_head(head: bytes) -> Part:
-    position = head.index(b"\n") + 1
-    described: dict[str, Any] = json.loads(head[:position])
+def _unpack_header(header: bytes) -> Part:
+    position = header.index(b"\n") + 1
+    described: dict[str, Any] = json.loads(header[:position])
     arrays = {}
     for name, (dtype, shape) in described["arrays"].items():
         kind = np.dtype(dtype) if dtype else ROW
         count = int(np.prod(shape, dtype=np.int64))
-        # Copied: a view would keep the whole head in memory, with the counts of every part, as long as the rows.
-        arrays[name] = np.frombuffer(head, kind, count, position).reshape(shape).copy()
+        # Copied: a view would keep the whole header in memory, with the counts of every part, as long as the rows.
+        arrays[name] = np.frombuffer(header, kind, count, position).reshape(shape).copy()
         position += count * kind.itemsize
     return Part(
         rows=arrays["rows"],

@@ -90,11 +90,11 @@ def _hashes(base: Base) -> np.ndarray:
     return hashes
 
 
-def carried(base: Base | None, heads: Sequence[Part]) -> Carried:
+def carried(base: Base | None, parts: Sequence[Part]) -> Carried:
     """What the older dataset's ledgers say, except of inputs that it could not read and that were tried again."""
     if base is None:
         return Carried()
-    retried = set(_paths(heads))
+    retried = set(_paths(parts))
     rejects = [
         line for line in ledger.read(base.path, ledger.REJECTS) if line.stage != "read" or line.path not in retried
     ]
@@ -107,10 +107,10 @@ def carried(base: Base | None, heads: Sequence[Part]) -> Carried:
     )
 
 
-def _paths(heads: Iterable[Part]) -> Iterable[str]:
-    for head in heads:
-        if head.num_listed:
-            yield from head.sources
-        yield from head.found_again
-        for reject in head.rejects:
+def _paths(parts: Iterable[Part]) -> Iterable[str]:
+    for part in parts:
+        if part.num_listed:
+            yield from part.sources
+        yield from part.found_again
+        for reject in part.rejects:
             yield reject.path

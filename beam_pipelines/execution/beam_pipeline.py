@@ -24,7 +24,7 @@ from beam_pipelines.execution.beam_near_duplicates import NearDuplicatePairs
 from beam_pipelines.execution.dataset_steps import SplitCounts, Summary
 from beam_pipelines.execution.encode_job import EncodeJob, WorkItem
 from beam_pipelines.output import output_folder
-from beam_pipelines.planning.plan import Heads
+from beam_pipelines.planning.plan import PartHeaders
 from job_runtime import storage
 
 METRICS = "encode_corpus"  # the namespace of our counters
@@ -129,14 +129,14 @@ class _StepFn(beam.DoFn):
 
 
 class _PlanFn(_StepFn):
-    """Decides on every piece, on one worker, from the heads of all parts.
+    """Decides on every piece, on one worker, from the headers of all parts.
 
     Outputs: (shard number, entries); `summary`.
     """
 
     def process(self, _: None, paths: Sequence[str], pairs: Sequence[tuple[str, str]]) -> Iterator[Any]:
-        heads = Heads(part_file.read_head(path) for path in sorted(paths))
-        summary, entries = dataset_steps.plan_dataset(self._job, heads, pairs=pairs)
+        headers = PartHeaders(part_file.read_header(path) for path in sorted(paths))
+        summary, entries = dataset_steps.plan_dataset(self._job, headers, pairs=pairs)
         yield beam.pvalue.TaggedOutput("summary", summary)
         yield from enumerate(entries)
 

@@ -18,7 +18,7 @@ from beam_pipelines.encoding.value_counts import Counts, ValueCounts
 from beam_pipelines.execution import base_dataset
 from beam_pipelines.execution.encode_job import EncodeJob, check_complete
 from beam_pipelines.output import claim, dataset_files, output_folder, write_shards
-from beam_pipelines.planning.plan import Heads, Plan, make_plan
+from beam_pipelines.planning.plan import PartHeaders, Plan, make_plan
 from beam_pipelines.settings.encode_settings import Settings
 from beam_pipelines.settings.splits import too_few
 from job_runtime import storage
@@ -53,12 +53,12 @@ class Summary:
 
 
 def plan_dataset(
-    job: EncodeJob, heads: Heads, *, pairs: Iterable[tuple[str, str]] | None = None
+    job: EncodeJob, headers: PartHeaders, *, pairs: Iterable[tuple[str, str]] | None = None
 ) -> tuple[Summary, Sequence[np.ndarray]]:
     """Decides on every piece, and writes the ledgers.
 
     Args:
-      heads: of all parts; entries refer to a part by its index here.
+      headers: of all parts; entries refer to a part by its index here.
       pairs: near-duplicates, if the engine has already found them.
 
     Returns:
@@ -67,9 +67,9 @@ def plan_dataset(
     Raises:
       UserError: another encode has taken the folder.
     """
-    check_complete(heads.parts, job)
-    carried = base_dataset.carried(job.settings.base, heads.parts)
-    plan = make_plan(heads, job.settings, job.splits, carried=carried, pairs=pairs)
+    check_complete(headers.parts, job)
+    carried = base_dataset.carried(job.settings.base, headers.parts)
+    plan = make_plan(headers, job.settings, job.splits, carried=carried, pairs=pairs)
     return write_ledgers(job, plan), plan.entries
 
 

@@ -56,7 +56,7 @@ class EncodeJob:
           on_files: called with the number of files after each batch; may raise to stop.
 
         Returns:
-          The part's path and its head.
+          The part's path and its header.
         """
         path = self.part_path(item)
         part = _read_finished(path)
@@ -73,12 +73,12 @@ class EncodeJob:
 
 
 def _read_finished(path: str) -> Part | None:
-    """The head of a part that need not be made again; None if there is no such part."""
+    """The header of a part that need not be made again; None if there is no such part."""
     size = storage.size(path)
     if size is None:
         return None
     try:
-        part = part_file.read_head(path, size=size)
+        part = part_file.read_header(path, size=size)
     except (DamagedPartError, FileNotFoundError):  # damaged by a crash of the machine, or just deleted
         return None
     has_unreadable = any(reject.reason == "unreadable" for reject in part.rejects)  # worth another attempt

@@ -16,7 +16,7 @@ from beam_pipelines.encoding.part_file import Part
 from beam_pipelines.execution import base_dataset, dataset_steps
 from beam_pipelines.execution.dataset_steps import SplitCounts
 from beam_pipelines.execution.encode_job import EncodeJob, WorkItem
-from beam_pipelines.planning.plan import Heads
+from beam_pipelines.planning.plan import PartHeaders
 from job_runtime.command import Interrupted, StopSignal
 from job_runtime.logs.progress import progress
 from midi_codec.dataset.dataset_info import DatasetInfo
@@ -49,12 +49,12 @@ def run(job: EncodeJob, items: Sequence[WorkItem], *, num_inputs: int, stop: Sto
     Raises:
       Interrupted: as `run_share`.
     """
-    paths, heads = [], Heads()
+    paths, headers = [], PartHeaders()
     for path, part in _make_parts(job, items, num_inputs, stop):
         paths.append(path)
-        heads.add(part)
-    summary, entries = dataset_steps.plan_dataset(job, heads)
-    del heads
+        headers.add(part)
+    summary, entries = dataset_steps.plan_dataset(job, headers)
+    del headers
 
     def write(index: int) -> SplitCounts:
         if stop.requested:
@@ -79,7 +79,7 @@ def _keep_freed_memory() -> None:
 def _make_parts(
     job: EncodeJob, items: Sequence[WorkItem], num_inputs: int | None, stop: StopSignal
 ) -> Iterator[tuple[str, Part]]:
-    """The path and head of each item's part."""
+    """The path and header of each item's part."""
     _keep_freed_memory()
     known = base_dataset.known_inputs(job.settings.base)
     with progress(total=num_inputs, unit="files", label="encoding") as bar:

@@ -1,4 +1,4 @@
-"""Which pieces are kept, and in which group and split: decided once all parts exist, from their heads alone.
+"""Which pieces are kept, and in which group and split: decided once all parts exist, from their headers alone.
 
 1. Of equal pieces one is kept: that of the older dataset, else the one with the smallest source.
 2. Near-duplicates, and pieces that `--group-regex` ties, form groups: the components of a graph. A group's id is
@@ -71,8 +71,8 @@ class Carried:
     contents: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros((0, 2), np.uint64))
 
 
-class Heads:
-    """The heads of all parts. Counts are added up as they arrive: kept per part, they would take most of the memory."""
+class PartHeaders:
+    """The headers of all parts. Their counts are added up as they arrive; kept per part, they would take most memory."""
 
     def __init__(self, parts: Iterable[Part] = ()):
         self.parts: list[Part] = []
@@ -102,7 +102,7 @@ class Heads:
 
 
 def make_plan(
-    heads: Heads,
+    headers: PartHeaders,
     settings: Settings,
     splits: Sequence[str],
     *,
@@ -112,37 +112,37 @@ def make_plan(
     """Decides on every piece.
 
     Args:
-      heads: in any order; entries refer to a part by its index here.
+      headers: in any order; entries refer to a part by its index here.
       splits: those that get shards.
       carried: what the ledgers of the older dataset add.
       pairs: near-duplicates by piece_id, if an engine has found them; else they are found here.
     """
     carried = carried or Carried()
-    rows, sources = heads.rows(), heads.sources()
+    rows, sources = headers.rows(), headers.sources()
     distinct, distinct_of = _drop_equal(rows, sources)
     ids = rows["piece_id"][distinct]
-    near = _near_pairs(heads, distinct, ids, pairs, settings)
+    near = _near_pairs(headers, distinct, ids, pairs, settings)
     ties = _path_ties(rows, sources, distinct_of, carried, settings)
     groups = find_groups(rows[distinct], [sources[row] for row in distinct], near, ties, settings)
 
-    fates = _Fates.of(rows, sources, distinct, distinct_of, groups)
-    tied = [_tied_reject(source) for source in fates.tied_sources]
+    decisions = _Decisions.of(rows, sources, distinct, distinct_of, groups)
+    tied = [_tied_reject(source) for source in decisions.tied_sources]
     return Plan(
-        entries=_entries_by_shard(rows, heads.part_indexes(), fates, settings.num_shards),
-        splits=_describe_splits(rows, fates, splits, settings.num_shards),
-        counts=heads.value_counts.counts(),
-        rejects=[*carried.rejects, *(reject for part in heads.parts for reject in part.rejects), *tied],
-        duplicates=[*carried.duplicates, *fates.duplicates],
-        salvaged=[*carried.salvaged, *_salvaged(heads, fates)],
-        groups=_describe_groups(fates.group_ids[fates.kept], fates.splits[fates.kept]),
-        num_groups=len(np.unique(fates.group_ids[fates.kept])),
-        moved_groups={**carried.moved_groups, **fates.moved_groups},
-        contents=_sorted_rows(np.concatenate([carried.contents, *(part.contents for part in heads.parts)])),
+        entries=_entries_by_shard(rows, headers.part_indexes(), decisions, settings.num_shards),
+        splits=_describe_splits(rows, decisions, splits, settings.num_shards),
+        counts=headers.value_counts.counts(),
+        rejects=[*carried.rejects, *(reject for part in headers.parts for reject in part.rejects), *tied],
+        duplicates=[*carried.duplicates, *decisions.duplicates],
+        salvaged=[*carried.salvaged, *_salvaged(headers, decisions)],
+        groups=_describe_groups(decisions.group_ids[decisions.kept], decisions.splits[decisions.kept]),
+        num_groups=len(np.unique(decisions.group_ids[decisions.kept])),
+        moved_groups={**carried.moved_groups, **decisions.moved_groups},
+        contents=_sorted_rows(np.concatenate([carried.contents, *(part.contents for part in headers.parts)])),
     )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class _Fates:
+class _Decisions:
     """What happens to each row, equal pieces and near-duplicates included.
 
     Attributes:
@@ -163,8 +163,8 @@ class _Fates:
     @classmethod
     def of(
         cls, rows: np.ndarray, sources: Sequence[str], distinct: np.ndarray, distinct_of: np.ndarray, groups: Groups
-    ) -> _Fates:
-        """The fates of `rows`, from the groups of the distinct ones; arguments as `_drop_equal` returns them."""
+    ) -> _Decisions:
+        """The decisions on `rows`, from the groups of the distinct ones; arguments as `_drop_equal` returns them."""
         survivor = groups.stands_for[distinct_of]  # among the distinct rows; as a rule the row itself
         splits, group_ids, is_tied = groups.splits[survivor], groups.group_ids[survivor], groups.tied[survivor]
         kept = np.zeros(len(rows), bool)
@@ -210,7 +210,7 @@ def _drop_equal(rows: np.ndarray, sources: Sequence[str]) -> tuple[np.ndarray, n
 
 
 def _near_pairs(
-    heads: Heads,
+    headers: PartHeaders,
     distinct: np.ndarray,
     ids: np.ndarray,
     pairs: Iterable[tuple[str, str]] | None,
@@ -220,7 +220,7 @@ def _near_pairs(
     if settings.near_duplicates == "keep":
         return np.zeros((0, 2), np.int64)
     if pairs is None:
-        return near_duplicates.find_pairs(heads.signatures()[distinct], ids)
+        return near_duplicates.find_pairs(headers.signatures()[distinct], ids)
     return _indexes_of(ids, [piece_id.encode() for pair in pairs for piece_id in pair]).reshape(-1, 2)
 
 
@@ -263,29 +263,33 @@ def _tied_reject(source: str) -> Reject:
     return Reject(source, None, "group", "ties_splits", message)
 
 
-def _salvaged(heads: Heads, fates: _Fates) -> list[Salvaged]:
+def _salvaged(headers: PartHeaders, decisions: _Decisions) -> list[Salvaged]:
     """The salvaged inputs that became an example or a duplicate."""
-    rejected = set(fates.tied_sources)
-    return [line for part in heads.parts for line in part.salvaged if line.path not in rejected]
+    rejected = set(decisions.tied_sources)
+    return [line for part in headers.parts for line in part.salvaged if line.path not in rejected]
 
 
-def _entries_by_shard(rows: np.ndarray, part_indexes: np.ndarray, fates: _Fates, num_shards: int) -> list[np.ndarray]:
+def _entries_by_shard(
+    rows: np.ndarray, part_indexes: np.ndarray, decisions: _Decisions, num_shards: int
+) -> list[np.ndarray]:
     """For each shard number `[n]` of ENTRY, by (part, offset)."""
     entries = np.zeros(len(rows), ENTRY)
     for name in ("piece_id", "offset", "length"):
         entries[name] = rows[name]
-    entries["part"], entries["split"], entries["counted"] = part_indexes, fates.splits, rows["split"]
-    entries["group_id"], entries["kept"] = fates.group_ids, fates.kept
+    entries["part"], entries["split"], entries["counted"] = part_indexes, decisions.splits, rows["split"]
+    entries["group_id"], entries["kept"] = decisions.group_ids, decisions.kept
     order = np.lexsort([entries["offset"], entries["part"], rows["shard"]])
     bounds = np.searchsorted(rows["shard"][order], np.arange(num_shards + 1))
     entries = entries[order]
     return [entries[begin:end] for begin, end in zip(bounds[:-1], bounds[1:], strict=True)]
 
 
-def _describe_splits(rows: np.ndarray, fates: _Fates, splits: Sequence[str], num_shards: int) -> dict[str, SplitInfo]:
+def _describe_splits(
+    rows: np.ndarray, decisions: _Decisions, splits: Sequence[str], num_shards: int
+) -> dict[str, SplitInfo]:
     described = {}
     for index, split in enumerate(SPLITS):
-        kept_rows = rows[fates.kept & (fates.splits == index)]
+        kept_rows = rows[decisions.kept & (decisions.splits == index)]
         lengths = tuple(np.bincount(kept_rows["shard"], minlength=num_shards).tolist()) if split in splits else ()
         described[split] = SplitInfo(
             num_pieces=len(kept_rows),

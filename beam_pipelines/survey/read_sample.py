@@ -18,7 +18,7 @@ from beam_pipelines.corpus import chunks
 from beam_pipelines.corpus.chunks import Input
 from beam_pipelines.corpus.inputs import Corpus
 from beam_pipelines.encoding.encode_chunk import encode_chunk
-from beam_pipelines.planning.plan import Heads, make_plan
+from beam_pipelines.planning.plan import PartHeaders, make_plan
 from beam_pipelines.settings.encode_settings import Settings
 from beam_pipelines.survey import estimate
 from beam_pipelines.survey.estimate import MEASURES, Estimate, Sample
@@ -38,7 +38,7 @@ def run(corpus: Corpus, settings: Settings, *, stop: StopSignal) -> Estimate:
       Interrupted: a signal asked to stop.
     """
     share = min(1.0, SAMPLE_FILES / corpus.num_inputs)
-    heads, sizes = Heads(), dict[str, int]()
+    headers, sizes = PartHeaders(), dict[str, int]()
     num_bytes: int | None = 0
     work_seconds = 0.0
     with progress(total=round(corpus.num_inputs * share), unit="files", label="surveying") as bar:
@@ -56,9 +56,9 @@ def run(corpus: Corpus, settings: Settings, *, stop: StopSignal) -> Estimate:
                 began = time.perf_counter()
                 part, _ = encode_chunk(chunks.pack(chosen), settings, on_files=on_files)
                 work_seconds += time.perf_counter() - began
-                heads.add(part)
+                headers.add(part)
                 sizes |= {chunks.source_of(container, row): max(row.size, 0) for container, row in chosen}
-    sample = _describe(heads, sizes, settings, work_seconds)
+    sample = _describe(headers, sizes, settings, work_seconds)
     return estimate.estimate(
         sample,
         num_inputs=corpus.num_inputs,
@@ -80,17 +80,17 @@ def _add_sizes(num_bytes: int | None, inputs: Sequence[Input]) -> int | None:
     return None if num_bytes is None or min(sizes) < 0 else num_bytes + sum(sizes)
 
 
-def _describe(heads: Heads, sizes: dict[str, int], settings: Settings, work_seconds: float) -> Sample:
+def _describe(headers: PartHeaders, sizes: dict[str, int], settings: Settings, work_seconds: float) -> Sample:
     """What the sample holds; duplicates are those that `--near-duplicates drop` would leave out."""
     index_of = {source: index for index, source in enumerate(sizes)}
     measures = {name: np.zeros(len(sizes)) for name in MEASURES}
-    if not heads.parts:
+    if not headers.parts:
         return Sample(sizes=np.zeros(0), measures=measures)
-    rows, indexes = heads.rows(), [index_of[source] for source in heads.sources()]
+    rows, indexes = headers.rows(), [index_of[source] for source in headers.sources()]
     measures["examples"][indexes] = 1
     for name, column in (("notes", "num_notes"), ("seconds", "seconds"), ("record_bytes", "length")):
         measures[name][indexes] = rows[column]
-    plan = make_plan(heads, dataclasses.replace(settings, near_duplicates="drop"), SPLITS)
+    plan = make_plan(headers, dataclasses.replace(settings, near_duplicates="drop"), SPLITS)
     return Sample(
         sizes=np.array(list(sizes.values()), np.float64),
         measures=measures,

@@ -36,7 +36,7 @@ def plain(part: Part) -> dict:
 def test_a_part_comes_back(built, tmp_path):
     part, data = part_file.pack(*built)
     (tmp_path / "a.part").write_bytes(data)
-    assert plain(part_file.read_head(str(tmp_path / "a.part"), size=len(data))) == plain(part)
+    assert plain(part_file.read_header(str(tmp_path / "a.part"), size=len(data))) == plain(part)
     assert part.num_inputs == 8
     assert part.rows["num_notes"].tolist() == [24] * 7
 
@@ -56,7 +56,7 @@ def test_rows_say_where_each_record_lies(built):
 def test_one_with_nothing_in_it(tmp_path):
     part, data = part_file.pack(*PartBuilder(make_settings()).build())
     (tmp_path / "a.part").write_bytes(data)
-    assert plain(part_file.read_head(str(tmp_path / "a.part"), size=len(data))) == plain(part)
+    assert plain(part_file.read_header(str(tmp_path / "a.part"), size=len(data))) == plain(part)
     assert (len(part.rows), part.num_inputs) == (0, 0)
 
 
@@ -65,7 +65,7 @@ def test_half_a_part_is_noticed(built, tmp_path, keep):
     _, data = part_file.pack(*built)
     (tmp_path / "a.part").write_bytes(data[:keep])
     with pytest.raises(DamagedPartError):
-        part_file.read_head(str(tmp_path / "a.part"), size=len(data[:keep]))
+        part_file.read_header(str(tmp_path / "a.part"), size=len(data[:keep]))
 
 
 @pytest.mark.parametrize("place", [0, 17, 60, 600])
@@ -74,11 +74,11 @@ def test_a_damaged_head_is_noticed(built, tmp_path, place):
     damaged = data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
     (tmp_path / "a.part").write_bytes(damaged)
     with pytest.raises(DamagedPartError):
-        part_file.read_head(str(tmp_path / "a.part"), size=len(damaged))
+        part_file.read_header(str(tmp_path / "a.part"), size=len(damaged))
 
 
 def test_what_is_kept_of_a_head_does_not_hold_the_rest_of_it(built, tmp_path):
     _, data = part_file.pack(*built)
     (tmp_path / "a.part").write_bytes(data)
-    part = part_file.read_head(str(tmp_path / "a.part"))
+    part = part_file.read_header(str(tmp_path / "a.part"))
     assert all(array.base is None for array in (part.rows, part.signatures, part.contents))

@@ -9,7 +9,7 @@ from beam_pipelines.encoding.encode_chunk import PartBuilder
 from beam_pipelines.encoding.ledger import Duplicate, Reject
 from beam_pipelines.encoding.part_file import Part
 from beam_pipelines.planning import plan as plan_lib
-from beam_pipelines.planning.plan import Carried, Heads, Plan, make_plan
+from beam_pipelines.planning.plan import Carried, PartHeaders, Plan, make_plan
 from beam_pipelines.settings.splits import SplitRule, split_of_group
 from midi_codec.dataset.dataset_info import SPLITS
 from midi_codec.dataset.records import Piece
@@ -22,7 +22,7 @@ NOTES = {number: make_notes(number) for number in range(40)}
 IDS = {number: notes.piece_id for number, notes in NOTES.items()}
 
 
-def head(files: dict[str, int], **changes) -> Part:
+def part(files: dict[str, int], **changes) -> Part:
     """A part of pieces by number, by source."""
     builder = PartBuilder(make_settings(split_rule=HALVES, **changes))
     builder.add_pieces(NoteBatch.from_notes([NOTES[n] for n in files.values()], MILLISECONDS), list(files))
@@ -38,10 +38,10 @@ def old(files: dict[str, tuple[int, int, str]], **changes) -> Part:
     return builder.build()[0]
 
 
-def plan_of(*heads: Part, pairs=(), carried=None, **changes) -> Plan:
+def plan_of(*parts: Part, pairs=(), carried=None, **changes) -> Plan:
     settings = make_settings(split_rule=HALVES, **changes)
     named = [(IDS[one], IDS[other]) for one, other in pairs]
-    return make_plan(Heads(heads), settings, ("train", "validation"), carried=carried, pairs=named)
+    return make_plan(PartHeaders(parts), settings, ("train", "validation"), carried=carried, pairs=named)
 
 
 def outcome(plan: Plan) -> dict[str, tuple[str, str]]:
@@ -60,14 +60,14 @@ def numbers_in(split: str) -> list[int]:
 
 
 def test_alone_each_piece_is_its_own_group():
-    plan = plan_of(head({"a.mid": 0, "b.mid": 1}), head({"c.mid": 2}))
+    plan = plan_of(part({"a.mid": 0, "b.mid": 1}), part({"c.mid": 2}))
     assert outcome(plan) == {IDS[n]: (by_hash(n), IDS[n]) for n in (0, 1, 2)}
     assert plan.groups == {"groups": 0, "pieces": 0, "largest": 0, "in_several_splits": 0}
     assert (plan.rejects, plan.duplicates) == ([], [])
 
 
 def test_of_equal_pieces_the_smallest_source_stays_whatever_part_it_lies_in():
-    plan = plan_of(head({"b.mid": 0, "c.mid": 1}), head({"a.mid": 0}), head({"d.mid": 0}))
+    plan = plan_of(part({"b.mid": 0, "c.mid": 1}), part({"a.mid": 0}), part({"d.mid": 0}))
     assert sorted(plan.duplicates) == [
         Duplicate("b.mid", "exact", IDS[0], "a.mid", by_hash(0)),
         Duplicate("d.mid", "exact", IDS[0], "a.mid", by_hash(0)),
@@ -84,7 +84,7 @@ def test_of_equal_pieces_the_smallest_source_stays_whatever_part_it_lies_in():
 def test_near_duplicates_share_the_group_of_the_smallest_id_and_its_split():
     members = [numbers_in("train")[0], numbers_in("validation")[0], numbers_in("train")[1]]
     pairs = [(members[0], members[1]), (members[2], members[1])]
-    plan = plan_of(head({f"{n}.mid": n for n in (*members, 30)}), pairs=pairs)
+    plan = plan_of(part({f"{n}.mid": n for n in (*members, 30)}), pairs=pairs)
     smallest = min(members, key=lambda n: IDS[n])
     assert outcome(plan) == {
         **{IDS[n]: (by_hash(smallest), IDS[smallest]) for n in members},
@@ -95,7 +95,7 @@ def test_near_duplicates_share_the_group_of_the_smallest_id_and_its_split():
 
 
 def test_near_duplicates_dropped_leave_the_smallest_source():
-    plan = plan_of(head({"b.mid": 1, "a.mid": 2, "c.mid": 3}), pairs=[(1, 2), (1, 3)], near_duplicates="drop")
+    plan = plan_of(part({"b.mid": 1, "a.mid": 2, "c.mid": 3}), pairs=[(1, 2), (1, 3)], near_duplicates="drop")
     assert outcome(plan) == {IDS[2]: (by_hash(2), IDS[2])}
     assert plan.duplicates == [
         Duplicate("b.mid", "near", IDS[1], "a.mid", by_hash(2)),
@@ -107,14 +107,14 @@ def test_near_duplicates_dropped_leave_the_smallest_source():
 def test_near_duplicates_kept_are_not_even_looked_for(monkeypatch):
     monkeypatch.setattr(plan_lib.near_duplicates, "find_pairs", lambda *_: pytest.fail("looked for"))
     plan = make_plan(
-        Heads([head({"a.mid": 0, "b.mid": 1})]), make_settings(split_rule=HALVES, near_duplicates="keep"), SPLITS
+        PartHeaders([part({"a.mid": 0, "b.mid": 1})]), make_settings(split_rule=HALVES, near_duplicates="keep"), SPLITS
     )
     assert len(outcome(plan)) == 2
 
 
 def test_a_path_ties_pieces_too_and_chains_with_near_duplicates():
     regex = {"group_regex": "^(.)/"}
-    plan = plan_of(head({"x/1.mid": 1, "x/2.mid": 2, "y/3.mid": 3, "4.mid": 4}, **regex), pairs=[(2, 3)], **regex)
+    plan = plan_of(part({"x/1.mid": 1, "x/2.mid": 2, "y/3.mid": 3, "4.mid": 4}, **regex), pairs=[(2, 3)], **regex)
     group = min(IDS[1], IDS[2], IDS[3])
     assert {i: g for i, (_, g) in outcome(plan).items()} == {
         IDS[1]: group,
@@ -127,12 +127,12 @@ def test_a_path_ties_pieces_too_and_chains_with_near_duplicates():
 
 def test_the_path_of_an_equal_that_is_dropped_ties_too():
     regex = {"group_regex": "^(.)/"}
-    plan = plan_of(head({"a/1.mid": 1, "b/1.mid": 1, "b/2.mid": 2}, **regex), **regex)
+    plan = plan_of(part({"a/1.mid": 1, "b/1.mid": 1, "b/2.mid": 2}, **regex), **regex)
     group = min(IDS[1], IDS[2])
     assert {i: g for i, (_, g) in outcome(plan).items()} == {IDS[1]: group, IDS[2]: group}
     line = Duplicate("a/0.mid", "exact", IDS[1], "o.mid", "train")
     before = old({"o.mid": (1, 1, "train")}, **regex)
-    later = plan_of(before, head({"a/3.mid": 3}, **regex), carried=Carried(duplicates=[line]), **regex)
+    later = plan_of(before, part({"a/3.mid": 3}, **regex), carried=Carried(duplicates=[line]), **regex)
     assert outcome(later)[IDS[3]] == ("train", IDS[1])
 
 
@@ -140,13 +140,13 @@ def test_a_dropped_newcomer_hands_its_ties_on():
     regex = {"group_regex": "^(.)/", "near_duplicates": "drop"}
     for split in ("train", "validation"):
         before = old({"o.mid": (1, 1, split)}, **regex)
-        plan = plan_of(before, head({"x/2.mid": 2, "x/3.mid": 3}, **regex), pairs=[(1, 2)], **regex)
+        plan = plan_of(before, part({"x/2.mid": 2, "x/3.mid": 3}, **regex), pairs=[(1, 2)], **regex)
         assert outcome(plan) == {IDS[1]: (split, IDS[1]), IDS[3]: (split, IDS[1])}
 
 
 def test_the_ledger_names_who_stays_in_the_end():
     files = {"a.mid": 1, "b.mid": 2, "c.mid": 2}
-    plan = plan_of(head(files), pairs=[(1, 2)], near_duplicates="drop")
+    plan = plan_of(part(files), pairs=[(1, 2)], near_duplicates="drop")
     assert sorted(plan.duplicates) == [
         Duplicate("b.mid", "near", IDS[2], "a.mid", by_hash(1)),
         Duplicate("c.mid", "exact", IDS[2], "a.mid", by_hash(1)),
@@ -155,7 +155,7 @@ def test_the_ledger_names_who_stays_in_the_end():
 
 def test_equals_of_a_newcomer_that_ties_splits_are_rejected_with_it():
     before = old({"o.mid": (1, 1, "train"), "p.mid": (2, 2, "validation")})
-    plan = plan_of(before, head({"a.mid": 3, "b.mid": 3}), pairs=[(3, 1), (3, 2)])
+    plan = plan_of(before, part({"a.mid": 3, "b.mid": 3}), pairs=[(3, 1), (3, 2)])
     assert [(line.path, line.reason) for line in plan.rejects] == [("a.mid", "ties_splits"), ("b.mid", "ties_splits")]
     assert plan.duplicates == []
 
@@ -164,13 +164,13 @@ def test_many_newcomers_of_one_group():
     """One after the other, each tied to the one before."""
     chain = list(range(3, 40))
     pairs = [(1, 3), *zip(chain[:-1], chain[1:], strict=True)]
-    plan = plan_of(old({"o.mid": (1, 1, "train")}), head({f"{n:02d}.mid": n for n in chain}), pairs=pairs)
+    plan = plan_of(old({"o.mid": (1, 1, "train")}), part({f"{n:02d}.mid": n for n in chain}), pairs=pairs)
     assert set(outcome(plan).values()) == {("train", IDS[1])}
 
 
 def test_a_pair_of_a_piece_that_is_not_there_is_a_fault():
     with pytest.raises(RuntimeError, match="name a piece that no part has"):
-        plan_of(head({"a.mid": 0}), pairs=[(0, 1)])
+        plan_of(part({"a.mid": 0}), pairs=[(0, 1)])
 
 
 def test_by_regex_paths_decide_the_split_and_leaks_are_counted():
@@ -179,14 +179,14 @@ def test_by_regex_paths_decide_the_split_and_leaks_are_counted():
     pieces = NoteBatch.from_notes([NOTES[1], NOTES[2]], MILLISECONDS)
     builder.add_pieces(pieces, ["train/a.mid", "valid/b.mid"])
     settings = make_settings(split_rule=rule)
-    plan = make_plan(Heads([builder.build()[0]]), settings, ("train", "validation"), pairs=[(IDS[1], IDS[2])])
+    plan = make_plan(PartHeaders([builder.build()[0]]), settings, ("train", "validation"), pairs=[(IDS[1], IDS[2])])
     group = min(IDS[1], IDS[2])
     assert outcome(plan) == {IDS[1]: ("train", group), IDS[2]: ("validation", group)}
     assert plan.groups == {"groups": 1, "pieces": 2, "largest": 2, "in_several_splits": 1}
 
 
 def test_an_old_piece_outlives_a_newcomer_with_equal_notes():
-    plan = plan_of(old({"z.mid": (5, 5, "validation")}), head({"a.mid": 5}))
+    plan = plan_of(old({"z.mid": (5, 5, "validation")}), part({"a.mid": 5}))
     assert plan.duplicates == [Duplicate("a.mid", "exact", IDS[5], "z.mid", "validation")]
     assert outcome(plan) == {IDS[5]: ("validation", IDS[5])}
 
@@ -194,13 +194,13 @@ def test_an_old_piece_outlives_a_newcomer_with_equal_notes():
 def test_newcomers_join_the_old_group_they_touch_and_nobody_moves():
     """By hash every one of them might lie elsewhere."""
     split = "train" if by_hash(7) == "validation" else "validation"
-    plan = plan_of(old({"o.mid": (7, 6, split)}), head({"a.mid": 8, "b.mid": 9}), pairs=[(8, 9), (9, 7)])
+    plan = plan_of(old({"o.mid": (7, 6, split)}), part({"a.mid": 8, "b.mid": 9}), pairs=[(8, 9), (9, 7)])
     assert outcome(plan) == {IDS[n]: (split, IDS[6]) for n in (7, 8, 9)}
 
 
 def test_a_newcomer_that_ties_two_splits_together_is_rejected_and_the_others_are_not():
     before = old({"o.mid": (1, 1, "train"), "p.mid": (2, 2, "validation")})
-    plan = plan_of(before, head({"a.mid": 3, "b.mid": 4, "c.mid": 5}), pairs=[(3, 1), (4, 3), (4, 2), (5, 2)])
+    plan = plan_of(before, part({"a.mid": 3, "b.mid": 4, "c.mid": 5}), pairs=[(3, 1), (4, 3), (4, 2), (5, 2)])
     assert outcome(plan) == {
         IDS[1]: ("train", IDS[1]),
         IDS[2]: ("validation", IDS[2]),
@@ -213,7 +213,7 @@ def test_a_newcomer_that_ties_two_splits_together_is_rejected_and_the_others_are
 
 def test_newcomers_among_themselves_are_grouped_as_ever():
     before = old({"o.mid": (1, 1, "train"), "p.mid": (2, 2, "validation")})
-    plan = plan_of(before, head({"a.mid": 3, "b.mid": 4}), pairs=[(3, 4)])
+    plan = plan_of(before, part({"a.mid": 3, "b.mid": 4}), pairs=[(3, 4)])
     group = min(IDS[3], IDS[4])
     number = 3 if group == IDS[3] else 4
     assert outcome(plan)[IDS[3]] == outcome(plan)[IDS[4]] == (by_hash(number), group)
@@ -221,7 +221,7 @@ def test_newcomers_among_themselves_are_grouped_as_ever():
 
 def test_dropping_spares_old_pieces():
     before = old({"o.mid": (1, 1, "train"), "p.mid": (2, 2, "train")})
-    plan = plan_of(before, head({"a.mid": 3}), pairs=[(1, 2), (2, 3)], near_duplicates="drop")
+    plan = plan_of(before, part({"a.mid": 3}), pairs=[(1, 2), (2, 3)], near_duplicates="drop")
     assert set(outcome(plan)) == {IDS[1], IDS[2]}
     assert plan.duplicates == [Duplicate("a.mid", "near", IDS[3], "o.mid", "train")]
 
@@ -229,15 +229,15 @@ def test_dropping_spares_old_pieces():
 def test_what_the_older_ledgers_say_comes_along():
     line = Reject("r.mid", "ff", "parse", "empty", "the file is empty")
     carried = Carried(rejects=[line], contents=np.array([[9, 1]], np.uint64))
-    plan = plan_of(head({"a.mid": 0}), carried=carried)
+    plan = plan_of(part({"a.mid": 0}), carried=carried)
     assert plan.rejects == [line]
     assert plan.contents.tolist() == [[9, 1]]
 
 
 def test_the_order_of_parts_decides_nothing():
-    heads = [head({"b.mid": 0, "c.mid": 1}), head({"a.mid": 0, "d.mid": 2}), head({"e.mid": 3})]
+    parts = [part({"b.mid": 0, "c.mid": 1}), part({"a.mid": 0, "d.mid": 2}), part({"e.mid": 3})]
     pairs = [(1, 2), (2, 3)]
-    one, other = plan_of(*heads, pairs=pairs), plan_of(*heads[::-1], pairs=pairs[::-1])
+    one, other = plan_of(*parts, pairs=pairs), plan_of(*parts[::-1], pairs=pairs[::-1])
     assert outcome(one) == outcome(other)
     assert sorted(one.duplicates) == sorted(other.duplicates)
     assert dataclasses.asdict(one.splits["train"]) == dataclasses.asdict(other.splits["train"])
@@ -245,8 +245,8 @@ def test_the_order_of_parts_decides_nothing():
 
 def test_entries_are_by_shard_and_by_place():
     parts = [
-        head({f"{n}.mid": n for n in range(20)}, num_shards=3),
-        head({f"{n}.mid": n for n in range(20, 40)}, num_shards=3),
+        part({f"{n}.mid": n for n in range(20)}, num_shards=3),
+        part({f"{n}.mid": n for n in range(20, 40)}, num_shards=3),
     ]
     plan = plan_of(*parts, num_shards=3)
     assert [len(entries) for entries in plan.entries] == np.bincount(
@@ -266,32 +266,32 @@ def of_one_split(split: str, count: int) -> list[int]:
 def test_a_split_that_would_be_empty_gets_a_group(split):
     other = {"train": "validation", "validation": "train"}[split]
     numbers = of_one_split(split, 5)
-    plan = plan_of(head({f"{n}.mid": n for n in numbers}))
+    plan = plan_of(part({f"{n}.mid": n for n in numbers}))
     ((moved, into),) = plan.moved_groups.items()
     assert into == other
     assert outcome(plan) == {IDS[n]: (other if IDS[n] == moved else split, IDS[n]) for n in numbers}
     assert (plan.splits[split].num_pieces, plan.splits[other].num_pieces) == (4, 1)
-    backwards = plan_of(*(head({f"z{n}.mid": n}) for n in reversed(numbers)))
+    backwards = plan_of(*(part({f"z{n}.mid": n}) for n in reversed(numbers)))
     assert (outcome(backwards), backwards.moved_groups) == (outcome(plan), plan.moved_groups)
 
 
 def test_no_group_moves_where_every_split_has_one():
-    plan = plan_of(head({f"{n}.mid": n for n in (*of_one_split("train", 9), *of_one_split("validation", 1))}))
+    plan = plan_of(part({f"{n}.mid": n for n in (*of_one_split("train", 9), *of_one_split("validation", 1))}))
     assert (plan.moved_groups, plan.splits["validation"].num_pieces) == ({}, 1)
 
 
 def test_a_group_moves_whole_and_a_small_one_first():
     numbers = of_one_split("train", 4)
-    plan = plan_of(head({f"{n}.mid": n for n in numbers}), pairs=[tuple(numbers[:2]), tuple(numbers[1:3])])
+    plan = plan_of(part({f"{n}.mid": n for n in numbers}), pairs=[tuple(numbers[:2]), tuple(numbers[1:3])])
     assert plan.moved_groups == {IDS[numbers[3]]: "validation"}
-    plan = plan_of(head({f"{n}.mid": n for n in numbers}), pairs=[tuple(numbers[:2]), tuple(numbers[2:])])
+    plan = plan_of(part({f"{n}.mid": n for n in numbers}), pairs=[tuple(numbers[:2]), tuple(numbers[2:])])
     assert sorted(split for split, _ in outcome(plan).values()) == ["train", "train", "validation", "validation"]
 
 
 def test_a_dropped_near_duplicate_goes_where_its_group_moved():
     one, other, third = of_one_split("train", 3)
     files = {"a.mid": one, "b.mid": other, "c.mid": third}
-    plan = plan_of(head(files), pairs=[(other, third)], near_duplicates="drop")
+    plan = plan_of(part(files), pairs=[(other, third)], near_duplicates="drop")
     (line,) = plan.duplicates
     assert (line.path, line.kept) == ("c.mid", "b.mid")
     assert outcome(plan)[IDS[other]][0] == line.split
@@ -300,7 +300,7 @@ def test_a_dropped_near_duplicate_goes_where_its_group_moved():
 
 def test_too_few_groups_stay_where_they_are():
     one, other = of_one_split("train", 2)
-    plan = plan_of(head({"a.mid": one, "b.mid": other}), pairs=[(one, other)])
+    plan = plan_of(part({"a.mid": one, "b.mid": other}), pairs=[(one, other)])
     assert (plan.moved_groups, plan.num_groups, plan.splits["validation"].num_pieces) == ({}, 1, 0)
 
 
@@ -310,7 +310,7 @@ def test_what_filled_a_split_stays_there_when_newcomers_come():
     before = old({"o.mid": (filler, filler, "validation"), "p.mid": (rest[0], rest[0], "train")})
     newcomers = {f"{n}.mid": n for n in (*of_one_split("validation", 2), rest[1])}
     carried = Carried(moved_groups={IDS[filler]: "validation"})
-    plan = plan_of(before, head(newcomers), pairs=[(rest[1], filler)], carried=carried)
+    plan = plan_of(before, part(newcomers), pairs=[(rest[1], filler)], carried=carried)
     assert outcome(plan)[IDS[filler]] == outcome(plan)[IDS[rest[1]]] == ("validation", IDS[filler])
     assert plan.moved_groups == {IDS[filler]: "validation"}
 
@@ -318,7 +318,7 @@ def test_what_filled_a_split_stays_there_when_newcomers_come():
 def test_newcomers_alone_fill_what_an_older_dataset_left_empty():
     olds = of_one_split("train", 5)
     before = old({f"o{n}.mid": (n, n, "train") for n in olds[:3]})
-    nobody = plan_of(before, head({}))
+    nobody = plan_of(before, part({}))
     assert (nobody.moved_groups, nobody.splits["validation"].num_pieces) == ({}, 0)
-    plan = plan_of(before, head({f"{n}.mid": n for n in olds[3:]}), pairs=[(olds[3], olds[0])])
+    plan = plan_of(before, part({f"{n}.mid": n for n in olds[3:]}), pairs=[(olds[3], olds[0])])
     assert plan.moved_groups == {IDS[olds[4]]: "validation"}
