@@ -72,7 +72,7 @@ class Carried:
 
 
 class PartHeaders:
-    """The headers of all parts. Their counts are added up as they arrive; kept per part, they would take most memory."""
+    """The headers of all parts. Counts are added up as they arrive: kept per part, they would take most memory."""
 
     def __init__(self, parts: Iterable[Part] = ()):
         self.parts: list[Part] = []
