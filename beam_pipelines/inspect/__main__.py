@@ -50,7 +50,7 @@ def main(argv: Sequence[str]) -> int:
 def _parse_args(argv: Sequence[str]) -> argparse.Namespace:
     parser = command.make_parser(PROGRAM, __doc__)
     add = parser.add_argument
-    add("dataset", help="folder of encode_corpus, local, gs:// or s3://")
+    add("dataset", help=f"dataset folder that encode_corpus wrote, local, {' or '.join(storage.SCHEMES)}")
     add("--piece", metavar="ID", help="show this piece: its id, the first four digits or more, or its source")
     add("--html", metavar="PAGE", help="write a page with plots instead; a name that ends in .html")
     add("--json", action="store_true", help="print JSON instead of text")

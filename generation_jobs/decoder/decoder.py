@@ -205,12 +205,13 @@ class Decoder:
         head_inputs, state = network.trunk(slots["previous"], slots["state"])
         end_logit = network.end_logit(head_inputs)
         is_end = field_sampling.draw_end(end_logit, uniforms[:, 0], settings[pitch])  # END is a value of pitch
-        pitch_scores: list[Any] = [None]  # a list, since AutoGraph knows no `nonlocal`
+        pitch_scores: Any = None
 
         def head(index: int, bins: Sequence[tf.Tensor], values: Sequence[tf.Tensor]) -> tf.Tensor:
+            nonlocal pitch_scores
             if index == pitch:  # the step is known now, and with it the notes' distances in time
-                pitch_scores[0] = network.score_pitches(head_inputs, state, values[step])
-            return network.head(index, head_inputs, bins, pitch_scores[0])
+                pitch_scores = network.score_pitches(head_inputs, state, values[step])
+            return network.head(index, head_inputs, bins, pitch_scores)
 
         note = field_sampling.draw_note(
             self._table,
@@ -226,7 +227,7 @@ class Decoder:
         log_likelihood = tf.where(is_end, 0.0, note.log_likelihood) - tf.nn.softplus(
             tf.where(is_end, -end_logit, end_logit)
         )
-        return _Event(note, is_end, log_likelihood, network.remember(state, note.values, pitch_scores[0]))
+        return _Event(note, is_end, log_likelihood, network.remember(state, note.values, pitch_scores))
 
     def _outcome(self, slots: Arrays, request: Arrays, event: _Event) -> _Outcome:
         """Where a note was drawn and where a piece is over: by END, by its last tick, or by its number of notes."""

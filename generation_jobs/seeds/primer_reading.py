@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from job_runtime import storage
 from job_runtime.command import UserError
 from midi_codec.cleaning import note_policies
-from midi_codec.cleaning.cleaning_rules import CleaningRules, flag
+from midi_codec.cleaning.cleaning_rules import CHANGE_NOTES, CleaningRules, flag
 from midi_codec.midi import midi_file, single_track
 from midi_codec.midi.midi_file import DEFAULT_LIMITS
 from midi_codec.midi.midi_header import Limits, MidiError
@@ -22,8 +22,6 @@ from midi_codec.music.notes import Notes
 
 if TYPE_CHECKING:
     from trainer.bundle import Bundle
-
-_POLICIES = ("sustain_pedal", "drum_policy", "programs", "program_policy")  # those that change notes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +80,7 @@ class Reading:
         before = len(notes)
         notes = note_policies.apply(NoteBatch.from_notes([notes], self.time_base), self.cleaning).piece(0)
         active = self.cleaning.to_dict()
-        how = " ".join(f"{flag(name)} {_shown(active[name])}" for name in _POLICIES if name in active)
+        how = " ".join(f"{flag(name)} {_shown(active[name])}" for name in CHANGE_NOTES if name in active)
         if not len(notes):
             return f"midi {path!r}: none of its {before:,} notes is left, read as the corpus was ({how})"
         changes = [f"salvaged ({level})"] if level else []

@@ -46,6 +46,7 @@ _BACKENDS = {
     "s3": "job_runtime.storage.s3",
 }
 SCHEMES = tuple(f"{scheme}://" for scheme in _BACKENDS if scheme)
+_WANTED = f"a local path, {' or '.join(f'{scheme}bucket/name' for scheme in SCHEMES)}"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -310,10 +311,10 @@ def _scheme(path: str) -> str:
 
 def _backend(path: str) -> Backend:
     if not path:
-        raise UserError("the path is empty, want a local path, gs://bucket/name or s3://bucket/name")
+        raise UserError(f"the path is empty, want {_WANTED}")
     if "\0" in path:
         raise UserError(f"{path!r} holds a NUL, which no path does")
     scheme = _scheme(path)
     if scheme not in _BACKENDS:
-        raise UserError(f"{path!r} is on {scheme}://, want a local path, gs://bucket/name or s3://bucket/name")
+        raise UserError(f"{path!r} is on {scheme}://, want {_WANTED}")
     return importlib.import_module(_BACKENDS[scheme])

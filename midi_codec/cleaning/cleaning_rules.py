@@ -20,6 +20,7 @@ MERGE, FAMILY = "merge", "family"
 IGNORE, APPLY = "ignore", "apply"
 MAX_PITCH = 127
 MAX_PROGRAM = 127  # drums have a policy of their own
+CHANGE_NOTES = ("sustain_pedal", "drum_policy", "programs", "program_policy")  # settings; the others reject pieces
 
 
 def parse_pitch_range(text: str) -> tuple[int, int]:
@@ -132,11 +133,10 @@ class CleaningRules:
 
     def to_dict(self) -> dict[str, Any]:
         """The rules that are on, as in `dataset_info.json`; `{}` if there are none."""
-        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        if self.programs is None:
-            del fields["other_programs"]
-        fields = {name: value for name, value in fields.items() if value is not None and value != _OFF.get(name)}
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
+        is_on = {field.name: getattr(self, field.name) != field.default for field in dataclasses.fields(self)}
+        is_on["other_programs"] = self.programs is not None  # the default is a policy, too
+        values = {name: getattr(self, name) for name, on in is_on.items() if on}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> CleaningRules:
@@ -145,6 +145,3 @@ class CleaningRules:
             name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()
         }
         return cls(**values)
-
-
-_OFF = {"drum_policy": KEEP, "program_policy": KEEP, "sustain_pedal": IGNORE}

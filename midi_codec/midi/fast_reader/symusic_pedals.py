@@ -1,9 +1,10 @@
 """The sustain pedal from symusic, for files in which it is clear which notes a pedal holds.
 
-A pedal belongs to a channel of a track, but symusic makes a separate track for each program of a channel, and drops
-the events of those without notes. So the sentinel of each channel gets a marker, an undefined control, which ends up in
-the symusic track of the channel's last program. If every track with notes has its marker, and no channel can have set
-two programs, a symusic track is a channel; otherwise the file goes to `track_reader`.
+`symusic_reader` leaves out files in which a channel's pedal may be on another track than its notes. Within a track,
+symusic makes a separate track for each program of a channel, and drops the events of those without notes. So the
+sentinel of each channel gets a marker, an undefined control, which ends up in the symusic track of the channel's last
+program. If every track with notes has its marker, and no channel can have set two programs, a symusic track is a
+channel; otherwise the file goes to `track_reader`.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ def test_the_pedal_is_down_from_64_on():
     assert stretches(controls((10, 63, 0), (20, 64, 0), (30, 127, 0), (40, 63, 0), (50, 0, 0))) == [(0, 20, 40)]
 
 
-def test_a_pedal_that_is_never_let_go_is_let_go_at_the_end_of_the_track():
+def test_a_pedal_that_is_never_released_is_released_at_the_last_tick():
     assert stretches(controls((10, 64, 3), (20, 0, 4), (30, 64, 4), last_tick=99)) == [(3, 10, 99), (4, 30, 99)]
 
 
