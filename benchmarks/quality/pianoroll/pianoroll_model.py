@@ -76,7 +76,7 @@ def _compile(model: NoteModel, batch, state, lowest_key: int):
     """The compiled step, for any number of rows and events; it returns `[decisions, rows, time]` and the new state."""
     signature = [batch_signature(batch), tf.nest.map_structure(lambda value: free_shapes(value, 1), state)]
 
-    @tf.function(input_signature=signature)
+    @tf.function(input_signature=signature, autograph=False)
     def step(batch, state):
         rows = tf.shape(batch["bins"])[0]
         state = tf.nest.map_structure(lambda value: value[:rows], state)

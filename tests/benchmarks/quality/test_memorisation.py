@@ -11,7 +11,8 @@ from job_runtime import command
 from tests.generation_jobs.report_fakes import make_dataset
 
 
-def test_a_line_of_json_with_figures_of_each_dataset(tmp_path, capsys):
+def test_a_line_of_json_with_figures_of_each_dataset(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(memorisation, "NUM_COPIES", 10)
     train = [synthetic.make_notes(key, 400) for key in range(4)]
     make_dataset(tmp_path / "tunes", {"train": train, "validation": [synthetic.make_notes(9, 350)]})
     assert memorisation.main([str(tmp_path / "tunes"), "--num-notes", "3000"]) == command.OK

@@ -54,9 +54,9 @@ ROLLS = {  # which differ in one decision, or in what comes behind it
 }
 
 
-@pytest.fixture(scope="module", params=[{}, CONTEXT], ids=["plain", "context"])
-def bundle(request) -> Bundle:
-    return make_bundle(**request.param)
+@pytest.fixture(scope="module")
+def bundle() -> Bundle:
+    return make_bundle(**CONTEXT)
 
 
 @pytest.fixture(scope="module")
