@@ -127,4 +127,4 @@ def test_times_that_are_numbers_and_one_program():
 @pytest.mark.slow
 def test_an_ensemble_forbids_what_all_of_its_corpora_lack(bundle):
     other = dataclasses.replace(bundle, dataset={"duplicate_notes": 3})
-    assert sum(map(num_duplicates, results_of(Decoder([bundle, other], num_slots=SLOTS), requests(8)))) > 0
+    assert sum(map(num_duplicates, results_of(Decoder([bundle, other], num_slots=SLOTS), requests(50)[::7]))) > 0
