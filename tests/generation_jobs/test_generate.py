@@ -207,37 +207,23 @@ HEAVY = """
 import sys
 from generation_jobs import generate
 from job_runtime import command
-try:
-    status = command.run("generate", generate.main, sys.argv[1:])
-except SystemExit as error:
-    status = error.code
-heavy = [name for name in ("tensorflow", "keras", "apache_beam", "tensorflow_io") if name in sys.modules]
-print(status, heavy)
+paths = ["--bundle", "bundle", "--seeds", "seeds.jsonl", "--output", "music"]
+for flags in (["--help"], [], [*paths, "--seeds", "bad.jsonl"], [*paths, "--top-p", "7"], paths):
+    try:
+        status = command.run("generate", generate.main, flags)
+    except SystemExit as error:
+        status = error.code
+    print(status, [name for name in ("tensorflow", "keras", "apache_beam", "tensorflow_io") if name in sys.modules])
 """
 
 
-@pytest.mark.parametrize(
-    ("flags", "want"),
-    [(["--help"], "0 []"), ([], "2 []"), (["--seeds", "bad.jsonl"], "2 []"), (["--top-p", "7"], "2 []")],
-)
-def test_help_and_mistakes_import_nothing_heavy(folder, flags, want):
-    (folder / "bad.jsonl").write_text('{"id": "a", "midi": "none.mid"}')
-    paths = ["--bundle", "bundle", "--seeds", "seeds.jsonl", "--output", "music"] if flags else []
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run(
-        [sys.executable, "-c", HEAVY, *paths, *flags], capture_output=True, text=True, env=environment, check=True
-    )
-    assert done.stdout.splitlines()[-1] == want
-
-
-def test_a_finished_job_imports_nothing_heavy_either(folder):
+def test_help_mistakes_and_a_finished_job_import_nothing_heavy(folder):
     assert run() == 0
-    paths = ["--bundle", "bundle", "--seeds", "seeds.jsonl", "--output", "music"]
+    (folder / "bad.jsonl").write_text('{"id": "a", "midi": "none.mid"}')
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run(
-        [sys.executable, "-c", HEAVY, *paths], capture_output=True, text=True, env=environment, check=True
-    )
-    assert done.stdout.splitlines() == ["4 pieces in music: 0 made, 4 already there", "0 []"]
+    done = subprocess.run([sys.executable, "-c", HEAVY], capture_output=True, text=True, env=environment, check=True)
+    assert [line for line in done.stdout.splitlines() if line.endswith("[]")] == ["0 []", *["2 []"] * 3, "0 []"]
+    assert "4 pieces in music: 0 made, 4 already there" in done.stdout
 
 
 def test_no_id_escapes_the_output_folder(folder):

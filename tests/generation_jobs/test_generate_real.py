@@ -1,11 +1,5 @@
 """The command with the real decoder, on a small model that was not trained."""
 
-import os
-import signal
-import subprocess
-import sys
-import time
-
 import numpy as np
 import pytest
 
@@ -113,23 +107,3 @@ def test_records_and_files_hold_the_same_notes(music):
     assert len(shards) == 2 and len(pieces) == sum(line["num_notes"] > 0 for line in manifest.read(str(music)))
     for piece in pieces:
         assert midi_file.parse((music / piece.source).read_bytes(), time_base=BEATS) == piece.notes
-
-
-def test_a_restart_after_a_signal_gives_the_same(folder, run, music):
-    flags = ("--samples-per-seed", "5000", "--max-notes", "40")
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    argv = [sys.executable, "-m", "generation_jobs.generate", *paths(folder, "stopped"), "--num-slots", "16", *flags]
-    process = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True, env=environment)
-    while process.poll() is None and not list((folder / "stopped").rglob("*.mid")):
-        time.sleep(0.05)
-    process.send_signal(signal.SIGTERM)
-    _, error = process.communicate(timeout=60)
-    assert process.returncode == 75, error
-    whole = {path: path.read_bytes() for path in (folder / "stopped").rglob("*.mid")}
-    assert 0 < len(whole) < 5007
-    assert run("stopped", *flags) == 0
-    lines = lines_of(folder / "stopped")
-    assert len(lines) == 5007
-    assert {path: path.read_bytes() for path in whole} == whole
-    few = {(line["seed_id"], line["sample"]): line for line in lines_of(music)}
-    assert [line for line in lines if (line["seed_id"], line["sample"]) in few] == list(few.values())

@@ -100,8 +100,7 @@ def test_the_order_of_pieces_does_not_matter():
     assert [seed.id for seed in forward] == [seed.id for seed in backward]
 
 
-@pytest.mark.parametrize("kind", ["gs", "s3"])
-@pytest.mark.parametrize("flags", [[], ["--by-piece-id"]])
+@pytest.mark.parametrize(("kind", "flags"), [("gs", []), ("s3", ["--by-piece-id"])])
 def test_a_dataset_and_a_list_in_a_bucket(dataset, kind, flags, request):
     bucket = request.getfixturevalue(f"{kind}_bucket")
     for entry in storage.list_files(f"{dataset}/data"):
