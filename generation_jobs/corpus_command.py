@@ -23,7 +23,7 @@ def make_parser(program: str, doc: str | None, *, index_help: str) -> argparse.A
     add("--music", required=True, help="output folder of generation_jobs.generate")
     add("--data", required=True, help="dataset to compare with, as encode_corpus wrote it")
     held_out = dataset_info.SPLITS[1:]
-    add("--split", choices=held_out, default="validation", help="split to compare the same way (%(default)s)")
+    add("--split", choices=held_out, default="validation", help="split to compare the same way (default: %(default)s)")
     add("--index", help=index_help)
     add("--output", help="JSON file to write, with every piece (default: standard output, without the pieces)")
     return parser

@@ -45,7 +45,9 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _parse_args(argv: Sequence[str]) -> argparse.Namespace:
-    index_help = "index that generation_jobs.memorisation wrote; with --screen, copied notes count (default: not)"
+    index_help = (
+        "index that generation_jobs.memorisation wrote, for --screen: also check for copied notes (default: no check)"
+    )
     parser = corpus_command.make_parser(PROGRAM, __doc__, index_help=index_help)
     parser.add_argument("--screen", help="thresholds that generation_jobs.screening wrote (default: no screening)")
     return parser.parse_args(argv)

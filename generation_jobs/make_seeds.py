@@ -78,7 +78,12 @@ def _make_parser() -> Parser:
     add = parser.add_argument
     add("--data", required=True, help="dataset folder, as encode_corpus wrote it")
     add("--output", required=True, help="seed list to write")
-    add("--split", choices=dataset_info.SPLITS, default="validation", help="split to take pieces from (%(default)s)")
+    add(
+        "--split",
+        choices=dataset_info.SPLITS,
+        default="validation",
+        help="split to take pieces from (default: %(default)s)",
+    )
     add_number(parser, "--num-seeds", 64, "most seeds to write", at_least=1)
     add("--by-piece-id", action="store_true", help="name the pieces instead of including their notes")
     add_number(parser, "--num-notes", 16, "notes per opening; shorter pieces are skipped", at_least=1)

@@ -55,7 +55,7 @@ def main(argv: Sequence[str]) -> int:
     parser = command.make_parser("python -m benchmarks.memorisation", __doc__)
     parser.add_argument("datasets", nargs="+", metavar="DATASET", help="dataset folders, all with one time base")
     parser.add_argument(
-        "--num-notes", type=int, default=10_000_000, help="notes of the index that is timed (%(default)s)"
+        "--num-notes", type=int, default=10_000_000, help="notes of the index that is timed (default: %(default)s)"
     )
     args = parser.parse_args(argv)
     copies, reference = {}, {}

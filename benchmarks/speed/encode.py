@@ -45,7 +45,9 @@ RUNNER = "--runner=FnApiRunner"
 def main(argv: Sequence[str]) -> int:
     parser = command.make_parser("python -m benchmarks.encode", __doc__)
     parser.add_argument("folders", nargs="*", metavar="FOLDER", help="MIDI files to copy (default: made for the run)")
-    parser.add_argument("--files", type=int, default=NUM_FILES, metavar="N", help="size of the corpus (%(default)s)")
+    parser.add_argument(
+        "--files", type=int, default=NUM_FILES, metavar="N", help="size of the corpus (default: %(default)s)"
+    )
     parser.add_argument("--quick", action="store_true", help="tiny sizes, one round: only shows that it runs")
     args = parser.parse_args(argv)
     with contextlib.ExitStack() as stack:

@@ -44,7 +44,7 @@ WRONG: tuple[dict[str, Any], ...] = (
 
 def main(argv: Sequence[str]) -> int:
     parser = command.make_parser("python -m benchmarks.seed_lists", __doc__)
-    parser.add_argument("--num-seeds", type=int, default=100_000, help="of each list (%(default)s)")
+    parser.add_argument("--num-seeds", type=int, default=100_000, help="of each list (default: %(default)s)")
     args = parser.parse_args(argv)
     table = bundles.load([box_model.folder()])[0].fields
     lists: dict[str, dict[str, float]] = {}

@@ -141,7 +141,7 @@ class Index:
                 f"{path!r} does not exist, want an index of generation_jobs.memorisation"
             ) from error
         except (OSError, ValueError, KeyError) as error:
-            raise command.UserError(f"{path!r} is no index of generation_jobs.memorisation: {error}") from error
+            raise command.UserError(f"{path!r} is not an index of generation_jobs.memorisation: {error}") from error
 
 
 class _Words(TypedDict):

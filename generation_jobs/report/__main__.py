@@ -121,7 +121,7 @@ def _compare(pieces: Sequence[GeneratedPiece], root: str, info: DatasetInfo) -> 
     )
     if counts[1]:
         note += (
-            f" Next to it is what the corpus reaches against itself: {shown[1]} compared with the training pieces, the "
+            f" Next to it is how well the corpus matches itself: {shown[1]} compared with the training pieces, the "
             "median of 200 draws of the size of the generated set."
         )
     return comparisons, note

@@ -256,15 +256,15 @@ def test_files_that_are_not_an_index_are_refused(tmp_path):
     with pytest.raises(command.UserError, match="does not exist, want an index"):
         Index.load(str(tmp_path / "none"))
     (tmp_path / "text").write_text("text")
-    with pytest.raises(command.UserError, match="'.*text' is no index of generation_jobs.memorisation"):
+    with pytest.raises(command.UserError, match="'.*text' is not an index of generation_jobs.memorisation"):
         Index.load(str(tmp_path / "text"))
     index_of(melody(10, 0)).save(str(tmp_path / "index"))
     whole = (tmp_path / "index").read_bytes()
     (tmp_path / "cut").write_bytes(whole[:-100])
-    with pytest.raises(command.UserError, match="is no index"):
+    with pytest.raises(command.UserError, match="is not an index"):
         Index.load(str(tmp_path / "cut"))
     (tmp_path / "later").write_bytes(whole.replace(b'"format_version": 1', b'"format_version": 2'))
-    with pytest.raises(command.UserError, match="is no index"):  # its checksum is wrong, too
+    with pytest.raises(command.UserError, match="is not an index"):  # its checksum is wrong, too
         Index.load(str(tmp_path / "later"))
 
 
