@@ -143,21 +143,6 @@ def test_every_row_has_a_dropout_key_of_its_own():
     assert batch.dropout_keys.dtype == np.uint32 and len(np.unique(batch.dropout_keys, axis=0)) == 64
 
 
-def test_rows_of_a_batch():
-    pieces = stack_pieces(make_many([9, 12]), TABLE)
-    windows = Windows(np.array([0, 1]), np.array([0, 3]), np.array([10, 8]))
-    batch = make_batch(pieces, windows, table=TABLE, batch_size=4, start_bins=START, rng=keyed_rng(0))
-    halves = [batch.rows(slice(0, 2)), batch.rows(slice(2, 4))]
-    for name, array in batch.as_dict().items():
-        parts = [half[name] for half in halves]
-        if name == "step_key":
-            assert (parts[0] == array).all() and (parts[1] == array).all()
-        else:
-            assert (np.concatenate(parts) == array).all()
-    assert [half["is_note"].sum() + half["is_end"].sum() for half in halves] == [18, 0]
-    assert batch.num_events == 18
-
-
 def test_drums_of_a_piece_are_known_where_they_stand():
     columns = {
         "pitch": [60, 65],

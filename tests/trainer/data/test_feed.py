@@ -134,12 +134,6 @@ def test_a_feed_with_a_memory():
             before = after
 
 
-def test_the_key_of_a_step_is_another_each_step_and_epoch():
-    keys = [tuple(batch.step_key) for batch, _ in take(20, Position())]
-    assert len(set(keys)) == 20
-    assert keys[3:] == [tuple(batch.step_key) for batch, _ in take(17, take(3, Position())[-1][1])]
-
-
 def test_waiting_is_measured(monkeypatch):
     clock = iter(range(100))
     monkeypatch.setattr(feed.time, "monotonic", lambda: next(clock))

@@ -27,8 +27,11 @@ def pieces() -> Pieces:
 
 @pytest.fixture(scope="module")
 def whole(model, pieces) -> Evaluation:
-    """The training loop's evaluation."""
-    return Evaluator(model, tf.distribute.OneDeviceStrategy("/cpu:0"), batch_size=4).evaluate(pieces)
+    """The training loop's evaluation, op by op."""
+    tf.config.run_functions_eagerly(True)
+    evaluation = Evaluator(model, tf.distribute.OneDeviceStrategy("/cpu:0"), batch_size=4).evaluate(pieces)
+    tf.config.run_functions_eagerly(False)
+    return evaluation
 
 
 @pytest.fixture(scope="module")

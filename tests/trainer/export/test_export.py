@@ -47,23 +47,26 @@ CALL_ALL = """
 import numpy as np, tensorflow as tf
 model = tf.saved_model.load(sys.argv[1])
 call = model.signatures
-notes = tf.constant(np.load(sys.argv[2])["notes"])
-lengths = tf.constant(np.load(sys.argv[2])["lengths"])
-said = {"nll": call["likelihood"](notes=notes, length=lengths)["nll"].numpy()}
-start = call["start"](batch_size=tf.shape(notes)[0])
-before, state = start["note"], start["state"]
-for place in range(notes.shape[1] + 1):
-    out = call["step"](note=before, state=state)
-    state = out["state"]
-    said[f"{place}/end"] = out["end_log_odds"].numpy()
-    if place == notes.shape[1]:
-        break
-    before = notes[:, place]
-    for name in call:
-        if name.startswith("head_"):
-            for key, value in call[name](hidden=out["hidden"], note=before).items():
-                said[f"{place}/{name[5:]}/{key}"] = value.numpy()
-np.savez(sys.argv[3], **said)
+
+def say(notes, lengths):
+    said = {"nll": call["likelihood"](notes=notes, length=lengths)["nll"].numpy()}
+    start = call["start"](batch_size=tf.shape(notes)[0])
+    before, state = start["note"], start["state"]
+    for index in range(notes.shape[1] + 1):
+        out = call["step"](note=before, state=state)
+        state = out["state"]
+        said[f"{index}/end"] = out["end_log_odds"].numpy()
+        if index == notes.shape[1]:
+            return said
+        before = notes[:, index]
+        for name in call:
+            if name.startswith("head_"):
+                for key, value in call[name](hidden=out["hidden"], note=before).items():
+                    said[f"{index}/{name[5:]}/{key}"] = value.numpy()
+
+for folder in sys.argv[2:]:
+    given = np.load(f"{folder}/in.npz")
+    np.savez(f"{folder}/out.npz", **say(tf.constant(given["notes"]), tf.constant(given["lengths"])))
 """
 
 
@@ -106,13 +109,14 @@ def test_another_process_gets_the_models_numbers(exported, tmp_path):
     lengths = np.array([7, 4], np.int32)
     notes = np.full((2, 7, len(table)), -7, np.int32)  # what lies behind a piece is not read
     notes[0], notes[1, :4] = pieces
-    np.savez(tmp_path / "in.npz", notes=notes, lengths=lengths)
-    notes[1, 4:] = pieces[1][0]  # `step` and heads are asked there, too
-    np.savez(tmp_path / "whole.npz", notes=notes, lengths=lengths)
-    said = {}
-    for name in ("in", "whole"):
-        run_without_our_code(CALL_ALL, folder, str(tmp_path / f"{name}.npz"), str(tmp_path / f"{name}-out.npz"))
-        said[name] = dict(np.load(tmp_path / f"{name}-out.npz"))
+    folders = {name: tmp_path / name for name in ("in", "whole")}
+    for name, given in folders.items():
+        if name == "whole":
+            notes[1, 4:] = pieces[1][0]  # `step` and heads are asked there, too
+        given.mkdir()
+        np.savez(given / "in.npz", notes=notes, lengths=lengths)
+    run_without_our_code(CALL_ALL, folder, *map(str, folders.values()))
+    said = {name: dict(np.load(given / "out.npz")) for name, given in folders.items()}
     np.testing.assert_array_equal(said["in"]["nll"], said["whole"]["nll"])
 
     bins = table.encode(notes)

@@ -118,7 +118,7 @@ def make_raw(rows: int, time: int, seed: int = 0) -> np.ndarray:
 
 
 def test_a_window_is_its_events_one_by_one():
-    rows, time = 3, 150
+    rows, time = 3, 60
     notes = context.remember(context.empty_memory(rows, NOTES), TABLE, make_raw(rows, time), tf.ones([rows, time]))
     onset = notes.onset[:, NOTES:]
     settings = {"notes": NOTES, "lags": LAGS, "time_base": BEATS}

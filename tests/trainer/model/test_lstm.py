@@ -79,24 +79,6 @@ def test_a_loss_of_the_last_output_alone_reaches_every_step():
     assert (np.abs(got[3].numpy()).sum(axis=2) > 0).all()
 
 
-def test_state_carries_a_sequence_on():
-    layer, _ = make_pair(3, 16)
-    x = tf.constant(np.random.default_rng(3).normal(size=(2, 9, 3)), tf.float32)
-    whole, h, c = layer(x)
-    first, *state = layer(x[:, :4])
-    second, h_after, c_after = layer(x[:, 4:], initial_state=state)
-    np.testing.assert_allclose(tf.concat([first, second], axis=1).numpy(), whole.numpy(), atol=1e-6)
-    np.testing.assert_allclose(h_after.numpy(), h.numpy(), atol=1e-6)
-    np.testing.assert_allclose(c_after.numpy(), c.numpy(), atol=1e-6)
-
-
-def test_the_same_inside_a_compiled_function_of_unknown_length():
-    layer, _ = make_pair(3, 16)
-    x = tf.constant(np.random.default_rng(4).normal(size=(2, 5, 3)), tf.float32)
-    compiled = tf.function(layer, input_signature=[tf.TensorSpec([None, None, 3])])
-    np.testing.assert_allclose(compiled(x)[0].numpy(), layer(x)[0].numpy(), atol=1e-6)
-
-
 @pytest.mark.parametrize("has_tiles", [False, True])
 def test_bfloat16_products_are_of_bfloat16_only_where_the_processor_is_quick_at_them(monkeypatch, has_tiles):
     monkeypatch.setattr(hoisted_lstm, "multiplies_bfloat16", lambda: has_tiles)

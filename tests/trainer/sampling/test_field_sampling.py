@@ -89,12 +89,6 @@ def test_min_p_keeps_what_is_likely_enough_beside_the_likeliest(temperature, min
         assert scipy.stats.chisquare(counts[kept], DRAWS * shares[kept] / shares[kept].sum()).pvalue > 1e-4
 
 
-@pytest.mark.parametrize("top_p", [1e-6, 0.3, 0.5])
-def test_one_value_always_stays(top_p):
-    drawn = field_sampling.draw_bin(make_logits(rows=100), uniforms(rows=100), settings(top_p=top_p, top_k=1, rows=100))
-    assert set(drawn.numpy().tolist()) == {1}
-
-
 def test_temperature_zero_takes_the_likeliest():
     for changes in ({}, {"top_k": 2}, {"top_p": 0.1}):
         drawn = field_sampling.draw_bin(
@@ -132,7 +126,7 @@ def test_extreme_temperatures_draw_a_value(temperature):
 
 def test_a_row_does_not_depend_on_its_neighbours():
     rng = np.random.default_rng(3)
-    rows = 32
+    rows = 12
     logits, uniform = rng.normal(0, 2, (rows, 32)).astype(np.float32), rng.random(rows).astype(np.float32)
     temperature = rng.choice([0.0, 0.7, 1.0], rows).astype(np.float32)
     top_k, top_p = (
