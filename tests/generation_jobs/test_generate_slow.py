@@ -107,22 +107,6 @@ def test_a_signal_ends_the_process_with_75(folder):
     assert len(manifest.read(str(folder / "music"))) == NUM_PIECES
 
 
-def test_four_tasks_at_once_and_one_of_them_twice_make_every_piece_once(folder):
-    flags = ["--bundle", f"{folder}/bundle", "--seeds", f"{folder}/seeds.jsonl", "--output", f"{folder}/music"]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    tasks = [
-        subprocess.Popen(
-            [sys.executable, "-c", COMMAND, "0.01", *flags, "--num-tasks", "4", "--task-index", str(index)],
-            env=environment,
-        )
-        for index in (0, 1, 2, 3, 3)
-    ]
-    assert [task.wait(60) for task in tasks] == [0] * 5
-    process = start(folder, "straight")
-    assert process.wait(60) == 0
-    assert manifest.read(str(folder / "music")) == manifest.read(str(folder / "straight"))
-
-
 @pytest.mark.parametrize("kind", ["gs", "s3"])
 def test_a_job_from_a_bucket_to_a_bucket(kind, request, tmp_path, monkeypatch):
     root = request.getfixturevalue(f"{kind}_bucket")

@@ -106,12 +106,6 @@ def test_a_piece_without_notes_has_a_line_but_no_record(tmp_path):
     assert manifest.read(str(tmp_path)) == lines
 
 
-def test_the_same_list_gives_the_same_files(tmp_path):
-    run(tmp_path / "one")
-    run(tmp_path / "again")
-    assert files_of(tmp_path / "one") == files_of(tmp_path / "again")
-
-
 @pytest.mark.parametrize("layout", ["mid", "tar"])
 def test_any_number_of_tasks_in_any_order_gives_the_same_files(tmp_path, monkeypatch, layout):
     monkeypatch.setattr("generation_jobs.output.shards._DEFAULT_PIECES", (1, 2))
@@ -155,14 +149,6 @@ def test_a_restart_after_a_kill_between_the_last_files_finishes_without_a_decode
     summary = task.run(make_job(tmp_path), lambda: pytest.fail("nothing is missing"), StopSignal())
     assert files_of(tmp_path) == want
     assert (summary.num_samples, summary.num_made) == (6, 0)
-
-
-def test_a_finished_task_does_nothing(tmp_path):
-    run(tmp_path)
-    want = files_of(tmp_path)
-    summary = task.run(make_job(tmp_path), lambda: pytest.fail("nothing is missing"), StopSignal())
-    assert (summary.num_samples, summary.num_made) == (6, 0)
-    assert files_of(tmp_path) == want
 
 
 def test_a_finished_task_does_not_read_its_pieces_again(tmp_path):
@@ -217,15 +203,6 @@ def test_an_edited_piece_is_named(tmp_path):
     path.write_bytes(manifest.serialize_piece(line, dataclasses.replace(notes, velocity=notes.velocity // 2 + 1)))
     with pytest.raises(UserError, match="its notes were changed later; move it away"):
         run(tmp_path)
-
-
-def test_manifests_of_an_unfinished_job_are_refused(tmp_path):
-    with pytest.raises(UserError, match="holds no job.json"):
-        manifest.read(str(tmp_path))
-    with pytest.raises(RuntimeError, match="killed"):
-        run(tmp_path, FakeDecoder(stop_after=1))
-    with pytest.raises(UserError, match=r"not finished: there is no manifest/part-00000-of-00001.jsonl \(1 of 1\)"):
-        manifest.read(str(tmp_path))
 
 
 def test_pieces_in_tar_shards_equal_the_loose_ones(tmp_path):

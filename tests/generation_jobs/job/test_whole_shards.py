@@ -5,7 +5,7 @@ import json
 import pytest
 
 from generation_jobs import merge
-from generation_jobs.job import dry_run, job, whole_shards
+from generation_jobs.job import job, whole_shards
 from generation_jobs.output import manifest
 from generation_jobs.output.piece_files import read_tar
 from job_runtime import command, storage
@@ -214,14 +214,6 @@ def test_a_check_costs_a_few_listings_and_one_read_per_shard(tmp_path, monkeypat
     this_job = make_job(tmp_path, pieces_per_shard=2)
     assert whole_shards.find(this_job, this_job.files()).whole == {0, 1, 2}
     assert sorted(asked) == ["list_files"] * 5 + ["read_bytes"] * 3  # of unfinished/ too, and of sizes/
-
-
-def test_a_dry_run_counts_pieces_to_make_again(tmp_path):
-    run(tmp_path)
-    (tmp_path / "midi/b/b-00001.mid").write_bytes(b"MThd")
-    before = files_of(tmp_path)
-    assert dry_run.left_to_make(make_job(tmp_path)).tolist() == [1]
-    assert files_of(tmp_path) == before
 
 
 @pytest.mark.slow

@@ -75,7 +75,7 @@ def test_fit_takes_the_outer_quantile_and_passes_its_own_corpus():
 
 
 def test_fit_leaves_out_one_window_in_more_than_a_thousand():
-    corpus = [steady(32, 100)] * 2999 + [steady(32, 100, [60] * 32)]
+    corpus = [steady(32, 100)] * 1499 + [steady(32, 100, [60] * 32)]
     assert fit(corpus, time_base=MILLISECONDS, dataset="d").thresholds["longest_repeat"] == 1
 
 
@@ -90,7 +90,7 @@ def test_a_corpus_that_repeats_its_strains_does_not_hide_a_short_loop():
 
 
 def test_a_damaged_file_sets_no_limit_to_density():
-    corpus = [steady(64, 90 + index % 20) for index in range(3000)]
+    corpus = [steady(64, 90 + index % 20) for index in range(1500)]
     damaged = make_notes([0] * 5120, [10] * 5120, pitch=[index % 90 for index in range(5120)])
     sound = fit(corpus, time_base=MILLISECONDS, dataset="d").thresholds
     thresholds = fit([*corpus, damaged], time_base=MILLISECONDS, dataset="d").thresholds
