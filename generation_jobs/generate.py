@@ -21,7 +21,7 @@ from generation_jobs.job.job import Job
 from generation_jobs.job.task import Decoder, Summary
 from generation_jobs.output.shards import MAX_PIECES_PER_SHARD
 from generation_jobs.screening import reject_policy
-from generation_jobs.seeds import primers, seed_list, setting_conflicts
+from generation_jobs.seeds import primers, seed_list, seed_record, setting_conflicts
 from generation_jobs.seeds.primer_reading import Reading
 from generation_jobs.settings.requests import DEFAULTS, Settings
 from job_runtime import command, problem_report, storage
@@ -47,7 +47,7 @@ class JobSettings:
     """The settings of the job that are not those of a piece."""
 
     samples_per_seed: int = setting(
-        1, "pieces per seed, unless the seed has num_samples", at_least=1, at_most=seed_list.MAX_SAMPLES
+        1, "pieces per seed, unless the seed has num_samples", at_least=1, at_most=seed_record.MAX_SAMPLES
     )
     rng_seed: int = setting(0, "other values give other music from the same seeds", at_least=0, at_most=2**63 - 1)
     pieces_per_shard: int | None = setting(

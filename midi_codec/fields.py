@@ -30,7 +30,6 @@ from midi_codec.dataset.dataset_info import COLUMNS
 from midi_codec.music import notes as notes_lib
 from midi_codec.music.note_batch import NoteBatch
 
-END_PITCH = 128
 CATEGORY = "category"
 TIME = "time"
 CATEGORICAL = "categorical"

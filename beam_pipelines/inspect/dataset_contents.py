@@ -145,8 +145,8 @@ def _head(features: Mapping[str, bytes], split: str, shard: int) -> Head:
     )
 
 
-def largest_groups(heads: Sequence[Head], num: int = NUM_GROUPS) -> list[Group]:
-    """Groups of two pieces or more, the largest first."""
+def largest_groups(heads: Sequence[Head]) -> list[Group]:
+    """The NUM_GROUPS largest groups of two pieces or more, the largest first."""
     members: dict[str, list[Head]] = collections.defaultdict(list)
     for head in heads:
         members[head.group_id].append(head)
@@ -157,7 +157,7 @@ def largest_groups(heads: Sequence[Head], num: int = NUM_GROUPS) -> list[Group]:
             sources=tuple(sorted(head.source for head in members[group_id])),
             splits=tuple(split for split in SPLITS if any(head.split == split for head in members[group_id])),
         )
-        for _, group_id in tied[:num]
+        for _, group_id in tied[:NUM_GROUPS]
     ]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -14,7 +13,6 @@ from midi_codec.dataset import records, tfrecord_framing
 from midi_codec.dataset.dataset_info import SPLITS, shard_name
 from midi_codec.music.note_batch import NoteBatch
 
-READS_AT_ONCE = 16  # from a bucket
 PIECES_PER_BATCH = 256  # when they are counted again
 
 
@@ -69,10 +67,8 @@ def _read(entries: np.ndarray, part_paths: Sequence[str]) -> list[bytes]:
         cuts = (begins[first : last + 1] - begin).tolist()
         return [data[a:b] for a, b in zip(cuts, [*cuts[1:], len(data)], strict=True)]
 
-    if runs and "://" in part_paths[0]:
-        with concurrent.futures.ThreadPoolExecutor(READS_AT_ONCE) as readers:
-            return list(itertools.chain.from_iterable(readers.map(read, runs)))
-    return list(itertools.chain.from_iterable(map(read, runs)))
+    is_remote = bool(part_paths) and storage.is_remote(part_paths[0])
+    return list(itertools.chain.from_iterable(storage.map_in_threads(read, runs, is_slow=lambda run: is_remote)))
 
 
 def _check(data: bytes, num_records: int, path: str) -> None:

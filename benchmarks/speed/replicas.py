@@ -94,7 +94,7 @@ def full_batches(config: TrainConfig, table: FieldTable, part: Part) -> Iterator
     full = [Windows(np.roll(rows, number), begins, begins + time) for number in range(NUM_BATCHES)]
     common: dict[str, Any] = {"table": table, "batch_size": size, "start_bins": table.start_bins, "part": part}
     return itertools.cycle(
-        make_batch(pieces, windows, amounts=Augmentation(), rng=keyed_rng(0, number), **common)
+        make_batch(pieces, windows, amounts=Augmentation(transpose=5), rng=keyed_rng(0, number), **common)
         for number, windows in enumerate(full)
     )
 

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from job_runtime import storage
 from job_runtime.command import UserError
+from job_runtime.command_line.settings import flag
 from midi_codec.cleaning import note_policies
-from midi_codec.cleaning.cleaning_rules import CHANGE_NOTES, CleaningRules, flag
+from midi_codec.cleaning.cleaning_rules import CHANGE_NOTES, CleaningRules
 from midi_codec.midi import midi_file, single_track
 from midi_codec.midi.midi_file import DEFAULT_LIMITS
 from midi_codec.midi.midi_header import Limits, MidiError

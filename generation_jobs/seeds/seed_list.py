@@ -17,12 +17,12 @@ import hashlib
 from collections.abc import Iterable, Iterator
 
 from generation_jobs.seeds import seed_csv, seed_folder, seed_json
-from generation_jobs.seeds.seed_record import MAX_SAMPLES, Checker, Row, Seed, to_record
+from generation_jobs.seeds.seed_record import Checker, Row, Seed, to_record
 from job_runtime import storage
 from job_runtime.problem_report import Problem
 from midi_codec.midi.midi_header import EXTENSIONS
 
-__all__ = ["MAX_SAMPLES", "Problem", "Seed", "SeedList", "folder_of", "parse", "read", "silence", "write"]
+__all__ = ["Seed", "SeedList", "folder_of", "parse", "read", "silence", "write"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

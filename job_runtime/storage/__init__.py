@@ -73,7 +73,6 @@ class Backend(Protocol):
     def delete(self, path: str) -> None: ...
     def delete_folder(self, path: str) -> None: ...
     def delete_leftovers(self, folder: str) -> None: ...
-    def rename(self, source: str, target: str) -> None: ...
 
 
 def join(root: str, *parts: str) -> str:
@@ -271,20 +270,6 @@ def delete_leftovers(folder: str) -> None:
     command that writes only a few files need not call this.
     """
     _backend(folder).delete_leftovers(folder)
-
-
-def rename(source: str, target: str) -> None:
-    """Moves a file and replaces `target`; in buckets by copying, then deleting.
-
-    Raises:
-      FileNotFoundError: there is no `source`.
-    """
-    backend = _backend(source)
-    if _scheme(source) == _scheme(target):
-        backend.rename(source, target)
-    else:
-        write_bytes(target, read_bytes(source))
-        delete(source)
 
 
 def split_url(path: str) -> tuple[str, str]:

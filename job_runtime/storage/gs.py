@@ -193,15 +193,3 @@ def delete_folder(path: str) -> None:
 
 def delete_leftovers(_folder: str) -> None:
     """Does nothing: an object appears whole."""
-
-
-def rename(source: str, target: str) -> None:
-    copy, original = _blob(target), _blob(source)
-    with _mistakes_named(target, "written"):
-        try:
-            token, _, _ = copy.rewrite(original, retry=DEFAULT_RETRY)
-            while token is not None:  # large objects move in several requests
-                token, _, _ = copy.rewrite(original, token=token, retry=DEFAULT_RETRY)
-        except exceptions.NotFound as error:
-            raise FileNotFoundError(errno.ENOENT, "no such object, or no such bucket", source) from error
-    delete(source)

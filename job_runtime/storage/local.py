@@ -256,9 +256,3 @@ def delete_folder(path: str) -> None:
 
 def delete_leftovers(folder: str) -> None:
     partial_files.delete_left(folder, recursive=True)
-
-
-def rename(source: str, target: str) -> None:
-    with io_errors.named(target):
-        _make_folder(os.path.dirname(target))
-    os.replace(source, target)

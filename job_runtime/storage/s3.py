@@ -172,14 +172,3 @@ def delete_folder(path: str) -> None:
 
 def delete_leftovers(_folder: str) -> None:
     """Does nothing: an object appears whole."""
-
-
-def rename(source: str, target: str) -> None:
-    with _mistakes_named(target, "written"):
-        try:
-            _client().copy(_bucket_and_key(source), **_bucket_and_key(target))
-        except ClientError as error:
-            if _code(error) in _MISSING:
-                raise FileNotFoundError(errno.ENOENT, "no such object", source) from error
-            raise
-    delete(source)

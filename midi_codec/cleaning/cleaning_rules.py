@@ -11,9 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from job_runtime.command_line import numerals
-from job_runtime.command_line.settings import Kind, flag, problems_in, setting
-
-__all__ = ["APPLY", "DROP", "FAMILY", "IGNORE", "KEEP", "MERGE", "ONLY", "REJECT", "CleaningRules", "flag"]
+from job_runtime.command_line.settings import Kind, problems_in, setting
 
 KEEP, DROP, ONLY, REJECT = "keep", "drop", "only", "reject"
 MERGE, FAMILY = "merge", "family"

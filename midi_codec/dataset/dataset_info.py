@@ -24,7 +24,6 @@ SPLITS = ("train", "validation", "test")
 DUPLICATE_KINDS = ("exact", "near")
 GROUP_COUNTS = ("groups", "pieces", "largest", "in_several_splits")
 NO_DUPLICATES = dict.fromkeys(DUPLICATE_KINDS, 0)
-NO_GROUPS = dict.fromkeys(GROUP_COUNTS, 0)
 COLUMNS = ("step", "pitch", "duration", "velocity", "program")
 
 

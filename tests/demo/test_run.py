@@ -4,7 +4,7 @@ import pytest
 
 from demo import run
 from job_runtime.command import UserError
-from midi_codec.dataset.dataset_info import COLUMNS, NO_DUPLICATES, NO_GROUPS, DatasetInfo, Histogram, SplitInfo
+from midi_codec.dataset.dataset_info import COLUMNS, GROUP_COUNTS, NO_DUPLICATES, DatasetInfo, Histogram, SplitInfo
 from midi_codec.music.notes import TIME_BASES
 from trainer import config, task
 
@@ -71,7 +71,7 @@ def test_openings_divide_the_pieces_evenly(validation, test, want):
         rejects={},
         duplicates=NO_DUPLICATES,
         salvaged={},
-        groups=NO_GROUPS,
+        groups=dict.fromkeys(GROUP_COUNTS, 0),
         histograms={name: dict.fromkeys(COLUMNS, Histogram()) for name in sizes},
         settings={},
     )

@@ -14,7 +14,7 @@ from generation_jobs.output.shards import Shards
 from generation_jobs.settings.requests import Result
 from job_runtime import storage
 from midi_codec.dataset import dataset_info, records
-from midi_codec.dataset.dataset_info import NO_DUPLICATES, NO_GROUPS, SPLITS, DatasetInfo, Histogram, SplitInfo
+from midi_codec.dataset.dataset_info import GROUP_COUNTS, NO_DUPLICATES, SPLITS, DatasetInfo, Histogram, SplitInfo
 from midi_codec.dataset.records import Piece
 from midi_codec.music.notes import MILLISECONDS, Notes
 
@@ -106,7 +106,7 @@ def make_dataset(root: Path, pieces: Mapping[str, Sequence[Notes]], *, time_base
         rejects={},
         duplicates=NO_DUPLICATES,
         salvaged={},
-        groups=NO_GROUPS,
+        groups=dict.fromkeys(GROUP_COUNTS, 0),
         histograms=histograms,
         settings={},
     )

@@ -52,7 +52,7 @@ def dataset(tmp_path):
         rejects={},
         duplicates=dataset_info.NO_DUPLICATES,
         salvaged={},
-        groups=dataset_info.NO_GROUPS,
+        groups=dict.fromkeys(dataset_info.GROUP_COUNTS, 0),
         histograms={
             split: {column: dataset_info.Histogram() for column in dataset_info.COLUMNS}
             for split in dataset_info.SPLITS

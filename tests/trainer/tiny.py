@@ -8,7 +8,15 @@ import numpy as np
 
 from job_runtime import storage
 from midi_codec.dataset import dataset_info, records
-from midi_codec.dataset.dataset_info import COLUMNS, NO_DUPLICATES, NO_GROUPS, SPLITS, DatasetInfo, Histogram, SplitInfo
+from midi_codec.dataset.dataset_info import (
+    COLUMNS,
+    GROUP_COUNTS,
+    NO_DUPLICATES,
+    SPLITS,
+    DatasetInfo,
+    Histogram,
+    SplitInfo,
+)
 from midi_codec.fields import CATEGORICAL, CATEGORY, MAX_TICK, TIME, FieldSpec, FieldTable
 from midi_codec.music.notes import MILLISECONDS, Notes
 
@@ -79,7 +87,7 @@ def write_dataset(root: str, splits: dict[str, list[Notes]], *, time_base: str =
         rejects={},
         duplicates=NO_DUPLICATES,
         salvaged={},
-        groups=NO_GROUPS,
+        groups=dict.fromkeys(GROUP_COUNTS, 0),
         histograms={split: {c: _histogram(notes, c) for c in COLUMNS} for split, notes in pieces.items()},
         settings={},
     )

@@ -24,7 +24,7 @@ class Augmentation:
       velocity: steps of velocity up or down.
     """
 
-    transpose: int = 5
+    transpose: int = 0
     tempo: float = 0.0
     velocity: int = 0
 

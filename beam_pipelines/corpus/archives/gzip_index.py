@@ -71,11 +71,6 @@ def to_keep(
     return {kept.index: index.getvalue(), kept.members: head + b"\n" + blocks}
 
 
-def open_to_index(file: BinaryIO) -> indexed_gzip.IndexedGzipFile:
-    """The unpacked archive; reading it makes seek points."""
-    return _open_indexed(file, _MOST_AT_ONCE)
-
-
 def is_one_stream(file: BinaryIO, num_bytes: int) -> bool:
     """Whether the file is one stream of this many unpacked bytes: `indexed_gzip` ignores what follows the first."""
     position = file.tell()
@@ -91,7 +86,8 @@ def open_in_order(file: BinaryIO) -> BinaryIO:
     return cast(BinaryIO, gzip.GzipFile(fileobj=file))
 
 
-def _open_indexed(file: BinaryIO, at_once: int) -> indexed_gzip.IndexedGzipFile:
+def open_to_index(file: BinaryIO, at_once: int = _MOST_AT_ONCE) -> indexed_gzip.IndexedGzipFile:
+    """The unpacked archive, read in blocks of `at_once` bytes; reading it makes seek points."""
     return indexed_gzip.IndexedGzipFile(fileobj=_WithoutDescriptor(file), spacing=_SPACING_BYTES, buffer_size=at_once)
 
 
@@ -112,7 +108,7 @@ class MemberReader:
         if index_path:
             with contextlib.suppress(FileNotFoundError, PermissionError, *_DAMAGE):
                 index = io.BytesIO(storage.read_bytes(index_path))
-                self._indexed = _open_indexed(file, min(max(span, 1 << 16), _MOST_AT_ONCE))
+                self._indexed = open_to_index(file, min(max(span, 1 << 16), _MOST_AT_ONCE))
                 self._indexed.import_index(fileobj=index)
         self._unpacked = self._indexed or open_in_order(file)
 

@@ -71,12 +71,13 @@ def test_groups_name_their_pieces_and_splits(root):
     assert read(root).groups == [Group(GROUP, ("1.mid", "4.mid", "6.mid"), ("train", "validation"))]
 
 
-def test_the_largest_groups_come_first():
+def test_the_largest_groups_come_first(monkeypatch):
     heads = [
         dataset_contents.Head(f"{n}", group, f"{n}.mid", 3, "train", 0) for n, group in enumerate("abbcccd" + "eeee")
     ]
     assert [len(group.sources) for group in dataset_contents.largest_groups(heads)] == [4, 3, 2]
-    assert [group.group_id for group in dataset_contents.largest_groups(heads, 1)] == ["e"]
+    monkeypatch.setattr(dataset_contents, "NUM_GROUPS", 1)
+    assert [group.group_id for group in dataset_contents.largest_groups(heads)] == ["e"]
 
 
 def test_without_records_no_shard_is_read(root, tmp_path):

@@ -7,7 +7,15 @@ from beam_pipelines.settings.encode_settings import Settings, default_num_shards
 from beam_pipelines.settings.splits import SplitRule
 from job_runtime.command import UserError
 from midi_codec.dataset import dataset_info
-from midi_codec.dataset.dataset_info import COLUMNS, NO_DUPLICATES, NO_GROUPS, SPLITS, DatasetInfo, Histogram, SplitInfo
+from midi_codec.dataset.dataset_info import (
+    COLUMNS,
+    GROUP_COUNTS,
+    NO_DUPLICATES,
+    SPLITS,
+    DatasetInfo,
+    Histogram,
+    SplitInfo,
+)
 from midi_codec.midi.midi_header import Limits
 from tests.beam_pipelines.corpora import make_settings
 
@@ -23,7 +31,7 @@ def save_dataset(folder, settings: Settings) -> DatasetInfo:
         rejects={},
         duplicates=NO_DUPLICATES,
         salvaged={},
-        groups=NO_GROUPS,
+        groups=dict.fromkeys(GROUP_COUNTS, 0),
         histograms={split: {column: Histogram() for column in COLUMNS} for split in SPLITS},
         settings=settings.as_dict(),
     )

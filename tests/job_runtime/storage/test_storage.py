@@ -170,25 +170,6 @@ def test_what_need_not_be_durable_does_not_wait_for_the_disk(tmp_path, monkeypat
     assert storage.read_bytes(str(tmp_path / "a")) == b"x"
 
 
-def test_rename_moves_over_what_is_there(root):
-    source, target = storage.join(root, "a/b.mid"), storage.join(root, "c/d.mid")
-    storage.write_bytes(source, b"new")
-    storage.write_bytes(target, b"old")
-    storage.rename(source, target)
-    assert paths(root) == [target]
-    assert storage.read_bytes(target) == b"new"
-    with pytest.raises(FileNotFoundError):
-        storage.rename(source, target)
-
-
-def test_rename_between_places(root, tmp_path):
-    source = str(tmp_path / "here.mid")
-    storage.write_bytes(source, b"x")
-    storage.rename(source, storage.join(root, "there.mid"))
-    assert not storage.exists(source)
-    assert storage.read_bytes(storage.join(root, "there.mid")) == b"x"
-
-
 def test_delete_can_be_repeated(root):
     path = storage.join(root, "a.mid")
     storage.write_bytes(path, b"x")

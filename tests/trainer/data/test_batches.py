@@ -280,11 +280,11 @@ def test_a_change_keeps_the_notes_before_within_range():
     )
     pieces = stack_pieces([high], table)
     windows = Windows(np.array([0]), np.array([2]), np.array([2]))
-    settings_of_batch = {"table": table, "batch_size": 1, "start_bins": table.start_bins}
     highest = {}
     for memory in (0, 2):
+        settings_of_batch = {"table": table, "batch_size": 1, "start_bins": table.start_bins, "memory": memory}
         made = [
-            make_batch(pieces, windows, **settings_of_batch, amounts=Augmentation(), rng=keyed_rng(key), memory=memory)
+            make_batch(pieces, windows, **settings_of_batch, amounts=Augmentation(transpose=5), rng=keyed_rng(key))
             for key in range(60)
         ]
         highest[memory] = max(int(batch.raw[0, 0, 1]) for batch in made)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from beam_pipelines.corpus import chunk_reader, inputs
-from beam_pipelines.corpus.archives import archive_listing, archive_reader, gzip_index
+from beam_pipelines.corpus.archives import archive_listing, archive_reader, gzip_index, tar_directory
 from job_runtime import storage
 from job_runtime.command import UserError
 from job_runtime.storage import seekable_file
@@ -321,10 +321,10 @@ def test_a_tar_gz_is_unpacked_once_and_then_read_from_its_seek_points(tmp_path, 
     found.save_indexes()
     assert all(name.startswith(".") for name in os.listdir(work))
 
-    def fail(_):
+    def fail(*_, **__):
         raise AssertionError("unpacked from its beginning")
 
-    monkeypatch.setattr(gzip_index, "open_to_index", fail)
+    monkeypatch.setattr(tar_directory, "read_directory", fail)
     monkeypatch.setattr(gzip_index, "open_in_order", fail)
     again = find(folder, work_folder=work)
     assert again == found
