@@ -32,11 +32,12 @@ from beam_pipelines.output import claim, dataset_files, output_folder
 from beam_pipelines.settings.encode_settings import AUTO, Settings
 from beam_pipelines.survey import time_base_choice
 from job_runtime import command, storage
-from job_runtime.command import StopSignal, UserError
+from job_runtime.command import StopSignal
 from job_runtime.command_line.flags import Parser
 from job_runtime.command_line.numerals import counted
 from job_runtime.command_line.settings import add_number
 from job_runtime.logs import masking
+from job_runtime.problem_report import UserError
 from midi_codec.dataset import dataset_info
 from midi_codec.dataset.dataset_info import SPLITS, DatasetInfo
 

@@ -10,10 +10,10 @@ from beam_pipelines.execution import base_dataset
 from beam_pipelines.settings import splits
 from beam_pipelines.settings.encode_settings import AUTO, Base, Settings, default_num_shards
 from beam_pipelines.settings.splits import SplitRule
-from job_runtime.command import UserError
 from job_runtime.command_line import settings as settings_lib
 from job_runtime.command_line.numerals import counted
 from job_runtime.command_line.settings import flag
+from job_runtime.problem_report import UserError
 from midi_codec.cleaning.cleaning_rules import CleaningRules
 from midi_codec.dataset import dataset_info
 from midi_codec.dataset.dataset_info import DatasetInfo

@@ -22,7 +22,8 @@ from demo import summary
 from demo.steps import StepFailed, Steps
 from generation_jobs.decoder import box_model
 from job_runtime import command, storage
-from job_runtime.command import StopSignal, UserError
+from job_runtime.command import StopSignal
+from job_runtime.problem_report import UserError
 from midi_codec.dataset import dataset_info
 from midi_codec.dataset.dataset_info import DatasetInfo
 from midi_codec.music.notes import BEATS, MILLISECONDS, TIME_BASES

@@ -16,7 +16,8 @@ import sys
 from collections.abc import Sequence
 
 from job_runtime import command, storage
-from job_runtime.command import Interrupted, StopSignal, UserError
+from job_runtime.command import Interrupted, StopSignal
+from job_runtime.problem_report import UserError
 
 FILE_NAME = "steps.json"
 POLL_SECONDS = 0.2

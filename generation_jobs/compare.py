@@ -24,6 +24,7 @@ from generation_jobs.memorisation.duplicates import exact_groups, shared_runs
 from generation_jobs.output.generated_music import GeneratedPiece, corpus_notes, cut_like
 from job_runtime import command
 from job_runtime.logs.progress import progress
+from job_runtime.problem_report import UserError
 from midi_codec.dataset.dataset_info import DatasetInfo
 from midi_codec.music.notes import MILLISECONDS, TICKS_PER_BEAT, TICKS_PER_SECOND
 
@@ -61,7 +62,7 @@ def _check(args: argparse.Namespace) -> tuple[DatasetInfo, Index | None]:
     if info and index and index.dataset != info.hash:
         problems.append(f"--index is of dataset {index.dataset}, --data is {info.hash}, want one dataset")
     if problems or info is None:
-        raise command.UserError(problems)
+        raise UserError(problems)
     return info, index
 
 

@@ -21,6 +21,7 @@ from generation_jobs.output.generated_music import GeneratedPiece, corpus_notes,
 from generation_jobs.screening import thresholds
 from generation_jobs.screening.thresholds import Screen
 from job_runtime import command
+from job_runtime.problem_report import UserError
 from midi_codec.dataset.dataset_info import DatasetInfo
 
 PROGRAM = "python -m generation_jobs.evaluate"
@@ -65,7 +66,7 @@ def _check(args: argparse.Namespace) -> tuple[DatasetInfo, Screen | None]:
     if info and screen and screen.time_base != info.time_base:
         problems.append(f"--screen is on the grid of {screen.time_base}, --data on that of {info.time_base}, want one")
     if problems or info is None:
-        raise command.UserError(problems)
+        raise UserError(problems)
     return info, screen
 
 

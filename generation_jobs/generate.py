@@ -29,6 +29,7 @@ from job_runtime.command_line import settings as settings_lib
 from job_runtime.command_line.flags import Parser
 from job_runtime.command_line.settings import Kind, setting
 from job_runtime.logs import foreign_lines
+from job_runtime.problem_report import UserError
 from job_runtime.watched_stop import StopAtOnce
 from midi_codec.fields import WIDTH_MULTIPLE, FieldTable
 
@@ -148,7 +149,7 @@ def _check(args: argparse.Namespace, in_flags: Sequence[str]) -> tuple[list[Bund
     seeds, read_primers, in_list = _read_seeds(args, table, settings, reading)
     problems += in_list
     if problems:
-        raise command.UserError(problems)
+        raise UserError(problems)
     assert seeds is not None and read_primers is not None and settings is not None
     this_job = Job(
         output=args.output,
@@ -166,7 +167,7 @@ def _check(args: argparse.Namespace, in_flags: Sequence[str]) -> tuple[list[Bund
         task_index=task_index,
     )
     if problems := list(this_job.shards.problems()):
-        raise command.UserError(problems)
+        raise UserError(problems)
     return models, this_job, own.num_slots or _default_slots(this_job)
 
 
@@ -181,7 +182,7 @@ def _read_seeds(
         seeds = seed_list.silence() if path is None else seed_list.read(path)
     except FileNotFoundError:
         return None, None, [*_with_prefix(flag_problems), f"--seeds {path!r} does not exist, want a seed list"]
-    except (OSError, command.UserError) as error:
+    except (OSError, UserError) as error:
         why = getattr(error, "strerror", None) or error
         return None, None, [*_with_prefix(flag_problems), f"--seeds {path!r} cannot be read: {why}"]
     problems, read_primers = seeds.problems, None

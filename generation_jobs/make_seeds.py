@@ -21,6 +21,7 @@ from generation_jobs.seeds.seed_record import Seed
 from job_runtime import command, storage
 from job_runtime.command_line.flags import Parser
 from job_runtime.command_line.settings import add_number
+from job_runtime.problem_report import UserError
 from midi_codec.dataset import dataset_info
 from midi_codec.dataset.records import Piece
 from midi_codec.dataset.split_reader import read_split
@@ -33,7 +34,7 @@ def main(argv: Sequence[str]) -> int:
     with command.collecting(problems):
         info = dataset_info.load(args.data) if args.data else None
     if problems or info is None:
-        raise command.UserError(problems)
+        raise UserError(problems)
     seeds = choose(
         read_split(args.data, info, args.split),
         num_seeds=args.num_seeds,
@@ -41,9 +42,7 @@ def main(argv: Sequence[str]) -> int:
         by_piece_id=args.by_piece_id,
     )
     if not seeds:
-        raise command.UserError(
-            f"the {args.split} split of {args.data!r} has no piece of {args.num_notes} notes or more"
-        )
+        raise UserError(f"the {args.split} split of {args.data!r} has no piece of {args.num_notes} notes or more")
     seed_list.write(args.output, seeds)
     print(f"{len(seeds):,} seeds of {args.num_notes} notes in {args.output}")
     if len(seeds) < args.num_seeds:

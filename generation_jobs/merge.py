@@ -20,10 +20,10 @@ from generation_jobs.output.manifest import Line
 from generation_jobs.output.piece_files import read_pieces
 from generation_jobs.output.shards import MIDI_FOLDER, Shards
 from job_runtime import command, storage
-from job_runtime.command import Interrupted, StopSignal, UserError
+from job_runtime.command import Interrupted, StopSignal
 from job_runtime.command_line.settings import add_number
 from job_runtime.logs.progress import progress
-from job_runtime.problem_report import sentences
+from job_runtime.problem_report import UserError, sentences
 from job_runtime.waiting import wait_while_more_come
 from midi_codec.dataset import records
 from midi_codec.music.notes import TIME_BASES

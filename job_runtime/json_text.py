@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from job_runtime import io_errors, storage
-from job_runtime.command import UserError
+from job_runtime.problem_report import UserError
 
 MAX_DEPTH = 64
 MAX_PROBLEMS = 20  # reported per file

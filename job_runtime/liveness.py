@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 from job_runtime import command
 from job_runtime.logs.progress import FILE_VARIABLE
+from job_runtime.problem_report import UserError
 
 PROGRAM = "python -m job_runtime.liveness"
 
@@ -30,7 +31,7 @@ def main(argv: Sequence[str]) -> int:
     args = parser.parse_args(argv)
     path = os.environ.get(FILE_VARIABLE)
     if not path:
-        raise command.UserError(f"{FILE_VARIABLE} is not set, want the file that the command of this pod writes")
+        raise UserError(f"{FILE_VARIABLE} is not set, want the file that the command of this pod writes")
     try:
         age = time.time() - os.stat(path).st_mtime
     except FileNotFoundError:

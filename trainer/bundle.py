@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 import numpy as np
 
 from job_runtime import json_text, storage
-from job_runtime.command import UserError
+from job_runtime.problem_report import UserError
 from job_runtime.storage import array_file
 from midi_codec.fields import FieldTable
 from trainer.model.model_config import ModelConfig

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from job_runtime import command, storage
-from job_runtime.command import UserError
 from job_runtime.logs import foreign_lines
+from job_runtime.problem_report import UserError
 from midi_codec.dataset import dataset_info
 from midi_codec.dataset.dataset_info import DatasetInfo
 from trainer import bundle as bundle_lib

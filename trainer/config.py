@@ -7,9 +7,9 @@ import dataclasses
 from typing import Any
 
 from job_runtime import json_text
-from job_runtime.command import UserError
 from job_runtime.command_line import settings
 from job_runtime.command_line.settings import problems_in, same_setting, setting
+from job_runtime.problem_report import UserError
 from midi_codec.fields import CATEGORICAL, TIMING_LOSSES
 from trainer import yaml_file
 from trainer.model.model_config import ModelConfig

@@ -16,11 +16,11 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from job_runtime import command, storage
-from job_runtime.command import UserError
 from job_runtime.command_line.flags import Parser
 from job_runtime.command_line.settings import add_number
 from job_runtime.logs import foreign_lines
 from job_runtime.logs.progress import progress
+from job_runtime.problem_report import UserError
 from job_runtime.watched_stop import WatchedStop
 from midi_codec import fields
 from midi_codec.dataset import dataset_info

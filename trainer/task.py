@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 from job_runtime import command, storage
 from job_runtime.command_line.flags import Parser
+from job_runtime.problem_report import UserError
 from job_runtime.watched_stop import WatchedStop
 from midi_codec.dataset import dataset_info
 from trainer import config as config_lib
@@ -44,7 +45,7 @@ def main(argv: Sequence[str]) -> int:
     with command.collecting(problems):
         dataset = dataset_info.load(args.data) if args.data else None
     if config is None or dataset is None or problems:
-        raise command.UserError(problems)
+        raise UserError(problems)
     with WatchedStop() as stop:
         outcome = whole_run.train(
             config,

@@ -9,8 +9,8 @@ from typing import Any
 import yaml
 
 from job_runtime import storage
-from job_runtime.command import UserError
 from job_runtime.json_text import HIGHEST, LOWEST, MAX_DEPTH, MAX_PROBLEMS, shown
+from job_runtime.problem_report import UserError
 
 MAX_BYTES = 1 << 20
 

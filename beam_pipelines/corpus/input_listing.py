@@ -13,7 +13,7 @@ from beam_pipelines.corpus import glob_pattern
 from beam_pipelines.corpus.glob_pattern import ARCHIVE_EXTENSIONS, MIDI_EXTENSIONS
 from beam_pipelines.corpus.source_roots import with_slash
 from job_runtime import io_errors, storage
-from job_runtime.command import UserError
+from job_runtime.problem_report import UserError
 from job_runtime.storage import UNKNOWN_SIZE, Entry
 from job_runtime.storage.sorted_runs import sort_strings
 

@@ -26,7 +26,7 @@ from beam_pipelines.corpus.glob_pattern import ARCHIVE_EXTENSIONS, MIDI_EXTENSIO
 from beam_pipelines.corpus.input_listing import InputArgument, Listing, open_listings
 from beam_pipelines.corpus.source_roots import name_roots, with_slash
 from job_runtime import storage
-from job_runtime.command import UserError
+from job_runtime.problem_report import UserError
 from job_runtime.storage import Entry
 
 CHUNKS_AIMED_AT = 32  # enough for tens of workers; then a chunk's fixed cost hardly matters

@@ -18,7 +18,7 @@ from beam_pipelines.output.dataset_files import INPUT_HASHES
 from beam_pipelines.planning.plan import Carried
 from beam_pipelines.settings.encode_settings import Base, Settings
 from job_runtime import storage
-from job_runtime.command import UserError
+from job_runtime.problem_report import UserError
 from job_runtime.storage import array_file
 from midi_codec.dataset import dataset_info, records
 from midi_codec.dataset.dataset_info import SPLITS, DatasetInfo

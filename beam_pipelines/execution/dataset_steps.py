@@ -22,8 +22,8 @@ from beam_pipelines.planning.plan import PartHeaders, Plan, make_plan
 from beam_pipelines.settings.encode_settings import Settings
 from beam_pipelines.settings.splits import too_few
 from job_runtime import storage
-from job_runtime.command import UserError
 from job_runtime.command_line.numerals import counted
+from job_runtime.problem_report import UserError
 from midi_codec.dataset import dataset_info
 from midi_codec.dataset.dataset_info import NO_DUPLICATES, SPLITS, DatasetInfo, SplitInfo
 

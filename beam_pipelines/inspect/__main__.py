@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 
 from job_runtime import command, storage
+from job_runtime.problem_report import UserError
 
 PROGRAM = "python -m beam_pipelines.inspect"
 PAGE_SUFFIXES = (".html", ".htm")
@@ -77,7 +78,7 @@ def _check(args: argparse.Namespace) -> None:
     if args.html is not None and args.json:
         problems.append("--html and --json are both given, want one of them")
     if problems:
-        raise command.UserError(problems)
+        raise UserError(problems)
 
 
 def _print(text: str) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 
 from beam_pipelines.encoding import ledger
 from job_runtime import storage
-from job_runtime.command import UserError
 from job_runtime.logs.progress import progress
+from job_runtime.problem_report import UserError
 from midi_codec.dataset import dataset_info, records
 from midi_codec.dataset.dataset_info import DUPLICATE_KINDS, SPLITS, DatasetInfo
 from midi_codec.dataset.records import Piece

@@ -22,7 +22,8 @@ from typing import Any
 
 from beam_pipelines.output import output_folder
 from job_runtime import io_errors, json_text, storage
-from job_runtime.command import Interrupted, StopSignal, UserError
+from job_runtime.command import Interrupted, StopSignal
+from job_runtime.problem_report import UserError
 
 POLL_SECONDS = 0.2
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from beam_pipelines.settings.encode_settings import Settings
 from job_runtime import json_text, storage
-from job_runtime.command import UserError
+from job_runtime.problem_report import UserError
 from midi_codec.dataset import dataset_info
 from midi_codec.dataset.dataset_info import SPLITS, DatasetInfo
 

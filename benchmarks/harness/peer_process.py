@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 from benchmarks.harness.machine import ROOT
-from job_runtime.command import UserError
+from job_runtime.problem_report import UserError
 
 PYTHON = ROOT / ".venv-peers" / "bin" / "python"
 

@@ -33,9 +33,9 @@ from generation_jobs.output.generated_music import GeneratedPiece
 from generation_jobs.seeds import setting_conflicts
 from generation_jobs.settings.requests import Settings
 from job_runtime import command
-from job_runtime.command import UserError
 from job_runtime.command_line.flags import Parser
 from job_runtime.command_line.settings import add_flags, add_number, read_flags
+from job_runtime.problem_report import UserError
 from midi_codec.dataset import dataset_info, split_reader
 from midi_codec.dataset.dataset_info import DatasetInfo
 from midi_codec.music.notes import Notes

@@ -29,6 +29,7 @@ from benchmarks.harness import machine, synthetic
 from benchmarks.harness.peer_process import PeerProcess, peers_installed
 from benchmarks.harness.rounds import Case, Rate, measure, print_report, timed
 from job_runtime import command
+from job_runtime.problem_report import UserError
 from midi_codec.dataset import dataset_info
 from midi_codec.midi import midi_file
 
@@ -105,7 +106,7 @@ def list_files(folders: Sequence[pathlib.Path]) -> list[pathlib.Path]:
     }
     empty = [f"{folder} holds no MIDI file" for folder, paths in by_folder.items() if not paths]
     if empty:
-        raise command.UserError(empty)
+        raise UserError(empty)
     return [path.resolve() for paths in by_folder.values() for path in paths]
 
 

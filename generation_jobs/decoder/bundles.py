@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from job_runtime.command import UserError, collecting
+from job_runtime.command import collecting
+from job_runtime.problem_report import UserError
 from midi_codec import fields
 
 if TYPE_CHECKING:

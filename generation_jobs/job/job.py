@@ -25,7 +25,7 @@ from generation_jobs.seeds.seed_list import Seed
 from generation_jobs.settings.requests import Request, Result, Settings
 from job_runtime import json_text, storage
 from job_runtime.code_version import code_version
-from job_runtime.command import UserError
+from job_runtime.problem_report import UserError
 
 
 class Sample(NamedTuple):

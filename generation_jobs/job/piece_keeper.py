@@ -17,7 +17,7 @@ from generation_jobs.screening.reject_policy import DROP
 from generation_jobs.screening.thresholds import Judgement
 from generation_jobs.settings.requests import Result
 from job_runtime import storage
-from job_runtime.command import UserError
+from job_runtime.problem_report import UserError
 from midi_codec.dataset import records
 
 

@@ -15,8 +15,8 @@ from generation_jobs.job.job import Job
 from generation_jobs.output.piece_files import PieceFiles
 from generation_jobs.output.shards import FOLDERS, MANIFEST_FOLDER, RECORDS_FOLDER, SIZES_FOLDER
 from job_runtime import file_sizes, storage
-from job_runtime.command import UserError
 from job_runtime.file_sizes import FileSizes
+from job_runtime.problem_report import UserError
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,7 +17,8 @@ import numpy as np
 
 from generation_jobs.memorisation.note_strings import BOUNDARY, END, Strings, strings_of
 from generation_jobs.memorisation.run_search import Run, Text, longest_common, sort_suffixes
-from job_runtime import command, json_text
+from job_runtime import json_text
+from job_runtime.problem_report import UserError
 from job_runtime.storage import array_file
 from midi_codec.dataset import records
 from midi_codec.dataset.dataset_info import DatasetInfo
@@ -137,11 +138,9 @@ class Index:
             named = words["piece_ids"], words["sources"], words["time_base"], words["dataset"]
             return cls._of(strings, arrays["order"], *named)
         except FileNotFoundError as error:
-            raise command.UserError(
-                f"{path!r} does not exist, want an index of generation_jobs.memorisation"
-            ) from error
+            raise UserError(f"{path!r} does not exist, want an index of generation_jobs.memorisation") from error
         except (OSError, ValueError, KeyError) as error:
-            raise command.UserError(f"{path!r} is not an index of generation_jobs.memorisation: {error}") from error
+            raise UserError(f"{path!r} is not an index of generation_jobs.memorisation: {error}") from error
 
 
 class _Words(TypedDict):

@@ -15,8 +15,8 @@ from generation_jobs.measures.music_measures import Part
 from generation_jobs.output import manifest
 from generation_jobs.output.piece_files import read_pieces
 from job_runtime import storage
-from job_runtime.command import UserError
 from job_runtime.logs.progress import progress
+from job_runtime.problem_report import UserError
 from midi_codec.dataset import split_reader
 from midi_codec.dataset.dataset_info import DatasetInfo
 from midi_codec.midi import midi_file

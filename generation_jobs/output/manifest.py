@@ -21,7 +21,7 @@ from generation_jobs.output.piece_checks import DECIMALS, check
 from generation_jobs.output.shards import MANIFEST_FOLDER, Shards
 from generation_jobs.settings.requests import Result
 from job_runtime import json_text, storage
-from job_runtime.command import UserError
+from job_runtime.problem_report import UserError
 from midi_codec.dataset import records
 from midi_codec.midi import midi_file
 from midi_codec.midi.midi_file import MidiError

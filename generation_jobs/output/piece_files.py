@@ -20,7 +20,7 @@ from typing import Protocol
 
 from generation_jobs.output.shards import MIDI_FOLDER, Shards
 from job_runtime import file_sizes, storage
-from job_runtime.command import UserError
+from job_runtime.problem_report import UserError
 
 PIECES_PER_SAVE = 256  # the most pieces of tar shards that a kill can cost
 _LOOSE = re.compile(r"([^/]+)/\1-([0-9]{5,})\.mid")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from job_runtime import command
 from job_runtime.logs import foreign_lines
+from job_runtime.problem_report import UserError
 
 if TYPE_CHECKING:
     from generation_jobs.measures.corpus_comparison import Comparison
@@ -98,7 +99,7 @@ def _check(args: argparse.Namespace) -> tuple[Run | None, DatasetInfo | None]:
     with command.collecting(problems):
         info = split_reader.load_trainable(args.data) if args.data else None
     if problems:
-        raise command.UserError(problems)
+        raise UserError(problems)
     return run, info
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
 from job_runtime import json_text, storage
-from job_runtime.command import UserError
+from job_runtime.problem_report import UserError
 from trainer import bundle
 
 METRICS_FILE = "metrics.jsonl"

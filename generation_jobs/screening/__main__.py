@@ -17,6 +17,7 @@ from generation_jobs.memorisation import corpus_index
 from generation_jobs.screening import screen_checks
 from generation_jobs.screening.thresholds import fit, limit_copies, reject_shares
 from job_runtime import command, storage
+from job_runtime.problem_report import UserError
 from midi_codec.dataset import split_reader
 
 
@@ -29,7 +30,7 @@ def main(argv: Sequence[str]) -> int:
     with command.collecting(problems):
         info = split_reader.load_trainable(args.data)
     if problems:
-        raise command.UserError(problems)
+        raise UserError(problems)
     train, validation = (
         (piece.notes for piece in split_reader.read_split(args.data, info, split, label="screening"))
         for split in ("train", "validation")

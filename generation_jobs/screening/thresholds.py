@@ -18,7 +18,8 @@ import numpy as np
 from generation_jobs.memorisation.corpus_index import Index
 from generation_jobs.screening import screen_checks
 from generation_jobs.settings.requests import Result
-from job_runtime import command, json_text
+from job_runtime import json_text
+from job_runtime.problem_report import UserError
 from midi_codec.music.notes import TIME_BASES, Notes
 
 FORMAT_VERSION = 2
@@ -82,7 +83,7 @@ def load(path: str, index: Index | None = None) -> Screen:
     try:
         fields = json_text.load(path, dict[str, Any])
     except FileNotFoundError as error:
-        raise command.UserError(f"{path!r} does not exist, want a thresholds file") from error
+        raise UserError(f"{path!r} does not exist, want a thresholds file") from error
     problems = list(_problems(fields))
     if index is not None and not problems:
         if fields["dataset"] != index.dataset:
@@ -90,7 +91,7 @@ def load(path: str, index: Index | None = None) -> Screen:
         if COPIED_NOTES not in fields["thresholds"]:
             problems.append(f"thresholds has no {COPIED_NOTES}, want one to use an index: write the file again")
     if problems:
-        raise command.UserError(f"{path!r}: {problem}" for problem in problems)
+        raise UserError(f"{path!r}: {problem}" for problem in problems)
     return Screen(fields["thresholds"], fields["time_base"], fields["dataset"], index)
 
 

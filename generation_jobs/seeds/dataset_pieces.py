@@ -11,7 +11,7 @@ from collections.abc import Collection
 import numpy as np
 
 from job_runtime import storage
-from job_runtime.command import UserError
+from job_runtime.problem_report import UserError
 from midi_codec.dataset import dataset_info, records
 from midi_codec.music.notes import COLUMN_DTYPES, COLUMN_RANGES
 from midi_codec.music.piece_offsets import offsets_of

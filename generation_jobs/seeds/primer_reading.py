@@ -11,8 +11,8 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from job_runtime import storage
-from job_runtime.command import UserError
 from job_runtime.command_line.settings import flag
+from job_runtime.problem_report import UserError
 from midi_codec.cleaning import note_policies
 from midi_codec.cleaning.cleaning_rules import CHANGE_NOTES, CleaningRules
 from midi_codec.midi import midi_file, single_track

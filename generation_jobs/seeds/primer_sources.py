@@ -15,9 +15,8 @@ from generation_jobs.seeds import dataset_pieces
 from generation_jobs.seeds.primer_reading import PrimerFile, Reading
 from generation_jobs.seeds.seed_record import Seed
 from job_runtime import storage
-from job_runtime.command import UserError
 from job_runtime.logs.progress import progress
-from job_runtime.problem_report import Problem
+from job_runtime.problem_report import Problem, UserError
 from midi_codec.music.notes import COLUMN_DTYPES, seconds_per_tick
 
 MANY_FILES = 1000  # progress is shown from this number on

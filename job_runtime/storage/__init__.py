@@ -28,7 +28,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, TypeVar
 
 from job_runtime import io_errors
-from job_runtime.command import UserError
+from job_runtime.problem_report import UserError
 
 PARTIAL_SUFFIX = ".partial"  # of files being written; no listing shows them
 

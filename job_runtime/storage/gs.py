@@ -20,7 +20,7 @@ from requests.adapters import HTTPAdapter
 from requests.exceptions import RequestException
 
 from job_runtime import io_errors
-from job_runtime.command import UserError
+from job_runtime.problem_report import UserError
 from job_runtime.storage import NUM_CONNECTIONS, Entry, folder_prefix, is_remote, map_in_threads, split_url
 
 _NETWORK_ERRORS = (exceptions.GoogleAPICallError, exceptions.RetryError, RequestException, TransportError)

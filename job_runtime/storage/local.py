@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import BinaryIO, cast
 
 from job_runtime import io_errors
-from job_runtime.command import UserError
+from job_runtime.problem_report import UserError
 from job_runtime.storage import UNKNOWN_SIZE, Entry, partial_files
 from job_runtime.storage.sorted_runs import sort_strings
 

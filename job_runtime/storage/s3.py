@@ -22,7 +22,7 @@ from botocore.exceptions import (
 )
 
 from job_runtime import io_errors
-from job_runtime.command import UserError
+from job_runtime.problem_report import UserError
 from job_runtime.storage import NUM_CONNECTIONS, Entry, folder_prefix, is_remote, map_in_threads, split_url
 
 _MISSING = {"404", "NoSuchKey", "NotFound"}

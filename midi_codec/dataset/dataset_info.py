@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, TypedDict
 
 from job_runtime import json_text, storage
-from job_runtime.command import UserError
+from job_runtime.problem_report import UserError
 from midi_codec.music.notes import COLUMN_RANGES, DRUM_PROGRAM, TIME_BASES
 
 FORMAT_VERSION = 2  # of the folder: this file, the examples, the order of notes, the hash in piece_id

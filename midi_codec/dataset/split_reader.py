@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from job_runtime.command import UserError
 from job_runtime.logs.progress import progress
+from job_runtime.problem_report import UserError
 from midi_codec.dataset import dataset_info, records
 from midi_codec.dataset.dataset_info import DatasetInfo
 from midi_codec.dataset.records import Piece

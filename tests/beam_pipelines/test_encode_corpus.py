@@ -9,7 +9,7 @@ import pytest
 from beam_pipelines import encode_corpus
 from beam_pipelines.encoding import encode_chunk
 from beam_pipelines.encoding.encode_chunk import shard_of
-from job_runtime.command import UserError
+from job_runtime.problem_report import UserError
 from midi_codec.dataset import dataset_info, records
 from midi_codec.dataset.dataset_info import COLUMNS, Histogram, SplitInfo
 from midi_codec.dataset.records import Piece

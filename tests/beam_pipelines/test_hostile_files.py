@@ -9,7 +9,7 @@ import pytest
 
 from beam_pipelines.corpus import inputs as corpus
 from job_runtime import storage
-from job_runtime.command import UserError
+from job_runtime.problem_report import UserError
 from midi_codec.dataset import dataset_info
 from tests.beam_pipelines.archive_files import make_tar
 from tests.beam_pipelines.corpora import make_midi, write_files

@@ -4,7 +4,7 @@ import pytest
 
 from beam_pipelines import encode_corpus
 from job_runtime import command
-from job_runtime.command import UserError
+from job_runtime.problem_report import UserError
 from midi_codec.dataset import dataset_info
 from tests.beam_pipelines.corpora import make_midi, write_files
 from tests.beam_pipelines.execution.test_base_dataset import outcome

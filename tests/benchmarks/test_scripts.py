@@ -12,7 +12,7 @@ from benchmarks.harness import peer_process
 from benchmarks.harness.machine import ROOT
 from benchmarks.harness.rounds import Rate
 from benchmarks.speed import distribution, encode, generate, train
-from job_runtime.command import UserError
+from job_runtime.problem_report import UserError
 
 HAS_PEERS = (peer_process.PYTHON.parent.parent / ".installed").exists()
 GEMM_OF_PEERS = {"gemm_pytorch_float32", "gemm_numpy_float32"}

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from demo import chorales
-from job_runtime.command import Interrupted, StopSignal, UserError
+from job_runtime.command import Interrupted, StopSignal
+from job_runtime.problem_report import UserError
 from midi_codec.midi import midi_file
 from midi_codec.music.notes import BEATS
 

@@ -3,7 +3,7 @@ import argparse
 import pytest
 
 from demo import run
-from job_runtime.command import UserError
+from job_runtime.problem_report import UserError
 from midi_codec.dataset.dataset_info import COLUMNS, GROUP_COUNTS, NO_DUPLICATES, DatasetInfo, Histogram, SplitInfo
 from midi_codec.music.notes import TIME_BASES
 from trainer import config, task

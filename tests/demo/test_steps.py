@@ -4,7 +4,8 @@ import sys
 import pytest
 
 from demo.steps import StepFailed, Steps, run_command
-from job_runtime.command import Interrupted, StopSignal, UserError
+from job_runtime.command import Interrupted, StopSignal
+from job_runtime.problem_report import UserError
 
 MODULE = """
 import pathlib, sys

@@ -11,6 +11,7 @@ import pytest
 from generation_jobs import compare
 from generation_jobs.memorisation import __main__ as memorisation_command
 from job_runtime import command
+from job_runtime.problem_report import UserError
 from midi_codec.music.notes import BEATS, Notes
 from tests.generation_jobs.memorisation.test_corpus_index import melody, notes_of
 from tests.generation_jobs.report_fakes import make_dataset, make_music
@@ -125,11 +126,11 @@ def test_music_of_primers_alone_copies_nothing(folders, tmp_path, capsys):
 
 def test_all_mistakes_are_reported_at_once(folders):
     root, train = folders
-    with pytest.raises(command.UserError) as raised:
+    with pytest.raises(UserError) as raised:
         compare.main(["--music", "m", "--data", str(root / "none"), "--index", str(root / "no.index")])
     assert [problem.partition(":")[0] for problem in raised.value.problems] == ["--data", "--index"]
     make_dataset(root / "other", {"test": train})
-    with pytest.raises(command.UserError, match="has no piece in its train split"):
+    with pytest.raises(UserError, match="has no piece in its train split"):
         compare.main(["--music", "m", "--data", str(root / "other")])
 
 
@@ -137,5 +138,5 @@ def test_an_index_of_another_dataset_is_refused(folders):
     root, train = folders
     info = make_dataset(root / "other", {"train": [melody(30, 1, time_base=BEATS)]}, time_base=BEATS)
     assert memorisation_command.main(["--data", str(root / "other"), "--output", str(root / "index")]) == command.OK
-    with pytest.raises(command.UserError, match=f"--index is of dataset {info.hash}, --data is "):
+    with pytest.raises(UserError, match=f"--index is of dataset {info.hash}, --data is "):
         run(root, "--index", str(root / "index"))

@@ -11,6 +11,7 @@ from generation_jobs.memorisation import __main__ as memorisation_command
 from generation_jobs.screening import __main__ as screening_command
 from generation_jobs.screening import thresholds
 from job_runtime import command
+from job_runtime.problem_report import UserError
 from midi_codec.dataset import dataset_info, split_reader
 from midi_codec.music.notes import BEATS, MILLISECONDS
 from tests.generation_jobs.report_fakes import make_dataset, make_music, make_notes
@@ -94,13 +95,13 @@ def test_an_index_makes_copied_notes_a_reason(folders, capsys):
 
 
 def test_an_index_without_thresholds_is_a_mistake(folders):
-    with pytest.raises(command.UserError) as raised:
+    with pytest.raises(UserError) as raised:
         run(folders, "--index", str(folders / "no.index"))
     assert [problem.split(" ")[0] for problem in raised.value.problems] == ["--index", "--index:"]
 
 
 def test_all_mistakes_are_reported_at_once(folders):
-    with pytest.raises(command.UserError) as raised:
+    with pytest.raises(UserError) as raised:
         evaluate.main(["--music", "m", "--data", str(folders / "none"), "--screen", str(folders / "no.json")])
     assert len(raised.value.problems) == 2
 
@@ -108,5 +109,5 @@ def test_all_mistakes_are_reported_at_once(folders):
 def test_thresholds_of_another_grid_are_refused(folders):
     screen = thresholds.fit([make_notes(50, time_base=BEATS)], time_base=BEATS, dataset="d")
     (folders / "beats.json").write_text(screen.to_json())
-    with pytest.raises(command.UserError, match="--screen is on the grid of beats"):
+    with pytest.raises(UserError, match="--screen is on the grid of beats"):
         run(folders, "--screen", str(folders / "beats.json"))

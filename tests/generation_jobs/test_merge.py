@@ -8,7 +8,8 @@ import pytest
 from generation_jobs import merge
 from generation_jobs.output import manifest
 from job_runtime import command, storage, waiting
-from job_runtime.command import Interrupted, UserError
+from job_runtime.command import Interrupted
+from job_runtime.problem_report import UserError
 from tests.generation_jobs.job.test_job import ALL
 from tests.generation_jobs.job.test_task import run
 from tests.generation_jobs.job.test_task_screened import policy

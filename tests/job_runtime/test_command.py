@@ -4,7 +4,8 @@ import signal
 import pytest
 
 from job_runtime import command
-from job_runtime.command import Interrupted, StopSignal, UserError
+from job_runtime.command import Interrupted, StopSignal
+from job_runtime.problem_report import UserError
 
 
 def raising(error):

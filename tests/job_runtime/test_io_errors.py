@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from job_runtime import command, io_errors, storage
-from job_runtime.command import UserError
+from job_runtime.problem_report import UserError
 
 
 def run(capsys, main) -> tuple[int, str]:

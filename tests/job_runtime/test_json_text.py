@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal, TypedDict
 import pytest
 
 from job_runtime import json_text
-from job_runtime.command import UserError
 from job_runtime.json_text import HIGHEST, LOWEST, Constraint, JsonError
+from job_runtime.problem_report import UserError
 
 
 @dataclasses.dataclass

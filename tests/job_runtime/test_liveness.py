@@ -5,6 +5,7 @@ import pytest
 
 from job_runtime import command, liveness
 from job_runtime.logs import progress
+from job_runtime.problem_report import UserError
 
 
 @pytest.fixture
@@ -28,5 +29,5 @@ def test_a_file_that_is_written_now_and_then_is_life(path, capsys):
 
 def test_without_a_file_to_look_at_it_is_a_mistake(monkeypatch):
     monkeypatch.delenv("PROGRESS_FILE", raising=False)
-    with pytest.raises(command.UserError, match="PROGRESS_FILE is not set"):
+    with pytest.raises(UserError, match="PROGRESS_FILE is not set"):
         liveness.main(["--max-age-seconds", "1"])

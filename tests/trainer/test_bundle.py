@@ -4,7 +4,7 @@ import json
 import numpy as np
 import pytest
 
-from job_runtime.command import UserError
+from job_runtime.problem_report import UserError
 from tests.trainer.tiny import make_table
 from trainer import bundle as bundle_lib
 from trainer.bundle import Bundle

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from job_runtime.command import UserError
+from job_runtime.problem_report import UserError
 from tests.trainer.tiny import make_many, make_table, write_dataset
 from trainer import bundle as bundle_lib
 from trainer import calibrate_end

@@ -3,7 +3,7 @@ import dataclasses
 
 import pytest
 
-from job_runtime.command import UserError
+from job_runtime.problem_report import UserError
 from trainer import config as config_lib
 from trainer.config import TrainConfig
 from trainer.model import model_config

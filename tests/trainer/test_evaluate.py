@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from job_runtime import command
+from job_runtime.problem_report import UserError
 from midi_codec.dataset import dataset_info
 from midi_codec.fields import CATEGORICAL, MIXTURE, MSE
 from midi_codec.music.notes import BEATS, Notes
@@ -62,7 +63,7 @@ def run(place, *more: str, bundles: tuple[str, ...] = (CATEGORICAL,), output: st
 
 
 def mistakes(*argv: str) -> list[str]:
-    with pytest.raises(command.UserError) as caught:
+    with pytest.raises(UserError) as caught:
         evaluate.main(argv)
     return caught.value.problems
 

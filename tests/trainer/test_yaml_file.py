@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from job_runtime.command import UserError
+from job_runtime.problem_report import UserError
 from trainer import yaml_file
 
 BOMB = "a: &a [1, 1]\n" + "".join(f"{b}: &{b} [*{a}, *{a}]\n" for a, b in itertools.pairwise("abcdefghijklmn"))

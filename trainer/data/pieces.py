@@ -19,8 +19,8 @@ from typing import TypeVar
 import numpy as np
 
 from job_runtime import io_errors, storage
-from job_runtime.command import UserError
 from job_runtime.logs.progress import progress
+from job_runtime.problem_report import UserError
 from midi_codec import fields
 from midi_codec.dataset import dataset_info, records
 from midi_codec.music.note_batch import NoteBatch

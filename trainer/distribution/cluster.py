@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from job_runtime import json_text
-from job_runtime.command import UserError
 from job_runtime.command_line import numerals
+from job_runtime.problem_report import UserError
 
 DEFAULT_PORT = 2222
 JOBS = ("chief", "worker")

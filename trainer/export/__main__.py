@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from job_runtime import command, storage
-from job_runtime.command import UserError
 from job_runtime.logs import foreign_lines
+from job_runtime.problem_report import UserError
 
 if TYPE_CHECKING:
     from trainer.bundle import Bundle

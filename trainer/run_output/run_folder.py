@@ -18,7 +18,7 @@ from typing import Any
 
 from job_runtime import json_text, storage
 from job_runtime.code_version import code_version
-from job_runtime.command import UserError
+from job_runtime.problem_report import UserError
 from trainer.config import TrainConfig
 
 RUN_FILE = "run.json"

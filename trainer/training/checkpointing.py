@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from job_runtime.command import UserError
+from job_runtime.problem_report import UserError
 from trainer.distribution.strategy import Agreement, all_alike
 from trainer.run_output.run_files import RunFiles
 from trainer.run_output.run_state import RunState

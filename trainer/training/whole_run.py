@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from job_runtime import storage
-from job_runtime.command import StopSignal, UserError
+from job_runtime.command import StopSignal
 from job_runtime.logs import foreign_lines
+from job_runtime.problem_report import UserError
 from trainer import bundle as bundle_lib
 from trainer.config import TrainConfig
 from trainer.distribution import cluster

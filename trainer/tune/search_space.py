@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from job_runtime import storage
-from job_runtime.command import UserError, collecting
+from job_runtime.command import collecting
+from job_runtime.problem_report import UserError
 from trainer import config as config_lib
 from trainer import yaml_file
 from trainer.config import TrainConfig

@@ -32,7 +32,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.study import Study
 
 from job_runtime import storage as storage_lib
-from job_runtime.command import UserError
+from job_runtime.problem_report import UserError
 from trainer.tune import trials
 
 IDENTITY = "identity"  # attribute of the study: its search space, dataset and so on

@@ -17,7 +17,8 @@ from optuna.study import Study
 from optuna.trial import Trial
 
 from job_runtime import storage as storage_lib
-from job_runtime.command import Interrupted, StopSignal, UserError
+from job_runtime.command import Interrupted, StopSignal
+from job_runtime.problem_report import UserError
 from trainer.config import TrainConfig
 from trainer.run_output.run_state import Diverged
 from trainer.training.hooks import Halted

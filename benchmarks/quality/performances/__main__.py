@@ -25,7 +25,7 @@ from benchmarks.harness.peer_process import PYTHON as PEER_PYTHON
 from benchmarks.harness.peer_process import peers_installed
 from benchmarks.quality.performances import performance_data, performance_report
 from job_runtime import command
-from job_runtime.command import UserError
+from job_runtime.problem_report import UserError
 from midi_codec.dataset import dataset_info
 from midi_codec.fields import CATEGORICAL, MIXTURE, MSE
 from trainer import config as config_lib

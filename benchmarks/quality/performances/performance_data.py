@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.quality.performances import kneser_ney
-from job_runtime.command import UserError
+from job_runtime.problem_report import UserError
 from job_runtime.storage import array_file
 from midi_codec import fields
 from midi_codec.dataset import dataset_info

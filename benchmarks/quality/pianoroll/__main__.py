@@ -25,7 +25,7 @@ from typing import Any
 
 from benchmarks.quality.pianoroll import pianoroll_data, pianoroll_score
 from job_runtime import command, storage
-from job_runtime.command import UserError
+from job_runtime.problem_report import UserError
 from job_runtime.watched_stop import WatchedStop
 from trainer import bundle as bundle_lib
 from trainer import config as config_lib

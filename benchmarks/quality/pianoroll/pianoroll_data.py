@@ -23,7 +23,7 @@ import numpy as np
 
 from beam_pipelines.encoding.value_counts import ValueCounts
 from job_runtime import storage
-from job_runtime.command import UserError
+from job_runtime.problem_report import UserError
 from job_runtime.storage import array_file
 from midi_codec.dataset import dataset_info, records
 from midi_codec.dataset.dataset_info import NO_DUPLICATES, SPLITS, DatasetInfo, SplitInfo

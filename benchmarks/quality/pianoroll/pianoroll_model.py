@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from benchmarks.quality.pianoroll.pianoroll_data import KEYS, LOWEST_KEY, RollPiece
 from benchmarks.quality.pianoroll.pianoroll_score import DECISIONS
-from job_runtime.command import UserError
+from job_runtime.problem_report import UserError
 from midi_codec.fields import CATEGORICAL
 from trainer.bundle import Bundle
 from trainer.data.batches import Windows, make_batch

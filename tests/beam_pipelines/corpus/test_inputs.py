@@ -6,7 +6,7 @@ import pytest
 from beam_pipelines.corpus import chunk_reader, chunks
 from beam_pipelines.corpus import inputs as corpus
 from job_runtime import storage
-from job_runtime.command import UserError
+from job_runtime.problem_report import UserError
 from tests.beam_pipelines.corpora import MIXED, write_files
 
 INPUTS = (

@@ -6,7 +6,8 @@ import pytest
 
 from beam_pipelines import encode_corpus
 from beam_pipelines.encoding import encode_chunk
-from job_runtime.command import Interrupted, UserError
+from job_runtime.command import Interrupted
+from job_runtime.problem_report import UserError
 from midi_codec.dataset import dataset_info
 from tests.beam_pipelines.corpora import make_midi, write_files
 from tests.beam_pipelines.test_encode_corpus import encode, files_of

@@ -5,7 +5,8 @@ import signal
 import pytest
 
 from job_runtime import waiting
-from job_runtime.command import Interrupted, UserError
+from job_runtime.command import Interrupted
+from job_runtime.problem_report import UserError
 from tests.beam_pipelines.execution.test_local_run import NUM_FILES, music, whole  # noqa: F401
 from tests.beam_pipelines.test_encode_corpus import encode, files_of
 

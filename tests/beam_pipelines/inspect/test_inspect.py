@@ -11,7 +11,7 @@ from beam_pipelines.inspect import __main__ as inspect
 from beam_pipelines.inspect import dataset_contents
 from beam_pipelines.inspect.dataset_contents import Case, Group
 from job_runtime import command, storage
-from job_runtime.command import UserError
+from job_runtime.problem_report import UserError
 from midi_codec.dataset import dataset_info
 from tests.beam_pipelines.corpora import make_notes
 from tests.beam_pipelines.made_datasets import make_dataset

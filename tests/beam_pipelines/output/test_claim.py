@@ -13,7 +13,8 @@ from beam_pipelines.execution import dataset_steps
 from beam_pipelines.output import claim
 from beam_pipelines.output.claim import claim_path
 from job_runtime import storage
-from job_runtime.command import Interrupted, StopSignal, UserError
+from job_runtime.command import Interrupted, StopSignal
+from job_runtime.problem_report import UserError
 from midi_codec.dataset import dataset_info
 from tests.beam_pipelines.corpora import make_midi, write_files
 from tests.beam_pipelines.test_encode_corpus import encode, files_of

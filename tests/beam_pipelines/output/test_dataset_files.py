@@ -7,7 +7,7 @@ import pytest
 from beam_pipelines import encode_corpus
 from beam_pipelines.output import dataset_files
 from job_runtime import storage
-from job_runtime.command import UserError
+from job_runtime.problem_report import UserError
 from midi_codec.dataset import dataset_info
 from tests.beam_pipelines.corpora import MIXED, make_midi, write_files
 from tests.beam_pipelines.test_encode_corpus import encode, files_of

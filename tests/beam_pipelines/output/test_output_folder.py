@@ -5,7 +5,7 @@ import pytest
 from beam_pipelines.output import output_folder
 from beam_pipelines.settings.encode_settings import Settings, default_num_shards
 from beam_pipelines.settings.splits import SplitRule
-from job_runtime.command import UserError
+from job_runtime.problem_report import UserError
 from midi_codec.dataset import dataset_info
 from midi_codec.dataset.dataset_info import (
     COLUMNS,

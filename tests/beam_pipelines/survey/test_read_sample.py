@@ -3,7 +3,7 @@
 import pytest
 
 from beam_pipelines.survey import read_sample
-from job_runtime.command import UserError
+from job_runtime.problem_report import UserError
 from midi_codec.dataset import dataset_info
 from tests.beam_pipelines.corpora import MIXED, make_midi, write_files
 from tests.beam_pipelines.test_encode_corpus import encode

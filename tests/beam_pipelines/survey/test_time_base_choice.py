@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from beam_pipelines.survey import time_base_choice
-from job_runtime.command import UserError
+from job_runtime.problem_report import UserError
 from midi_codec.dataset import dataset_info
 from midi_codec.midi import midi_file
 from midi_codec.music.note_batch import NoteBatch

@@ -10,7 +10,7 @@ import pytest
 from benchmarks.harness import synthetic
 from benchmarks.quality import near_duplicates
 from benchmarks.quality.near_duplicates import Change, Corpus, make_copy, rows_of, search_copies, search_corpus
-from job_runtime.command import UserError
+from job_runtime.problem_report import UserError
 from midi_codec.music.notes import DRUM_PROGRAM, Notes
 
 

@@ -8,7 +8,7 @@ import pytest
 from benchmarks.quality import sampling_settings
 from generation_jobs.memorisation import corpus_index
 from generation_jobs.output.generated_music import GeneratedPiece
-from job_runtime.command import UserError
+from job_runtime.problem_report import UserError
 from midi_codec.dataset import dataset_info
 from tests.generation_jobs.memorisation.test_corpus_index import melody, notes_of
 from tests.generation_jobs.report_fakes import make_dataset

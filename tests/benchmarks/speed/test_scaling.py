@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks.speed import scaling
 from benchmarks.speed.scaling import START_SECONDS, Workload, simulate, simulate_training
-from job_runtime.command import UserError
+from job_runtime.problem_report import UserError
 
 PLAIN = Workload(units=36_000, rate=10, save_seconds=100, requests=0, request_limit=1, last_rate=360)
 RNG = np.random.default_rng

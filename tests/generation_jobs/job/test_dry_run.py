@@ -8,7 +8,7 @@ from generation_jobs.job import dry_run, job, task
 from generation_jobs.job.dry_run import Trial, decode_seconds, describe
 from generation_jobs.output import manifest
 from generation_jobs.settings.requests import Result, Settings
-from job_runtime.command import UserError
+from job_runtime.problem_report import UserError
 from midi_codec.music.notes import Notes
 from tests.generation_jobs.fakes import FakeDecoder
 from tests.generation_jobs.job import test_job

@@ -9,7 +9,7 @@ from generation_jobs.screening.reject_policy import RETRY, Policy
 from generation_jobs.screening.thresholds import Screen
 from generation_jobs.seeds import primers, seed_list
 from generation_jobs.settings.requests import Settings
-from job_runtime.command import UserError
+from job_runtime.problem_report import UserError
 from midi_codec.music.notes import MILLISECONDS
 from tests.generation_jobs.fakes import DATASET_HASH, make_bundle
 

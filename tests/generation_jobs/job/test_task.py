@@ -12,7 +12,8 @@ from generation_jobs.job.piece_keeper import PieceKeeper
 from generation_jobs.output import manifest, piece_files
 from generation_jobs.settings.requests import Settings
 from job_runtime import command, storage
-from job_runtime.command import Interrupted, StopSignal, UserError
+from job_runtime.command import Interrupted, StopSignal
+from job_runtime.problem_report import UserError
 from midi_codec.dataset import records
 from midi_codec.midi import midi_file
 from midi_codec.music.notes import MILLISECONDS

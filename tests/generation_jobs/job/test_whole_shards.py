@@ -9,7 +9,7 @@ from generation_jobs.job import job, whole_shards
 from generation_jobs.output import manifest
 from generation_jobs.output.piece_files import read_tar
 from job_runtime import command, storage
-from job_runtime.command import UserError
+from job_runtime.problem_report import UserError
 from tests.generation_jobs.fakes import FakeDecoder
 from tests.generation_jobs.job.test_job import make_job
 from tests.generation_jobs.job.test_task import files_of, run

@@ -12,6 +12,7 @@ from generation_jobs.memorisation import run_search
 from generation_jobs.memorisation.corpus_index import Copied, Index
 from generation_jobs.memorisation.note_strings import CHORD_TICKS, SLACK_TICKS, TRIVIAL_STEPS
 from job_runtime import command
+from job_runtime.problem_report import UserError
 from midi_codec.dataset.records import Piece
 from midi_codec.music.notes import BEATS, DRUM_PROGRAM, MILLISECONDS, Notes
 from tests.generation_jobs.report_fakes import make_dataset
@@ -253,23 +254,23 @@ def test_the_file_gives_the_same_answers_and_has_the_same_bytes_every_time(tmp_p
 
 
 def test_files_that_are_not_an_index_are_refused(tmp_path):
-    with pytest.raises(command.UserError, match="does not exist, want an index"):
+    with pytest.raises(UserError, match="does not exist, want an index"):
         Index.load(str(tmp_path / "none"))
     (tmp_path / "text").write_text("text")
-    with pytest.raises(command.UserError, match="'.*text' is not an index of generation_jobs.memorisation"):
+    with pytest.raises(UserError, match="'.*text' is not an index of generation_jobs.memorisation"):
         Index.load(str(tmp_path / "text"))
     index_of(melody(10, 0)).save(str(tmp_path / "index"))
     whole = (tmp_path / "index").read_bytes()
     (tmp_path / "cut").write_bytes(whole[:-100])
-    with pytest.raises(command.UserError, match="is not an index"):
+    with pytest.raises(UserError, match="is not an index"):
         Index.load(str(tmp_path / "cut"))
     (tmp_path / "later").write_bytes(whole.replace(b'"format_version": 1', b'"format_version": 2'))
-    with pytest.raises(command.UserError, match="is not an index"):  # its checksum is wrong, too
+    with pytest.raises(UserError, match="is not an index"):  # its checksum is wrong, too
         Index.load(str(tmp_path / "later"))
 
 
 def test_a_dataset_without_training_pieces_has_no_index(tmp_path):
     make_dataset(tmp_path / "data", {"test": [melody(9, 9)]})
-    with pytest.raises(command.UserError, match="has no piece in its train split"):
+    with pytest.raises(UserError, match="has no piece in its train split"):
         memorisation_command.main(["--data", str(tmp_path / "data"), "--output", str(tmp_path / "a")])
     assert not (tmp_path / "a").exists()

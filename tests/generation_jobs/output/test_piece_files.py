@@ -6,7 +6,7 @@ from generation_jobs.output import piece_files
 from generation_jobs.output.piece_files import LooseFiles, TarFiles
 from generation_jobs.output.shards import Shards
 from job_runtime import storage
-from job_runtime.command import UserError
+from job_runtime.problem_report import UserError
 
 SHARDS = Shards(6, 2)
 LONG = "x" * 100  # the longest id

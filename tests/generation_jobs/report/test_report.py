@@ -18,6 +18,7 @@ from generation_jobs.output import generated_music, manifest
 from generation_jobs.report import __main__ as report
 from generation_jobs.report import page_content, piece_sounds, vorbis
 from job_runtime import command, storage
+from job_runtime.problem_report import UserError
 from midi_codec import audio
 from midi_codec.music.notes import BEATS, MILLISECONDS
 from tests.generation_jobs.report_fakes import BUNDLE_HASH, make_dataset, make_music, make_notes, make_run
@@ -246,7 +247,7 @@ def test_a_stop_leaves_no_page(folders, monkeypatch):
 
 
 def mistakes(*flags: str) -> list[str]:
-    with pytest.raises(command.UserError) as caught:
+    with pytest.raises(UserError) as caught:
         report.main(list(flags))
     return caught.value.problems
 

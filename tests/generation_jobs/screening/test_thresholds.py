@@ -14,6 +14,7 @@ from generation_jobs.screening import thresholds as screening
 from generation_jobs.screening.thresholds import Judgement, Screen, fit, load, reject_shares
 from generation_jobs.settings.requests import Result
 from job_runtime import command
+from job_runtime.problem_report import UserError
 from midi_codec.dataset.records import Piece
 from midi_codec.music.notes import BEATS, MILLISECONDS, Notes
 from tests.generation_jobs import report_fakes
@@ -145,7 +146,7 @@ def test_the_command_writes_what_load_reads(tmp_path, capsys):
 
 def test_a_dataset_without_training_pieces_is_refused(tmp_path):
     report_fakes.make_dataset(tmp_path / "data", {"validation": [report_fakes.make_notes()]})
-    with pytest.raises(command.UserError, match="no piece in its train split"):
+    with pytest.raises(UserError, match="no piece in its train split"):
         screening_command.main(["--data", str(tmp_path / "data"), "--output", str(tmp_path / "t.json")])
 
 
@@ -173,7 +174,7 @@ def test_copied_notes_count_with_an_index_and_only_beyond_what_other_pieces_shar
 
 def test_thresholds_and_index_must_come_from_one_dataset(tmp_path):
     (tmp_path / "t.json").write_text(SCREEN.to_json())
-    with pytest.raises(command.UserError) as raised:
+    with pytest.raises(UserError) as raised:
         load(str(tmp_path / "t.json"), make_index(dataset="e" * 32))
     words = (f"that of the index is {'e' * 32}", "thresholds has no copied_notes")
     assert all(word in problem for word, problem in zip(words, raised.value.problems, strict=True))
@@ -185,7 +186,7 @@ def test_thresholds_and_index_must_come_from_one_dataset(tmp_path):
 def test_all_mistakes_in_a_thresholds_file_are_reported(tmp_path):
     fields = {"format_version": 1, "time_base": "hours", "thresholds": {"tune": 1, "length": "long"}}
     (tmp_path / "t.json").write_text(json.dumps(fields))
-    with pytest.raises(command.UserError) as raised:
+    with pytest.raises(UserError) as raised:
         load(str(tmp_path / "t.json"))
     words = ("dataset is missing", "format_version is 1", "time_base is 'hours'", "length is 'long'", "'tune'")
     assert all(word in problem for word, problem in zip(words, raised.value.problems, strict=True))
@@ -196,5 +197,5 @@ def test_files_that_are_not_thresholds_are_refused(tmp_path, text):
     path = tmp_path / "t.json"
     if text is not None:
         path.write_text(text)
-    with pytest.raises(command.UserError, match="t.json"):
+    with pytest.raises(UserError, match="t.json"):
         load(str(path))

@@ -2,7 +2,7 @@ import pytest
 
 from generation_jobs.seeds import dataset_pieces, primers
 from generation_jobs.seeds.seed_record import Seed
-from job_runtime.command import UserError
+from job_runtime.problem_report import UserError
 from midi_codec.dataset import dataset_info, records
 from midi_codec.music.notes import BEATS
 from tests.generation_jobs.fakes import make_bundle

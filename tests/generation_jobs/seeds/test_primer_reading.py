@@ -10,7 +10,7 @@ import pytest
 from generation_jobs.seeds import primers
 from generation_jobs.seeds.primer_reading import PrimerFile, Reading
 from generation_jobs.seeds.seed_record import Seed
-from job_runtime.command import UserError
+from job_runtime.problem_report import UserError
 from midi_codec.cleaning.cleaning_rules import CleaningRules
 from midi_codec.midi import midi_file
 from midi_codec.midi.midi_header import Limits

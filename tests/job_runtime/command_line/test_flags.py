@@ -3,8 +3,8 @@
 import pytest
 
 from job_runtime import command
-from job_runtime.command import UserError
 from job_runtime.command_line import flags, numerals
+from job_runtime.problem_report import UserError
 
 
 def make_parser() -> flags.Parser:

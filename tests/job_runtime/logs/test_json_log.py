@@ -10,6 +10,7 @@ import pytest
 
 PROGRAM = """
 import logging, sys
+from job_runtime.problem_report import UserError
 from job_runtime import command
 def main(argv):
     print("made 3 pieces", "\\u00e9")
@@ -18,7 +19,7 @@ def main(argv):
     print("training: 5 of 9 notes", file=sys.stderr)
     logging.getLogger("trainer.training.loop").warning("step %d is passed over", 7)
     if argv[0] == "mistake":
-        raise command.UserError(["--data is not given", "--output is 'x', want a folder"])
+        raise UserError(["--data is not given", "--output is 'x', want a folder"])
     if argv[0] == "fault":
         raise OSError("the disk is full")
     return command.OK

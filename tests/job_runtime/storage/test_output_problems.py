@@ -5,7 +5,7 @@ import os
 import pytest
 
 from job_runtime import command, io_errors, storage
-from job_runtime.command import UserError
+from job_runtime.problem_report import UserError
 
 
 @pytest.fixture

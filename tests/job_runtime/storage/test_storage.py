@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from job_runtime import storage
-from job_runtime.command import UserError
+from job_runtime.problem_report import UserError
 
 
 @pytest.fixture(params=["local", "gs", "s3"])

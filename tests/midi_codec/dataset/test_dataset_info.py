@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from job_runtime.command import UserError
+from job_runtime.problem_report import UserError
 from midi_codec.dataset import dataset_info
 from midi_codec.dataset.dataset_info import COLUMNS, SPLITS, DatasetInfo, Histogram, SplitInfo
 

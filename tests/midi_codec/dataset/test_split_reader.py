@@ -1,6 +1,6 @@
 import pytest
 
-from job_runtime.command import UserError
+from job_runtime.problem_report import UserError
 from midi_codec.dataset.split_reader import load_trainable, read_split
 from tests.generation_jobs.report_fakes import make_dataset, make_notes
 

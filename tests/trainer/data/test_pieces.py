@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from job_runtime import storage
-from job_runtime.command import UserError
+from job_runtime.problem_report import UserError
 from midi_codec.dataset import dataset_info, records
 from midi_codec.dataset.dataset_info import DatasetInfo
 from midi_codec.fields import build_field_table

@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from job_runtime.command import UserError
+from job_runtime.problem_report import UserError
 from trainer.distribution import cluster
 
 

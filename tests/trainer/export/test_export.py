@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from job_runtime.command import OK, UserError
+from job_runtime.command import OK
+from job_runtime.problem_report import UserError
 from midi_codec.fields import CATEGORICAL, MIXTURE, MSE
 from tests.trainer.tiny import ALL_PITCHES, make_many, make_table
 from trainer import bundle as bundle_lib

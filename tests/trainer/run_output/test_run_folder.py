@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from job_runtime.command import UserError
+from job_runtime.problem_report import UserError
 from trainer.config import TrainConfig
 from trainer.run_output import run_folder
 

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from job_runtime.command import UserError
+from job_runtime.problem_report import UserError
 from midi_codec.music.notes import BEATS, Notes
 from tests.trainer.tiny import make_many, make_table, write_dataset
 from trainer.bundle import Bundle

@@ -5,7 +5,7 @@ import yaml
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FixedTrial
 
-from job_runtime.command import UserError
+from job_runtime.problem_report import UserError
 from trainer.config import TrainConfig
 from trainer.tune import search_space
 from trainer.tune.search_space import Choices, Range

@@ -7,7 +7,7 @@ import optuna
 import pytest
 import sqlalchemy
 
-from job_runtime.command import UserError
+from job_runtime.problem_report import UserError
 from trainer.tune import study_storage
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")

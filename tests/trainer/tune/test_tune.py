@@ -5,7 +5,8 @@ import json
 import pytest
 import yaml
 
-from job_runtime.command import OK, UserError
+from job_runtime.command import OK
+from job_runtime.problem_report import UserError
 from midi_codec.music.notes import BEATS
 from tests.trainer.test_task import SPLITS
 from tests.trainer.tiny import write_dataset

@@ -9,7 +9,8 @@ import pytest
 from optuna.trial import TrialState
 
 from job_runtime import command
-from job_runtime.command import Interrupted, UserError
+from job_runtime.command import Interrupted
+from job_runtime.problem_report import UserError
 from trainer.config import TrainConfig
 from trainer.run_output.run_state import Diverged
 from trainer.training.hooks import Halted

@@ -12,7 +12,7 @@ import pytest
 from beam_pipelines.corpus import chunk_reader, inputs
 from beam_pipelines.corpus.archives import archive_listing, archive_reader, gzip_index, tar_directory
 from job_runtime import storage
-from job_runtime.command import UserError
+from job_runtime.problem_report import UserError
 from job_runtime.storage import seekable_file
 from tests.beam_pipelines.archive_files import add_to_tar, make_streamed_zip, make_tar, make_zip
 from tests.beam_pipelines.corpora import write_files

@@ -12,7 +12,7 @@ from benchmarks.harness import peer_process, synthetic
 from benchmarks.harness.machine import ROOT
 from benchmarks.quality.performances import __main__ as performances
 from benchmarks.quality.performances import performance_data, performance_report
-from job_runtime.command import UserError
+from job_runtime.problem_report import UserError
 from midi_codec.dataset import dataset_info
 from midi_codec.midi import midi_file
 

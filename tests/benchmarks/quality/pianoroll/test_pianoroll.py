@@ -14,7 +14,7 @@ import pytest
 from benchmarks.harness.machine import ROOT
 from benchmarks.quality.pianoroll import __main__ as pianoroll
 from job_runtime import command
-from job_runtime.command import UserError
+from job_runtime.problem_report import UserError
 from midi_codec.dataset import dataset_info
 from tests.benchmarks import rolls
 from tests.benchmarks.rolls import make_roll, make_song

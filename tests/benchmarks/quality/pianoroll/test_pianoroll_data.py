@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.quality.pianoroll import pianoroll_data
 from benchmarks.quality.pianoroll.pianoroll_data import RollPiece, count_rests, to_piece, write_dataset
-from job_runtime.command import UserError
+from job_runtime.problem_report import UserError
 from midi_codec.dataset import dataset_info
 from tests.benchmarks import rolls
 from tests.benchmarks.rolls import make_roll, make_song

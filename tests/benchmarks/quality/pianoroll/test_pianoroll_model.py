@@ -9,7 +9,7 @@ import pytest
 from benchmarks.quality.pianoroll import pianoroll_model
 from benchmarks.quality.pianoroll.pianoroll_data import to_piece
 from benchmarks.quality.pianoroll.pianoroll_model import decisions_of
-from job_runtime.command import UserError
+from job_runtime.problem_report import UserError
 from midi_codec import fields
 from midi_codec.music.notes import BEATS
 from tests.benchmarks.rolls import make_roll, make_song
