@@ -28,8 +28,17 @@ def data(tmp_path_factory) -> str:
 
 
 @pytest.fixture
-def run(data, tmp_path, monkeypatch):
+def with_plots() -> bool:
+    """Whether reports have their plots, which take a second to draw."""
+    return False
+
+
+@pytest.fixture
+def run(data, tmp_path, monkeypatch, with_plots):
     """Runs the command with a stand-in for training."""
+    if not with_plots:
+        monkeypatch.setattr(study_report, "_plots", lambda *_: [])
+        monkeypatch.setattr(study_report, "_importances", lambda _: {})
     monkeypatch.delenv("TUNE_STORAGE", raising=False)
     fake = FakeTraining()
     monkeypatch.setattr(whole_run, "train", fake)
@@ -43,6 +52,7 @@ def run(data, tmp_path, monkeypatch):
     return run_with
 
 
+@pytest.mark.parametrize("with_plots", [True])
 def test_a_study_leaves_report_data_and_the_best_settings(run, tmp_path, capsys):
     assert run("--num-trials", "4", "--best-config", str(tmp_path / "mine.yaml")) == OK
     out = tmp_path / "out"
