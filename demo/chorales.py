@@ -22,7 +22,7 @@ from job_runtime import command, storage
 from job_runtime.command import Interrupted, StopSignal
 from job_runtime.command_line.settings import add_number
 from job_runtime.logs.progress import progress
-from midi_codec.midi import midi_file
+from midi_codec.midi import midi_writer
 from midi_codec.music.notes import BEATS, TICKS_PER_BEAT, Notes, canonical_tempo, tempo_to_microseconds
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def export(name: str, folder: str) -> bool:
     score = corpus.parse(name, forceSource=True)  # else music21 writes a cache
     if len(score.parts) != NUM_VOICES:
         return False
-    storage.write_bytes(path, midi_file.serialize(to_notes(score)))
+    storage.write_bytes(path, midi_writer.serialize(to_notes(score)))
     return True
 
 

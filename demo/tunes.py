@@ -24,7 +24,7 @@ from job_runtime import command, storage
 from job_runtime.command import Interrupted, StopSignal
 from job_runtime.command_line.settings import add_number
 from job_runtime.logs.progress import progress
-from midi_codec.midi import midi_file
+from midi_codec.midi import midi_writer
 from midi_codec.music.notes import Notes
 
 PROGRAM = "python -m demo.tunes"
@@ -89,7 +89,7 @@ def export_all(tunes: Sequence[tuple[str, str]], folder: str, stop: StopSignal) 
         for name, text in tunes:
             try:
                 path, notes = convert(name, text)
-                storage.write_bytes(storage.join(folder, path), midi_file.serialize(notes))
+                storage.write_bytes(storage.join(folder, path), midi_writer.serialize(notes))
                 outcomes[""] += 1
             except LeftOut as reason:
                 outcomes[str(reason)] += 1

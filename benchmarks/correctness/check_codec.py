@@ -25,6 +25,7 @@ import numpy as np
 from benchmarks.correctness import tool_notes
 from benchmarks.correctness.tool_notes import DRUM_CHANNEL, TOLERANCE_SECONDS, Pairing
 from midi_codec.midi import midi_file
+from midi_codec.midi.midi_header import MidiError
 from midi_codec.music.notes import DRUM_PROGRAM
 
 NOTES = ("note_on", "note_off")
@@ -59,7 +60,7 @@ def check_file(path: pathlib.Path) -> dict[str, int]:
     outcome = {"files": 1}
     try:
         notes = midi_file.parse(data)
-    except midi_file.MidiError as error:
+    except MidiError as error:
         return outcome | {"rejected": 1, f"rejected {error.reason}": 1, **_oracle_of_reject(data)}
     outcome["notes"] = len(notes)
     ours = tool_notes.note_table(notes)

@@ -14,7 +14,7 @@ import numpy as np
 import symusic
 
 from midi_codec import fields
-from midi_codec.midi import midi_file
+from midi_codec.midi import midi_writer
 from midi_codec.music.notes import MILLISECONDS, Notes
 from trainer import bundle
 
@@ -47,7 +47,7 @@ def write_corpus(folder: pathlib.Path, *, num_files: int, mean_notes: int) -> in
         size = mean_notes // 2 + (mean_notes * key) // max(1, num_files - 1) if num_files > 1 else mean_notes
         notes = make_notes(key, size)
         total += size
-        (folder / f"{key:05d}.mid").write_bytes(midi_file.serialize(notes))
+        (folder / f"{key:05d}.mid").write_bytes(midi_writer.serialize(notes))
     return total
 
 

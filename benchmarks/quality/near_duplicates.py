@@ -30,6 +30,7 @@ from benchmarks.harness.rounds import Case, measure, timed
 from benchmarks.speed.encode import list_files
 from job_runtime import command
 from midi_codec.midi import midi_file
+from midi_codec.midi.midi_header import MidiError
 from midi_codec.music.note_batch import NoteBatch
 from midi_codec.music.notes import DRUM_PROGRAM, MILLISECONDS, TIME_BASES, Notes
 
@@ -108,7 +109,7 @@ def load(args: argparse.Namespace) -> Iterator[Corpus]:
         for path in list_files([pathlib.Path(folder)]):
             try:
                 notes = midi_file.parse(path.read_bytes(), time_base=args.time_base)
-            except midi_file.MidiError:
+            except MidiError:
                 continue
             files.append(f"{name}/{path.relative_to(pathlib.Path(folder).resolve())}")
             pieces.append(notes)

@@ -23,7 +23,7 @@ from generation_jobs.settings.requests import Result
 from job_runtime import json_text, storage
 from job_runtime.problem_report import UserError
 from midi_codec.dataset import records
-from midi_codec.midi import midi_file
+from midi_codec.midi import midi_file, midi_writer
 from midi_codec.midi.midi_file import MidiError
 from midi_codec.music.notes import Notes
 
@@ -119,7 +119,7 @@ def make_line(
 
 def serialize_piece(line: Line, notes: Notes) -> bytes:
     """The `.mid` file of a piece; `parse_piece` is the inverse."""
-    return midi_file.serialize(notes, texts=[_MARK + dumps(line)])
+    return midi_writer.serialize(notes, texts=[_MARK + dumps(line)])
 
 
 def parse_piece(data: bytes, *, time_base: str) -> tuple[Line, Notes | None]:

@@ -1,8 +1,7 @@
-"""MIDI bytes to `Notes`, and `Notes` to MIDI bytes.
+"""MIDI bytes to `Notes`; `midi_writer` is the inverse.
 
-Reading: `midi_header` finds the chunks; `symusic_reader` reads the events, or `track_reader` if symusic might misread
-them; `midi_ticks` converts them to the grid. docs/midi.md lists every rule.
-Writing: `midi_writer`.
+`midi_header` finds the chunks; `symusic_reader` reads the events, or `track_reader` if symusic might misread them;
+`midi_ticks` converts them to the grid. docs/midi.md lists every rule.
 """
 
 from __future__ import annotations
@@ -17,12 +16,9 @@ from midi_codec.midi.exact_reader import track_reader
 from midi_codec.midi.fast_reader import symusic_reader
 from midi_codec.midi.midi_header import Header, Limits, MidiError, read_header
 from midi_codec.midi.midi_ticks import TickBatch
-from midi_codec.midi.midi_writer import serialize
 from midi_codec.midi.salvage import salvage_reader
 from midi_codec.music.note_batch import NoteBatch
 from midi_codec.music.notes import MILLISECONDS, TIME_BASES, Notes
-
-__all__ = ["DEFAULT_LIMITS", "Limits", "MidiError", "Parsed", "parse", "parse_many", "serialize"]
 
 DEFAULT_LIMITS = Limits()
 GROUP_BYTES = 1 << 21  # of files that are processed together, unless a single file has more

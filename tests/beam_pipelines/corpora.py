@@ -10,7 +10,7 @@ import numpy as np
 
 from beam_pipelines.settings.encode_settings import Settings
 from beam_pipelines.settings.splits import SplitRule
-from midi_codec.midi import midi_file
+from midi_codec.midi import midi_writer
 from midi_codec.midi.midi_header import Limits
 from midi_codec.music.notes import Notes
 
@@ -30,7 +30,7 @@ def make_notes(number: int, *, num_notes: int = 24) -> Notes:
 def make_midi(number: int, *, num_notes: int = 24, transpose: int = 0) -> bytes:
     """A piece of its own; transposed, it is nearly the same, and with some 200 notes that is noticed."""
     notes = make_notes(number, num_notes=num_notes)
-    return midi_file.serialize(dataclasses.replace(notes, pitch=notes.pitch + np.uint8(transpose)))
+    return midi_writer.serialize(dataclasses.replace(notes, pitch=notes.pitch + np.uint8(transpose)))
 
 
 def write_files(folder: Path, files: dict[str, bytes]) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from midi_codec.midi import midi_file
+from midi_codec.midi import midi_writer
 from midi_codec.music.notes import Notes
 
 ROOT = Path(__file__).parent.parent.parent
@@ -31,7 +31,7 @@ def make_corpus(folder):
             duration=np.full(count, 240),
             program=np.zeros(count, np.int64),
         )
-        (folder / f"scale {number:02d}.mid").write_bytes(midi_file.serialize(notes))
+        (folder / f"scale {number:02d}.mid").write_bytes(midi_writer.serialize(notes))
     (folder / "broken.mid").write_bytes(b"MThd, but no more")
 
 

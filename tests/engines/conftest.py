@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from job_runtime import storage
-from midi_codec.midi import midi_file
+from midi_codec.midi import midi_writer
 from midi_codec.music.notes import Notes
 from tests.beam_pipelines.corpora import write_files
 from tests.engines import runs
@@ -32,7 +32,7 @@ def _make_piece(number: int, *, higher: int = 0) -> bytes:
         duration=rng.integers(10, 900, size),
         program=np.zeros(size, int),
     )
-    return midi_file.serialize(notes)
+    return midi_writer.serialize(notes)
 
 
 def _make_music() -> dict[str, bytes]:

@@ -14,7 +14,7 @@ from generation_jobs.output import manifest
 from generation_jobs.seeds import seed_list
 from generation_jobs.seeds.inline_notes import InlineNotes
 from job_runtime import command, storage
-from midi_codec.midi import midi_file
+from midi_codec.midi import midi_writer
 from tests.generation_jobs.fakes import FakeDecoder, make_bundle
 from tests.generation_jobs.seeds.test_primers import make_notes
 from trainer import bundle
@@ -112,7 +112,7 @@ def test_a_job_from_a_bucket_to_a_bucket(kind, request, tmp_path, monkeypatch):
     root = request.getfixturevalue(f"{kind}_bucket")
     monkeypatch.setattr(generate, "_make_decoder", lambda bundle, num_slots: FakeDecoder(stop_after=stop_after))
     bundle.save(f"{root}/bundle", make_bundle())
-    storage.write_bytes(f"{root}/lists/riff.mid", midi_file.serialize(make_notes(8)))
+    storage.write_bytes(f"{root}/lists/riff.mid", midi_writer.serialize(make_notes(8)))
     seeds = [
         seed_list.Seed(id="relative", midi="riff.mid", num_notes=3),
         seed_list.Seed(id="absolute", midi=f"{root}/lists/riff.mid", num_notes=3, num_samples=5),

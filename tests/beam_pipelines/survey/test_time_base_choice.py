@@ -6,7 +6,7 @@ import pytest
 from beam_pipelines.survey import time_base_choice
 from job_runtime.problem_report import UserError
 from midi_codec.dataset import dataset_info
-from midi_codec.midi import midi_file
+from midi_codec.midi import midi_writer
 from midi_codec.music.note_batch import NoteBatch
 from midi_codec.music.notes import BEATS, Notes
 from tests.beam_pipelines.corpora import make_midi, write_files
@@ -22,7 +22,7 @@ def piece(starts) -> Notes:
 
 def written(number: int) -> bytes:
     rng = np.random.default_rng(number)
-    return midi_file.serialize(piece(np.cumsum(6 * rng.integers(0, 5, 40))))
+    return midi_writer.serialize(piece(np.cumsum(6 * rng.integers(0, 5, 40))))
 
 
 WRITTEN = {f"{number}.mid": written(number) for number in range(4)}

@@ -15,7 +15,7 @@ from job_runtime import command, storage
 from job_runtime.command import Interrupted, StopSignal
 from job_runtime.problem_report import UserError
 from midi_codec.dataset import records
-from midi_codec.midi import midi_file
+from midi_codec.midi import midi_file, midi_writer
 from midi_codec.music.notes import MILLISECONDS
 from tests.generation_jobs.fakes import FakeDecoder
 from tests.generation_jobs.job.test_job import ALL, make_job
@@ -184,7 +184,7 @@ def test_a_task_without_samples_is_done_at_once(tmp_path):
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"MThd", midi_file.serialize(FakeDecoder()._result(make_job(pathlib.Path()).request(3)).notes)],
+    [b"", b"MThd", midi_writer.serialize(FakeDecoder()._result(make_job(pathlib.Path()).request(3)).notes)],
 )
 def test_a_foreign_file_is_named(tmp_path, data):
     path = tmp_path / "midi/a/a-00000.mid"

@@ -12,7 +12,7 @@ from generation_jobs.seeds.primer_reading import PrimerFile, Reading
 from generation_jobs.seeds.seed_record import Seed
 from job_runtime.problem_report import UserError
 from midi_codec.cleaning.cleaning_rules import CleaningRules
-from midi_codec.midi import midi_file
+from midi_codec.midi import midi_writer
 from midi_codec.midi.midi_header import Limits
 from midi_codec.music.notes import MILLISECONDS, Notes
 from tests.generation_jobs.fakes import make_bundle
@@ -24,7 +24,7 @@ NOTES = Notes.from_columns(
     duration=np.array([400, 300, 100, 250]),
     program=np.array([4, 6, 128, 73]),
 )
-DATA = midi_file.serialize(NOTES)
+DATA = midi_writer.serialize(NOTES)
 
 
 def read(data: bytes = DATA, track: int | str | None = None, **rules: Any) -> PrimerFile:

@@ -8,7 +8,7 @@ from generation_jobs.seeds import inline_notes, primer_sources, primers
 from generation_jobs.seeds.inline_notes import InlineNotes
 from generation_jobs.seeds.seed_record import Seed
 from job_runtime import storage
-from midi_codec.midi import midi_file
+from midi_codec.midi import midi_writer
 from midi_codec.music.notes import BEATS, Notes
 from tests.generation_jobs.fakes import make_bundle
 
@@ -37,7 +37,7 @@ def inline(**columns: object) -> InlineNotes:
 
 @pytest.fixture
 def folder(tmp_path):
-    (tmp_path / "four.mid").write_bytes(midi_file.serialize(make_notes(4)))
+    (tmp_path / "four.mid").write_bytes(midi_writer.serialize(make_notes(4)))
     return str(tmp_path)
 
 
@@ -238,7 +238,7 @@ def test_a_track_of_a_file(tmp_path):
 
 
 def test_a_file_of_a_folder_that_does_not_fit_is_named(tmp_path):
-    (tmp_path / "drums.mid").write_bytes(midi_file.serialize(make_notes(2, program=128)))
+    (tmp_path / "drums.mid").write_bytes(midi_writer.serialize(make_notes(2, program=128)))
     _, problems = primers.load([Seed(id="a", midi="drums.mid")], folder=str(tmp_path), table=TABLE)
     assert problems == [
         (

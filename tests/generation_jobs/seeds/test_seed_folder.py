@@ -4,7 +4,7 @@ import pytest
 
 from generation_jobs.seeds import primers, seed_folder, seed_list
 from job_runtime import storage
-from midi_codec.midi import midi_file
+from midi_codec.midi import midi_writer
 from tests.generation_jobs.fakes import make_bundle
 from tests.trainer.tiny import make_notes
 
@@ -61,7 +61,7 @@ def test_a_folder_in_a_bucket_equals_the_local_one(kind, request, tmp_path):
     names = ("a.mid", "b/Ünï #1?.KAR", "c d%20/x+.midi", "notes.txt")
     for number, name in enumerate(names):
         for root in (bucket, str(tmp_path)):
-            storage.write_bytes(f"{root}/in/{name}", midi_file.serialize(make_notes(number, num_notes=4 + number)))
+            storage.write_bytes(f"{root}/in/{name}", midi_writer.serialize(make_notes(number, num_notes=4 + number)))
     storage.write_bytes(f"{bucket}/inner/z.mid", b"")
     want, got = (seed_list.read(f"{root}/in") for root in (str(tmp_path), bucket))
     assert [(seed.id, seed.midi) for seed in got.seeds] == [(seed.id, seed.midi) for seed in want.seeds]

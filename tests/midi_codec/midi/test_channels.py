@@ -6,7 +6,7 @@ import pretty_midi
 import pytest
 import symusic
 
-from midi_codec.midi import channels, midi_file
+from midi_codec.midi import channels, midi_file, midi_writer
 from midi_codec.music.notes import BEATS, DRUM_PROGRAM, Notes
 from tests.midi_codec.midi.test_midi_writer import one_program
 from tests.midi_codec.midi_bytes import hexdump
@@ -125,7 +125,7 @@ def random_piece(key: int, *, programs: int, latest: int = 400) -> Notes:
 @pytest.mark.parametrize("key", range(4))
 def test_every_reader_reads_the_same(key, programs):
     notes = random_piece(key, programs=programs)
-    data = midi_file.serialize(notes)
+    data = midi_writer.serialize(notes)
     assert midi_file.parse(data, time_base=BEATS) == notes
     assert read_with_symusic(data) == as_rows(notes)
     assert read_with_pretty_midi(data) == as_rows(notes)
@@ -134,7 +134,7 @@ def test_every_reader_reads_the_same(key, programs):
 @pytest.mark.parametrize("programs", [1, 2, 8, 15])
 @pytest.mark.parametrize("key", range(4))
 def test_programs_that_have_channels_enough_never_share_one(key, programs):
-    assert shared(midi_file.serialize(random_piece(key, programs=programs))) == []
+    assert shared(midi_writer.serialize(random_piece(key, programs=programs))) == []
 
 
 @pytest.mark.parametrize("key", range(6))
@@ -146,18 +146,18 @@ def test_more_programs_share_channels_only_while_more_than_fifteen_sound(key):
         for begin, end in zip(notes.start[notes.program == program], notes.end[notes.program == program], strict=True):
             sounds[begin:end] = True
         num_sounding += sounds
-    spans = shared(midi_file.serialize(notes))
+    spans = shared(midi_writer.serialize(notes))
     assert all((num_sounding[low:high] > 15).all() for low, high in spans)
     assert bool(spans) == bool((num_sounding > 15).any()) == (key < 3)
 
 
 def test_a_player_hears_programs_that_take_turns():
     rows = [(24 * turn, 24, turn % 40, 60) for turn in range(100)]  # each begins when the one before it ends
-    assert heard(midi_file.serialize(piece(*rows)))[0] == as_rows(piece(*rows))
+    assert heard(midi_writer.serialize(piece(*rows)))[0] == as_rows(piece(*rows))
 
 
 def test_a_piece_of_one_program_is_one_track():
-    assert midi_file.serialize(piece((0, 24, 5, 60), (0, 24, 5, 64), (24, 24, 5, 60)), texts=["a"]) == hexdump("""
+    assert midi_writer.serialize(piece((0, 24, 5, 60), (0, 24, 5, 64), (24, 24, 5, 60)), texts=["a"]) == hexdump("""
         4d 54 68 64 00 00 00 06  00 00 00 01 00 18  # format 0, 24 ticks a quarter note
         4d 54 72 6b 00 00 00 2b
         00 ff 51 03 07 a1 20
@@ -171,7 +171,7 @@ def test_a_piece_of_one_program_is_one_track():
 
 
 def test_a_key_struck_again_while_it_sounds_takes_a_second_track_and_channel():
-    data = midi_file.serialize(piece((0, 30, 5, 60), (10, 10, 5, 60), (40, 10, 5, 60), (45, 20, 5, 62)))
+    data = midi_writer.serialize(piece((0, 30, 5, 60), (10, 10, 5, 60), (40, 10, 5, 60), (45, 20, 5, 62)))
     assert [(channel, row[:2]) for channel, row in heard(data)[1]] == [
         (1, (10, 20)),
         (0, (0, 30)),
@@ -189,7 +189,7 @@ def test_a_key_struck_again_while_it_sounds_takes_a_second_track_and_channel():
 
 def test_second_voices_without_a_channel_left_stay_on_their_programs_own():
     rows = [(start, 30, program, 60) for program in range(14) for start in (0, 10)]
-    found = heard(midi_file.serialize(piece(*rows)))[1]
+    found = heard(midi_writer.serialize(piece(*rows)))[1]
     used: dict[int, set[int]] = {}
     for channel, (_, _, program, _) in found:
         used.setdefault(program, set()).add(channel)
@@ -199,7 +199,7 @@ def test_second_voices_without_a_channel_left_stay_on_their_programs_own():
 
 def test_drums_take_no_channel_of_the_others():
     rows = [(start, 30, program, 60) for program in (*range(15), DRUM_PROGRAM) for start in (0, 10)]
-    found = by_track(midi_file.serialize(piece(*rows)))
+    found = by_track(midi_writer.serialize(piece(*rows)))
     assert {channel for channel, (_, _, program, _) in found if program == DRUM_PROGRAM} == {9}
     assert len({(channel, program) for channel, (_, _, program, _) in found}) == 16
     assert sorted(row for _, row in found) == as_rows(piece(*rows))
@@ -207,7 +207,7 @@ def test_drums_take_no_channel_of_the_others():
 
 def test_program_changes_stand_where_the_channel_is_taken_over():
     rows = [(0, 100, program, 60) for program in range(15)]
-    data = midi_file.serialize(piece(*rows, (100, 50, 20, 62), (200, 50, 3, 64)))
+    data = midi_writer.serialize(piece(*rows, (100, 50, 20, 62), (200, 50, 3, 64)))
     changes = []
     for track in mido.MidiFile(file=io.BytesIO(data)).tracks:
         now = 0
@@ -221,9 +221,9 @@ def test_program_changes_stand_where_the_channel_is_taken_over():
 
 def test_many_notes_without_length_are_kept():
     notes = piece(*((5, 0, program, 60) for program in range(40)))
-    assert midi_file.parse(midi_file.serialize(notes), time_base=BEATS) == notes
-    assert heard(midi_file.serialize(notes))[0] == as_rows(notes)
+    assert midi_file.parse(midi_writer.serialize(notes), time_base=BEATS) == notes
+    assert heard(midi_writer.serialize(notes))[0] == as_rows(notes)
 
 
 def test_no_notes_need_no_channel():
-    assert len(mido.MidiFile(file=io.BytesIO(midi_file.serialize(one_program(0)))).tracks) == 1
+    assert len(mido.MidiFile(file=io.BytesIO(midi_writer.serialize(one_program(0)))).tracks) == 1

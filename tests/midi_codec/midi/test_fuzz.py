@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.correctness import fuzz_midi
 from benchmarks.correctness.mutations import MUTATORS, mutated
-from midi_codec.midi import midi_file
+from midi_codec.midi import midi_file, midi_writer
 from midi_codec.music.notes import Notes
 from tests.midi_codec.midi_bytes import midi
 
@@ -27,7 +27,7 @@ def performance(key: int) -> bytes:
         duration=random.integers(0, 900, 80),
         program=random.choice([0, 24, 33, 128], 80),
     )
-    return midi_file.serialize(notes, texts=["a text", "another"])
+    return midi_writer.serialize(notes, texts=["a text", "another"])
 
 
 def sources() -> list[bytes]:

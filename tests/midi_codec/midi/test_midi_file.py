@@ -4,10 +4,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from midi_codec.midi import midi_file
+from midi_codec.midi import midi_file, midi_writer
 from midi_codec.midi.exact_reader import track_reader
 from midi_codec.midi.fast_reader import symusic_reader
-from midi_codec.midi.midi_header import read_header
+from midi_codec.midi.midi_header import Limits, MidiError, read_header
 from midi_codec.music.notes import BEATS, Notes
 from tests.midi_codec.midi_bytes import hexdump, midi, rows
 
@@ -21,8 +21,8 @@ ONE_NOTE = hexdump("""
 
 
 def reason_of(data: bytes, **limits) -> str:
-    with pytest.raises(midi_file.MidiError) as caught:
-        midi_file.parse(data, limits=midi_file.Limits(**limits))
+    with pytest.raises(MidiError) as caught:
+        midi_file.parse(data, limits=Limits(**limits))
     assert str(caught.value)
     return caught.value.reason
 
@@ -170,15 +170,13 @@ def test_sums_of_deltas_beyond_int32_do_not_wrap():
 
 def test_what_only_the_slow_reader_can_read_is_bounded():
     data = midi("00 90 3c 40  60 90 3c 40  60 80 3c 00")  # the one without an end
-    with pytest.raises(
-        midi_file.MidiError, match="16 bytes that only the slow reader reads, want at most 15"
-    ) as caught:
-        midi_file.parse(data, limits=midi_file.Limits(max_slow_bytes=15))
+    with pytest.raises(MidiError, match="16 bytes that only the slow reader reads, want at most 15") as caught:
+        midi_file.parse(data, limits=Limits(max_slow_bytes=15))
     assert caught.value.reason == "too_costly"
-    assert len(midi_file.parse(data, limits=midi_file.Limits(max_slow_bytes=16))) == 2
+    assert len(midi_file.parse(data, limits=Limits(max_slow_bytes=16))) == 2
     tempos = midi("00 ff 51 03 03 d0 90  00 ff 51 03 03 d0 91", "00 90 3c 40  60 80 3c 00")
     assert reason_of(tempos, max_slow_bytes=17) == "too_costly"
-    assert len(midi_file.parse(tempos, limits=midi_file.Limits(max_slow_bytes=18))) == 1
+    assert len(midi_file.parse(tempos, limits=Limits(max_slow_bytes=18))) == 1
 
 
 def test_tempo_events_are_not_taken_for_long_deltas():
@@ -193,7 +191,7 @@ def test_times_that_no_integer_holds_are_too_long():
     assert reason_of(midi("00 ff 51 03 ff ff ff" + silence), max_seconds=1e30) == "too_long"
     fast = midi("00 ff 51 03 00 00 01" + 20 * "ff ff ff 7f ff 01 00" + "00 90 3c 40  01 80 3c 00", division=1)
     assert len(midi_file.parse(fast)) == 1
-    with pytest.raises(midi_file.MidiError, match=r"ends at tick [\d,]+ of the grid, want at most 2,147,483,647"):
+    with pytest.raises(MidiError, match=r"ends at tick [\d,]+ of the grid, want at most 2,147,483,647"):
         midi_file.parse(fast, time_base=BEATS)
 
 
@@ -272,7 +270,7 @@ def test_reasons(reason, data):
 def test_limits_hold_to_the_unit():
     two = midi("00 90 3c 40  60 80 3c 00  00 90 3e 40  60 80 3e 00", "00 ff 51 03 07 a1 20  60 ff 51 03 07 a1 21")
     exact: dict[str, Any] = dict(max_bytes=len(two), max_tracks=2, max_notes=2, max_seconds=1.1, max_tempo_changes=2)
-    assert len(midi_file.parse(two, limits=midi_file.Limits(**exact))) == 2
+    assert len(midi_file.parse(two, limits=Limits(**exact))) == 2
     reasons = {name: reason_of(two, **exact | {name: limit * 0.9}) for name, limit in exact.items()}
     assert reasons == {
         "max_bytes": "too_large",
@@ -282,11 +280,11 @@ def test_limits_hold_to_the_unit():
         "max_tempo_changes": "too_many_tempo_changes",
     }
     with pytest.raises(ValueError, match="max_notes is 0, want more than 0"):
-        midi_file.Limits(max_notes=0)
+        Limits(max_notes=0)
 
 
 def test_error_keeps_its_reason_across_processes():
-    error = pickle.loads(pickle.dumps(midi_file.MidiError("no_notes", "the file holds no note")))
+    error = pickle.loads(pickle.dumps(MidiError("no_notes", "the file holds no note")))
     assert (error.reason, str(error)) == ("no_notes", "the file holds no note")
 
 
@@ -306,7 +304,7 @@ def random_notes(generator: np.random.Generator, num_notes: int) -> Notes:
 
 @pytest.mark.parametrize("key", range(20))
 def test_readers_agree(key):
-    data = midi_file.serialize(random_notes(np.random.default_rng(key), 60))
+    data = midi_writer.serialize(random_notes(np.random.default_rng(key), 60))
     header = read_header(data, midi_file.DEFAULT_LIMITS)
     fast = symusic_reader.read_many([data], [header], midi_file.DEFAULT_LIMITS).ticks
     exact = track_reader.read(data, header, midi_file.DEFAULT_LIMITS)
@@ -320,7 +318,7 @@ def test_readers_agree(key):
 @pytest.mark.parametrize("key", range(400))
 def test_damaged_files_are_notes_or_midi_errors(key):
     generator = np.random.default_rng([2, key])
-    data = bytearray(midi_file.serialize(random_notes(generator, 20), texts=["a text"]))
+    data = bytearray(midi_writer.serialize(random_notes(generator, 20), texts=["a text"]))
     for _ in range(generator.integers(1, 6)):
         position = int(generator.integers(len(data)))
         match generator.integers(4):
@@ -337,8 +335,8 @@ def test_damaged_files_are_notes_or_midi_errors(key):
     for time_base in ("milliseconds", "beats"):
         try:
             notes = midi_file.parse(bytes(data), time_base=time_base)
-        except midi_file.MidiError as error:
+        except MidiError as error:
             assert error.reason.isidentifier()
         else:
             assert len(notes) > 0
-            assert midi_file.parse(midi_file.serialize(notes), time_base=time_base) == notes
+            assert midi_file.parse(midi_writer.serialize(notes), time_base=time_base) == notes

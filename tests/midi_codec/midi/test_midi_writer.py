@@ -8,11 +8,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from midi_codec.midi import midi_file, midi_writer
+from midi_codec.midi.midi_header import Limits, MidiError
 from midi_codec.music.notes import BEATS, DRUM_PROGRAM, MAX_TEMPO_MICROSECONDS, MILLISECONDS, Notes, canonical_tempo
 from tests.midi_codec.midi_bytes import hexdump
 
 LAST_TICK = 2**31 - 1
-NO_LIMITS = midi_file.Limits(max_seconds=1e12)  # a grid has room for pieces that last for years
+NO_LIMITS = Limits(max_seconds=1e12)  # a grid has room for pieces that last for years
 QUICK = settings(deadline=None, max_examples=150)
 
 
@@ -52,7 +53,7 @@ def notes_of_all_kinds(draw) -> Notes:
 @example(one_program(2, start=np.array([0, LAST_TICK - 1])))
 @example(one_program(2, start=np.array([0, 2**29 - 1])))
 def test_reading_back_is_exact(notes):
-    assert midi_file.parse(midi_file.serialize(notes), time_base=notes.time_base, limits=NO_LIMITS) == notes
+    assert midi_file.parse(midi_writer.serialize(notes), time_base=notes.time_base, limits=NO_LIMITS) == notes
 
 
 @QUICK
@@ -69,7 +70,7 @@ def test_every_millisecond_survives_every_tempo(microseconds, first):
         program=np.zeros(200, int),
         tempo=canonical_tempo(microseconds),
     )
-    assert midi_file.parse(midi_file.serialize(notes), limits=NO_LIMITS) == notes
+    assert midi_file.parse(midi_writer.serialize(notes), limits=NO_LIMITS) == notes
 
 
 def test_bytes_of_a_small_piece():
@@ -80,7 +81,7 @@ def test_bytes_of_a_small_piece():
         duration=np.array([500, 0]),
         program=np.array([5, DRUM_PROGRAM]),
     )
-    assert midi_file.serialize(notes, texts=["né"]) == hexdump("""
+    assert midi_writer.serialize(notes, texts=["né"]) == hexdump("""
         4d 54 68 64 00 00 00 06  00 01 00 03 01 f4  # format 1, 3 tracks, 500 ticks a quarter note: 1 ms each
         4d 54 72 6b 00 00 00 12
         00 ff 51 03 07 a1 20                        # 500 ms a quarter note
@@ -97,8 +98,8 @@ def test_bytes_of_a_small_piece():
 
 
 def test_no_notes_make_a_file_that_parse_refuses():
-    data = midi_file.serialize(one_program(0), texts=["nothing"])
-    with pytest.raises(midi_file.MidiError) as caught:
+    data = midi_writer.serialize(one_program(0), texts=["nothing"])
+    with pytest.raises(MidiError) as caught:
         midi_file.parse(data)
     assert caught.value.reason == "no_notes"
 
@@ -113,13 +114,13 @@ def test_a_tempo_that_no_event_can_say_is_refused():
         tempo=1.0,
     )
     with pytest.raises(ValueError, match=r"tempo is 1.0, want 3.58 to 60e6"):
-        midi_file.serialize(notes)
+        midi_writer.serialize(notes)
 
 
 def test_programs_beyond_the_channels_share_them():
     programs = np.arange(0, DRUM_PROGRAM + 1)
     notes = one_program(len(programs), program=programs)
-    assert midi_file.parse(midi_file.serialize(notes)) == notes
+    assert midi_file.parse(midi_writer.serialize(notes)) == notes
 
 
 def test_long_silence_is_bridged():
@@ -149,6 +150,6 @@ def test_pretty_midi_reads_the_same(key):
         tempo=canonical_tempo(int(generator.integers(200_000, 2_000_000))),
     )
     with_length = notes.take(np.flatnonzero(notes.duration))
-    read = read_with_pretty_midi(midi_file.serialize(notes))
+    read = read_with_pretty_midi(midi_writer.serialize(notes))
     assert 0 < len(with_length) < len(notes)
     assert read == with_length  # it drops notes of length zero, and nothing else

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from midi_codec.midi import midi_file
+from midi_codec.midi.midi_header import Limits, MidiError
 from midi_codec.midi.salvage import salvage_reader
 from midi_codec.music.notes import BEATS, MILLISECONDS, Notes
 from tests.midi_codec.midi_bytes import midi, rows
@@ -42,7 +43,7 @@ def test_a_file_is_what_it_is_alone(monkeypatch, time_base, group_bytes):
     for data in FILES.values():
         try:
             alone.append(midi_file.parse(data, time_base=time_base))
-        except midi_file.MidiError as error:
+        except MidiError as error:
             alone.append(error.reason)
     wanted = ["Notes", "empty", "Notes", "no_notes", "Notes", "malformed", "Notes", "Notes"]
     assert [each if isinstance(each, str) else "Notes" for each in alone[:8]] == wanted
@@ -55,7 +56,7 @@ def test_a_file_is_what_it_is_alone(monkeypatch, time_base, group_bytes):
 
 
 def test_limits_hold_for_each_file():
-    limits = midi_file.Limits(max_notes=2, max_tempo_changes=1, max_seconds=3.0)
+    limits = Limits(max_notes=2, max_tempo_changes=1, max_seconds=3.0)
     files = [midi(NOTE), midi(3 * NOTE), midi(2 * NOTE), midi(TWO_TEMPOS + NOTE), midi("87 68 ff 01 00" + NOTE)]
     parsed = midi_file.parse_many(files, limits=limits, salvage=False)
     assert parsed.rows.tolist() == [0, 2]
@@ -68,7 +69,7 @@ def test_limits_hold_for_each_file():
 
 def test_tempos_of_two_files_do_not_contradict_each_other():
     files = [midi("00 ff 51 03 03 d0 90 " + NOTE), midi("00 ff 51 03 07 a1 20 " + NOTE)]
-    parsed = midi_file.parse_many(files, limits=midi_file.Limits(max_slow_bytes=1), salvage=False)
+    parsed = midi_file.parse_many(files, limits=Limits(max_slow_bytes=1), salvage=False)
     assert (parsed.errors, parsed.batch.tempo.tolist()) == ({}, [240.0, 120.0])
 
 

@@ -14,7 +14,7 @@ from benchmarks.quality.performances import __main__ as performances
 from benchmarks.quality.performances import performance_data, performance_report
 from job_runtime.problem_report import UserError
 from midi_codec.dataset import dataset_info
-from midi_codec.midi import midi_file
+from midi_codec.midi import midi_writer
 
 HAS_PEERS = (peer_process.PYTHON.parent.parent / ".installed").exists()
 PEERS = pytest.mark.skipif(not HAS_PEERS, reason="make peers")
@@ -27,7 +27,7 @@ def dataset(tmp_path_factory):
     for key in range(12):
         path = folder / "midi" / ("validation" if key < 3 else "train") / f"{key}.mid"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(midi_file.serialize(synthetic.make_notes(key, 90)))
+        path.write_bytes(midi_writer.serialize(synthetic.make_notes(key, 90)))
     command = [sys.executable, "-m", "beam_pipelines.encode_corpus", "--split-regex", "(train|validation)/"]
     subprocess.run(
         [*command, "--input", str(folder / "midi"), "--output", str(folder / "data")], check=True, capture_output=True

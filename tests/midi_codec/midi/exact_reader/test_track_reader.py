@@ -4,7 +4,7 @@ import mido
 import numpy as np
 import pytest
 
-from midi_codec.midi import midi_file
+from midi_codec.midi import midi_file, midi_writer
 from midi_codec.midi.exact_reader import channel_sounds, file_messages, note_pairing, track_events, track_reader
 from midi_codec.midi.midi_header import MidiError, read_header
 from midi_codec.music.notes import Notes
@@ -214,7 +214,7 @@ def test_mido_reads_the_same_events(key):
         duration=generator.integers(0, 30_000, 50),
         program=generator.integers(0, 129, 50),
     )
-    data = midi_file.serialize(notes, texts=["text"])
+    data = midi_writer.serialize(notes, texts=["text"])
     header = read_header(data, LIMITS)
     tracks = mido.MidiFile(file=io.BytesIO(data)).tracks
     assert len(tracks) == len(header.tracks)
