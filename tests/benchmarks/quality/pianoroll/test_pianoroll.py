@@ -91,15 +91,12 @@ def test_an_unknown_set_and_wrong_settings_are_named(tmp_path, monkeypatch):
         settings("--data", "x.npz", "--timing-loss", "mse")
 
 
-@pytest.mark.parametrize("path", sorted(pianoroll.SETTINGS.glob("*.yaml")), ids=lambda path: path.stem)
-def test_the_settings_in_the_repository_can_be_read(path):
-    args = argparse.Namespace(set=None, data=f"{path.stem}.npz", minutes=None, config=None)
-    assert pianoroll.settings_of(args).max_minutes
-
-
-@pytest.mark.parametrize("name", ["jsb_chorales", "nottingham", "musedata", "piano_midi"])
-def test_every_set_has_settings(name):
-    assert (pianoroll.SETTINGS / f"{name}.yaml").is_file()
+def test_every_set_has_settings_that_can_be_read():
+    names = {path.stem for path in pianoroll.SETTINGS.glob("*.yaml")}
+    assert names >= {"jsb_chorales", "nottingham", "musedata", "piano_midi"}
+    for name in names:
+        args = argparse.Namespace(set=None, data=f"{name}.npz", minutes=None, config=None)
+        assert pianoroll.settings_of(args).max_minutes
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "benchmarks" / "bundles").glob("*")), ids=lambda path: path.name)
