@@ -28,6 +28,12 @@ class UserError(Exception):
         super().__init__("\n".join(self.problems))
 
 
+def first_few(values: Sequence[object]) -> str:
+    """The first five values, and how many more there are."""
+    shown = ", ".join(map(str, values[:5]))
+    return shown if len(values) <= 5 else f"{shown} and {len(values) - 5} more"
+
+
 def shorten(text: str, max_characters: int) -> str:
     """The text without its middle, if it is longer than anyone reads."""
     if len(text) <= max_characters:

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from job_runtime import json_text
-from midi_codec.dataset.dataset_info import COLUMNS
+from midi_codec.dataset.dataset_info import COLUMNS, DatasetInfo
 from midi_codec.music import notes as notes_lib
 from midi_codec.music.note_batch import NoteBatch
 
@@ -269,6 +269,17 @@ def build_field_table(
         fields.append(FieldSpec(name="program", kind=CATEGORY, values=programs))
         return FieldTable(tuple(fields), time_base)
     return FieldTable(tuple(fields), time_base, programs[0])
+
+
+def dataset_table(info: DatasetInfo, *, timing_loss: str = CATEGORICAL) -> FieldTable:
+    """The table of a dataset, with bins made for its training split."""
+    train = info.histograms["train"]
+    return build_field_table(
+        {name: (train[name].values, train[name].counts) for name in ("step", "duration")},
+        programs=info.programs,
+        time_base=info.time_base,
+        timing_loss=timing_loss,
+    )
 
 
 def _spread(values: np.ndarray, counts: np.ndarray) -> float:

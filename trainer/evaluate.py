@@ -147,22 +147,12 @@ def _baselines(root: str, info: dataset_info.DatasetInfo, split: str) -> list[Me
 
     if not info.splits["train"].num_notes:
         return []
-    table = dataset_table(info)
+    table = fields.dataset_table(info)  # the bundles' bins may differ
     costs = baselines.piece_costs(load_split(root, info, "train", table), load_split(root, info, split, table), table)
     return [
         Measured(name, {f"nll_{field}": column for field, column in by_field.items()})
         for name, by_field in costs.items()
     ]
-
-
-def dataset_table(info: dataset_info.DatasetInfo) -> fields.FieldTable:
-    """The fields of the dataset itself, with bins made for its training split; the bundles' bins may differ."""
-    train = info.histograms["train"]
-    return fields.build_field_table(
-        {name: (train[name].values, train[name].counts) for name in ("step", "duration")},
-        programs=info.programs,
-        time_base=info.time_base,
-    )
 
 
 def _measure(

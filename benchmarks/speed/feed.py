@@ -50,7 +50,7 @@ def main(argv: Sequence[str]) -> int:
     )
     with contextlib.ExitStack() as stack:
         folders = args.datasets or [make_dataset(stack, quick=args.quick)]
-        tables = [make_table(dataset_info.load(folder)) for folder in folders]
+        tables = [fields.dataset_table(dataset_info.load(folder)) for folder in folders]
         loaded = [load(folder, table) for folder, table in zip(folders, tables, strict=True)]
         cases = [*feed_cases(folders[0], loaded[0], tables[0], config), step_case(size)]
         rates = measure(cases, num_rounds=1 if args.quick else NUM_ROUNDS)
@@ -81,12 +81,6 @@ def make_dataset(stack: contextlib.ExitStack, *, quick: bool) -> str:
     folder = str(scratch / "dataset")
     encode_corpus.main(["--input", str(scratch / "corpus"), "--output", folder, "--split-percents", "90,5,5"])
     return folder
-
-
-def make_table(info: dataset_info.DatasetInfo) -> fields.FieldTable:
-    histograms = info.histograms["train"]
-    ticks = {name: (histograms[name].values, histograms[name].counts) for name in ("step", "duration")}
-    return fields.build_field_table(ticks, programs=info.programs, time_base=info.time_base)
 
 
 def load(folder: str, table: fields.FieldTable) -> Pieces:

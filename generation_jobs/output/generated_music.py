@@ -20,7 +20,7 @@ from job_runtime.problem_report import UserError
 from midi_codec.dataset import split_reader
 from midi_codec.dataset.dataset_info import DatasetInfo
 from midi_codec.midi import midi_file
-from midi_codec.midi.midi_file import MidiError
+from midi_codec.midi.midi_header import MidiError
 from midi_codec.music.notes import Notes
 
 MAX_PROBLEMS = 10  # most unreadable files to name

@@ -24,7 +24,7 @@ from job_runtime import json_text, storage
 from job_runtime.problem_report import UserError
 from midi_codec.dataset import records
 from midi_codec.midi import midi_file, midi_writer
-from midi_codec.midi.midi_file import MidiError
+from midi_codec.midi.midi_header import MidiError
 from midi_codec.music.notes import Notes
 
 JOB_FILE = "job.json"

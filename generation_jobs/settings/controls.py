@@ -8,12 +8,12 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
 import numpy as np
 
 from generation_jobs.settings.value_kinds import KEY, PROGRAMS, TIME, parse_time, pitch_classes
 from job_runtime.command_line.settings import setting
+from job_runtime.problem_report import first_few
 from midi_codec import fields
 from midi_codec.music.notes import DEFAULT_TEMPO, Notes, seconds_per_tick
 
@@ -158,12 +158,7 @@ def program_problems(name: str, programs: Sequence[int], table: fields.FieldTabl
     known = table["program"].values if "program" in table.names else (table.only_program,)
     others = sorted(set(programs) - set(known))
     if others:
-        yield f"{name} has {', '.join(map(str, others))}, which the model does not know; it knows {_some(known)}"
-
-
-def _some(values: Sequence[Any]) -> str:
-    shown = ", ".join(map(str, values[:5]))
-    return shown if len(values) <= 5 else f"{shown} and {len(values) - 5} more"
+        yield f"{name} has {', '.join(map(str, others))}, which the model does not know; it knows {first_few(known)}"
 
 
 def columns(controls: Sequence[Controls], tempos: Sequence[float], table: fields.FieldTable) -> dict[str, np.ndarray]:

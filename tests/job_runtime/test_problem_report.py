@@ -1,5 +1,5 @@
 from job_runtime import problem_report
-from job_runtime.problem_report import MAX_PROBLEMS, locate, sentences
+from job_runtime.problem_report import MAX_PROBLEMS, first_few, locate, sentences
 
 
 def test_a_location_names_file_and_line():
@@ -50,3 +50,8 @@ def test_even_kinds_without_number_stay_readable():
     said = sentences("s", [(line, f"not {word}") for line, word in enumerate(words, 1)])
     assert len(said) == problem_report.MAX_KINDS + 1
     assert said[-1] == "s: 144 problems of 144 kinds in 144 lines; only the first 30 kinds are shown"
+
+
+def test_the_first_few_values_and_how_many_follow():
+    assert first_few([3, 1, 2, 5, 4]) == "3, 1, 2, 5, 4"
+    assert first_few(range(8)) == "0, 1, 2, 3, 4 and 3 more"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from job_runtime.problem_report import first_few
 from midi_codec import fields
 from midi_codec.dataset import dataset_info
 
@@ -17,15 +18,9 @@ def problems(table: fields.FieldTable, info: dataset_info.DatasetInfo, split: st
     for field in table:
         unknown = field.unknown(values[field.name])
         if unknown.size:
-            sentences.append(f"does not know {field.name} {some_of(unknown)}, which the {split} split holds")
+            sentences.append(f"does not know {field.name} {first_few(unknown.tolist())}, which the {split} split holds")
     others = values["program"][values["program"] != table.only_program]
     if table.only_program is not None and others.size:
         only = f"knows only program {table.only_program}"
-        sentences.append(f"{only}, but the {split} split holds program {some_of(others)}")
+        sentences.append(f"{only}, but the {split} split holds program {first_few(others.tolist())}")
     return sentences
-
-
-def some_of(values: np.ndarray) -> str:
-    """The first few values, and how many more there are."""
-    shown = ", ".join(map(str, values[:5]))
-    return shown if len(values) <= 5 else f"{shown} and {len(values) - 5} more"

@@ -200,7 +200,7 @@ class Run:
         state = self.state
         passed = self._validations_by(after) > self._validations_by(state.position)
         state.position = after
-        state.validation_due = passed or schedule.share_done_at(self.config, state) >= 1
+        state.validation_due = passed or schedule.share_done(self.config, state) >= 1
 
     def _validations_by(self, position: Position) -> int:
         return math.floor(position.epochs_done / self.config.evaluate_every)
@@ -208,7 +208,7 @@ class Run:
     def _agree_on_time_and_stop(self) -> None:
         """Takes over the workers' common clock, and stops if a signal reached any of them."""
         stopping, self.state.seconds = self._agree(self._stop.requested, time.monotonic() - self._started)
-        self.state.validation_due |= schedule.share_done_at(self.config, self.state) >= 1
+        self.state.validation_due |= schedule.share_done(self.config, self.state) >= 1
         if stopping:
             self._interrupt()
 

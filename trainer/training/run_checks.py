@@ -67,10 +67,4 @@ def check_dataset(info: dataset_info.DatasetInfo, config: TrainConfig, path: str
 def make_field_table(info: dataset_info.DatasetInfo, config: TrainConfig, path: str) -> fields.FieldTable:
     """The field table of the training split; raises as `check_dataset` does."""
     check_dataset(info, config, path)
-    histograms = info.histograms["train"]
-    return fields.build_field_table(
-        {name: (histograms[name].values, histograms[name].counts) for name in ("step", "duration")},
-        programs=info.programs,
-        time_base=info.time_base,
-        timing_loss=config.timing_loss,
-    )
+    return fields.dataset_table(info, timing_loss=config.timing_loss)

@@ -8,11 +8,11 @@ from trainer.config import TrainConfig
 from trainer.run_output.run_state import RunState
 
 
-def share_done(config: TrainConfig, *, epochs_done: float, seconds: float) -> float:
+def share_done(config: TrainConfig, state: RunState) -> float:
     """0 at the start, 1 or more at the end: the share of the epochs or of `max_minutes`, whichever is larger."""
-    share = epochs_done / config.epochs
+    share = state.position.epochs_done / config.epochs
     if config.max_minutes is not None:
-        share = max(share, seconds / (60 * config.max_minutes))
+        share = max(share, state.seconds / (60 * config.max_minutes))
     return share
 
 
@@ -23,11 +23,6 @@ def learning_rate(config: TrainConfig, *, step: int, share: float) -> float:
     return config.learning_rate * warm * (config.final_rate + (1 - config.final_rate) * cosine)
 
 
-def share_done_at(config: TrainConfig, state: RunState) -> float:
-    """`share_done` of a run in this state."""
-    return share_done(config, epochs_done=state.position.epochs_done, seconds=state.seconds)
-
-
 def next_learning_rate(config: TrainConfig, state: RunState) -> float:
     """The rate of the next step of a run in this state."""
-    return learning_rate(config, step=state.step, share=share_done_at(config, state))
+    return learning_rate(config, step=state.step, share=share_done(config, state))

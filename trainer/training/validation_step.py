@@ -70,7 +70,7 @@ class ValidationStep:
         state.deviations = evaluation.deviations
         patience = self._config.patience
         has_lost_patience = patience is not None and state.validations_since_best >= patience
-        state.finished = schedule.share_done_at(self._config, state) >= 1 or has_lost_patience
+        state.finished = schedule.share_done(self._config, state) >= 1 or has_lost_patience
         state.metrics.append(self._metrics_line(evaluation, state, speed))
         state.loss_sum, state.loss_events = 0.0, 0
         self._monitor.validation(state.metrics, self._step.model.trainable_variables)

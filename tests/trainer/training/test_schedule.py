@@ -1,6 +1,8 @@
 import pytest
 
 from trainer.config import TrainConfig
+from trainer.data.feed import Position
+from trainer.run_output.run_state import RunState
 from trainer.training.schedule import learning_rate, share_done
 
 CONFIG = TrainConfig(learning_rate=0.01, final_rate=0.1, warmup_steps=4, epochs=8.0)
@@ -26,7 +28,7 @@ def test_no_warm_up():
 
 
 def test_the_share_done_is_of_epochs_or_of_minutes_whichever_end_first():
-    assert share_done(CONFIG, epochs_done=2.0, seconds=1e6) == 0.25
-    config = TrainConfig(epochs=8.0, max_minutes=2.0)
-    assert share_done(config, epochs_done=2.0, seconds=12.0) == 0.25
-    assert share_done(config, epochs_done=2.0, seconds=90.0) == 0.75
+    position, config = Position(epochs_done=2.0), TrainConfig(epochs=8.0, max_minutes=2.0)
+    assert share_done(CONFIG, RunState(position=position, seconds=1e6)) == 0.25
+    assert share_done(config, RunState(position=position, seconds=12.0)) == 0.25
+    assert share_done(config, RunState(position=position, seconds=90.0)) == 0.75
