@@ -73,7 +73,7 @@ class Run:
         self._monitor, self._speed = Monitor(folder, is_chief=is_chief), Speed()
         self._profiler = StepProfiler(folder, is_enabled=hooks.profile and is_chief)
         self._files = RunFiles(folder, is_chief=is_chief)
-        self._checkpoints = Checkpointing(step, self._files, self._agree)
+        self._checkpoints = Checkpointing(step, folder, self._agree, is_chief=is_chief)
         self.state = self._checkpoints.restore() or RunState()
 
     def fit(
