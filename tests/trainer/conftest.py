@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 from midi_codec.fields import FieldTable
+from tests.trainer.tiny import PIECES_BY_SPLIT, write_dataset
 from trainer.config import TrainConfig
 from trainer.evaluation.validation import Evaluator
 from trainer.model import batch_halves
@@ -20,6 +21,14 @@ from trainer.training.train_step import TrainStep
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration() for _ in range(4)]
 )
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory) -> str:
+    """A dataset of five pieces to train with and two to validate with."""
+    root = str(tmp_path_factory.mktemp("data"))
+    write_dataset(root, PIECES_BY_SPLIT)
+    return root
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """The command in this process: a run, a stop, and what it refuses. Kills and workers are in test_task_slow."""
 
+import dataclasses
 import json
 import signal
 
@@ -8,8 +9,8 @@ import pytest
 
 from job_runtime import command
 from job_runtime.storage import array_file
-from midi_codec.music.notes import BEATS, Notes
-from tests.trainer.tiny import make_many, write_dataset
+from midi_codec.music.notes import BEATS
+from tests.trainer.tiny import PIECES_BY_SPLIT, write_dataset
 from trainer import bundle, task
 from trainer.run_output import checkpoint
 from trainer.training import train_step
@@ -30,7 +31,6 @@ SETTINGS = {
     "samples": "0",
 }
 TIMED = ("seconds", "notes_per_second", "input_wait_share")  # of a line of the metrics
-SPLITS = {"train": make_many([20, 9, 30, 14, 25]), "validation": make_many([12, 20])}
 
 
 def flags(**changes: str) -> list[str]:
@@ -41,13 +41,6 @@ def flags(**changes: str) -> list[str]:
 def run(data, output, *more: str, **changes: str) -> int:
     argv = ["--data", str(data), "--output", str(output), *flags(**changes), *more]
     return command.run("python -m trainer.task", task.main, argv)
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> str:
-    root = str(tmp_path_factory.mktemp("data"))
-    write_dataset(root, SPLITS)
-    return root
 
 
 @pytest.fixture(scope="module")
@@ -193,7 +186,7 @@ def test_patience_ends_a_run(data, tmp_path):
 
 
 def test_an_empty_split(tmp_path, capsys):
-    write_dataset(str(tmp_path / "data"), {"train": SPLITS["train"]})
+    write_dataset(str(tmp_path / "data"), {"train": PIECES_BY_SPLIT["train"]})
     assert run(tmp_path / "data", tmp_path / "run") == command.USER_ERROR
     want = f"python -m trainer.task: {tmp_path}/data: the validation split holds no piece, want at least one\n"
     assert capsys.readouterr().err == want
@@ -201,10 +194,7 @@ def test_an_empty_split(tmp_path, capsys):
 
 
 def test_tempo_augmentation_would_leave_a_beat_grid(tmp_path, capsys):
-    columns = {
-        name: getattr(SPLITS["train"][0], name) for name in ("pitch", "velocity", "start", "duration", "program")
-    }
-    piece = Notes.from_columns(**columns, time_base=BEATS)
+    piece = dataclasses.replace(PIECES_BY_SPLIT["train"][0], time_base=BEATS)
     write_dataset(str(tmp_path / "data"), {"train": [piece], "validation": [piece]}, time_base=BEATS)
     assert run(tmp_path / "data", tmp_path / "run", tempo="0.1") == command.USER_ERROR
     assert "tempo is 0.1 but " in capsys.readouterr().err

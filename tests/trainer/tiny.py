@@ -60,6 +60,9 @@ def make_many(lengths: Sequence[int]) -> list[Notes]:
     return [make_notes(number, num_notes=length) for number, length in enumerate(lengths)]
 
 
+PIECES_BY_SPLIT = {"train": make_many([20, 9, 30, 14, 25]), "validation": make_many([12, 20])}
+
+
 def _histogram(pieces: Sequence[Notes], column: str) -> Histogram:
     values = np.concatenate([getattr(notes, column) for notes in pieces] or [np.zeros(0, np.int64)])
     distinct, counts = np.unique(values, return_counts=True)

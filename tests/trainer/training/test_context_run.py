@@ -4,17 +4,14 @@ import json
 import pytest
 
 from job_runtime import command, storage
-from tests.trainer.tiny import write_dataset
-from tests.trainer.training.test_whole_run import CONFIG, SPLITS, lines, train
+from tests.trainer.training.test_whole_run import CONFIG, lines, train
 from trainer import bundle, evaluate
 from trainer.training import transfer
 
 pytestmark = pytest.mark.usefixtures("eagerly")
 
 
-def test_a_model_that_looks_at_the_notes_so_far_is_trained_judged_and_fine_tuned(tmp_path, capsys):
-    data = str(tmp_path / "data")
-    write_dataset(data, SPLITS)
+def test_a_model_that_looks_at_the_notes_so_far_is_trained_judged_and_fine_tuned(data, tmp_path, capsys):
     lags = {"context_units": 16, "context_notes": 32, "context_lags": (8, 25), "context_periods": (8,)}
     config = dataclasses.replace(CONFIG, **lags, max_minutes=60.0, epochs=0.3)  # a step
     train(data, tmp_path / "run", config)

@@ -13,7 +13,7 @@ import tensorflow as tf
 from job_runtime import command, storage
 from job_runtime.storage import array_file
 from midi_codec.dataset import dataset_info
-from tests.trainer.tiny import make_many, write_dataset
+from tests.trainer.tiny import PIECES_BY_SPLIT
 from trainer import bundle
 from trainer.config import TrainConfig
 from trainer.data import pieces
@@ -40,14 +40,6 @@ CONFIG = TrainConfig(
     samples=0,
     patience=None,
 )
-SPLITS = {"train": make_many([20, 9, 30, 14, 25]), "validation": make_many([12, 20])}
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> str:
-    root = str(tmp_path_factory.mktemp("data"))
-    write_dataset(root, SPLITS)
-    return root
 
 
 def train(data, folder, config=CONFIG, **more) -> whole_run.Outcome:
@@ -97,7 +89,7 @@ def test_a_bad_loss_stops_the_run_with_its_batch(data, tmp_path, monkeypatch, lo
     assert f"its windows are in {tmp_path}/bad_batch.npz" in text and "--on-nan restore" in text
     windows = array_file.read(str(tmp_path / "bad_batch.npz"))
     assert windows["length"].sum() == bad.batches[-1].num_events
-    ids = {piece.piece_id.encode() for piece in SPLITS["train"]}
+    ids = {piece.piece_id.encode() for piece in PIECES_BY_SPLIT["train"]}
     assert set(windows["piece_id"].tolist()) <= ids
     assert checkpoint.latest_state(f"{tmp_path}/checkpoints")["step"] == 3  # the validation before it
 

@@ -8,9 +8,8 @@ import yaml
 from job_runtime.command import OK
 from job_runtime.problem_report import UserError
 from midi_codec.music.notes import BEATS
-from tests.trainer.test_task import SPLITS
-from tests.trainer.tiny import write_dataset
-from tests.trainer.tune.test_worker import FakeTraining
+from tests.trainer.tiny import PIECES_BY_SPLIT, write_dataset
+from tests.trainer.tune.test_worker import FakeTraining, fail_at
 from trainer.run_output.run_state import Diverged
 from trainer.training import whole_run
 from trainer.tune import __main__ as tune
@@ -18,13 +17,6 @@ from trainer.tune import study_report
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 SPACE = "dropout: {low: 0.0, high: 0.5}\nlayers: [1, 2, 4]\ntiming_loss: [categorical, mixture]\nepochs: 4\n"
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> str:
-    root = str(tmp_path_factory.mktemp("data"))
-    write_dataset(root, SPLITS)
-    return root
 
 
 @pytest.fixture
@@ -140,17 +132,13 @@ def test_a_storage_may_stand_in_the_environment(run, monkeypatch, tmp_path):
 
 
 def test_a_space_that_does_not_fit_the_dataset_is_refused(run, tmp_path):
-    write_dataset(str(tmp_path / "beats"), SPLITS, time_base=BEATS)
+    write_dataset(str(tmp_path / "beats"), PIECES_BY_SPLIT, time_base=BEATS)
     with pytest.raises(UserError, match="tempo is 0.2 but .*beats is on a grid of beats"):
         run("--data", str(tmp_path / "beats"), space="tempo: [0.0, 0.2]")
 
 
 def test_failed_trials_and_their_reasons_are_in_the_report(run, tmp_path):
-    def diverge(folder, epoch):
-        if folder == "0000":
-            raise Diverged("the loss is <nan>")
-
-    run.training.fail = diverge
+    run.training.fail = fail_at("0000", 1, Diverged("the loss is <nan>"))
     run("--num-trials", "2")
     report = json.loads((tmp_path / "out" / "trials.json").read_text())
     assert (report["trials"][0]["state"], report["trials"][0]["reason"]) == ("failed", "the loss is <nan>")

@@ -15,8 +15,7 @@ import yaml
 
 from job_runtime import command, storage
 from tests.postgres_server import PASSWORD
-from tests.trainer.test_task import SPLITS
-from tests.trainer.tiny import write_dataset
+from tests.trainer.tiny import PIECES_BY_SPLIT, write_dataset
 from tests.trainer.tune.test_study_storage import race
 from trainer.config import TrainConfig
 from trainer.tune import study_storage, trials
@@ -39,7 +38,7 @@ patience: none
 @pytest.fixture(scope="module")
 def root(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("tune")
-    write_dataset(str(folder / "data"), SPLITS)
+    write_dataset(str(folder / "data"), PIECES_BY_SPLIT)
     return folder
 
 

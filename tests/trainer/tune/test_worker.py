@@ -3,6 +3,7 @@
 import dataclasses
 import threading
 import time
+from collections.abc import Callable
 
 import optuna
 import pytest
@@ -89,6 +90,16 @@ def run(study, training, num_trials, *, stop=None, grace_seconds: float | None =
     )
 
 
+def fail_at(folder: str, epoch: int, error: Exception) -> Callable[[str, int], None]:
+    """Makes the validation of a trial fail, and those after it."""
+
+    def fail(name: str, number: int) -> None:
+        if name == folder and number >= epoch:
+            raise error
+
+    return fail
+
+
 def standing(study: optuna.Study) -> list[tuple[int, str, float | None]]:
     """Trial, state and value of each trial."""
     of_trial = trials.current(trials.attempts(study))
@@ -148,12 +159,7 @@ def test_a_signal_between_trials_ends_the_worker(url):
 
 def test_a_diverged_trial_is_failed_with_its_reason_and_the_study_goes_on(url):
     study, training = open_study(url), FakeTraining()
-
-    def diverge(folder, epoch):
-        if folder == "0001":
-            raise Diverged("the loss is nan at step 7")
-
-    training.fail = diverge
+    training.fail = fail_at("0001", 1, Diverged("the loss is nan at step 7"))
     run(study, training, 3)
     assert [state for _, state, _ in standing(study)] == ["COMPLETE", "FAIL", "COMPLETE"]
     assert trials.attempts(study)[1].reason == "the loss is nan at step 7"
@@ -162,12 +168,7 @@ def test_a_diverged_trial_is_failed_with_its_reason_and_the_study_goes_on(url):
 
 def test_a_trial_too_large_for_the_memory_is_failed(url):
     study, training = open_study(url), FakeTraining()
-
-    def run_out(folder, epoch):
-        if folder == "0000":
-            raise MemoryError("oh")
-
-    training.fail = run_out
+    training.fail = fail_at("0000", 1, MemoryError("oh"))
     run(study, training, 2)
     assert trials.attempts(study)[0].reason == "out of memory: oh"
     assert standing(study)[1][1] == "COMPLETE"
@@ -175,12 +176,7 @@ def test_a_trial_too_large_for_the_memory_is_failed(url):
 
 def test_a_fault_ends_the_worker_and_hands_the_trial_on_until_it_has_killed_too_many(url):
     study, training = open_study(url), FakeTraining()
-
-    def break_down(folder, epoch):
-        if folder == "0001" and epoch == 3:
-            raise OSError("disk full")
-
-    training.fail = break_down
+    training.fail = fail_at("0001", 3, OSError("disk full"))
     for _ in range(trials.MAX_DEATHS + 1):
         with pytest.raises(OSError):
             run(study, training, 3)
@@ -193,11 +189,7 @@ def test_a_fault_ends_the_worker_and_hands_the_trial_on_until_it_has_killed_too_
 
 def test_a_users_mistake_ends_the_worker_and_costs_the_trial_nothing(url):
     study, training = open_study(url), FakeTraining()
-
-    def mistake(folder, epoch):
-        raise UserError("batch_size is 3, want a multiple of the 2 replicas")
-
-    training.fail = mistake
+    training.fail = fail_at("0000", 1, UserError("batch_size is 3, want a multiple of the 2 replicas"))
     for _ in range(trials.MAX_DEATHS + 2):
         with pytest.raises(UserError):
             run(study, training, 1)
