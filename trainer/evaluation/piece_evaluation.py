@@ -88,7 +88,7 @@ def _compile(
         tf.nest.map_structure(tf.TensorSpec.from_tensor, deviations),
     ]
 
-    @tf.function(input_signature=signature)
+    @tf.function(input_signature=signature, autograph=False)
     def step(
         batch: Mapping[str, tf.Tensor], state: State, deviations: Mapping[str, tf.Tensor]
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor], State]:

@@ -125,7 +125,7 @@ class Evaluator:
                 free_shapes(totals, 0),
                 {name: tf.TensorSpec([], tf.float64) for name in deviations},
             ]
-            self._compiled = tf.function(self._distributed_step, input_signature=signature)
+            self._compiled = tf.function(self._distributed_step, input_signature=signature, autograph=False)
         return self._compiled(batch, state, totals, deviations)
 
     def _distributed_step(

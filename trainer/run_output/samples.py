@@ -49,7 +49,7 @@ class PieceSampler:
     ):
         self._model, self._keys, self._max_notes = model, keys, max_notes
         self._allow_duplicates = allow_duplicates
-        self._draw = tf.function(self._draw_values)
+        self._draw = tf.function(self._draw_values, autograph=False)
 
     def draw(self, deviations: Mapping[str, float]) -> list[np.ndarray]:
         """Each piece's values `[num_notes, num_fields]` int32, at least one note.

@@ -81,7 +81,7 @@ class TrainStep:
         shared = share_out(batch, self._strategy)
         if self._compiled is None:
             signature = [batch_signature(shared), tf.TensorSpec([], tf.float32)]
-            self._compiled = tf.function(self._distributed, input_signature=signature)
+            self._compiled = tf.function(self._distributed, input_signature=signature, autograph=False)
         total, norm = self._compiled(shared, tf.constant(batch.num_events, tf.float32))
         return float(total), float(norm)
 
