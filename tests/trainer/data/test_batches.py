@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from midi_codec.fields import build_field_table
 from midi_codec.music.notes import DRUM_PROGRAM, MILLISECONDS, Notes
 from tests.trainer.tiny import make_many, make_table
+from trainer.data import batches
 from trainer.data.augmentation import Augmentation
 from trainer.data.batches import (
     TIME_MULTIPLE,
@@ -105,10 +106,11 @@ def test_a_whole_piece_written_out():
     assert batch.milliseconds_per_tick.tolist() == [1.0]
 
 
-def test_windows_within_pieces_written_out():
+def test_windows_within_pieces_written_out(monkeypatch):
+    monkeypatch.setattr(batches, "TIME_MULTIPLE", 2)
     pieces = stack_pieces([THREE, THREE], TABLE)
     windows = Windows(np.array([1, 0]), np.array([1, 2]), np.array([1, 2]))
-    batch = make_batch(pieces, windows, table=TABLE, batch_size=3, start_bins=START, time=2)
+    batch = make_batch(pieces, windows, table=TABLE, batch_size=3, start_bins=START)
     assert batch.previous.tolist() == [
         [THREE_BINS[0], THREE_BINS[1]],
         [THREE_BINS[1], THREE_BINS[2]],

@@ -80,9 +80,9 @@ def test_no_pieces():
 
 
 def test_names_that_are_given():
-    stacked = stack_pieces(make_many([2, 1, 4]), TABLE, piece_ids=["a" * 32, "b", "c"], group_ids=["y", "x", "y"])
+    stacked = stack_pieces(make_many([2, 1, 4]), TABLE, piece_ids=["a" * 32, "b", "c"])
     assert stacked.piece_id.tolist() == [b"a" * 32, b"b", b"c"]
-    assert stacked.group.tolist() == [1, 0, 1]
+    assert stacked.group.tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize("readers", [1, 4])

@@ -9,6 +9,7 @@ from midi_codec.fields import CATEGORICAL, MIXTURE, MSE, FieldTable
 from midi_codec.music.notes import BEATS, MILLISECONDS, Notes
 from tests.trainer.strategies import under_several_forms
 from tests.trainer.tiny import ALL_PITCHES, make_many, make_table
+from trainer.data import batches
 from trainer.data.batches import Windows, make_batch
 from trainer.data.pieces import stack_pieces
 from trainer.evaluation.validation import Evaluation, Evaluator
@@ -58,7 +59,9 @@ def outputs_of(model: NoteModel, notes: Notes):
     pieces = stack_pieces([notes], model.table)
     events = len(notes) + 1
     windows = Windows(np.zeros(1, np.int64), np.zeros(1, np.int64), np.array([events]))
-    batch = make_batch(pieces, windows, table=model.table, batch_size=1, start_bins=model.start_bins, time=events)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(batches, "TIME_MULTIPLE", 1)
+        batch = make_batch(pieces, windows, table=model.table, batch_size=1, start_bins=model.start_bins)
     outputs, _ = model(batch.previous, batch.bins, model.zero_state(1), raw=batch.raw, is_note=batch.is_note)
     return batch, outputs
 

@@ -22,7 +22,7 @@ def model_and_batch(timing_loss: str, programs=(0, 128)):
         variable.assign(rng.normal(0, 0.5, variable.shape))
     pieces = stack_pieces(make_many([7, 12]), table)
     windows = Windows(np.array([0, 1]), np.zeros(2, np.int64), pieces.num_events)
-    batch = make_batch(pieces, windows, table=table, batch_size=2, start_bins=model.start_bins, time=16)
+    batch = make_batch(pieces, windows, table=table, batch_size=2, start_bins=model.start_bins)
     outputs, _ = model(batch.previous, batch.bins, model.zero_state(2))
     return model, batch, outputs
 
