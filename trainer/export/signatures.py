@@ -41,7 +41,11 @@ class Signatures:
         """The functions by signature name; each returns a dict of tensors."""
         model, num_fields = self._model, len(self._table)
         note = tf.TensorSpec([None, num_fields], tf.int32, "note")
-        start = tf.function(self.start, autograph=False).get_concrete_function(tf.TensorSpec([], tf.int32)).structured_outputs["state"]
+        start = (
+            tf.function(self.start, autograph=False)
+            .get_concrete_function(tf.TensorSpec([], tf.int32))
+            .structured_outputs["state"]
+        )
         state = tf.TensorSpec([None, *start.shape[1:]], start.dtype, "state")
         hidden = self._packed_hidden(tf.zeros([1, model.head_bias.shape[0]]), model.zero_state(1))
         hidden = tf.TensorSpec([None, hidden.shape[1]], hidden.dtype, "hidden")
@@ -58,7 +62,8 @@ class Signatures:
         for index, field in enumerate(self._table):
             signatures[f"head_{field.name}"] = (self._head_function(index), [hidden, note])
         return {
-            name: tf.function(function, autograph=False).get_concrete_function(*specs) for name, (function, specs) in signatures.items()
+            name: tf.function(function, autograph=False).get_concrete_function(*specs)
+            for name, (function, specs) in signatures.items()
         }
 
     def start(self, batch_size: tf.Tensor) -> dict[str, tf.Tensor]:
