@@ -33,7 +33,7 @@ def make_zip(members: Mapping[str, bytes], *, method: int = zipfile.ZIP_DEFLATED
 
 
 class Unseekable(io.RawIOBase):
-    """What makes `zipfile` write sizes behind the data instead of in front."""
+    """What makes `zipfile` write sizes after the data instead of before it."""
 
     def __init__(self) -> None:
         super().__init__()
