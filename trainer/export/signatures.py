@@ -61,10 +61,7 @@ class Signatures:
         }
         for index, field in enumerate(self._table):
             signatures[f"head_{field.name}"] = (self._head_function(index), [hidden, note])
-        return {
-            name: tf.function(function, autograph=False).get_concrete_function(*specs)
-            for name, (function, specs) in signatures.items()
-        }
+        return {name: _trace(function, *specs) for name, (function, specs) in signatures.items()}
 
     def start(self, batch_size: tf.Tensor) -> dict[str, tf.Tensor]:
         """What comes before the first note: `note` `[batch, num_fields]`, `state` `[batch, layers, 2, units]`."""
@@ -229,3 +226,7 @@ def _from_words(words: tf.Tensor, like: Any) -> Any:
 
 def _width(value: tf.Tensor) -> int:
     return int(np.prod(value.shape[1:]))
+
+
+def _trace(function: Callable[..., Any], *specs: tf.TensorSpec) -> Any:
+    return tf.function(function, autograph=False).get_concrete_function(*specs)
