@@ -62,7 +62,7 @@ under_several_forms = pytest.mark.parametrize(  # what one device is compared wi
     "make_strategy",
     [
         pytest.param(STRATEGIES["two devices"], id="two devices"),
-        pytest.param(STRATEGIES["a worker of one device"], id="a worker of one device"),
+        pytest.param(STRATEGIES["a worker of one device"], id="a worker of one device", marks=pytest.mark.slow),
         pytest.param(STRATEGIES["four devices"], id="four devices", marks=pytest.mark.slow),
         pytest.param(STRATEGIES["a worker of two devices"], id="a worker of two devices", marks=pytest.mark.slow),
     ],

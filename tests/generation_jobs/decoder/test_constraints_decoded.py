@@ -101,6 +101,7 @@ def test_no_output_breaks_a_constraint(results):
     assert sum(len(result.notes) - result.num_primer_notes for result in results) > 500
 
 
+@pytest.mark.slow
 def test_without_constraints_each_would_have_been_broken(decoder):
     free = results_of(
         decoder,

@@ -101,6 +101,7 @@ def test_buttons_and_keys_zoom_and_pan(visit, report_path):
     assert visited.view() == whole
 
 
+@pytest.mark.slow
 def test_wheel_zooms_around_the_pointer_and_drag_pans(visit, report_path):
     visited = visit(report_path)
     page = visited.page
@@ -127,6 +128,7 @@ def test_wheel_zooms_around_the_pointer_and_drag_pans(visit, report_path):
     assert visited.view()[0] < first
 
 
+@pytest.mark.slow
 def test_two_fingers_zoom(visit, report_path):
     visited = visit(report_path, has_touch=True)
     page = visited.page
@@ -186,6 +188,7 @@ def test_sound_plays(visit, report_path, is_inside):
     visited.wait(f"{AUDIO}.paused")
 
 
+@pytest.mark.slow
 def test_a_click_in_the_roll_seeks_and_space_plays(visit, report_path):
     visited = visit(report_path)
     page = visited.page
@@ -199,6 +202,7 @@ def test_a_click_in_the_roll_seeks_and_space_plays(visit, report_path):
     visited.wait(f"!{AUDIO}.paused")
 
 
+@pytest.mark.slow
 def test_after_a_piece_the_next_one_plays(visit, report_path):
     visited = visit(report_path)
     page = visited.page
@@ -213,6 +217,7 @@ def test_after_a_piece_the_next_one_plays(visit, report_path):
 # -------------------------------------------------------------------------------------------------- list
 
 
+@pytest.mark.slow
 def test_sorting_and_search(visit, report_path):
     page = visit(report_path).page
     page.get_by_role("button", name="All 4").click()
@@ -231,6 +236,7 @@ def test_sorting_and_search(visit, report_path):
     assert len(samples()) == 4
 
 
+@pytest.mark.slow
 def test_best_and_worst_pieces_open_with_a_click(visit, report_path):
     page = visit(report_path).page
     rows = {row.query_selector("th").inner_text(): row for row in page.query_selector_all("#extremes-body tr")}
@@ -250,6 +256,7 @@ def test_best_and_worst_pieces_open_with_a_click(visit, report_path):
     assert page.locator("tr.piece.open").get_attribute("data-index") == "3"
 
 
+@pytest.mark.slow
 def test_a_measure_is_shown_while_the_list_is_sorted_by_it(visit, report_path):
     page = visit(report_path).page
     page.get_by_role("button", name="All 4").click()
@@ -283,6 +290,7 @@ def test_a_phone_needs_no_horizontal_scrolling(visit, report_path):
     visited.wait(f"{AUDIO}.currentTime > 0.1")
 
 
+@pytest.mark.slow
 def test_no_width_needs_horizontal_scrolling_and_dark_is_dark(visit, report_path):
     page = visit(report_path).page
     for width in (600, 790, 1030):
@@ -294,6 +302,7 @@ def test_no_width_needs_horizontal_scrolling_and_dark_is_dark(visit, report_path
         assert (sum(map(int, paper[4:-1].split(","))) < 120) == (scheme == "dark")
 
 
+@pytest.mark.slow
 def test_everything_can_be_reached_by_keyboard(visit, report_path):
     page = visit(report_path).page
     wanted = {"show-highlights", "show-all", "search", "roll", "toggle", "next", "previous", "position", "now"}
@@ -358,6 +367,7 @@ def test_an_injected_script_does_not_run(browser, report_path, tmp_path):
     page.close()
 
 
+@pytest.mark.slow
 def test_a_thousand_pieces(visit, tmp_path):
     make_music(tmp_path / "music", [("seed", 0, make_notes(200))])
     (line,) = manifest.read(str(tmp_path / "music"))

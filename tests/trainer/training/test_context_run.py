@@ -11,6 +11,7 @@ from trainer.training import transfer
 pytestmark = pytest.mark.usefixtures("eagerly")
 
 
+@pytest.mark.slow
 def test_a_model_that_looks_at_the_notes_so_far_is_trained_judged_and_fine_tuned(data, tmp_path, capsys):
     lags = {"context_units": 16, "context_notes": 32, "context_lags": (8, 25), "context_periods": (8,)}
     config = dataclasses.replace(CONFIG, **lags, max_minutes=60.0, epochs=0.3)  # a step

@@ -69,7 +69,7 @@ def few_random_trials(monkeypatch):
     monkeypatch.setattr(worker, "RANDOM_TRIALS", 3)
 
 
-@pytest.fixture(params=["sqlite", "journal"])
+@pytest.fixture(params=["sqlite", pytest.param("journal", marks=pytest.mark.slow)])
 def url(request, tmp_path) -> str:
     return f"sqlite:///{tmp_path}/study.db" if request.param == "sqlite" else str(tmp_path / "study.journal")
 

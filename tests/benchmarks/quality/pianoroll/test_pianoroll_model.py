@@ -94,6 +94,7 @@ def test_the_first_notes_step_is_known(chances):
     assert np.array_equal(first["step_in_order"][:, 1:], first["step"][:, 1:])
 
 
+@pytest.mark.slow
 def test_the_sums_are_those_of_the_trainers_evaluation(bundle):
     pieces = [to_piece(make_song(number, length=length)) for number, length in enumerate((30, 5, 90))]
     found = decisions_of(bundle, pieces, name="b")
@@ -114,6 +115,7 @@ def test_chunks_and_batches_change_nothing(bundle, monkeypatch):
         assert column == pytest.approx(whole[name], abs=1e-4), name
 
 
+@pytest.mark.slow
 def test_another_key_tells_the_same_decisions(bundle):
     rolls = [make_song(number, length=20) for number in range(3)]
     higher = [np.roll(roll, 2, axis=1) for roll in rolls]
