@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from generation_jobs.output import manifest
+from generation_jobs import evaluate
+from generation_jobs.measures import corpus_comparison
+from generation_jobs.output import generated_music, manifest
+from generation_jobs.report import training_run
 from job_runtime import storage
 from midi_codec.dataset import dataset_info
 from midi_codec.dataset.dataset_info import SPLITS
@@ -19,6 +22,7 @@ def text(folder: str) -> str:
     info = dataset_info.load(storage.join(folder, "dataset"))
     metrics = json.loads(storage.read_text(storage.join(folder, "training/bundle/bundle.json")))["metrics"]
     pieces = manifest.read(storage.join(folder, "music"))
+    page = storage.join(folder, REPORT)
     return "\n".join(
         [
             "",
@@ -26,9 +30,19 @@ def text(folder: str) -> str:
             f"the model     {_quality(metrics)}",
             f"generated     {_generated(pieces)}",
             f"              {storage.join(folder, 'music/midi')} holds the MIDI files",
-            f"look at       {storage.join(folder, REPORT)} in a browser: hear the music, see what was learned",
+            f"look at       {page} in a browser: hear the music, see what was learned",
+            *(f"but           {sentence}" for sentence in warnings_of(folder)),
         ]
     )
+
+
+def warnings_of(folder: str) -> list[str]:
+    """What the model and its music do worse than they should; the report says the same."""
+    info = dataset_info.load(storage.join(folder, "dataset"))
+    pieces = generated_music.read(storage.join(folder, "music"), time_base=info.time_base)
+    comparisons = evaluate.compare(pieces, storage.join(folder, "dataset"), info, "validation")
+    run = training_run.Run(storage.join(folder, "training"))
+    return [*run.doubts(), *corpus_comparison.doubts(comparisons)]
 
 
 def _learned_from(info: dataset_info.DatasetInfo) -> str:

@@ -10,6 +10,7 @@ and does nothing if the run is finished.
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Sequence
 
 from job_runtime import command, storage
@@ -76,6 +77,7 @@ def _base(init_from: str | None) -> config_lib.TrainConfig:
 def print_summary(folder: str) -> None:
     """Prints a table of the best model beside the baselines, in nats per note by field."""
     from trainer import bundle
+    from trainer.doubts import doubts
 
     described = bundle.load_description(storage.join(folder, "bundle"))
     metrics = described["metrics"]
@@ -93,6 +95,9 @@ def print_summary(folder: str) -> None:
                 f"{name} {unit * value:.1f}{'%' if unit == 100 else ''}" for name, value in metrics[key].items()
             )
             print(f"{title}: {shown}")
+    last = json.loads(storage.read_text(storage.join(folder, "metrics.jsonl")).splitlines()[-1])
+    for sentence in doubts(metrics, is_still_improving=metrics["step"] == last["step"]):
+        print(sentence)
     print(f"bundle: {storage.join(folder, 'bundle')} ({described['hash']})")
 
 

@@ -24,6 +24,7 @@ from generation_jobs.measures.music_measures import Measure, Part, measures
 from midi_codec.music.notes import Notes
 
 NUM_DRAWS = 200
+UNLIKE = 0.8  # of the ceiling; a set with a lower overlap does not sound like the corpus in this respect
 QUANTILES = (0.5, 0.025, 0.975)
 _PSEUDO_COUNT = 0.5  # per bin, for kl (Krichevsky and Trofimov)
 
@@ -65,6 +66,17 @@ def compare(
     theirs = count(corpus, chosen)
     others = count_pieces(held_out, chosen)
     return [_compare(*row) for row in zip(chosen, ours, theirs, others, strict=True)]
+
+
+def doubts(comparisons: Iterable[Comparison]) -> Iterator[str]:
+    """A sentence if the generated music is unlike the corpus in some measures; none otherwise."""
+    unlike = [each for each in comparisons if each.of_ceiling is not None and each.of_ceiling < UNLIKE]
+    if unlike:
+        shown = ", ".join(f"{each.measure.title} ({each.of_ceiling:.2f})" for each in unlike)
+        yield (
+            f"The generated music is unlike the corpus in {shown}. The numbers are its overlap with the corpus as a "
+            "share of what the corpus's own pieces reach."
+        )
 
 
 def cut_alike(notes: Iterable[Notes], shapes: Sequence[tuple[int, int]]) -> Iterator[Part]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from generation_jobs.measures import corpus_comparison
 from generation_jobs.measures.corpus_comparison import Comparison
 from generation_jobs.output.generated_music import GeneratedPiece
 from generation_jobs.report.page import Content
@@ -63,7 +64,7 @@ def make_content(
     }
     return Content(
         title=f"{len(pieces):,} generated piece{'s' if len(pieces) != 1 else ''}",
-        warnings=list(_warnings(pieces, run, info)),
+        warnings=list(_warnings(pieces, run, info, comparisons)),
         figures=_figures(pieces, run),
         facts=[*facts, *_origin(pieces)],
         highlights_note=_highlights_note(len(highlights), len(sounds), len(pieces)),
@@ -201,12 +202,16 @@ def _highlights_note(num: int, num_rendered: int, num_pieces: int) -> str:
     )
 
 
-def _warnings(pieces: Sequence[GeneratedPiece], run: Run | None, info: DatasetInfo | None) -> Iterator[str]:
+def _warnings(
+    pieces: Sequence[GeneratedPiece], run: Run | None, info: DatasetInfo | None, comparisons: Sequence[Comparison]
+) -> Iterator[str]:
     bundles, datasets = (_values(pieces, name) for name in ("bundle", "dataset"))
     if run and bundles != [run.bundle_hash]:
         yield f"The training run is that of bundle {run.bundle_hash}; the music was made by {', '.join(bundles)}."
     if info and datasets != [info.hash]:
         yield f"The corpus is dataset {info.hash}; the model was trained on {', '.join(datasets)}."
+    yield from run.doubts() if run else ()
+    yield from corpus_comparison.doubts(comparisons)
 
 
 def _origin(pieces: Sequence[GeneratedPiece]) -> Iterator[tuple[str, str]]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypedDict
 
 from job_runtime import json_text, storage
 from job_runtime.problem_report import UserError
 from trainer import bundle
+from trainer.doubts import doubts
 
 METRICS_FILE = "metrics.jsonl"
 _BASELINES = (("bigram", "--voice-1"), ("unigram", "--voice-2"))
@@ -56,6 +57,11 @@ class Run:
     @property
     def baselines(self) -> dict[str, float]:
         return {name: score["nll"] for name, score in self.metrics["baselines"].items()}
+
+    def doubts(self) -> Iterator[str]:
+        """Sentences on a model that does not beat a bigram."""
+        is_still_improving = self.metrics.get("step") == self.points[-1]["step"]
+        return doubts(self.metrics, is_still_improving=is_still_improving)
 
     def section(self) -> dict[str, Any]:
         """Note and table for the template."""

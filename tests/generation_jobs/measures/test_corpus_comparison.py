@@ -91,3 +91,13 @@ def test_the_corpus_is_cut_like_the_generated_pieces():
     parts = list(cut_alike(notes, [(2, 5), (4, 8)]))
     assert [(len(part.notes), part.num_given) for part in parts] == [(5, 2), (5, 2)]
     assert list(cut_alike(notes, [])) == []
+
+
+def test_measures_below_four_fifths_of_the_ceiling_are_named():
+    corpus = [Part(make_notes(start=range(0, 4000, 100), duration=[90] * 40, pitch=[60, 62, 64, 65] * 10))] * 4
+    like = corpus_comparison.doubts(compare(corpus, corpus, corpus, time_base=MILLISECONDS))
+    high = [Part(make_notes(start=range(0, 4000, 100), duration=[90] * 40, pitch=[90, 92, 94, 95] * 10))] * 4
+    (unlike,) = corpus_comparison.doubts(compare(high, corpus, corpus, time_base=MILLISECONDS))
+    assert not list(like)
+    assert unlike.startswith("The generated music is unlike the corpus in Pitch (0.00), Pitch class (")
+    assert "Velocity" not in unlike
