@@ -44,7 +44,7 @@ test: setup
 test-all: setup
 	@bash scripts/install_debian.sh
 	@bash scripts/install_kubectl.sh
-	$(PYTHON) -m pytest -m slow
+	$(PYTHON) -m pytest -m slow -n 2 --dist loadfile --max-worker-restart 0
 
 lint: setup
 	$(PYTHON) -m ruff check .
