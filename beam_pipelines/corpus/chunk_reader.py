@@ -15,7 +15,7 @@ FETCHED_AHEAD_BYTES = 1 << 20  # the largest archive that is fetched before its 
 
 
 def read(chunk: bytes, *, max_bytes: int) -> Iterator[Item]:
-    """Every input of the chunk, once. Of an input larger than `max_bytes` no more than that is read.
+    """Every input of the chunk, once. No more than `max_bytes` of any input is read.
 
     Raises:
       UserError: credentials are missing or refused, or there is no such bucket.

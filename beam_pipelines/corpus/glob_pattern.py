@@ -42,7 +42,7 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
     """The expression for whole paths of files.
 
     Raises:
-      ValueError: a `[` range runs backwards, or the braces mean too many patterns; says which.
+      ValueError: a `[` range runs backwards, or the braces expand to too many patterns; says which.
     """
     try:
         expanded = _expand_braces(pattern)

@@ -57,7 +57,7 @@ class Part:
       counts: of the notes, by the rows' splits.
       num_inputs: examples, duplicates and rejects that this part gives.
       num_listed: inputs of the chunk, including those that the older dataset accounts for; 0 for a shard of it.
-      found_again: sources of inputs that the older dataset could not read once, and has nevertheless.
+      found_again: sources of inputs that the older dataset lists as unreadable, although it has them.
       num_bytes: of the files that were read.
     """
 

@@ -76,7 +76,7 @@ class ValueCounts:
             rare[value] = rare.get(value, 0) + count
 
     def add_counts(self, counts: Mapping[str, Mapping[str, Counts]]) -> None:
-        """Adds the `counts` of another tally."""
+        """Adds the `counts` of another object of this class."""
         for split, columns in counts.items():
             for name, (values, numbers) in columns.items():
                 dense = self._dense[split][name]

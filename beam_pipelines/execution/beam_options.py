@@ -19,7 +19,7 @@ DEFAULT_RUNNER = "FnApiRunner"  # DirectRunner first tries to download another r
 
 def problems_in_flags(flags: Sequence[str]) -> list[str]:
     """Sentences on flags that none of Beam's option classes knows; Beam itself only warns."""
-    # Private, and has to stay: Beam's option classes add their flags to no other parser, and only warn of unknown ones.
+    # Private, but needed: Beam's option classes add their flags to no other parser, and only warn of unknown ones.
     parser = _BeamArgumentParser(allow_abbrev=False, add_help=False)
     for options in PipelineOptions.__subclasses__():
         options._add_argparse_args(parser)
@@ -31,7 +31,7 @@ def problems_in_flags(flags: Sequence[str]) -> list[str]:
 
 
 def problems_of_runner(flags: Sequence[str]) -> list[str]:
-    """Sentences on what the runner lacks. Dataflow's asks the cloud, which takes seconds, or minutes without one."""
+    """Sentences on what the runner lacks. Dataflow's check asks the cloud: seconds, or minutes if there is none."""
     options = make_options(flags)
     try:
         runner = create_runner(options.view_as(StandardOptions).runner)

@@ -67,7 +67,7 @@ def run(job: EncodeJob, items: Sequence[WorkItem], *, num_inputs: int, stop: Sto
 
 
 def _keep_freed_memory() -> None:
-    """Tells glibc to keep freed memory: else it returns pages after each batch and clears them for the next one."""
+    """Tells glibc to keep freed memory; otherwise it returns pages after each batch and clears them for the next."""
     m_trim_threshold, m_top_pad, m_mmap_threshold = -1, -2, -3  # malloc.h
     with contextlib.suppress(OSError, AttributeError):  # another C library
         libc = ctypes.CDLL("libc.so.6")

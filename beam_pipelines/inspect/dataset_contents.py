@@ -195,5 +195,5 @@ def _find(root: str, heads: Sequence[Head], wanted: str) -> Head:
         return matches[0]
     if matches:
         some = ", ".join(head.piece_id for head in matches[:3])
-        raise UserError(f"--piece {wanted!r} fits {len(matches)} pieces ({some}), want one")
+        raise UserError(f"--piece {wanted!r} matches {len(matches)} pieces ({some}), want one")
     raise UserError(f"--piece {wanted!r} is not in {root}, want an id, its first {MIN_PREFIX} digits, or a source")

@@ -41,7 +41,7 @@ def write_sizes(output: str, info: DatasetInfo) -> None:
     """
     there = file_sizes.list_sizes(output)
     if missing := sorted(names(info) - there.keys()):
-        raise RuntimeError(f"{storage.join(output, missing[0])} is gone while it was written; start the command again")
+        raise RuntimeError(f"{storage.join(output, missing[0])} disappeared during the run; start the command again")
     sizes = FileSizes(work=info.hash, files={name: there[name] for name in names(info)})
     storage.write_bytes(storage.join(output, SIZES), sizes.to_json())
 

@@ -31,7 +31,7 @@ def find_pairs(signatures: np.ndarray, ids: np.ndarray, bands: Iterable[int] = r
       bands: the bands to search; the pairs of all bands are the union of the pairs of each band.
 
     Returns:
-      `[m, 2]` int64 rows, that with the smaller id first, ascending by ids; no pair twice.
+      `[m, 2]` int64 rows, the one with the smaller id first, ascending by ids; no pair twice.
 
     Raises:
       ValueError: two ids are equal.
@@ -96,7 +96,7 @@ def candidates(keys: np.ndarray) -> np.ndarray:
 
 
 def are_same(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """`[m]` bool: which rows of two arrays `[m, NUM_VALUES]` are of the same music.
+    """`[m]` bool: which rows of two arrays `[m, NUM_VALUES]` are the same music.
 
     Of the bins that either fills, LEAST_PERCENT must agree if these are all bins, and more the fewer there are: short
     pieces of one style agree in more bins by chance.

@@ -1,6 +1,6 @@
 """Which pieces are kept, and in which group and split: decided once all parts exist, from their headers alone.
 
-1. Of equal pieces one is kept: that of the older dataset, else the one with the smallest source.
+1. Of equal pieces one is kept: the older dataset's, or else the one with the smallest source.
 2. Near-duplicates, and pieces that `--group-regex` ties, form groups: the components of a graph. A group's id is
    the smallest piece_id in it. With `--near-duplicates drop`, one piece of each near-duplicate component is kept.
 3. A group's id decides its split, or each path does; a split that would be empty gets a group of another one. Old
@@ -62,7 +62,7 @@ class Plan:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Carried:
-    """What an older dataset says of its inputs that gave no piece, except those that are tried again."""
+    """What an older dataset says about its inputs that gave no piece, except those that are tried again."""
 
     rejects: Sequence[Reject] = ()
     duplicates: Sequence[Duplicate] = ()

@@ -1,6 +1,6 @@
 """Reads all of a corpus, or a sample of it, for a survey: it encodes chunks and plans a dataset, but writes nothing.
 
-A sample is chosen file by file, by a hash of the names. So it is the same on every day, and a larger share only adds
+A sample is chosen file by file, by a hash of the names. So it is the same every day, and a larger share only adds
 files.
 """
 

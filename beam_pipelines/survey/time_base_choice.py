@@ -21,7 +21,7 @@ from midi_codec.music.note_batch import NoteBatch
 from midi_codec.music.notes import BEATS, MILLISECONDS, TICKS_PER_BEAT
 
 SAMPLE_FILES = 200
-MOST_POSITIONS = 8.0  # of 24; docs/encode.md has what corpora have
+MOST_POSITIONS = 8.0  # of 24; docs/encode.md lists what real corpora give
 ENOUGH_NOTES = 0.5  # the share of the notes that must be in written pieces
 
 

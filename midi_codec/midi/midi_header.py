@@ -111,7 +111,7 @@ def _check_header(midi_format: int, division: int) -> None:
     if midi_format > MULTI_SONG_FORMAT:
         raise MidiError("bad_format", f"the header says format {midi_format}, want 0 or 1")
     if division == 0:
-        raise MidiError("zero_division", "the header says 0 ticks a quarter note")
+        raise MidiError("zero_division", "the header says 0 ticks per quarter note")
     if division > MAX_DIVISION:
         raise MidiError("smpte_division", "the division counts film frames (SMPTE), not quarter notes")
 

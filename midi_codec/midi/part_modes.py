@@ -1,4 +1,4 @@
-"""Drums on channels other than 10, and melodic channels 10: the messages of GM, GS, XG and GM2.
+"""Drums on channels other than 10, and a melodic channel 10: the messages of GM, GS, XG and GM2.
 
     F0 7E dev 09 01|02|03 F7             GM on, off, GM2 on: channel 10 has drums, the others are melodic
     F0 41 dev 42 12 40 00 7F 00 sum F7   GS reset, and 00 00 7F mm its system mode: the same

@@ -78,7 +78,7 @@ def _zip_reader(file: BinaryIO, container: Container, rows: Sequence[Row], max_b
         if len(data) > max_bytes:
             raise _MemberError(*too_large(len(data), max_bytes))
         if zlib.crc32(data) != row.crc:
-            raise _MemberError("unreadable", "the member is damaged: its checksum is another one")
+            raise _MemberError("unreadable", "the member is damaged: its checksum does not match")
         return data
 
     return read

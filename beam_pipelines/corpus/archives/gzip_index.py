@@ -26,7 +26,7 @@ SMALL_BYTES = 4 << 20  # a smaller .tar.gz is unpacked from its start sooner tha
 _SPACING_BYTES = 8 << 20
 _MOST_AT_ONCE = 32 << 20
 _DAMAGE = (OSError, EOFError, ValueError, zlib.error)
-_FORMAT = 1  # of what is kept: another number for another meaning
+_FORMAT = 1  # of what is kept; a new number whenever its meaning changes
 
 
 @dataclasses.dataclass(frozen=True)

@@ -89,7 +89,7 @@ def read_directory(
                 yield member
                 tar.members.clear()  # type: ignore[attr-defined]  # it would keep all of them
         if not headers.last:
-            raise DamagedTarError("it ends without the mark of its end")
+            raise DamagedTarError("it lacks the blocks that mark its end")
         if headers.last.strip(b"\0") or len(headers.last) % _BLOCK:
             raise DamagedTarError("what follows a member is not a header")
         while check_end and headers.read(_PIECE):

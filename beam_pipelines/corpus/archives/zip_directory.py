@@ -1,7 +1,7 @@
 """The members of a .zip, without keeping an object for each.
 
 The format: https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT. `zipfile` is not used, because it keeps about
-700 bytes per member, reads the directory again each time it is opened, and gives up on an archive that lost its end.
+700 bytes per member, reads the directory again each time it is opened, and gives up on an archive without its end.
 """
 
 from __future__ import annotations

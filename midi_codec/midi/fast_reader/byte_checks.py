@@ -1,6 +1,6 @@
 """Checks of the bytes of MIDI files before any event is read: whether symusic might misread them.
 
-All bytes are checked, also those of text, so an answer may be "might" although the truth is "does not". Everything
+All bytes are checked, including text, so an answer may be "might" although the truth is "does not". Everything
 follows from the *high* bytes, those above 7F: every status is one, and a delta has up to three before its last byte.
 """
 

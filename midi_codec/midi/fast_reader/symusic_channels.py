@@ -1,4 +1,4 @@
-"""Which track and channel of the file a symusic track belongs to, which symusic does not tell.
+"""Which track and channel of the file a symusic track belongs to, which symusic does not say.
 
 The sentinel of each channel gets a marker, a pitch bend whose value encodes both numbers. It ends up in the symusic
 track of the channel's last program; tracks of its earlier programs have none.

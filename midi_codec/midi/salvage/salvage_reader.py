@@ -68,7 +68,7 @@ def recover(data: bytes, *, limits: Limits, apply_sustain: bool = False, error: 
     Raises:
       MidiError: nothing can be read. It is `error` itself, or a `malformed` one if no error was given.
     """
-    error = error or MidiError("malformed", "malformed MIDI, and nothing of it can be salvaged")
+    error = error or MidiError("malformed", "malformed MIDI, and none of it can be salvaged")
     if error.reason in HOPELESS or len(data) > limits.max_bytes:
         raise error
     restored = _without_line_ends(data, limits)

@@ -112,7 +112,7 @@ def test_a_piece_that_is_not_there(root, wanted):
 
 def test_a_source_that_two_pieces_have(tmp_path):
     make_dataset(tmp_path, [("train", "same.mid", None, notes) for notes in NOTES[:2]])
-    with pytest.raises(UserError, match="--piece 'same.mid' fits 2 pieces"):
+    with pytest.raises(UserError, match="--piece 'same.mid' matches 2 pieces"):
         read(str(tmp_path), piece="same.mid")
 
 
