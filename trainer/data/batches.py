@@ -156,8 +156,8 @@ def make_batch(
       table: the fields.
       start_bins: `[num_fields]`, the input at a piece's first event.
       amounts, rng: augmentation and the stream it draws from; None leaves the notes as they are.
-      memory: how many notes before the window are included. They are augmented as the window is, and only so far that
-        they stay within range too.
+      memory: how many notes before the window are included. They are augmented as the window is, and only so much
+        that they stay within range too.
       part: which rows are gathered; the draws of `rng` are those of the whole batch, and a row's do not depend on it.
     """
     size = -(-max(int(windows.length.max()), 1) // TIME_MULTIPLE) * TIME_MULTIPLE

@@ -1,6 +1,6 @@
 """What a model must beat: unigram and bigram likelihoods of every field, over the same bins.
 
-Each field is scored by itself. The unigram is add-one smoothed; the bigram backs off to it by Witten and Bell's rule
+Each field is scored separately. The unigram is add-one smoothed; the bigram backs off to it by Witten and Bell's rule
 (1991): a context that was seen n times with d different followers gives the unigram d / (n + d) of its mass. `pitch`
 has END as one more symbol. A time bin spreads its probability evenly over its ticks, as the model's does.
 """

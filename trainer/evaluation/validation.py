@@ -136,7 +136,7 @@ class Evaluator:
     def _replica_step(
         self, batch: Mapping[str, tf.Tensor], state: State, totals: tf.Tensor, deviations: Mapping[str, tf.Tensor]
     ) -> tuple[tf.Tensor, State]:
-        rows = tf.shape(batch["bins"])[0]  # rows whose pieces have ended are gone from the end
+        rows = tf.shape(batch["bins"])[0]  # rows whose pieces have ended were dropped from the end
         flat = {f"state_{index}": value[:rows] for index, value in enumerate(tf.nest.flatten(state))}
         states = []
         for part in batch_halves.split({**batch, **flat}, whole=("step_key",)):

@@ -1,4 +1,4 @@
-"""The notes so far, laid onto the pitch axis: what an LSTM's state holds only in part.
+"""The notes so far, placed on the pitch axis: what an LSTM's state holds only in part.
 
 A pitch is likely because of what sounded around it: the other notes of a chord, the same note a bar ago, a neighbour
 just left. Such reasons do not change when everything is transposed, so they are learned once for all pitches: every
@@ -129,7 +129,7 @@ class Surroundings(NamedTuple):
 def surroundings(
     earlier: Memory, onset: tf.Tensor, *, notes: int, lags: tuple[int, ...], time_base: str
 ) -> Surroundings:
-    """Lays the notes before each event onto the pitch axis.
+    """Places the notes before each event on the pitch axis.
 
     An event sees its chord, up to `CHORD` notes back, and the last `notes - CHORD` notes before the chord.
 

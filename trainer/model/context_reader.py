@@ -67,7 +67,7 @@ class ContextReader:
         return NotesSoFar(last, around[:, 0], surroundings.chord_size[:, 0], above)
 
     def window(self, so_far: NotesSoFar, raw: tf.Tensor, is_note: tf.Tensor) -> WindowContext:
-        """Lays the notes before each event of a window onto the pitch axis.
+        """Places the notes before each event of a window on the pitch axis.
 
         Args:
           so_far: at the start of the window.
@@ -129,7 +129,7 @@ class ContextReader:
         return self._scores(self._surroundings(so_far.memory, onset), onset, head_inputs[:, None])
 
     def with_above(self, head_inputs: tf.Tensor, above: tf.Tensor) -> tf.Tensor:
-        """The head inputs with what was above the note before: whether its chord goes on depends on that."""
+        """The head inputs with what was above the note before: whether its chord continues depends on that."""
         added = tf.tensordot(above, self._layer.above_kernel, 1)
         return head_inputs + tf.pad(added, [[0, 0], [0, 0], [0, head_inputs.shape[-1] - added.shape[-1]]])
 

@@ -19,7 +19,7 @@ def drop_units(x: tf.Tensor, keys: tf.Tensor | None, *, rate: float, stream: int
       x: of the same shape.
       keys: `[batch, 2]` uint32; None drops nothing.
       rate: share of the units.
-      stream: which of a key's streams; likewise in the functions below.
+      stream: which of a key's streams; the same in the functions below.
     """
     keep = keep_units(keys, rate=rate, stream=stream, width=x.shape[-1])
     return x if keep is None else x * keep[:, None, :]

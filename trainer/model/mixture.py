@@ -46,12 +46,12 @@ class Mixture:
 
 
 def output_of(product: tf.Tensor, bias: tf.Tensor, *, shift: float) -> tf.Tensor:
-    """A head's output `[..., WIDTH]`: the product speaks for this note, the bias for every note.
+    """A head's output `[..., WIDTH]`: the product depends on the note, the bias is the same for every note.
 
     The bias holds each component's centre on the axis, in units of `CENTRE_UNIT`; the product moves the location away
     from it, in units of the scale. So a narrow component (a length on a grid of beats) takes small steps in training
     and a wide one takes large steps; in units of the axis the gradients of the narrow ones, 1 / scale each, would drown
-    all others. No scale is smaller than the one that puts all of a component into the tick at its centre.
+    out all others. No scale is smaller than the one that puts all of a component into the tick at its centre.
 
     Args:
       product: `[..., WIDTH]`.

@@ -29,7 +29,7 @@ class RecurrentStack:
       table: the fields.
       embeddings: a table per field, `[num_bins + 1, units]`.
       lstm_layers: from the lowest up.
-      norms: scale and shift `[units]`, by the index of the layer they stand before; `layers` is that of the heads.
+      norms: scale and shift `[units]`, by the index of the layer they precede; for the heads the index is `layers`.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Figures written while a run is going on: metrics.jsonl, and TensorBoard's scalars and histograms.
+"""Figures written during a run: metrics.jsonl, and TensorBoard's scalars and histograms.
 
 RUN/metrics.jsonl      one line per validation
 RUN/tensorboard/       the same, the training loss every `SCALAR_STEPS` steps, and a histogram of every weight

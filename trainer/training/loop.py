@@ -156,7 +156,7 @@ class Run:
             if self.state.validation_due:
                 self._validate()
             if self.state.samples_due:
-                # Drawing them compiles for seconds, in which the chief hears no signal and the other workers wait.
+                # Drawing them compiles for seconds, in which the chief notices no signal and the other workers wait.
                 if self._agree(self._stop.requested, 0.0)[0]:
                     self._interrupt()  # with `samples_due` set, so that the run resumes with the samples
                 self._write_samples()

@@ -35,7 +35,7 @@ class WeightAverage:
         ]
 
     def update(self, strategy: tf.distribute.Strategy, num_steps: tf.Tensor) -> None:
-        """Adds the weights of a step, on every replica by itself, since all have the same weights.
+        """Adds the weights of a step, on every replica separately, since all have the same weights.
 
         Args:
           strategy: of the run.

@@ -42,8 +42,8 @@ class _TakenAway(Exception):
 class _Watch:
     """The stop signal of a trial's run, which also ends the run once another worker has taken the trial.
 
-    A run polls it between steps, before it writes. So a process that stood still for long (on a suspended machine) and
-    was taken for dead writes nothing more into the folder in which the other worker continues.
+    A run polls it between steps, before it writes. So a process that was stopped for a long time (on a suspended
+    machine) and was taken for dead writes nothing more into the folder in which the other worker continues.
     """
 
     def __init__(self, stop: StopSignal, study: Study, number: int, *, check_seconds: float):
