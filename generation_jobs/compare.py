@@ -60,7 +60,7 @@ def _check(args: argparse.Namespace) -> tuple[DatasetInfo, Index | None]:
     problems: list[str] = []
     info, index = corpus_command.load(args, problems)
     if info and index and index.dataset != info.hash:
-        problems.append(f"--index is of dataset {index.dataset}, --data is {info.hash}, want one dataset")
+        problems.append(f"--index is of dataset {index.dataset}, --data is {info.hash}, want the same dataset")
     if problems or info is None:
         raise UserError(problems)
     return info, index

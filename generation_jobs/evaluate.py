@@ -64,7 +64,9 @@ def _check(args: argparse.Namespace) -> tuple[DatasetInfo, Screen | None]:
     with command.collecting(problems, "--screen"):
         screen = thresholds.load(args.screen, index) if args.screen else None
     if info and screen and screen.time_base != info.time_base:
-        problems.append(f"--screen is on the grid of {screen.time_base}, --data on that of {info.time_base}, want one")
+        problems.append(
+            f"--screen is on the grid of {screen.time_base}, --data on that of {info.time_base}, want the same"
+        )
     if problems or info is None:
         raise UserError(problems)
     return info, screen

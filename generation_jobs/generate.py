@@ -45,7 +45,7 @@ PIECES_PER_SLOT = 128  # requested at once: slots are empty only at the end of s
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class JobSettings:
-    """The settings of the job that are not those of a piece."""
+    """The settings that are for the whole job, not for a piece."""
 
     samples_per_seed: int = setting(
         1, "pieces per seed, unless the seed has num_samples", at_least=1, at_most=seed_record.MAX_SAMPLES

@@ -3,10 +3,10 @@
 A step draws one event in every slot: a note, or END. A slot whose piece ends takes the next request in the same step,
 so seeds of different lengths share a batch and no slot waits. The model's state stays in the slot; a piece with a
 primer begins from the state after it (`prefill`). A call makes `STEPS_PER_CALL` steps, well under two seconds, so that
-signals are heard; between notes nothing returns to Python.
+signals are noticed; between notes nothing returns to Python.
 
 A sample's notes depend only on its request: its random words come from its own key, counted by the note's position in
-the piece, and every row of a batch computes alike wherever it stands. With another number of slots, or on another
+the piece, and every row of a batch is computed alike wherever it is. With another number of slots, or on another
 machine, sums may round differently, and a draw at a boundary may fall on the other side.
 
 Requests with constraints (`Request.controls`), and those that may draw only the likeliest values, are decoded by
@@ -74,7 +74,7 @@ class Decoder:
 
     Args:
       bundle: the model, or the models of an ensemble, whose field tables are equal (`bundles.load`).
-      num_slots: pieces decoded at once; 1, or a multiple of 16, so that all rows of a batch compute alike.
+      num_slots: pieces decoded at once; 1, or a multiple of 16, so that all rows of a batch are computed alike.
     """
 
     def __init__(self, bundle: Bundle | Sequence[Bundle], *, num_slots: int = 64) -> None:

@@ -2,7 +2,7 @@
 
 It has the interface of `Network`; head inputs, states and pitch scores are lists, one item per model. Each model
 conditions on the same notes, so the mean of a field given those before it is again a distribution, and the log
-likelihood is that of the ensemble.
+likelihood is the ensemble's.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 The notes of a primer are given, so nothing waits for a draw: a layer's input product is one product for many notes, and
 no head is computed. The hundred samples of a seed start from one computed state.
 
-A state depends only on its primer: the batch always has the same number of rows, and every row of a batch computes
-alike wherever it stands.
+A state depends only on its primer: the batch always has the same number of rows, and every row of a batch is
+computed alike wherever it is.
 """
 
 from __future__ import annotations

@@ -165,7 +165,7 @@ class Job:
         index, sample = self.sample(number)
         wanted = {"seed_id": self.seeds[index].id, "sample": sample, "rng_seed": self.rng_seed, "bundle": self.bundle}
         wrong = [f"{name} {line[name]!r}" for name, value in wanted.items() if line[name] != value]
-        return f"it is of {', '.join(wrong)}" if wrong else None
+        return f"it has {', '.join(wrong)}" if wrong else None
 
 
 def request_key(rng_seed: int, seed_id: str, sample: int, attempt: int = 0) -> tuple[int, int]:

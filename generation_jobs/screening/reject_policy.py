@@ -89,7 +89,9 @@ def load(args: argparse.Namespace, time_base: str | None) -> tuple[Policy, list[
         screen = None if args.screen is None else thresholds.load(args.screen, index)
     for flag, loaded in (("--screen", screen), ("--compare-with", index)):
         if loaded is not None and time_base not in (None, loaded.time_base):
-            problems.append(f"{flag} is on the grid of {loaded.time_base}, the model on that of {time_base}, want one")
+            problems.append(
+                f"{flag} is on the grid of {loaded.time_base}, the model on that of {time_base}, want the same"
+            )
     if screen is None and index is not None:
         screen = Screen({}, index.time_base, index.dataset, index)  # copied notes are measured, but nothing is rejected
     retries = DEFAULT_RETRIES if args.on_reject == RETRY else 0

@@ -6,7 +6,7 @@ full. A shorter piece is one window. Times are in seconds on the grid of millise
     longest_repeat    the longest run of consecutive notes of one pitch and program
     pitch_share       the share of notes that have the commonest pitch and program
     loop_notes_P      the longest run of notes with the pitch and program of the note p before, plus p; the run has at
-                      least p notes, so the loop is heard twice. For periods p above P / 2 and up to P; P is 2, 4, 8
+                      least p notes, so the loop sounds twice. For periods p above P / 2 and up to P; P is 2, 4, 8
                       ... 64: tunes repeat their strains, and that must not hide four notes repeated endlessly
     longest_silence   the longest time without a sounding note before a note begins
     longest_note      the longest duration

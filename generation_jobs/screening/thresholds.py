@@ -87,7 +87,7 @@ def load(path: str, index: Index | None = None) -> Screen:
     problems = list(_problems(fields))
     if index is not None and not problems:
         if fields["dataset"] != index.dataset:
-            problems.append(f"dataset is {fields['dataset']}, that of the index is {index.dataset}, want one")
+            problems.append(f"dataset is {fields['dataset']}, that of the index is {index.dataset}, want the same")
         if COPIED_NOTES not in fields["thresholds"]:
             problems.append(f"thresholds has no {COPIED_NOTES}, want one to use an index: write the file again")
     if problems:

@@ -1,7 +1,7 @@
 """Finds the notes of primers in MIDI files and in a dataset, and cuts out those that a seed asks for.
 
 Every file is read once, as the bundle's corpus was (`primer_reading`), however many seeds use it; so is the dataset.
-What is wrong with a seed is a sentence in the place of its notes.
+A seed with a mistake has a sentence about it instead of notes.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from job_runtime.command_line.settings import Kind, is_number, setting, settings
 from midi_codec.music.notes import Notes
 
 MAX_NOTES = 100_000  # of one generated piece; the decoder holds up to this many notes per slot
-MIN_TEMPERATURE, MAX_TEMPERATURE = 0.001, 1000.0  # beyond, a masked value could be drawn, or float32 divide by nothing
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.001, 1000.0  # beyond, a masked value could be drawn, or float32 divide by zero
 FIELDS = ("step", "pitch", "duration", "velocity", "program")  # that a setting may name one by one
 TEMPERATURE = Kind(
     f"a number, 0 (greedy) or {MIN_TEMPERATURE:g} to {MAX_TEMPERATURE:g}",

@@ -301,7 +301,7 @@ def add_number(
     above: float | None = None,
     at_most: float | None = None,
 ) -> None:
-    """Adds a flag that is no setting: a number, read with the others, with help and messages as those of settings."""
+    """Adds a flag that is not a setting: a number, read with the others, with help and messages like a setting's."""
     number = Setting(help=help, type=kind, default=default, at_least=at_least, above=above, at_most=at_most)
 
     def read(text: str) -> Any:

@@ -89,7 +89,7 @@ def _problems(entries: list[zipfile.ZipInfo], size: int) -> Iterator[str]:
         if entry.flag_bits & 1:
             yield f"{_name(entry)} is encrypted"
     if len(set(names)) < len(names):
-        yield "an array is there twice"
+        yield "it holds an array twice"
     if sum(entry.file_size for entry in entries) > size:
         yield f"the arrays are said to be larger than the file, which has {size:,} bytes"
 

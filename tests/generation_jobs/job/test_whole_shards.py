@@ -161,7 +161,7 @@ def test_a_lost_job_file_comes_back_only_for_the_same_job(tmp_path):
     (tmp_path / "job.json").unlink()
     for path in (tmp_path / "sizes").iterdir():
         path.unlink()
-    with pytest.raises(UserError, match=r"b-00000.mid' is where .*, but it is of rng_seed 7; move it away"):
+    with pytest.raises(UserError, match=r"b-00000.mid' is where .*, but it has rng_seed 7; move it away"):
         run(tmp_path, rng_seed=8)
 
 

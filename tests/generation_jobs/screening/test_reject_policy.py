@@ -90,7 +90,7 @@ def test_all_mistakes_are_reported(thresholds, tmp_path):
 
 def test_another_grid_than_the_models(thresholds):
     _, problems = load("--screen", thresholds, time_base=BEATS)
-    assert problems == ["--screen is on the grid of milliseconds, the model on that of beats, want one"]
+    assert problems == ["--screen is on the grid of milliseconds, the model on that of beats, want the same"]
 
 
 def test_thresholds_of_another_dataset_than_the_index(thresholds, tmp_path):
