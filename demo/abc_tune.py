@@ -1,6 +1,6 @@
 """Converts a tune in ABC notation to notes: music21 reads the tokens, this module adds time, accents and repeats.
 
-music21's own conversion to a score fails at unpaired repeat signs, and is several times slower than its tokens.
+music21's own conversion to a score fails on unpaired repeat signs, and is several times slower than its tokens.
 What is converted:
 
 - notes, rests, chords, ties, tuplets, broken rhythms; accidentals hold to the end of the bar, in every octave;
@@ -75,7 +75,7 @@ def parse(text: str) -> Tune:
         raise ValueError("several voices or parts")
     from music21 import abcFormat
 
-    handler = abcFormat.ABCHandler(abcVersion=(2, 1, 0))  # else accidentals end with their note
+    handler = abcFormat.ABCHandler(abcVersion=(2, 1, 0))  # otherwise accidentals end with their note
     try:
         handler.process(text)
     except Exception as error:  # its own, TypeError, IndexError: anything that a stray letter causes

@@ -87,7 +87,7 @@ def export(name: str, folder: str) -> bool:
         return True
     from music21 import corpus
 
-    score = corpus.parse(name, forceSource=True)  # else music21 writes a cache
+    score = corpus.parse(name, forceSource=True)  # otherwise music21 writes a cache
     if len(score.parts) != NUM_VOICES:
         return False
     storage.write_bytes(path, midi_writer.serialize(to_notes(score)))
@@ -97,7 +97,7 @@ def export(name: str, folder: str) -> bool:
 def to_notes(score: Score) -> Notes:
     """The notes of a score on the beats grid, as written: repeats are not played.
 
-    music21's own conversion to MIDI takes three times as long, mostly to copy the score, and fails at unpaired repeat
+    music21's own conversion to MIDI takes three times as long, mostly to copy the score, and fails on unpaired repeat
     signs.
     """
     rows = np.array([row for part in score.parts for row in _voice(part)], dtype=np.int64)

@@ -4,7 +4,7 @@
 
 Two LSTM layers of 512 and our heads, random weights, END disabled, every piece from silence. Ours is the whole decoder:
 refilling, draws within bins, likelihoods, assembling pieces. PyTorch generates the same number of notes with the same
-products. The classic loop is that of tutorials: a small Keras model, a single layer of 128, predicts each note from the
+products. The classic loop is the tutorials': a small Keras model, a single layer of 128, predicts each note from the
 last 25 by `model.predict`.
 """
 

@@ -10,7 +10,7 @@ Nothing here was measured on a cluster. Assumptions for encode and generate:
   (`SPREAD`: nodes differ and have noisy neighbours).
 - A start takes `START_SECONDS` (node, image, imports, compilation). Preemptions are random, at a constant rate. The
   replacement starts at once; work since the last save is lost.
-- A bucket accepts a limited number of requests per second (that of a new bucket of Google's; the limit rises later).
+- A bucket accepts a limited number of requests per second (here the limit of a new Google bucket; it rises later).
   Pods that need more than their share wait.
 - The last step (encode-finish, generate-merge) is one pod that reads everything once.
 

@@ -124,7 +124,7 @@ def layouts(index: int, num_fields: int) -> dict[str, Layout]:
 
 
 def end_layouts(num_fields: int) -> dict[str, Layout]:
-    """Those of the end of a piece: what the last note was, and the last steps, pitches, and so on."""
+    """The orders of context of the end of a piece: what the last note was, and the last steps, pitches, and so on."""
     last: Layout = [(1, field) for field in range(num_fields)]
     found = {f"same_{field}": [(lag, field) for lag in range(1, ORDER)] for field in range(num_fields)}
     return {"stream": last[::-1][: ORDER - 1], "forward": last[: ORDER - 1], **found}
