@@ -54,7 +54,7 @@ def make_settings(args: argparse.Namespace, corpus: Corpus | None, problems: lis
 
 
 def _split_rule(args: argparse.Namespace, corpus: Corpus | None, problems: list[str]) -> SplitRule:
-    if args.split_regex is not None and args.split_percents is not None:
+    if args.split_regex not in (None, settings_lib.NONE) and args.split_percents is not None:
         problems.append("--split-percents and --split-regex are both given, want one of them")
     values = settings_lib.read_flags(SplitRule, args, problems)
     if args.split_regex not in (None, settings_lib.NONE):
@@ -62,7 +62,7 @@ def _split_rule(args: argparse.Namespace, corpus: Corpus | None, problems: list[
         if regex is not None and corpus is not None:
             problems += splits.unmatched(regex, corpus.sources())
         return SplitRule(regex=args.split_regex)
-    rule = SplitRule(percents=values.get("percents", splits.DEFAULT_PERCENTS))
+    rule = SplitRule(percents=values.get("percents") or splits.DEFAULT_PERCENTS)
     assert rule.percents is not None
     if corpus is not None and args.add_to is None and corpus.num_inputs < len(rule.splits_of(())):
         problems.append(splits.too_few(rule.percents, f"--input gives {counted(corpus.num_inputs, 'file')}"))
@@ -73,7 +73,7 @@ def read_cleaning_rules(args: argparse.Namespace, limits: Limits, problems: list
     """The rules of cleaning; adds sentences to `problems` if one is wrong, or if two contradict each other."""
     num_before = len(problems)
     values = settings_lib.read_flags(CleaningRules, args, problems)
-    if args.other_programs is not None and args.programs is None:
+    if args.other_programs is not None and args.programs in (None, settings_lib.NONE):
         problems.append(f"--other-programs is {args.other_programs!r}, which needs --programs")
     problems += _above_limits(values, limits)
     try:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 NOTICEABLE = 0.01  # nats per note; a field that is always the same costs both next to nothing
 
 
-def doubts(metrics: Mapping[str, Any], *, is_still_improving: bool) -> Iterator[str]:
+def doubts(metrics: Mapping[str, Any], *, is_still_improving: bool | None) -> Iterator[str]:
     """Sentences on a model that does not beat the bigram of its training split; none on one that does.
 
     Args:
       metrics: of the bundle.
-      is_still_improving: whether the best validation was the last one.
+      is_still_improving: whether the best validation was the last one; None if that is not known.
     """
-    bigram = metrics["baselines"]["bigram"]
+    bigram = metrics["baselines"].get("bigram")
+    if not bigram:
+        return
     nll, by_field = metrics["validation_nll"], metrics["validation_nll_by_field"]
-    worse = [name for name, nats in by_field.items() if nats > bigram["by_field"][name] + NOTICEABLE]
+    worse = [name for name, nats in by_field.items() if nats > bigram["by_field"].get(name, math.inf) + NOTICEABLE]
     if nll >= bigram["nll"]:
         shown = f"{nll:.2f} nats per note, bigram {bigram['nll']:.2f}"
         yield f"The model is no better than a bigram ({shown}): its music will be noise."
@@ -28,5 +31,5 @@ def doubts(metrics: Mapping[str, Any], *, is_still_improving: bool) -> Iterator[
         return
     if is_still_improving:
         yield "The last validation was the best one: most likely it needs more time (--max-minutes, --epochs)."
-    else:
+    elif is_still_improving is not None:
         yield "It stopped improving: most likely it needs more pieces, or the other grid (--time-base of the encode)."

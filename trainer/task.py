@@ -95,10 +95,18 @@ def print_summary(folder: str) -> None:
                 f"{name} {unit * value:.1f}{'%' if unit == 100 else ''}" for name, value in metrics[key].items()
             )
             print(f"{title}: {shown}")
-    last = json.loads(storage.read_text(storage.join(folder, "metrics.jsonl")).splitlines()[-1])
-    for sentence in doubts(metrics, is_still_improving=metrics["step"] == last["step"]):
+    for sentence in doubts(metrics, is_still_improving=_is_still_improving(folder, metrics["step"])):
         print(sentence)
     print(f"bundle: {storage.join(folder, 'bundle')} ({described['hash']})")
+
+
+def _is_still_improving(folder: str, best_step: int) -> bool | None:
+    """Whether the best validation was the last one; None if the run's figures are not there."""
+    try:
+        last = storage.read_text(storage.join(folder, "metrics.jsonl")).splitlines()[-1]
+    except (FileNotFoundError, IndexError):
+        return None
+    return json.loads(last)["step"] == best_step
 
 
 if __name__ == "__main__":

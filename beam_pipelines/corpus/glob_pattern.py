@@ -21,7 +21,7 @@ ARCHIVE_EXTENSIONS = (".zip", ".tar", ".tar.gz", ".tgz")
 
 _MAGIC = re.compile(r"[*?\[]|\{[^{}]*,")
 _EXTENSION = re.compile(rf"(?:{'|'.join(map(re.escape, MIDI_EXTENSIONS + ARCHIVE_EXTENSIONS))})$", re.IGNORECASE)
-_BRACKET, _RANGE = re.compile(r"\[[^\]]+"), re.compile(r"(\w)-(\w)")
+_BRACKET, _RANGE = re.compile(r"\\.|(\[[^\]/]+\])"), re.compile(r"(\w)-(\w)")
 
 
 def is_pattern(path: str) -> bool:
@@ -65,7 +65,7 @@ def compile_folders(pattern: str) -> re.Pattern[str]:
 
 
 def _any_of(expressions: Iterable[str]) -> re.Pattern[str]:
-    return re.compile("|".join(f"(?:{each})" for each in expressions))
+    return re.compile("|".join(f"(?:{each})" for each in expressions), re.DOTALL)
 
 
 def _expand_braces(pattern: str) -> list[str]:

@@ -61,14 +61,14 @@ def choose(corpus: Corpus, limits: Limits) -> TimeBaseChoice:
         for place, row in chunks.unpack(chunk)
         if is_chosen(chunks.source_of(place, row), share)
     ]
-    items = chunk_reader.read(chunks.pack(chosen), max_bytes=limits.max_bytes)
-    files = [item.data for item in items if item.data is not None]
-    batch = midi_file.parse_many(files, time_base=BEATS, limits=limits).batch
-    if not len(batch.start):
-        return TimeBaseChoice(num_pieces=0, written_share=0.0)
-    is_written = count_positions(batch) <= MOST_POSITIONS
-    written_notes = np.diff(batch.offsets)[is_written].sum()
-    return TimeBaseChoice(num_pieces=len(is_written), written_share=float(written_notes / len(batch.start)))
+    num_pieces = num_notes = num_written = 0
+    for item in chunk_reader.read(chunks.pack(chosen), max_bytes=limits.max_bytes):
+        files = [] if item.data is None else [item.data]
+        batch = midi_file.parse_many(files, time_base=BEATS, limits=limits).batch
+        num_pieces += len(batch.tempo)
+        num_notes += len(batch.start)
+        num_written += int(np.diff(batch.offsets)[count_positions(batch) <= MOST_POSITIONS].sum())
+    return TimeBaseChoice(num_pieces=num_pieces, written_share=num_written / max(num_notes, 1))
 
 
 def count_positions(batch: NoteBatch) -> np.ndarray:

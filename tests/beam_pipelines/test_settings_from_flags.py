@@ -3,9 +3,12 @@ import argparse
 import pytest
 
 from beam_pipelines import settings_from_flags
+from beam_pipelines.corpus import inputs
+from beam_pipelines.settings.splits import DEFAULT_PERCENTS, SplitRule
 from job_runtime.command_line import settings
 from midi_codec.cleaning.cleaning_rules import CleaningRules
 from midi_codec.midi.midi_header import Limits
+from tests.beam_pipelines.corpora import make_midi, write_files
 
 
 def rules_of(*flags: str, limits: Limits | None = None) -> tuple[CleaningRules, list[str]]:
@@ -42,6 +45,7 @@ def test_all_mistakes_are_named_at_once():
             "--min-density is 5, above --max-density, which is 4",
         ),
         (["--other-programs", "drop"], "--other-programs is 'drop', which needs --programs"),
+        (["--other-programs", "drop", "--programs", "none"], "--other-programs is 'drop', which needs --programs"),
         (
             ["--drum-policy", "only", "--program-policy", "merge"],
             "--drum-policy only leaves no melodic notes, so --program-policy has none to work on: want one of the two",
@@ -57,3 +61,22 @@ def test_all_mistakes_are_named_at_once():
 def test_rules_that_contradict_each_other(flags, problem):
     rules, problems = rules_of(*flags, limits=Limits(max_notes=10, max_seconds=60.0))
     assert (rules, problems) == (CleaningRules(), [problem])
+
+
+@pytest.mark.parametrize(
+    ("flags", "rule"),
+    [
+        ([], SplitRule(percents=DEFAULT_PERCENTS)),
+        (["--split-percents", "none", "--split-regex", "none"], SplitRule(percents=DEFAULT_PERCENTS)),
+        (["--split-percents", "100,0,0", "--split-regex", "none"], SplitRule(percents=(100, 0, 0))),
+    ],
+)
+def test_none_is_as_good_as_not_given(tmp_path, flags, rule):
+    corpus = inputs.find([write_files(tmp_path, {f"{number}.mid": make_midi(number) for number in range(3)})])
+    parser = argparse.ArgumentParser()
+    settings_from_flags.add_flags(parser)
+    parser.add_argument("--add-to")
+    problems: list[str] = []
+    made = settings_from_flags.make_settings(parser.parse_args(flags), corpus, problems)
+    assert made and made.split_rule == rule
+    assert not problems

@@ -168,7 +168,9 @@ def test_two_workers_of_which_one_goes_away_learn_what_one_alone_learns(tmp_path
 def test_four_tasks_of_which_two_are_lost_make_what_one_makes(tmp_path):
     with Cluster(tmp_path, overlay(tmp_path / "own", "generate", pods=4)) as cluster:
         music = cluster.volume("music")
-        small = dataclasses.replace(make_bundle("categorical", (0,)), dataset={"hash": "d" * 32})
+        small = dataclasses.replace(
+            make_bundle("categorical", (0,)), dataset={"hash": "d" * 32, "time_base": "milliseconds"}
+        )
         bundle.save(str(music / "run" / "bundle"), small)
         seeds = [{"id": f"s{number}", "num_samples": 80, "max_notes": 200} for number in range(5)]
         (music / "seeds.jsonl").write_text("".join(f"{json.dumps(seed)}\n" for seed in seeds))

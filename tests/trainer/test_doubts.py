@@ -28,3 +28,9 @@ def test_a_model_that_is_worse_in_some_fields():
         "The model is worse than a bigram at step (1.25, bigram 1.00), duration (1.50, bigram 1.00).",
         "It stopped improving: most likely it needs more pieces, or the other grid (--time-base of the encode).",
     ]
+
+
+def test_without_a_bigram_or_the_runs_figures_less_is_said():
+    alone = metrics(9.0, 9.0, 9.0) | {"baselines": {}}
+    assert not list(doubts(alone, is_still_improving=True))
+    assert len(list(doubts(metrics(9.0, 9.0, 9.0), is_still_improving=None))) == 1

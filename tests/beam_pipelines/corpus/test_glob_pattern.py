@@ -100,6 +100,15 @@ def test_a_backward_range_is_named():
         glob_pattern.compile_pattern("[a-cz-a]")
 
 
+@pytest.mark.parametrize("pattern", [r"\[z-a\].mid", "[z-a/b].mid", "[z-a.mid"])
+def test_what_is_no_bracket_has_no_range(pattern):
+    glob_pattern.compile_pattern(pattern)
+
+
+def test_a_name_below_a_folder_may_have_several_lines():
+    assert glob_pattern.compile_pattern("a*").fullmatch("ab/x\ny.mid")
+
+
 def test_braces_that_mean_too_many_patterns():
     with pytest.raises(ValueError, match="not a glob: .*1000"):
         glob_pattern.compile_pattern("{1..2000}.mid")

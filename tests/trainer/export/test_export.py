@@ -31,7 +31,7 @@ DEEP = dataclasses.replace(
     PLAIN, layers=3, layer_norm=True, residual=True, tied_embeddings=True, recurrent_dropout=0.2, embedding_dropout=0.1
 )
 CONTEXT = dataclasses.replace(
-    PLAIN, context_units=16, context_notes=18, context_lags=(8, 25), context_periods=(50,), layer_norm=True
+    PLAIN, context_units=16, context_notes=32, context_lags=(8, 25), context_periods=(50,), layer_norm=True
 )
 CASES = {
     "categorical": (CATEGORICAL, (0, 128), PLAIN),
