@@ -2,7 +2,7 @@
 
 As a process (`python -m benchmarks.speed.lstm_stack`) it runs Keras's layers and TensorFlow's products of large
 matrices for each request; the first input line is the size. They need a process of their own, because our layers limit
-TensorFlow's threads (`trainer.model.batch_halves`).
+TensorFlow's threads (`trainer.model.recurrent.batch_halves`).
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def make_step(
     import keras
     import tensorflow as tf
 
-    from trainer.model import batch_halves
+    from trainer.model.recurrent import batch_halves
 
     keras.utils.set_random_seed(0)
     layers = [make_layer(size["units"]) for _ in range(size["layers"])]

@@ -46,7 +46,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--quick", action="store_true", help="tiny sizes, one round: only shows that it runs")
     args = parser.parse_args(argv)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    from trainer.model import batch_halves
+    from trainer.model.recurrent import batch_halves
 
     size = QUICK_SIZE if args.quick else SIZE
     batch_halves.limit_threads()  # as `trainer.task` does
@@ -98,7 +98,7 @@ def flops_of_a_note(size: dict[str, int]) -> float:
 
 def stack_cases(size: dict[str, int]) -> list[Case]:
     """Our layer in both precisions, each without and with an optimizer step."""
-    from trainer.model.lstm import LSTM
+    from trainer.model.recurrent.lstm import LSTM
 
     return [
         Case(

@@ -14,8 +14,8 @@ from midi_codec.fields import FieldTable
 from tests.trainer.tiny import PIECES_BY_SPLIT, write_dataset
 from trainer.config import TrainConfig
 from trainer.evaluation.validation import Evaluator
-from trainer.model import batch_halves
 from trainer.model.note_model import NoteModel
+from trainer.model.recurrent import batch_halves
 from trainer.training.train_step import TrainStep
 
 tf.config.set_logical_device_configuration(

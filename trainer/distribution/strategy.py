@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from trainer.data.batches import Batch, Part
 from trainer.distribution import cluster
-from trainer.model import batch_halves
+from trainer.model.recurrent import batch_halves
 
 Agreement = Callable[[bool, float], tuple[bool, float]]  # see `make_agreement`
 

@@ -25,8 +25,8 @@ from trainer.data.pieces import Pieces
 from trainer.data.whole_pieces import CHUNK, piece_seconds, plan_whole_pieces
 from trainer.distribution.strategy import batch_signature, free_shapes, on_each, part_of, share_out
 from trainer.evaluation.measures import measure, measure_names
-from trainer.model import batch_halves
 from trainer.model.note_model import NoteModel, State
+from trainer.model.recurrent import batch_halves
 
 SMALLEST_DEVIATION = 0.1  # ticks; without it an MSE head that is never wrong would be infinitely sure
 

@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from midi_codec.fields import FieldTable
-from trainer.model import context, dropout, pitch_context
+from trainer.model import context, pitch_context
 from trainer.model.head_stack import query_column
 from trainer.model.model_config import ModelConfig
 from trainer.model.pitch_context import NotesSoFar, PitchContext, PitchScores
+from trainer.model.recurrent import dropout
 
 
 class WindowContext(NamedTuple):

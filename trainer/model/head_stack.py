@@ -14,10 +14,11 @@ import keras
 import tensorflow as tf
 
 from midi_codec import fields as fields_lib
-from trainer.model import context, hoisted_lstm
+from trainer.model import context
 from trainer.model.heads import HeadOutputs, head_output, tied_kernel
 from trainer.model.model_config import ModelConfig
 from trainer.model.pitch_context import PitchScores
+from trainer.model.recurrent import hoisted_lstm
 
 END_COLUMNS = fields_lib.WIDTH_MULTIPLE  # the first is END's logit; the others keep the product's width a multiple
 BFLOAT16 = "bfloat16"

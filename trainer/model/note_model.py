@@ -1,6 +1,6 @@
 """The note model: the fields of the note before -> LSTM -> one head per field.
 
-    previous note's bins -> `trainer.model.recurrent_stack` -> h -> `trainer.model.head_stack` -> outputs
+    previous note's bins -> `trainer.model.recurrent.recurrent_stack` -> h -> `trainer.model.head_stack` -> outputs
 
 A head sees the fields of its own note that come before it in the table, so the likelihood of a note is the product
 of its heads and is exact. Whether the piece ends here (END, value 128 of `pitch`) depends on h alone: it is drawn
@@ -21,13 +21,14 @@ import numpy as np
 import tensorflow as tf
 
 from midi_codec import fields as fields_lib
-from trainer.model import heads, lstm, pitch_context
+from trainer.model import heads, pitch_context
 from trainer.model.context_reader import ContextReader
 from trainer.model.head_stack import HeadStack, end_column, is_tied, query_column
 from trainer.model.heads import HeadOutputs, output_width
 from trainer.model.model_config import ModelConfig
 from trainer.model.pitch_context import PitchContext, PitchScores
-from trainer.model.recurrent_stack import RecurrentStack
+from trainer.model.recurrent import lstm
+from trainer.model.recurrent.recurrent_stack import RecurrentStack
 
 State = list[Any]  # (h, c) of each layer, each `[batch, units]`, and with a context `NotesSoFar`
 

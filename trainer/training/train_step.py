@@ -19,10 +19,10 @@ from midi_codec.fields import FieldTable
 from trainer.config import TrainConfig
 from trainer.data.batches import Batch
 from trainer.distribution.strategy import batch_signature, share_out
-from trainer.model import batch_halves
 from trainer.model.heads import field_losses
-from trainer.model.lstm import kernels_in_use
 from trainer.model.note_model import NoteModel
+from trainer.model.recurrent import batch_halves
+from trainer.model.recurrent.lstm import kernels_in_use
 from trainer.training.weight_average import WeightAverage
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.trainer.model.test_lstm import make_pair, random_case, results
-from trainer.model import lstm
+from tests.trainer.model.recurrent.test_lstm import make_pair, random_case, results
+from trainer.model.recurrent import lstm
 
 GPU = tf.config.LogicalDevice("/device:GPU:0", "GPU")
 

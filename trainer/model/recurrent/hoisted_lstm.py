@@ -3,8 +3,8 @@
 Keras multiplies the inputs step by step and lets autodiff unroll the loop. Here the input product is hoisted out of the
 loop, and the gradient is written out, so that each weight's gradient is one large product.
 
-The batch is split into parts that run at the same time (`trainer.model.batch_halves`). What the loops keep for the
-gradient stays in the lists they write: stacking it would copy it once more.
+The batch is split into parts that run at the same time (`batch_halves`). What the loops keep for the gradient stays in
+the lists they write: stacking it would copy it once more.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from trainer.model import batch_halves
+from trainer.model.recurrent import batch_halves
 
 PADDING = 16  # extra columns: rows whose distance is a power of two would share the same cache lines
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer.model import dropout
+from trainer.model.recurrent import dropout
 
 KEYS = tf.constant([[1, 2], [3, 4]], tf.uint32)
 MANY = tf.constant(np.arange(4000).reshape(2000, 2), tf.uint32)

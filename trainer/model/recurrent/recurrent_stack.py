@@ -14,9 +14,9 @@ import keras
 import tensorflow as tf
 
 from midi_codec.fields import FieldTable
-from trainer.model import dropout, lstm
 from trainer.model.heads import standardise
 from trainer.model.model_config import ModelConfig
+from trainer.model.recurrent import dropout, lstm
 
 LayerState = tuple[tf.Tensor, tf.Tensor]  # h and c, each `[batch, units]`
 

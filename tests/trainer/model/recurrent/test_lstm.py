@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer.model import hoisted_lstm, lstm
+from trainer.model.recurrent import hoisted_lstm, lstm
 
 SHAPES = [(1, 1, 1, 1), (3, 7, 5, 4), (2, 33, 16, 16)]  # batch, time, features, units
 BFLOAT16_TOLERANCE = 2.0**-6  # of the norm: an operand is off by at most 2^-9 of itself, and the steps add up

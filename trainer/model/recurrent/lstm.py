@@ -3,7 +3,7 @@
     i, f, o = sigmoid(x K + h R + b)   g = tanh(x K + h R + b)   c' = f c + i g   h' = o tanh(c')
 
 (Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al. 2000.) `kernels_in_use` says which kernels a
-call uses: cuDNN's wherever TensorFlow sees a GPU, those of `trainer.model.hoisted_lstm` on a CPU.
+call uses: cuDNN's wherever TensorFlow sees a GPU, those of `trainer.model.recurrent.hoisted_lstm` on a CPU.
 
 In bfloat16 the operands of the products are rounded to bfloat16; the gates, the state, the weights and the sums of
 their gradients stay float32 (on a GPU cuDNN keeps the state within a call in bfloat16 as well).
@@ -17,7 +17,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from trainer.model.hoisted_lstm import hoisted_lstm
+from trainer.model.recurrent.hoisted_lstm import hoisted_lstm
 
 PRECISIONS = ("float32", "bfloat16")
 CUDNN = "cuDNN"

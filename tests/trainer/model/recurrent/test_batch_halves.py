@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from tests.trainer.strategies import mirrored
-from trainer.model import batch_halves
+from trainer.model.recurrent import batch_halves
 
 GPU = tf.config.LogicalDevice("/device:GPU:0", "GPU")
 

@@ -1,0 +1,1 @@
+"""The LSTM layers: their kernels, dropout, and how a batch is divided between cores."""
