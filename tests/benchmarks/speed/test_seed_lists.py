@@ -10,6 +10,7 @@ from benchmarks.speed import seed_lists
 from job_runtime import command
 
 
+@pytest.mark.slow
 def test_a_line_of_json_with_figures_of_each_form(capsys):
     assert seed_lists.main(["--num-seeds", "1200"]) == command.OK
     report = json.loads(capsys.readouterr().out.splitlines()[-1])

@@ -78,7 +78,10 @@ def make_case(name: str) -> Bundle:
     return make_bundle(timing_loss, programs, config=config)
 
 
-@pytest.fixture(scope="module", params=["categorical", "context, mixture"])
+BOTH = ["categorical", pytest.param("context, mixture", marks=pytest.mark.slow)]
+
+
+@pytest.fixture(scope="module", params=BOTH)
 def decoder(request) -> Decoder:
     return Decoder(make_case(request.param), num_slots=SLOTS)
 
@@ -268,10 +271,6 @@ def test_a_context_knows_the_chord_that_is_drawn():
     assert sum(c > 5 and n > CONTEXT["context_notes"] for c, n in zip(chords, lengths, strict=True)) > 3
 
 
-BOTH = ["categorical", pytest.param("context, mixture", marks=pytest.mark.slow)]
-
-
-@pytest.mark.parametrize("decoder", BOTH, indirect=True)
 def test_the_number_of_slots_changes_nothing(decoder, results):
     many = results_of(Decoder(decoder.bundle, num_slots=48), [make_request(number) for number in range(40)])
     for got, want in zip(many, results, strict=False):
@@ -290,6 +289,7 @@ def test_a_limit_that_limits_nothing_changes_nothing(decoder, results):
         assert got.log_likelihood == pytest.approx(results[number].log_likelihood, rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("decoder", ["categorical"], indirect=True)
 def test_an_ensemble_of_a_model_with_itself_is_the_model(decoder, results):
     twice = results_of(Decoder([decoder.bundle] * 2, num_slots=SLOTS), [make_request(number) for number in range(24)])

@@ -125,6 +125,7 @@ def on_one_device(evaluator) -> list[Evaluation]:
     return [evaluator.evaluate(stack_pieces(make_many(lengths), EVERY_HEAD)) for lengths in SPLITS]
 
 
+@pytest.mark.slow  # fast: tests/trainer/training/test_train_step.py
 @under_several_forms
 def test_a_strategy_changes_nothing(make_strategy, on_one_device):
     strategy = make_strategy()

@@ -256,7 +256,7 @@ def begin_and_die(study: optuna.Study, *, beats: bool = True) -> None:
         study._storage.record_heartbeat(trial._trial_id)
 
 
-@pytest.mark.parametrize("beats", [True, False])
+@pytest.mark.parametrize("beats", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_dead_workers_trial_is_found_and_continued(tmp_path, beats):
     url = f"sqlite:///{tmp_path}/study.db"
     begin_and_die(open_study(url), beats=beats)

@@ -382,7 +382,7 @@ def test_an_archive_that_must_not_be_read_is_one_input(tmp_path, monkeypatch):
     assert read(find(tmp_path)) == {"x.zip": "unreadable", "a.mid": b"1"}
 
 
-@pytest.mark.parametrize("size", [0, 1 << 20])
+@pytest.mark.parametrize("size", [pytest.param(0, marks=pytest.mark.slow), 1 << 20])
 def test_an_archive_that_went_away_costs_its_members(s3_bucket, monkeypatch, size):
     monkeypatch.setattr(chunk_reader, "FETCHED_AHEAD_BYTES", size)
     for number in range(70):

@@ -106,6 +106,7 @@ def test_the_sums_are_those_of_the_trainers_evaluation(bundle):
     assert per_piece["pitch"] + per_piece["end"] == pytest.approx(-sums["nll_pitch"], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_chunks_and_batches_change_nothing(bundle, monkeypatch):
     pieces = [to_piece(make_song(number, length=length)) for number, length in enumerate((30, 5, 21))]
     whole = decisions_of(bundle, pieces, name="b")
