@@ -17,7 +17,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from beam_pipelines.settings.encode_settings import AUTO
+from beam_pipelines.settings.encode_settings import AUTO, TIME_BASE_CHOICES
 from demo import summary
 from demo.steps import StepFailed, Steps
 from generation_jobs.decoder import box_model
@@ -112,7 +112,7 @@ def make_plan(args: argparse.Namespace) -> Plan:
     problems = []
     if args.corpus is not None and not args.corpus.strip():
         problems.append("CORPUS is empty, want a folder or a glob of MIDI files")
-    if args.time_base is not None and args.time_base not in (*TIME_BASES, AUTO):
+    if args.time_base is not None and args.time_base not in TIME_BASE_CHOICES:
         problems.append(f"the time base is {args.time_base!r}, want {', '.join(TIME_BASES)} or auto")
     if problems:
         raise UserError(problems)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from generation_jobs import evaluate
 from generation_jobs.measures import corpus_comparison
-from generation_jobs.output import generated_music, manifest
+from generation_jobs.output import generated_music
+from generation_jobs.output.generated_music import GeneratedPiece
 from generation_jobs.report import training_run
 from job_runtime import storage
+from job_runtime.command_line.numerals import counted
 from midi_codec.dataset import dataset_info
 from midi_codec.dataset.dataset_info import SPLITS
 
@@ -19,30 +21,24 @@ FIRST_REPORT = "first/report.html"  # by the model in the box
 
 def text(folder: str) -> str:
     """A plain-text summary of what the steps left in `folder`."""
-    info = dataset_info.load(storage.join(folder, "dataset"))
-    metrics = json.loads(storage.read_text(storage.join(folder, "training/bundle/bundle.json")))["metrics"]
-    pieces = manifest.read(storage.join(folder, "music"))
+    dataset = storage.join(folder, "dataset")
+    info = dataset_info.load(dataset)
+    run = training_run.Run(storage.join(folder, "training"))
+    pieces = generated_music.read(storage.join(folder, "music"), time_base=info.time_base)
+    comparisons = evaluate.compare(pieces, dataset, info, "validation")
+    warnings = [*run.doubts(), *corpus_comparison.doubts(comparisons)]  # the report says the same
     page = storage.join(folder, REPORT)
     return "\n".join(
         [
             "",
             f"learned from  {_learned_from(info)}",
-            f"the model     {_quality(metrics)}",
+            f"the model     {_quality(run.metrics)}",
             f"generated     {_generated(pieces)}",
             f"              {storage.join(folder, 'music/midi')} holds the MIDI files",
             f"look at       {page} in a browser: hear the music, see what was learned",
-            *(f"but           {sentence}" for sentence in warnings_of(folder)),
+            *(f"but           {sentence}" for sentence in warnings),
         ]
     )
-
-
-def warnings_of(folder: str) -> list[str]:
-    """What the model and its music do worse than they should; the report says the same."""
-    info = dataset_info.load(storage.join(folder, "dataset"))
-    pieces = generated_music.read(storage.join(folder, "music"), time_base=info.time_base)
-    comparisons = evaluate.compare(pieces, storage.join(folder, "dataset"), info, "validation")
-    run = training_run.Run(storage.join(folder, "training"))
-    return [*run.doubts(), *corpus_comparison.doubts(comparisons)]
 
 
 def _learned_from(info: dataset_info.DatasetInfo) -> str:
@@ -50,11 +46,11 @@ def _learned_from(info: dataset_info.DatasetInfo) -> str:
     minutes = sum(split.seconds for split in info.splits.values()) / 60
     held_out = sum(split.num_pieces for split in info.splits.values()) - train.num_pieces
     num_unused = info.inputs - info.examples
-    unused = f"; {num_unused:,} {'file' if num_unused == 1 else 'files'} not used" if num_unused else ""
+    unused = f"; {counted(num_unused, 'file')} not used" if num_unused else ""
     return f"{train.num_pieces:,} pieces, {held_out:,} more held out, {minutes:,.0f} minutes in all{unused}"
 
 
-def _quality(metrics: dict[str, Any]) -> str:
+def _quality(metrics: Mapping[str, Any]) -> str:
     baselines = metrics["baselines"]
     return (
         f"{metrics['validation_nll']:.2f} nats per note on held-out pieces (lower is better); "
@@ -62,7 +58,7 @@ def _quality(metrics: dict[str, Any]) -> str:
     )
 
 
-def _generated(pieces: list[dict[str, Any]]) -> str:
-    minutes = sum(piece["seconds"] for piece in pieces) / 60
-    ended = sum(piece["ended"] for piece in pieces)
+def _generated(pieces: Sequence[GeneratedPiece]) -> str:
+    minutes = sum(piece.line["seconds"] for piece in pieces) / 60
+    ended = sum(piece.line["ended"] for piece in pieces)
     return f"{len(pieces)} pieces, {minutes:,.0f} minutes; {ended} of them ended by themselves"

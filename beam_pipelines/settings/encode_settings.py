@@ -19,6 +19,7 @@ from midi_codec.music.notes import MILLISECONDS, TIME_BASES
 
 INPUTS_PER_SHARD = 1000  # records are small: about 20 MB per shard for piano performances
 AUTO = "auto"  # a time base that is still to be chosen; no part is encoded with it
+TIME_BASE_CHOICES = (*TIME_BASES, AUTO)
 MOST_SHARDS = 99_999  # their numbers have five digits
 _DECISIVE_PACKAGES = ("symusic", "numpy")  # what they compute is in the parts
 NEAR_DUPLICATES = ("group", "drop", "keep")
@@ -46,7 +47,7 @@ class Settings:
         "grid of times; beats, in 24 ticks per quarter note, are for music that was written rather than played; "
         "auto looks at where the notes of a sample begin, and says what it chose",
         metavar="GRID",
-        choices=(*TIME_BASES, AUTO),
+        choices=TIME_BASE_CHOICES,
     )
     group_regex: str | None = setting(
         None,

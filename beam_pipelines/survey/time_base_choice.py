@@ -63,8 +63,9 @@ def choose(corpus: Corpus, limits: Limits) -> TimeBaseChoice:
     ]
     num_pieces = num_notes = num_written = 0
     for item in chunk_reader.read(chunks.pack(chosen), max_bytes=limits.max_bytes):
-        files = [] if item.data is None else [item.data]
-        batch = midi_file.parse_many(files, time_base=BEATS, limits=limits).batch
+        if item.data is None:
+            continue
+        batch = midi_file.parse_many([item.data], time_base=BEATS, limits=limits).batch
         num_pieces += len(batch.tempo)
         num_notes += len(batch.start)
         num_written += int(np.diff(batch.offsets)[count_positions(batch) <= MOST_POSITIONS].sum())
