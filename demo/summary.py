@@ -51,11 +51,8 @@ def _learned_from(info: dataset_info.DatasetInfo) -> str:
 
 
 def _quality(metrics: Mapping[str, Any]) -> str:
-    baselines = metrics["baselines"]
-    return (
-        f"{metrics['validation_nll']:.2f} nats per note on held-out pieces (lower is better); "
-        f"bigram {baselines['bigram']['nll']:.2f}, unigram {baselines['unigram']['nll']:.2f}"
-    )
+    baselines = [f"{name} {score['nll']:.2f}" for name, score in reversed(metrics["baselines"].items())]
+    return f"{metrics['validation_nll']:.2f} nats per note on held-out pieces (lower is better); {', '.join(baselines)}"
 
 
 def _generated(pieces: Sequence[GeneratedPiece]) -> str:

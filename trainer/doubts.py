@@ -6,30 +6,40 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+UNIGRAM, BIGRAM, FIVE_GRAM = BASELINES = ("unigram", "bigram", "5-gram")  # of `trainer.evaluation.baselines`
 NOTICEABLE = 0.01  # nats per note; a field that is always the same costs both next to nothing
 
 
 def doubts(metrics: Mapping[str, Any], *, is_still_improving: bool | None) -> Iterator[str]:
-    """Sentences on a model that does not beat the bigram of its training split; none on one that does.
+    """Sentences on a model that does not beat the baselines of its training split; none on one that does.
 
     Args:
       metrics: of the bundle.
       is_still_improving: whether the best validation was the last one; None if that is not known.
     """
-    bigram = metrics["baselines"].get("bigram")
-    if not bigram:
-        return
+    found = list(_worse_than_counting(metrics))
+    if found and is_still_improving:
+        found.append("The last validation was the best one: most likely it needs more time (--max-minutes, --epochs).")
+    elif found and is_still_improving is not None:
+        found.append(
+            "It stopped improving: most likely it needs more pieces, or the other grid (--time-base of the encode)."
+        )
+    yield from found
+
+
+def _worse_than_counting(metrics: Mapping[str, Any]) -> Iterator[str]:
+    """Sentences on a model that is no better than a baseline as a whole, or worse than the bigram in some fields."""
+    nothing: Mapping[str, Any] = {"nll": math.inf, "by_field": {}}  # bundles of earlier versions have no 5-gram
+    bigram, five_gram = (metrics["baselines"].get(name, nothing) for name in (BIGRAM, FIVE_GRAM))
     nll, by_field = metrics["validation_nll"], metrics["validation_nll_by_field"]
     worse = [name for name, nats in by_field.items() if nats > bigram["by_field"].get(name, math.inf) + NOTICEABLE]
     if nll >= bigram["nll"]:
         shown = f"{nll:.2f} nats per note, bigram {bigram['nll']:.2f}"
         yield f"The model is no better than a bigram ({shown}): its music will be noise."
-    elif worse:
+        return
+    if nll >= five_gram["nll"]:
+        shown = f"{nll:.2f} nats per note, 5-gram {five_gram['nll']:.2f}"
+        yield f"The model is no better than a 5-gram with Kneser-Ney smoothing ({shown})."
+    if worse:
         shown = ", ".join(f"{name} ({by_field[name]:.2f}, bigram {bigram['by_field'][name]:.2f})" for name in worse)
         yield f"The model is worse than a bigram at {shown}."
-    else:
-        return
-    if is_still_improving:
-        yield "The last validation was the best one: most likely it needs more time (--max-minutes, --epochs)."
-    elif is_still_improving is not None:
-        yield "It stopped improving: most likely it needs more pieces, or the other grid (--time-base of the encode)."

@@ -4,7 +4,7 @@
     python -m trainer.evaluate --bundle small/bundle large/bundle --data dataset --split test --output figures.json
 
 Exact likelihoods of whole pieces by field, with confidence intervals and paired differences; how often the likeliest
-values are right; errors of times in milliseconds; calibration; unigram and bigram baselines. `docs/evaluate.md`
+values are right; errors of times in milliseconds; calibration; unigram, bigram and 5-gram baselines. `docs/evaluate.md`
 explains every figure.
 """
 
@@ -24,6 +24,7 @@ from job_runtime.problem_report import UserError
 from job_runtime.watched_stop import WatchedStop
 from midi_codec import fields
 from midi_codec.dataset import dataset_info
+from trainer.doubts import BASELINES
 from trainer.evaluation import compatibility
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from trainer.evaluation.figures import Measured
 
 PROGRAM = "python -m trainer.evaluate"
-BASELINES = ("unigram", "bigram")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -62,7 +62,7 @@ def _make_parser() -> Parser:
         "--no-baselines",
         dest="baselines",
         action="store_false",
-        help="leave out unigram and bigram, which need the training split",
+        help="leave out the baselines, which need the training split",
     )
     add_number(parser, "--batch-size", 64, "the most pieces at once", at_least=1, at_most=65_536)
     add_number(
@@ -140,7 +140,7 @@ def evaluate(
 
 
 def _baselines(root: str, info: dataset_info.DatasetInfo, split: str) -> list[Measured]:
-    """Unigram and bigram over the dataset's own bins, learned from its training split; none if that is empty."""
+    """Those of `BASELINES` over the dataset's own bins, learned from its training split; none if that is empty."""
     from trainer.data.pieces import load_split
     from trainer.evaluation import baselines
     from trainer.evaluation.figures import Measured

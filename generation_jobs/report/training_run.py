@@ -9,10 +9,10 @@ from typing import Any, TypedDict
 from job_runtime import json_text, storage
 from job_runtime.problem_report import UserError
 from trainer import bundle
-from trainer.doubts import doubts
+from trainer.doubts import BASELINES, doubts
 
 METRICS_FILE = "metrics.jsonl"
-_BASELINES = (("bigram", "--voice-1"), ("unigram", "--voice-2"))
+_BASELINES = tuple(zip(reversed(BASELINES), ("--voice-3", "--voice-1", "--voice-2"), strict=True))  # best first
 _FIELD_PREFIX = "validation_nll_"
 
 
@@ -68,8 +68,9 @@ class Run:
         best = f", at step {self.metrics['step']:,}" if "step" in self.metrics else ""
         return {
             "note": "Nats per note on the validation split, including the end of a piece: lower is better. The model "
-            f"is the best of {len(self.points):,} validations{best}. Unigram and bigram are counts of the training "
-            "split in the same bins: they predict a note from nothing, and from the note before it.",
+            f"is the best of {len(self.points):,} validations{best}. Unigram, bigram and 5-gram are counts of the "
+            "training split in the same bins: they predict a field from nothing, from the same field of the note "
+            "before, and from the last four fields.",
             "table": self._table(),
         }
 

@@ -8,7 +8,7 @@ def metrics(step: float, pitch: float, duration: float) -> dict:
     return {
         "validation_nll": sum(by_field.values()),
         "validation_nll_by_field": by_field,
-        "baselines": {"bigram": BIGRAM, "unigram": {}},
+        "baselines": {"bigram": BIGRAM, "unigram": {}, "5-gram": {"nll": 5.5, "by_field": {}}},
     }
 
 
@@ -27,6 +27,14 @@ def test_a_model_that_is_worse_in_some_fields():
     assert list(doubts(metrics(1.25, 2.0, 1.5), is_still_improving=False)) == [
         "The model is worse than a bigram at step (1.25, bigram 1.00), duration (1.50, bigram 1.00).",
         "It stopped improving: most likely it needs more pieces, or the other grid (--time-base of the encode).",
+    ]
+
+
+def test_a_model_that_beats_the_bigram_but_not_the_5_gram():
+    above = metrics(0.9, 2.9, 1.005) | {"baselines": {"bigram": BIGRAM, "5-gram": {"nll": 4.7, "by_field": {}}}}
+    assert list(doubts(above, is_still_improving=True)) == [
+        "The model is no better than a 5-gram with Kneser-Ney smoothing (4.80 nats per note, 5-gram 4.70).",
+        "The last validation was the best one: most likely it needs more time (--max-minutes, --epochs).",
     ]
 
 

@@ -73,7 +73,7 @@ def test_a_run_leaves_what_it_promises(finished):
     best = min(lines, key=lambda line: line["validation_nll"])
     assert loaded.metrics["step"] == best["step"] and loaded.metrics["validation_nll"] == best["validation_nll"]
     assert loaded.metrics["num_notes"] == 32
-    assert set(loaded.metrics["baselines"]) == {"unigram", "bigram"}
+    assert set(loaded.metrics["baselines"]) == {"unigram", "bigram", "5-gram"}
     assert set(loaded.metrics["accuracy"]) == {"step", "pitch", "duration", "velocity"}
     assert set(loaded.metrics["error_milliseconds"]) == {"step", "duration"}
 
@@ -83,9 +83,9 @@ def test_the_summary_shows_model_and_baselines(data, finished, capsys):
     printed = capsys.readouterr().out
     assert f"{finished} is finished already" in printed
     metrics = bundle.load(str(finished / "bundle")).metrics
-    rows = {line.split()[0]: line.split()[1:] for line in printed.splitlines() if line[:1].isalpha()}
+    rows = {line.split()[0]: line.split()[1:] for line in printed.splitlines() if line[:1].isalnum()}
     assert float(rows["model"][0]) == pytest.approx(metrics["validation_nll"], abs=6e-4)
-    for name in ("unigram", "bigram"):
+    for name in ("unigram", "bigram", "5-gram"):
         assert float(rows[name][0]) == pytest.approx(metrics["baselines"][name]["nll"], abs=6e-4)
 
 

@@ -1,8 +1,9 @@
-"""What a model must beat: unigram and bigram likelihoods of every field, over the same bins.
+"""What a model must beat: unigram, bigram and 5-gram likelihoods of every field, over the same bins.
 
-Each field is scored separately. The unigram is add-one smoothed; the bigram backs off to it by Witten and Bell's rule
-(1991): a context that was seen n times with d different followers gives the unigram d / (n + d) of its mass. `pitch`
-has END as one more symbol. A time bin spreads its probability evenly over its ticks, as the model's does.
+Unigram and bigram score each field separately. The unigram is add-one smoothed; the bigram backs off to it by Witten
+and Bell's rule (1991): a context that was seen n times with d different followers gives the unigram d / (n + d) of its
+mass. `pitch` has END as one more symbol. A time bin spreads its probability evenly over its ticks, as the model's does.
+The 5-gram also sees a note's other fields; see `kneser_ney`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import numpy as np
 
 from midi_codec import fields
 from trainer.data.pieces import Pieces
+from trainer.doubts import BIGRAM, FIVE_GRAM, UNIGRAM
+from trainer.evaluation import kneser_ney
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +28,7 @@ class Baseline:
 
 
 def score_baselines(train: Pieces, held_out: Pieces, table: fields.FieldTable) -> dict[str, Baseline]:
-    """`unigram` and `bigram` likelihoods of the held-out pieces, learned from the training pieces."""
+    """The likelihoods of the held-out pieces under each baseline, learned from the training pieces."""
     scores = {}
     for name, by_field in piece_costs(train, held_out, table).items():
         per_note = {field: float(costs.sum() / held_out.num_notes) for field, costs in by_field.items()}
@@ -34,8 +37,9 @@ def score_baselines(train: Pieces, held_out: Pieces, table: fields.FieldTable) -
 
 
 def piece_costs(train: Pieces, held_out: Pieces, table: fields.FieldTable) -> dict[str, dict[str, np.ndarray]]:
-    """What each held-out piece costs under `unigram` and `bigram`: `[num_pieces]` float64 by field, in nats."""
-    costs: dict[str, dict[str, np.ndarray]] = {"unigram": {}, "bigram": {}}
+    """What each held-out piece costs under each baseline: `[num_pieces]` float64 by field, in nats."""
+    costs: dict[str, dict[str, np.ndarray]] = {UNIGRAM: {}, BIGRAM: {}}
+    columns: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
     for field in table:
         num_symbols = field.num_bins + 1  # the last is END in `pitch`, elsewhere the mark between pieces
         learned = _symbols(train, table, field)
@@ -46,11 +50,15 @@ def piece_costs(train: Pieces, held_out: Pieces, table: fields.FieldTable) -> di
         scored = _scored(symbols, field)
         targets, contexts = symbols[scored], np.append(field.num_bins, symbols[:-1])[scored]
         spans = np.append(field.log_spans.astype(np.float64), 0.0)[targets]
-        for name, probability in (("unigram", unigram[targets]), ("bigram", bigram(contexts, targets))):
+        for name, probability in ((UNIGRAM, unigram[targets]), (BIGRAM, bigram(contexts, targets))):
             events = np.zeros(len(symbols))
             events[scored] = spans - np.log(probability)
             costs[name][field.name] = np.add.reduceat(events, held_out.first_event[:-1])
-    return costs
+        columns[0].append(learned)
+        columns[1].append(symbols)
+    bins = [np.stack(column, axis=1) for column in columns]
+    by_field = kneser_ney.piece_costs((bins[0], train.first_event), (bins[1], held_out.first_event), table)
+    return costs | {FIVE_GRAM: by_field}
 
 
 def _symbols(pieces: Pieces, table: fields.FieldTable, field: fields.FieldSpec) -> np.ndarray:

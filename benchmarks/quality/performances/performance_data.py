@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.quality.performances import kneser_ney
 from job_runtime.problem_report import UserError
 from job_runtime.storage import array_file
 from midi_codec import fields
@@ -77,9 +76,6 @@ def describe(
     from trainer.data.whole_pieces import piece_seconds
 
     scores = {name: score.by_field for name, score in baselines.score_baselines(train, validation, table).items()}
-    scores["kneser_ney_5"] = kneser_ney.score(
-        bins_of(train, table), train.first_event, bins_of(validation, table), validation.first_event, table
-    )
     return {
         "dataset": info.hash,
         "table": {

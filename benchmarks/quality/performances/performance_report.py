@@ -90,7 +90,7 @@ def draw(report: dict[str, Any], output: pathlib.Path) -> None:
                 seconds, nats = zip(*result["models"][model]["curve"], strict=True)
                 style = "--" if model == "transformer" else "-"
                 axes.plot(seconds, nats, style, marker=".", label=title)
-        axes.axhline(result["models"]["kneser_ney_5"]["nll"], color="grey", linewidth=1, label="Kneser-Ney 5-gram")
+        axes.axhline(result["models"]["5-gram"]["nll"], color="grey", linewidth=1, label="Kneser-Ney 5-gram")
         axes.set(title=name, xlabel="seconds of training", ylabel="nats per note, validation")
         axes.legend(fontsize="small")
         figure.tight_layout()

@@ -76,7 +76,7 @@ def test_arrays_and_baselines(dataset, tmp_path):
     assert arrays["validation_bins"][90].tolist() == [0, 0, 0, 0]
     assert about["table"]["fields"] == ["step", "pitch", "duration", "velocity"]
     assert {name: set(row) for name, row in about["baselines"].items()} == {
-        name: set(about["table"]["fields"]) for name in ("unigram", "bigram", "kneser_ney_5")
+        name: set(about["table"]["fields"]) for name in ("unigram", "bigram", "5-gram")
     }
 
 
@@ -100,7 +100,7 @@ def test_a_training_that_fails_is_a_fault(tmp_path):
 def test_the_report_takes_the_best_validation(tmp_path):
     about = {
         "validation": {"num_pieces": 1, "num_notes": 10, "seconds": 4.0},
-        "baselines": {name: {"step": 2.0, "pitch": 3.0} for name in ("unigram", "bigram", "kneser_ney_5")},
+        "baselines": {name: {"step": 2.0, "pitch": 3.0} for name in ("unigram", "bigram", "5-gram")},
     }
     points = [
         {"seconds": 60.0 * at, "steps": at, "events": 9 * at, "nll": nll, "by_field": {"step": 1.0, "pitch": nll - 1}}
@@ -205,7 +205,7 @@ def test_the_command_runs_and_goes_on(dataset, tmp_path):
     report = json.loads(first.stdout.splitlines()[-1])
     trained = {"categorical", "mixture", "mse"} | ({"transformer"} if HAS_PEERS else set())
     models = report["datasets"]["tunes"]["models"]
-    assert set(models) == trained | {"unigram", "bigram", "kneser_ney_5"}
+    assert set(models) == trained | {"unigram", "bigram", "5-gram"}
     for name, model in models.items():
         assert model["nll"] == pytest.approx(sum(model["by_field"].values()))
         assert name not in trained or len(model["curve"]) == 2

@@ -5,9 +5,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from benchmarks.quality.performances import kneser_ney
-from benchmarks.quality.performances.kneser_ney import KneserNey
 from midi_codec import fields
+from trainer.evaluation import kneser_ney
+from trainer.evaluation.kneser_ney import KneserNey
 
 SIZES = [3, 4, 2]
 
@@ -91,9 +91,15 @@ def tunes(pieces, length):
     return np.tile(piece, (pieces, 1)), np.arange(pieces + 1) * (length + 1)
 
 
+def score(learned, held_out, table):
+    """Nats per note of held-out tunes, by field."""
+    costs = kneser_ney.piece_costs(learned, held_out, table)
+    return {name: per_piece.sum() / (held_out[1][-1] - len(per_piece)) for name, per_piece in costs.items()}
+
+
 def test_a_pattern_is_learned_and_its_end_costs():
     learned, held_out = tunes(50, 20), tunes(2, 20)
-    found = kneser_ney.score(*learned, *held_out, make_table())
+    found = score(learned, held_out, make_table())
     assert found.keys() == {"step", "pitch", "duration", "velocity"}
     assert max(found["step"], found["duration"], found["velocity"]) < 0.01
     # four notes in a row tell where in the pattern one is, not which time round: an END after every fifth fourth note
@@ -108,5 +114,22 @@ def test_time_bins_cost_their_width():
     learned, held_out = tunes(10, 20), tunes(1, 20)
     narrow = fields.FieldSpec(name="step", kind="time", edges=(0, 1, 2, 3, 4))
     narrower = fields.FieldTable((narrow, *table.fields[1:]), table.time_base, 0)
-    found = [kneser_ney.score(*learned, *held_out, either)["step"] for either in (wider, narrower)]
+    found = [score(learned, held_out, either)["step"] for either in (wider, narrower)]
     assert found[0] - found[1] == pytest.approx(np.log(997) / 4, rel=1e-12)
+
+
+def test_costs_are_those_of_each_piece():
+    learned, held_out = tunes(50, 20), tunes(2, 20)
+    both = kneser_ney.piece_costs(learned, held_out, make_table())
+    alone = kneser_ney.piece_costs(learned, tunes(1, 20), make_table())
+    assert all(both[name].tolist() == [*alone[name]] * 2 for name in alone)
+
+
+def test_of_a_large_corpus_it_learns_from_the_first_whole_pieces(monkeypatch):
+    table, held_out = make_table(), tunes(1, 20)
+    bins, first_event = tunes(9, 20)
+    bins[63:] = 0  # from the fourth piece on it is other music
+    monkeypatch.setattr(kneser_ney, "MAX_LEARNED", 83)  # the fourth does not fit
+    assert score((bins, first_event), held_out, table) == score(tunes(3, 20), held_out, table)
+    monkeypatch.setattr(kneser_ney, "MAX_LEARNED", 5)  # not even one fits
+    assert score((bins, first_event), held_out, table) == score(tunes(1, 20), held_out, table)

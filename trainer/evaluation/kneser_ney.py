@@ -13,7 +13,8 @@ orders that is best on the scored notes themselves, which favours this baseline.
     same_own    the same field of the last note, this note's earlier fields, the same field of the notes before
 
 END is decided before `step`, from the last note or notes; its cost counts towards `pitch`. The likelihood is over the
-same events and bins as a model's, and a time bin spreads its probability evenly over its ticks. Our own code, because
+same events and bins as a model's, and a time bin spreads its probability evenly over its ticks. Counting takes some
+five seconds per million notes, so it learns from the first `MAX_LEARNED` notes of a larger split. Our own code, because
 existing libraries count in Python objects (nltk), or train in an external program on text with one fixed order of
 symbols (KenLM).
 """
@@ -27,6 +28,7 @@ import numpy as np
 from midi_codec import fields
 
 ORDER = 5
+MAX_LEARNED = 2_000_000  # events
 FALLBACK_DISCOUNT = 0.75  # if the counts of counts do not determine one
 SMALLEST_DISCOUNT = 0.01
 Layout = list[tuple[int, int]]  # (how many notes back, which field), the most important symbol first
@@ -71,6 +73,8 @@ class KneserNey:
 
     def probability(self, symbols: np.ndarray, contexts: np.ndarray) -> np.ndarray:
         """`[n]` float64; arguments as for the class."""
+        order = np.argsort(_codes(contexts, self._sizes) * self._num_symbols + symbols)  # ascending: found faster
+        symbols, contexts = symbols[order], contexts[order]
         probability = np.full(len(symbols), 1 / self._num_symbols)
         for length, level in enumerate(reversed(self._levels)):
             context = _codes(contexts[:, :length], self._sizes[:length])
@@ -79,7 +83,9 @@ class KneserNey:
             kept = np.where(has_gram, level.kept[gram], 0.0)
             interpolated = (kept + level.freed[index] * probability) / level.totals[index]
             probability = np.where(is_seen, interpolated, probability)
-        return probability
+        found = np.empty_like(probability)
+        found[order] = probability
+        return found
 
 
 def _codes(contexts: np.ndarray, sizes: list[int]) -> np.ndarray:
@@ -136,46 +142,53 @@ def symbols_at(bins: np.ndarray, first_event: np.ndarray, layout: Layout, sizes:
     columns = []
     for lag, field in layout:
         event = np.arange(len(bins)) - lag
-        columns.append(np.where(event >= begin, bins[event, field], sizes[field]))
+        columns.append(np.where(event >= begin, bins[np.maximum(event, 0), field], sizes[field]))
     return np.stack(columns, axis=1).astype(np.int64)
 
 
-def score(
-    train_bins: np.ndarray,
-    train_first: np.ndarray,
-    held_out_bins: np.ndarray,
-    held_out_first: np.ndarray,
-    table: fields.FieldTable,
-) -> dict[str, float]:
-    """Nats per note of held-out pieces by field; END's count towards `pitch`.
+def piece_costs(
+    learned: tuple[np.ndarray, np.ndarray], scored: tuple[np.ndarray, np.ndarray], table: fields.FieldTable
+) -> dict[str, np.ndarray]:
+    """What each held-out piece costs by field, `[num_pieces]` float64 in nats; END's cost counts towards `pitch`.
 
     Args:
-      train_bins, held_out_bins: `[num_events, num_fields]` of concatenated pieces; those of END are ignored.
-      train_first, held_out_first: `[num_pieces + 1]`, the first event of each piece; END is its last.
+      learned, scored: of the training and the held-out pieces, `[num_events, num_fields]` bins, those of END being
+        ignored, and `[num_pieces + 1]`, the first event of each piece; END is its last.
       table: the fields.
     """
     sizes = [field.num_bins for field in table]
-    learned, scored = (train_bins, train_first), (held_out_bins, held_out_first)
-    is_end_learned, is_end = (_is_end(bins, first) for bins, first in (learned, scored))
-    num_notes = int((~is_end).sum())
+    learned = _first_pieces(*learned)
+    is_end_learned, is_end = _is_end(*learned), _is_end(*scored)
 
-    def cost(targets: tuple[np.ndarray, np.ndarray], where: tuple[np.ndarray, np.ndarray], layout: Layout, size: int):
-        contexts = [symbols_at(bins, first, layout, sizes) for bins, first in (learned, scored)]
+    def cost(
+        targets: tuple[np.ndarray, np.ndarray], where: tuple[np.ndarray, np.ndarray], layout: Layout, size: int
+    ) -> np.ndarray:
+        """`[num_events]` of the held-out pieces; 0 where they are not scored."""
+        contexts = [symbols_at(*pieces, layout, sizes) for pieces in (learned, scored)]
         context_sizes = [sizes[field] + 1 for _, field in layout]
         model = KneserNey(targets[0][where[0]], contexts[0][where[0]], num_symbols=size, sizes=context_sizes)
-        return float(-np.log(model.probability(targets[1][where[1]], contexts[1][where[1]])).sum())
+        costs = np.zeros(len(is_end))
+        costs[where[1]] = -np.log(model.probability(targets[1][where[1]], contexts[1][where[1]]))
+        return costs
 
-    everywhere = (np.ones(len(train_bins), bool), np.ones(len(held_out_bins), bool))
+    everywhere = (np.ones(len(is_end_learned), bool), np.ones(len(is_end), bool))
     ends = (is_end_learned.astype(np.int64), is_end.astype(np.int64))
-    end_cost = min(cost(ends, everywhere, layout, 2) for layout in end_layouts(len(sizes)).values())
+    end_cost = min((cost(ends, everywhere, layout, 2) for layout in end_layouts(len(sizes)).values()), key=np.sum)
     found = {}
     for index, field in enumerate(table):
-        targets = (train_bins[:, index].astype(np.int64), held_out_bins[:, index].astype(np.int64))
+        targets = (learned[0][:, index].astype(np.int64), scored[0][:, index].astype(np.int64))
         notes = (~is_end_learned, ~is_end)
-        best = min(cost(targets, notes, layout, sizes[index]) for layout in layouts(index, len(sizes)).values())
-        spans = np.log(field.spans)[targets[1][~is_end]].sum()
-        found[field.name] = float(best + spans + (end_cost if field.name == "pitch" else 0.0)) / num_notes
+        choices = layouts(index, len(sizes)).values()
+        costs = min((cost(targets, notes, layout, sizes[index]) for layout in choices), key=np.sum)
+        costs[~is_end] += np.log(field.spans)[targets[1][~is_end]]
+        found[field.name] = np.add.reduceat(costs + (end_cost if field.name == "pitch" else 0.0), scored[1][:-1])
     return found
+
+
+def _first_pieces(bins: np.ndarray, first_event: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """As many whole pieces as have `MAX_LEARNED` events together, and at least one."""
+    last = max(int(np.searchsorted(first_event, MAX_LEARNED, side="right")) - 1, 1)
+    return bins[: first_event[last]], first_event[: last + 1]
 
 
 def _is_end(bins: np.ndarray, first_event: np.ndarray) -> np.ndarray:
