@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from generation_jobs import evaluate
-from generation_jobs.measures import corpus_comparison
+from generation_jobs import compare, evaluate
+from generation_jobs.measures.music_doubts import doubts
 from generation_jobs.output import generated_music
 from generation_jobs.output.generated_music import GeneratedPiece
 from generation_jobs.report import training_run
@@ -26,7 +26,8 @@ def text(folder: str) -> str:
     run = training_run.Run(storage.join(folder, "training"))
     pieces = generated_music.read(storage.join(folder, "music"), time_base=info.time_base)
     comparisons = evaluate.compare(pieces, dataset, info, "validation")
-    warnings = [*run.doubts(), *corpus_comparison.doubts(comparisons)]  # the report says the same
+    runs = compare.longest_runs(pieces, dataset, info)
+    warnings = [*run.doubts(), *doubts(comparisons), *(runs.doubts() if runs else ())]  # the report says the same
     page = storage.join(folder, REPORT)
     return "\n".join(
         [
@@ -34,6 +35,7 @@ def text(folder: str) -> str:
             f"learned from  {_learned_from(info)}",
             f"the model     {_quality(run.metrics)}",
             f"generated     {_generated(pieces)}",
+            *([f"copied        {runs}"] if runs else []),
             f"              {storage.join(folder, 'music/midi')} holds the MIDI files",
             f"look at       {page} in a browser: hear the music, see what was learned",
             *(f"but           {sentence}" for sentence in warnings),
@@ -57,5 +59,5 @@ def _quality(metrics: Mapping[str, Any]) -> str:
 
 def _generated(pieces: Sequence[GeneratedPiece]) -> str:
     minutes = sum(piece.line["seconds"] for piece in pieces) / 60
-    ended = sum(piece.line["ended"] for piece in pieces)
-    return f"{len(pieces)} pieces, {minutes:,.0f} minutes; {ended} of them ended by themselves"
+    ways = ", ".join(f"{count} {way}" for way, count in generated_music.how_ended(pieces).items())
+    return f"{len(pieces)} pieces, {minutes:,.0f} minutes; they ended: {ways}"

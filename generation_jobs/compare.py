@@ -33,6 +33,8 @@ NUM_WORST = 20  # pieces in the result
 NUM_PRINTED = 5  # pieces in the table
 QUANTILES = {"median": 0.5, "90 %": 0.9, "99 %": 0.99, "longest": 1.0}
 THRESHOLD_QUANTILE = 0.999  # of the reference; an observed length
+CLEARLY = 1.25  # times the longest run of held-out pieces
+MAX_INDEXED = 10_000_000  # notes: the index takes a quarter of a minute
 NEAR_SHARE = 0.5  # a near-duplicate shares this part of a piece, or more, in one run
 
 
@@ -89,6 +91,37 @@ def compare(
         "duplicates": repeated,
     }
     return result, figures
+
+
+@dataclasses.dataclass(frozen=True)
+class LongestRuns:
+    """Notes in the longest run that any piece shares with the training split."""
+
+    generated: int
+    held_out: int | None  # of a held-out split, cut like the generated ones; None if it is empty
+
+    def __str__(self) -> str:
+        others = "" if self.held_out is None else f"; in held-out pieces of the same lengths: {self.held_out}"
+        return f"at most {self.generated} notes in a row from a training piece{others}"
+
+    def doubts(self) -> Iterator[str]:
+        """A sentence if generated pieces share clearly more than held-out ones; none otherwise."""
+        if self.held_out is not None and self.generated > CLEARLY * self.held_out:
+            yield (
+                f"A generated piece has {self.generated} notes in a row from a training piece; held-out pieces have at "
+                f"most {self.held_out}. generation_jobs.compare names the pieces. More training pieces help most, then "
+                "less training (--patience) and more --dropout."
+            )
+
+
+def longest_runs(pieces: Sequence[GeneratedPiece], data: str, info: DatasetInfo) -> LongestRuns | None:
+    """None if the training split is too large to index for one figure."""
+    if info.splits["train"].num_notes > MAX_INDEXED:
+        return None
+    index = corpus_index.build(data, info)
+    generated = max((index.longest_run(*piece.part).num_notes for piece in pieces), default=0)
+    held_out = reference_runs(index, data, info, "validation", pieces)
+    return LongestRuns(generated, max((run.num_notes for run in held_out), default=None))
 
 
 def reference_runs(

@@ -14,10 +14,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from generation_jobs import corpus_command
-from generation_jobs.measures import corpus_comparison
+from generation_jobs.measures import corpus_comparison, endings
 from generation_jobs.measures.corpus_comparison import Comparison
+from generation_jobs.measures.music_doubts import doubts
 from generation_jobs.measures.music_measures import measures
-from generation_jobs.output.generated_music import GeneratedPiece, corpus_notes, cut_like
+from generation_jobs.output.generated_music import GeneratedPiece, corpus_notes, cut_like, how_ended
 from generation_jobs.screening import thresholds
 from generation_jobs.screening.thresholds import Screen
 from job_runtime import command
@@ -38,9 +39,16 @@ def main(argv: Sequence[str]) -> int:
         "num_pieces": len(pieces),
         "num_notes_generated": sum(piece.num_generated for piece in pieces),
         "measures": [describe(comparison) for comparison in comparisons],
+        "endings": compare_endings(pieces, args.data, info, args.split),
         "screening": _reject_shares(pieces, screen, args.data, info, args.split) if screen else None,
     }
-    lines = [*table(comparisons, args.split), *_screening_lines(result["screening"], args.split)]
+    lines = [
+        *table(comparisons, args.split),
+        *_means_table(comparisons, args.split),
+        *_ending_lines(result["endings"], args.split),
+        *_screening_lines(result["screening"], args.split),
+        *doubts(comparisons),
+    ]
     corpus_command.write(args, lines, result, piece_figures(pieces, info.time_base))
     return command.OK
 
@@ -95,6 +103,7 @@ def describe(comparison: Comparison) -> dict[str, Any]:
         "wasserstein_bins": _rounded(comparison.wasserstein),
         "kl_nats": _rounded(comparison.kl),
         "overlap_of_ceiling": _rounded(comparison.of_ceiling),
+        "means": {name: _rounded(value) for name, value in comparison.means._asdict().items()},
         "ceiling": ceiling
         and {
             "overlap": _rounded(ceiling.overlap),
@@ -128,6 +137,38 @@ def table(comparisons: Sequence[Comparison], split: str) -> Iterator[str]:
         )  # fmt: skip
         yield f"{comparison.measure.name:<16}" + "".join(f"{cell:>13}" for cell in cells)
     yield f"ceiling: the {split} split against the train split; * below {FLOOR} of it; wasserstein in bins, kl in nats"
+
+
+def _means_table(comparisons: Sequence[Comparison], split: str) -> Iterator[str]:
+    titles = ("generated", "train", split)
+    yield ""
+    yield f"{'mean of pieces':<16}" + "".join(f"{title:>13}" for title in titles)
+    for comparison in comparisons:
+        yield f"{comparison.measure.name:<16}" + "".join(f"{_cell(mean):>13}" for mean in comparison.means)
+
+
+def compare_endings(pieces: Sequence[GeneratedPiece], data: str, info: DatasetInfo, split: str) -> dict[str, Any]:
+    """In which ways the pieces ended, and the shares of `endings` of those that were not cut, and of whole pieces."""
+    train, held_out = (list(corpus_notes(data, info, name)) for name in ("train", split))
+    least = endings.shortest(train)
+    ended = [piece.notes for piece in pieces if piece.line["ended"]]
+    sets = {"generated": ended, "train": train, "held_out": held_out}
+    shares = {name: endings.shares(notes, least) for name, notes in sets.items()}
+    return {"ways": how_ended(pieces), "short_notes": least, **shares}
+
+
+def _ending_lines(found: dict[str, Any], split: str) -> Iterator[str]:
+    words = {
+        "long_last": "a long last note",
+        "whole_beats": "the last note on a whole beat",
+        "short": f"fewer than {found['short_notes']} notes",
+    }
+    yield ""
+    yield "endings: " + ", ".join(f"{count} {way}" for way, count in found["ways"].items())
+    yield f"{'of those not cut':<31}" + "".join(f"{title:>13}" for title in ("generated", "train", split))
+    for name, text in words.items():
+        cells = [found[row][name] for row in ("generated", "train", "held_out")]
+        yield f"{text:<31}" + "".join(f"{_cell(cell):>13}" for cell in cells)
 
 
 def _reject_shares(

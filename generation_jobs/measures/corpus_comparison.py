@@ -10,6 +10,8 @@ Two parts of the corpus do not reach 1 either, so a held-out part is also compar
 Sizes are matched, since a small sample never looks quite like a large one: held-out pieces are drawn with replacement
 until they have as many counts as the generated set (or as the held-out set, if that has fewer), and the median over the
 draws is the ceiling; its interval leaves out 2.5 % of the draws on either side.
+
+Besides, the means of the pieces' own figures (`music_measures` defines them) show rates plainly.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,7 +27,6 @@ from generation_jobs.measures.music_measures import Measure, Part, measures
 from midi_codec.music.notes import Notes
 
 NUM_DRAWS = 200
-UNLIKE = 0.8  # of the ceiling; a set with a lower overlap does not sound like the corpus in this respect
 QUANTILES = (0.5, 0.025, 0.975)
 _PSEUDO_COUNT = 0.5  # per bin, for kl (Krichevsky and Trofimov)
 
@@ -39,6 +41,27 @@ class Ceiling:
     interval: tuple[float, float]
 
 
+class Looked(NamedTuple):
+    """One measure of several pieces."""
+
+    counts: np.ndarray  # [pieces, num_bins]
+    figures: np.ndarray  # [pieces], NaN where there is nothing to measure
+
+    @property
+    def mean(self) -> float | None:
+        """Of the figures of the pieces; None without one."""
+        known = self.figures[~np.isnan(self.figures)]
+        return float(known.mean()) if len(known) else None
+
+
+class Means(NamedTuple):
+    """The means of the pieces' own figures; None without one."""
+
+    generated: float | None
+    corpus: float | None
+    held_out: float | None
+
+
 @dataclasses.dataclass(frozen=True)
 class Comparison:
     """Shares `[num_bins]` that add up to 1; anything is None where there was nothing to count."""
@@ -50,6 +73,7 @@ class Comparison:
     wasserstein: float | None
     kl: float | None
     ceiling: Ceiling | None
+    means: Means
 
     @property
     def of_ceiling(self) -> float | None:
@@ -62,21 +86,8 @@ def compare(
 ) -> list[Comparison]:
     """One comparison per measure; all three sets are on the grid `time_base`."""
     chosen = measures(time_base)
-    ours = count_pieces(generated, chosen)
-    theirs = count(corpus, chosen)
-    others = count_pieces(held_out, chosen)
-    return [_compare(*row) for row in zip(chosen, ours, theirs, others, strict=True)]
-
-
-def doubts(comparisons: Iterable[Comparison]) -> Iterator[str]:
-    """A sentence if the generated music is unlike the corpus in some measures; none otherwise."""
-    unlike = [each for each in comparisons if each.of_ceiling is not None and each.of_ceiling < UNLIKE]
-    if unlike:
-        shown = ", ".join(f"{each.measure.title} ({each.of_ceiling:.2f})" for each in unlike)
-        yield (
-            f"The generated music is unlike the corpus in {shown}. The numbers are its overlap with the corpus as a "
-            "share of what the corpus's own pieces reach."
-        )
+    looked = [look_at(parts, chosen) for parts in (generated, corpus, held_out)]
+    return [_compare(*row) for row in zip(chosen, *looked, strict=True)]
 
 
 def cut_alike(notes: Iterable[Notes], shapes: Sequence[tuple[int, int]]) -> Iterator[Part]:
@@ -90,22 +101,14 @@ def cut_alike(notes: Iterable[Notes], shapes: Sequence[tuple[int, int]]) -> Iter
             yield Part(piece.take(slice(max(num_notes, num_given + 1))), num_given)
 
 
-def count(parts: Iterable[Part], chosen: Iterable[Measure]) -> list[np.ndarray]:
-    """The counts of all parts together, `[num_bins]` per measure."""
-    chosen = list(chosen)
-    totals = [np.zeros(len(measure.bins)) for measure in chosen]
-    for part in parts:
-        for total, measure in zip(totals, chosen, strict=True):
-            total += measure.count(part)
-    return totals
-
-
-def count_pieces(parts: Iterable[Part], chosen: Sequence[Measure]) -> list[np.ndarray]:
-    """The counts of each part, `[pieces, num_bins]` per measure."""
-    rows = [[measure.count(part) for measure in chosen] for part in parts]
-    return [
-        np.array([row[index] for row in rows]).reshape(-1, len(measure.bins)) for index, measure in enumerate(chosen)
-    ]
+def look_at(parts: Iterable[Part], chosen: Sequence[Measure]) -> list[Looked]:
+    """What each measure says of the parts."""
+    looks = [[measure.look(part) for measure in chosen] for part in parts]
+    found = []
+    for index, measure in enumerate(chosen):
+        counts = np.array([row[index][0] for row in looks]).reshape(-1, len(measure.bins))
+        found.append(Looked(counts, np.array([row[index][1] for row in looks], np.float64)))  # None becomes NaN
+    return found
 
 
 def overlap(first: np.ndarray | None, second: np.ndarray | None) -> float | None:
@@ -132,15 +135,16 @@ def kl_divergence(first: np.ndarray, second: np.ndarray) -> float:
     return float((p * np.log(p / q)).sum())
 
 
-def _compare(measure: Measure, ours: np.ndarray, theirs: np.ndarray, others: np.ndarray) -> Comparison:
-    total = ours.sum(axis=0)
-    mine, corpus = _shares(total), _shares(theirs)
+def _compare(measure: Measure, generated: Looked, corpus: Looked, held_out: Looked) -> Comparison:
+    means = Means(generated.mean, corpus.mean, held_out.mean)
+    ours, theirs, others = generated.counts.sum(axis=0), corpus.counts.sum(axis=0), held_out.counts
+    mine, shares = _shares(ours), _shares(theirs)
     ceiling, moved, divergence = None, None, None
-    if corpus is not None and mine is not None:
-        moved, divergence = wasserstein(mine, corpus, is_circular=measure.is_circular), kl_divergence(total, theirs)
-    if corpus is not None and others.sum() > 0:
-        ceiling = _ceiling(measure, others, theirs, float(total.sum()) or float(others.sum()))
-    return Comparison(measure, mine, corpus, overlap(mine, corpus), moved, divergence, ceiling)
+    if shares is not None and mine is not None:
+        moved, divergence = wasserstein(mine, shares, is_circular=measure.is_circular), kl_divergence(ours, theirs)
+    if shares is not None and others.sum() > 0:
+        ceiling = _ceiling(measure, others, theirs, float(ours.sum()) or float(others.sum()))
+    return Comparison(measure, mine, shares, overlap(mine, shares), moved, divergence, ceiling, means)
 
 
 def _ceiling(measure: Measure, others: np.ndarray, theirs: np.ndarray, size: float) -> Ceiling:

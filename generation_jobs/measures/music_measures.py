@@ -1,4 +1,4 @@
-"""What a piece of music is measured by: twelve measures, each with values, a histogram and a figure.
+"""What a piece of music is measured by: sixteen measures, each with values, a histogram and a figure.
 
 A measure gives the values of one piece and their weights. Values fall into bins, and counts of pieces add up; the
 weighted mean of the values is the piece's own figure, by which pieces can be sorted. The notes of a primer are given,
@@ -17,6 +17,10 @@ not generated, so the first `num_given` notes of a piece do not count.
     key_clarity      of each window of 64 notes (see `window_measures`)
     groove           likewise
     self_similarity  of each 16 notes, likewise
+    recurrence       of each note, whether it belongs to a pattern that occurred before (see `piece_measures`)
+    phrase           of each note, how long its phrase is, likewise
+    key_share        of the piece, likewise
+    longest_note     of the piece, likewise
 
 Times are in ticks of the grid; figures of pieces are in seconds, or beats.
 """
@@ -29,7 +33,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from generation_jobs.measures import window_measures
+from generation_jobs.measures import piece_measures, window_measures
 from midi_codec.music.notes import DRUM_PROGRAM, MILLISECONDS, TICKS_PER_BEAT, TICKS_PER_SECOND, Notes
 
 PITCH_CLASSES = ("C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "B♭", "B")
@@ -38,6 +42,7 @@ MAX_POLYPHONY = 15  # the last bin also holds larger values
 MAX_DENSITY = 40  # likewise
 MAX_INTERVAL = 24  # semitones; the first and last bins also hold larger intervals
 SHARE_BINS = 20  # for measures from 0 to 1
+PHRASE_EDGES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)  # chords
 
 # Lower edges of time bins, in ticks. The first bin holds only 0: notes struck together. On the grid of 1 ms there are
 # three bins per doubling, from 10 ms to 10 s; on the grid of beats they are the usual note values.
@@ -130,6 +135,13 @@ def measures(time_base: str) -> tuple[Measure, ...]:
         _shares("key_clarity", "Key clarity", window_measures.key_clarity),
         _shares("groove", "Groove", window_measures.groove),
         _shares("self_similarity", "Self-similarity", window_measures.self_similarity),
+        Measure(
+            "recurrence", "Recurring patterns", ("new notes", "recurring notes"), ((0, "new"), (1, "recurring")),
+            np.arange(2), lambda part: Values(piece_measures.recurrence(part.notes)[part.num_given :]),
+        ),
+        _phrase(),
+        _shares("key_share", "Notes in key", piece_measures.key_share),
+        _shares("longest_note", "Longest note", piece_measures.longest_note),
     )  # fmt: skip
 
 
@@ -138,6 +150,17 @@ def _velocity() -> Measure:
     bins = tuple(f"velocity {edge} to {edge + VELOCITIES_PER_BIN - 1}" for edge in edges)
     ticks = tuple((index, str(edges[index])) for index in range(0, len(edges), 8))
     return Measure("velocity", "Velocity", bins, ticks, edges, lambda part: Values(_after(part).velocity))
+
+
+def _phrase() -> Measure:
+    edges = np.array(PHRASE_EDGES)
+    lasts = [high - 1 for high in PHRASE_EDGES[1:]]
+    bins = [
+        f"length {low}" if low == last else f"length {low} to {last}"
+        for low, last in zip(PHRASE_EDGES[:-1], lasts, strict=True)
+    ]
+    ticks = tuple((index, str(PHRASE_EDGES[index])) for index in range(0, len(edges), 3))
+    return Measure("phrase", "Phrase length", (*bins, f"length {edges[-1]} or more"), ticks, edges, _phrases)
 
 
 def _numbers(name: str, title: str, last: int, word: str, values: Callable[[Part], Values]) -> Measure:
@@ -180,6 +203,11 @@ def _intervals(part: Part) -> Values:
     program, pitch = notes.program[order], notes.pitch[order].astype(np.int64)
     counts = (program[1:] == program[:-1]) & (program[1:] != DRUM_PROGRAM) & (order[1:] >= part.num_given)
     return Values(np.diff(pitch)[counts])
+
+
+def _phrases(part: Part) -> Values:
+    lengths = piece_measures.phrase_lengths(part.notes)[part.num_given :]
+    return Values(lengths[lengths > 0])
 
 
 def _density(part: Part, unit_ticks: int) -> Values:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import itertools
 import math
@@ -24,7 +25,6 @@ from midi_codec.midi.midi_header import MidiError
 from midi_codec.music.notes import Notes
 
 MAX_PROBLEMS = 10  # most unreadable files to name
-NUM_HIGHLIGHTS = 20
 MAX_CORPUS_PIECES = 2000  # per split; shards are ordered by hash, so the first ones are a fair sample
 
 
@@ -93,17 +93,11 @@ def _parse(path: str, data: bytes | OSError, time_base: str) -> Notes | str:
         return f"{path!r} cannot be read: {error}"
 
 
-def choose_highlights(pieces: Sequence[GeneratedPiece], num: int = NUM_HIGHLIGHTS) -> list[int]:
-    """Indices of `num` pieces (all, if there are fewer), spread evenly over the ranking by log-likelihood per note.
-
-    The least and the most likely piece are among them. Pieces without generated notes are never chosen. Ascending.
-    """
-    scores = [(piece.log_likelihood_per_note, index) for index, piece in enumerate(pieces)]
-    ranked = sorted((score, index) for score, index in scores if score is not None)
-    if not ranked:
-        return []
-    ranks = np.rint(np.linspace(0, len(ranked) - 1, min(num, len(ranked)))).astype(int)
-    return sorted(ranked[rank][1] for rank in ranks)
+def how_ended(pieces: Sequence[GeneratedPiece]) -> dict[str, int]:
+    """How many pieces ended in which way, the commonest first."""
+    words = {True: "by themselves", False: "cut"}
+    ways = collections.Counter(words.get(piece.line["ended"], str(piece.line["ended"])) for piece in pieces)
+    return dict(ways.most_common())
 
 
 def corpus_notes(data: str, info: DatasetInfo, split: str) -> Iterator[Notes]:

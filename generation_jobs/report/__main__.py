@@ -31,6 +31,7 @@ def main(argv: Sequence[str]) -> int:
     started = time.monotonic()
     run, info = _check(args)
 
+    from generation_jobs import compare
     from generation_jobs.output import generated_music
     from generation_jobs.report import page as report_page
     from generation_jobs.report import page_content, piece_figures, piece_sounds
@@ -40,9 +41,10 @@ def main(argv: Sequence[str]) -> int:
     time_base = info.time_base if info else run.time_base if run else "milliseconds"
     pieces = generated_music.read(args.music, time_base=time_base)
     comparisons, comparison_note = _compare(pieces, args.data, info) if info else ([], None)
+    runs = compare.longest_runs(pieces, args.data, info) if info else None
     corpus = generated_music.corpus_notes(args.data, info, "train") if info else ()
     figures = piece_figures.figures_of(pieces, time_base, generated_music.cut_like(pieces, corpus))
-    highlights = generated_music.choose_highlights(pieces)
+    highlights = piece_figures.choose_highlights(figures.distances)
     with command.StopSignal() as stop:
         sounds = piece_sounds.make_sounds(pieces, highlights=highlights, stop=stop)
     given = (("Music", args.music), ("Corpus", args.data), ("Training run", args.run))
@@ -56,6 +58,7 @@ def main(argv: Sequence[str]) -> int:
         info=info,
         comparisons=comparisons,
         comparison_note=comparison_note,
+        runs=runs,
         facts=[(label, value) for label, value in given if value],
     )
     page = report_page.render(content)

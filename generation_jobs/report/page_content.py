@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from generation_jobs.measures import corpus_comparison
+from generation_jobs.compare import LongestRuns
 from generation_jobs.measures.corpus_comparison import Comparison
-from generation_jobs.output.generated_music import GeneratedPiece
+from generation_jobs.measures.music_doubts import doubts
+from generation_jobs.output.generated_music import GeneratedPiece, how_ended
 from generation_jobs.report.page import Content
 from generation_jobs.report.piece_figures import Figures
 from generation_jobs.report.training_run import Run
@@ -35,6 +36,7 @@ def make_content(
     info: DatasetInfo | None,
     comparisons: Sequence[Comparison],
     comparison_note: str | None,
+    runs: LongestRuns | None,
     facts: Sequence[tuple[str, str]],
 ) -> Content:
     """Collects the content of the page.
@@ -50,6 +52,7 @@ def make_content(
             | {
                 "is_highlight": index in set(highlights),
                 "figures": figures.pieces[index],
+                "distance": figures.distances[index],
                 "sound": "inside" if index in sounds else "made" if len(piece.notes) else None,
                 "link": midi_links.get(index),
             }
@@ -57,6 +60,7 @@ def make_content(
         ],
         "checks": checks,
         "measures": figures.measures,
+        "likeness": _likeness(figures),
         "programs": _programs(pieces),
         "max_sound_seconds": audio.MAX_SECONDS,
         "comparison": [_describe_comparison(comparison) for comparison in comparisons],
@@ -64,10 +68,10 @@ def make_content(
     }
     return Content(
         title=f"{len(pieces):,} generated piece{'s' if len(pieces) != 1 else ''}",
-        warnings=list(_warnings(pieces, run, info, comparisons)),
-        figures=_figures(pieces, run),
+        warnings=list(_warnings(pieces, run, info, comparisons, runs)),
+        figures=_figures(pieces, run, runs),
         facts=[*facts, *_origin(pieces)],
-        highlights_note=_highlights_note(len(highlights), len(sounds), len(pieces)),
+        highlights_note=_highlights_note(len(highlights), len(sounds), len(pieces), figures),
         extremes_note=_extremes_note(figures),
         comparison_note=comparison_note,
         training=run.section() if run else None,
@@ -154,21 +158,27 @@ def _rounded(shares: np.ndarray | None) -> list[float] | None:
 # ------------------------------------------------------------------------------------------------- texts
 
 
-def _figures(pieces: Sequence[GeneratedPiece], run: Run | None) -> list[dict[str, str]]:
+def _figures(pieces: Sequence[GeneratedPiece], run: Run | None, runs: LongestRuns | None) -> list[dict[str, str]]:
     num_seeds = len({piece.line["seed_id"] for piece in pieces})
     generated = sum(piece.num_generated for piece in pieces)
     given = sum(piece.num_given for piece in pieces)
-    ended = sum(bool(piece.line["ended"]) for piece in pieces)
+    ways = how_ended(pieces)
+    ended, others = ways.pop("by themselves", 0), ", ".join(f"{count} {way}" for way, count in ways.items())
     length, unit = _length(sum(piece.notes.seconds for piece in pieces))
     figures = [
         _figure("Pieces", f"{len(pieces):,}", note=f"from {num_seeds:,} seed{'s' if num_seeds != 1 else ''}"),
         _figure("Notes generated", f"{generated:,}", note=f"and {given:,} given in primers"),
         _figure("Music", length, unit, note="primers included"),
-        _figure("Ended by themselves", f"{100 * ended / len(pieces):.0f}", "%", note="the others reached a limit"),
+        _figure(
+            "Ended by themselves", f"{100 * ended / len(pieces):.0f}", "%", note=others and f"the others: {others}"
+        ),
     ]
     if run:
         baselines = ", ".join(f"{name} {value:.2f}" for name, value in sorted(run.baselines.items()))
         figures.append(_figure("Validation", f"{run.nll:.2f}", "nats per note", note=baselines))
+    if runs:
+        note = f"also in a training piece, in a row; held-out pieces: {runs.held_out}"
+        figures.append(_figure("Longest run", f"{runs.generated}", "notes", note=note))
     return figures
 
 
@@ -192,18 +202,28 @@ def _extremes_note(figures: Figures) -> str:
     return note
 
 
-def _highlights_note(num: int, num_rendered: int, num_pieces: int) -> str:
+def _likeness(figures: Figures) -> str:
+    """What the distances are from."""
+    return "corpus" if figures.has_corpus else "other pieces"
+
+
+def _highlights_note(num: int, num_rendered: int, num_pieces: int, figures: Figures) -> str:
     others = "; this page synthesizes that of the others when they are played, in a simple way"
+    likeness = _likeness(figures)
     return (
-        f"The {num} highlights are spread evenly over the log-likelihood per note, from the piece that the model finds "
-        "least likely to the most likely one. "
+        f"The first piece is the one most like the {likeness}: its figures in all measures are nearest to theirs. The "
+        f"{num} highlights are spread evenly over that order, from the piece most like the {likeness} to the least. "
         f"The sound of {num_rendered} pieces is rendered with the instruments of a SoundFont"
         f"{others if num_rendered < num_pieces else ''}."
     )
 
 
 def _warnings(
-    pieces: Sequence[GeneratedPiece], run: Run | None, info: DatasetInfo | None, comparisons: Sequence[Comparison]
+    pieces: Sequence[GeneratedPiece],
+    run: Run | None,
+    info: DatasetInfo | None,
+    comparisons: Sequence[Comparison],
+    runs: LongestRuns | None,
 ) -> Iterator[str]:
     bundles, datasets = (_values(pieces, name) for name in ("bundle", "dataset"))
     if run and bundles != [run.bundle_hash]:
@@ -211,7 +231,8 @@ def _warnings(
     if info and datasets != [info.hash]:
         yield f"The corpus is dataset {info.hash}; the model was trained on {', '.join(datasets)}."
     yield from run.doubts() if run else ()
-    yield from corpus_comparison.doubts(comparisons)
+    yield from doubts(comparisons)
+    yield from runs.doubts() if runs else ()
 
 
 def _origin(pieces: Sequence[GeneratedPiece]) -> Iterator[tuple[str, str]]:

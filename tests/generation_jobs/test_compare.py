@@ -10,8 +10,10 @@ import pytest
 
 from generation_jobs import compare
 from generation_jobs.memorisation import __main__ as memorisation_command
+from generation_jobs.output import generated_music
 from job_runtime import command
 from job_runtime.problem_report import UserError
+from midi_codec.dataset import dataset_info
 from midi_codec.music.notes import BEATS, Notes
 from tests.generation_jobs.memorisation.test_corpus_index import melody, notes_of
 from tests.generation_jobs.report_fakes import make_dataset, make_music
@@ -140,3 +142,24 @@ def test_an_index_of_another_dataset_is_refused(folders):
     assert memorisation_command.main(["--data", str(root / "other"), "--output", str(root / "index")]) == command.OK
     with pytest.raises(UserError, match=f"--index is of dataset {info.hash}, --data is "):
         run(root, "--index", str(root / "index"))
+
+
+def test_the_longest_runs_of_generated_and_held_out_pieces(folders, monkeypatch):
+    root, _ = folders
+    info = dataset_info.load(str(root / "data"))
+    pieces = generated_music.read(str(root / "music"), time_base=info.time_base)
+    runs = compare.longest_runs(pieces, str(root / "data"), info)
+    assert runs.generated == 40 and 0 < runs.held_out < 20
+    assert str(runs) == (
+        f"at most 40 notes in a row from a training piece; in held-out pieces of the same lengths: {runs.held_out}"
+    )
+    (sentence,) = runs.doubts()
+    assert sentence.startswith("A generated piece has 40 notes in a row from a training piece; held-out pieces have")
+    monkeypatch.setattr(compare, "MAX_INDEXED", info.splits["train"].num_notes - 1)
+    assert compare.longest_runs(pieces, str(root / "data"), info) is None
+
+
+@pytest.mark.parametrize("generated, held_out, num", [(25, 20, 0), (26, 20, 1), (9, None, 0), (5, 0, 1), (0, 0, 0)])
+def test_only_clearly_longer_runs_are_doubted(generated, held_out, num):
+    assert len(list(compare.LongestRuns(generated, held_out).doubts())) == num
+    assert ("held-out" in str(compare.LongestRuns(generated, held_out))) == (held_out is not None)

@@ -39,7 +39,7 @@ def test_the_last_line_is_json(folders, capsys):
     assert (found["num_pieces"], found["num_notes_generated"], found["split"]) == (3, 3 * 142, "validation")
     assert [measure["name"] for measure in found["measures"]] == [
         "pitch", "drum", "pitch_class", "interval", "step", "duration", "velocity", "density", "polyphony",
-        "key_clarity", "groove", "self_similarity",
+        "key_clarity", "groove", "self_similarity", "recurrence", "phrase", "key_share", "longest_note",
     ]  # fmt: skip
     step = found["measures"][4]
     low, high = step["ceiling"]["overlap_interval"]
@@ -47,6 +47,16 @@ def test_the_last_line_is_json(folders, capsys):
     assert step["overlap_of_ceiling"] == pytest.approx(step["overlap"] / step["ceiling"]["overlap"], abs=1e-5)
     assert lines[5].split()[0] == "step" and f"{step['overlap']:.3f}" in lines[5]
     assert found["screening"] is None
+    recurrence = found["measures"][12]["means"]
+    assert (
+        f"{'recurrence':16}{recurrence['generated']:13.3f}{recurrence['corpus']:13.3f}{recurrence['held_out']:13.3f}"
+        in lines
+    )
+    assert found["endings"]["ways"] == {"by themselves": 2, "cut": 1}
+    assert found["endings"]["short_notes"] == 200
+    assert [found["endings"][name]["short"] for name in ("generated", "train", "held_out")] == [1.0, 0.0, 0.0]
+    assert "endings: 2 by themselves, 1 cut" in lines
+    assert f"{'fewer than 200 notes':31}{1:13.3f}{0:13.3f}{0:13.3f}" in lines
 
 
 def test_the_file_has_the_figures_of_each_piece_and_is_reproducible(folders, capsys):
@@ -69,7 +79,7 @@ def test_music_equal_to_the_corpus_overlaps_completely(tmp_path, capsys):
     make_music(tmp_path / "music", [("a", k, piece) for k, piece in enumerate(notes)])
     assert run(tmp_path) == command.OK
     found = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert [(m["overlap"], m["wasserstein_bins"], m["kl_nats"]) for m in found["measures"]] == [(1.0, 0.0, 0.0)] * 12
+    assert [(m["overlap"], m["wasserstein_bins"], m["kl_nats"]) for m in found["measures"]] == [(1.0, 0.0, 0.0)] * 16
 
 
 def test_a_dataset_without_a_validation_split_has_no_ceiling(tmp_path, capsys):

@@ -8,6 +8,10 @@ const COLUMNS = [
   { key: "seconds", title: "Length", value: (piece) => piece.seconds, show: (piece) => clock(piece.seconds) },
   { key: "notes", title: "Notes", value: (piece) => piece.num_notes, show: (piece) => whole(piece.num_notes) },
   {
+    key: "distance", title: `Distance from the ${DATA.likeness}`, value: (piece) => piece.distance, ascending: true,
+    show: (piece) => decimal(piece.distance),
+  },
+  {
     key: "likelihood", title: "Log\u2011likelihood per note", value: (piece) => piece.log_likelihood_per_note,
     show: (piece) => decimal(piece.log_likelihood_per_note),
   },
@@ -28,8 +32,8 @@ class PieceList {
     this.player = player;
     this.highlightsOnly = true;
     this.search = "";
-    this.column = COLUMNS.find((column) => column.key === "likelihood");
-    this.ascending = false;
+    this.column = COLUMNS.find((column) => column.key === "distance");
+    this.ascending = true;
     this.open = null;
     this.rows = new Map(); // the visible rows, by index of piece
     this.rolls = new Map(); // small rolls, by canvas

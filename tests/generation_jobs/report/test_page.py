@@ -36,9 +36,9 @@ def report_path(tmp_path_factory) -> Path:
     make_music(root / "music", pieces, dataset=info.hash)
     make_run(root / "run")
     flags = {"music": root / "music", "data": root / "data", "run": root / "run", "output": root / "report.html"}
-    choose = generated_music.choose_highlights
+    choose = piece_figures.choose_highlights
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(generated_music, "choose_highlights", lambda pieces: choose(pieces, NUM_HIGHLIGHTS))
+        patch.setattr(piece_figures, "choose_highlights", lambda distances: choose(distances, NUM_HIGHLIGHTS))
         argv = [part for name, path in flags.items() for part in (f"--{name}", str(path))]
         assert report.main(argv) == command.OK
     return root / "report.html"
@@ -225,8 +225,12 @@ def test_sorting_and_search(visit, report_path):
     def samples() -> list[str]:
         return [node.get_attribute("data-index") for node in page.query_selector_all("tr.piece")]
 
-    assert samples() == ["0", "1", "2", "3"]  # the likeliest first
-    page.locator("#pieces-head").get_by_role("button", name="likelihood per note").click()
+    distances = [piece["distance"] for piece in json.loads(page.locator("#report-data").inner_text())["pieces"]]
+    assert samples() == sorted("0123", key=lambda index: distances[int(index)])  # the one most like the corpus first
+    likelihood = page.locator("#pieces-head").get_by_role("button", name="likelihood per note")
+    likelihood.click()
+    assert samples() == ["0", "1", "2", "3"]
+    likelihood.click()
     assert samples() == ["3", "2", "1", "0"]
     assert page.locator("th[aria-sort]").get_attribute("aria-sort") == "ascending"
     page.fill("#search", "no such seed")
@@ -273,7 +277,7 @@ def test_a_measure_is_shown_while_the_list_is_sorted_by_it(visit, report_path):
 
 def test_charts_are_drawn(visit, report_path):
     page = visit(report_path).page
-    assert page.locator("#comparison-charts svg").count() == 9
+    assert page.locator("#comparison-charts svg").count() == 13
     assert page.locator("#training-charts svg").count() == 3
     assert page.locator("#comparison-charts svg").nth(0).get_attribute("aria-label").startswith("Pitch: overlap")
     for path in page.query_selector_all(".chart path"):
@@ -329,6 +333,7 @@ def rendered(path: Path, pieces: list[generated_music.GeneratedPiece]) -> Path:
         info=None,
         comparisons=[],
         comparison_note=HOSTILE,
+        runs=None,
         facts=[(HOSTILE, HOSTILE)],
     )
     path.write_bytes(report_page.render(content))

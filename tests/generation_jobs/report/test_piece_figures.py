@@ -50,3 +50,35 @@ def test_only_the_first_pieces_of_the_corpus_are_read(monkeypatch):
     found = piece_figures.figures_of([piece(melody([60, 62]))], MILLISECONDS, corpus)
     assert found.measures[0]["corpus"] == [40, 40, 40]
     assert next(corpus).notes.pitch[0] == 90  # not read
+
+
+def distances(mine: list[float], theirs: list[float]) -> list[float]:
+    """Of one figure for each piece."""
+    return piece_figures._distances(np.array(mine)[:, None], np.array(theirs)[:, None]).tolist()
+
+
+def test_the_distance_is_the_log_of_how_many_pieces_of_the_corpus_are_as_unusual():
+    corpus = [10.0, 20.0, 30.0, 40.0, 50.0]
+    found = distances([30.0, 20.0, 41.0, 99.0, np.nan], corpus)
+    assert found == pytest.approx([0, -np.log(5 / 6), -np.log(3 / 6), -np.log(1 / 6), -np.log(1 / 6)])
+    assert distances([np.nan, 3.0], [np.nan, np.nan, 3.0]) == pytest.approx([-np.log(3 / 4), -np.log(2 / 4)])
+
+
+def test_a_constant_corpus_and_measures_that_nothing_has():
+    assert distances([80.0, 81.0], [80.0, 80.0, 80.0]) == pytest.approx([0, -np.log(1 / 4)])
+    assert distances([np.nan], [np.nan, np.nan]) == [0]
+
+
+def test_the_piece_most_like_the_corpus_is_not_one_note_repeated():
+    corpus = [Part(melody([60 + number, 62, 64, 65, 67, 65, 64, 62] * 4)) for number in range(3)]
+    repeated, alike = piece(melody([63] * 32)), piece(melody([61, 62, 64, 65, 67, 65, 64, 62] * 4))
+    nothing = piece(melody([60]), 1)
+    found = piece_figures.figures_of([repeated, alike, nothing], MILLISECONDS, corpus)
+    assert found.has_corpus and found.distances[1] < found.distances[0] and found.distances[2] is None
+    assert not piece_figures.figures_of([repeated, alike], MILLISECONDS).has_corpus
+
+
+def test_without_a_corpus_pieces_are_compared_with_one_another():
+    usual = [piece(melody([60, 62, 64, 65, 67, 65, 64, 62] * 4)) for _ in range(4)]
+    found = piece_figures.figures_of([piece(melody([100] * 32)), *usual], MILLISECONDS)
+    assert found.distances[1:] == [0, 0, 0, 0] and found.distances[0] > 0.2

@@ -16,7 +16,7 @@ from generation_jobs.measures.corpus_comparison import compare
 from generation_jobs.measures.music_measures import Part, measures
 from generation_jobs.output import generated_music, manifest
 from generation_jobs.report import __main__ as report
-from generation_jobs.report import page_content, piece_sounds, vorbis
+from generation_jobs.report import page_content, piece_figures, piece_sounds, vorbis
 from job_runtime import command, storage
 from job_runtime.problem_report import UserError
 from midi_codec import audio
@@ -71,10 +71,11 @@ def test_a_page_with_everything(folders, capsys):
     assert {piece["sound"] for piece in data["pieces"]} == {"inside"}
     assert [measure["title"] for measure in data["comparison"]] == [
         "Pitch", "Drum", "Pitch class", "Interval", "Step to the next note", "Duration", "Velocity",
-        "Onsets per second", "Notes sounding at once",
+        "Onsets per second", "Notes sounding at once", "Recurring patterns", "Phrase length", "Notes in key",
+        "Longest note",
     ]  # fmt: skip
     assert [chart["title"] for chart in data["training"]] == ["Validation", "Validation by field", "Training loss"]
-    assert "bigram 7.40, unigram 9.10" in page
+    assert "5-gram 7.00, bigram 7.40, unigram 9.10" in page
     assert "report.html: 6 pieces" in capsys.readouterr().out
 
 
@@ -116,6 +117,7 @@ def test_pieces_and_corpus_have_the_same_measures(folders):
     names = [measure["name"] for measure in data["measures"]]
     assert names == [
         "pitch", "drum", "pitch_class", "interval", "step", "duration", "velocity", "density", "polyphony",
+        "recurrence", "phrase", "key_share", "longest_note",
     ]  # fmt: skip
     for number, piece in enumerate(data["pieces"]):
         part = Part(PIECES[number][2], 8)
@@ -188,24 +190,16 @@ def test_links_to_midi_files_are_relative(folders):
 # -------------------------------------------------------------------------------------------- highlights
 
 
-def generated(likelihoods: list[float | None]) -> list[generated_music.GeneratedPiece]:
-    notes = make_notes(11)
-    lines = [
-        {"num_primer_notes": 11 if likelihood is None else 1, "log_likelihood": 10 * (likelihood or 0.0)}
-        for likelihood in likelihoods
-    ]
-    return [generated_music.GeneratedPiece(line, notes) for line in lines]
-
-
-def test_highlights_are_spread_over_the_likelihood():
-    pieces = generated([-9.0, -1.0, -5.0, -3.0, -7.0, None, -2.0])
-    assert generated_music.choose_highlights(pieces, 3) == [0, 1, 2]  # least, most, and the middle: -9, -1, -5
-    assert generated_music.choose_highlights(pieces, 20) == [0, 1, 2, 3, 4, 6]
-    assert generated_music.choose_highlights(generated([None]), 20) == []
+def test_highlights_are_spread_over_the_distance():
+    distances = [9.0, 1.0, 5.0, 3.0, 7.0, None, 2.0]
+    assert piece_figures.choose_highlights(distances, 3) == [0, 1, 3]  # the least, the most, and the middle: 3
+    assert piece_figures.choose_highlights(distances, 20) == [0, 1, 2, 3, 4, 6]
+    assert piece_figures.choose_highlights([None]) == []
+    assert piece_figures.choose_highlights([2.0, 1.0, 1.0, 1.0], 2) == [0, 1]  # of equal ones the first
 
 
 def test_twenty_highlights_of_a_hundred_pieces_are_evenly_spaced():
-    chosen = generated_music.choose_highlights(generated([float(-index) for index in range(1, 101)]))
+    chosen = piece_figures.choose_highlights([float(index) for index in range(1, 101)])
     assert len(chosen) == 20 and chosen[0] == 0 and chosen[-1] == 99
     assert set(np.diff(chosen)) <= {5, 6}
 
@@ -214,7 +208,7 @@ def test_twenty_highlights_of_a_hundred_pieces_are_evenly_spaced():
 
 
 def test_only_the_highlights_are_rendered(folders, monkeypatch):
-    monkeypatch.setattr(generated_music, "choose_highlights", lambda pieces: [0, 3])
+    monkeypatch.setattr(piece_figures, "choose_highlights", lambda distances: [0, 3])
     page = make_report(folders)
     assert [piece["sound"] for piece in data_of(page)["pieces"]] == ["inside", "made", "made", "inside", "made", "made"]
     assert re.findall(r'<script type="text/plain" id="sound-(\d+)">', page) == ["0", "3"]
@@ -310,7 +304,7 @@ def test_a_diverged_run_has_gaps_in_its_curves(folders):
 
 @pytest.mark.slow
 def test_music_data_and_page_in_a_bucket(folders, gs_bucket, monkeypatch):
-    monkeypatch.setattr(generated_music, "choose_highlights", lambda pieces: [0])
+    monkeypatch.setattr(piece_figures, "choose_highlights", lambda distances: [0])
     for path in folders.rglob("*"):
         if path.is_file():
             storage.write_bytes(f"{gs_bucket}/{path.relative_to(folders)}", path.read_bytes())

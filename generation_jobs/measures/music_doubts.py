@@ -1,0 +1,83 @@
+"""Where generated music is unlike its corpus: sentences for the end of a run, the report and `evaluate`.
+
+Each names the remedy that most likely helps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from generation_jobs.measures.corpus_comparison import Comparison, Means
+
+UNLIKE = 0.8  # of the ceiling; a set with a lower overlap does not sound like the corpus in this respect
+LEAST_RECURRENCE = 0.5  # of the corpus's rate
+KEY_MARGIN = 0.03  # share of notes
+LONG_NOTE = 0.2  # of a piece's length
+_TIMES = ("step", "duration", "density", "polyphony", "groove", "phrase", "longest_note")
+_MORE = "Longer training (--max-minutes) helps most, then more pieces."
+_OTHER_GRID = "All of these are about time: the other grid may suit this music better (--time-base of the encode)."
+
+
+def doubts(comparisons: Sequence[Comparison]) -> Iterator[str]:
+    """None for music like the corpus."""
+    by_name = {each.measure.name: each for each in comparisons}
+    yield from _unlike(comparisons)
+    if "recurrence" in by_name:
+        yield from _recurrence(by_name["recurrence"].means)
+    if "key_share" in by_name:
+        yield from _key(by_name["key_share"].means)
+    if "longest_note" in by_name:
+        yield from _long_notes(by_name["longest_note"])
+
+
+def _unlike(comparisons: Sequence[Comparison]) -> Iterator[str]:
+    unlike = [each for each in comparisons if each.of_ceiling is not None and each.of_ceiling < UNLIKE]
+    if unlike:
+        shown = ", ".join(f"{each.measure.title} ({each.of_ceiling:.2f})" for each in unlike)
+        are_times = all(each.measure.name in _TIMES for each in unlike)
+        yield (
+            f"The generated music is unlike the corpus in {shown}. The numbers are its overlap with the corpus as a "
+            f"share of what the corpus's own pieces reach. {_OTHER_GRID if are_times else _MORE}"
+        )
+
+
+def _recurrence(means: Means) -> Iterator[str]:
+    generated, corpus, _ = means
+    if generated is not None and corpus is not None and generated < LEAST_RECURRENCE * corpus:
+        yield (
+            f"Patterns recur too rarely: {generated:.2f} of a piece's notes belong to one that occurred before in it, "
+            f"{_corpus(means)}. Longer training (--max-minutes) helps most, then more notes so far (--context-units, "
+            "--context-lags)."
+        )
+
+
+def _key(means: Means) -> Iterator[str]:
+    """The corpus's own parts differ too: what lies between them, or close to either, is no reason for doubt."""
+    known = [mean for mean in means[1:] if mean is not None]
+    if means.generated is None or not known:
+        return
+    shown = f"{means.generated:.2f} of a piece's notes are in one key, {_corpus(means)}."
+    if means.generated < min(known) - KEY_MARGIN:
+        yield f"Too few notes are in key: {shown} {_MORE} A lower --temperature, such as pitch=0.9, helps a little."
+    elif means.generated > max(known) + KEY_MARGIN:
+        yield f"Too many notes are in key: {shown} A higher --temperature or --top-p for pitch helps most."
+
+
+def _long_notes(comparison: Comparison) -> Iterator[str]:
+    share, corpus = (_share_of_long(shares, comparison) for shares in (comparison.generated, comparison.corpus))
+    if share:
+        yield (
+            f"{100 * share:.1f} % of the pieces have one note for a fifth of their length or more "
+            f"({100 * corpus:.1f} % of the corpus's, cut to the same lengths). --max-duration of generate prevents it."
+        )
+
+
+def _share_of_long(shares: np.ndarray | None, comparison: Comparison) -> float:
+    return 0.0 if shares is None else float(shares[comparison.measure.edges >= LONG_NOTE].sum())
+
+
+def _corpus(means: Means) -> str:
+    held_out = "" if means.held_out is None else f", {means.held_out:.2f} of its held-out pieces'"
+    return f"{means.corpus:.2f} of the corpus's{held_out}"

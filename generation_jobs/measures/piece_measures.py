@@ -1,0 +1,90 @@
+"""Recurring patterns, phrases, key and longest note: measures that need a piece as a whole.
+
+    recurrence    of each note, 1 if it belongs to a pattern that occurred before in the piece, otherwise 0. A pattern
+                  is six consecutive notes of one program (drums are one more program). It occurs again, in any key, if
+                  its five intervals are equal, for drums its six pitches, and so are its five times from one chord to
+                  the next: in ticks on the grid of beats. On that of milliseconds times are never quite equal, so only
+                  which notes begin together counts. Both do not overlap. `memorisation.note_strings` defines what a
+                  chord is, and which repeated notes and trills belong to no pattern
+    phrase        of each note, how many chords its phrase has; without drums. A phrase ends where the time to the next
+                  chord of the program is twice the program's median or more: a rest or a long note
+    key_share     the share of the notes that lie in the scale that holds most of them, of the 24 major and natural
+                  minor ones (each minor scale has the notes of its relative major: twelve sets); without drums
+    longest_note  the longest duration as a share of the time from the first onset to the last end
+
+The notes of a primer are where a pattern may have occurred before, and where a phrase may begin.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from generation_jobs.memorisation.note_strings import BOUNDARY, Strings, strings_of
+from midi_codec.music.notes import BEATS, DRUM_PROGRAM, Notes
+
+PATTERN_NOTES = 6
+LONG_GAP = 2  # times the median
+
+_MAJOR = np.isin(np.arange(12), (0, 2, 4, 5, 7, 9, 11))
+_SCALES = np.array([np.roll(_MAJOR, tonic) for tonic in range(12)])  # [scales, pitch classes]
+
+
+def recurrence(notes: Notes) -> np.ndarray:
+    """`[n]` bool."""
+    strings, index = _programs_of(notes)
+    found = np.zeros(len(notes), bool)
+    num_steps, total = PATTERN_NOTES - 1, len(strings.symbol)
+    if total < num_steps:
+        return found
+    symbol = strings.symbol.astype(np.int64)
+    time = strings.step.astype(np.int64) if notes.time_base == BEATS else strings.step > 0
+    program = np.repeat(np.arange(len(strings.offsets) - 1), np.diff(strings.offsets))
+    steps = _ranks(_ranks(symbol, time), program)  # a pattern of one program is not one of another
+    pairs = _ranks(steps[:-1], steps[1:])
+    fours = _ranks(pairs[:-2], pairs[2:])
+    _, first, pattern = np.unique(_ranks(fours[:-1], steps[4:]), return_index=True, return_inverse=True)
+    place = np.arange(len(pattern))
+    gaps = np.append(0, np.cumsum(symbol == BOUNDARY))
+    is_pattern = gaps[place + num_steps] == gaps[place]
+    again = np.flatnonzero(is_pattern & (place - first[pattern] >= PATTERN_NOTES))
+    changes = np.bincount(again - 1, minlength=total + 1) - np.bincount(again + num_steps, minlength=total + 1)
+    found[index] = np.cumsum(changes)[:total] > 0
+    return found
+
+
+def phrase_lengths(notes: Notes) -> np.ndarray:
+    """`[n]` int64; 0 for a drum."""
+    lengths = np.zeros(len(notes), np.int64)
+    for program in np.unique(notes.program[notes.program != DRUM_PROGRAM]):
+        strings, index = _programs_of(notes, program)
+        begins = np.append(True, strings.step[1:] > 0)
+        gaps = strings.step[1:][begins[1:]]
+        is_first = np.append(True, gaps >= LONG_GAP * np.median(gaps)) if len(gaps) else np.array([True])
+        phrase = np.cumsum(is_first) - 1  # [chords]
+        lengths[index] = np.bincount(phrase)[phrase][np.cumsum(begins) - 1]
+    return lengths
+
+
+def key_share(notes: Notes) -> np.ndarray:
+    """`[1]` float64, or `[0]` without a pitched note."""
+    counts = np.bincount(notes.pitch[notes.program != DRUM_PROGRAM] % 12, minlength=12)
+    return (_SCALES @ counts).max(keepdims=True) / counts.sum() if counts.any() else np.zeros(0)
+
+
+def longest_note(notes: Notes) -> np.ndarray:
+    """`[1]` float64, or `[0]` if no time passes."""
+    length = int(notes.end.max() - notes.start[0]) if len(notes) else 0
+    return np.array([notes.duration.max() / length]) if length else np.zeros(0)
+
+
+def _programs_of(notes: Notes, *programs: int) -> tuple[Strings, np.ndarray]:
+    """The notes of each program as a string, and where each of its entries is in `notes`."""
+    places = [np.flatnonzero(notes.program == program) for program in programs or np.unique(notes.program)]
+    strings = strings_of([notes.take(place) for place in places], notes.time_base)
+    begin = np.repeat(strings.offsets[:-1], np.diff(strings.offsets))
+    return strings, np.concatenate([np.zeros(0, np.int64), *places])[begin + strings.note]
+
+
+def _ranks(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """`[n]` int64, equal where both are equal: below n, so that the ranks of ranks never overflow."""
+    return np.unique(first * (int(second.max(initial=0)) + 1) + second, return_inverse=True)[1]

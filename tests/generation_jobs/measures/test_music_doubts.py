@@ -1,0 +1,79 @@
+"""Sentences on measures that are too far from the corpus's."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from generation_jobs.measures.corpus_comparison import Ceiling, Comparison, Means, compare
+from generation_jobs.measures.music_doubts import doubts
+from generation_jobs.measures.music_measures import Part, measures
+from midi_codec.music.notes import MILLISECONDS
+from tests.generation_jobs.measures.test_music_measures import make_notes
+
+MEASURES = {measure.name: measure for measure in measures(MILLISECONDS)}
+
+
+def comparison(name: str, *, of_ceiling: float = 1.0, means=(None, None, None), generated=None, corpus=None):
+    ceiling = Ceiling(1.0, 0.0, 0.0, (1.0, 1.0))
+    return Comparison(MEASURES[name], generated, corpus, of_ceiling, 0.0, 0.0, ceiling, Means(*means))
+
+
+def test_music_like_its_corpus_gives_none():
+    notes = make_notes(range(0, 12_000, 100), [90] * 120, pitch=[60, 62, 64, 65] * 30)
+    parts = [Part(notes)] * 4
+    assert not list(doubts(compare(parts, parts, parts, time_base=MILLISECONDS)))
+
+
+def test_measures_below_four_fifths_of_the_ceiling_are_named():
+    unlike = [comparison("pitch", of_ceiling=0.5), comparison("step", of_ceiling=0.79), comparison("drum")]
+    (sentence,) = doubts(unlike)
+    assert sentence.startswith(
+        "The generated music is unlike the corpus in Pitch (0.50), Step to the next note (0.79)."
+    )
+    assert sentence.endswith("Longer training (--max-minutes) helps most, then more pieces.")
+    (only_times,) = doubts(unlike[1:])
+    assert "the other grid may suit this music better" in only_times
+
+
+def test_patterns_that_recur_at_less_than_half_the_rate():
+    (sentence,) = doubts([comparison("recurrence", means=(0.04, 0.49, 0.47))])
+    assert sentence.startswith(
+        "Patterns recur too rarely: 0.04 of a piece's notes belong to one that occurred before in it, 0.49 of the "
+        "corpus's, 0.47 of its held-out pieces'. Longer training"
+    )
+    assert not list(doubts([comparison("recurrence", means=(0.25, 0.5, None))]))
+    assert not list(doubts([comparison("recurrence", means=(None, 0.5, None))]))
+
+
+@pytest.mark.parametrize(
+    "means, want",
+    [
+        (
+            (0.75, 0.90, 0.89),
+            "Too few notes are in key: 0.75 of a piece's notes are in one key, 0.90 of the corpus's, ",
+        ),
+        (
+            (0.99, 0.90, None),
+            "Too many notes are in key: 0.99 of a piece's notes are in one key, 0.90 of the corpus's.",
+        ),
+        ((0.87, 0.95, 0.89), None),  # close to the held-out pieces
+        ((0.92, 0.95, 0.89), None),
+        ((0.875, 0.90, None), None),
+        ((None, 0.90, None), None),
+    ],
+)
+def test_keys(means, want):
+    found = list(doubts([comparison("key_share", means=means)]))
+    assert [sentence[: len(want or "")] for sentence in found] == ([want] if want else [])
+
+
+def test_one_note_for_a_fifth_of_a_piece():
+    generated, corpus = (np.zeros(20) for _ in range(2))
+    generated[3], generated[4], generated[19] = 0.9375, 0.03125, 0.03125
+    corpus[0], corpus[10] = 0.99, 0.01
+    (sentence,) = doubts([comparison("longest_note", generated=generated, corpus=corpus)])
+    assert sentence.startswith(
+        "6.2 % of the pieces have one note for a fifth of their length or more (1.0 % of the corpus's, "
+    )
+    assert not list(doubts([comparison("longest_note", generated=np.eye(20)[3], corpus=corpus)]))
