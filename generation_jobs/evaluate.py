@@ -152,8 +152,11 @@ def compare_endings(pieces: Sequence[GeneratedPiece], data: str, info: DatasetIn
     train, held_out = (list(corpus_notes(data, info, name)) for name in ("train", split))
     least = endings.shortest(train)
     ended = [piece.notes for piece in pieces if piece.line["ended"]]
-    sets = {"generated": ended, "train": train, "held_out": held_out}
-    shares = {name: endings.shares(notes, least) for name, notes in sets.items()}
+    shares = {
+        "generated": endings.shares(ended, least, num_cut=len(pieces) - len(ended)),
+        "train": endings.shares(train, least),
+        "held_out": endings.shares(held_out, least),
+    }
     return {"ways": how_ended(pieces), "short_notes": least, **shares}
 
 
@@ -161,7 +164,7 @@ def _ending_lines(found: dict[str, Any], split: str) -> Iterator[str]:
     words = {
         "long_last": "a long last note",
         "whole_beats": "the last note on a whole beat",
-        "short": f"fewer than {found['short_notes']} notes",
+        "short": f"fewer than {found['short_notes']} notes, of all",
     }
     yield ""
     yield "endings: " + ", ".join(f"{count} {way}" for way, count in found["ways"].items())

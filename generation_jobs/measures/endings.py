@@ -2,7 +2,7 @@
 
     long_last     the longest note of the last chord lasts at least twice as long as the piece's median note
     whole_beats   the last chord begins a whole number of beats after the first note; on the grid of beats alone
-    short         fewer notes than all but 2 % of the corpus's training pieces
+    short         fewer notes than all but 2 % of the corpus's training pieces; a share of all pieces, cut ones included
 
 Each is a share of pieces. A dataset does not say where bars begin: a piece begins with its first note.
 """
@@ -26,18 +26,19 @@ def shortest(corpus: Iterable[Notes]) -> int:
     return int(np.quantile(lengths, SHORT_QUANTILE, method="higher")) if lengths else 0
 
 
-def shares(pieces: Sequence[Notes], least: int) -> dict[str, float | None]:
+def shares(pieces: Sequence[Notes], least: int, *, num_cut: int = 0) -> dict[str, float | None]:
     """The shares of the pieces that have notes; None without one.
 
     Args:
       pieces: that ended.
       least: what `shortest` gives.
+      num_cut: how many others there are, which were cut.
     """
     pieces = [notes for notes in pieces if len(notes)]
     columns = {
         "long_last": [_is_last_long(notes) for notes in pieces],
         "whole_beats": [_is_on_a_beat(notes) for notes in pieces if notes.time_base == BEATS],
-        "short": [len(notes) < least for notes in pieces],
+        "short": [len(notes) < least for notes in pieces] + [False] * num_cut,
     }
     return {name: float(np.mean(column)) if column else None for name, column in columns.items()}
 

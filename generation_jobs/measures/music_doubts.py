@@ -22,14 +22,12 @@ _OTHER_GRID = "All of these are about time: the other grid may suit this music b
 
 def doubts(comparisons: Sequence[Comparison]) -> Iterator[str]:
     """None for music like the corpus."""
-    by_name = {each.measure.name: each for each in comparisons}
-    yield from _unlike(comparisons)
-    if "recurrence" in by_name:
-        yield from _recurrence(by_name["recurrence"].means)
-    if "key_share" in by_name:
-        yield from _key(by_name["key_share"].means)
-    if "longest_note" in by_name:
-        yield from _long_notes(by_name["longest_note"])
+    checks = {"recurrence": _recurrence, "key_share": _key, "longest_note": _long_notes}
+    found = {
+        each.measure.name: list(checks[each.measure.name](each)) for each in comparisons if each.measure.name in checks
+    }
+    yield from _unlike([each for each in comparisons if not found.get(each.measure.name)])
+    yield from (sentence for sentences in found.values() for sentence in sentences)
 
 
 def _unlike(comparisons: Sequence[Comparison]) -> Iterator[str]:
@@ -43,7 +41,8 @@ def _unlike(comparisons: Sequence[Comparison]) -> Iterator[str]:
         )
 
 
-def _recurrence(means: Means) -> Iterator[str]:
+def _recurrence(comparison: Comparison) -> Iterator[str]:
+    means = comparison.means
     generated, corpus, _ = means
     if generated is not None and corpus is not None and generated < LEAST_RECURRENCE * corpus:
         yield (
@@ -53,8 +52,9 @@ def _recurrence(means: Means) -> Iterator[str]:
         )
 
 
-def _key(means: Means) -> Iterator[str]:
+def _key(comparison: Comparison) -> Iterator[str]:
     """The corpus's own parts differ too: what lies between them, or close to either, is no reason for doubt."""
+    means = comparison.means
     known = [mean for mean in means[1:] if mean is not None]
     if means.generated is None or not known:
         return

@@ -132,16 +132,16 @@ def measures(time_base: str) -> tuple[Measure, ...]:
         _velocity(),
         _numbers("density", f"Onsets per {per_unit}", MAX_DENSITY, "onsets", lambda p: _density(p, unit_ticks)),
         _numbers("polyphony", "Notes sounding at once", MAX_POLYPHONY, "sounding", _polyphony),
-        _shares("key_clarity", "Key clarity", window_measures.key_clarity),
-        _shares("groove", "Groove", window_measures.groove),
-        _shares("self_similarity", "Self-similarity", window_measures.self_similarity),
+        _shares("key_clarity", "Key clarity", lambda part: window_measures.key_clarity(_after(part))),
+        _shares("groove", "Groove", lambda part: window_measures.groove(_after(part))),
+        _shares("self_similarity", "Self-similarity", lambda part: window_measures.self_similarity(_after(part))),
         Measure(
             "recurrence", "Recurring patterns", ("new notes", "recurring notes"), ((0, "new"), (1, "recurring")),
             np.arange(2), lambda part: Values(piece_measures.recurrence(part.notes)[part.num_given :]),
         ),
         _phrase(),
-        _shares("key_share", "Notes in key", piece_measures.key_share),
-        _shares("longest_note", "Longest note", piece_measures.longest_note),
+        _shares("key_share", "Notes in key", lambda part: piece_measures.key_share(_after(part))),
+        _shares("longest_note", "Longest note", lambda part: piece_measures.longest_note(*part)),
     )  # fmt: skip
 
 
@@ -169,11 +169,11 @@ def _numbers(name: str, title: str, last: int, word: str, values: Callable[[Part
     return Measure(name, title, bins, ticks, np.arange(last + 1), values)
 
 
-def _shares(name: str, title: str, values: Callable[[Notes], np.ndarray]) -> Measure:
+def _shares(name: str, title: str, values: Callable[[Part], np.ndarray]) -> Measure:
     edges = np.arange(SHARE_BINS) / SHARE_BINS
     bins = tuple(f"{edge:.2f} to {edge + 1 / SHARE_BINS:.2f}" for edge in edges)
     ticks = tuple((index, f"{edges[index]:g}") for index in range(0, SHARE_BINS, 5))
-    return Measure(name, title, bins, ticks, edges, lambda part: Values(values(_after(part))))
+    return Measure(name, title, bins, ticks, edges, lambda part: Values(values(part)))
 
 
 # ------------------------------------------------------------------------------------------------ values

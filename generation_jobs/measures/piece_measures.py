@@ -12,7 +12,8 @@
                   minor ones (each minor scale has the notes of its relative major: twelve sets); without drums
     longest_note  the longest duration as a share of the time from the first onset to the last end
 
-The notes of a primer are where a pattern may have occurred before, and where a phrase may begin.
+The notes of a primer are where a pattern may have occurred before, and where a phrase may begin; their time is part of
+the length.
 """
 
 from __future__ import annotations
@@ -71,10 +72,10 @@ def key_share(notes: Notes) -> np.ndarray:
     return (_SCALES @ counts).max(keepdims=True) / counts.sum() if counts.any() else np.zeros(0)
 
 
-def longest_note(notes: Notes) -> np.ndarray:
-    """`[1]` float64, or `[0]` if no time passes."""
-    length = int(notes.end.max() - notes.start[0]) if len(notes) else 0
-    return np.array([notes.duration.max() / length]) if length else np.zeros(0)
+def longest_note(notes: Notes, num_given: int) -> np.ndarray:
+    """`[1]` float64, or `[0]` if no time passes, or all notes are given."""
+    length = int(notes.end.max() - notes.start[0]) if len(notes) > num_given else 0
+    return np.array([notes.duration[num_given:].max() / length]) if length else np.zeros(0)
 
 
 def _programs_of(notes: Notes, *programs: int) -> tuple[Strings, np.ndarray]:

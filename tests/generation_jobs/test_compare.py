@@ -159,7 +159,7 @@ def test_the_longest_runs_of_generated_and_held_out_pieces(folders, monkeypatch)
     assert compare.longest_runs(pieces, str(root / "data"), info) is None
 
 
-@pytest.mark.parametrize("generated, held_out, num", [(25, 20, 0), (26, 20, 1), (9, None, 0), (5, 0, 1), (0, 0, 0)])
+@pytest.mark.parametrize("generated, held_out, num", [(30, 20, 0), (31, 20, 1), (9, None, 0), (5, 0, 1), (0, 0, 0)])
 def test_only_clearly_longer_runs_are_doubted(generated, held_out, num):
     assert len(list(compare.LongestRuns(generated, held_out).doubts())) == num
     assert ("held-out" in str(compare.LongestRuns(generated, held_out))) == (held_out is not None)

@@ -31,4 +31,5 @@ def test_a_short_piece_has_fewer_notes_than_all_but_two_in_a_hundred():
     corpus = [make_notes(range(size), [5] * size) for size in range(1, 101)]
     assert endings.shortest(corpus) == 3
     assert endings.shares(corpus, 3)["short"] == 0.02
+    assert endings.shares(corpus[:4], 3, num_cut=4)["short"] == 0.25
     assert endings.shortest([]) == 0

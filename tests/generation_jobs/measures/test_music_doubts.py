@@ -77,3 +77,11 @@ def test_one_note_for_a_fifth_of_a_piece():
         "6.2 % of the pieces have one note for a fifth of their length or more (1.0 % of the corpus's, "
     )
     assert not list(doubts([comparison("longest_note", generated=np.eye(20)[3], corpus=corpus)]))
+
+
+def test_what_has_a_sentence_of_its_own_is_not_listed_again():
+    rarely = comparison("recurrence", of_ceiling=0.5, means=(0.1, 0.5, 0.5))
+    (sentence,) = doubts([rarely])
+    assert sentence.startswith("Patterns recur too rarely")
+    both = list(doubts([rarely, comparison("pitch", of_ceiling=0.5)]))
+    assert "unlike the corpus in Pitch (0.50). The numbers" in both[0] and both[1] == sentence

@@ -116,6 +116,9 @@ def test_the_share_of_notes_in_the_best_key():
 
 def test_the_longest_note_is_a_share_of_the_length():
     notes = make_notes([0, 10, 30], [10, 40, 70])
-    assert longest_note(notes).tolist() == [0.7]
-    assert figure("longest_note", Part(notes, 1)) == 70 / 90  # from the first note that counts
-    assert longest_note(make_notes([0], [0])).size == longest_note(make_notes([], [])).size == 0
+    assert longest_note(notes, 0).tolist() == [0.7]
+    assert figure("longest_note", Part(notes, 1)) == 0.7
+    assert longest_note(make_notes([0, 60], [60, 40]), 1).tolist() == [
+        0.4
+    ]  # the time of the primer counts, not its notes
+    assert longest_note(make_notes([0], [0]), 0).size == longest_note(make_notes([0], [5]), 1).size == 0
