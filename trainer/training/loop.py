@@ -96,6 +96,8 @@ class Run:
         if self.state.step == 0:
             if fresh:
                 start_from_unigram(self._step.model, train)
+            else:
+                self.state.validation_due = True  # so that the run keeps nothing worse than what it starts from
             self._checkpoints.save(self.state)
         self._stop, self._started = stop, time.monotonic() - self.state.seconds
         self._validation_step = ValidationStep(

@@ -45,7 +45,7 @@ def check(config: TrainConfig, *, data: str, folder: str, init_from: str | None 
     else:
         check_dataset(info, config, data)
         transfer.check_settings(bundle, config, str(init_from))
-        table = transfer.fit_table(bundle, info, data)
+        table = transfer.make_table(bundle, info, data)
     described = run_folder.describe(config, dataset=info.hash, init_from=bundle.hash if bundle else None)
     run_folder.check(folder, described)
     return RunInputs(info, table, bundle, described)

@@ -1,19 +1,23 @@
 """Starting from a bundle instead of random weights: what must fit, and what follows from it.
 
-The model keeps the bundle's field table, since its weights mean those bins; the new corpus must fit into it.
+The model gets the field table of its own corpus; the bundle's weights are mapped to it (`weight_mapping`).
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from job_runtime.problem_report import UserError
+from midi_codec import fields
 from midi_codec.dataset import dataset_info
-from midi_codec.fields import TIME, FieldSpec, FieldTable
+from midi_codec.fields import CATEGORICAL, FieldTable
 from trainer.bundle import Bundle
 from trainer.config import TrainConfig
-from trainer.evaluation import compatibility
+from trainer.training.weight_mapping import map_weights
 
 
 def settings_of(bundle: Bundle) -> dict[str, Any]:
@@ -33,22 +37,39 @@ def check_settings(bundle: Bundle, config: TrainConfig, path: str) -> None:
         raise UserError(problems)
 
 
-def fit_table(bundle: Bundle, info: dataset_info.DatasetInfo, path: str) -> FieldTable:
-    """The bundle's field table for this dataset; samplers may draw times as long as in either corpus.
+def make_table(bundle: Bundle, info: dataset_info.DatasetInfo, path: str) -> FieldTable:
+    """The field table of a dataset for a model that starts from the bundle.
 
     Raises:
-      UserError: the dataset has a grid, a field or values that the bundle's table does not have; all at once.
+      UserError: the dataset has another grid.
     """
-    table = bundle.fields
-    problems = [problem for split in info.splits for problem in compatibility.problems(table, info, split)]
-    if problems:
-        raise UserError(f"{path}: the bundle {problem}" for problem in dict.fromkeys(problems))
-    return dataclasses.replace(table, fields=tuple(_lengthened(field, info) for field in table))
+    if info.time_base != bundle.fields.time_base:
+        raise UserError(
+            f"{path}: the bundle knows a grid of {bundle.fields.time_base}, but the dataset has one of {info.time_base}"
+        )
+    table = fields.dataset_table(info, timing_loss=bundle.fields["step"].loss)
+    own = tuple(
+        field
+        if field.loss == CATEGORICAL  # otherwise the head's numbers are in the bundle's units
+        else dataclasses.replace(field, scale=bundle.fields[field.name].scale, shift=bundle.fields[field.name].shift)
+        for field in table
+    )
+    return dataclasses.replace(table, fields=own)
 
 
-def _lengthened(field: FieldSpec, info: dataset_info.DatasetInfo) -> FieldSpec:
-    """A time field that may also draw the new corpus's times: up to the end of the bin of its largest value."""
-    longest = max(info.histograms["train"][field.name].values)
-    if field.kind != TIME or longest <= field.largest:
-        return field
-    return dataclasses.replace(field, largest=next(edge for edge in field.edges if edge > longest) - 1)
+def start_weights(
+    bundle: Bundle, table: FieldTable, info: dataset_info.DatasetInfo, fresh: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """The bundle's weights for a table of `make_table`.
+
+    Args:
+      fresh: initial weights of a model with this table.
+    """
+    return map_weights(
+        bundle.weights,
+        bundle.fields,
+        table,
+        head_units=bundle.config["head_units"],
+        fresh=fresh,
+        histograms=info.histograms["train"],
+    )

@@ -18,7 +18,7 @@ from trainer.config import TrainConfig
 from trainer.distribution import cluster
 from trainer.run_output import checkpoint, run_folder
 from trainer.run_output.run_state import RunState
-from trainer.training import run_checks
+from trainer.training import run_checks, transfer
 from trainer.training.hooks import Hooks
 from trainer.training.run_checks import RunInputs
 
@@ -157,7 +157,8 @@ def _train_on(
         flush=True,
     )
     if inputs.bundle is not None:
-        bundle_lib.set_weights(step.model, inputs.bundle.weights)
+        start = transfer.start_weights(inputs.bundle, inputs.table, inputs.info, bundle_lib.get_weights(step.model))
+        bundle_lib.set_weights(step.model, start)
     train, validation = pieces.load_splits(data, inputs.info, ("train", "validation"), inputs.table)
     scores = baselines.score_baselines(train, validation, inputs.table)
     num_duplicates = train.count_duplicates(inputs.table)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from job_runtime.problem_report import UserError
+from midi_codec import fields
 from midi_codec.music.notes import BEATS, Notes
 from tests.trainer.tiny import make_many, make_table, write_dataset
 from trainer.bundle import Bundle
@@ -30,13 +31,6 @@ def notes(**columns) -> Notes:
     return Notes.from_columns(**{name: np.array(list(values)) for name, values in given.items()}, time_base=time_base)
 
 
-def problems_of(data, pieces, **more) -> list[str]:
-    info = write_dataset(str(data), {"train": pieces, "validation": make_many([4])}, **more)
-    with pytest.raises(UserError) as error:
-        transfer.fit_table(BUNDLE, info, "D")
-    return error.value.problems
-
-
 def test_the_settings_of_a_bundle():
     settings = transfer.settings_of(BUNDLE)
     assert settings["units"] == 32 and settings["timing_loss"] == "categorical"
@@ -52,39 +46,30 @@ def test_another_model_is_refused_but_dropout_is_free():
     ]
 
 
-def test_a_corpus_that_fits_keeps_the_bins_of_the_bundle(tmp_path):
-    info = write_dataset(str(tmp_path), {"train": make_many([20]), "validation": make_many([4])})
-    assert transfer.fit_table(BUNDLE, info, "D") == BUNDLE.fields
-
-
-def test_longer_times_may_be_drawn_up_to_the_end_of_their_bin(tmp_path):
-    info = write_dataset(str(tmp_path), {"train": [notes(duration=[5, 700])], "validation": make_many([4])})
-    table = transfer.fit_table(BUNDLE, info, "D")
-    assert table["duration"].largest == BUNDLE.fields["duration"].edges[-1] - 1
-    assert table["duration"].edges == BUNDLE.fields["duration"].edges and table["step"] == BUNDLE.fields["step"]
-
-
-def test_everything_that_does_not_fit_is_named(tmp_path):
-    pieces = [
-        notes(pitch=list(range(20, 30)), velocity=[41] * 10, start=range(10), duration=[5] * 10, program=[0] * 10)
-    ]
-    assert problems_of(tmp_path, pieces) == [
-        "D: the bundle does not know pitch 20, 21, 22, 23, 24 and 5 more, which the train split holds",
-        "D: the bundle does not know velocity 41, which the train split holds",
-    ]
+@pytest.mark.parametrize("loss", ["categorical", "mixture"])
+def test_a_corpus_gets_its_own_bins_in_the_units_of_the_bundle(tmp_path, loss):
+    start = make_table(timing_loss=loss)
+    start = dataclasses.replace(
+        start, fields=tuple(dataclasses.replace(field, scale=7.0, shift=3.0) for field in start.fields)
+    )
+    piece = notes(pitch=[20, 21], duration=[5, 700])
+    info = write_dataset(str(tmp_path), {"train": [piece], "validation": make_many([4])})
+    own = fields.dataset_table(info, timing_loss=loss)
+    table = transfer.make_table(dataclasses.replace(BUNDLE, fields=start), info, "D")
+    if loss == "categorical":
+        assert table == own
+    assert (table["step"].shift, table["duration"].edges) == (
+        1.0 if loss == "categorical" else 3.0,
+        own["duration"].edges,
+    )
+    assert table["duration"].largest == 700 and table["pitch"].num_bins == 128
 
 
 def test_another_grid(tmp_path):
     piece = notes(time_base=BEATS)
     info = write_dataset(str(tmp_path), {"train": [piece], "validation": [piece]}, time_base=BEATS)
     with pytest.raises(UserError, match="D: the bundle knows a grid of milliseconds, but the dataset has one of beats"):
-        transfer.fit_table(BUNDLE, info, "D")
-
-
-def test_other_programs(tmp_path):
-    assert problems_of(tmp_path, [notes(program=[0, 5])]) == [
-        "D: the bundle knows only program 0, but the train split holds program 5"
-    ]
+        transfer.make_table(BUNDLE, info, "D")
 
 
 def test_lists_of_a_bundle_are_what_settings_hold():
