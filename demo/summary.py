@@ -27,7 +27,11 @@ def text(folder: str) -> str:
     pieces = generated_music.read(storage.join(folder, "music"), time_base=info.time_base)
     comparisons = evaluate.compare(pieces, dataset, info, "validation")
     runs = compare.longest_runs(pieces, dataset, info)
-    warnings = [*run.doubts(), *doubts(comparisons), *(runs.doubts() if runs else ())]  # the report says the same
+    warnings = [
+        *run.doubts(),
+        *doubts(comparisons, is_still_improving=run.is_still_improving),
+        *(runs.doubts() if runs else ()),
+    ]  # the report says the same
     page = storage.join(folder, REPORT)
     return "\n".join(
         [

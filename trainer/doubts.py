@@ -7,6 +7,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 UNIGRAM, BIGRAM, FIVE_GRAM = BASELINES = ("unigram", "bigram", "5-gram")  # of `trainer.evaluation.baselines`
+NEEDS = {  # what would most likely help, by whether the best validation was the last one, if that is known
+    True: "more time (--max-minutes, --epochs)",
+    False: "more pieces, or the other grid (--time-base of the encode)",
+    None: "more time (--max-minutes) or more pieces",
+}
 NOTICEABLE = 0.01  # nats per note; a field that is always the same costs both next to nothing
 
 
@@ -19,11 +24,9 @@ def doubts(metrics: Mapping[str, Any], *, is_still_improving: bool | None) -> It
     """
     found = list(_worse_than_counting(metrics))
     if found and is_still_improving:
-        found.append("The last validation was the best one: most likely it needs more time (--max-minutes, --epochs).")
+        found.append(f"The last validation was the best one: most likely it needs {NEEDS[True]}.")
     elif found and is_still_improving is not None:
-        found.append(
-            "It stopped improving: most likely it needs more pieces, or the other grid (--time-base of the encode)."
-        )
+        found.append(f"It stopped improving: most likely it needs {NEEDS[False]}.")
     yield from found
 
 

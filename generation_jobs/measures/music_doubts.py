@@ -10,62 +10,69 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from generation_jobs.measures.corpus_comparison import Comparison, Means
+from trainer.doubts import NEEDS
 
 UNLIKE = 0.8  # of the ceiling; a set with a lower overlap does not sound like the corpus in this respect
 LEAST_RECURRENCE = 0.5  # of the corpus's rate
 KEY_MARGIN = 0.03  # share of notes
 LONG_NOTE = 0.2  # of a piece's length
 _TIMES = ("step", "duration", "density", "polyphony", "groove", "phrase", "longest_note")
-_MORE = "Longer training (--max-minutes) helps most, then more pieces."
 _OTHER_GRID = "All of these are about time: the other grid may suit this music better (--time-base of the encode)."
 
 
-def doubts(comparisons: Sequence[Comparison]) -> Iterator[str]:
-    """None for music like the corpus."""
+def doubts(comparisons: Sequence[Comparison], *, is_still_improving: bool | None = None) -> Iterator[str]:
+    """None for music like the corpus.
+
+    Args:
+      comparisons: of all measures.
+      is_still_improving: whether the best validation of the model's training was the last one, if that is known.
+    """
+    remedy = f"Most likely the model needs {NEEDS[is_still_improving]}."
     checks = {"recurrence": _recurrence, "key_share": _key, "longest_note": _long_notes}
     found = {
-        each.measure.name: list(checks[each.measure.name](each)) for each in comparisons if each.measure.name in checks
+        each.measure.name: list(checks[each.measure.name](each, remedy))
+        for each in comparisons
+        if each.measure.name in checks
     }
-    yield from _unlike([each for each in comparisons if not found.get(each.measure.name)])
+    yield from _unlike([each for each in comparisons if not found.get(each.measure.name)], remedy)
     yield from (sentence for sentences in found.values() for sentence in sentences)
 
 
-def _unlike(comparisons: Sequence[Comparison]) -> Iterator[str]:
+def _unlike(comparisons: Sequence[Comparison], remedy: str) -> Iterator[str]:
     unlike = [each for each in comparisons if each.of_ceiling is not None and each.of_ceiling < UNLIKE]
     if unlike:
         shown = ", ".join(f"{each.measure.title} ({each.of_ceiling:.2f})" for each in unlike)
         are_times = all(each.measure.name in _TIMES for each in unlike)
         yield (
             f"The generated music is unlike the corpus in {shown}. The numbers are its overlap with the corpus as a "
-            f"share of what the corpus's own pieces reach. {_OTHER_GRID if are_times else _MORE}"
+            f"share of what the corpus's own pieces reach. {_OTHER_GRID if are_times else remedy}"
         )
 
 
-def _recurrence(comparison: Comparison) -> Iterator[str]:
+def _recurrence(comparison: Comparison, remedy: str) -> Iterator[str]:
     means = comparison.means
     generated, corpus, _ = means
     if generated is not None and corpus is not None and generated < LEAST_RECURRENCE * corpus:
         yield (
             f"Patterns recur too rarely: {generated:.2f} of a piece's notes belong to one that occurred before in it, "
-            f"{_corpus(means)}. Longer training (--max-minutes) helps most, then more notes so far (--context-units, "
-            "--context-lags)."
+            f"{_corpus(means)}. {remedy} The notes so far (--context-units, --context-lags) help, too."
         )
 
 
-def _key(comparison: Comparison) -> Iterator[str]:
+def _key(comparison: Comparison, remedy: str) -> Iterator[str]:
     """The corpus's own parts differ too: what lies between them, or close to either, is no reason for doubt."""
     means = comparison.means
     known = [mean for mean in means[1:] if mean is not None]
-    if means.generated is None or not known:
+    if means.generated is None or means.corpus is None:
         return
     shown = f"{means.generated:.2f} of a piece's notes are in one key, {_corpus(means)}."
     if means.generated < min(known) - KEY_MARGIN:
-        yield f"Too few notes are in key: {shown} {_MORE} A lower --temperature, such as pitch=0.9, helps a little."
+        yield f"Too few notes are in key: {shown} {remedy} A lower --temperature, such as pitch=0.9, helps a little."
     elif means.generated > max(known) + KEY_MARGIN:
         yield f"Too many notes are in key: {shown} A higher --temperature or --top-p for pitch helps most."
 
 
-def _long_notes(comparison: Comparison) -> Iterator[str]:
+def _long_notes(comparison: Comparison, _remedy: str) -> Iterator[str]:
     share, corpus = (_share_of_long(shares, comparison) for shares in (comparison.generated, comparison.corpus))
     if share:
         yield (

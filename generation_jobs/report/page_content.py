@@ -231,7 +231,7 @@ def _warnings(
     if info and datasets != [info.hash]:
         yield f"The corpus is dataset {info.hash}; the model was trained on {', '.join(datasets)}."
     yield from run.doubts() if run else ()
-    yield from doubts(comparisons)
+    yield from doubts(comparisons, is_still_improving=run.is_still_improving if run else None)
     yield from runs.doubts() if runs else ()
 
 

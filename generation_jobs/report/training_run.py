@@ -58,10 +58,14 @@ class Run:
     def baselines(self) -> dict[str, float]:
         return {name: score["nll"] for name, score in self.metrics["baselines"].items()}
 
+    @property
+    def is_still_improving(self) -> bool:
+        """Whether the best validation was the last one."""
+        return self.metrics.get("step") == self.points[-1]["step"]
+
     def doubts(self) -> Iterator[str]:
         """Sentences on a model that does not beat a bigram."""
-        is_still_improving = self.metrics.get("step") == self.points[-1]["step"]
-        return doubts(self.metrics, is_still_improving=is_still_improving)
+        return doubts(self.metrics, is_still_improving=self.is_still_improving)
 
     def section(self) -> dict[str, Any]:
         """Note and table for the template."""

@@ -31,7 +31,9 @@ def test_measures_below_four_fifths_of_the_ceiling_are_named():
     assert sentence.startswith(
         "The generated music is unlike the corpus in Pitch (0.50), Step to the next note (0.79)."
     )
-    assert sentence.endswith("Longer training (--max-minutes) helps most, then more pieces.")
+    assert sentence.endswith("Most likely the model needs more time (--max-minutes) or more pieces.")
+    (still_improving,) = doubts(unlike, is_still_improving=True)
+    assert still_improving.endswith("Most likely the model needs more time (--max-minutes, --epochs).")
     (only_times,) = doubts(unlike[1:])
     assert "the other grid may suit this music better" in only_times
 
@@ -40,7 +42,7 @@ def test_patterns_that_recur_at_less_than_half_the_rate():
     (sentence,) = doubts([comparison("recurrence", means=(0.04, 0.49, 0.47))])
     assert sentence.startswith(
         "Patterns recur too rarely: 0.04 of a piece's notes belong to one that occurred before in it, 0.49 of the "
-        "corpus's, 0.47 of its held-out pieces'. Longer training"
+        "corpus's, 0.47 of its held-out pieces'. Most likely the model needs"
     )
     assert not list(doubts([comparison("recurrence", means=(0.25, 0.5, None))]))
     assert not list(doubts([comparison("recurrence", means=(None, 0.5, None))]))
@@ -61,6 +63,7 @@ def test_patterns_that_recur_at_less_than_half_the_rate():
         ((0.92, 0.95, 0.89), None),
         ((0.875, 0.90, None), None),
         ((None, 0.90, None), None),
+        ((0.5, None, 0.90), None),
     ],
 )
 def test_keys(means, want):
