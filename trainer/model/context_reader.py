@@ -59,7 +59,9 @@ class ContextReader:
     def state_before(self, batch: Mapping[str, Any]) -> NotesSoFar:
         """The state at the start of a batch's windows, from the notes before them."""
         rows = tf.shape(batch["bins"])[0]
-        last = context.memory_before(self._table, batch["before"], batch["before_is_note"], batch["before_tick"])
+        seen = slice(-self._config.context_notes, None)  # copying may see more
+        before, is_note = batch["before"][:, seen], batch["before_is_note"][:, seen]
+        last = context.memory_before(self._table, before, is_note, batch["before_tick"])
         empty_note = context.empty_memory(rows, 1)
         earlier = context.Memory(*(tf.concat(pair, axis=1) for pair in zip(empty_note, last, strict=True)))
         surroundings = self._surroundings(earlier, earlier.onset[:, -1:])
@@ -147,7 +149,8 @@ class ContextReader:
             stream=self._dropout_stream,
             width=self._config.context_units,
         )
-        return self._layer(surroundings, onset, head_inputs[..., query_column(self._table, self._config) :], keep)
+        first = query_column(self._table, self._config)
+        return self._layer(surroundings, onset, head_inputs[..., first : first + self._layer.query_units], keep)
 
     def _surroundings(self, earlier: context.Memory, onset: tf.Tensor) -> context.Surroundings:
         config = self._config

@@ -14,7 +14,7 @@ import keras
 import tensorflow as tf
 
 from midi_codec import fields as fields_lib
-from trainer.model import context
+from trainer.model import context, copying
 from trainer.model.heads import HeadOutputs, head_output, tied_kernel
 from trainer.model.model_config import ModelConfig
 from trainer.model.pitch_context import PitchScores
@@ -49,11 +49,12 @@ class HeadStack:
         output_kernels: Sequence[keras.Variable],
         output_biases: Sequence[keras.Variable],
         embeddings: Sequence[keras.Variable],
+        copy_weights: copying.Copying | None = None,
     ):
         self._config, self._table, self._precision = config, table, precision
         self._kernel, self._bias, self._conditions = kernel, bias, conditions
         self._output_kernels, self._output_biases = output_kernels, output_biases
-        self._embeddings = embeddings
+        self._embeddings, self._copying = embeddings, copy_weights
 
     def inputs(self, h: tf.Tensor) -> tf.Tensor:
         """`[..., width]`, the head inputs, from h `[..., units]`."""
@@ -62,7 +63,13 @@ class HeadStack:
         operand = hoisted_lstm.operand_rounding(BFLOAT16)
         return tf.cast(tf.tensordot(operand(h), operand(self._kernel), 1), tf.float32) + self._bias
 
-    def outputs(self, head_inputs: tf.Tensor, current: tf.Tensor, scores: PitchScores | None) -> HeadOutputs:
+    def outputs(
+        self,
+        head_inputs: tf.Tensor,
+        current: tf.Tensor,
+        scores: PitchScores | None,
+        candidates: copying.Candidates | None = None,
+    ) -> HeadOutputs:
         """Every head's output for a whole window.
 
         Args:
@@ -71,13 +78,27 @@ class HeadStack:
           scores: of a context, or None.
         """
         bins = [current[..., index] for index in range(len(self._table))]
-        outputs = {
-            field.name: self.output(index, head_inputs, bins[:index], scores) for index, field in enumerate(self._table)
-        }
+        if candidates is not None:
+            head_inputs = self.with_levels(head_inputs, candidates)
+        outputs = {}
+        for index, field in enumerate(self._table):
+            outputs[field.name] = self.output(index, head_inputs, bins[:index], scores, candidates)
+            if field.name == "pitch" and candidates is not None:
+                candidates = copying.with_same_pitch(self._table, candidates, bins[index], self._config.copy_notes)
         return HeadOutputs(end_logit=head_inputs[..., end_column(self._table, self._config)], fields=outputs)
 
+    def with_levels(self, head_inputs: tf.Tensor, candidates: copying.Candidates) -> tf.Tensor:
+        """The head inputs with what the heads see of how much matches."""
+        added = copying.level_inputs(self._copying.tensors, candidates.levels)
+        return head_inputs + tf.pad(added, [[0, 0], [0, 0], [0, head_inputs.shape[-1] - added.shape[-1]]])
+
     def output(
-        self, index: int, head_inputs: tf.Tensor, bins: Sequence[tf.Tensor], scores: PitchScores | None
+        self,
+        index: int,
+        head_inputs: tf.Tensor,
+        bins: Sequence[tf.Tensor],
+        scores: PitchScores | None,
+        candidates: copying.Candidates | None = None,
     ) -> tf.Tensor:
         """The output of one head; arguments as for `trainer.model.note_model.NoteModel.head`."""
         size = self._config.head_units
@@ -90,6 +111,11 @@ class HeadStack:
         if field.name == "pitch" and scores is not None:
             added = context.on_pitch_axis(scores.scores, field.width)
             product += added if len(product.shape) == 3 else added[:, 0]
+        if candidates is not None and field.loss == fields_lib.CATEGORICAL:
+            first = copy_column(self._table, self._config) + index * copying.NUM_CANDIDATES
+            query = head_inputs[..., first : first + copying.NUM_CANDIDATES]
+            weight = self._copying.tensors.weights[index]
+            product += copying.added_logits(index, field.width, candidates, weight, query, bins)
         return head_output(field, product, tf.convert_to_tensor(self._output_biases[index]))
 
     def _output_kernel(self, index: int) -> tf.Tensor | keras.Variable:
@@ -105,6 +131,11 @@ def end_column(table: fields_lib.FieldTable, config: ModelConfig) -> int:
 def query_column(table: fields_lib.FieldTable, config: ModelConfig) -> int:
     """The first column of the head inputs that a context takes."""
     return end_column(table, config) + END_COLUMNS
+
+
+def copy_column(table: fields_lib.FieldTable, config: ModelConfig) -> int:
+    """The first column of the head inputs that copying takes."""
+    return query_column(table, config) + 3 * config.context_units
 
 
 def is_tied(field: fields_lib.FieldSpec, config: ModelConfig) -> bool:

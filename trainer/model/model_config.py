@@ -52,6 +52,9 @@ class ModelConfig:
     context_periods: tuple[int, ...] = setting(
         (), "in ticks, such as 24,96: the note's position in a beat and in a bar", at_least=1, at_most=MAX_CONTEXT_TICKS
     )
+    copy_notes: int = setting(
+        0, "how many preceding notes can be copied from; 0 for no copying", at_least=0, at_most=2**16
+    )
 
     def __post_init__(self) -> None:
         for name in ("context_lags", "context_periods"):  # JSON has lists

@@ -21,9 +21,10 @@ import numpy as np
 import tensorflow as tf
 
 from midi_codec import fields as fields_lib
-from trainer.model import heads, pitch_context
+from trainer.model import copying, heads, pitch_context
 from trainer.model.context_reader import ContextReader
-from trainer.model.head_stack import HeadStack, end_column, is_tied, query_column
+from trainer.model.field_bins import encode_notes
+from trainer.model.head_stack import HeadStack, copy_column, end_column, is_tied, query_column
 from trainer.model.heads import HeadOutputs, output_width
 from trainer.model.model_config import ModelConfig
 from trainer.model.pitch_context import PitchContext, PitchScores
@@ -67,6 +68,9 @@ class NoteModel(keras.Model):
         self._context_reader: ContextReader | None = None
         if config.context_units:
             self._add_context()
+        self.copying: copying.Copying | None = None
+        if config.copy_notes:
+            self.copying = copying.Copying(table, head_input_units=query_column(table, config))
         self._add_heads()
         self.built = True
 
@@ -83,6 +87,7 @@ class NoteModel(keras.Model):
             output_kernels=self.output_kernels,
             output_biases=self.output_biases,
             embeddings=self.embeddings,
+            copy_weights=self.copying,
         )
 
     def _add_embeddings(self) -> None:
@@ -132,7 +137,10 @@ class NoteModel(keras.Model):
         """Kernels and biases; a tied projection begins so that its product with the table is as wide as a kernel."""
         glorot = keras.initializers.GlorotUniform()
         units, head_units = self.config.units, self.config.head_units
-        width = query_column(self.table, self.config) + (self.context.query_units if self.context else 0)
+        width = copy_column(self.table, self.config)
+        if self.copying is not None:
+            columns = len(self.table) * copying.NUM_CANDIDATES
+            width += -(-columns // fields_lib.WIDTH_MULTIPLE) * fields_lib.WIDTH_MULTIPLE
         self.head_kernel = self.add_weight(name="head_kernel", shape=(units, width), initializer=glorot)
         self.head_bias = self.add_weight(name="head_bias", shape=(width,), initializer="zeros")
         self.output_kernels, self.output_biases = [], []
@@ -156,7 +164,9 @@ class NoteModel(keras.Model):
     @property
     def memory(self) -> int:
         """How many notes before a window its events see."""
-        return self.config.context_notes if self.config.context_units else 0
+        config = self.config
+        copied = config.copy_notes + copying.LONGEST if config.copy_notes else 0
+        return max(config.context_notes if config.context_units else 0, copied)
 
     @property
     def end_column(self) -> int:
@@ -167,6 +177,10 @@ class NoteModel(keras.Model):
         """The state of pieces that have not begun."""
         zeros = tf.zeros([batch_size, self.config.units])
         state: State = [(zeros, zeros) for _ in self.lstm_layers]
+        if self.copying is not None:
+            state.append(
+                copying.nothing_before(batch_size, size=self.config.copy_notes, num_fields=len(self.table))
+            )
         if self._context_reader is not None:
             state.append(self._context_reader.empty_state(batch_size))
         return state
@@ -174,6 +188,12 @@ class NoteModel(keras.Model):
     def state_before(self, batch: Mapping[str, Any]) -> State:
         """The state at the start of a batch's windows: the LSTM knows nothing, a context the notes before."""
         state = self.zero_state(tf.shape(batch["bins"])[0])
+        if self.copying is not None:
+            size = self.config.copy_notes
+            seen = slice(-(size + copying.LONGEST), None)
+            bins = encode_notes(self.table, batch["before"][:, seen])
+            past = copying.past_of(self.table, bins, batch["before_is_note"][:, seen], size)
+            state[self.config.layers] = past
         if self._context_reader is None:
             return state
         return [*state[:-1], self._context_reader.state_before(batch)]
@@ -188,17 +208,23 @@ class NoteModel(keras.Model):
         raw: tf.Tensor | None = None,
         is_note: tf.Tensor | None = None,
     ) -> tuple[HeadOutputs, State]:
-        reader = self._context_reader
+        reader, layers = self._context_reader, self.config.layers
+        candidates, pasts = None, []
+        if self.copying is not None:
+            candidates, past = copying.window_candidates(self.table, state[layers], current, is_note)
+            pasts = [past]
         if reader is None:
-            h, new_state = self.recurrent_stack(previous, None, state, dropout_keys, step_key)
-            return self._head_stack.outputs(self._head_stack.inputs(h), current, None), new_state
+            h, new_state = self.recurrent_stack(previous, None, state[:layers], dropout_keys, step_key)
+            outputs = self._head_stack.outputs(self._head_stack.inputs(h), current, None, candidates)
+            return outputs, [*new_state, *pasts]
 
-        *layer_states, so_far = state
+        so_far = state[-1]
         window = reader.window(so_far, raw, is_note)
         inputs = reader.window_inputs(so_far, window)
-        h, new_state = self.recurrent_stack(previous, inputs, layer_states, dropout_keys, step_key)
+        h, new_state = self.recurrent_stack(previous, inputs, state[:layers], dropout_keys, step_key)
         head_inputs, scores, after = reader.score_window(so_far, window, self._head_stack.inputs(h), dropout_keys)
-        return self._head_stack.outputs(head_inputs, current, scores), [*new_state, after]
+        outputs = self._head_stack.outputs(head_inputs, current, scores, candidates)
+        return outputs, [*new_state, *pasts, after]
 
     def trunk(self, previous: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
         """What the heads see of one event, `[batch, 1, units]`, and the state after it; neither depends on the note.

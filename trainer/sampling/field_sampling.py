@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from midi_codec import fields
 from trainer.model import heads, likelihoods, mixture, random_streams
+from trainer.model.field_bins import encode_bins
 from trainer.model.heads import MASKED_LOGIT
 from trainer.model.mixture import MAX_FLOAT_TICK
 from trainer.sampling.constraints import Constraints, allowed_ticks
@@ -256,13 +257,3 @@ def draw_note(
         values.append(value)
         total += log_likelihood(field, output, bins[-1], value, deviation)
     return DrawnNote(tf.stack(bins, axis=1), tf.stack(values, axis=1), total)
-
-
-def encode_bins(field: fields.FieldSpec, values: tf.Tensor) -> tf.Tensor:
-    """`[rows]` int32, `FieldSpec.encode` in TensorFlow."""
-    if field.kind == fields.CATEGORY:
-        lookup = np.zeros(max(field.values) + 1, np.int32)
-        lookup[list(field.values)] = np.arange(field.num_bins)
-        return tf.gather(tf.constant(lookup), values)
-    inner = np.array(field.edges[1:-1], np.int32)
-    return tf.reduce_sum(tf.cast(values[:, None] >= inner, tf.int32), axis=1)

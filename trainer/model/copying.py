@@ -1,0 +1,279 @@
+"""Copying: what followed the earlier moments of a piece that resemble the present one.
+
+Music repeats itself, exactly or transposed, and an LSTM does not remember bars. The last notes of a piece are compared
+with every earlier stretch of it. Where as many notes agree as `ORDERS` says, the note that followed there is a
+candidate for the next note, and each head gives the candidates' values more or less weight:
+
+    matcher       two notes agree if these are equal                  a candidate's pitch
+    exact         step, pitch, program                                as it was
+    transposed    step, interval to the note before, program          moved by the same interval
+    pitches       pitch, program                                      as it was
+
+Times agree if they are in the same bin.
+
+For each matcher and order the candidate is the most recent one within `notes` notes. Further candidates are the last
+two notes themselves, and, for the fields after the pitch, the last note of the same pitch. A head adds to the logit of
+each candidate's value a weight that depends on the candidate's rank, on which earlier fields of the note agree with it,
+and on the LSTM's output. So the likelihood stays exact, and a candidate that misleads in some style gets no weight.
+
+Which notes match is a fact about the notes, not learned: it is computed alike for a window and for one event at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from midi_codec import fields as fields_lib
+
+NAME = "copying"
+ORDERS = (1, 2, 4, 8, 16)  # each twice the one before
+LONGEST = ORDERS[-1]
+MATCHERS = ("exact", "transposed", "pitches")
+TRANSPOSED = MATCHERS.index("transposed")
+LAST_NOTES = 2
+NUM_MATCHES = len(MATCHERS) * len(ORDERS)
+NUM_EARLIER = NUM_MATCHES + LAST_NOTES  # candidates that are known before the note's pitch
+NUM_CANDIDATES = NUM_EARLIER + 1  # the last one is the last note of the same pitch
+MISSING = -1
+NUM_LEVELS = len(ORDERS) + 1
+FIRST_WEIGHT = 0.5
+
+
+class Past(NamedTuple):
+    """What copying knows of each row's piece.
+
+    Attributes:
+      bins: `[rows, size + LONGEST, num_fields]` int32, of the last notes, the newest last; `MISSING` where there is
+        none.
+      runs: `[rows, matchers, size]` int32; at index d: how many of the last notes, at most `LONGEST`, agree with those
+        d + 1 notes before.
+    """
+
+    bins: tf.Tensor
+    runs: tf.Tensor
+
+
+class Candidates(NamedTuple):
+    """What the events may copy.
+
+    Attributes:
+      bins: `[rows, time, NUM_EARLIER, num_fields]` int32, `MISSING` where there is none.
+      levels: `[rows, time, matchers]` int32, how many of the orders match.
+      past: `[rows, time + size - 1, num_fields]` int32; event t sees the notes from t to t + size - 1.
+    """
+
+    bins: tf.Tensor
+    levels: tf.Tensor
+    past: tf.Tensor
+
+
+def nothing_before(rows: int | tf.Tensor, *, size: int, num_fields: int) -> Past:
+    """The past of pieces that have not begun."""
+    return Past(
+        tf.fill([rows, size + LONGEST, num_fields], MISSING), tf.zeros([rows, len(MATCHERS), size], tf.int32)
+    )
+
+
+def past_of(table: fields_lib.FieldTable, bins: tf.Tensor, is_note: tf.Tensor, size: int) -> Past:
+    """The past after given notes, `[rows, size + LONGEST, num_fields]` bins, missing ones first."""
+    bins = tf.where(tf.cast(is_note, tf.bool)[..., None], bins, MISSING)
+    return Past(bins, _runs(_agreements(table, bins, time=LONGEST, size=size)))
+
+
+def _tokens(table: fields_lib.FieldTable, bins: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """`[matchers, rows, notes]` int32 that are equal where notes agree, and whether there is one."""
+    step, pitch = (bins[..., table.names.index(name)] for name in ("step", "pitch"))
+    program = bins[..., table.names.index("program")] if "program" in table.names else tf.zeros_like(pitch)
+    before = tf.pad(pitch[:, :-1], [[0, 0], [1, 0]], constant_values=MISSING)
+    base = program * table["step"].num_bins + step
+    width = 256  # more than there are pitches, and than there are intervals
+    tokens = tf.stack([base * width + pitch, base * width + 128 + pitch - before, program * width + pitch])
+    is_note = pitch >= 0
+    return tokens, tf.stack([is_note, is_note & (before >= 0), is_note])
+
+
+def _agreements(table: fields_lib.FieldTable, bins: tf.Tensor, *, time: int, size: int) -> tf.Tensor:
+    """`[matchers, rows, time, size]` bool: whether each of the last `time` notes agrees with that d + 1 notes before.
+
+    Args:
+      bins: `[rows, notes, num_fields]`.
+      time: how many notes.
+      size: the largest distance; notes that are not there agree with none.
+    """
+    tokens, is_there = _tokens(table, bins)
+    tokens = tf.where(is_there, tokens, MISSING)
+    length = bins.shape[1] if bins.shape[1] is not None else tf.shape(bins)[1]
+    own = tokens[:, :, length - time :]
+    padded = tf.pad(tokens, [[0, 0], [0, 0], [size, 0]], constant_values=MISSING - 1)
+    index = length - time + size + tf.range(time)[:, None] - 1 - tf.range(size)
+    return (tf.gather(padded, index, axis=2) == own[..., None]) & (own[..., None] != MISSING)
+
+
+def _runs(agreements: tf.Tensor) -> tf.Tensor:
+    """`[rows, matchers, size]`, `Past.runs` from the agreements of the last `LONGEST` notes."""
+    latest_first = tf.cast(tf.reverse(agreements, [2]), tf.int32)
+    return tf.transpose(tf.reduce_sum(tf.math.cumprod(latest_first, axis=2), axis=2), [1, 0, 2])
+
+
+def window_candidates(
+    table: fields_lib.FieldTable, past: Past, bins: tf.Tensor, is_note: tf.Tensor
+) -> tuple[Candidates, Past]:
+    """The candidates of a window's events, and the past after it.
+
+    Args:
+      past: at the start of the window.
+      bins: `[rows, time, num_fields]` int32, of its notes.
+      is_note: `[rows, time]`, 0 where there is none.
+    """
+    time, size = tf.shape(bins)[1], past.runs.shape[2]
+    notes = tf.concat([past.bins, tf.where(tf.cast(is_note, tf.bool)[..., None], bins, MISSING)], axis=1)
+    agreements = _agreements(table, notes, time=time + LONGEST, size=size)
+    before = agreements[:, :, :-1]  # the last note is before no event of the window
+    nearest, matched = [], before
+    for order in ORDERS:
+        nearest.append(_nearest(matched[:, :, LONGEST - 1 :]))
+        shifted = tf.pad(matched[:, :, :-order], [[0, 0], [0, 0], [order, 0], [0, 0]])
+        matched &= shifted
+    candidates = _candidates(table, notes[:, LONGEST : -1], tf.transpose(tf.stack(nearest, axis=1), [2, 3, 0, 1]), size)
+    return candidates, Past(notes[:, -(size + LONGEST) :], _runs(agreements[:, :, -LONGEST:]))
+
+
+def event_candidates(table: fields_lib.FieldTable, past: Past) -> Candidates:
+    """The candidates of one more event."""
+    size = past.runs.shape[2]
+    nearest = [_nearest(past.runs >= order) for order in ORDERS]
+    return _candidates(table, past.bins[:, LONGEST:], tf.stack(nearest, axis=2)[:, None], size)
+
+
+def remember(table: fields_lib.FieldTable, past: Past, bins: tf.Tensor) -> Past:
+    """The past with one more note, `[rows, num_fields]` bins."""
+    notes = tf.concat([past.bins[:, 1:], bins[:, None]], axis=1)
+    agrees = tf.transpose(_agreements(table, notes, time=1, size=past.runs.shape[2])[:, :, 0], [1, 0, 2])
+    return Past(notes, tf.where(agrees, tf.minimum(past.runs + 1, LONGEST), 0))
+
+
+def _nearest(is_match: tf.Tensor) -> tf.Tensor:
+    """`[...]` int32, the smallest index that is True on the last axis; its size where none is."""
+    size = is_match.shape[-1]
+    return tf.reduce_min(tf.where(is_match, tf.range(size), size), axis=-1)
+
+
+def _candidates(table: fields_lib.FieldTable, notes: tf.Tensor, nearest: tf.Tensor, size: int) -> Candidates:
+    """Gathers the notes that followed.
+
+    Args:
+      notes: `[rows, time + size - 1, num_fields]`; event t comes after note t + size - 1.
+      nearest: `[rows, time, matchers, orders]`, distances minus one; `size` where nothing matches.
+    """
+    rows, time = tf.shape(nearest)[0], tf.shape(nearest)[1]
+    is_there = nearest < size
+    flat = [rows, time, NUM_MATCHES]
+    last = tf.range(time)[None, :, None] + size - 1
+    index = tf.reshape(tf.where(is_there, last[..., None] - nearest, 0), flat)
+    index = tf.concat([index, tf.tile(last - tf.range(LAST_NOTES), [rows, 1, 1])], axis=2)
+    bins = tf.gather(notes, index, axis=1, batch_dims=1)
+    exists = tf.concat([tf.reshape(is_there, flat), tf.ones([rows, time, LAST_NOTES], tf.bool)], axis=2)
+
+    pitch = table.names.index("pitch")
+    moved = slice(TRANSPOSED * len(ORDERS), (TRANSPOSED + 1) * len(ORDERS))
+    own = tf.gather(notes[..., pitch], last[..., 0] + tf.zeros([rows, 1], tf.int32), axis=1, batch_dims=1)
+    match = tf.gather(notes[..., pitch], tf.maximum(index[..., moved] - 1, 0), axis=1, batch_dims=1)
+    transposed = bins[:, :, moved, pitch] + own[..., None] - match
+    transposed = tf.where((transposed >= 0) & (transposed < 128) & (match >= 0), transposed, MISSING)
+    pitches = tf.concat([bins[:, :, : moved.start, pitch], transposed, bins[:, :, moved.stop :, pitch]], axis=2)
+    columns = [pitches if column == pitch else bins[..., column] for column in range(len(table))]
+    bins = tf.where(exists[..., None], tf.stack(columns, axis=3), MISSING)
+    return Candidates(bins, tf.reduce_sum(tf.cast(is_there, tf.int32), axis=3), notes)
+
+
+def same_pitch(table: fields_lib.FieldTable, candidates: Candidates, pitch: tf.Tensor, size: int) -> tf.Tensor:
+    """`[rows, time, num_fields]` bins of the last note with each event's pitch `[rows, time]`; `MISSING` if none."""
+    time = tf.shape(pitch)[1]
+    last = tf.range(time)[:, None] + size - 1
+    seen = tf.gather(candidates.past[..., table.names.index("pitch")], last - tf.range(size), axis=1)
+    nearest = _nearest(seen == pitch[..., None])
+    index = tf.where(nearest < size, last[:, 0] - nearest, 0)
+    bins = tf.gather(candidates.past, index, axis=1, batch_dims=1)
+    return tf.where((nearest < size)[..., None], bins, MISSING)
+
+
+def with_same_pitch(
+    table: fields_lib.FieldTable, candidates: Candidates, pitch: tf.Tensor, size: int
+) -> Candidates:
+    """The candidates of events whose pitch is known, `[rows, time]`: one more."""
+    found = same_pitch(table, candidates, pitch, size)
+    return candidates._replace(bins=tf.concat([candidates.bins, found[:, :, None]], axis=2))
+
+
+def added_logits(
+    index: int, width: int, candidates: Candidates, weight: tf.Tensor, query: tf.Tensor, bins: Sequence[tf.Tensor]
+) -> tf.Tensor:
+    """`[rows, time, width]` to add to the logits of the field at `index`.
+
+    Args:
+      index: of the field.
+      width: of its logits.
+      candidates: `NUM_EARLIER` of them, or one more after the pitch.
+      weight: `[NUM_CANDIDATES, 2 ** index]`, by which earlier fields agree.
+      query: `[rows, time, NUM_CANDIDATES]`, from the LSTM's output.
+      bins: `[rows, time]` each, of this note's fields before `index`.
+    """
+    own = candidates.bins[..., index]
+    count = own.shape[2]
+    code = tf.zeros_like(own)
+    for column, known in enumerate(bins):
+        code += 2**column * tf.cast(candidates.bins[..., column] == known[..., None], tf.int32)
+    rank = tf.range(count) * weight.shape[1]
+    amount = tf.gather(tf.reshape(weight, [-1]), code + rank) + query[..., :count]
+    events = tf.size(own) // count
+    place = tf.reshape(tf.range(events) * width, tf.concat([tf.shape(own)[:-1], [1]], 0)) + own
+    sums = tf.math.unsorted_segment_sum(amount, tf.where(own >= 0, place, MISSING), events * width)
+    return tf.reshape(sums, tf.concat([tf.shape(own)[:-1], [width]], 0))
+
+
+class Weights(NamedTuple):
+    """The weights of a `Copying` layer, as variables or as constants.
+
+    Attributes:
+      weights: by field, `[NUM_CANDIDATES, 2 ** index]`.
+      levels: `[matchers * NUM_LEVELS, head_input_units]`.
+    """
+
+    weights: tuple[Any, ...]
+    levels: Any
+
+
+def level_inputs(weights: Weights, levels: tf.Tensor) -> tf.Tensor:
+    """`[..., head_input_units]`, what the heads see of how much matches; `levels` is `[..., matchers]`."""
+    rows = levels + tf.range(len(MATCHERS)) * NUM_LEVELS
+    return tf.reduce_sum(tf.gather(weights.levels, rows), axis=-2)
+
+
+class Copying(keras.layers.Layer):
+    """The weights of the part of the note model that copies.
+
+    Args:
+      table: the fields.
+      head_input_units: width of the head inputs without queries.
+    """
+
+    def __init__(self, table: fields_lib.FieldTable, *, head_input_units: int):
+        super().__init__(name=NAME)
+        start = keras.initializers.Constant(FIRST_WEIGHT)
+        self._names = [f"weight_{name}" for name in table.names]
+        for index, name in enumerate(self._names):
+            self.add_weight(name=name, shape=(NUM_CANDIDATES, 2**index), initializer=start)
+        self.add_weight(
+            name="levels", shape=(len(MATCHERS) * NUM_LEVELS, head_input_units), initializer="zeros"
+        )
+        self.built = True
+
+    @property
+    def tensors(self) -> Weights:
+        """The weights as they are now."""
+        by_name = {weight.name: weight for weight in self.weights}
+        return Weights(tuple(by_name[name] for name in self._names), by_name["levels"])
