@@ -71,7 +71,7 @@ class Signatures:
 
     def step(self, note: tf.Tensor, state: tf.Tensor) -> dict[str, tf.Tensor]:
         """From the note before: END's log odds `[batch]`, `hidden` for the heads, and the state after."""
-        before = self._remember(note, state) if self._model.context is not None else _unpack(state)
+        before = self._remember(note, state) if self._has_memory else _unpack(state)
         h, after = self._model.trunk(self._bins_before(note)[:, None, :], before)
         head_inputs = self._model.head_inputs(h, after)
         return {
@@ -95,27 +95,43 @@ class Signatures:
         return tf.nest.map_structure(choose, before, after)
 
     def _packed_state(self, state: State, head_inputs: tf.Tensor) -> tf.Tensor:
-        return _pack(state) if self._model.context is None else _words((state, head_inputs))
+        return _words((state, head_inputs)) if self._has_memory else _pack(state)
 
     def _packed_hidden(self, head_inputs: tf.Tensor, state: State) -> tf.Tensor:
-        return head_inputs if self._model.context is None else _words((head_inputs, state[-1].memory))
+        return _words((head_inputs, self._memories(state))) if self._has_memory else head_inputs
 
     def _unpacked_hidden(self, hidden: tf.Tensor) -> tuple[tf.Tensor, State]:
-        """The head inputs, and as much of the state as `NoteModel.score_pitches` needs."""
+        """The head inputs, and as much of the state as `score_pitches` and `candidates` need."""
         model = self._model
-        if model.context is None:
+        if not self._has_memory:
             return hidden, []
-        nothing = model.zero_state(tf.shape(hidden)[0])
-        like = (tf.zeros([1, model.head_bias.shape[0]]), model.zero_state(1)[-1].memory)
-        head_inputs, memory = _from_words(hidden, like)
-        return head_inputs, [nothing[-1]._replace(memory=memory)]
+        state = model.zero_state(tf.shape(hidden)[0])
+        like = (tf.zeros([1, model.head_bias.shape[0]]), self._memories(model.zero_state(1)))
+        head_inputs, memories = _from_words(hidden, like)
+        if model.copying is not None:
+            state[model.config.layers] = memories[0]
+        if model.context is not None:
+            state[-1] = state[-1]._replace(memory=memories[-1])
+        return head_inputs, state
+
+    @property
+    def _has_memory(self) -> bool:
+        """Whether the state holds notes."""
+        return self._model.memory > 0
+
+    def _memories(self, state: State) -> list[Any]:
+        """The notes that a state holds."""
+        model = self._model
+        copied = [] if model.copying is None else [state[model.config.layers]]
+        return copied if model.context is None else [*copied, state[-1].memory]
 
     def _head(self, index: int, hidden: tf.Tensor, bins: Sequence[tf.Tensor], step: tf.Tensor | None) -> tf.Tensor:
         """The output of a head, given the bins of the note's fields before it, and the note's step."""
         head_inputs, state = self._unpacked_hidden(hidden)
         is_pitch = self._table.fields[index].name == "pitch"
         scores = self._model.score_pitches(state, head_inputs, step) if is_pitch else None
-        return self._model.head(index, head_inputs, bins, scores)
+        candidates = self._model.candidates(state)
+        return self._model.head(index, head_inputs, bins, scores, candidates)
 
     def draw(
         self, note: tf.Tensor, hidden: tf.Tensor, uniform: tf.Tensor, temperature: tf.Tensor

@@ -21,10 +21,11 @@ Which notes match is a fact about the notes, not learned: it is computed alike f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from midi_codec import fields as fields_lib
@@ -32,6 +33,7 @@ from midi_codec import fields as fields_lib
 NAME = "copying"
 ORDERS = (1, 2, 4, 8, 16)  # each twice the one before
 LONGEST = ORDERS[-1]
+BEYOND = LONGEST + 1  # notes before the farthest one that can be copied from: a match's, and one for an interval
 MATCHERS = ("exact", "transposed", "pitches")
 TRANSPOSED = MATCHERS.index("transposed")
 LAST_NOTES = 2
@@ -47,7 +49,7 @@ class Past(NamedTuple):
     """What copying knows of each row's piece.
 
     Attributes:
-      bins: `[rows, size + LONGEST, num_fields]` int32, of the last notes, the newest last; `MISSING` where there is
+      bins: `[rows, size + BEYOND, num_fields]` int32, of the last notes, the newest last; `MISSING` where there is
         none.
       runs: `[rows, matchers, size]` int32; at index d: how many of the last notes, at most `LONGEST`, agree with those
         d + 1 notes before.
@@ -64,24 +66,35 @@ class Candidates(NamedTuple):
       bins: `[rows, time, NUM_EARLIER, num_fields]` int32, `MISSING` where there is none.
       levels: `[rows, time, matchers]` int32, how many of the orders match.
       past: `[rows, time + size - 1, num_fields]` int32; event t sees the notes from t to t + size - 1.
+      size: how many notes an event sees.
     """
 
     bins: tf.Tensor
     levels: tf.Tensor
     past: tf.Tensor
+    size: int
 
 
 def nothing_before(rows: int | tf.Tensor, *, size: int, num_fields: int) -> Past:
     """The past of pieces that have not begun."""
     return Past(
-        tf.fill([rows, size + LONGEST, num_fields], MISSING), tf.zeros([rows, len(MATCHERS), size], tf.int32)
+        tf.fill([rows, size + BEYOND, num_fields], MISSING), tf.zeros([rows, len(MATCHERS), size], tf.int32)
     )
 
 
 def past_of(table: fields_lib.FieldTable, bins: tf.Tensor, is_note: tf.Tensor, size: int) -> Past:
-    """The past after given notes, `[rows, size + LONGEST, num_fields]` bins, missing ones first."""
+    """The past after given notes, `[rows, size + BEYOND, num_fields]` bins, missing ones first."""
     bins = tf.where(tf.cast(is_note, tf.bool)[..., None], bins, MISSING)
+    bins = tf.ensure_shape(bins, [None, size + BEYOND, len(table)])
     return Past(bins, _runs(_agreements(table, bins, time=LONGEST, size=size)))
+
+
+def past_after(table: fields_lib.FieldTable, past: Past, bins: tf.Tensor, counts: tf.Tensor) -> Past:
+    """The past after the first `counts` `[rows]` of some notes, `[rows, notes, num_fields]` bins."""
+    length, size = past.bins.shape[1], past.runs.shape[2]
+    index = counts[:, None] + tf.range(length)
+    bins = tf.gather(tf.concat([past.bins, bins], axis=1), index, axis=1, batch_dims=1)
+    return past_of(table, bins, tf.ones(tf.shape(bins)[:2]), size)
 
 
 def _tokens(table: fields_lib.FieldTable, bins: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -138,15 +151,15 @@ def window_candidates(
         nearest.append(_nearest(matched[:, :, LONGEST - 1 :]))
         shifted = tf.pad(matched[:, :, :-order], [[0, 0], [0, 0], [order, 0], [0, 0]])
         matched &= shifted
-    candidates = _candidates(table, notes[:, LONGEST : -1], tf.transpose(tf.stack(nearest, axis=1), [2, 3, 0, 1]), size)
-    return candidates, Past(notes[:, -(size + LONGEST) :], _runs(agreements[:, :, -LONGEST:]))
+    candidates = _candidates(table, notes[:, BEYOND:-1], tf.transpose(tf.stack(nearest, axis=1), [2, 3, 0, 1]), size)
+    return candidates, Past(notes[:, -(size + BEYOND) :], _runs(agreements[:, :, -LONGEST:]))
 
 
 def event_candidates(table: fields_lib.FieldTable, past: Past) -> Candidates:
     """The candidates of one more event."""
     size = past.runs.shape[2]
     nearest = [_nearest(past.runs >= order) for order in ORDERS]
-    return _candidates(table, past.bins[:, LONGEST:], tf.stack(nearest, axis=2)[:, None], size)
+    return _candidates(table, past.bins[:, BEYOND:], tf.stack(nearest, axis=2)[:, None], size)
 
 
 def remember(table: fields_lib.FieldTable, past: Past, bins: tf.Tensor) -> Past:
@@ -183,68 +196,89 @@ def _candidates(table: fields_lib.FieldTable, notes: tf.Tensor, nearest: tf.Tens
     own = tf.gather(notes[..., pitch], last[..., 0] + tf.zeros([rows, 1], tf.int32), axis=1, batch_dims=1)
     match = tf.gather(notes[..., pitch], tf.maximum(index[..., moved] - 1, 0), axis=1, batch_dims=1)
     transposed = bins[:, :, moved, pitch] + own[..., None] - match
-    transposed = tf.where((transposed >= 0) & (transposed < 128) & (match >= 0), transposed, MISSING)
+    transposed = tf.where((transposed >= 0) & (transposed < table["pitch"].num_bins) & (match >= 0), transposed, MISSING)
     pitches = tf.concat([bins[:, :, : moved.start, pitch], transposed, bins[:, :, moved.stop :, pitch]], axis=2)
     columns = [pitches if column == pitch else bins[..., column] for column in range(len(table))]
     bins = tf.where(exists[..., None], tf.stack(columns, axis=3), MISSING)
-    return Candidates(bins, tf.reduce_sum(tf.cast(is_there, tf.int32), axis=3), notes)
+    return Candidates(bins, tf.reduce_sum(tf.cast(is_there, tf.int32), axis=3), notes, size)
 
 
-def same_pitch(table: fields_lib.FieldTable, candidates: Candidates, pitch: tf.Tensor, size: int) -> tf.Tensor:
+def _same_pitch(table: fields_lib.FieldTable, candidates: Candidates, pitch: tf.Tensor) -> tf.Tensor:
     """`[rows, time, num_fields]` bins of the last note with each event's pitch `[rows, time]`; `MISSING` if none."""
-    time = tf.shape(pitch)[1]
-    last = tf.range(time)[:, None] + size - 1
-    seen = tf.gather(candidates.past[..., table.names.index("pitch")], last - tf.range(size), axis=1)
+    last = tf.range(tf.shape(pitch)[1])[:, None] + candidates.size - 1
+    seen = tf.gather(candidates.past[..., table.names.index("pitch")], last - tf.range(candidates.size), axis=1)
     nearest = _nearest(seen == pitch[..., None])
-    index = tf.where(nearest < size, last[:, 0] - nearest, 0)
-    bins = tf.gather(candidates.past, index, axis=1, batch_dims=1)
-    return tf.where((nearest < size)[..., None], bins, MISSING)
-
-
-def with_same_pitch(
-    table: fields_lib.FieldTable, candidates: Candidates, pitch: tf.Tensor, size: int
-) -> Candidates:
-    """The candidates of events whose pitch is known, `[rows, time]`: one more."""
-    found = same_pitch(table, candidates, pitch, size)
-    return candidates._replace(bins=tf.concat([candidates.bins, found[:, :, None]], axis=2))
+    is_there = nearest < candidates.size
+    index = tf.where(is_there, last[:, 0] - nearest, 0)
+    return tf.where(is_there[..., None], tf.gather(candidates.past, index, axis=1, batch_dims=1), MISSING)
 
 
 def added_logits(
-    index: int, width: int, candidates: Candidates, weight: tf.Tensor, query: tf.Tensor, bins: Sequence[tf.Tensor]
+    weights: Weights,
+    table: fields_lib.FieldTable,
+    index: int,
+    candidates: Candidates,
+    queries: tf.Tensor,
+    bins: Sequence[tf.Tensor],
 ) -> tf.Tensor:
     """`[rows, time, width]` to add to the logits of the field at `index`.
 
     Args:
+      weights: of the layer.
+      table: the fields.
       index: of the field.
-      width: of its logits.
-      candidates: `NUM_EARLIER` of them, or one more after the pitch.
-      weight: `[NUM_CANDIDATES, 2 ** index]`, by which earlier fields agree.
-      query: `[rows, time, NUM_CANDIDATES]`, from the LSTM's output.
+      candidates: of the events.
+      queries: `[rows, time, query_units]`, from the LSTM's output.
       bins: `[rows, time]` each, of this note's fields before `index`.
     """
-    own = candidates.bins[..., index]
-    count = own.shape[2]
-    code = tf.zeros_like(own)
+    found, pitch = candidates.bins, table.names.index("pitch")
+    if index > pitch:
+        found = tf.concat([found, _same_pitch(table, candidates, bins[pitch])[:, :, None]], axis=2)
+    own, count = found[..., index], found.shape[2]
+    agreement = tf.zeros_like(own)
     for column, known in enumerate(bins):
-        code += 2**column * tf.cast(candidates.bins[..., column] == known[..., None], tf.int32)
-    rank = tf.range(count) * weight.shape[1]
-    amount = tf.gather(tf.reshape(weight, [-1]), code + rank) + query[..., :count]
-    events = tf.size(own) // count
-    place = tf.reshape(tf.range(events) * width, tf.concat([tf.shape(own)[:-1], [1]], 0)) + own
-    sums = tf.math.unsorted_segment_sum(amount, tf.where(own >= 0, place, MISSING), events * width)
-    return tf.reshape(sums, tf.concat([tf.shape(own)[:-1], [width]], 0))
+        agreement += 2**column * tf.cast(found[..., column] == known[..., None], tf.int32)
+    weight = tf.reshape(weights.by_field[index], [-1])
+    amount = tf.gather(weight, agreement + tf.range(count) * 2**index)
+    amount += queries[..., index * NUM_CANDIDATES : index * NUM_CANDIDATES + count]
+    shape, width = tf.shape(own), table.fields[index].width
+    event = tf.reshape(tf.range(shape[0] * shape[1]), [shape[0], shape[1], 1])
+    place = tf.where(own >= 0, event * width + own, MISSING)
+    sums = tf.math.unsorted_segment_sum(amount, place, shape[0] * shape[1] * width)
+    last = own[:, :, NUM_MATCHES]
+    row = tf.where(last >= 0, last, table.fields[index].num_bins)
+    return tf.reshape(sums, [shape[0], shape[1], width]) + tf.gather(weights.follows[index], row)
 
 
 class Weights(NamedTuple):
     """The weights of a `Copying` layer, as variables or as constants.
 
     Attributes:
-      weights: by field, `[NUM_CANDIDATES, 2 ** index]`.
+      by_field: `[NUM_CANDIDATES, 2 ** index]` for each field: by which earlier fields agree.
+      follows: `[num_bins + 1, width]` for each field: what its value in the note before adds to the logits.
       levels: `[matchers * NUM_LEVELS, head_input_units]`.
     """
 
-    weights: tuple[Any, ...]
+    by_field: tuple[Any, ...]
+    follows: tuple[Any, ...]
     levels: Any
+
+    @classmethod
+    def of(cls, find: Callable[[str], Any], table: fields_lib.FieldTable) -> Weights:
+        """The weights that `find` returns for their names in the layer."""
+        by_field, follows = (tuple(find(f"{kind}_{name}") for name in table.names) for kind in ("weight", "follows"))
+        return cls(by_field, follows, find("levels"))
+
+    @classmethod
+    def of_bundle(cls, arrays: Mapping[str, np.ndarray], table: fields_lib.FieldTable) -> Weights:
+        """The weights of a bundle (`trainer.bundle.Bundle.weights`)."""
+        return cls.of(lambda name: tf.constant(arrays[f"{NAME}/{name}"]), table)
+
+
+def query_units(table: fields_lib.FieldTable) -> int:
+    """How many numbers copying takes from the LSTM's output."""
+    columns = len(table) * NUM_CANDIDATES
+    return -(-columns // fields_lib.WIDTH_MULTIPLE) * fields_lib.WIDTH_MULTIPLE
 
 
 def level_inputs(weights: Weights, levels: tf.Tensor) -> tf.Tensor:
@@ -264,16 +298,15 @@ class Copying(keras.layers.Layer):
     def __init__(self, table: fields_lib.FieldTable, *, head_input_units: int):
         super().__init__(name=NAME)
         start = keras.initializers.Constant(FIRST_WEIGHT)
-        self._names = [f"weight_{name}" for name in table.names]
-        for index, name in enumerate(self._names):
-            self.add_weight(name=name, shape=(NUM_CANDIDATES, 2**index), initializer=start)
-        self.add_weight(
-            name="levels", shape=(len(MATCHERS) * NUM_LEVELS, head_input_units), initializer="zeros"
-        )
-        self.built = True
+        for index, field in enumerate(table):
+            self.add_weight(name=f"weight_{field.name}", shape=(NUM_CANDIDATES, 2**index), initializer=start)
+            shape = (field.num_bins + 1, field.width)
+            self.add_weight(name=f"follows_{field.name}", shape=shape, initializer="zeros")
+        self.add_weight(name="levels", shape=(len(MATCHERS) * NUM_LEVELS, head_input_units), initializer="zeros")
+        self._table, self.built = table, True
 
     @property
     def tensors(self) -> Weights:
         """The weights as they are now."""
         by_name = {weight.name: weight for weight in self.weights}
-        return Weights(tuple(by_name[name] for name in self._names), by_name["levels"])
+        return Weights.of(by_name.__getitem__, self._table)

@@ -78,17 +78,15 @@ class HeadStack:
           scores: of a context, or None.
         """
         bins = [current[..., index] for index in range(len(self._table))]
-        if candidates is not None:
-            head_inputs = self.with_levels(head_inputs, candidates)
-        outputs = {}
-        for index, field in enumerate(self._table):
-            outputs[field.name] = self.output(index, head_inputs, bins[:index], scores, candidates)
-            if field.name == "pitch" and candidates is not None:
-                candidates = copying.with_same_pitch(self._table, candidates, bins[index], self._config.copy_notes)
+        outputs = {
+            field.name: self.output(index, head_inputs, bins[:index], scores, candidates)
+            for index, field in enumerate(self._table)
+        }
         return HeadOutputs(end_logit=head_inputs[..., end_column(self._table, self._config)], fields=outputs)
 
     def with_levels(self, head_inputs: tf.Tensor, candidates: copying.Candidates) -> tf.Tensor:
         """The head inputs with what the heads see of how much matches."""
+        assert self._copying is not None
         added = copying.level_inputs(self._copying.tensors, candidates.levels)
         return head_inputs + tf.pad(added, [[0, 0], [0, 0], [0, head_inputs.shape[-1] - added.shape[-1]]])
 
@@ -112,10 +110,12 @@ class HeadStack:
             added = context.on_pitch_axis(scores.scores, field.width)
             product += added if len(product.shape) == 3 else added[:, 0]
         if candidates is not None and field.loss == fields_lib.CATEGORICAL:
-            first = copy_column(self._table, self._config) + index * copying.NUM_CANDIDATES
-            query = head_inputs[..., first : first + copying.NUM_CANDIDATES]
-            weight = self._copying.tensors.weights[index]
-            product += copying.added_logits(index, field.width, candidates, weight, query, bins)
+            assert self._copying is not None
+            queries = head_inputs[..., copy_column(self._table, self._config) :]
+            if len(product.shape) == 2:  # of one event
+                queries, bins = queries[:, None], [column[:, None] for column in bins]
+            added = copying.added_logits(self._copying.tensors, self._table, index, candidates, queries, bins)
+            product += tf.reshape(added, tf.shape(product))
         return head_output(field, product, tf.convert_to_tensor(self._output_biases[index]))
 
     def _output_kernel(self, index: int) -> tf.Tensor | keras.Variable:

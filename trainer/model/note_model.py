@@ -139,8 +139,7 @@ class NoteModel(keras.Model):
         units, head_units = self.config.units, self.config.head_units
         width = copy_column(self.table, self.config)
         if self.copying is not None:
-            columns = len(self.table) * copying.NUM_CANDIDATES
-            width += -(-columns // fields_lib.WIDTH_MULTIPLE) * fields_lib.WIDTH_MULTIPLE
+            width += copying.query_units(self.table)
         self.head_kernel = self.add_weight(name="head_kernel", shape=(units, width), initializer=glorot)
         self.head_bias = self.add_weight(name="head_bias", shape=(width,), initializer="zeros")
         self.output_kernels, self.output_biases = [], []
@@ -165,7 +164,7 @@ class NoteModel(keras.Model):
     def memory(self) -> int:
         """How many notes before a window its events see."""
         config = self.config
-        copied = config.copy_notes + copying.LONGEST if config.copy_notes else 0
+        copied = config.copy_notes + copying.BEYOND if config.copy_notes else 0
         return max(config.context_notes if config.context_units else 0, copied)
 
     @property
@@ -190,7 +189,7 @@ class NoteModel(keras.Model):
         state = self.zero_state(tf.shape(batch["bins"])[0])
         if self.copying is not None:
             size = self.config.copy_notes
-            seen = slice(-(size + copying.LONGEST), None)
+            seen = slice(-(size + copying.BEYOND), None)
             bins = encode_notes(self.table, batch["before"][:, seen])
             past = copying.past_of(self.table, bins, batch["before_is_note"][:, seen], size)
             state[self.config.layers] = past
@@ -215,7 +214,8 @@ class NoteModel(keras.Model):
             pasts = [past]
         if reader is None:
             h, new_state = self.recurrent_stack(previous, None, state[:layers], dropout_keys, step_key)
-            outputs = self._head_stack.outputs(self._head_stack.inputs(h), current, None, candidates)
+            head_inputs = self._with_levels(self._head_stack.inputs(h), candidates)
+            outputs = self._head_stack.outputs(head_inputs, current, None, candidates)
             return outputs, [*new_state, *pasts]
 
         so_far = state[-1]
@@ -223,8 +223,12 @@ class NoteModel(keras.Model):
         inputs = reader.window_inputs(so_far, window)
         h, new_state = self.recurrent_stack(previous, inputs, state[:layers], dropout_keys, step_key)
         head_inputs, scores, after = reader.score_window(so_far, window, self._head_stack.inputs(h), dropout_keys)
+        head_inputs = self._with_levels(head_inputs, candidates)
         outputs = self._head_stack.outputs(head_inputs, current, scores, candidates)
         return outputs, [*new_state, *pasts, after]
+
+    def _with_levels(self, head_inputs: tf.Tensor, candidates: copying.Candidates | None) -> tf.Tensor:
+        return head_inputs if candidates is None else self._head_stack.with_levels(head_inputs, candidates)
 
     def trunk(self, previous: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
         """What the heads see of one event, `[batch, 1, units]`, and the state after it; neither depends on the note.
@@ -250,7 +254,15 @@ class NoteModel(keras.Model):
         inputs = self._head_stack.inputs(h)
         if self._context_reader is not None:
             inputs = self._context_reader.with_above(inputs, state[-1].above[:, None])
-        return inputs[:, 0]
+        return self._with_levels(inputs, self.candidates(state))[:, 0]
+
+    def candidates(self, state: State) -> copying.Candidates | None:
+        """What one more event may copy; None without copying.
+
+        Args:
+          state: of `trunk`.
+        """
+        return None if self.copying is None else copying.event_candidates(self.table, state[self.config.layers])
 
     def score_pitches(self, state: State, head_inputs: tf.Tensor, step: tf.Tensor) -> PitchScores | None:
         """What the notes so far say of one more event; None without a context.
@@ -265,7 +277,12 @@ class NoteModel(keras.Model):
         return self._context_reader.score_event(state[-1], head_inputs, step)
 
     def head(
-        self, index: int, head_inputs: tf.Tensor, bins: Sequence[tf.Tensor], scores: PitchScores | None = None
+        self,
+        index: int,
+        head_inputs: tf.Tensor,
+        bins: Sequence[tf.Tensor],
+        scores: PitchScores | None = None,
+        candidates: copying.Candidates | None = None,
     ) -> tf.Tensor:
         """The output of the field at `index` of the table, as in `HeadOutputs`.
 
@@ -274,8 +291,9 @@ class NoteModel(keras.Model):
           head_inputs: `[..., width]`.
           bins: `[...]` int32 each, of this note's fields before `index`.
           scores: of `score_pitches`, for the pitch of a model with a context.
+          candidates: of `candidates`, for a model that copies.
         """
-        return self._head_stack.output(index, head_inputs, bins, scores)
+        return self._head_stack.output(index, head_inputs, bins, scores, candidates)
 
     def remember(self, state: State, raw: tf.Tensor, scores: PitchScores | None) -> State:
         """The state with a note that was drawn.
@@ -285,9 +303,13 @@ class NoteModel(keras.Model):
           raw: `[batch, num_fields]` int32, the note's values.
           scores: of `score_pitches` for this note.
         """
-        if self._context_reader is None or scores is None:
-            return state
-        return [*state[:-1], pitch_context.remember(state[-1], self.table, raw, scores)]
+        state = list(state)
+        if self.copying is not None:
+            past = state[self.config.layers]
+            state[self.config.layers] = copying.remember(self.table, past, encode_notes(self.table, raw))
+        if scores is not None:
+            state[-1] = pitch_context.remember(state[-1], self.table, raw, scores)
+        return state
 
     def field_nll(
         self,

@@ -39,9 +39,33 @@ def start_from_unigram(model: NoteModel, train: Pieces) -> None:
             kernel = np.asarray(model.output_kernels[index].value).copy()
             kernel[:, mixture.COMPONENTS :] = 0
             model.output_kernels[index].assign(kernel)
+        if model.copying is not None and field.loss == fields.CATEGORICAL:
+            model.copying.tensors.follows[index].assign(pair_gains(field.encode(np.where(is_note, train.raw[:, index], field.lows[0])), is_note, field))
     head_bias = np.asarray(model.head_bias.value).copy()
     head_bias[model.end_column] = math.log(train.num_pieces / max(train.num_notes, 1))
     model.head_bias.assign(head_bias)
+
+
+def pair_gains(bins: np.ndarray, is_note: np.ndarray, field: fields.FieldSpec) -> np.ndarray:
+    """`[num_bins + 1, width]` float32: log of how much likelier each value is after each value than by itself.
+
+    The last row is of a piece's first note. Pairs back off to single values as in `trainer.evaluation.baselines`.
+
+    Args:
+      bins: `[n]` of all events.
+      is_note: `[n]` bool.
+      field: of the bins.
+    """
+    size = field.num_bins
+    before = np.append(size, np.where(is_note, bins, size)[:-1])[is_note]
+    counts = np.zeros((size + 1, size))
+    np.add.at(counts, (before, bins[is_note]), 1.0)
+    single = counts.sum(axis=0) + 1
+    single /= single.sum()
+    followers = (counts > 0).sum(axis=1, keepdims=True)
+    after = (counts + followers * single) / np.maximum(counts.sum(axis=1, keepdims=True) + followers, 1)
+    gains = np.where(followers > 0, np.log(np.where(followers > 0, after, 1) / single), 0)
+    return np.pad(gains, [[0, 0], [0, field.width - size]]).astype(np.float32)
 
 
 def inverse_softplus(value: float) -> float:

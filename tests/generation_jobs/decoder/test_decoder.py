@@ -69,6 +69,8 @@ CASES = {
     "categorical": (CATEGORICAL, (0, 128), CONFIG),
     "deep": (CATEGORICAL, (), DEEP),
     "context, mse": (MSE, (), {**CONFIG, **CONTEXT, "context_lags": (), "layers": 1}),
+    "copying": (CATEGORICAL, (0, 128), {**CONFIG, "copy_notes": 8}),
+    "context, copying": (CATEGORICAL, (0, 128), {**CONFIG, **CONTEXT, "copy_notes": 40}),
     "context, mixture": (MIXTURE, (), {**DEEP, **CONTEXT, "layers": 2, "context_periods": (12, 50)}),
 }
 
@@ -247,7 +249,7 @@ def test_temperature_zero_is_the_argmax_of_the_keras_model(decoder):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["deep", "context, mse"])
+@pytest.mark.parametrize("name", ["deep", "context, mse", "copying", "context, copying"])
 def test_other_models_agree_with_keras(name):
     decoder = Decoder(make_case(name), num_slots=SLOTS)
     assert_model_agrees(decoder.bundle, results_of(decoder, [make_request(number) for number in range(16)]))
