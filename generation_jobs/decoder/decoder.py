@@ -202,6 +202,7 @@ class Decoder:
         step, pitch = names.index("step"), names.index("pitch")
         uniforms = field_sampling.note_uniforms(request["key"], slots["position"], len(names))
         settings = _settings_per_field(request)
+        head_inputs: Any  # of one network, or a list of an ensemble's
         head_inputs, state = network.trunk(slots["previous"], slots["state"])
         end_logit = network.end_logit(head_inputs)
         is_end = field_sampling.draw_end(end_logit, uniforms[:, 0], settings[pitch])  # END is a value of pitch

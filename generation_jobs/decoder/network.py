@@ -11,7 +11,7 @@ tied output kernels are multiplied out.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -19,13 +19,23 @@ import tensorflow as tf
 from midi_codec import fields
 from trainer.bundle import Bundle
 from trainer.model import context, pitch_context
-from trainer.model.head_stack import END_COLUMNS
+from trainer.model.attention import copying, matches
+from trainer.model.attention.matches import Candidates
+from trainer.model.field_bins import encode_notes
+from trainer.model.head_stack import END_COLUMNS, copy_column
 from trainer.model.heads import head_output, standardise, tied_kernel
 from trainer.model.model_config import ModelConfig
 from trainer.model.pitch_context import NotesSoFar, PitchScores
 
-State = list[Any]  # each layer's (h, c), `[slots, units]`, and with a context `NotesSoFar`
+State = list[Any]  # each layer's (h, c), `[slots, units]`, when copying `Past`, and with a context `NotesSoFar`
 Arrays = tuple[np.ndarray, ...]
+
+
+class HeadInputs(NamedTuple):
+    """What the heads take of an event, `[slots, width]`, and what it may copy."""
+
+    columns: tf.Tensor
+    candidates: Candidates | None
 
 
 class Network:
@@ -42,27 +52,32 @@ class Network:
         self._context = None
         if config.context_units:
             self._context = pitch_context.Weights.of_bundle(bundle.weights, config.context_periods)
+        self._copying = None
+        if config.copy_notes:
+            self._copying = copying.Weights.of_bundle(bundle.weights, self._table)
 
     @property
     def end_column(self) -> int:
         """The column of END's logit in `head_inputs`."""
         return len(self._table) * self._config.head_units
 
-    def end_logit(self, head_inputs: tf.Tensor) -> tf.Tensor:
+    def end_logit(self, head_inputs: HeadInputs) -> tf.Tensor:
         """`[slots]`, log odds that the piece ends here."""
-        return head_inputs[:, self.end_column]
+        return head_inputs.columns[:, self.end_column]
 
     def zero_state(self, slots: int) -> State:
         """The state of pieces that have not begun."""
         config, zeros = self._config, tf.zeros([slots, self._config.units])
         state: State = [(zeros, zeros) for _ in range(config.layers)]
+        if self._copying is not None:
+            state.append(matches.nothing_before(slots, size=config.copy_notes, num_fields=len(self._table)))
         if self._context is not None:
             notes, lags, units = config.context_notes, config.context_lags, config.context_units
             state.append(pitch_context.nothing_so_far(slots, notes=notes, lags=lags, units=units))
         return state
 
-    def trunk(self, previous: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
-        """The heads' inputs `[slots, width]`, and the state after: all that does not depend on the event's note.
+    def trunk(self, previous: tf.Tensor, state: State) -> tuple[HeadInputs, State]:
+        """The heads' inputs, and the state after: all that does not depend on the event's note.
 
         Args:
           previous: `[slots, num_fields]` int32, bins of the previous note.
@@ -84,9 +99,14 @@ class Network:
         if self._context is not None:
             outputs = tf.concat([outputs, state[-1].above], axis=1)
         head_inputs = tf.matmul(outputs, weights["head_kernel"]) + weights["head_bias"]
-        return head_inputs, [*after, *state[self._config.layers :]]
+        candidates = None
+        if self._copying is not None:
+            candidates = matches.event_candidates(self._table, state[self._config.layers])
+            added = copying.level_inputs(self._copying, candidates.levels)[:, 0]
+            head_inputs += tf.pad(added, [[0, 0], [0, head_inputs.shape[1] - added.shape[1]]])
+        return HeadInputs(head_inputs, candidates), [*after, *state[self._config.layers :]]
 
-    def score_pitches(self, head_inputs: tf.Tensor, state: State, step: tf.Tensor) -> PitchScores | None:
+    def score_pitches(self, head_inputs: HeadInputs, state: State, step: tf.Tensor) -> PitchScores | None:
         """How the notes so far score each pitch for the event; None without a context.
 
         Args:
@@ -104,21 +124,28 @@ class Network:
             lags=config.context_lags,
             time_base=self._table.time_base,
         )
-        query = head_inputs[:, None, self.end_column + END_COLUMNS :]
+        first = self.end_column + END_COLUMNS
+        query = head_inputs.columns[:, None, first : copy_column(self._table, config)]
         return pitch_context.score_pitches(self._context, surroundings, onset, query)
 
     def head(
-        self, index: int, head_inputs: tf.Tensor, bins: Sequence[tf.Tensor], pitch_scores: PitchScores | None
+        self, index: int, head_inputs: HeadInputs, bins: Sequence[tf.Tensor], pitch_scores: PitchScores | None
     ) -> tf.Tensor:
         """The output of the field at `index`, given the bins of this note's fields before it; `NoteModel.head`."""
         size = self._config.head_units
         field = self._table.fields[index]
-        hidden = head_inputs[:, index * size : (index + 1) * size]
+        hidden = head_inputs.columns[:, index * size : (index + 1) * size]
         for condition, other_bins in zip(self._weights["conditions"][index], bins, strict=True):
             hidden += tf.gather(condition, other_bins)
         product = tf.matmul(tf.nn.relu(hidden), self._weights["output_kernels"][index])
         if field.name == "pitch" and pitch_scores is not None:
             product += context.on_pitch_axis(pitch_scores.scores[:, 0], field.width)
+        if head_inputs.candidates is not None and field.loss == fields.CATEGORICAL:
+            assert self._copying is not None
+            queries = head_inputs.columns[:, None, copy_column(self._table, self._config) :]
+            known = [column[:, None] for column in bins]
+            added = copying.added_logits(self._copying, self._table, index, head_inputs.candidates, queries, known)
+            product += added[:, 0]
         return head_output(field, product, self._weights["output_biases"][index])
 
     def remember(self, state: State, values: tf.Tensor, pitch_scores: PitchScores | None) -> State:
@@ -129,9 +156,12 @@ class Network:
           values: `[slots, num_fields]` int32, the note.
           pitch_scores: from `score_pitches`.
         """
-        if pitch_scores is None:
-            return state
-        return [*state[:-1], pitch_context.remember(state[-1], self._table, values, pitch_scores)]
+        state, layers = list(state), self._config.layers
+        if self._copying is not None:
+            state[layers] = matches.remember(self._table, state[layers], encode_notes(self._table, values))
+        if pitch_scores is not None:
+            state[-1] = pitch_context.remember(state[-1], self._table, values, pitch_scores)
+        return state
 
     def consume(self, previous: tf.Tensor, values: tf.Tensor, state: State, counts: tf.Tensor) -> State:
         """The state after given notes; each row has its own number of them.
@@ -143,7 +173,12 @@ class Network:
           counts: `[rows]` int32, how many of the notes are real.
         """
         if self._context is None:
-            return self._consume_by_layer(previous, state, counts)
+            layers = self._config.layers
+            after = self._consume_by_layer(previous, state[:layers], counts)
+            if self._copying is not None:
+                bins = encode_notes(self._table, values)
+                after.append(matches.past_after(self._table, state[layers], bins, counts))
+            return after
         step = self._table.names.index("step")
 
         def body(position: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:

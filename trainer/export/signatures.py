@@ -85,9 +85,10 @@ class Signatures:
         model = self._model
         zeros = (model.zero_state(1), tf.zeros([1, model.head_bias.shape[0]]))
         before, head_inputs = _from_words(state, zeros)
+        is_none = note[:, 0] < 0
+        note = tf.where(is_none[:, None], [field.lows[0] for field in self._table], note)  # values that have bins
         scores = model.score_pitches(before, head_inputs, note[:, self._table.names.index("step")])
         after = model.remember(before, note, scores)
-        is_none = note[:, 0] < 0
 
         def choose(old: tf.Tensor, new: tf.Tensor) -> tf.Tensor:
             return tf.where(tf.reshape(is_none, [-1] + [1] * (len(old.shape) - 1)), old, new)

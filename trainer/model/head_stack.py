@@ -14,7 +14,9 @@ import keras
 import tensorflow as tf
 
 from midi_codec import fields as fields_lib
-from trainer.model import context, copying
+from trainer.model import context
+from trainer.model.attention import copying
+from trainer.model.attention.matches import Candidates
 from trainer.model.heads import HeadOutputs, head_output, tied_kernel
 from trainer.model.model_config import ModelConfig
 from trainer.model.pitch_context import PitchScores
@@ -68,7 +70,7 @@ class HeadStack:
         head_inputs: tf.Tensor,
         current: tf.Tensor,
         scores: PitchScores | None,
-        candidates: copying.Candidates | None = None,
+        candidates: Candidates | None = None,
     ) -> HeadOutputs:
         """Every head's output for a whole window.
 
@@ -84,7 +86,7 @@ class HeadStack:
         }
         return HeadOutputs(end_logit=head_inputs[..., end_column(self._table, self._config)], fields=outputs)
 
-    def with_levels(self, head_inputs: tf.Tensor, candidates: copying.Candidates) -> tf.Tensor:
+    def with_levels(self, head_inputs: tf.Tensor, candidates: Candidates) -> tf.Tensor:
         """The head inputs with what the heads see of how much matches."""
         assert self._copying is not None
         added = copying.level_inputs(self._copying.tensors, candidates.levels)
@@ -96,7 +98,7 @@ class HeadStack:
         head_inputs: tf.Tensor,
         bins: Sequence[tf.Tensor],
         scores: PitchScores | None,
-        candidates: copying.Candidates | None = None,
+        candidates: Candidates | None = None,
     ) -> tf.Tensor:
         """The output of one head; arguments as for `trainer.model.note_model.NoteModel.head`."""
         size = self._config.head_units

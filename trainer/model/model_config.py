@@ -9,6 +9,8 @@ from job_runtime.command_line.settings import problems_in, setting
 LEAST_CONTEXT_NOTES = 32  # sixteen of them are reserved for the chord that a note belongs to
 MAX_CONTEXT_TICKS = 4096
 MAX_UNITS = 2**15
+MAX_ATTENTION_NOTES = 2**14
+NONE, COPY = "none", "copy"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -52,13 +54,23 @@ class ModelConfig:
     context_periods: tuple[int, ...] = setting(
         (), "in ticks, such as 24,96: the note's position in a beat and in a bar", at_least=1, at_most=MAX_CONTEXT_TICKS
     )
-    copy_notes: int = setting(
-        0, "how many preceding notes can be copied from; 0 for no copying", at_least=0, at_most=2**16
+    attention: str = setting(
+        NONE,
+        "copy: every head can copy what followed earlier, similar moments of the piece",
+        choices=(NONE, COPY),
+    )
+    attention_notes: int = setting(
+        512, "how many preceding notes --attention copy looks at", at_least=1, at_most=MAX_ATTENTION_NOTES
     )
 
     def __post_init__(self) -> None:
         for name in ("context_lags", "context_periods"):  # JSON has lists
             object.__setattr__(self, name, tuple(getattr(self, name)))
+
+    @property
+    def copy_notes(self) -> int:
+        """How many preceding notes can be copied from; 0 without copying."""
+        return self.attention_notes if self.attention == COPY else 0
 
     def problems(self) -> list[str]:
         """Every value that cannot work, one sentence each."""

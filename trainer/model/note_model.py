@@ -21,7 +21,9 @@ import numpy as np
 import tensorflow as tf
 
 from midi_codec import fields as fields_lib
-from trainer.model import copying, heads, pitch_context
+from trainer.model import heads, pitch_context
+from trainer.model.attention import copying, matches
+from trainer.model.attention.matches import Candidates
 from trainer.model.context_reader import ContextReader
 from trainer.model.field_bins import encode_notes
 from trainer.model.head_stack import HeadStack, copy_column, end_column, is_tied, query_column
@@ -164,7 +166,7 @@ class NoteModel(keras.Model):
     def memory(self) -> int:
         """How many notes before a window its events see."""
         config = self.config
-        copied = config.copy_notes + copying.BEYOND if config.copy_notes else 0
+        copied = config.copy_notes + matches.BEYOND if config.copy_notes else 0
         return max(config.context_notes if config.context_units else 0, copied)
 
     @property
@@ -177,9 +179,7 @@ class NoteModel(keras.Model):
         zeros = tf.zeros([batch_size, self.config.units])
         state: State = [(zeros, zeros) for _ in self.lstm_layers]
         if self.copying is not None:
-            state.append(
-                copying.nothing_before(batch_size, size=self.config.copy_notes, num_fields=len(self.table))
-            )
+            state.append(matches.nothing_before(batch_size, size=self.config.copy_notes, num_fields=len(self.table)))
         if self._context_reader is not None:
             state.append(self._context_reader.empty_state(batch_size))
         return state
@@ -189,9 +189,9 @@ class NoteModel(keras.Model):
         state = self.zero_state(tf.shape(batch["bins"])[0])
         if self.copying is not None:
             size = self.config.copy_notes
-            seen = slice(-(size + copying.BEYOND), None)
+            seen = slice(-(size + matches.BEYOND), None)
             bins = encode_notes(self.table, batch["before"][:, seen])
-            past = copying.past_of(self.table, bins, batch["before_is_note"][:, seen], size)
+            past = matches.past_of(self.table, bins, batch["before_is_note"][:, seen], size)
             state[self.config.layers] = past
         if self._context_reader is None:
             return state
@@ -210,7 +210,7 @@ class NoteModel(keras.Model):
         reader, layers = self._context_reader, self.config.layers
         candidates, pasts = None, []
         if self.copying is not None:
-            candidates, past = copying.window_candidates(self.table, state[layers], current, is_note)
+            candidates, past = matches.window_candidates(self.table, state[layers], current, is_note)
             pasts = [past]
         if reader is None:
             h, new_state = self.recurrent_stack(previous, None, state[:layers], dropout_keys, step_key)
@@ -227,7 +227,7 @@ class NoteModel(keras.Model):
         outputs = self._head_stack.outputs(head_inputs, current, scores, candidates)
         return outputs, [*new_state, *pasts, after]
 
-    def _with_levels(self, head_inputs: tf.Tensor, candidates: copying.Candidates | None) -> tf.Tensor:
+    def _with_levels(self, head_inputs: tf.Tensor, candidates: Candidates | None) -> tf.Tensor:
         return head_inputs if candidates is None else self._head_stack.with_levels(head_inputs, candidates)
 
     def trunk(self, previous: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
@@ -256,13 +256,13 @@ class NoteModel(keras.Model):
             inputs = self._context_reader.with_above(inputs, state[-1].above[:, None])
         return self._with_levels(inputs, self.candidates(state))[:, 0]
 
-    def candidates(self, state: State) -> copying.Candidates | None:
+    def candidates(self, state: State) -> Candidates | None:
         """What one more event may copy; None without copying.
 
         Args:
           state: of `trunk`.
         """
-        return None if self.copying is None else copying.event_candidates(self.table, state[self.config.layers])
+        return None if self.copying is None else matches.event_candidates(self.table, state[self.config.layers])
 
     def score_pitches(self, state: State, head_inputs: tf.Tensor, step: tf.Tensor) -> PitchScores | None:
         """What the notes so far say of one more event; None without a context.
@@ -282,7 +282,7 @@ class NoteModel(keras.Model):
         head_inputs: tf.Tensor,
         bins: Sequence[tf.Tensor],
         scores: PitchScores | None = None,
-        candidates: copying.Candidates | None = None,
+        candidates: Candidates | None = None,
     ) -> tf.Tensor:
         """The output of the field at `index` of the table, as in `HeadOutputs`.
 
@@ -306,7 +306,7 @@ class NoteModel(keras.Model):
         state = list(state)
         if self.copying is not None:
             past = state[self.config.layers]
-            state[self.config.layers] = copying.remember(self.table, past, encode_notes(self.table, raw))
+            state[self.config.layers] = matches.remember(self.table, past, encode_notes(self.table, raw))
         if scores is not None:
             state[-1] = pitch_context.remember(state[-1], self.table, raw, scores)
         return state

@@ -40,7 +40,9 @@ def start_from_unigram(model: NoteModel, train: Pieces) -> None:
             kernel[:, mixture.COMPONENTS :] = 0
             model.output_kernels[index].assign(kernel)
         if model.copying is not None and field.loss == fields.CATEGORICAL:
-            model.copying.tensors.follows[index].assign(pair_gains(field.encode(np.where(is_note, train.raw[:, index], field.lows[0])), is_note, field))
+            model.copying.tensors.follows[index].assign(
+                pair_gains(field.encode(np.where(is_note, train.raw[:, index], field.lows[0])), is_note, field)
+            )
     head_bias = np.asarray(model.head_bias.value).copy()
     head_bias[model.end_column] = math.log(train.num_pieces / max(train.num_notes, 1))
     model.head_bias.assign(head_bias)

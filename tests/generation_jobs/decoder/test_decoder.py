@@ -69,8 +69,8 @@ CASES = {
     "categorical": (CATEGORICAL, (0, 128), CONFIG),
     "deep": (CATEGORICAL, (), DEEP),
     "context, mse": (MSE, (), {**CONFIG, **CONTEXT, "context_lags": (), "layers": 1}),
-    "copying": (CATEGORICAL, (0, 128), {**CONFIG, "copy_notes": 8}),
-    "context, copying": (CATEGORICAL, (0, 128), {**CONFIG, **CONTEXT, "copy_notes": 40}),
+    "copying": (CATEGORICAL, (0, 128), {**CONFIG, "attention": "copy", "attention_notes": 8}),
+    "context, copying": (CATEGORICAL, (0, 128), {**CONFIG, **CONTEXT, "attention": "copy", "attention_notes": 40}),
     "context, mixture": (MIXTURE, (), {**DEEP, **CONTEXT, "layers": 2, "context_periods": (12, 50)}),
 }
 

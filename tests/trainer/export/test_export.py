@@ -33,12 +33,15 @@ DEEP = dataclasses.replace(
 CONTEXT = dataclasses.replace(
     PLAIN, context_units=16, context_notes=32, context_lags=(8, 25), context_periods=(50,), layer_norm=True
 )
+COPYING = {"attention": "copy", "attention_notes": 24}
 CASES = {
     "categorical": (CATEGORICAL, (0, 128), PLAIN),
     "mse": (MSE, (), PLAIN),
     "mixture": (MIXTURE, (), PLAIN),
     "deep": (CATEGORICAL, (), DEEP),
     "context": (CATEGORICAL, (), CONTEXT),
+    "copying": (CATEGORICAL, (0, 128), dataclasses.replace(PLAIN, **COPYING)),
+    "context, copying": (CATEGORICAL, (), dataclasses.replace(CONTEXT, **COPYING)),
 }
 WITHOUT_OUR_CODE = """
 import sys

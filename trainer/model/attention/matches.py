@@ -1,36 +1,28 @@
-"""Copying: what followed the earlier moments of a piece that resemble the present one.
+"""Which earlier moments of a piece resemble the present one, and what followed them.
 
-Music repeats itself, exactly or transposed, and an LSTM does not remember bars. The last notes of a piece are compared
-with every earlier stretch of it. Where as many notes agree as `ORDERS` says, the note that followed there is a
-candidate for the next note, and each head gives the candidates' values more or less weight:
+The last notes of a piece are compared with every earlier stretch of it. Where as many notes agree as one of `ORDERS`
+says, the note that followed there is a candidate for the next note:
 
     matcher       two notes agree if these are equal                  a candidate's pitch
     exact         step, pitch, program                                as it was
     transposed    step, interval to the note before, program          moved by the same interval
     pitches       pitch, program                                      as it was
 
-Times agree if they are in the same bin.
+Times are equal if they are in the same bin. For each matcher and order there is one candidate, the most recent one
+within `size` notes. Further candidates are the last two notes themselves, and, once the pitch is known, the last note
+with that pitch.
 
-For each matcher and order the candidate is the most recent one within `notes` notes. Further candidates are the last
-two notes themselves, and, for the fields after the pitch, the last note of the same pitch. A head adds to the logit of
-each candidate's value a weight that depends on the candidate's rank, on which earlier fields of the note agree with it,
-and on the LSTM's output. So the likelihood stays exact, and a candidate that misleads in some style gets no weight.
-
-Which notes match is a fact about the notes, not learned: it is computed alike for a window and for one event at a time.
+Nothing here is learned. A whole window and one event at a time give the same candidates.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import keras
-import numpy as np
 import tensorflow as tf
 
 from midi_codec import fields as fields_lib
 
-NAME = "copying"
 ORDERS = (1, 2, 4, 8, 16)  # each twice the one before
 LONGEST = ORDERS[-1]
 BEYOND = LONGEST + 1  # notes before the farthest one that can be copied from: a match's, and one for an interval
@@ -42,7 +34,6 @@ NUM_EARLIER = NUM_MATCHES + LAST_NOTES  # candidates that are known before the n
 NUM_CANDIDATES = NUM_EARLIER + 1  # the last one is the last note of the same pitch
 MISSING = -1
 NUM_LEVELS = len(ORDERS) + 1
-FIRST_WEIGHT = 0.5
 
 
 class Past(NamedTuple):
@@ -65,7 +56,7 @@ class Candidates(NamedTuple):
     Attributes:
       bins: `[rows, time, NUM_EARLIER, num_fields]` int32, `MISSING` where there is none.
       levels: `[rows, time, matchers]` int32, how many of the orders match.
-      past: `[rows, time + size - 1, num_fields]` int32; event t sees the notes from t to t + size - 1.
+      past: `[rows, size + time, num_fields]` int32; event t comes after note t + size and may copy `size` notes.
       size: how many notes an event sees.
     """
 
@@ -77,9 +68,7 @@ class Candidates(NamedTuple):
 
 def nothing_before(rows: int | tf.Tensor, *, size: int, num_fields: int) -> Past:
     """The past of pieces that have not begun."""
-    return Past(
-        tf.fill([rows, size + BEYOND, num_fields], MISSING), tf.zeros([rows, len(MATCHERS), size], tf.int32)
-    )
+    return Past(tf.fill([rows, size + BEYOND, num_fields], MISSING), tf.zeros([rows, len(MATCHERS), size], tf.int32))
 
 
 def past_of(table: fields_lib.FieldTable, bins: tf.Tensor, is_note: tf.Tensor, size: int) -> Past:
@@ -151,7 +140,9 @@ def window_candidates(
         nearest.append(_nearest(matched[:, :, LONGEST - 1 :]))
         shifted = tf.pad(matched[:, :, :-order], [[0, 0], [0, 0], [order, 0], [0, 0]])
         matched &= shifted
-    candidates = _candidates(table, notes[:, BEYOND:-1], tf.transpose(tf.stack(nearest, axis=1), [2, 3, 0, 1]), size)
+    candidates = _candidates(
+        table, notes[:, BEYOND - 1 : -1], tf.transpose(tf.stack(nearest, axis=1), [2, 3, 0, 1]), size
+    )
     return candidates, Past(notes[:, -(size + BEYOND) :], _runs(agreements[:, :, -LONGEST:]))
 
 
@@ -159,7 +150,7 @@ def event_candidates(table: fields_lib.FieldTable, past: Past) -> Candidates:
     """The candidates of one more event."""
     size = past.runs.shape[2]
     nearest = [_nearest(past.runs >= order) for order in ORDERS]
-    return _candidates(table, past.bins[:, BEYOND:], tf.stack(nearest, axis=2)[:, None], size)
+    return _candidates(table, past.bins[:, BEYOND - 1 :], tf.stack(nearest, axis=2)[:, None], size)
 
 
 def remember(table: fields_lib.FieldTable, past: Past, bins: tf.Tensor) -> Past:
@@ -179,14 +170,14 @@ def _candidates(table: fields_lib.FieldTable, notes: tf.Tensor, nearest: tf.Tens
     """Gathers the notes that followed.
 
     Args:
-      notes: `[rows, time + size - 1, num_fields]`; event t comes after note t + size - 1.
+      notes: `[rows, size + time, num_fields]`; event t comes after note t + size.
       nearest: `[rows, time, matchers, orders]`, distances minus one; `size` where nothing matches.
     """
     rows, time = tf.shape(nearest)[0], tf.shape(nearest)[1]
     is_there = nearest < size
     flat = [rows, time, NUM_MATCHES]
-    last = tf.range(time)[None, :, None] + size - 1
-    index = tf.reshape(tf.where(is_there, last[..., None] - nearest, 0), flat)
+    last = tf.range(time)[None, :, None] + size
+    index = tf.reshape(tf.where(is_there, last[..., None] - nearest, 1), flat)
     index = tf.concat([index, tf.tile(last - tf.range(LAST_NOTES), [rows, 1, 1])], axis=2)
     bins = tf.gather(notes, index, axis=1, batch_dims=1)
     exists = tf.concat([tf.reshape(is_there, flat), tf.ones([rows, time, LAST_NOTES], tf.bool)], axis=2)
@@ -194,119 +185,22 @@ def _candidates(table: fields_lib.FieldTable, notes: tf.Tensor, nearest: tf.Tens
     pitch = table.names.index("pitch")
     moved = slice(TRANSPOSED * len(ORDERS), (TRANSPOSED + 1) * len(ORDERS))
     own = tf.gather(notes[..., pitch], last[..., 0] + tf.zeros([rows, 1], tf.int32), axis=1, batch_dims=1)
-    match = tf.gather(notes[..., pitch], tf.maximum(index[..., moved] - 1, 0), axis=1, batch_dims=1)
+    match = tf.gather(notes[..., pitch], index[..., moved] - 1, axis=1, batch_dims=1)
     transposed = bins[:, :, moved, pitch] + own[..., None] - match
-    transposed = tf.where((transposed >= 0) & (transposed < table["pitch"].num_bins) & (match >= 0), transposed, MISSING)
+    transposed = tf.where(
+        (transposed >= 0) & (transposed < table["pitch"].num_bins) & (match >= 0), transposed, MISSING
+    )
     pitches = tf.concat([bins[:, :, : moved.start, pitch], transposed, bins[:, :, moved.stop :, pitch]], axis=2)
     columns = [pitches if column == pitch else bins[..., column] for column in range(len(table))]
     bins = tf.where(exists[..., None], tf.stack(columns, axis=3), MISSING)
     return Candidates(bins, tf.reduce_sum(tf.cast(is_there, tf.int32), axis=3), notes, size)
 
 
-def _same_pitch(table: fields_lib.FieldTable, candidates: Candidates, pitch: tf.Tensor) -> tf.Tensor:
+def same_pitch(table: fields_lib.FieldTable, candidates: Candidates, pitch: tf.Tensor) -> tf.Tensor:
     """`[rows, time, num_fields]` bins of the last note with each event's pitch `[rows, time]`; `MISSING` if none."""
-    last = tf.range(tf.shape(pitch)[1])[:, None] + candidates.size - 1
+    last = tf.range(tf.shape(pitch)[1])[:, None] + candidates.size
     seen = tf.gather(candidates.past[..., table.names.index("pitch")], last - tf.range(candidates.size), axis=1)
     nearest = _nearest(seen == pitch[..., None])
     is_there = nearest < candidates.size
     index = tf.where(is_there, last[:, 0] - nearest, 0)
     return tf.where(is_there[..., None], tf.gather(candidates.past, index, axis=1, batch_dims=1), MISSING)
-
-
-def added_logits(
-    weights: Weights,
-    table: fields_lib.FieldTable,
-    index: int,
-    candidates: Candidates,
-    queries: tf.Tensor,
-    bins: Sequence[tf.Tensor],
-) -> tf.Tensor:
-    """`[rows, time, width]` to add to the logits of the field at `index`.
-
-    Args:
-      weights: of the layer.
-      table: the fields.
-      index: of the field.
-      candidates: of the events.
-      queries: `[rows, time, query_units]`, from the LSTM's output.
-      bins: `[rows, time]` each, of this note's fields before `index`.
-    """
-    found, pitch = candidates.bins, table.names.index("pitch")
-    if index > pitch:
-        found = tf.concat([found, _same_pitch(table, candidates, bins[pitch])[:, :, None]], axis=2)
-    own, count = found[..., index], found.shape[2]
-    agreement = tf.zeros_like(own)
-    for column, known in enumerate(bins):
-        agreement += 2**column * tf.cast(found[..., column] == known[..., None], tf.int32)
-    weight = tf.reshape(weights.by_field[index], [-1])
-    amount = tf.gather(weight, agreement + tf.range(count) * 2**index)
-    amount += queries[..., index * NUM_CANDIDATES : index * NUM_CANDIDATES + count]
-    shape, width = tf.shape(own), table.fields[index].width
-    event = tf.reshape(tf.range(shape[0] * shape[1]), [shape[0], shape[1], 1])
-    place = tf.where(own >= 0, event * width + own, MISSING)
-    sums = tf.math.unsorted_segment_sum(amount, place, shape[0] * shape[1] * width)
-    last = own[:, :, NUM_MATCHES]
-    row = tf.where(last >= 0, last, table.fields[index].num_bins)
-    return tf.reshape(sums, [shape[0], shape[1], width]) + tf.gather(weights.follows[index], row)
-
-
-class Weights(NamedTuple):
-    """The weights of a `Copying` layer, as variables or as constants.
-
-    Attributes:
-      by_field: `[NUM_CANDIDATES, 2 ** index]` for each field: by which earlier fields agree.
-      follows: `[num_bins + 1, width]` for each field: what its value in the note before adds to the logits.
-      levels: `[matchers * NUM_LEVELS, head_input_units]`.
-    """
-
-    by_field: tuple[Any, ...]
-    follows: tuple[Any, ...]
-    levels: Any
-
-    @classmethod
-    def of(cls, find: Callable[[str], Any], table: fields_lib.FieldTable) -> Weights:
-        """The weights that `find` returns for their names in the layer."""
-        by_field, follows = (tuple(find(f"{kind}_{name}") for name in table.names) for kind in ("weight", "follows"))
-        return cls(by_field, follows, find("levels"))
-
-    @classmethod
-    def of_bundle(cls, arrays: Mapping[str, np.ndarray], table: fields_lib.FieldTable) -> Weights:
-        """The weights of a bundle (`trainer.bundle.Bundle.weights`)."""
-        return cls.of(lambda name: tf.constant(arrays[f"{NAME}/{name}"]), table)
-
-
-def query_units(table: fields_lib.FieldTable) -> int:
-    """How many numbers copying takes from the LSTM's output."""
-    columns = len(table) * NUM_CANDIDATES
-    return -(-columns // fields_lib.WIDTH_MULTIPLE) * fields_lib.WIDTH_MULTIPLE
-
-
-def level_inputs(weights: Weights, levels: tf.Tensor) -> tf.Tensor:
-    """`[..., head_input_units]`, what the heads see of how much matches; `levels` is `[..., matchers]`."""
-    rows = levels + tf.range(len(MATCHERS)) * NUM_LEVELS
-    return tf.reduce_sum(tf.gather(weights.levels, rows), axis=-2)
-
-
-class Copying(keras.layers.Layer):
-    """The weights of the part of the note model that copies.
-
-    Args:
-      table: the fields.
-      head_input_units: width of the head inputs without queries.
-    """
-
-    def __init__(self, table: fields_lib.FieldTable, *, head_input_units: int):
-        super().__init__(name=NAME)
-        start = keras.initializers.Constant(FIRST_WEIGHT)
-        for index, field in enumerate(table):
-            self.add_weight(name=f"weight_{field.name}", shape=(NUM_CANDIDATES, 2**index), initializer=start)
-            shape = (field.num_bins + 1, field.width)
-            self.add_weight(name=f"follows_{field.name}", shape=shape, initializer="zeros")
-        self.add_weight(name="levels", shape=(len(MATCHERS) * NUM_LEVELS, head_input_units), initializer="zeros")
-        self._table, self.built = table, True
-
-    @property
-    def tensors(self) -> Weights:
-        """The weights as they are now."""
-        by_name = {weight.name: weight for weight in self.weights}
-        return Weights.of(by_name.__getitem__, self._table)

@@ -1,0 +1,109 @@
+"""What copying adds to the logits, and where a new model starts."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.trainer.tiny import make_many, make_table
+from trainer.data.pieces import stack_pieces
+from trainer.model.attention import copying
+from trainer.model.attention.copying import Copying
+from trainer.model.attention.matches import MISSING, NUM_CANDIDATES, NUM_EARLIER, NUM_MATCHES, Candidates
+from trainer.model.model_config import ModelConfig
+from trainer.model.note_model import NoteModel
+from trainer.training.prior import start_from_unigram
+
+TABLE = make_table()
+SIZE = 4
+
+
+def candidates(**bins: list[int]) -> Candidates:
+    """Of one event: candidate k has these bins, the others have none; the last notes were of pitch bins 0, 1, 2, 1."""
+    found = np.full((1, 1, NUM_EARLIER, len(TABLE)), MISSING, np.int32)
+    for rank, values in bins.items():
+        found[0, 0, int(rank[1:])] = values
+    past = np.zeros((1, 1 + SIZE, len(TABLE)), np.int32)
+    past[0, 1:, 1], past[0, 1:, 2] = (0, 1, 2, 1), (3, 2, 1, 0)
+    return Candidates(tf.constant(found), tf.zeros([1, 1, 3], tf.int32), tf.constant(past), SIZE)
+
+
+@pytest.fixture
+def weights() -> copying.Weights:
+    """The weight of candidate k where the earlier fields with code c agree is k + c / 100."""
+    layer = Copying(TABLE, head_input_units=32)
+    for index, weight in enumerate(layer.tensors.by_field):
+        weight.assign(np.arange(NUM_CANDIDATES)[:, None] + np.arange(2**index) / 100)
+    for weight in layer.tensors.follows:
+        weight.assign(tf.zeros(weight.shape))
+    return layer.tensors
+
+
+def logits(weights, index, found, *bins, queries=None) -> list[float]:
+    queries = np.zeros((1, 1, copying.query_units(TABLE)), np.float32) if queries is None else queries
+    known = [tf.constant([[value]]) for value in bins]
+    added = copying.added_logits(weights, TABLE, index, found, tf.constant(queries), known)
+    assert added.shape == (1, 1, 16)
+    return added.numpy()[0, 0, :5].tolist()
+
+
+def test_a_candidate_adds_to_its_value_and_two_of_one_value_add_up(weights):
+    found = candidates(k1=[2, 0, 0, 0], k3=[4, 1, 0, 0], k5=[2, 2, 0, 0])
+    assert logits(weights, 0, found) == pytest.approx([0, 0, 6, 0, 3])
+
+
+def test_the_weight_depends_on_which_earlier_fields_agree(weights):
+    found = candidates(k1=[2, 0, 0, 0], k3=[4, 1, 0, 0])
+    assert logits(weights, 1, found, 2) == pytest.approx([1.01, 3, 0, 0, 0])
+    assert logits(weights, 1, found, 4) == pytest.approx([1, 3.01, 0, 0, 0])
+
+
+def test_after_the_pitch_the_last_note_of_that_pitch_is_one_more(weights):
+    """The last note of pitch bin 1 is the newest, with duration bin 0; of bin 0 the oldest, with 3."""
+    found = candidates(k1=[2, 0, 2, 0])
+    last = NUM_CANDIDATES - 1
+    assert logits(weights, 2, found, 2, 1) == pytest.approx([last + 0.02, 0, 1.01, 0, 0])
+    assert logits(weights, 2, found, 0, 0) == pytest.approx([0, 0, 1.02, last + 0.03, 0])
+
+
+def test_the_lstm_moves_each_weight_by_itself(weights):
+    queries = np.zeros((1, 1, copying.query_units(TABLE)), np.float32)
+    queries[0, 0, NUM_CANDIDATES + 3] = -2.5  # of the pitch, candidate 3
+    found = candidates(k1=[2, 0, 0, 0], k3=[4, 1, 0, 0])
+    assert logits(weights, 1, found, 0, queries=queries) == pytest.approx([1, 0.5, 0, 0, 0])
+    assert logits(weights, 0, found, queries=queries) == pytest.approx([0, 0, 1, 0, 3])
+
+
+def test_the_note_before_adds_its_row(weights):
+    weights.follows[0].assign(np.arange(6)[:, None] * 100.0 + np.arange(16))
+    assert logits(weights, 0, candidates()) == pytest.approx([500, 501, 502, 503, 504])  # no note: the last row
+    last = NUM_MATCHES
+    with_last = candidates(**{f"k{last}": [3, 0, 0, 0]})
+    assert logits(weights, 0, with_last) == pytest.approx([300, 301, 302, 303 + last, 304])
+
+
+def test_a_new_model_starts_from_pairs_of_values():
+    """Without the candidates' weights, its first likelihood is Witten and Bell's bigram."""
+    model = NoteModel(ModelConfig(units=16, layers=1, head_units=16, attention="copy", attention_notes=8), TABLE)
+    pieces = stack_pieces(make_many([20, 9, 30]), TABLE)
+    start_from_unigram(model, pieces)
+    is_note = np.ones(len(pieces.raw), bool)
+    is_note[pieces.first_event[1:] - 1] = False
+    before = np.append(3, np.where(is_note, np.searchsorted([60, 62, 65], pieces.raw[:, 1]), 3)[:-1])
+    bins = np.searchsorted([60, 62, 65], pieces.raw[:, 1])
+    single = np.bincount(bins[is_note], minlength=3) + 1
+    single = single / single.sum()
+    got = np.asarray(model.output_biases[1].value)[:3] + model.copying.tensors.follows[1].numpy()[:, :3]
+    for context in range(4):
+        seen = bins[is_note & (before == context)]
+        counts = np.bincount(seen, minlength=3)
+        followers = np.count_nonzero(counts)
+        want = (counts + followers * single) / (counts.sum() + followers)
+        assert np.exp(got[context]) == pytest.approx(want, rel=1e-5)
+
+
+def test_levels_that_match_are_seen_by_the_heads():
+    layer = Copying(TABLE, head_input_units=32)
+    rows = layer.tensors.levels.shape[0]
+    layer.tensors.levels.assign(np.arange(rows)[:, None] + np.zeros((1, 32)))
+    seen = copying.level_inputs(layer.tensors, tf.constant([[2, 0, 5]]))
+    assert seen.shape == (1, 32) and seen.numpy()[0].tolist() == [2 + 6 + 17] * 32

@@ -1,0 +1,1 @@
+"""What a piece played before, offered to the heads."""

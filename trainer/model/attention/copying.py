@@ -1,0 +1,132 @@
+"""Copying: every head gives the values that followed similar earlier moments more or less weight.
+
+Music repeats itself, exactly or transposed, and an LSTM does not remember bars. The candidates are those of
+`trainer.model.attention.matches`. A head adds to the logit of each candidate's value a weight that depends on the
+candidate's matcher and order, on which earlier fields of the note agree with it, and on the LSTM's output. The heads,
+END's among them, also see how much matches. The likelihood stays exact, and a candidate that misleads gets no weight.
+
+The value of the note before adds to the logits too: a new model starts from how often each value follows each other in
+the training split (`trainer.training.prior`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from midi_codec import fields as fields_lib
+from trainer.model.attention.matches import (
+    MATCHERS,
+    MISSING,
+    NUM_CANDIDATES,
+    NUM_LEVELS,
+    NUM_MATCHES,
+    Candidates,
+    same_pitch,
+)
+
+NAME = "copying"
+FIRST_WEIGHT = 0.5
+
+
+class Weights(NamedTuple):
+    """The weights of a `Copying` layer, as variables or as constants.
+
+    Attributes:
+      by_field: `[NUM_CANDIDATES, 2 ** index]` for each field: by which earlier fields agree.
+      follows: `[num_bins + 1, width]` for each field: what its value in the note before adds to the logits.
+      levels: `[matchers * NUM_LEVELS, head_input_units]`.
+    """
+
+    by_field: tuple[Any, ...]
+    follows: tuple[Any, ...]
+    levels: Any
+
+    @classmethod
+    def of(cls, find: Callable[[str], Any], table: fields_lib.FieldTable) -> Weights:
+        """The weights that `find` returns for their names in the layer."""
+        by_field, follows = (tuple(find(f"{kind}_{name}") for name in table.names) for kind in ("weight", "follows"))
+        return cls(by_field, follows, find("levels"))
+
+    @classmethod
+    def of_bundle(cls, arrays: Mapping[str, np.ndarray], table: fields_lib.FieldTable) -> Weights:
+        """The weights of a bundle (`trainer.bundle.Bundle.weights`)."""
+        return cls.of(lambda name: tf.constant(arrays[f"{NAME}/{name}"]), table)
+
+
+def query_units(table: fields_lib.FieldTable) -> int:
+    """How many numbers copying takes from the LSTM's output."""
+    columns = len(table) * NUM_CANDIDATES
+    return -(-columns // fields_lib.WIDTH_MULTIPLE) * fields_lib.WIDTH_MULTIPLE
+
+
+def level_inputs(weights: Weights, levels: tf.Tensor) -> tf.Tensor:
+    """`[..., head_input_units]`, what the heads see of how much matches; `levels` is `[..., matchers]`."""
+    rows = levels + tf.range(len(MATCHERS)) * NUM_LEVELS
+    return tf.reduce_sum(tf.gather(weights.levels, rows), axis=-2)
+
+
+class Copying(keras.layers.Layer):
+    """The weights of the part of the note model that copies.
+
+    Args:
+      table: the fields.
+      head_input_units: width of the head inputs without queries.
+    """
+
+    def __init__(self, table: fields_lib.FieldTable, *, head_input_units: int):
+        super().__init__(name=NAME)
+        start = keras.initializers.Constant(FIRST_WEIGHT)
+        for index, field in enumerate(table):
+            self.add_weight(name=f"weight_{field.name}", shape=(NUM_CANDIDATES, 2**index), initializer=start)
+            shape = (field.num_bins + 1, field.width)
+            self.add_weight(name=f"follows_{field.name}", shape=shape, initializer="zeros")
+        self.add_weight(name="levels", shape=(len(MATCHERS) * NUM_LEVELS, head_input_units), initializer="zeros")
+        self._table, self.built = table, True
+
+    @property
+    def tensors(self) -> Weights:
+        """The weights as they are now."""
+        by_name = {weight.name: weight for weight in self.weights}
+        return Weights.of(by_name.__getitem__, self._table)
+
+
+def added_logits(
+    weights: Weights,
+    table: fields_lib.FieldTable,
+    index: int,
+    candidates: Candidates,
+    queries: tf.Tensor,
+    bins: Sequence[tf.Tensor],
+) -> tf.Tensor:
+    """`[rows, time, width]` to add to the logits of the field at `index`.
+
+    Args:
+      weights: of the layer.
+      table: the fields.
+      index: of the field.
+      candidates: of the events.
+      queries: `[rows, time, query_units]`, from the LSTM's output.
+      bins: `[rows, time]` each, of this note's fields before `index`.
+    """
+    found, pitch = candidates.bins, table.names.index("pitch")
+    if index > pitch:
+        found = tf.concat([found, same_pitch(table, candidates, bins[pitch])[:, :, None]], axis=2)
+    own, count = found[..., index], found.shape[2]
+    agreement = tf.zeros_like(own)
+    for column, known in enumerate(bins):
+        agreement += 2**column * tf.cast(found[..., column] == known[..., None], tf.int32)
+    weight = tf.reshape(weights.by_field[index], [-1])
+    amount = tf.gather(weight, agreement + tf.range(count) * 2**index)
+    amount += queries[..., index * NUM_CANDIDATES : index * NUM_CANDIDATES + count]
+    shape, width = tf.shape(own), table.fields[index].width
+    event = tf.reshape(tf.range(shape[0] * shape[1]), [shape[0], shape[1], 1])
+    place = tf.where(own >= 0, event * width + own, MISSING)
+    sums = tf.math.unsorted_segment_sum(amount, place, shape[0] * shape[1] * width)
+    last = own[:, :, NUM_MATCHES]
+    row = tf.where(last >= 0, last, table.fields[index].num_bins)
+    return tf.reshape(sums, [shape[0], shape[1], width]) + tf.gather(weights.follows[index], row)
