@@ -62,7 +62,7 @@ setup(
     package_data={
         "": ["*.css", "*.j2", "*.js"],
         "demo": ["*.yaml"],
-        "generation_jobs": ["model_in_the_box/*"],
+        "trainer": ["model_in_the_box/*/*"],
     },
     install_requires=[
         "boto3>=1.40",

@@ -13,11 +13,11 @@ import sys
 from collections.abc import Sequence
 
 from demo.steps import StepFailed, Steps
-from generation_jobs.decoder import box_model
 from job_runtime import command, storage
 from job_runtime.command import StopSignal
 from job_runtime.command_line.settings import add_number
 from midi_codec.music.notes import BEATS
+from trainer import box_model
 
 PROGRAM = "python -m demo.box_model"
 SETTINGS = os.path.join(os.path.dirname(__file__), "box_model.yaml")

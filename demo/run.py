@@ -20,14 +20,13 @@ from typing import TYPE_CHECKING
 from beam_pipelines.settings.encode_settings import AUTO, TIME_BASE_CHOICES
 from demo import summary
 from demo.steps import StepFailed, Steps
-from generation_jobs.decoder import box_model
 from job_runtime import command, storage
 from job_runtime.command import StopSignal
 from job_runtime.problem_report import UserError
 from midi_codec.dataset import dataset_info
 from midi_codec.dataset.dataset_info import DatasetInfo
 from midi_codec.music.notes import BEATS, MILLISECONDS, TIME_BASES
-from trainer import bundle
+from trainer import box_model, bundle
 
 if TYPE_CHECKING:
     from beam_pipelines.corpus.inputs import Corpus

@@ -15,13 +15,13 @@ import functools
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from generation_jobs.decoder import box_model, bundles
+from generation_jobs.decoder import bundles
 from generation_jobs.job import dry_run, task
 from generation_jobs.job.job import Job
 from generation_jobs.job.task import Decoder, Summary
 from generation_jobs.output.shards import MAX_PIECES_PER_SHARD
 from generation_jobs.screening import reject_policy
-from generation_jobs.seeds import primers, seed_list, seed_record, setting_conflicts
+from generation_jobs.seeds import primers, seed_list, seed_record, setting_conflicts, styles
 from generation_jobs.seeds.primer_reading import Reading
 from generation_jobs.settings.requests import DEFAULTS, Settings
 from job_runtime import command, problem_report, storage
@@ -31,7 +31,10 @@ from job_runtime.command_line.settings import Kind, setting
 from job_runtime.logs import foreign_lines
 from job_runtime.problem_report import UserError
 from job_runtime.watched_stop import StopAtOnce
+from midi_codec.dataset import dataset_info
 from midi_codec.fields import WIDTH_MULTIPLE, FieldTable
+from midi_codec.music.notes import BEATS
+from trainer import box_model
 
 if TYPE_CHECKING:
     from trainer.bundle import Bundle
@@ -113,6 +116,8 @@ def _make_parser() -> Parser:
     text = "folder that the trainer wrote: RUN/bundle; several form an ensemble (default: the model in the box)"
     add("--bundle", action="append", help=text)
     add("--seeds", help="seed list, .jsonl or .csv, or a folder of MIDI files: what to continue (default: silence)")
+    text = "start pieces like those of one source of the model in the box; --samples-per-seed is then their number"
+    add("--style", choices=styles.names(), help=f"{text} (instead of --seeds)")
     add("--seed-data", help="dataset of the pieces that seeds name by piece_id, as encode_corpus wrote it")
     add("--output", required=True, help="folder for the music; pieces that already exist are kept")
     settings_lib.add_flags(parser, JobSettings)
@@ -134,19 +139,21 @@ def _check(args: argparse.Namespace, in_flags: Sequence[str]) -> tuple[list[Bund
     own = JobSettings(**settings_lib.read_flags(JobSettings, args, problems))
     settings = None if problems else dataclasses.replace(DEFAULTS, **values)
     problems += storage.output_problems("--output", args.output)
+    if args.style is not None and args.seeds is not None:
+        problems.append(f"--style is {args.style} and --seeds {args.seeds!r}; want one of them")
     task_index, num_tasks = 0, 1
     models: list[Bundle] = []
     reading = None
     with command.collecting(problems):
         task_index, num_tasks = command.task_share(args)
     with command.collecting(problems):
-        models = bundles.load([box_model.folder()] if args.bundle is None else args.bundle)
+        models = bundles.load([_box(args.seed_data)] if args.bundle is None else args.bundle)
     with command.collecting(problems):
         reading = Reading.of_bundle(models[0]) if models else None
     table = models[0].fields if models else None
     policy, in_policy = reject_policy.load(args, table.time_base if table else None)
     problems += in_policy
-    seeds, read_primers, in_list = _read_seeds(args, table, settings, reading)
+    seeds, read_primers, in_list = _read_seeds(args, own, table, settings, reading)
     problems += in_list
     if problems:
         raise UserError(problems)
@@ -171,15 +178,29 @@ def _check(args: argparse.Namespace, in_flags: Sequence[str]) -> tuple[list[Bund
     return models, this_job, own.num_slots or _default_slots(this_job)
 
 
+def _box(seed_data: str | None) -> str:
+    """The model in the box for the grid of the dataset that seeds name, or for beats, which any primer fits."""
+    return box_model.resolve(box_model.BOX, dataset_info.load(seed_data).time_base if seed_data else BEATS)
+
+
 def _read_seeds(
-    args: argparse.Namespace, table: FieldTable | None, settings: Settings | None, reading: Reading | None
+    args: argparse.Namespace,
+    own: JobSettings,
+    table: FieldTable | None,
+    settings: Settings | None,
+    reading: Reading | None,
 ) -> tuple[seed_list.SeedList | None, primers.Primers | None, list[str]]:
     """The list and its primers, or one seed of silence; then the problems: those of the flags, then those of the list
     in the order of its lines."""
     path = args.seeds
     flag_problems = list(setting_conflicts.of_settings(settings, table)) if settings and table else []
     try:
-        seeds = seed_list.silence() if path is None else seed_list.read(path)
+        if path is not None:
+            seeds = seed_list.read(path)
+        elif args.style is not None:
+            seeds = styles.read(args.style, num_pieces=own.samples_per_seed, rng_seed=own.rng_seed)
+        else:
+            seeds = seed_list.silence()
     except FileNotFoundError:
         return None, None, [*_with_prefix(flag_problems), f"--seeds {path!r} does not exist, want a seed list"]
     except (OSError, UserError) as error:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import heapq
+import re
 import sys
 from collections.abc import Iterable, Sequence
 
@@ -33,16 +34,27 @@ def main(argv: Sequence[str]) -> int:
     info = None
     with command.collecting(problems):
         info = dataset_info.load(args.data) if args.data else None
+    source = None
+    try:
+        source = None if args.source_regex is None else re.compile(args.source_regex)
+    except re.error as error:
+        problems.append(f"--source-regex is {args.source_regex!r}: {error}; want a regular expression")
     if problems or info is None:
         raise UserError(problems)
+    pieces = read_split(args.data, info, args.split)
+    if source is not None:
+        pieces = (piece for piece in pieces if source.search(piece.source))
     seeds = choose(
-        read_split(args.data, info, args.split),
+        pieces,
         num_seeds=args.num_seeds,
         num_notes=args.num_notes,
         by_piece_id=args.by_piece_id,
     )
     if not seeds:
-        raise UserError(f"the {args.split} split of {args.data!r} has no piece of {args.num_notes} notes or more")
+        matching = "" if source is None else f" whose source matches {args.source_regex!r}"
+        raise UserError(
+            f"the {args.split} split of {args.data!r} has no piece of {args.num_notes} notes or more{matching}"
+        )
     seed_list.write(args.output, seeds)
     print(f"{len(seeds):,} seeds of {args.num_notes} notes in {args.output}")
     if len(seeds) < args.num_seeds:
@@ -83,6 +95,7 @@ def _make_parser() -> Parser:
         default="validation",
         help="split to take pieces from (default: %(default)s)",
     )
+    add("--source-regex", help="only pieces whose source matches this regular expression (default: all)")
     add_number(parser, "--num-seeds", 64, "most seeds to write", at_least=1)
     add("--by-piece-id", action="store_true", help="name the pieces instead of including their notes")
     add_number(parser, "--num-notes", 16, "notes per opening; shorter pieces are skipped", at_least=1)

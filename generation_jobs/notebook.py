@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from generation_jobs.decoder import box_model, bundles
+from generation_jobs.decoder import bundles
 from generation_jobs.decoder.decoder import Decoder
 from generation_jobs.job.job import request_key
 from generation_jobs.settings.requests import DEFAULTS, SETTINGS, Result, Settings
 from job_runtime.command_line.settings import problems_with
 from midi_codec.dataset import dataset_info, records, split_reader
 from midi_codec.music.notes import Notes
+from trainer import box_model
 
 STREAM = "notebook"  # the seed id that the random streams come from
 

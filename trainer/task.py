@@ -18,6 +18,7 @@ from job_runtime.command_line.flags import Parser
 from job_runtime.problem_report import UserError
 from job_runtime.watched_stop import WatchedStop
 from midi_codec.dataset import dataset_info
+from trainer import box_model
 from trainer import config as config_lib
 from trainer.training import whole_run
 
@@ -27,7 +28,7 @@ def make_parser() -> Parser:
     add = parser.add_argument
     add("--data", required=True, help="dataset folder, as encode_corpus writes it")
     add("--output", required=True, help="run folder: checkpoints, metrics, bundle")
-    add("--init-from", help="bundle whose weights to start from, such as another run's RUN/bundle")
+    add("--init-from", help="bundle to start from, such as another run's RUN/bundle; box: the model in the box")
     add("--num-workers", type=int, help="processes that train together (default: what TF_CONFIG says)")
     add("--worker-host-pattern", help="address of a worker, such as train-{index}.train:2222")
     add("--profile", action="store_true", help="trace a few steps for TensorBoard's profiler")
@@ -37,14 +38,16 @@ def make_parser() -> Parser:
 
 def main(argv: Sequence[str]) -> int:
     args, problems = make_parser().parse(argv)
-    config, dataset, base = None, None, config_lib.TrainConfig()
+    config, dataset, init_from, base = None, None, args.init_from, config_lib.TrainConfig()
     problems += storage.output_problems("--output", args.output)
     with command.collecting(problems):
-        base = _base(args.init_from)
+        dataset = dataset_info.load(args.data) if args.data else None
+    with command.collecting(problems):
+        if init_from == box_model.BOX:
+            init_from = box_model.resolve(init_from, dataset.time_base) if dataset else None
+        base = _base(init_from)
     with command.collecting(problems):
         config = config_lib.read(args, base=base)
-    with command.collecting(problems):
-        dataset = dataset_info.load(args.data) if args.data else None
     if config is None or dataset is None or problems:
         raise UserError(problems)
     with WatchedStop() as stop:
@@ -53,7 +56,7 @@ def main(argv: Sequence[str]) -> int:
             data=args.data,
             folder=args.output,
             stop=stop,
-            init_from=args.init_from,
+            init_from=init_from,
             workers=whole_run.Workers(args.num_workers, args.worker_host_pattern),
             profile=args.profile,
         )

@@ -22,11 +22,12 @@ from typing import Any
 import numpy as np
 
 from benchmarks.harness import machine
-from generation_jobs.decoder import box_model, bundles
+from generation_jobs.decoder import bundles
 from generation_jobs.seeds import primers, seed_json, seed_list, setting_conflicts
 from generation_jobs.settings.requests import Settings
 from job_runtime import command, problem_report
 from midi_codec.fields import FieldTable
+from trainer import box_model
 
 WRONG_EVERY = 100  # one seed in this many is wrong
 NUM_NOTES = 16

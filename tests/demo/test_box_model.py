@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from demo import box_model, run
-from generation_jobs.decoder import box_model as package
 from job_runtime import command
 from job_runtime.command import StopSignal
 from job_runtime.problem_report import UserError
 from job_runtime.storage import array_file
 from tests.generation_jobs.fakes import make_bundle
+from trainer import box_model as package
 from trainer import bundle, config, yaml_file
 
 

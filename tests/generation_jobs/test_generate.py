@@ -8,12 +8,11 @@ import sys
 import pytest
 
 from generation_jobs import generate
-from generation_jobs.decoder import box_model
 from generation_jobs.output import manifest
 from generation_jobs.settings.requests import Settings
 from job_runtime import command
 from tests.generation_jobs.fakes import FakeDecoder, make_bundle
-from trainer import bundle
+from trainer import box_model, bundle
 
 LIST = '{"id": "a", "num_samples": 3}\n{"id": "b", "top_k": 5}\n'
 
@@ -71,6 +70,17 @@ def test_without_a_bundle_and_a_list_the_model_in_the_box_starts_from_silence(fo
     assert {(line["bundle"], line["dataset"]) for line in lines} == {(box["hash"], box["dataset"]["hash"])}
     assert command.run("generate", generate.main, [*line, "--bundle", "bundle"]) == 2
     assert "was started with bundle" in capsys.readouterr().err
+
+
+def test_a_style_is_a_list_that_comes_with_the_model_in_the_box(folder, capsys):
+    line = ["--output", "music", "--style", "tunes", "--samples-per-seed", "3"]
+    assert command.run("generate", generate.main, line) == 0
+    lines = manifest.read("music")
+    assert len({line["seed_id"] for line in lines}) == 3 and [line["num_primer_notes"] for line in lines] == [16] * 3
+    capsys.readouterr()
+    assert command.run("generate", generate.main, [*line, "--seeds", "seeds.jsonl", "--top-k", "0"]) == 2
+    errors = capsys.readouterr().err
+    assert "--style is tunes and --seeds 'seeds.jsonl'; want one of them" in errors and "top-k" in errors
 
 
 def test_no_list_is_a_list_with_one_seed_of_silence(folder):

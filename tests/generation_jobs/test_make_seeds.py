@@ -95,6 +95,16 @@ def test_a_longer_list_begins_with_the_shorter_one_and_leaves_out_short_pieces(d
     assert len(long) == 6  # of the pieces of 10 to 21 notes
 
 
+def test_only_pieces_with_a_matching_source(dataset, capsys):
+    assert run(dataset, "--num-notes", "15", "--source-regex", "piece (7|9|3)[.]mid$") == 0
+    assert sorted(seed.id[:14] for seed in read(dataset)) == ["n-code-piece-7", "n-code-piece-9"]
+    capsys.readouterr()
+    assert run(dataset, "--num-notes", "15", "--source-regex", "^folder$") == 2
+    assert "has no piece of 15 notes or more whose source matches '^folder$'" in capsys.readouterr().err
+    assert run(dataset, "--source-regex", "(") == 2
+    assert "--source-regex is '(': missing ), unterminated subpattern" in capsys.readouterr().err
+
+
 def test_the_order_of_pieces_does_not_matter():
     forward, backward = (make_seeds.choose(pieces, num_seeds=5, num_notes=3) for pieces in (PIECES, reversed(PIECES)))
     assert [seed.id for seed in forward] == [seed.id for seed in backward]

@@ -11,7 +11,7 @@ from job_runtime import command
 from job_runtime.storage import array_file
 from midi_codec.music.notes import BEATS
 from tests.trainer.tiny import PIECES_BY_SPLIT, write_dataset
-from trainer import bundle, task
+from trainer import box_model, bundle, task
 from trainer.run_output import checkpoint
 from trainer.training import train_step
 
@@ -214,3 +214,11 @@ def test_a_mistake_that_the_devices_show_does_not_claim_the_folder(data, tmp_pat
 def test_data_that_is_no_dataset(tmp_path, capsys):
     assert run(tmp_path, tmp_path / "run") == command.USER_ERROR
     assert f"{tmp_path} is not a complete dataset" in capsys.readouterr().err
+
+
+def test_the_model_in_the_box_for_a_grid_that_it_does_not_know(data, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(box_model, "grids", lambda: (BEATS,))
+    assert run(data, tmp_path / "run", "--init-from", "box", epochs="-1") == command.USER_ERROR
+    errors = capsys.readouterr().err
+    assert "the model in the box knows a grid of beats, but the dataset has one of milliseconds" in errors
+    assert "--epochs is '-1'" in errors
