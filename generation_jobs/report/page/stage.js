@@ -63,7 +63,7 @@ class Stage {
     const facts = [
       ...(piece.reasons.length ? [`rejected for ${piece.reasons.map((name) => checkTitle(name).toLowerCase()).join(", ")}`] : []),
       ...(piece.num_rejected ? [`made after ${whole(piece.num_rejected)} rejected attempts`] : []),
-      piece.ended ? "ended by itself" : "stopped at a limit",
+      piece.ended === true ? "ended by itself" : piece.ended ? `ended: ${piece.ended}` : "stopped at a limit",
       ...Object.entries(piece.settings).filter(([, value]) => value !== null).map(([name, value]) => `${name.replaceAll("_", " ")} ${value}`),
       ...DATA.checks.map((name) => `${checkTitle(name).toLowerCase()} ${checkText(name, piece.checks[name])}`),
       ...DATA.measures.map((measure, index) => `${measure.title.toLowerCase()} ${decimal(piece.figures[index], 3)}`),
