@@ -25,7 +25,7 @@ from job_runtime.command import StopSignal
 from job_runtime.problem_report import UserError
 from midi_codec.dataset import dataset_info
 from midi_codec.dataset.dataset_info import DatasetInfo
-from midi_codec.music.notes import BEATS, MILLISECONDS, TIME_BASES
+from midi_codec.music.notes import BEATS, TIME_BASES
 from trainer import box_model, bundle
 
 if TYPE_CHECKING:
@@ -36,23 +36,12 @@ MIN_FILES = 3
 NUM_FIRST_PIECES = 10  # by the model in the box, before anything is trained
 NUM_PIECES, QUICK_PIECES = 64, 16
 QUICK_CHORALES = 48
-# On a slow machine the minutes end a training, on a fast one the epochs.
-# Validations write no sample pieces: these trainings are short, and the report follows at once.
-CHORALE_TRAINING = ("--max-minutes", "4", "--epochs", "40", "--patience", "none", "--samples", "0")
-OWN_TRAINING = ("--max-minutes", "4", "--epochs", "200", "--samples", "0")
-# Small steps; the model also sees what sounded at certain times before: a beat, half a bar ... four bars ago, or a
-# quarter of a second to four seconds ago. After two and a half minutes on one core, held-out chorales cost 2.28 nats
-# per note, 2.53 without the notes so far, 2.61 with the trainer's defaults.
-SMALL_STEPS = (
-    *("--batch-size", "8", "--dropout", "0.3", "--weight-average", "0.998", "--final-rate", "0.01"),
-    *("--context-units", "32", "--context-notes", "144"),
-)
-TRAINING_ON = {
-    BEATS: (*SMALL_STEPS, "--context-lags", "24,48,96,192,384", "--context-periods", "24,96"),
-    MILLISECONDS: (*SMALL_STEPS, "--context-lags", "250,500,1000,2000,4000"),
-}
-QUICK_SIZE = ("--batch-size", "16", "--warmup-steps", "10", "--layers", "1", "--units", "128")
-QUICK_TRAINING = ("--max-minutes", "0.6", *QUICK_SIZE, "--samples", "0")
+# The trainer chooses the other settings for the corpus and these minutes.
+OWN_TRAINING = ("--max-minutes", "4")
+# Chorales are not learned by heart in this time: on a slow machine the minutes end their training, on a fast one the
+# epochs.
+CHORALE_TRAINING = (*OWN_TRAINING, "--epochs", "40", "--patience", "none")
+QUICK_TRAINING = ("--max-minutes", "0.6")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -63,8 +52,7 @@ class Plan:
     corpus: str | None  # the user's own; None: the chorales
     time_base: str
     split_percents: str
-    training: tuple[str, ...]  # besides what depends on the grid
-    is_quick: bool
+    training: tuple[str, ...]
     num_pieces: int  # to generate
     max_notes: int  # per piece
     num_chorales: int | None = None  # None: all
@@ -128,7 +116,6 @@ def make_plan(args: argparse.Namespace) -> Plan:
         time_base=args.time_base or (AUTO if has_own_corpus else BEATS),
         split_percents="80,10,10",
         training=QUICK_TRAINING if args.quick else training,
-        is_quick=args.quick,
         num_pieces=QUICK_PIECES if args.quick else NUM_PIECES,
         max_notes=100 if args.quick else 400,
         num_chorales=QUICK_CHORALES if args.quick and not has_own_corpus else None,
@@ -158,8 +145,7 @@ def _encode(plan: Plan, own_corpus: Corpus | None, steps: Steps) -> None:
 def _train_and_generate(plan: Plan, steps: Steps) -> None:
     dataset, run, music = plan.path("dataset"), plan.path("training"), plan.path("music")
     info = dataset_info.load(dataset)
-    training = plan.training if plan.is_quick else (*plan.training, *TRAINING_ON[info.time_base])
-    steps.run("train", "trainer.task", ["--data", dataset, "--output", run, *training], outputs=[run])
+    steps.run("train", "trainer.task", ["--data", dataset, "--output", run, *plan.training], outputs=[run])
     seeds, (split, num_seeds) = plan.path("seeds.jsonl"), choose_openings(info, plan.num_pieces)
     openings = ["--data", dataset, "--split", split, "--num-seeds", str(num_seeds), "--output", seeds]
     steps.run("openings", "generation_jobs.make_seeds", openings, outputs=[seeds])

@@ -1,4 +1,7 @@
-"""The settings of a run: defaults here, overridden by a YAML file, then by flags. Every field is a flag."""
+"""The settings of a run: defaults here, overridden by a YAML file, then by flags. Every field is a flag.
+
+What is `auto` and not given is chosen by `trainer.plan`.
+"""
 
 from __future__ import annotations
 
@@ -24,34 +27,35 @@ class TrainConfig:
     """What decides the outcome of a run, together with the data. Saved with every run, in this order."""
 
     timing_loss: str = setting(CATEGORICAL, "loss of step and duration", choices=TIMING_LOSSES)
-    units: int = same_setting(ModelConfig, "units")
-    layers: int = same_setting(ModelConfig, "layers")
+    units: int = same_setting(ModelConfig, "units", auto=True)
+    layers: int = same_setting(ModelConfig, "layers", auto=True)
     head_units: int = same_setting(ModelConfig, "head_units")
     layer_norm: bool = same_setting(ModelConfig, "layer_norm")
     residual: bool = same_setting(ModelConfig, "residual")
     tied_embeddings: bool = same_setting(ModelConfig, "tied_embeddings")
-    dropout: float = same_setting(ModelConfig, "dropout")
+    dropout: float = same_setting(ModelConfig, "dropout", auto=True)
     recurrent_dropout: float = same_setting(ModelConfig, "recurrent_dropout")
     embedding_dropout: float = same_setting(ModelConfig, "embedding_dropout")
-    context_units: int = same_setting(ModelConfig, "context_units")
-    context_notes: int = same_setting(ModelConfig, "context_notes")
-    context_lags: tuple[int, ...] = same_setting(ModelConfig, "context_lags")
-    context_periods: tuple[int, ...] = same_setting(ModelConfig, "context_periods")
+    context_units: int = same_setting(ModelConfig, "context_units", auto=True)
+    context_notes: int = same_setting(ModelConfig, "context_notes", auto=True)
+    context_lags: tuple[int, ...] = same_setting(ModelConfig, "context_lags", auto=True)
+    context_periods: tuple[int, ...] = same_setting(ModelConfig, "context_periods", auto=True)
     attention: str = same_setting(ModelConfig, "attention")
     attention_notes: int = same_setting(ModelConfig, "attention_notes")
     precision: str = setting(FLOAT32, "precision of matrix products; weights stay float32", choices=(FLOAT32, BFLOAT16))
-    batch_size: int = setting(32, "windows per step, over all replicas", at_least=1, at_most=MAX_BATCH)
+    batch_size: int = setting(32, "windows per step, over all replicas", at_least=1, at_most=MAX_BATCH, auto=True)
     window: int = setting(
         128,
         "the most notes per window; longer pieces are cut at different points each epoch",
         at_least=1,
         at_most=MAX_BATCH,
+        auto=True,
     )
-    learning_rate: float = setting(3e-3, "Adam's highest learning rate", above=0)
+    learning_rate: float = setting(3e-3, "Adam's highest learning rate", above=0, auto=True)
     final_rate: float = setting(
-        0.02, "final learning rate, as a share of --learning-rate (cosine decay)", above=0, at_most=1
+        0.02, "final learning rate, as a share of --learning-rate (cosine decay)", above=0, at_most=1, auto=True
     )
-    warmup_steps: int = setting(50, "steps of linear warm-up", at_least=0, at_most=10**9)
+    warmup_steps: int = setting(50, "steps of linear warm-up", at_least=0, at_most=10**9, auto=True)
     clip_norm: float = setting(1.0, "largest norm of all gradients together", above=0)
     weight_decay: float = setting(
         0.0,
@@ -64,17 +68,18 @@ class TrainConfig:
         "decay per step of the moving average of the weights that is validated and kept; 0 for none",
         at_least=0,
         below=1,
+        auto=True,
     )
-    epochs: float = setting(30.0, "passes over the training split", above=0)
+    epochs: float = setting(30.0, "the most passes over the training split", above=0, auto=True)
     max_minutes: float | None = setting(
         None,
-        "stop after this many minutes; the learning rate decays with elapsed time, "
-        "so the outcome depends on the machine",
+        "stop after this many minutes of steps and validations, not counting start-up and the first step and validation"
+        " of each start, which compile; the learning rate reaches its end then, so the outcome depends on the machine",
         above=0,
     )
-    evaluate_every: float = setting(1.0, "epochs between validations", above=0)
+    evaluate_every: float = setting(1.0, "epochs between validations", above=0, auto=True)
     patience: int | None = setting(
-        8, "validations without improvement before the run stops; 'none' never stops", at_least=1
+        8, "validations without improvement before the run stops; 'none' never stops", at_least=1, auto=True
     )
     transpose: int = setting(5, "augmentation: semitones up or down; drums keep their pitch", at_least=0, at_most=24)
     tempo: float = setting(
@@ -89,7 +94,7 @@ class TrainConfig:
         "for a loss that is not finite or explodes: stop, or restore the last checkpoint and skip the batch",
         choices=(STOP, RESTORE),
     )
-    samples: int = setting(4, "pieces sampled at every validation; 0 for none", at_least=0, at_most=64)
+    samples: int = setting(4, "pieces sampled at every validation; 0 for none", at_least=0, at_most=64, auto=True)
     rng_seed: int = setting(0, "random number seed of weights and batches", at_least=0, at_most=2**31 - 1)
 
     def __post_init__(self) -> None:
@@ -116,7 +121,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def read(args: argparse.Namespace, *, base: TrainConfig = TrainConfig()) -> TrainConfig:
-    """The settings of `base`, overridden by the file and then by the flags.
+    """The settings of `base`, overridden by the file and then by the flags; raises as `read_given` does."""
+    return dataclasses.replace(base, **read_given(args))
+
+
+def read_given(args: argparse.Namespace) -> dict[str, Any]:
+    """The settings that the file or a flag gives, by name; those that are left to `trainer.plan` are not among them.
 
     Raises:
       UserError: every unknown key, value of the wrong kind, and value out of range, all at once.
@@ -128,11 +138,9 @@ def read(args: argparse.Namespace, *, base: TrainConfig = TrainConfig()) -> Trai
         except ValueError as error:
             problems.append(f"{args.config}: {error}")
     values |= settings.read_flags(TrainConfig, args, problems)
-    config = dataclasses.replace(base, **values)
-    problems += config.problems()
     if problems:
         raise UserError(problems)
-    return config
+    return {name: value for name, value in values.items() if not (SETTINGS[name].auto and value == settings.AUTO)}
 
 
 def read_value(name: str, value: Any) -> Any:

@@ -3,15 +3,16 @@
     python -m trainer.task --data DATASET --output RUN [--config run.yaml] [--SETTING VALUE ...]
 
 The devices decide the strategy: several workers (TF_CONFIG, or --num-workers with --worker-host-pattern) train as one,
-as do several GPUs of one machine; otherwise the one device is used. The same command resumes a run that was stopped,
-and does nothing if the run is finished.
+as do several GPUs of one machine; otherwise the one device is used. Settings that are `auto` are chosen for the corpus
+and the time at the start of a run, and printed. The same command resumes a run that was stopped, and does nothing if
+the run is finished.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Sequence
+from typing import Any
 
 from job_runtime import command, storage
 from job_runtime.command_line.flags import Parser
@@ -20,7 +21,10 @@ from job_runtime.watched_stop import WatchedStop
 from midi_codec.dataset import dataset_info
 from trainer import box_model
 from trainer import config as config_lib
-from trainer.training import whole_run
+from trainer import plan as plan_lib
+from trainer.distribution import cluster
+from trainer.run_output import run_folder
+from trainer.training import schedule, whole_run
 
 
 def make_parser() -> Parser:
@@ -38,21 +42,28 @@ def make_parser() -> Parser:
 
 def main(argv: Sequence[str]) -> int:
     args, problems = make_parser().parse(argv)
-    config, dataset, init_from, base = None, None, args.init_from, config_lib.TrainConfig()
+    given, dataset, init_from, start, saved, num_workers = None, None, args.init_from, None, None, 1
     problems += storage.output_problems("--output", args.output)
     with command.collecting(problems):
         dataset = dataset_info.load(args.data) if args.data else None
     with command.collecting(problems):
         if init_from == box_model.BOX:
             init_from = box_model.resolve(init_from, dataset.time_base) if dataset else None
-        base = _base(init_from)
+        start = _settings_of_bundle(init_from)
     with command.collecting(problems):
-        config = config_lib.read(args, base=base)
-    if config is None or dataset is None or problems:
+        given = config_lib.read_given(args)
+    with command.collecting(problems):
+        cluster.set_tf_config(args.num_workers, args.worker_host_pattern)
+        num_workers = cluster.num_workers()
+    with command.collecting(problems):
+        saved = run_folder.saved(args.output) if args.output else None
+    if given is None or dataset is None or problems:
         raise UserError(problems)
+    plan = plan_lib.resolve(given, dataset, start=start, saved=saved, num_workers=num_workers)
+    print("\n".join(plan.lines), flush=True)
     with WatchedStop() as stop:
         outcome = whole_run.train(
-            config,
+            plan.config,
             data=args.data,
             folder=args.output,
             stop=stop,
@@ -63,18 +74,20 @@ def main(argv: Sequence[str]) -> int:
     if outcome.was_finished:
         print(f"{args.output} is finished already")
     if outcome.is_chief:
+        if sentence := schedule.early_stop(plan.config, outcome.state):
+            print(sentence)
         print_summary(args.output)
     return command.OK
 
 
-def _base(init_from: str | None) -> config_lib.TrainConfig:
-    """The default settings; with a bundle, those that the bundle fixes replace theirs."""
+def _settings_of_bundle(init_from: str | None) -> dict[str, Any] | None:
+    """The settings that the bundle fixes."""
     if init_from is None:
-        return config_lib.TrainConfig()
+        return None
     from trainer import bundle
     from trainer.training import transfer
 
-    return dataclasses.replace(config_lib.TrainConfig(), **transfer.settings_of(bundle.load(init_from)))
+    return transfer.settings_of(bundle.load(init_from))
 
 
 def print_summary(folder: str) -> None:

@@ -3,7 +3,8 @@
     max_notes: int = setting(1_000_000, "reject a file with more notes", at_least=1)
 
 A field is an int, float, bool, str or `tuple[int, ...]`. `X | None` is optional, and its text is then `none`. With
-`per_field`, a value is a number or a mapping from these names to numbers: `pitch=0.9,step=1`.
+`per_field`, a value is a number or a mapping from these names to numbers: `pitch=0.9,step=1`. With `auto`, the text
+`auto` leaves the value to a rule of the command, as not giving it does; the field's default is for objects of code.
 
 `add_flags` and `read_flags` are for commands, `Setting.parse` is for a value of a file, and `problems_in` and
 `problems_with` check values that were made in another way. `scripts/settings_tables.py` writes the tables in docs/.
@@ -23,6 +24,7 @@ from typing import Any, TypeGuard
 from job_runtime.command_line import numerals
 
 NONE = "none"
+AUTO = "auto"
 _KEY = "setting"
 
 
@@ -57,6 +59,7 @@ class Setting:
     kind: Kind | None = None
     per_field: tuple[str, ...] = ()
     default_text: str = ""  # where the field's own default does not say it
+    auto: bool = False
     name: str = ""
     type: Any = str
     is_optional: bool = False
@@ -66,7 +69,8 @@ class Setting:
     def wanted(self) -> str:
         """What a message says was wanted."""
         words = self.kind.wanted if self.kind else self._plain_wanted()
-        return words + (f", or {NONE}" if self.is_optional and self.default is not None else "")
+        words += f", or {NONE}" if self.is_optional and self.default is not None else ""
+        return words + (f", or {AUTO}" if self.auto else "")
 
     def _plain_wanted(self) -> str:
         if self.choices:
@@ -154,11 +158,13 @@ class Setting:
         return value
 
     def parse(self, value: Any) -> Any:
-        """The value of a text, or a value of a file, in the setting's type.
+        """The value of a text, or a value of a file, in the setting's type; `AUTO` where the setting takes it.
 
         Raises:
           ValueError: it does not fit. The message ends the sentence that begins `name is VALUE, `.
         """
+        if self.auto and value == AUTO:
+            return AUTO
         converted = self.convert(value)
         return converted if self.fits(converted) else self._refuse(value)
 
@@ -175,7 +181,7 @@ class Setting:
     @property
     def shown_default(self) -> str:
         """The default as a flag takes it."""
-        return self.default_text or shown(self.default)
+        return self.default_text or (AUTO if self.auto else shown(self.default))
 
     @property
     def flag_help(self) -> str:
@@ -242,10 +248,12 @@ def setting(default: Any = dataclasses.MISSING, help: str = "", **more: Any) -> 
     return dataclasses.field(default=default, metadata={_KEY: Setting(help=help, **more)})
 
 
-def same_setting(cls: type, name: str) -> Any:
+def same_setting(cls: type, name: str, *, auto: bool = False) -> Any:
     """A dataclass field that is the setting of another class."""
     field = cls.__dataclass_fields__[name]  # type: ignore[attr-defined]
-    return dataclasses.field(default=field.default, metadata=field.metadata)
+    return dataclasses.field(
+        default=field.default, metadata={_KEY: dataclasses.replace(field.metadata[_KEY], auto=auto)}
+    )
 
 
 def flag(name: str) -> str:
@@ -337,7 +345,8 @@ def problems_in(settings: Any) -> Iterator[str]:
 
 
 def problems_with(cls: type, values: Mapping[str, Any]) -> Iterator[str]:
-    """Sentences on those of the values, by name, that are settings of the class and do not fit."""
+    """Sentences on those of the values, by name, that are settings of the class and do not fit; `auto` does not."""
     for name, each in settings_of(cls).items():
         if name in values and not each.fits(values[name]):
-            yield f"{name} is {values[name]!r}, want {each.wanted_of(values[name])}"
+            wanted = dataclasses.replace(each, auto=False).wanted_of(values[name])
+            yield f"{name} is {values[name]!r}, want {wanted}"

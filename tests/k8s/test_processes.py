@@ -127,6 +127,10 @@ TRAINING = {
     "dropout": 0.2,
     "samples": 0,
     "patience": None,
+    **{
+        name: getattr(TrainConfig(), name) for name in ("final_rate", "warmup_steps", "weight_average", "context_units")
+    },
+    **{name: getattr(TrainConfig(), name) for name in ("learning_rate", "evaluate_every")},
 }
 
 

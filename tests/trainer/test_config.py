@@ -60,18 +60,27 @@ def test_settings_of_a_base_stay_where_nothing_else_is_given():
     assert config_lib.read(args, base=TrainConfig(units=64, layers=1)) == TrainConfig(units=64, layers=3)
 
 
+def test_what_is_auto_is_not_given(tmp_path):
+    path = write_yaml(tmp_path, "units: 64\nlayers: auto\nbatch_size: 4\ncontext_lags: auto\nmax_minutes: 2")
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    config_lib.add_flags(parser)
+    args = parser.parse_args(["--config", path, "--units", "auto", "--dropout", "auto", "--patience", "none"])
+    assert config_lib.read_given(args) == {"batch_size": 4, "max_minutes": 2.0, "patience": None}
+    assert problems_of("--head-units", "auto") == ["--head-units is 'auto', want a multiple of 16, 16 to 32768"]
+
+
 def test_all_problems_come_at_once(tmp_path):
     path = write_yaml(tmp_path, "unitz: 64\nlayers: two\nbatch_size: 64.0\ndropout: true\nwindow: [0]\n")
     names = ", ".join(sorted(field.name for field in dataclasses.fields(TrainConfig)))
     assert problems_of("--config", path, "--learning-rate", "fast", "--patience", "0", "--units", "20") == [
         f"{path}: unitz: no such setting, want one of {names}",
-        f"{path}: layers is 'two', want a whole number, 1 to 256",
-        f"{path}: batch_size is 64.0, want a whole number, 1 to 1048576",
-        f"{path}: dropout is True, want a number, at least 0 and below 1",
-        f"{path}: window is [0], want a whole number, 1 to 1048576",
-        "--units is '20', want a multiple of 16, 16 to 32768",
-        "--learning-rate is 'fast', want a number above 0",
-        "--patience is '0', want a whole number, 1 or more, or none",
+        f"{path}: layers is 'two', want a whole number, 1 to 256, or auto",
+        f"{path}: batch_size is 64.0, want a whole number, 1 to 1048576, or auto",
+        f"{path}: dropout is True, want a number, at least 0 and below 1, or auto",
+        f"{path}: window is [0], want a whole number, 1 to 1048576, or auto",
+        "--units is '20', want a multiple of 16, 16 to 32768, or auto",
+        "--learning-rate is 'fast', want a number above 0, or auto",
+        "--patience is '0', want a whole number, 1 or more, or none, or auto",
     ]
 
 

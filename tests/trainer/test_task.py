@@ -29,6 +29,10 @@ SETTINGS = {
     "warmup_steps": "3",
     "transpose": "2",
     "samples": "0",
+    "context_units": "0",
+    "weight_average": "0",
+    "patience": "8",
+    "final_rate": "0.02",
 }
 TIMED = ("seconds", "notes_per_second", "input_wait_share")  # of a line of the metrics
 

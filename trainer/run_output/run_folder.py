@@ -37,6 +37,14 @@ def number_of(described: dict[str, Any]) -> float:
     return float(int.from_bytes(digest[:5], "little"))
 
 
+def saved(folder: str) -> dict[str, Any] | None:
+    """The description of the run in the folder; None if there is none."""
+    try:
+        return json_text.load(storage.join(folder, RUN_FILE), dict[str, Any])
+    except FileNotFoundError:
+        return None
+
+
 def check(folder: str, described: dict[str, Any]) -> None:
     """Compares a run with the one in the folder, if there is one.
 
@@ -44,9 +52,8 @@ def check(folder: str, described: dict[str, Any]) -> None:
       UserError: the folder holds a run with other settings or another dataset; all differences at once.
     """
     path = storage.join(folder, RUN_FILE)
-    try:
-        there = json_text.load(path, dict[str, Any])
-    except FileNotFoundError:
+    there = saved(folder)
+    if there is None:
         return
     names = sorted(described.keys() | there.keys())
     differences = [

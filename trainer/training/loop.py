@@ -12,7 +12,6 @@ import contextlib
 import dataclasses
 import logging
 import math
-import time
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
@@ -30,6 +29,7 @@ from trainer.run_output.run_files import RunFiles
 from trainer.run_output.run_state import Diverged, RunState
 from trainer.training import schedule
 from trainer.training.checkpointing import Checkpointing
+from trainer.training.clock import Clock
 from trainer.training.hooks import Hooks
 from trainer.training.prior import start_from_unigram
 from trainer.training.step_profiler import StepProfiler
@@ -99,7 +99,7 @@ class Run:
             else:
                 self.state.validation_due = True  # so that the run keeps nothing worse than what it starts from
             self._checkpoints.save(self.state)
-        self._stop, self._started = stop, time.monotonic() - self.state.seconds
+        self._stop, self._clock = stop, Clock(self.state.seconds)
         self._validation_step = ValidationStep(
             self.config,
             self._step,
@@ -179,7 +179,8 @@ class Run:
         """
         state = self.state
         rate = schedule.next_learning_rate(self.config, state)
-        loss, norm = self._step(batch, rate)
+        with self._clock.work("step"):
+            loss, norm = self._step(batch, rate)
 
         per_event = loss / batch.num_events
         limit = EXPLODED * max(1.0, per_event if state.first_loss is None else state.first_loss)
@@ -209,7 +210,7 @@ class Run:
 
     def _agree_on_time_and_stop(self) -> None:
         """Takes over the workers' common clock, and stops if a signal reached any of them."""
-        stopping, self.state.seconds = self._agree(self._stop.requested, time.monotonic() - self._started)
+        stopping, self.state.seconds = self._agree(self._stop.requested, self._clock.seconds)
         self.state.validation_due |= schedule.share_done(self.config, self.state) >= 1
         if stopping:
             self._interrupt()
@@ -250,7 +251,8 @@ class Run:
     def _validate(self) -> None:
         speed = self._speed.pause()
         try:
-            self._validation_step(self.state, speed, between_chunks=self._check_stop)
+            with self._clock.work("validation"):
+                self._validation_step(self.state, speed, between_chunks=self._check_stop)
         except _StopRequested:  # the weights are by now those that training continues with, as a checkpoint wants
             self._interrupt()  # with `validation_due` set, so that the run resumes with this validation
         self.state.samples_due = self._hooks.write_samples is not None
@@ -262,7 +264,7 @@ class Run:
 
     def _write_samples(self) -> None:
         if self._hooks.write_samples is not None and self._is_chief:
-            with self._step.weights_to_keep():
+            with self._clock.work("samples"), self._step.weights_to_keep():
                 self._hooks.write_samples(self.state.step, self.state.deviations, self._monitor.summary)
         self.state.samples_due = False
         if self.state.finished:

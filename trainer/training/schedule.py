@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from job_runtime.command_line.numerals import counted
 from trainer.config import TrainConfig
 from trainer.run_output.run_state import RunState
 
@@ -14,6 +15,18 @@ def share_done(config: TrainConfig, state: RunState) -> float:
     if config.max_minutes is not None:
         share = max(share, state.seconds / (60 * config.max_minutes))
     return share
+
+
+def early_stop(config: TrainConfig, state: RunState) -> str | None:
+    """Of a finished run, the sentence for people on why it ended before its epochs and minutes; None if it did not."""
+    share = share_done(config, state)
+    if share >= 1 or state.halted:
+        return None
+    return (
+        f"stopped early, after step {state.step:,} and {100 * share:.0f}% of its time: the last"
+        f" {counted(state.validations_since_best, 'validation')} were no better than step {state.best_step:,}"
+        f" ({state.best_nll:.3f} nats per note)"
+    )
 
 
 def learning_rate(config: TrainConfig, *, step: int, share: float) -> float:

@@ -122,6 +122,7 @@ def _check(
     with command.collecting(problems):
         info = dataset_info.load(args.data) if args.data else None
     if space is not None and info is not None:
+        space = space.planned(info, TRIAL_DEFAULTS)
         problems += _dataset_problems(space, info, args.data)
     if problems:
         raise UserError(problems)

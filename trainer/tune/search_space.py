@@ -5,7 +5,8 @@
     timing_loss: [categorical, mixture]                       choices
     epochs: 20                                                the same in every trial
 
-Names and values are those of `trainer.config`. Settings that are not named keep the base values.
+Names and values are those of `trainer.config`. Settings that are not named keep the base values, or are
+chosen by `trainer.plan`.
 """
 
 from __future__ import annotations
@@ -21,8 +22,11 @@ import yaml
 
 from job_runtime import storage
 from job_runtime.command import collecting
+from job_runtime.command_line.settings import AUTO, Setting
 from job_runtime.problem_report import UserError
+from midi_codec.dataset.dataset_info import DatasetInfo
 from trainer import config as config_lib
+from trainer import plan as plan_lib
 from trainer import yaml_file
 from trainer.config import TrainConfig
 
@@ -74,6 +78,21 @@ class SearchSpace:
     def config_of(self, params: Mapping[str, Any]) -> TrainConfig:
         """The settings of a trial, given the values of those that vary."""
         return dataclasses.replace(self.base, **params)
+
+    def planned(self, info: DatasetInfo, defaults: Mapping[str, Any]) -> SearchSpace:
+        """The same space, with what is `auto` and not named chosen by `trainer.plan`.
+
+        All trials get the same choices: those for the largest values of what varies.
+
+        Args:
+          info: of the dataset.
+          defaults: as for `read`.
+        """
+        given = {name: getattr(self.base, name) for name in self.given}
+        largest = {name: domain.extremes()[-1] for name, domain in self.varied.items()}
+        plan = plan_lib.resolve({**defaults, **given, **largest}, info).config
+        unvaried = {name: getattr(self.base, name) for name in self.varied}
+        return dataclasses.replace(self, base=dataclasses.replace(plan, **unvaried))
 
     def suggest(self, trial: Trial) -> dict[str, Any]:
         """A value for each setting that varies; a trial that already has values keeps them."""
@@ -134,20 +153,16 @@ def read(path: str, *, base_path: str | None = None, defaults: Mapping[str, Any]
     Raises:
       UserError: unknown names, values of the wrong type, impossible ranges, values that cannot work; all at once.
     """
-    base = dict(defaults or {})
-    named: set[str] = set()
+    base: dict[str, Any] = {}
     varied: dict[str, Range | Choices] = {}
     problems: list[str] = []
     entries: Mapping[str, Any] = {}
     with collecting(problems):
         if base_path:
-            read_base = config_lib.read(argparse.Namespace(config=base_path))
-            named |= yaml_file.load(base_path).keys()
-            base.update({name: getattr(read_base, name) for name in named})
+            base = config_lib.read_given(argparse.Namespace(config=base_path))
     with collecting(problems):
         entries = yaml_file.load(path)
     for name, value in entries.items():
-        named.add(name)
         try:
             if name in config_lib.SETTINGS and isinstance(value, Mapping | list):
                 varied[name] = _read_range(name, value) if isinstance(value, Mapping) else _read_choices(name, value)
@@ -155,14 +170,20 @@ def read(path: str, *, base_path: str | None = None, defaults: Mapping[str, Any]
                 base[name] = config_lib.read_value(name, value)
         except ValueError as error:
             problems += [f"{path}: {problem}" for problem in error.args]
+    base = {name: value for name, value in base.items() if value != AUTO}
     if not varied and not problems:
         problems.append(f"{path}: varies nothing, want at least one range `{{low: …, high: …}}` or list of choices")
-    given = base.keys() - (dict(defaults or {}).keys() - named)
-    space = SearchSpace(varied, TrainConfig(**base), frozenset(given | varied.keys()))
+    given = frozenset(base.keys() | varied.keys())
+    space = SearchSpace(varied, TrainConfig(**{**(defaults or {}), **base}), given)
     problems += [f"{path}: {problem}" for problem in space.problems()]
     if problems:
         raise UserError(problems)
     return space
+
+
+def _searched(name: str) -> Setting:
+    """The setting with the values that may be searched: `auto` is not one."""
+    return dataclasses.replace(config_lib.SETTINGS[name], auto=False)
 
 
 def _check_searched(name: str) -> None:
@@ -177,7 +198,7 @@ def _read_choices(name: str, values: Sequence[Any]) -> Choices:
     converted, problems = [], []
     for value in values:
         try:
-            converted.append(config_lib.SETTINGS[name].parse(value))
+            converted.append(_searched(name).parse(value))
         except ValueError as error:
             problems.append(f"{name} has {value!r}, {error}")
     if len(set(converted)) < len(converted):
@@ -189,7 +210,7 @@ def _read_choices(name: str, values: Sequence[Any]) -> Choices:
 
 def _read_range(name: str, given: Mapping[Any, Any]) -> Range:
     _check_searched(name)
-    setting = config_lib.SETTINGS[name]
+    setting = _searched(name)
     if setting.type not in (int, float):
         raise ValueError(f"{name} is a range but not a number, want a list of choices")
     problems = [f"has {key!r}, want only {', '.join(RANGE_KEYS)} in a range" for key in given if key not in RANGE_KEYS]

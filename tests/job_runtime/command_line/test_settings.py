@@ -182,3 +182,30 @@ def test_a_setting_of_two_classes_is_one():
         width: int = same_setting(Example, "width")
 
     assert settings_of(Other)["width"] == settings_of(Example)["width"] and Other().width == 16
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Planned:
+    width: int = same_setting(Example, "count", auto=True)
+    wait: float | None = setting(2.0, "seconds", above=0, auto=True)
+    lags: tuple[int, ...] = setting((), "ticks", at_least=1, auto=True)
+    plain: int = setting(3, "apples", at_least=1)
+
+
+def test_auto_is_a_value_of_a_flag_and_not_of_an_object():
+    found = settings_of(Planned)
+    assert [each.shown_default for each in found.values()] == ["one per input", "auto", "auto", "3"]
+    assert [each.wanted for each in found.values()] == [
+        "a whole number, 1 to 99999, or auto",
+        "a number above 0, or none, or auto",
+        "whole numbers, 1 or more, separated by commas, or auto",
+        "a whole number, 1 or more",
+    ]
+    assert [found[name].parse("auto") for name in ("width", "wait", "lags")] == ["auto"] * 3
+    assert (found["wait"].parse("none"), found["lags"].parse([4, 8])) == (None, (4, 8))
+    with pytest.raises(ValueError, match="want a whole number, 1 or more$"):
+        found["plain"].parse("auto")
+    assert list(problems_in(Planned(width="auto", wait=0.0))) == [
+        "width is 'auto', want a whole number, 1 to 99999",
+        "wait is 0.0, want a number above 0, or none",
+    ]

@@ -1,11 +1,15 @@
 """The search-space file: what it may hold, and that everything wrong with it is told at once."""
 
+import dataclasses
+
 import pytest
 import yaml
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FixedTrial
 
 from job_runtime.problem_report import UserError
+from tests.trainer.test_plan import make_info
+from trainer import plan
 from trainer.config import TrainConfig
 from trainer.tune import search_space
 from trainer.tune.search_space import Choices, Range
@@ -71,6 +75,23 @@ def test_settings_of_a_run_stand_where_the_space_names_none(read, tmp_path):
     assert space.base == TrainConfig(batch_size=8, epochs=7.0, layers=4, samples=0)
     assert space.given == {"batch_size", "epochs", "layers"}
     assert space.config_of({"layers": 2}).layers == 2
+
+
+def test_what_is_not_named_is_planned_for_the_largest_values(read):
+    info = make_info(80, 58_000)
+    defaults = {"samples": 0}
+    space = read("epochs: [2, 8]\nlearning_rate: 1.0e-3\nunits: auto", defaults=defaults).planned(info, defaults)
+    want = plan.resolve({"epochs": 8.0, "learning_rate": 1e-3, "samples": 0}, info).config
+    assert space.base == dataclasses.replace(want, epochs=30.0)  # of the base, replaced in every trial
+    assert space.config_of({"epochs": 2.0}) == dataclasses.replace(want, epochs=2.0)
+    assert (space.base.batch_size, space.base.context_units, space.base.units) == (8, 32, 256)
+
+
+def test_auto_is_not_searched(read):
+    assert problems_of(read, "units: [auto, 64]") == ["units has 'auto', want a multiple of 16, 16 to 32768"]
+    assert problems_of(read, "units: {low: auto, high: 64}") == [
+        "units: low is 'auto', want a multiple of 16, 16 to 32768"
+    ]
 
 
 def test_a_default_of_trials_gives_way_to_the_file(read):
