@@ -103,7 +103,7 @@ def test_a_default_of_trials_gives_way_to_the_file(read):
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [
-        ("unit: [1]", ["unit: no such setting, want one of batch_size, "]),
+        ("unit: [1]", ["unit: no such setting, want one of attention, "]),
         ("units: [16, wide]", ["units has 'wide', want a multiple of 16, 16 to 32768"]),
         ("units: [16, 16]", ["units is [16, 16], want each choice once"]),
         ("units: []", ["units is an empty list, want choices"]),
