@@ -8,6 +8,7 @@ table.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -86,6 +87,10 @@ class _Corpus:
             train.num_pieces, max(train.num_notes, 1), validation.num_notes, info.time_base, len(info.programs) > 1
         )
 
+    def steps_per_pass(self, batch: int, window: int) -> int:
+        """A piece is cut at a random place and then every `window` notes, so it has about one window more."""
+        return math.ceil((self.num_notes / window + self.num_pieces) / batch)
+
 
 def _choose(corpus: _Corpus, given: Mapping[str, Any], *, is_new: bool, num_workers: int) -> dict[str, Any]:
     """A value for every `auto` setting, given some of them."""
@@ -93,13 +98,10 @@ def _choose(corpus: _Corpus, given: Mapping[str, Any], *, is_new: bool, num_work
     is_short = minutes is not None and minutes < LEAST_MINUTES
     window = given.get("window", 64 if is_short else 128)
     epochs = given.get("epochs", _passes(corpus.num_notes))
-    small_steps = _steps(epochs * corpus.num_notes / (8 * window), minutes)
-    batch = given.get("batch_size", _batch_size(small_steps, num_workers))
-    notes_per_step = batch * window
-    steps = _steps(epochs * corpus.num_notes / notes_per_step, minutes, notes_per_step=notes_per_step)
-    passes = steps * notes_per_step / corpus.num_notes
-    every = _steps_between(corpus, notes_per_step, steps) if "evaluate_every" not in given else 0.0
-    evaluate_every = given.get("evaluate_every", _rounded(every * notes_per_step / corpus.num_notes))
+    batch = given.get("batch_size", _batch_size(_steps(corpus, epochs, minutes, 8, window), num_workers))
+    steps, per_pass = _steps(corpus, epochs, minutes, batch, window), corpus.steps_per_pass(batch, window)
+    passes = steps / per_pass
+    evaluate_every = given.get("evaluate_every", _rounded(_steps_between(corpus, per_pass, steps) / per_pass))
     expected_minutes = minutes if minutes is not None else steps / STEPS_PER_MINUTE
     return {
         "units": 128 if is_short else 256,
@@ -127,10 +129,10 @@ def _passes(num_notes: int) -> float:
     return float(round(min(MOST_PASSES, max(FEWEST_PASSES, PASSES * (FEW_NOTES / num_notes) ** (1 / 3)))))
 
 
-def _steps(by_epochs: float, minutes: float | None, *, notes_per_step: int = 8 * 128) -> float:
+def _steps(corpus: _Corpus, epochs: float, minutes: float | None, batch: int, window: int) -> float:
     """How many steps a run is expected to have."""
-    by_time = float("inf") if minutes is None else minutes * STEPS_PER_MINUTE * 8 * 128 / notes_per_step
-    return max(1.0, min(by_epochs, by_time))
+    by_time = float("inf") if minutes is None else minutes * STEPS_PER_MINUTE * 8 * 128 / (batch * window)
+    return max(1.0, min(epochs * corpus.steps_per_pass(batch, window), by_time))
 
 
 def _batch_size(small_steps: float, num_workers: int) -> int:
@@ -139,14 +141,14 @@ def _batch_size(small_steps: float, num_workers: int) -> int:
     return -(-batch // num_workers) * num_workers
 
 
-def _steps_between(corpus: _Corpus, notes_per_step: int, steps: float) -> float:
+def _steps_between(corpus: _Corpus, per_pass: int, steps: float) -> float:
     """Steps from one validation to the next.
 
     A pass, but neither so few that validations and their files take the time, nor more than 200; at least three times
     as many notes as a validation reads; and four to a hundred validations.
     """
-    between = min(200.0, max(25.0, corpus.num_notes / notes_per_step))
-    between = max(between, 3 * corpus.validation_notes / notes_per_step, steps / MOST_VALIDATIONS)
+    between = min(200.0, max(25.0, per_pass))
+    between = max(between, 3 * per_pass * corpus.validation_notes / corpus.num_notes, steps / MOST_VALIDATIONS)
     return min(between, max(steps / 4, 1.0))
 
 
@@ -157,10 +159,8 @@ def _rounded(number: float) -> float:
 
 def _lines(corpus: _Corpus, config: TrainConfig, given: list[str]) -> tuple[str, str]:
     """What was chosen, and why, from the settings as they are."""
-    notes_per_step = config.batch_size * config.window
-    per_pass = corpus.num_notes / notes_per_step
-    minutes = config.max_minutes
-    steps = _steps(config.epochs * per_pass, minutes, notes_per_step=notes_per_step)
+    per_pass, minutes = corpus.steps_per_pass(config.batch_size, config.window), config.max_minutes
+    steps = _steps(corpus, config.epochs, minutes, config.batch_size, config.window)
     context = f"context of {config.context_notes} notes" if config.context_units else "no context"
     validations = f"a validation every {counted(max(round(config.evaluate_every * per_pass), 1), 'step')}"
     stop = "no early stop" if config.patience is None else f"stops after {config.patience} without improvement"

@@ -11,7 +11,7 @@ from job_runtime import command
 from job_runtime.storage import array_file
 from midi_codec.music.notes import BEATS
 from tests.trainer.tiny import PIECES_BY_SPLIT, write_dataset
-from trainer import box_model, bundle, task
+from trainer import box_model, bundle, plan, task
 from trainer.run_output import checkpoint
 from trainer.training import train_step
 
@@ -226,3 +226,31 @@ def test_the_model_in_the_box_for_a_grid_that_it_does_not_know(data, tmp_path, c
     errors = capsys.readouterr().err
     assert "the model in the box knows a grid of beats, but the dataset has one of milliseconds" in errors
     assert "--epochs is '-1'" in errors
+
+
+def test_what_is_not_given_is_planned_once_and_kept(data, tmp_path, capsys, monkeypatch):
+    few = {name: SETTINGS[name] for name in ("units", "layers", "head_units", "dropout", "window", "context_units")}
+    argv = ["--data", data, "--output", str(tmp_path / "run"), "--weight-average", "0", "--patience", "1"]
+    argv += ["--learning-rate", "1e-30"]  # makes nothing better that float32 could show
+    argv += [part for name, value in few.items() for part in (f"--{name.replace('_', '-')}", value)]
+    with monkeypatch.context() as patch:
+        StopAt(patch, train_step.TrainStep, "__call__", at=5)
+        assert command.run("python -m trainer.task", task.main, argv) == command.INTERRUPTED
+    first = (tmp_path / "run/run.json").read_bytes()
+    described = json.loads(first)
+    assert (described["batch_size"], described["epochs"], described["final_rate"], described["samples"]) == (
+        8,
+        40.0,
+        0.01,
+        0,
+    )
+    before = capsys.readouterr().out.splitlines()[:2]
+    assert [line.split()[0] for line in before] == ["plan:", "because"]
+    assert before[0].startswith("plan: 8 x 16 notes per step, 1 layer of 16 units, no context, dropout 0.3, ")
+    monkeypatch.setattr(plan, "MOST_PASSES", 7.0)  # a later version with another rule
+    assert command.run("python -m trainer.task", task.main, argv) == command.OK
+    out = capsys.readouterr().out
+    assert out.splitlines()[:2] == before and (tmp_path / "run/run.json").read_bytes() == first
+    lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    assert len(lines) == 2 and lines[-1]["epoch"] < 40.0
+    assert f"stopped early, after step {lines[-1]['step']} and " in out
