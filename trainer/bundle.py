@@ -23,6 +23,7 @@ from job_runtime import json_text, storage
 from job_runtime.problem_report import UserError
 from job_runtime.storage import array_file
 from midi_codec.fields import FieldTable
+from trainer import piece_lengths
 from trainer.model.model_config import ModelConfig
 
 if TYPE_CHECKING:
@@ -40,9 +41,10 @@ class Bundle:
     Attributes:
       config: the fields of `trainer.model.model_config.ModelConfig`.
       fields: the field table.
-      dataset: of the dataset it was trained on: `hash`, `time_base`, `num_notes` and `duplicate_notes` of its training
-        split (the latter repeat the onset, pitch and program of another note), and the `limits` and `cleaning` it was
-        encoded with. Bundles of earlier versions have fewer of these.
+      dataset: of the dataset it was trained on: `hash`, `time_base`, of its training split `num_notes`,
+        `duplicate_notes` (they repeat the onset, pitch and program of another note) and `notes_per_piece`
+        (`trainer.piece_lengths`), and the `limits` and `cleaning` it was encoded with. Bundles of earlier versions
+        have fewer of these.
       metrics: validation likelihoods, baselines, accuracy, error; see `trainer.evaluation.validation`.
       deviations: of an MSE head, the standard deviation of its validation residual in ticks, by field.
       weights: arrays by path.
@@ -223,9 +225,17 @@ class _Versioned(TypedDict):
     format_version: Annotated[int, json_text.Constraint(lambda value: value == FORMAT_VERSION, f"{FORMAT_VERSION}")]
 
 
-class _Dataset(TypedDict):
+class _DatasetName(TypedDict):
     hash: str
     time_base: str
+
+
+class _Dataset(_DatasetName, total=False):
+    """What some reader uses, besides its name."""
+
+    notes_per_piece: Annotated[
+        Mapping[str, float], json_text.Constraint(piece_lengths.is_valid, "ascending numbers of notes by percentage")
+    ]
 
 
 _Figures = Mapping[str, float]

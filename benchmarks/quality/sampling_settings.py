@@ -230,7 +230,7 @@ def judge(pieces: Sequence[GeneratedPiece], data: str, info: DatasetInfo, index:
         "copied": compare.quantiles(copied),
         "held_out_copied": compare.quantiles(reference),
         "num_beyond_held_out": sum(run.num_notes > (compare.threshold(reference) or 0) for run in copied),
-        "ended": round(float(np.mean([piece.line["ended"] for piece in pieces])), 4),
+        "ended": round(float(np.mean([bool(piece.line["ended"]) for piece in pieces])), 4),
         "nats_per_note": round(-sum(piece.line["log_likelihood"] for piece in pieces) / max(num_notes, 1), 4),
         "notes": num_notes,
     }

@@ -13,6 +13,9 @@ Requests with constraints (`Request.controls`), and those that may draw only the
 compiled calls of their own: features that no request uses cost nothing, and which call makes a piece depends only on
 its own request.
 
+A request with `steer_end` ends no more often early than the corpus does, and where a limit would cut it, at the best
+place before (`endings`).
+
 Notes that share onset, pitch and program are never drawn where the bundles' corpora have none
 (`trainer.sampling.onset_order`).
 
@@ -26,6 +29,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from generation_jobs.decoder.endings import EarlyEnds
 from generation_jobs.decoder.ensemble import Ensemble
 from generation_jobs.decoder.network import Network
 from generation_jobs.decoder.prefill import Prefill
@@ -50,12 +54,16 @@ class _Event(NamedTuple):
 
     Attributes:
       is_end: `[slots]` bool; the note counts only where it is False.
+      end_logit: `[slots]` float32, END's log odds.
+      early_share: `[slots]` float32, of `endings.EarlyEnds`, after the event.
       log_likelihood: `[slots]` float32, of END, or of a note and of END not being drawn.
       state: of the network, after the note.
     """
 
     note: DrawnNote
     is_end: tf.Tensor
+    end_logit: tf.Tensor
+    early_share: tf.Tensor
     log_likelihood: tf.Tensor
     state: Any
 
@@ -86,6 +94,7 @@ class Decoder:
         self._allow_duplicates = any(model.may_have_duplicate_notes for model in bundles)
         self._network = Network(self.bundle) if len(bundles) == 1 else Ensemble(bundles)
         self._prefill = Prefill(self._network, self._table, rows=max(num_slots, fields.WIDTH_MULTIPLE))
+        self._early_ends = EarlyEnds(bundles)
         self._call = tf.function(self._decode, autograph=False, jit_compile=True)
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Result]]:
@@ -136,16 +145,17 @@ class Decoder:
             "request": tf.fill([size], -1),
             "position": tf.zeros([size], tf.int32),
             "ticks": tf.zeros([size], tf.int32),
+            "early_share": tf.zeros([size]),
             "previous": tf.zeros([size, len(self._table)], tf.int32),
             "state": state,
         }
 
     def _decode(self, slots: Arrays, queue: Arrays) -> tuple[Arrays, Arrays]:
         """Makes `STEPS_PER_CALL` steps: the slots after them, and what each step emitted for each slot."""
-        shapes = {"request": [], "flags": [], "log_likelihood": [], "values": [len(self._table)]}
+        shapes = {"request": [], "flags": [], "log_likelihood": [], "end_logit": [], "values": [len(self._table)]}
         arrays = {
             name: tf.TensorArray(
-                tf.float32 if name == "log_likelihood" else tf.int32,
+                tf.float32 if name in ("log_likelihood", "end_logit") else tf.int32,
                 STEPS_PER_CALL,
                 element_shape=[self.num_slots, *shape],
             )
@@ -181,6 +191,7 @@ class Decoder:
         state, drawn = tf.nest.pack_sequence_as(self._prefill.initial_states(1), queue["initial_state"])
         refilled = {
             "request": tf.where(starts, turn, slots["request"]),
+            "early_share": started(self._early_ends.share(queue["initial_position"]), slots["early_share"]),
             **{name: started(queue[f"initial_{name}"], slots[name]) for name in ("position", "ticks", "previous")},
             "state": tf.nest.map_structure(started, state, slots["state"]),
         }
@@ -205,7 +216,10 @@ class Decoder:
         head_inputs: Any  # of one network, or a list of an ensemble's
         head_inputs, state = network.trunk(slots["previous"], slots["state"])
         end_logit = network.end_logit(head_inputs)
-        is_end = field_sampling.draw_end(end_logit, uniforms[:, 0], settings[pitch])  # END is a value of pitch
+        probability, early_share = self._early_ends.limit(
+            tf.sigmoid(end_logit), slots["position"], slots["early_share"], request["steers"]
+        )
+        is_end = field_sampling.draw_end(probability, uniforms[:, 0], settings[pitch])  # END is a value of pitch
         pitch_scores: Any = None
 
         def head(index: int, bins: Sequence[tf.Tensor], values: Sequence[tf.Tensor]) -> tf.Tensor:
@@ -228,14 +242,15 @@ class Decoder:
         log_likelihood = tf.where(is_end, 0.0, note.log_likelihood) - tf.nn.softplus(
             tf.where(is_end, -end_logit, end_logit)
         )
-        return _Event(note, is_end, log_likelihood, network.remember(state, note.values, pitch_scores))
+        after = network.remember(state, note.values, pitch_scores)
+        return _Event(note, is_end, end_logit, early_share, log_likelihood, after)
 
     def _outcome(self, slots: Arrays, request: Arrays, event: _Event) -> _Outcome:
         """Where a note was drawn and where a piece is over: by END, by its last tick, or by its number of notes."""
         running, position = slots["request"] >= 0, slots["position"]
         step = event.note.values[:, self._table.names.index("step")]
         ticks = slots["ticks"] + tf.where(position > 0, step, 0)
-        is_late = (ticks > request["max_ticks"]) & ~event.is_end
+        is_late = ((ticks > request["max_ticks"]) | (position >= request["max_notes"])) & ~event.is_end
         return _Outcome(
             is_drawn=running & ~event.is_end & ~is_late,
             is_end=running & event.is_end,
@@ -249,6 +264,7 @@ class Decoder:
             "request": tf.where(outcome.is_over, -1, slots["request"]),
             "position": slots["position"] + 1,
             "ticks": outcome.ticks,
+            "early_share": event.early_share,
             "previous": event.note.bins,
             "state": event.state,
         }
@@ -289,5 +305,6 @@ def _emit(slots: Arrays, event: _Event, outcome: _Outcome) -> Arrays:
         + END * tf.cast(outcome.is_end, tf.int32)
         + OVER * tf.cast(outcome.is_over, tf.int32),
         "log_likelihood": tf.where(outcome.is_drawn | outcome.is_end, event.log_likelihood, 0.0),
+        "end_logit": event.end_logit,
         "values": event.note.values,
     }

@@ -12,9 +12,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from generation_jobs.decoder import endings
+from generation_jobs.decoder.endings import Events
 from generation_jobs.decoder.prefill import Start
 from generation_jobs.settings.controls import Controls, columns
-from generation_jobs.settings.requests import Request, Result
+from generation_jobs.settings.requests import STEERED, Ended, Request, Result
 from generation_jobs.settings.value_kinds import MAX_SECONDS
 from midi_codec import fields
 from midi_codec.music.notes import DEFAULT_TEMPO, Notes, seconds_per_tick
@@ -49,8 +51,7 @@ class _Piece:
     has_slot: bool = False
     is_over: bool = False
     ended: bool = False
-    values: list[np.ndarray] = dataclasses.field(default_factory=list)
-    log_likelihoods: list[np.ndarray] = dataclasses.field(default_factory=list)
+    events: list[Events] = dataclasses.field(default_factory=list)
 
 
 class RequestQueue:
@@ -113,6 +114,8 @@ class RequestQueue:
         starts = [piece.start for piece in self._window]
         rows = zip(*(start.state for start in starts), strict=True)
         lengths = [len(piece.primer) for piece in self._window]
+        last = [min(length + own.max_notes, fields.MAX_TICK - 1) for length, own in zip(lengths, requests, strict=True)]
+        steers = [request.steer_end for request in requests]
         return {
             "count": np.array(len(requests), np.int32),
             "initial_position": self._column(lengths, np.int32),
@@ -120,10 +123,11 @@ class RequestQueue:
             "initial_previous": self._column([start.previous for start in starts], np.int32, len(self._table)),
             "initial_state": [self._column(row, row[0].dtype, *row[0].shape) for row in rows],
             "key": self._column([request.key for request in requests], np.uint32, 2),
+            "max_notes": self._column(last, np.int32),
             "max_events": self._column(
-                [min(length + own.max_notes, fields.MAX_TICK) for length, own in zip(lengths, requests, strict=True)],
-                np.int32,
-            ),
+                [most + steered for most, steered in zip(last, steers, strict=True)], np.int32
+            ),  # the last may only be END
+            "steers": self._column(steers, np.bool_),
             "max_ticks": self._column([_max_ticks(request, self._table.time_base) for request in requests], np.int32),
             "temperature": self._by_field(requests, "temperature", 1.0, np.float32),
             **self._limit_columns(requests),
@@ -165,22 +169,25 @@ class RequestQueue:
         """Adds what a call emitted to its pieces; yields those that are over.
 
         Args:
-          emitted: `request`, `flags` `[steps, slots]` int32, `log_likelihood` float32, `values`
+          emitted: `request`, `flags` `[steps, slots]` int32, `log_likelihood`, `end_logit` float32, `values`
             `[steps, slots, num_fields]` int32.
         """
         request, flags = emitted["request"].ravel(), emitted["flags"].ravel()
         rows = np.flatnonzero(request >= 0)
         rows = rows[np.argsort(request[rows], kind="stable")]  # steps of a piece stay in order
-        values = emitted["values"].reshape(-1, len(self._table))
-        log_likelihood = emitted["log_likelihood"].ravel()
+        columns = (
+            emitted["values"].reshape(-1, len(self._table)),
+            flags & DRAWN > 0,
+            np.where(flags & (DRAWN | END) > 0, emitted["log_likelihood"].ravel(), 0),
+            emitted["end_logit"].ravel(),
+        )
         indices, firsts = np.unique(request[rows], return_index=True)
         over = []
         for index, own in zip(indices, np.split(rows, firsts[1:]), strict=True):
             piece = self._window[index]
             piece.has_slot = True
             own_flags = flags[own]
-            piece.values.append(values[own[own_flags & DRAWN > 0]])
-            piece.log_likelihoods.append(log_likelihood[own[own_flags & (DRAWN | END) > 0]])
+            piece.events.append(Events(*(column[own] for column in columns)))
             piece.ended |= bool((own_flags & END).any())
             piece.is_over = bool((own_flags & OVER).any())
             if piece.is_over:
@@ -198,12 +205,16 @@ def _max_ticks(request: Request, time_base: str) -> int:
 
 def _finish(piece: _Piece, table: fields.FieldTable) -> Result:
     """Joins a piece's notes; steps become onsets."""
-    raw = np.concatenate([piece.primer, *piece.values])
+    events = Events(*(np.concatenate(columns) for columns in zip(*piece.events, strict=True)))
+    ended: Ended = piece.ended
+    if piece.request.steer_end and not ended:
+        events, ended = endings.end_before_limit(events, table), STEERED
+    raw = np.concatenate([piece.primer, events.values[events.is_drawn]])
     primer = piece.request.primer
     notes = table.to_notes(raw, tempo=DEFAULT_TEMPO if primer is None else primer.tempo)
     return Result(
         notes=notes,
         num_primer_notes=len(piece.primer),
-        log_likelihood=float(np.concatenate(piece.log_likelihoods).astype(np.float64).sum()),
-        ended=piece.ended,
+        log_likelihood=float(events.log_likelihood.astype(np.float64).sum()),
+        ended=ended,
     )

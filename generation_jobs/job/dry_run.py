@@ -77,7 +77,9 @@ def measure(
     samples = [int(left[index * len(left) // count]) for index in range(count)]
     limit = max(LEAST_TRIED_NOTES, TRIED_NOTES * DEFAULT_SLOTS // num_slots)
     requests = [job.request(sample) for sample in samples]
-    tried = [dataclasses.replace(request, max_notes=min(request.max_notes, limit)) for request in requests]
+    tried = [
+        dataclasses.replace(request, max_notes=min(request.max_notes, limit), steer_end=False) for request in requests
+    ]
     started = clock()
     decoder = make_decoder()
     for _ in decoder.generate([dataclasses.replace(request, max_notes=1) for request in requests]):
@@ -85,7 +87,7 @@ def measure(
     ready = clock()
     results = dict(decoder.generate(tried))
     seconds = clock() - ready
-    steps = max(len(result.notes) + result.ended for result in results.values())
+    steps = max(len(result.notes) + bool(result.ended) for result in results.values())
     return _trial(job, samples, requests, results, start_seconds=ready - started, step_seconds=seconds / max(steps, 1))
 
 

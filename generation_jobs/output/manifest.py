@@ -19,7 +19,7 @@ from typing import Annotated, Any, TypedDict
 
 from generation_jobs.output.piece_checks import DECIMALS, check
 from generation_jobs.output.shards import MANIFEST_FOLDER, Shards
-from generation_jobs.settings.requests import Result
+from generation_jobs.settings.requests import Ended, Result
 from job_runtime import json_text, storage
 from job_runtime.problem_report import UserError
 from midi_codec.dataset import records
@@ -71,7 +71,7 @@ class _Line(TypedDict):
     num_notes: _Count
     seconds: float
     log_likelihood: float
-    ended: bool
+    ended: Ended
     checks: dict[str, Any]
     screening: dict[str, Any] | None
     code_version: str

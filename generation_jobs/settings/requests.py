@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final, Literal
 
 from generation_jobs.settings import program_map
 from generation_jobs.settings.controls import Controls
@@ -18,6 +18,8 @@ from midi_codec.music.notes import Notes
 
 MAX_NOTES = 100_000  # of one generated piece; the decoder holds up to this many notes per slot
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.001, 1000.0  # beyond, a masked value could be drawn, or float32 divide by zero
+STEERED: Final = "steered"
+Ended = bool | Literal["steered"]  # how a piece ended: `Result.ended`
 FIELDS = ("step", "pitch", "duration", "velocity", "program")  # that a setting may name one by one
 TEMPERATURE = Kind(
     f"a number, 0 (greedy) or {MIN_TEMPERATURE:g} to {MAX_TEMPERATURE:g}",
@@ -80,6 +82,7 @@ class Request:
     max_seconds  the piece ends before the first note that would start later than this, counted from the
                  first onset of the piece, including the primer; None: no limit
     controls     what the generated notes keep to
+    steer_end    whether a piece that meets a limit ends at the best place before it, and none ends too soon
     """
 
     key: tuple[int, int]
@@ -88,6 +91,7 @@ class Request:
     max_seconds: float | None
     sampling: Sampling
     controls: Controls = Controls()
+    steer_end: bool = False
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -97,13 +101,14 @@ class Result:
     notes             the primer followed by the generated notes, moved so that the first onset is tick 0
     num_primer_notes  how many of `notes` are the primer's; they come first
     log_likelihood    nats, of the generated notes under the model at temperature 1; includes END if it was drawn
-    ended             the model ended the piece itself, before any limit did
+    ended             True: the model ended the piece itself, before any limit did; STEERED: a limit would have cut it,
+                      and it ends at a good place before that; False: it was cut
     """
 
     notes: Notes
     num_primer_notes: int
     log_likelihood: float
-    ended: bool
+    ended: Ended
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -117,6 +122,10 @@ class Settings(Controls, Sampling):
         above=0,
         at_most=MAX_SECONDS,
         default_text=f"{MAX_SECONDS:g}, six hours",
+    )
+    steer_end: bool = setting(
+        False,
+        "a piece that would be cut ends at the best place shortly before; no more pieces end early than in the corpus",
     )
     map_programs: str | None = setting(
         None,
@@ -140,6 +149,7 @@ class Settings(Controls, Sampling):
             max_seconds=self.max_seconds,
             sampling=self.sampling,
             controls=self.controls,
+            steer_end=self.steer_end,
         )
 
     def override(self, values: Mapping[str, Any]) -> Settings:
@@ -149,4 +159,4 @@ class Settings(Controls, Sampling):
 
 SETTINGS = settings_of(Settings)
 PER_FIELD = tuple(name for name, each in SETTINGS.items() if each.per_field)
-DEFAULTS = Settings(min_p={"pitch": 0.05})  # of the command; chosen on validation: docs/sampling.md, "The defaults"
+DEFAULTS = Settings(min_p={"pitch": 0.05}, steer_end=True)  # of the command: docs/sampling.md, "The defaults"

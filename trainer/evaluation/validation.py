@@ -7,6 +7,9 @@
 
 An MSE head counts as a Gaussian with the variance of its residual on this split, integrated over each tick; finding
 that variance takes a separate pass.
+
+The same pass finds END's shift (`trainer.evaluation.end_shift`); `Evaluation.with_end_shift` has the figures of the
+model that has it.
 """
 
 from __future__ import annotations
@@ -24,6 +27,8 @@ from trainer.data.batches import make_batch
 from trainer.data.pieces import Pieces
 from trainer.data.whole_pieces import CHUNK, piece_seconds, plan_whole_pieces
 from trainer.distribution.strategy import batch_signature, free_shapes, on_each, part_of, share_out
+from trainer.evaluation import end_shift
+from trainer.evaluation.end_shift import EndCost
 from trainer.evaluation.measures import measure, measure_names
 from trainer.model.note_model import NoteModel, State
 from trainer.model.recurrent import batch_halves
@@ -42,9 +47,33 @@ class Evaluation:
     error_milliseconds: dict[str, float]
     deviations: dict[str, float]
     num_notes: int
+    end_cost: EndCost
+    end_shift: float = 0.0  # that the figures include
 
-    def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+    def with_end_shift(self, already: float = 0.0) -> Evaluation:
+        """The figures of the model with the shift of END's log odds that this split asks for.
+
+        Args:
+          already: the shift that the model has.
+        """
+        shift = self.end_cost.shift(already)
+        gain = self.end_cost.gain(shift) / self.num_notes
+        return dataclasses.replace(
+            self,
+            nll=self.nll - gain,
+            nll_per_second=self.nll_per_second * (1 - gain / self.nll),
+            nll_by_field={**self.nll_by_field, "pitch": self.nll_by_field["pitch"] - gain},  # END's cost is in pitch
+            end_shift=shift,
+        )
+
+    def metrics(self) -> dict[str, Any]:
+        """The figures as the bundle has them."""
+        names = ("nll_per_second", "accuracy", "error_milliseconds", "num_notes")
+        return {
+            "validation_nll": self.nll,
+            "validation_nll_by_field": self.nll_by_field,
+            **{name: getattr(self, name) for name in names},
+        }
 
 
 class Evaluator:
@@ -70,9 +99,9 @@ class Evaluator:
         continuous = [field.name for field in table if field.loss == fields.MSE]
         deviations = dict.fromkeys(continuous, 1.0)
         if continuous:
-            per_note = self._pass(pieces, deviations, between_chunks)
+            per_note, _ = self._pass(pieces, deviations, between_chunks)
             deviations = {name: max(per_note[f"square_{name}"] ** 0.5, SMALLEST_DEVIATION) for name in continuous}
-        per_note = self._pass(pieces, deviations, between_chunks)
+        per_note, end_cost = self._pass(pieces, deviations, between_chunks)
         by_field = {field.name: per_note[f"nll_{field.name}"] for field in table}
         nll = sum(by_field.values())
         return Evaluation(
@@ -83,15 +112,16 @@ class Evaluator:
             error_milliseconds={f.name: per_note[f"error_{f.name}"] for f in table if f.kind == fields.TIME},
             deviations=deviations,
             num_notes=pieces.num_notes,
+            end_cost=end_cost,
         )
 
     def _pass(
         self, pieces: Pieces, deviations: Mapping[str, float], between_chunks: Callable[[], None]
-    ) -> dict[str, float]:
+    ) -> tuple[dict[str, float], EndCost]:
         """The measures' means over the notes. Each replica adds up its own; they are summed once, at the end."""
         model, strategy = self._model, self._strategy
         spread = {name: tf.constant(value, tf.float64) for name, value in deviations.items()}
-        totals = on_each(strategy, lambda _: tf.zeros([len(self._names)], tf.float64))
+        totals = on_each(strategy, lambda _: tf.zeros([len(self._names) + 2 * len(end_shift.SHIFTS)], tf.float64))
         plan = plan_whole_pieces(
             pieces.num_events, chunk=self._chunk, batch_size=self._batch_size, replicas=strategy.num_replicas_in_sync
         )
@@ -110,7 +140,9 @@ class Evaluator:
                 totals, state = self._step(share_out(batch, strategy), state, totals, spread)
                 between_chunks()
         sums = strategy.reduce(tf.distribute.ReduceOp.SUM, totals, axis=None).numpy()
-        return dict(zip(self._names, np.divide(sums, pieces.num_notes).tolist(), strict=True))
+        measured, ends = np.split(sums, [len(self._names)])
+        per_note = dict(zip(self._names, np.divide(measured, pieces.num_notes).tolist(), strict=True))
+        return per_note, EndCost.of_sums(ends, pieces.num_pieces)
 
     def _zero_state(self, rows: int, _replica: int) -> list[Any]:
         return self._model.zero_state(rows)
@@ -146,6 +178,8 @@ class Evaluator:
                     part["previous"], part["bins"], before, raw=part["raw"], is_note=part["is_note"]
                 )
                 measures = measure(self._model, outputs, part, deviations)
-            totals += tf.stack([tf.reduce_sum(values) for values in measures])
+            is_event = (part["is_note"] + part["is_end"]) > 0
+            sums = tf.stack([tf.reduce_sum(values) for values in measures])
+            totals += tf.concat([sums, end_shift.sums(outputs.end_logit, is_event)], axis=0)
             states.append(after)
         return totals, tf.nest.map_structure(lambda *values: tf.concat(values, axis=0), *states)

@@ -10,6 +10,7 @@ from job_runtime.storage import array_file
 from trainer import bundle as bundle_lib
 from trainer.data.batches import Windows
 from trainer.data.pieces import Pieces
+from trainer.evaluation import end_shift
 from trainer.evaluation.validation import Evaluation
 from trainer.model.note_model import NoteModel
 
@@ -30,23 +31,18 @@ class RunFiles:
         return path
 
     def save_bundle(self, model: NoteModel, evaluation: Evaluation, origin: dict[str, Any], *, step: int) -> None:
-        """Writes the model with its current weights, its measurements and its origin (`dataset`, `baselines`)."""
+        """Writes the model with its current weights, its measurements and its origin (`dataset`, `baselines`).
+
+        END's bias is shifted as the measurements say.
+        """
         if not self._is_chief:
             return
-        measured = evaluation.to_json()
-        metrics = {
-            "validation_nll": measured["nll"],
-            "validation_nll_by_field": measured["nll_by_field"],
-            **{name: measured[name] for name in ("nll_per_second", "accuracy", "error_milliseconds", "num_notes")},
-            "step": step,
-            "baselines": origin["baselines"],
-        }
         bundle = bundle_lib.Bundle(
             config=dataclasses.asdict(model.config),
             fields=model.table,
             dataset=origin["dataset"],
-            metrics=metrics,
+            metrics={**evaluation.metrics(), "step": step, "baselines": origin["baselines"]},
             deviations=evaluation.deviations,
             weights=bundle_lib.get_weights(model),
         )
-        bundle_lib.save(storage.join(self._folder, "bundle"), bundle)
+        bundle_lib.save(storage.join(self._folder, "bundle"), end_shift.shifted(bundle, evaluation.end_shift))

@@ -95,7 +95,8 @@ class PieceSampler:
         head_inputs = model.head_inputs(h, state)
         indices = tf.fill([num_pieces], index)
         uniforms = field_sampling.note_uniforms(tf.constant(self._keys), indices, len(table))
-        is_end = field_sampling.draw_end(head_inputs[:, model.end_column], uniforms[:, 0], unrestricted)
+        probability = tf.sigmoid(head_inputs[:, model.end_column])
+        is_end = field_sampling.draw_end(probability, uniforms[:, 0], unrestricted)
         scores: list[PitchScores | None] = [None]
 
         def head(field_index: int, bins: Sequence[tf.Tensor], values: Sequence[tf.Tensor]) -> tf.Tensor:

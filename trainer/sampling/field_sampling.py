@@ -65,9 +65,9 @@ def note_uniforms(keys: tf.Tensor, note_index: tf.Tensor, num_fields: int) -> tf
     return tf.reshape(random_streams.to_uniform(tf.stack(words, axis=2)), [-1, 4 * block.shape[1]])
 
 
-def draw_end(end_logit: tf.Tensor, uniform: tf.Tensor, settings: RowSettings) -> tf.Tensor:
+def draw_end(probability: tf.Tensor, uniform: tf.Tensor, settings: RowSettings) -> tf.Tensor:
     """`[rows]` bool, whether the piece ends here. Temperature 0 takes the likelier outcome; no other changes END."""
-    return tf.where(settings.temperature == 0, end_logit > 0, uniform < tf.sigmoid(end_logit))
+    return tf.where(settings.temperature == 0, probability > 0.5, uniform < probability)
 
 
 def draw_bin(logits: tf.Tensor, uniform: tf.Tensor, settings: RowSettings) -> tf.Tensor:

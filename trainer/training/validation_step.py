@@ -64,7 +64,7 @@ class ValidationStep:
           Diverged: the likelihood is not a finite number.
         """
         with self._step.weights_to_keep():
-            evaluation = self._evaluator.evaluate(self._pieces, between_chunks=between_chunks)
+            evaluation = self._evaluator.evaluate(self._pieces, between_chunks=between_chunks).with_end_shift()
             self._keep_if_best(evaluation, state)
         state.validation_due = False
         state.deviations = evaluation.deviations
@@ -94,6 +94,7 @@ class ValidationStep:
             "validation_nll": evaluation.nll,
             "validation_nll_per_second": evaluation.nll_per_second,
             **{f"validation_nll_{name}": nll for name, nll in evaluation.nll_by_field.items()},
+            "end_shift": evaluation.end_shift,
             "learning_rate": schedule.next_learning_rate(self._config, state),
             **{name: round(value, 4) for name, value in speed.items()},
         }

@@ -14,6 +14,7 @@ from job_runtime.command import StopSignal
 from job_runtime.logs import foreign_lines
 from job_runtime.problem_report import UserError
 from trainer import bundle as bundle_lib
+from trainer import piece_lengths
 from trainer.config import TrainConfig
 from trainer.distribution import cluster
 from trainer.run_output import checkpoint, run_folder
@@ -166,18 +167,24 @@ def _train_on(
     hooks = Hooks(on_validation=hook, write_samples=None if writer is None else writer.write, profile=profile)
 
     run = Run(config, step, strategy, folder=folder, is_chief=cluster.is_chief(), hooks=hooks)
-    origin = _origin(inputs, scores, num_notes=train.num_notes, duplicate_notes=num_duplicates)
+    origin = _origin(
+        inputs,
+        scores,
+        num_notes=train.num_notes,
+        duplicate_notes=num_duplicates,
+        notes_per_piece=piece_lengths.describe(train.num_events - 1),
+    )
     run.fit(train, validation, stop=stop, origin=origin, fresh=inputs.bundle is None)
     return Outcome(run.state, is_chief=cluster.is_chief())
 
 
-def _origin(inputs: RunInputs, scores: Mapping[str, Any], **counts: int) -> dict[str, Any]:
+def _origin(inputs: RunInputs, scores: Mapping[str, Any], **counts: Any) -> dict[str, Any]:
     """What the bundle records of its dataset, the bundle it was made from, and the baselines.
 
     Args:
       inputs: of the run.
       scores: of the baselines.
-      counts: of the training split's notes.
+      counts: of the training split's notes and pieces.
     """
     info = inputs.info
     reading = {name: info.settings[name] for name in ("limits", "cleaning") if name in info.settings}

@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 from generation_jobs.decoder.decoder import STEPS_PER_CALL, Decoder
-from generation_jobs.settings.requests import Request, Result, Sampling
+from generation_jobs.settings.requests import STEERED, Request, Result, Sampling
 from midi_codec.fields import CATEGORICAL, MAX_TICK, MIXTURE, MSE
 from midi_codec.music.notes import BEATS
 from tests.trainer.tiny import ALL_PITCHES, make_notes, make_table
@@ -27,6 +27,7 @@ from trainer.sampling.field_sampling import drawable_mask, encode_bins
 
 CONFIG = {"units": 32, "layers": 2, "head_units": 16, "dropout": 0.2}
 SLOTS = 16
+NOTES_PER_PIECE = {"0": 6, "2": 8, "5": 10}
 FREE = Sampling(top_k=MAX_TICK)  # no limit, but decoded by the same compiled call as requests with one
 GREEDY = dataclasses.replace(FREE, temperature=0.0)
 
@@ -56,7 +57,7 @@ def make_bundle(
     return Bundle(
         config=dict(config),
         fields=table,
-        dataset={},
+        dataset={"notes_per_piece": NOTES_PER_PIECE},
         metrics={},
         deviations={"step": 3.0, "duration": 9.0} if timing_loss == MSE else {},
         weights=bundle_lib.get_weights(model),
@@ -195,7 +196,7 @@ def ask_model(bundle: Bundle, results: list[Result]) -> tuple[NoteModel, HeadOut
     """The Keras model on the results' notes, a row per result: what it says of each, given those before it."""
     model, rows = bundle.build_model(), len(results)
     pieces = stack_pieces([result.notes for result in results], bundle.fields)
-    events = np.array([len(result.notes) + result.ended for result in results])
+    events = np.array([len(result.notes) + bool(result.ended) for result in results])
     windows = Windows(np.arange(rows), np.zeros(rows, np.int64), events)
     batch = make_batch(pieces, windows, table=bundle.fields, batch_size=rows, start_bins=model.start_bins)
     raw, is_note = tf.constant(batch.raw), tf.constant(batch.is_note)
@@ -242,6 +243,44 @@ def assert_greedy(decoder: Decoder) -> None:
             want = field.lows[best] + field.spans[best] // 2
         first = 1 if field.name == "step" else 0  # the first onset is 0
         assert got[first:].tolist() == want[first:].tolist()
+
+
+@pytest.fixture(scope="module")
+def steered(decoder) -> list[Result]:
+    """Without a primer, and longer than what counts as early."""
+    return results_of(decoder, [steered_request(number) for number in range(300)])
+
+
+def steered_request(number: int, **changes) -> Request:
+    values = {"primer": None, "max_notes": 12 + number % 40, "sampling": FREE, "steer_end": True, **changes}
+    return make_request(number, **values)
+
+
+def test_steered_pieces_are_not_cut_and_their_likelihood_is_the_models(decoder, steered):
+    assert {result.ended for result in steered} == {True, STEERED}
+    assert_model_agrees(decoder.bundle, steered[:40])
+    free = results_of(decoder, [steered_request(number, max_notes=100, max_seconds=None) for number in range(40)])
+    for number, (result, whole) in enumerate(zip(steered, free, strict=False)):
+        assert result.notes == whole.notes.take(slice(len(result.notes)))
+        if result.ended is True:
+            assert len(result.notes) == len(whole.notes) or result.ended is not whole.ended
+        elif make_request(number).max_seconds is None:
+            most = 12 + number % 40
+            assert most - most // 4 <= len(result.notes) <= most
+
+
+def test_a_steered_piece_depends_on_its_request_alone(decoder, steered):
+    order = np.random.default_rng(2).permutation(len(steered))[:50].tolist()
+    for number, got in zip(order, results_of(decoder, [steered_request(n) for n in order]), strict=True):
+        assert_same(got, steered[number])
+
+
+def test_no_more_pieces_end_early_than_in_the_corpus(decoder, steered):
+    lengths = np.array([len(result.notes) for result in steered if result.ended is True])
+    assert lengths.min() >= 6
+    assert (lengths < 10).sum() <= 0.05 * len(steered) + 3 * np.sqrt(0.05 * len(steered))
+    free = results_of(decoder, [steered_request(number, steer_end=False) for number in range(100)])
+    assert sum(len(result.notes) < 10 for result in free if result.ended) > 10  # what the model alone does
 
 
 def test_temperature_zero_is_the_argmax_of_the_keras_model(decoder):

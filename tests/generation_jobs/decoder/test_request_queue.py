@@ -1,9 +1,11 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
 from generation_jobs.decoder.prefill import Start
 from generation_jobs.decoder.request_queue import DRAWN, END, OVER, PLAIN, RequestKind, RequestQueue
-from generation_jobs.settings.requests import Request, Sampling
+from generation_jobs.settings.requests import STEERED, Request, Sampling
 from midi_codec.fields import MAX_TICK, FieldTable
 from midi_codec.music.notes import BEATS, Notes
 from tests.trainer.tiny import make_notes, make_table
@@ -36,7 +38,8 @@ def emit(steps: list[list[tuple[int, int, list[int]]]]) -> dict[str, np.ndarray]
     """What a call gives: for each step and slot a request, its flags and values; -1 costs -1, -2 ... by order."""
     request, flags, values = (np.array([[entry[i] for entry in step] for step in steps], np.int32) for i in range(3))
     costs = -np.arange(1, request.size + 1, dtype=np.float32).reshape(request.shape)
-    return {"request": request, "flags": flags, "values": values, "log_likelihood": costs}
+    odds = np.zeros_like(costs)
+    return {"request": request, "flags": flags, "values": values, "log_likelihood": costs, "end_logit": odds}
 
 
 def test_the_window_as_arrays():
@@ -130,6 +133,26 @@ def test_results_come_as_pieces_end():
     assert last[0] == 2 and last[1].notes.start.tolist() == [0, 8] and last[1].log_likelihood == -6.0 - 8
     queue.refresh()
     assert queue.is_empty
+
+
+def test_a_limit_that_is_steered_leaves_a_place_for_the_end():
+    requests = [make_request(1), dataclasses.replace(make_request(2), steer_end=True)]
+    arrays = make_queue(requests).tensors()
+    assert arrays["max_notes"].tolist() == [5, 5, 0]
+    assert arrays["max_events"].tolist() == [5, 6, 0]
+    assert arrays["steers"].tolist() == [False, True, False]
+
+
+def test_a_steered_piece_ends_where_the_next_note_is_far():
+    queue = make_queue([dataclasses.replace(make_request(number), steer_end=True) for number in range(2)])
+    far, near = [30, 65, 5, 90], [4, 62, 20, 40]
+    steps = [[(0, DRAWN, near), (1, DRAWN, near)] for _ in range(6)]
+    steps += [[(0, DRAWN, far), (1, DRAWN, near)], [(0, DRAWN, near), (1, END | OVER, far)], [(0, OVER, near)] * 2]
+    (_, steered), (_, itself) = queue.collect(emit(steps))
+    assert (steered.ended, itself.ended) == (STEERED, True)
+    assert len(steered.notes) == 6  # of 8, of which the last quarter may go
+    assert steered.log_likelihood == pytest.approx(-(1 + 3 + 5 + 7 + 9 + 11) - np.log(2))  # END at even odds
+    assert len(itself.notes) == 7
 
 
 def test_those_with_a_slot_come_first_and_slots_are_renumbered():
