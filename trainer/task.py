@@ -105,10 +105,11 @@ def print_summary(folder: str) -> None:
     for name, row in rows.items():
         print(f"{name:10}{row['nll']:9.3f}" + "".join(f"{row['by_field'][field]:10.3f}" for field in names))
     print(f"model: {metrics['nll_per_second']:.3f} nats per second of music")
-    print(
-        f"END's log odds: shifted by {metrics['end_shift']:+.3f}, so that pieces end as often as validation pieces do;"
-        " the figures are those with the shift"
-    )
+    if "end_shift" in metrics:  # a run of an earlier version has none
+        print(
+            f"END's log odds: shifted by {metrics['end_shift']:+.3f}, so that pieces end as often as validation pieces"
+            " do; the figures are those with the shift"
+        )
     for title, key, unit in (("accuracy", "accuracy", 100), ("error, ms", "error_milliseconds", 1)):
         if metrics[key]:
             shown = ", ".join(
