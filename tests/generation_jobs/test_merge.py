@@ -120,7 +120,7 @@ def test_truncated_and_invalid_manifests(tmp_path):
     paths[2].write_text("[]\n")
     found = problems(tmp_path)
     assert found[0].startswith(f"{tmp_path}: {paths[0]}:2: not JSON: ")
-    assert f"{tmp_path}: {paths[1]}:1: ended is missing, want true or false" in found
+    assert f'{tmp_path}: {paths[1]}:1: ended is missing, want true or false or "steered"' in found
     assert found[-1] == f"{tmp_path}: {paths[2]}:1: it is [], want an object"
     finish(tmp_path)
     assert len(merged(tmp_path)) == 6

@@ -18,6 +18,7 @@ from trainer import bundle
 from trainer.config import TrainConfig
 from trainer.data import pieces
 from trainer.data.batches import Batch
+from trainer.evaluation import end_shift
 from trainer.evaluation.validation import Evaluator
 from trainer.run_output import checkpoint
 from trainer.training import transfer, whole_run
@@ -160,14 +161,21 @@ def newest_checkpoint(folder) -> dict[str, np.ndarray]:
     return array_file.read(checkpoint.paths(f"{folder}/checkpoints")[-1])
 
 
+def without_end_shift(kept: bundle.Bundle) -> bundle.Bundle:
+    """The weights as they were trained."""
+    return end_shift.shifted(kept, -kept.metrics["end_shift"])
+
+
 def test_what_is_validated_and_kept_is_the_average(data, finished, averaged):
     kept = bundle.load(f"{averaged}/bundle")
     assert kept.metrics["step"] == 6, "the last checkpoint holds another average"
     arrays, without = newest_checkpoint(averaged), newest_checkpoint(finished)
     assert len(arrays) == len(without) + len(kept.weights)
     averages = [arrays[f"{number:04d}"] for number in range(len(without) - 1, len(arrays) - 1)]
-    for average, array in zip(averages, bundle.get_weights(kept.build_model()).values(), strict=True):
-        np.testing.assert_array_equal(average, array)
+    trained = without_end_shift(kept)
+    for average, array in zip(averages, bundle.get_weights(trained.build_model()).values(), strict=True):
+        np.testing.assert_allclose(average, array, rtol=0, atol=1e-6)
+    assert lines(averaged)[-1]["end_shift"] == kept.metrics["end_shift"] != 0
     for name in without.keys() - {"state"}:
         np.testing.assert_array_equal(arrays[name], without[name])  # trained as without
     strategy = tf.distribute.OneDeviceStrategy("/cpu:0")
@@ -190,8 +198,8 @@ def test_samples_are_drawn_with_the_average(data, averaged, tmp_path, monkeypatc
     monkeypatch.setattr(samples.SampleWriter, "write", write)
     train(data, tmp_path, dataclasses.replace(AVERAGED, samples=1))
     assert len(drawn) == 2
-    for name, array in bundle.load(f"{averaged}/bundle").weights.items():
-        np.testing.assert_array_equal(drawn[1][name], array, err_msg=name)
+    for name, array in without_end_shift(bundle.load(f"{averaged}/bundle")).weights.items():
+        np.testing.assert_allclose(drawn[1][name], array, rtol=0, atol=1e-6, err_msg=name)
 
 
 def test_a_run_with_an_average_resumes_amid_a_validation_as_if_undisturbed(data, averaged, tmp_path, monkeypatch):
