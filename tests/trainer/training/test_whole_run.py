@@ -239,12 +239,13 @@ def test_fine_tuning_starts_from_the_weights_of_a_bundle(data, finished, tmp_pat
     model = start.build_model()
     mapped = transfer.start_weights(start, tuned.fields, dataset_info.load(data), bundle.get_weights(model))
     for name, array in mapped.items():
-        np.testing.assert_allclose(tuned.weights[name], array, rtol=0, atol=1e-20, err_msg=name)
+        np.testing.assert_allclose(without_end_shift(tuned).weights[name], array, rtol=0, atol=1e-6, err_msg=name)
     assert tuned.fields == start.fields and tuned.dataset["init_from"] == start.hash
     assert json.loads((tmp_path / "run.json").read_text())["init_from"] == start.hash
     first, *_ = lines(tmp_path)
     assert (first["step"], first["epoch"], tuned.metrics["step"]) == (0, 0.0, 0)
-    assert first["validation_nll"] == pytest.approx(start.metrics["validation_nll"], rel=1e-6)
+    # END's shift is found once more, from where it was
+    assert first["validation_nll"] == pytest.approx(start.metrics["validation_nll"], rel=1e-4)
 
 
 def test_fine_tuning_that_only_harms_keeps_what_it_started_from(data, finished, tmp_path):
@@ -254,7 +255,7 @@ def test_fine_tuning_that_only_harms_keeps_what_it_started_from(data, finished, 
     state = train(data, tmp_path, config, init_from=f"{finished}/bundle").state
     assert state.finished and (state.step, state.best_step) == (3, 0)
     tuned = bundle.load(f"{tmp_path}/bundle").metrics
-    assert tuned["validation_nll"] == pytest.approx(start.metrics["validation_nll"], rel=1e-6)
+    assert tuned["validation_nll"] == pytest.approx(start.metrics["validation_nll"], rel=1e-4)
 
 
 def test_a_trace_for_the_profiler(data, tmp_path):
