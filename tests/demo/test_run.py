@@ -4,7 +4,7 @@ import pytest
 
 from demo import run
 from job_runtime.problem_report import UserError
-from midi_codec.dataset.dataset_info import COLUMNS, GROUP_COUNTS, NO_DUPLICATES, DatasetInfo, Histogram, SplitInfo
+from tests.trainer.tiny import make_info
 from trainer import config, task
 
 
@@ -59,22 +59,7 @@ def test_all_mistakes_are_named_at_once():
     ],
 )
 def test_openings_divide_the_pieces_evenly(validation, test, want):
-    sizes = {"train": 1, "validation": validation, "test": test}
-    num = sum(sizes.values())
-    info = DatasetInfo(
-        time_base="beats",
-        programs=(0,),
-        splits={name: SplitInfo(num_pieces=size, shard_lengths=(size,)) for name, size in sizes.items()},
-        inputs=num,
-        other_files=0,
-        examples=num,
-        rejects={},
-        duplicates=NO_DUPLICATES,
-        salvaged={},
-        groups=dict.fromkeys(GROUP_COUNTS, 0),
-        histograms={name: dict.fromkeys(COLUMNS, Histogram()) for name in sizes},
-        settings={},
-    )
+    info = make_info({"train": (1, 0), "validation": (validation, 0), "test": (test, 0)})
     assert run.choose_openings(info, 64) == want
 
 

@@ -5,34 +5,18 @@ import json
 
 import pytest
 
-from midi_codec.dataset.dataset_info import COLUMNS, GROUP_COUNTS, NO_DUPLICATES, DatasetInfo, Histogram, SplitInfo
+from midi_codec.dataset.dataset_info import DatasetInfo
 from midi_codec.music.notes import BEATS, MILLISECONDS
+from tests.trainer.tiny import make_info
 from trainer import plan
 from trainer.config import TrainConfig
 from trainer.run_output import run_folder
 
 
-def make_info(pieces: int, notes: int, *, time_base: str = BEATS, programs: tuple[int, ...] = (0,)) -> DatasetInfo:
+def make_corpus(pieces: int, notes: int, **more) -> DatasetInfo:
     """A tenth as many pieces and notes to validate with."""
     sizes = {"train": (pieces, notes), "validation": (max(pieces // 10, 1), notes // 10), "test": (0, 0)}
-    num = sum(size for size, _ in sizes.values())
-    return DatasetInfo(
-        time_base=time_base,
-        programs=programs,
-        splits={
-            name: SplitInfo(num_pieces=size, num_notes=count, shard_lengths=(size,))
-            for name, (size, count) in sizes.items()
-        },
-        inputs=num,
-        other_files=0,
-        examples=num,
-        rejects={},
-        duplicates=NO_DUPLICATES,
-        salvaged={},
-        groups=dict.fromkeys(GROUP_COUNTS, 0),
-        histograms={name: dict.fromkeys(COLUMNS, Histogram()) for name in sizes},
-        settings={},
-    )
+    return make_info(sizes, **more)
 
 
 def chosen(info: DatasetInfo, **given) -> dict:
@@ -42,7 +26,7 @@ def chosen(info: DatasetInfo, **given) -> dict:
     return {name: getattr(config, name) for name in [*names.split(), "evaluate_every", "patience", "samples"]}
 
 
-TWENTY, HUNDRED, THOUSAND = make_info(16, 4_000), make_info(80, 58_000), make_info(1000, 1_000_000)
+TWENTY, HUNDRED, THOUSAND = make_corpus(16, 4_000), make_corpus(80, 58_000), make_corpus(1000, 1_000_000)
 FULL_SIZE = {"window": 128, "units": 256, "layers": 2, "context_units": 32}
 
 
@@ -113,7 +97,7 @@ FULL_SIZE = {"window": 128, "units": 256, "layers": 2, "context_units": 32}
             },
         ),
         (
-            make_info(10_000, 10_000_000),
+            make_corpus(10_000, 10_000_000),
             None,
             {
                 **FULL_SIZE,
@@ -138,7 +122,7 @@ def test_what_the_rule_chooses(info, minutes, want):
     [(BEATS, (24, 48, 96, 192, 384), (24, 96)), (MILLISECONDS, (250, 500, 1000, 2000, 4000), ())],
 )
 def test_the_notes_so_far_on_both_grids(time_base, lags, periods):
-    config = plan.resolve({}, make_info(80, 58_000, time_base=time_base)).config
+    config = plan.resolve({}, make_corpus(80, 58_000, time_base=time_base)).config
     assert (config.context_lags, config.context_periods, config.context_notes) == (lags, periods, 144)
 
 
@@ -164,7 +148,7 @@ def test_two_lines_say_what_and_why():
         "18.00 passes",
     )
     given = {"layers": 1, "patience": None, "context_units": 0}
-    assert plan.resolve(given, make_info(80, 58_000, time_base=MILLISECONDS, programs=(0, 128))).lines == (
+    assert plan.resolve(given, make_corpus(80, 58_000, time_base=MILLISECONDS, programs=(0, 128))).lines == (
         "plan: 8 x 128 notes per step, 1 layer of 256 units, no context, dropout 0.3, weight average 0.995; "
         "a validation every 67 steps, no early stop; at most 18 passes over the notes",
         "because 80 pieces of 58,000 notes in all on a grid of milliseconds with several programs and 18 passes make "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from midi_codec.dataset.dataset_info import (
     SplitInfo,
 )
 from midi_codec.fields import CATEGORICAL, CATEGORY, MAX_TICK, TIME, FieldSpec, FieldTable
-from midi_codec.music.notes import MILLISECONDS, Notes
+from midi_codec.music.notes import BEATS, MILLISECONDS, Notes
 
 STEP_EDGES = (0, 1, 5, 20, 31, MAX_TICK + 1)
 ALL_PITCHES = tuple(range(128))  # what a context wants
@@ -61,6 +61,30 @@ def make_many(lengths: Sequence[int]) -> list[Notes]:
 
 
 PIECES_BY_SPLIT = {"train": make_many([20, 9, 30, 14, 25]), "validation": make_many([12, 20])}
+
+
+def make_info(
+    sizes: Mapping[str, tuple[int, int]], *, time_base: str = BEATS, programs: tuple[int, ...] = (0,)
+) -> DatasetInfo:
+    """What a dataset would say of its pieces and notes by split; without histograms."""
+    num = sum(pieces for pieces, _ in sizes.values())
+    return DatasetInfo(
+        time_base=time_base,
+        programs=programs,
+        splits={
+            name: SplitInfo(num_pieces=pieces, num_notes=notes, shard_lengths=(pieces,))
+            for name, (pieces, notes) in sizes.items()
+        },
+        inputs=num,
+        other_files=0,
+        examples=num,
+        rejects={},
+        duplicates=NO_DUPLICATES,
+        salvaged={},
+        groups=dict.fromkeys(GROUP_COUNTS, 0),
+        histograms={name: dict.fromkeys(COLUMNS, Histogram()) for name in sizes},
+        settings={},
+    )
 
 
 def _histogram(pieces: Sequence[Notes], column: str) -> Histogram:

@@ -8,7 +8,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.trial import FixedTrial
 
 from job_runtime.problem_report import UserError
-from tests.trainer.test_plan import make_info
+from tests.trainer.tiny import make_info
 from trainer import plan
 from trainer.config import TrainConfig
 from trainer.tune import search_space
@@ -78,7 +78,7 @@ def test_settings_of_a_run_stand_where_the_space_names_none(read, tmp_path):
 
 
 def test_what_is_not_named_is_planned_for_the_largest_values(read):
-    info = make_info(80, 58_000)
+    info = make_info({"train": (80, 58_000), "validation": (8, 5_800), "test": (0, 0)})
     defaults = {"samples": 0}
     space = read("epochs: [2, 8]\nlearning_rate: 1.0e-3\nunits: auto", defaults=defaults).planned(info, defaults)
     want = plan.resolve({"epochs": 8.0, "learning_rate": 1e-3, "samples": 0}, info).config
