@@ -25,8 +25,9 @@ PERIODS = {BEATS: (24, 96), MILLISECONDS: ()}
 CONTEXT_UNITS, CONTEXT_NOTES = 32, 144
 LEAST_MINUTES = 1.0  # with less there is no time for the model's size and context
 SAMPLE_MINUTES = 30.0  # shorter runs write no samples at validations, which cost about as much as the validation
-PASSES = 24.0  # over `FEW_NOTES`; a corpus with more notes is learned by heart later in steps, but in fewer passes
-FEW_NOTES, FEWEST_PASSES, MOST_PASSES = 25_000, 16.0, 40.0
+# Over `FEW_NOTES`; a corpus with more notes is learned by heart later in steps, but in fewer passes.
+PASSES, FEWEST_PASSES = {BEATS: 24.0, MILLISECONDS: 16.0}, {BEATS: 16.0, MILLISECONDS: 10.0}
+FEW_NOTES, MOST_PASSES = 25_000, 40.0
 PATIENCE_SHARE, LEAST_PATIENCE = 0.2, 8
 MOST_VALIDATIONS = 100
 
@@ -97,7 +98,7 @@ def _choose(corpus: _Corpus, given: Mapping[str, Any], *, is_new: bool, num_work
     minutes = given.get("max_minutes")
     is_short = minutes is not None and minutes < LEAST_MINUTES
     window = given.get("window", 64 if is_short else 128)
-    epochs = given.get("epochs", _passes(corpus.num_notes))
+    epochs = given.get("epochs", _passes(corpus))
     batch = given.get("batch_size", _batch_size(_steps(corpus, epochs, minutes, 8, window), num_workers))
     steps, per_pass = _steps(corpus, epochs, minutes, batch, window), corpus.steps_per_pass(batch, window)
     passes = steps / per_pass
@@ -124,9 +125,10 @@ def _choose(corpus: _Corpus, given: Mapping[str, Any], *, is_new: bool, num_work
     }
 
 
-def _passes(num_notes: int) -> float:
+def _passes(corpus: _Corpus) -> float:
     """The most passes: a small corpus is learned by heart in fewer steps than a large one, but in more passes."""
-    return float(round(min(MOST_PASSES, max(FEWEST_PASSES, PASSES * (FEW_NOTES / num_notes) ** (1 / 3)))))
+    passes = PASSES[corpus.time_base] * (FEW_NOTES / corpus.num_notes) ** (1 / 3)
+    return float(round(min(MOST_PASSES, max(FEWEST_PASSES[corpus.time_base], passes))))
 
 
 def _steps(corpus: _Corpus, epochs: float, minutes: float | None, batch: int, window: int) -> float:

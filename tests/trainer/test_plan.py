@@ -118,6 +118,21 @@ def test_what_the_rule_chooses(info, minutes, want):
 
 
 @pytest.mark.parametrize(
+    "time_base, notes, passes",
+    [
+        (BEATS, 1_000, 40.0),
+        (BEATS, 25_000, 24.0),
+        (BEATS, 10**7, 16.0),
+        (MILLISECONDS, 1_000, 40.0),
+        (MILLISECONDS, 25_000, 16.0),
+        (MILLISECONDS, 10**7, 10.0),
+    ],
+)
+def test_the_most_passes(time_base, notes, passes):
+    assert plan.resolve({}, make_corpus(50, notes, time_base=time_base)).config.epochs == passes
+
+
+@pytest.mark.parametrize(
     "time_base, lags, periods",
     [(BEATS, (24, 48, 96, 192, 384), (24, 96)), (MILLISECONDS, (250, 500, 1000, 2000, 4000), ())],
 )
@@ -149,10 +164,10 @@ def test_two_lines_say_what_and_why():
     )
     given = {"layers": 1, "patience": None, "context_units": 0}
     assert plan.resolve(given, make_corpus(80, 58_000, time_base=MILLISECONDS, programs=(0, 128))).lines == (
-        "plan: 8 x 128 notes per step, 1 layer of 256 units, no context, dropout 0.3, weight average 0.995; "
-        "a validation every 67 steps, no early stop; at most 18 passes over the notes",
-        "because 80 pieces of 58,000 notes in all on a grid of milliseconds with several programs and 18 passes make "
-        "about 1,206 steps, 18.00 passes; given: layers, context_units, patience",
+        "plan: 8 x 128 notes per step, 1 layer of 256 units, no context, dropout 0.3, weight average 0.993; "
+        "a validation every 67 steps, no early stop; at most 12 passes over the notes",
+        "because 80 pieces of 58,000 notes in all on a grid of milliseconds with several programs and 12 passes make "
+        "about 804 steps, 12.00 passes; given: layers, context_units, patience",
     )
 
 
