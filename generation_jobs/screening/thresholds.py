@@ -1,8 +1,9 @@
 """Thresholds from a corpus for the faults that listeners complain about, and how pieces are judged by them.
 
 Each check of `screen_checks` has a threshold: the 99.9 % quantile of its values in windows of 256 notes of the training
-split (the 0.1 % quantile where too low is a fault; of whole pieces for length and number of notes). Densities far
-beyond all others are faults of the corpus and do not count. docs/evaluate_music.md says more.
+split (the 0.1 % quantile where too low is a fault; of whole pieces for length and number of notes), estimated where
+there are fewer than a thousand values. Densities far beyond all others are faults of the corpus and do not count.
+docs/evaluate_music.md says more.
 """
 
 from __future__ import annotations
@@ -20,10 +21,13 @@ from generation_jobs.screening import screen_checks
 from generation_jobs.settings.requests import Result
 from job_runtime import json_text
 from job_runtime.problem_report import UserError
-from midi_codec.music.notes import TIME_BASES, Notes
+from midi_codec.music.notes import BEATS, MILLISECONDS, TIME_BASES, Notes
 
 FORMAT_VERSION = 2
 QUANTILE = 0.999  # 1 - QUANTILE where too low is a fault
+TAIL_SHARE = 0.1  # of the values, from which the quantile is estimated where it lies beyond all of them
+SHORT_SILENCE = {BEATS: 4.0, MILLISECONDS: 2.0}  # a rest of a bar is no fault, even if the corpus has none
+FEW_OVERLAPS = 0.02  # nor are five notes in a window
 FAR_OUT = 3  # times the distance of the quartiles, beyond them: Tukey's outer fence (Exploratory Data Analysis, 1977)
 COPIED_NOTES = "copied_notes"  # the longest run of notes shared with the training split
 NO_NOTES = "no_notes"  # the reason for a piece without generated notes
@@ -129,7 +133,9 @@ def fit(pieces: Iterable[Notes], *, time_base: str, dataset: str) -> Screen:
         if name in screen_checks.RATES:
             values = _without_faults(values)
         if values.size:
-            thresholds[name] = _limit(values, is_low=name in screen_checks.LOW)
+            thresholds[name] = _limit(values, name)
+    harmless = {"longest_silence": SHORT_SILENCE[time_base], "overlap_share": FEW_OVERLAPS}
+    thresholds |= {name: max(thresholds[name], least) for name, least in harmless.items() if name in thresholds}
     return Screen(thresholds, time_base, dataset)
 
 
@@ -146,10 +152,25 @@ def _without_faults(values: np.ndarray) -> np.ndarray:
     return values[(logs >= low - reach) & (logs <= high + reach)] if reach else values
 
 
-def _limit(values: np.ndarray, *, is_low: bool = False) -> float:
+def _limit(values: np.ndarray, name: str) -> float:
+    """The quantile of a check's values.
+
+    The largest of a few hundred values is exceeded far more often than one time in a thousand, and there are many
+    checks. So with fewer values than the quantile needs, it is estimated: beyond the largest tenth, values are taken to
+    fall off exponentially (by factors, where too low is a fault and for rates); the median of the excesses over that
+    tenth gives the rate, so that one outlier changes nothing. What may be copied is not estimated: it must be observed.
+    """
+    is_low = name in screen_checks.LOW
     # an observed value, the outer of two: a threshold between two values of a count has no meaning
     level, method = (1 - QUANTILE, "lower") if is_low else (QUANTILE, "higher")
     limit = float(np.quantile(values, level, method=method))  # type: ignore[call-overload]
+    beyond = math.log(1 / (len(values) * (1 - QUANTILE)))  # in mean excesses, from the extreme value
+    if beyond > 0 and name != COPIED_NOTES:
+        in_factors = is_low or name in screen_checks.RATES
+        ordered = np.sort(np.log(np.maximum(values, 1e-9)) if in_factors else values)[:: 1 if is_low else -1]
+        top = ordered[: math.ceil(len(ordered) * TAIL_SHARE) + 1]
+        reach = beyond * float(np.median(np.abs(top[:-1] - top[-1]))) / math.log(2) if len(top) > 1 else 0.0
+        limit = limit * math.exp(-reach if is_low else reach) if in_factors else limit + reach
     scale = 10**screen_checks.DECIMALS  # rounded outwards, so that the value itself passes
     return (math.floor if is_low else math.ceil)(limit * scale) / scale
 
@@ -157,7 +178,7 @@ def _limit(values: np.ndarray, *, is_low: bool = False) -> float:
 def limit_copies(screen: Screen, index: Index, held_out: Iterable[Notes]) -> Screen:
     """The screen with the index, and with a threshold for copied notes from what held-out pieces share with it."""
     lengths = np.array([index.longest_run(notes).num_notes for notes in held_out], np.float64)
-    more = {COPIED_NOTES: _limit(lengths)} if lengths.size else {}
+    more = {COPIED_NOTES: _limit(lengths, COPIED_NOTES)} if lengths.size else {}
     return dataclasses.replace(screen, thresholds={**screen.thresholds, **more}, index=index)
 
 

@@ -199,3 +199,20 @@ def test_files_that_are_not_thresholds_are_refused(tmp_path, text):
         path.write_text(text)
     with pytest.raises(UserError, match="t.json"):
         load(str(path))
+
+
+def test_few_values_are_not_the_extreme_of_a_thousand():
+    values = np.arange(1.0, 101.0)  # the tenth beyond 90 exceeds it by 5.5 in the median
+    reach = np.log(10) * 5.5 / np.log(2)
+    assert screening._limit(values, "longest_note") == pytest.approx(100 + reach, abs=1e-5)
+    factor = np.median(np.arange(91.0, 101.0) / 90.0)  # of rates, in factors
+    assert screening._limit(values, "max_begun") == pytest.approx(100 * factor ** (np.log(10) / np.log(2)), rel=1e-3)
+    assert screening._limit(np.append(np.full(30, 5.0), 50.0), "longest_note") == 50, "one outlier gives no slope"
+    assert screening._limit(np.arange(10_000.0), "longest_note") == 9990, "observed, where there are enough"
+    assert 0 < screening._limit(values, "ended_notes") < 1
+    assert screening._limit(values, screening.COPIED_NOTES) == 100, "not estimated"
+
+
+def test_a_short_rest_and_few_overlaps_are_no_fault_of_music_after_a_corpus_without():
+    screen = fit([steady(64, 100)] * 5, time_base=MILLISECONDS, dataset="d")
+    assert (screen.thresholds["longest_silence"], screen.thresholds["overlap_share"]) == (2.0, 0.02)
