@@ -223,11 +223,14 @@ def _unpack(state: tf.Tensor) -> State:
 
 
 def _words(values: Any) -> tf.Tensor:
-    """Tensors `[batch, ...]` of float32 and int32 as one `[batch, width]` int32, floats bit by bit.
+    """Tensors `[batch, ...]` of float32 and integers as one `[batch, width]` int32, floats bit by bit.
 
     They are not packed as float32: a processor or a text format may change a float that is not a meaningful number.
     """
-    flat = [tf.bitcast(value, tf.int32) if value.dtype == tf.float32 else value for value in tf.nest.flatten(values)]
+    flat = [
+        tf.bitcast(value, tf.int32) if value.dtype == tf.float32 else tf.cast(value, tf.int32)
+        for value in tf.nest.flatten(values)
+    ]
     return tf.concat([tf.reshape(value, [tf.shape(value)[0], _width(value)]) for value in flat], axis=1)
 
 
@@ -237,7 +240,8 @@ def _from_words(words: tf.Tensor, like: Any) -> Any:
     unpacked = []
     for columns, example in zip(tf.split(words, [_width(e) for e in examples], axis=1), examples, strict=True):
         columns = tf.reshape(columns, [-1, *example.shape[1:]])
-        unpacked.append(tf.bitcast(columns, tf.float32) if example.dtype == tf.float32 else columns)
+        is_float = example.dtype == tf.float32
+        unpacked.append(tf.bitcast(columns, tf.float32) if is_float else tf.cast(columns, example.dtype))
     return tf.nest.pack_sequence_as(like, unpacked)
 
 

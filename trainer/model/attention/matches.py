@@ -17,6 +17,7 @@ Nothing here is learned. A whole window and one event at a time give the same ca
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -39,11 +40,13 @@ NUM_LEVELS = len(ORDERS) + 1
 class Past(NamedTuple):
     """What copying knows of each row's piece.
 
+    Small types, because a decoder moves all of it with every note.
+
     Attributes:
-      bins: `[rows, size + BEYOND, num_fields]` int32, of the last notes, the newest last; `MISSING` where there is
+      bins: `[rows, num_fields, size + BEYOND]` int16, of the last notes, the newest last; `MISSING` where there is
         none.
-      runs: `[rows, matchers, size]` int32; at index d: how many of the last notes, at most `LONGEST`, agree with those
-        d + 1 notes before.
+      runs: `[rows, matchers, size]` int8: how many of the last notes, at most `LONGEST`, agree with those up to each of
+        the notes in `bins` from `BEYOND - 1` on, the newest left out.
     """
 
     bins: tf.Tensor
@@ -56,7 +59,7 @@ class Candidates(NamedTuple):
     Attributes:
       bins: `[rows, time, NUM_EARLIER, num_fields]` int32, `MISSING` where there is none.
       levels: `[rows, time, matchers]` int32, how many of the orders match.
-      past: `[rows, size + time, num_fields]` int32; event t comes after note t + size and may copy `size` notes.
+      past: `[rows, num_fields, size + time]` int32; event t comes after note t + size and may copy `size` notes.
       size: how many notes an event sees.
     """
 
@@ -68,57 +71,66 @@ class Candidates(NamedTuple):
 
 def nothing_before(rows: int | tf.Tensor, *, size: int, num_fields: int) -> Past:
     """The past of pieces that have not begun."""
-    return Past(tf.fill([rows, size + BEYOND, num_fields], MISSING), tf.zeros([rows, len(MATCHERS), size], tf.int32))
+    no_note = tf.constant(MISSING, tf.int16)
+    return Past(tf.fill([rows, num_fields, size + BEYOND], no_note), tf.zeros([rows, len(MATCHERS), size], tf.int8))
 
 
 def past_of(table: fields_lib.FieldTable, bins: tf.Tensor, is_note: tf.Tensor, size: int) -> Past:
     """The past after given notes, `[rows, size + BEYOND, num_fields]` bins, missing ones first."""
-    bins = tf.where(tf.cast(is_note, tf.bool)[..., None], bins, MISSING)
-    bins = tf.ensure_shape(bins, [None, size + BEYOND, len(table)])
-    return Past(bins, _runs(_agreements(table, bins, time=LONGEST, size=size)))
+    columns = tf.ensure_shape(_columns(bins, is_note), [None, len(table), size + BEYOND])
+    return Past(tf.cast(columns, tf.int16), _runs(_agreements(table, columns, time=LONGEST, size=size)))
 
 
 def past_after(table: fields_lib.FieldTable, past: Past, bins: tf.Tensor, counts: tf.Tensor) -> Past:
     """The past after the first `counts` `[rows]` of some notes, `[rows, notes, num_fields]` bins."""
-    length, size = past.bins.shape[1], past.runs.shape[2]
-    index = counts[:, None] + tf.range(length)
-    bins = tf.gather(tf.concat([past.bins, bins], axis=1), index, axis=1, batch_dims=1)
-    return past_of(table, bins, tf.ones(tf.shape(bins)[:2]), size)
+    length, size = past.bins.shape[2], past.runs.shape[2]
+    columns = tf.concat([tf.cast(past.bins, tf.int32), _columns(bins, tf.ones(tf.shape(bins)[:2]))], axis=2)
+    columns = tf.gather(columns, counts[:, None] + tf.range(length), axis=2, batch_dims=1)
+    return Past(tf.cast(columns, tf.int16), _runs(_agreements(table, columns, time=LONGEST, size=size)))
 
 
-def _tokens(table: fields_lib.FieldTable, bins: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """`[matchers, rows, notes]` int32 that are equal where notes agree, and whether there is one."""
-    step, pitch = (bins[..., table.names.index(name)] for name in ("step", "pitch"))
-    program = bins[..., table.names.index("program")] if "program" in table.names else tf.zeros_like(pitch)
-    before = tf.pad(pitch[:, :-1], [[0, 0], [1, 0]], constant_values=MISSING)
-    base = program * table["step"].num_bins + step
-    width = 256  # more than there are pitches, and than there are intervals
-    tokens = tf.stack([base * width + pitch, base * width + 128 + pitch - before, program * width + pitch])
-    is_note = pitch >= 0
-    return tokens, tf.stack([is_note, is_note & (before >= 0), is_note])
+def _columns(bins: tf.Tensor, is_note: tf.Tensor) -> tf.Tensor:
+    """`[rows, num_fields, notes]` int32 of bins `[rows, notes, num_fields]`."""
+    return tf.transpose(tf.where(tf.cast(is_note, tf.bool)[..., None], bins, MISSING), [0, 2, 1])
 
 
-def _agreements(table: fields_lib.FieldTable, bins: tf.Tensor, *, time: int, size: int) -> tf.Tensor:
-    """`[matchers, rows, time, size]` bool: whether each of the last `time` notes agrees with that d + 1 notes before.
+def _what_agrees(table: fields_lib.FieldTable, columns: tf.Tensor) -> tuple[list[tf.Tensor], ...]:
+    """For each matcher, the columns `[rows, notes - 1]` that two notes must have in common; the first note has none.
+
+    Where there is no note, or an interval to none, the first of them is below 0.
+    """
+    step, pitch = (columns[:, table.names.index(name)] for name in ("step", "pitch"))
+    program = [columns[:, table.names.index("program"), 1:]] if "program" in table.names else []
+    before, pitch, step = pitch[:, :-1], pitch[:, 1:], step[:, 1:]
+    rising = pitch - before + table["pitch"].num_bins  # above 0 between two notes
+    interval = tf.where((before >= 0) & (pitch >= 0), rising, tf.constant(MISSING, pitch.dtype))
+    return [pitch, step, *program], [interval, step, *program], [pitch, *program]
+
+
+def _agreements(table: fields_lib.FieldTable, columns: tf.Tensor, *, time: int | tf.Tensor, size: int) -> tf.Tensor:
+    """`[matchers, rows, time, size]` bool: whether each of the last `time` notes agrees with the `size` before it.
 
     Args:
-      bins: `[rows, notes, num_fields]`.
+      columns: `[rows, num_fields, notes]`, at least `time` + `size` + 1 notes.
       time: how many notes.
-      size: the largest distance; notes that are not there agree with none.
+      size: how many notes before.
     """
-    tokens, is_there = _tokens(table, bins)
-    tokens = tf.where(is_there, tokens, MISSING)
-    length = bins.shape[1] if bins.shape[1] is not None else tf.shape(bins)[1]
-    own = tokens[:, :, length - time :]
-    padded = tf.pad(tokens, [[0, 0], [0, 0], [size, 0]], constant_values=MISSING - 1)
-    index = length - time + size + tf.range(time)[:, None] - 1 - tf.range(size)
-    return (tf.gather(padded, index, axis=2) == own[..., None]) & (own[..., None] != MISSING)
+    length = tf.shape(columns)[2] - 1
+    index = length - time - size + tf.range(time)[:, None] + tf.range(size)
+    found = []
+    for common in _what_agrees(table, columns):
+        own = [column[:, length - time :, None] for column in common]
+        earlier = [tf.gather(column, index, axis=1) for column in common]
+        equal = [one == other for one, other in zip(own, earlier, strict=True)]
+        found.append(functools.reduce(tf.logical_and, [own[0] >= 0, *equal]))
+    return tf.stack(found)
 
 
 def _runs(agreements: tf.Tensor) -> tf.Tensor:
-    """`[rows, matchers, size]`, `Past.runs` from the agreements of the last `LONGEST` notes."""
+    """`[rows, matchers, size]` int8, `Past.runs` from the agreements of the last `LONGEST` notes."""
     latest_first = tf.cast(tf.reverse(agreements, [2]), tf.int32)
-    return tf.transpose(tf.reduce_sum(tf.math.cumprod(latest_first, axis=2), axis=2), [1, 0, 2])
+    runs = tf.reduce_sum(tf.math.cumprod(latest_first, axis=2), axis=2)
+    return tf.cast(tf.transpose(runs, [1, 0, 2]), tf.int8)
 
 
 def window_candidates(
@@ -132,75 +144,81 @@ def window_candidates(
       is_note: `[rows, time]`, 0 where there is none.
     """
     time, size = tf.shape(bins)[1], past.runs.shape[2]
-    notes = tf.concat([past.bins, tf.where(tf.cast(is_note, tf.bool)[..., None], bins, MISSING)], axis=1)
-    agreements = _agreements(table, notes, time=time + LONGEST, size=size)
-    before = agreements[:, :, :-1]  # the last note is before no event of the window
-    nearest, matched = [], before
+    columns = tf.concat([tf.cast(past.bins, tf.int32), _columns(bins, is_note)], axis=2)
+    agreements = _agreements(table, columns, time=time + LONGEST, size=size)
+    latest, matched = [], agreements[:, :, :-1]  # the last note is before no event of the window
     for order in ORDERS:
-        nearest.append(_nearest(matched[:, :, LONGEST - 1 :]))
-        shifted = tf.pad(matched[:, :, :-order], [[0, 0], [0, 0], [order, 0], [0, 0]])
-        matched &= shifted
-    candidates = _candidates(
-        table, notes[:, BEYOND - 1 : -1], tf.transpose(tf.stack(nearest, axis=1), [2, 3, 0, 1]), size
-    )
-    return candidates, Past(notes[:, -(size + BEYOND) :], _runs(agreements[:, :, -LONGEST:]))
+        latest.append(_latest(matched[:, :, LONGEST - 1 :]))
+        matched &= tf.pad(matched[:, :, :-order], [[0, 0], [0, 0], [order, 0], [0, 0]])
+    found = tf.transpose(tf.stack(latest, axis=1), [2, 3, 0, 1])
+    candidates = _candidates(table, columns[:, :, BEYOND - 1 : -1], found, size)
+    kept = tf.ensure_shape(columns[:, :, -(size + BEYOND) :], past.bins.shape)
+    return candidates, Past(tf.cast(kept, tf.int16), _runs(agreements[:, :, -LONGEST:]))
 
 
 def event_candidates(table: fields_lib.FieldTable, past: Past) -> Candidates:
     """The candidates of one more event."""
-    size = past.runs.shape[2]
-    nearest = [_nearest(past.runs >= order) for order in ORDERS]
-    return _candidates(table, past.bins[:, BEYOND - 1 :], tf.stack(nearest, axis=2)[:, None], size)
+    latest = tf.stack([_latest(past.runs >= order) for order in ORDERS], axis=2)
+    columns = tf.cast(past.bins[:, :, BEYOND - 1 :], tf.int32)
+    return _candidates(table, columns, latest[:, None], past.runs.shape[2])
 
 
 def remember(table: fields_lib.FieldTable, past: Past, bins: tf.Tensor) -> Past:
     """The past with one more note, `[rows, num_fields]` bins."""
-    notes = tf.concat([past.bins[:, 1:], bins[:, None]], axis=1)
-    agrees = tf.transpose(_agreements(table, notes, time=1, size=past.runs.shape[2])[:, :, 0], [1, 0, 2])
-    return Past(notes, tf.where(agrees, tf.minimum(past.runs + 1, LONGEST), 0))
+    columns = tf.concat([past.bins[:, :, 1:], tf.cast(bins, tf.int16)[:, :, None]], axis=2)
+    found, size = [], past.runs.shape[2]
+    for common in _what_agrees(table, columns):
+        equal = [column[:, -1:] == column[:, -1 - size : -1] for column in common]
+        found.append(functools.reduce(tf.logical_and, [common[0][:, -1:] >= 0, *equal]))
+    longer = tf.minimum(past.runs + tf.constant(1, tf.int8), tf.constant(LONGEST, tf.int8))
+    return Past(columns, tf.where(tf.stack(found, axis=1), longer, tf.constant(0, tf.int8)))
 
 
-def _nearest(is_match: tf.Tensor) -> tf.Tensor:
-    """`[...]` int32, the smallest index that is True on the last axis; its size where none is."""
-    size = is_match.shape[-1]
-    return tf.reduce_min(tf.where(is_match, tf.range(size), size), axis=-1)
+def _latest(is_match: tf.Tensor) -> tf.Tensor:
+    """`[...]` int32, the largest index that is True on the last axis; -1 where none is."""
+    index = tf.range(is_match.shape[-1], dtype=tf.int32)
+    return tf.reduce_max(tf.where(is_match, index, -1), axis=-1)
 
 
-def _candidates(table: fields_lib.FieldTable, notes: tf.Tensor, nearest: tf.Tensor, size: int) -> Candidates:
+def _candidates(table: fields_lib.FieldTable, columns: tf.Tensor, latest: tf.Tensor, size: int) -> Candidates:
     """Gathers the notes that followed.
 
     Args:
-      notes: `[rows, size + time, num_fields]`; event t comes after note t + size.
-      nearest: `[rows, time, matchers, orders]`, distances minus one; `size` where nothing matches.
+      columns: `[rows, num_fields, size + time]`; event t comes after note t + size.
+      latest: `[rows, time, matchers, orders]`, which of the `size` notes before note t + size match; -1 for none.
     """
-    rows, time = tf.shape(nearest)[0], tf.shape(nearest)[1]
-    is_there = nearest < size
-    flat = [rows, time, NUM_MATCHES]
-    last = tf.range(time)[None, :, None] + size
-    index = tf.reshape(tf.where(is_there, last[..., None] - nearest, 1), flat)
-    index = tf.concat([index, tf.tile(last - tf.range(LAST_NOTES), [rows, 1, 1])], axis=2)
-    bins = tf.gather(notes, index, axis=1, batch_dims=1)
+    rows, time = tf.shape(latest)[0], tf.shape(latest)[1]
+    is_there, flat = latest >= 0, [rows, time, NUM_MATCHES]
+    event = tf.range(time)[None, :, None]
+    index = event + 1 + tf.reshape(tf.maximum(latest, 0), flat)
+    last = tf.tile(event + size - tf.range(LAST_NOTES), [rows, 1, 1])
+    bins = _gather(columns, tf.concat([index, last], axis=2))
     exists = tf.concat([tf.reshape(is_there, flat), tf.ones([rows, time, LAST_NOTES], tf.bool)], axis=2)
 
     pitch = table.names.index("pitch")
     moved = slice(TRANSPOSED * len(ORDERS), (TRANSPOSED + 1) * len(ORDERS))
-    own = tf.gather(notes[..., pitch], last[..., 0] + tf.zeros([rows, 1], tf.int32), axis=1, batch_dims=1)
-    match = tf.gather(notes[..., pitch], index[..., moved] - 1, axis=1, batch_dims=1)
-    transposed = bins[:, :, moved, pitch] + own[..., None] - match
-    transposed = tf.where(
-        (transposed >= 0) & (transposed < table["pitch"].num_bins) & (match >= 0), transposed, MISSING
-    )
-    pitches = tf.concat([bins[:, :, : moved.start, pitch], transposed, bins[:, :, moved.stop :, pitch]], axis=2)
-    columns = [pitches if column == pitch else bins[..., column] for column in range(len(table))]
-    bins = tf.where(exists[..., None], tf.stack(columns, axis=3), MISSING)
-    return Candidates(bins, tf.reduce_sum(tf.cast(is_there, tf.int32), axis=3), notes, size)
+    own, pitches = columns[:, pitch, size:, None], bins[..., pitch]
+    match = tf.gather(columns[:, pitch], index[..., moved] - 1, axis=1, batch_dims=1)
+    transposed = pitches[..., moved] + own - match
+    transposed = tf.where((transposed >= 0) & (transposed < table["pitch"].num_bins), transposed, MISSING)
+    pitches = tf.concat([pitches[..., : moved.start], transposed, pitches[..., moved.stop :]], axis=2)
+    parts = [pitches if column == pitch else bins[..., column] for column in range(len(table))]
+    bins = tf.where(exists[..., None], tf.stack(parts, axis=3), MISSING)
+    return Candidates(bins, tf.reduce_sum(tf.cast(is_there, tf.int32), axis=3), columns, size)
+
+
+def _gather(columns: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
+    """`[rows, time, n, num_fields]`, the notes at `[rows, time, n]`."""
+    flat = tf.reshape(index, [tf.shape(index)[0], -1])
+    found = tf.transpose(tf.gather(columns, flat, axis=2, batch_dims=1), [0, 2, 1])
+    return tf.reshape(found, tf.concat([tf.shape(index), [columns.shape[1]]], 0))
 
 
 def same_pitch(table: fields_lib.FieldTable, candidates: Candidates, pitch: tf.Tensor) -> tf.Tensor:
     """`[rows, time, num_fields]` bins of the last note with each event's pitch `[rows, time]`; `MISSING` if none."""
-    last = tf.range(tf.shape(pitch)[1])[:, None] + candidates.size
-    seen = tf.gather(candidates.past[..., table.names.index("pitch")], last - tf.range(candidates.size), axis=1)
-    nearest = _nearest(seen == pitch[..., None])
-    is_there = nearest < candidates.size
-    index = tf.where(is_there, last[:, 0] - nearest, 0)
-    return tf.where(is_there[..., None], tf.gather(candidates.past, index, axis=1, batch_dims=1), MISSING)
+    size, own = candidates.size, candidates.past[:, table.names.index("pitch")]
+    event = tf.range(tf.shape(pitch)[1])
+    seen = own[:, None, 1:] if pitch.shape[1] == 1 else tf.gather(own, event[:, None] + 1 + tf.range(size), axis=1)
+    latest = _latest(seen == pitch[..., None])
+    bins = _gather(candidates.past, (event + 1 + tf.maximum(latest, 0))[..., None])[:, :, 0]
+    return tf.where((latest >= 0)[..., None], bins, MISSING)

@@ -24,7 +24,9 @@ def candidates(**bins: list[int]) -> Candidates:
         found[0, 0, int(rank[1:])] = values
     past = np.zeros((1, 1 + SIZE, len(TABLE)), np.int32)
     past[0, 1:, 1], past[0, 1:, 2] = (0, 1, 2, 1), (3, 2, 1, 0)
-    return Candidates(tf.constant(found), tf.zeros([1, 1, 3], tf.int32), tf.constant(past), SIZE)
+    return Candidates(
+        tf.constant(found), tf.zeros([1, 1, 3], tf.int32), tf.transpose(tf.constant(past), [0, 2, 1]), SIZE
+    )
 
 
 @pytest.fixture

@@ -89,7 +89,9 @@ def test_a_window_is_its_events_one_by_one():
     for cuts in ((0, 50), (0, 17, 18, 50)):
         past, parts = begin, []
         for first, last in zip(cuts[:-1], cuts[1:], strict=True):
-            part, past = matches.window_candidates(TABLE, past, bins[:, first:last], tf.ones([3, last - first]))
+            part, past = matches.window_candidates(
+                TABLE, past, tf.constant(bins[:, first:last]), tf.ones([3, last - first])
+            )
             parts.append(part)
         for name in ("bins", "levels"):
             got = np.concatenate([getattr(part, name) for part in parts], axis=1)
@@ -113,7 +115,7 @@ def test_the_past_after_notes_is_the_one_carried_there():
     for row, count in enumerate(counts):
         np.testing.assert_array_equal(got.bins[row], pasts[count].bins[row])
         np.testing.assert_array_equal(got.runs[row], pasts[count].runs[row])
-    _, after = matches.window_candidates(TABLE, past, bins, tf.ones([3, 50]))
+    _, after = matches.window_candidates(TABLE, past, tf.constant(bins), tf.ones([3, 50]))
     for one, other in zip(after, pasts[50], strict=True):
         np.testing.assert_array_equal(one, other)
     before = bins[:, 50 - matches.BEYOND - SIZE :]
@@ -152,6 +154,6 @@ def test_rows_without_a_note_at_their_end_have_none_to_copy():
     bins = make_bins(1, 6)
     is_note = tf.constant([[1.0, 1.0, 1.0, 0.0, 0.0, 0.0]])
     past: Past = matches.nothing_before(1, size=SIZE, num_fields=5)
-    found, _ = matches.window_candidates(TABLE, past, bins, is_note)
+    found, _ = matches.window_candidates(TABLE, past, tf.constant(bins), is_note)
     assert (found.bins.numpy()[0, 0] == MISSING).all()
     assert (found.bins.numpy()[0, 4:, NUM_MATCHES] == MISSING).all()
