@@ -40,7 +40,7 @@ class TrainConfig:
     context_notes: int = same_setting(ModelConfig, "context_notes", auto=True)
     context_lags: tuple[int, ...] = same_setting(ModelConfig, "context_lags", auto=True)
     context_periods: tuple[int, ...] = same_setting(ModelConfig, "context_periods", auto=True)
-    attention: str = same_setting(ModelConfig, "attention")
+    attention: str = same_setting(ModelConfig, "attention", auto=True)
     attention_notes: int = same_setting(ModelConfig, "attention_notes")
     precision: str = setting(FLOAT32, "precision of matrix products; weights stay float32", choices=(FLOAT32, BFLOAT16))
     batch_size: int = setting(32, "windows per step, over all replicas", at_least=1, at_most=MAX_BATCH, auto=True)

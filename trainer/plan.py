@@ -16,6 +16,7 @@ from job_runtime.command_line.numerals import counted
 from midi_codec.dataset.dataset_info import DatasetInfo
 from midi_codec.music.notes import BEATS, MILLISECONDS
 from trainer.config import SETTINGS, TrainConfig
+from trainer.model.model_config import COPY
 
 STEPS_PER_MINUTE = 600  # of 8 windows of 128 notes, about what two cores do
 AUTO_SETTINGS = tuple(name for name, each in SETTINGS.items() if each.auto)
@@ -112,6 +113,7 @@ def _choose(corpus: _Corpus, given: Mapping[str, Any], *, is_new: bool, num_work
         "context_notes": CONTEXT_NOTES,
         "context_lags": LAGS[corpus.time_base],
         "context_periods": PERIODS[corpus.time_base],
+        "attention": COPY,
         "batch_size": batch,
         "window": window,
         "learning_rate": 3e-3 if is_new else 1e-3,
@@ -164,6 +166,7 @@ def _lines(corpus: _Corpus, config: TrainConfig, given: list[str]) -> tuple[str,
     per_pass, minutes = corpus.steps_per_pass(config.batch_size, config.window), config.max_minutes
     steps = _steps(corpus, config.epochs, minutes, config.batch_size, config.window)
     context = f"context of {config.context_notes} notes" if config.context_units else "no context"
+    context += f", copying from {config.attention_notes}" if config.attention == COPY else ", no copying"
     validations = f"a validation every {counted(max(round(config.evaluate_every * per_pass), 1), 'step')}"
     stop = "no early stop" if config.patience is None else f"stops after {config.patience} without improvement"
     what = (

@@ -157,14 +157,16 @@ def test_everything_can_be_given():
 
 def test_two_lines_say_what_and_why():
     assert plan.resolve({"max_minutes": 4.0}, HUNDRED).lines == (
-        "plan: 8 x 128 notes per step, 2 layers of 256 units, context of 144 notes, dropout 0.3, weight average 0.995; "
+        "plan: 8 x 128 notes per step, 2 layers of 256 units, context of 144 notes, copying from 512, "
+        "dropout 0.3, weight average 0.995; "
         "a validation every 67 steps, stops after 8 without improvement; at most 18 passes over the notes",
         "because 80 pieces of 58,000 notes in all on a grid of beats and 4 minutes make about 1,206 steps, "
         "18.00 passes",
     )
     given = {"layers": 1, "patience": None, "context_units": 0}
     assert plan.resolve(given, make_corpus(80, 58_000, time_base=MILLISECONDS, programs=(0, 128))).lines == (
-        "plan: 8 x 128 notes per step, 1 layer of 256 units, no context, dropout 0.3, weight average 0.993; "
+        "plan: 8 x 128 notes per step, 1 layer of 256 units, no context, copying from 512, "
+        "dropout 0.3, weight average 0.993; "
         "a validation every 67 steps, no early stop; at most 12 passes over the notes",
         "because 80 pieces of 58,000 notes in all on a grid of milliseconds with several programs and 12 passes make "
         "about 804 steps, 12.00 passes; given: layers, context_units, patience",

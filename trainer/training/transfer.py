@@ -17,12 +17,13 @@ from midi_codec.dataset import dataset_info
 from midi_codec.fields import CATEGORICAL, FieldTable
 from trainer.bundle import Bundle
 from trainer.config import TrainConfig
+from trainer.model.model_config import ModelConfig
 from trainer.training.weight_mapping import map_weights
 
 
 def settings_of(bundle: Bundle) -> dict[str, Any]:
     """The settings that the bundle fixes: size and shape of the model, and the loss of times."""
-    fixed = {name: tuple(value) if isinstance(value, list) else value for name, value in bundle.config.items()}
+    fixed = dataclasses.asdict(ModelConfig(**bundle.config))  # an old bundle lacks what came later
     return {**fixed, "timing_loss": bundle.fields["step"].loss}
 
 
