@@ -28,4 +28,5 @@ def test_a_model_that_looks_at_the_notes_so_far_is_trained_judged_and_fine_tuned
 
     still = dataclasses.replace(config, **transfer.settings_of(start), learning_rate=1e-30, warmup_steps=0)
     train(data, tmp_path / "tuned", still, init_from=f"{tmp_path}/run/bundle")
-    assert lines(tmp_path / "tuned")[0]["validation_nll"] == pytest.approx(start.metrics["validation_nll"], rel=1e-6)
+    before = lines(tmp_path / "tuned")[0]["validation_nll"]  # END is calibrated once more
+    assert before == pytest.approx(start.metrics["validation_nll"], rel=2e-4)
