@@ -11,6 +11,7 @@ from typing import Any
 
 from job_runtime import json_text
 from job_runtime.command_line import settings
+from job_runtime.command_line.expressions import expression
 from job_runtime.command_line.settings import problems_in, same_setting, setting
 from job_runtime.problem_report import UserError
 from midi_codec.fields import CATEGORICAL, TIMING_LOSSES
@@ -80,6 +81,11 @@ class TrainConfig:
     evaluate_every: float = setting(1.0, "epochs between validations", above=0, auto=True)
     patience: int | None = setting(
         8, "validations without improvement before the run stops; 'none' never stops", at_least=1, auto=True
+    )
+    balance_regex: str | None = setting(
+        None,
+        "sources of the corpus, by what this finds in a path: pieces of small sources occur several times per epoch",
+        kind=expression("name of the source, such as '^([^/]+)/'"),
     )
     transpose: int = setting(5, "augmentation: semitones up or down; drums keep their pitch", at_least=0, at_most=24)
     tempo: float = setting(

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from job_runtime.command_line import numerals
+from job_runtime.command_line.expressions import expression
 from job_runtime.command_line.settings import Kind, setting, shown
 from midi_codec.dataset.dataset_info import SPLITS
 
@@ -37,21 +38,6 @@ def parse_percents(text: str) -> tuple[int, ...]:
     if sum(percents) != 100:
         raise ValueError(f"which adds up to {sum(percents)}, want 100")
     return percents
-
-
-def expression(gives: str) -> Kind:
-    """Regular expressions with a group that gives something."""
-    wanted = f"a regular expression with a group that gives the {gives}"
-
-    def read(text: str) -> str:
-        try:
-            if re.compile(text).groups:
-                return text
-        except re.error as error:
-            raise ValueError(f"which is not a regular expression: {error}") from error
-        raise ValueError(f"want {wanted}")
-
-    return Kind(wanted, read=read)
 
 
 PERCENTS = Kind(f"three whole numbers that add up to 100: {', '.join(SPLITS)}", read=parse_percents)

@@ -1,21 +1,31 @@
 import dataclasses
 
+import keras
 import numpy as np
 import pytest
 
 from demo import box_model, run
-from job_runtime import command
+from generation_jobs.seeds import seed_list
+from job_runtime import command, storage
 from job_runtime.command import StopSignal
 from job_runtime.problem_report import UserError
 from job_runtime.storage import array_file
+from midi_codec.dataset import dataset_info, records
+from midi_codec.fields import FieldTable
+from midi_codec.music.notes import TIME_BASES
 from tests.generation_jobs.fakes import make_bundle
+from tests.trainer.tiny import ALL_PITCHES, make_many, make_table, write_dataset
 from trainer import box_model as package
 from trainer import bundle, config, yaml_file
+from trainer.model.model_config import ModelConfig
+from trainer.model.note_model import NoteModel
 
 
 def test_packing_keeps_the_model_and_halves_its_weights(tmp_path):
     weights = {"a/b": np.array([[1.0, -0.5], [2.0**-14, 3.0]], np.float32)}  # what float16 holds exactly
-    source = dataclasses.replace(make_bundle(), weights=weights)
+    table = make_bundle().fields
+    one_program = FieldTable(table.fields[:4], table.time_base, 0)
+    source = dataclasses.replace(make_bundle(), weights=weights, fields=one_program)
     bundle.save(str(tmp_path / "bundle"), source)
     box_model.pack(str(tmp_path / "bundle"), str(tmp_path / "packed"))
     packed = bundle.load(str(tmp_path / "packed"))
@@ -41,8 +51,47 @@ def test_what_does_not_fit(values, max_bytes, want):
 
 
 def test_the_settings_are_those_of_a_training():
-    for name, value in yaml_file.load(box_model.SETTINGS).items():
-        config.read_value(name, value)  # raises ValueError if it is wrong
+    for time_base in TIME_BASES:
+        values = {
+            name: config.read_value(name, value)  # raises ValueError if it is wrong
+            for name, value in yaml_file.load(box_model.SETTINGS.format(time_base)).items()
+        }
+        assert config.TrainConfig(**values).problems() == []
+
+
+def test_a_packed_model_has_a_place_for_every_program(tmp_path):
+    table = make_table(programs=(0, 6, 128), pitches=ALL_PITCHES)
+    keras.utils.set_random_seed(3)
+    shape = ModelConfig(units=16, layers=1, head_units=16)
+    weights = bundle.get_weights(NoteModel(shape, table))
+    trained = dataclasses.replace(make_bundle(), config=dataclasses.asdict(shape), fields=table, weights=weights)
+    whole = box_model.with_all_programs(trained)
+    assert whole.fields["program"].values == tuple(range(129)) and whole.fields["pitch"] == table["pitch"]
+    before, after = weights["embedding_program"], whole.weights["embedding_program"]
+    for program, row in ((0, before[0]), (6, before[1]), (128, before[2]), (129, before[3])):
+        np.testing.assert_array_equal(after[program], row)
+    np.testing.assert_allclose(after[[3, 90]], [before[:2].mean(axis=0)] * 2, rtol=1e-6)
+    whole.build_model()
+    one = dataclasses.replace(trained, fields=FieldTable(table.fields[:-1], table.time_base, 0))
+    assert box_model.with_all_programs(one) is one
+
+
+def test_styles_are_openings_of_held_out_pieces_of_each_source(tmp_path):
+    notes = make_many([20, 15, 30, 16])
+    info = write_dataset(str(tmp_path / "data"), {"validation": notes})
+    sources = ["x/tunes/a.mid", "x/tunes/b.mid", "y.tar.gz!openscore/songs/c.mid", "z/other.mid"]
+    (path,) = dataset_info.shard_paths(str(tmp_path / "data"), info, "validation")
+    examples = [
+        records.serialize_example(records.Piece(piece.piece_id, piece.piece_id, source, piece))
+        for piece, source in zip(notes, sources, strict=True)
+    ]
+    storage.write_bytes(path, records.write_records(examples))
+    (tmp_path / "styles").mkdir()
+    (tmp_path / "styles" / "drums.jsonl").write_text("")
+    box_model.write_styles(str(tmp_path / "data"), str(tmp_path / "styles"))
+    lists = {path.name: seed_list.read(str(path)).seeds for path in (tmp_path / "styles").iterdir()}
+    assert {name: len(seeds) for name, seeds in lists.items()} == {"songs.jsonl": 1, "tunes.jsonl": 1}
+    assert lists["tunes.jsonl"][0].notes.pitch.tolist() == notes[0].pitch[:16].tolist()
 
 
 def test_a_folder_that_has_its_pieces_gets_no_others(tmp_path, monkeypatch, capsys):

@@ -43,6 +43,7 @@ class Pieces:
       is_drum: `[num_events]` bool, notes whose pitch stands for an instrument and must not be transposed.
       piece_id: `[num_pieces]` bytes of 32 characters.
       group: `[num_pieces]` int64, the same for all pieces of a group: near-duplicates, takes of the same music.
+      source: of each piece, its path below the corpus; empty where it is not from a dataset.
     """
 
     raw: np.ndarray
@@ -51,6 +52,7 @@ class Pieces:
     is_drum: np.ndarray
     piece_id: np.ndarray
     group: np.ndarray
+    source: Sequence[str]
 
     @property
     def num_pieces(self) -> int:
@@ -91,6 +93,7 @@ def stack_pieces(
     table: fields.FieldTable,
     *,
     piece_ids: Sequence[str] | None = None,
+    sources: Sequence[str] | None = None,
 ) -> Pieces:
     """Lays out pieces one after the other, each with its END and a group of its own.
 
@@ -108,6 +111,7 @@ def stack_pieces(
         is_drum=np.concatenate(drums) if drums else np.zeros(0, bool),
         piece_id=np.array([name.encode("ascii") for name in names], "S32"),
         group=np.arange(len(pieces)),
+        source=[""] * len(pieces) if sources is None else sources,
     )
 
 
@@ -174,7 +178,12 @@ def _read_shard(
     path, length = shard
     try:
         pieces = list(records.read_pieces(path, time_base=time_base))
-        stacked = stack_pieces([piece.notes for piece in pieces], table, piece_ids=[piece.piece_id for piece in pieces])
+        stacked = stack_pieces(
+            [piece.notes for piece in pieces],
+            table,
+            piece_ids=[piece.piece_id for piece in pieces],
+            sources=[piece.source for piece in pieces],
+        )
     except ValueError as error:
         return UserError(str(error) if str(error).startswith(path) else f"{path}: {error}")
     except OSError as error:
@@ -218,4 +227,5 @@ def _join(loaded: Sequence[tuple[Pieces, Sequence[str]]], raw: np.ndarray, is_dr
         is_drum=is_drum,
         piece_id=np.concatenate([np.zeros(0, "S32"), *(shard.piece_id for shard in shards)]),
         group=np.unique(groups, return_inverse=True)[1].astype(np.int64),
+        source=[path for shard in shards for path in shard.source],
     )

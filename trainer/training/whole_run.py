@@ -146,6 +146,7 @@ def _train_on(
     hook: Callable[[dict[str, Any]], None] | None,
 ) -> Outcome:
     from trainer.data import pieces
+    from trainer.data.balance import balanced
     from trainer.distribution import strategy as strategies
     from trainer.evaluation import baselines
     from trainer.training.loop import Run
@@ -174,6 +175,9 @@ def _train_on(
         duplicate_notes=num_duplicates,
         notes_per_piece=piece_lengths.describe(train.num_events - 1),
     )
+    if config.balance_regex is not None:
+        train, times = balanced(train, config.balance_regex)
+        print("per epoch: " + ", ".join(f"{name} x{number}" for name, number in times.items()), flush=True)
     run.fit(train, validation, stop=stop, origin=origin, fresh=inputs.bundle is None)
     return Outcome(run.state, is_chief=cluster.is_chief())
 

@@ -91,9 +91,10 @@ def test_a_split_is_its_shards_in_order(tmp_path, readers, monkeypatch):
     info = write_shards(str(tmp_path))
     loaded, want = load_split(str(tmp_path), info, "train", TABLE), stack_pieces(make_many(LENGTHS), TABLE)
     for field in dataclasses.fields(want):
-        if field.name != "group":
+        if field.name not in ("group", "source"):
             got, array = getattr(loaded, field.name), getattr(want, field.name)
             assert got.dtype == array.dtype and (got == array).all(), field.name
+    assert loaded.source == ["x.mid"] * len(LENGTHS) and list(want.source) == [""] * len(LENGTHS)
     assert loaded.group[0] == loaded.group[-1] and len(set(loaded.group.tolist())) == len(LENGTHS) - 1
 
 

@@ -127,7 +127,14 @@ def test_other_pitches_are_like_the_nearest():
 
 
 FULL = ModelConfig(
-    units=16, layers=2, head_units=16, layer_norm=True, context_units=16, context_notes=32, context_periods=(4,)
+    units=16,
+    layers=2,
+    head_units=16,
+    layer_norm=True,
+    context_units=16,
+    context_notes=32,
+    context_periods=(4,),
+    attention="copy",
 )
 WIDE = make_table(programs=PROGRAMS, pitches=ALL_PITCHES)
 
