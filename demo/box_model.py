@@ -28,7 +28,7 @@ from trainer import box_model, bundle
 PROGRAM = "python -m demo.box_model"
 SETTINGS = os.path.join(os.path.dirname(__file__), "box_model_{}.yaml")  # by grid
 # Versions of a tune also share a split by title, because some are too short to be found as near-duplicates.
-ENCODE = ("--split-percents", "94,6,0", "--group-regex", "([^/]+)--")
+ENCODE = ("--split-percents", "96,4,0", "--group-regex", "([^/]+)--")
 DESCRIPTION_BYTES = 100_000  # space for bundle.json beside the weights
 STYLES = {  # part of a source of each
     "songs": "openscore/songs/",

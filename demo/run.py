@@ -42,6 +42,7 @@ OWN_TRAINING = ("--max-minutes", "4")
 # epochs.
 CHORALE_TRAINING = (*OWN_TRAINING, "--epochs", "40", "--patience", "none")
 QUICK_TRAINING = ("--max-minutes", "0.6")
+BOX_GRIDS: tuple[str, ...] = ()  # where the model in the box is a better start for any corpus than random weights
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -145,7 +146,10 @@ def _encode(plan: Plan, own_corpus: Corpus | None, steps: Steps) -> None:
 def _train_and_generate(plan: Plan, steps: Steps) -> None:
     dataset, run, music = plan.path("dataset"), plan.path("training"), plan.path("music")
     info = dataset_info.load(dataset)
-    steps.run("train", "trainer.task", ["--data", dataset, "--output", run, *plan.training], outputs=[run])
+    train = ["--data", dataset, "--output", run, *plan.training]
+    if plan.corpus is not None and info.time_base in BOX_GRIDS:
+        train += ["--init-from", box_model.BOX]
+    steps.run("train", "trainer.task", train, outputs=[run])
     seeds, (split, num_seeds) = plan.path("seeds.jsonl"), choose_openings(info, plan.num_pieces)
     openings = ["--data", dataset, "--split", split, "--num-seeds", str(num_seeds), "--output", seeds]
     steps.run("openings", "generation_jobs.make_seeds", openings, outputs=[seeds])
