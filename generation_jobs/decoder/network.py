@@ -22,7 +22,7 @@ from trainer.model import context, pitch_context
 from trainer.model.attention import copying, matches
 from trainer.model.attention.matches import Candidates
 from trainer.model.field_bins import encode_notes
-from trainer.model.head_stack import END_COLUMNS, copy_column
+from trainer.model.head_stack import END_COLUMNS, copy_column, query_column
 from trainer.model.heads import head_output, standardise, tied_kernel
 from trainer.model.model_config import ModelConfig
 from trainer.model.pitch_context import NotesSoFar, PitchScores
@@ -102,8 +102,8 @@ class Network:
         candidates = None
         if self._copying is not None:
             candidates = matches.event_candidates(self._table, state[self._config.layers])
-            added = copying.level_inputs(self._copying, candidates.levels)[:, 0]
-            head_inputs += tf.pad(added, [[0, 0], [0, head_inputs.shape[1] - added.shape[1]]])
+            gap = copy_column(self._table, self._config) - query_column(self._table, self._config)
+            head_inputs += copying.level_inputs(self._copying, self._table, candidates, gap=gap)[:, 0]
         return HeadInputs(head_inputs, candidates), [*after, *state[self._config.layers :]]
 
     def score_pitches(self, head_inputs: HeadInputs, state: State, step: tf.Tensor) -> PitchScores | None:

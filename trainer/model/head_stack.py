@@ -89,8 +89,8 @@ class HeadStack:
     def with_levels(self, head_inputs: tf.Tensor, candidates: Candidates) -> tf.Tensor:
         """The head inputs with what the heads see of how much matches."""
         assert self._copying is not None
-        added = copying.level_inputs(self._copying.tensors, candidates.levels)
-        return head_inputs + tf.pad(added, [[0, 0], [0, 0], [0, head_inputs.shape[-1] - added.shape[-1]]])
+        gap = copy_column(self._table, self._config) - query_column(self._table, self._config)
+        return head_inputs + copying.level_inputs(self._copying.tensors, self._table, candidates, gap=gap)
 
     def output(
         self,

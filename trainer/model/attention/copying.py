@@ -22,7 +22,9 @@ from midi_codec import fields as fields_lib
 from trainer.model.attention.matches import (
     MATCHERS,
     MISSING,
+    NUM_AGES,
     NUM_CANDIDATES,
+    NUM_DISTANCES,
     NUM_LEVELS,
     NUM_MATCHES,
     Candidates,
@@ -31,6 +33,7 @@ from trainer.model.attention.matches import (
 
 NAME = "copying"
 FIRST_WEIGHT = 0.5
+NUM_ROWS = len(MATCHERS) * NUM_LEVELS * NUM_DISTANCES + NUM_AGES
 
 
 class Weights(NamedTuple):
@@ -39,7 +42,7 @@ class Weights(NamedTuple):
     Attributes:
       by_field: `[NUM_CANDIDATES, 2 ** index]` for each field: by which earlier fields agree.
       follows: `[num_bins + 1, width]` for each field: what its value in the note before adds to the logits.
-      levels: `[matchers * NUM_LEVELS, head_input_units]`.
+      levels: `[NUM_ROWS, head input units and queries]`, by matcher, level and distance, and then by age.
     """
 
     by_field: tuple[Any, ...]
@@ -64,10 +67,24 @@ def query_units(table: fields_lib.FieldTable) -> int:
     return -(-columns // fields_lib.WIDTH_MULTIPLE) * fields_lib.WIDTH_MULTIPLE
 
 
-def level_inputs(weights: Weights, levels: tf.Tensor) -> tf.Tensor:
-    """`[..., head_input_units]`, what the heads see of how much matches; `levels` is `[..., matchers]`."""
-    rows = levels + tf.range(len(MATCHERS)) * NUM_LEVELS
-    return tf.reduce_sum(tf.gather(weights.levels, rows), axis=-2)
+def level_inputs(weights: Weights, table: fields_lib.FieldTable, candidates: Candidates, *, gap: int) -> tf.Tensor:
+    """`[rows, time, width]` to add to the head inputs: what is seen of how much matches, how far back, and how far
+    the piece is.
+
+    Args:
+      weights: of the layer.
+      table: the fields.
+      candidates: of the events.
+      gap: columns between the heads' and the queries.
+    """
+    rows = (tf.range(len(MATCHERS)) * NUM_LEVELS + candidates.levels) * NUM_DISTANCES + candidates.distances
+    rows = tf.concat([rows, NUM_ROWS - NUM_AGES + candidates.ages[..., None]], axis=-1)
+    added = tf.reduce_sum(tf.gather(weights.levels, rows), axis=-2)
+    if not gap:
+        return added
+    heads = added.shape[-1] - query_units(table)
+    between = tf.zeros([*tf.unstack(tf.shape(added)[:-1]), gap])
+    return tf.concat([added[..., :heads], between, added[..., heads:]], axis=-1)
 
 
 class Copying(keras.layers.Layer):
@@ -85,7 +102,8 @@ class Copying(keras.layers.Layer):
             self.add_weight(name=f"weight_{field.name}", shape=(NUM_CANDIDATES, 2**index), initializer=start)
             shape = (field.num_bins + 1, field.width)
             self.add_weight(name=f"follows_{field.name}", shape=shape, initializer="zeros")
-        self.add_weight(name="levels", shape=(len(MATCHERS) * NUM_LEVELS, head_input_units), initializer="zeros")
+        shape = (NUM_ROWS, head_input_units + query_units(table))
+        self.add_weight(name="levels", shape=shape, initializer="zeros")
         self._table, self.built = table, True
 
     @property

@@ -35,6 +35,8 @@ NUM_EARLIER = NUM_MATCHES + LAST_NOTES  # candidates that are known before the n
 NUM_CANDIDATES = NUM_EARLIER + 1  # the last one is the last note of the same pitch
 MISSING = -1
 NUM_LEVELS = len(ORDERS) + 1
+NUM_DISTANCES = 10  # doublings: 1, 2, up to 4, up to 8 ... more than 256 notes
+NUM_AGES = 16  # doublings of the number of notes before an event
 
 
 class Past(NamedTuple):
@@ -59,12 +61,16 @@ class Candidates(NamedTuple):
     Attributes:
       bins: `[rows, time, NUM_EARLIER, num_fields]` int32, `MISSING` where there is none.
       levels: `[rows, time, matchers]` int32, how many of the orders match.
+      distances: the same shape, how far back the match of the highest order is, in doublings.
+      ages: `[rows, time]` int32, how many notes there are to copy, in doublings.
       past: `[rows, num_fields, size + time]` int32; event t comes after note t + size and may copy `size` notes.
       size: how many notes an event sees.
     """
 
     bins: tf.Tensor
     levels: tf.Tensor
+    distances: tf.Tensor
+    ages: tf.Tensor
     past: tf.Tensor
     size: int
 
@@ -193,7 +199,9 @@ def _candidates(table: fields_lib.FieldTable, columns: tf.Tensor, latest: tf.Ten
     index = event + 1 + tf.reshape(tf.maximum(latest, 0), flat)
     last = tf.tile(event + size - tf.range(LAST_NOTES), [rows, 1, 1])
     bins = _gather(columns, tf.concat([index, last], axis=2))
-    exists = tf.concat([tf.reshape(is_there, flat), tf.ones([rows, time, LAST_NOTES], tf.bool)], axis=2)
+    # Where a longer match is the same moment, it speaks for the shorter ones: a moment counts once per matcher.
+    is_own = is_there & (latest != tf.pad(latest[..., 1:], [[0, 0], [0, 0], [0, 0], [0, 1]], constant_values=-1))
+    exists = tf.concat([tf.reshape(is_own, flat), tf.ones([rows, time, LAST_NOTES], tf.bool)], axis=2)
 
     pitch = table.names.index("pitch")
     moved = slice(TRANSPOSED * len(ORDERS), (TRANSPOSED + 1) * len(ORDERS))
@@ -204,7 +212,20 @@ def _candidates(table: fields_lib.FieldTable, columns: tf.Tensor, latest: tf.Ten
     pitches = tf.concat([pitches[..., : moved.start], transposed, pitches[..., moved.stop :]], axis=2)
     parts = [pitches if column == pitch else bins[..., column] for column in range(len(table))]
     bins = tf.where(exists[..., None], tf.stack(parts, axis=3), MISSING)
-    return Candidates(bins, tf.reduce_sum(tf.cast(is_there, tf.int32), axis=3), columns, size)
+    levels = tf.reduce_sum(tf.cast(is_there, tf.int32), axis=3)
+    farthest = size - tf.reduce_min(tf.where(is_there, latest, size), axis=3)
+    return Candidates(bins, levels, _doublings(farthest), _ages(columns[:, pitch], time, size), columns, size)
+
+
+def _doublings(distance: tf.Tensor) -> tf.Tensor:
+    """`[...]` int32: 0 up to 1, 1 for 2, 2 up to 4, 3 up to 8, and so on."""
+    return tf.add_n([tf.cast(distance > 2**power, tf.int32) for power in range(NUM_DISTANCES - 1)])
+
+
+def _ages(pitch: tf.Tensor, time: tf.Tensor, size: int) -> tf.Tensor:
+    """`[rows, time]`, `Candidates.ages` from the pitches `[rows, size + time]`."""
+    backs = [2**power for power in range(NUM_AGES - 1) if 2**power <= size]
+    return tf.add_n([tf.cast(pitch[:, size + 1 - back : size + 1 - back + time] >= 0, tf.int32) for back in backs])
 
 
 def _gather(columns: tf.Tensor, index: tf.Tensor) -> tf.Tensor:

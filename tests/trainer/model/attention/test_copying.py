@@ -24,9 +24,8 @@ def candidates(**bins: list[int]) -> Candidates:
         found[0, 0, int(rank[1:])] = values
     past = np.zeros((1, 1 + SIZE, len(TABLE)), np.int32)
     past[0, 1:, 1], past[0, 1:, 2] = (0, 1, 2, 1), (3, 2, 1, 0)
-    return Candidates(
-        tf.constant(found), tf.zeros([1, 1, 3], tf.int32), tf.transpose(tf.constant(past), [0, 2, 1]), SIZE
-    )
+    none = tf.zeros([1, 1, 3], tf.int32)
+    return Candidates(tf.constant(found), none, none, none[..., 0], tf.transpose(tf.constant(past), [0, 2, 1]), SIZE)
 
 
 @pytest.fixture
@@ -103,9 +102,15 @@ def test_a_new_model_starts_from_pairs_of_values():
         assert np.exp(got[context]) == pytest.approx(want, rel=1e-5)
 
 
-def test_levels_that_match_are_seen_by_the_heads():
+def test_what_matches_and_how_far_the_piece_is_moves_heads_and_queries():
+    """Rows by matcher, level and distance, then by age: (0, 2, 1), (1, 0, 0), (2, 5, 9), and age 4."""
     layer = Copying(TABLE, head_input_units=32)
-    rows = layer.tensors.levels.shape[0]
-    layer.tensors.levels.assign(np.arange(rows)[:, None] + np.zeros((1, 32)))
-    seen = copying.level_inputs(layer.tensors, tf.constant([[2, 0, 5]]))
-    assert seen.shape == (1, 32) and seen.numpy()[0].tolist() == [2 + 6 + 17] * 32
+    rows, width = layer.tensors.levels.shape
+    assert (rows, width) == (3 * 6 * 10 + 16, 32 + copying.query_units(TABLE))
+    layer.tensors.levels.assign(np.arange(rows)[:, None] + np.zeros((1, width)))
+    levels, distances = tf.constant([[[2, 0, 5]]]), tf.constant([[[1, 0, 9]]])
+    found = candidates()._replace(levels=levels, distances=distances, ages=tf.constant([[4]]))
+    want = 21 + 60 + 179 + 184
+    for gap in (0, 48):
+        seen = copying.level_inputs(layer.tensors, TABLE, found, gap=gap)[0, 0].numpy()
+        assert seen.tolist() == [want] * 32 + [0] * gap + [want] * copying.query_units(TABLE)

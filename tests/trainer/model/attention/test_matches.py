@@ -1,5 +1,7 @@
 """What earlier moments match, against a slow loop over the definition, and alike for a window and for its events."""
 
+import itertools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -39,12 +41,16 @@ def agrees(matcher: str, notes: np.ndarray, first: int, second: int) -> bool:
     return (a[STEP], a[PROGRAM]) == (b[STEP], b[PROGRAM]) and intervals[0] == intervals[1]
 
 
-def candidates_by_hand(notes: np.ndarray) -> tuple[list[list[int]], list[int]]:
-    """`Candidates.bins` and `levels` of the event after these notes, from the definition."""
+def doublings(distance: int) -> int:
+    return max(distance - 1, 0).bit_length()
+
+
+def candidates_by_hand(notes: np.ndarray) -> tuple[list[list[int]], list[int], list[int]]:
+    """`Candidates.bins`, `levels` and `distances` of the event after these notes, from the definition."""
     last, nothing = len(notes) - 1, [MISSING] * len(TABLE)
-    found, levels = [], []
+    found, levels, distances = [], [], []
     for matcher in matches.MATCHERS:
-        level = 0
+        level, latest = 0, []
         for order in ORDERS:
             ends = [
                 end
@@ -56,9 +62,14 @@ def candidates_by_hand(notes: np.ndarray) -> tuple[list[list[int]], list[int]]:
             if ends and matcher == "transposed":
                 bins[PITCH] += int(notes[last][PITCH] - notes[ends[0]][PITCH])
             found.append(bins)
+            latest.append(ends[0] if ends else None)
+        for rank, (own, longer) in enumerate(itertools.pairwise(latest)):
+            if own == longer:  # the longer match speaks for both
+                found[len(found) - len(ORDERS) + rank] = list(nothing)
         levels.append(level)
+        distances.append(doublings(last - latest[level - 1] if level else 0))
     found += [notes[index].tolist() if index >= 0 else nothing for index in (last, last - 1)]
-    return found, levels
+    return found, levels, distances
 
 
 def step_by_step(bins: np.ndarray) -> list[Candidates]:
@@ -75,9 +86,11 @@ def test_candidates_are_what_the_definition_says():
     longest = 0
     for place, found in enumerate(step_by_step(bins)):
         for row in range(2):
-            want, levels = candidates_by_hand(bins[row, :place])
+            want, levels, distances = candidates_by_hand(bins[row, :place])
             assert found.bins[row, 0].numpy().tolist() == want
             assert found.levels[row, 0].numpy().tolist() == levels
+            assert found.distances[row, 0].numpy().tolist() == distances
+            assert found.ages[row, 0] == min(place, SIZE).bit_length()
             longest = max(longest, *levels)
     assert longest == len(ORDERS)  # the repeat is longer than the longest order
 
@@ -93,7 +106,7 @@ def test_a_window_is_its_events_one_by_one():
                 TABLE, past, tf.constant(bins[:, first:last]), tf.ones([3, last - first])
             )
             parts.append(part)
-        for name in ("bins", "levels"):
+        for name in ("bins", "levels", "distances", "ages"):
             got = np.concatenate([getattr(part, name) for part in parts], axis=1)
             want = np.concatenate([getattr(event, name) for event in one_by_one], axis=1)
             np.testing.assert_array_equal(got, want)
