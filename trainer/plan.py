@@ -16,7 +16,7 @@ from job_runtime.command_line.numerals import counted
 from midi_codec.dataset.dataset_info import DatasetInfo
 from midi_codec.music.notes import BEATS, MILLISECONDS
 from trainer.config import SETTINGS, TrainConfig
-from trainer.model.model_config import COPY
+from trainer.model.model_config import COPY, NONE
 
 STEPS_PER_MINUTE = 600  # of 8 windows of 128 notes, about what two cores do
 AUTO_SETTINGS = tuple(name for name, each in SETTINGS.items() if each.auto)
@@ -113,7 +113,8 @@ def _choose(corpus: _Corpus, given: Mapping[str, Any], *, is_new: bool, num_work
         "context_notes": CONTEXT_NOTES,
         "context_lags": LAGS[corpus.time_base],
         "context_periods": PERIODS[corpus.time_base],
-        "attention": COPY,
+        # With several instruments, copying costs half as much per note but the music gets caught in short loops.
+        "attention": NONE if corpus.has_programs else COPY,
         "batch_size": batch,
         "window": window,
         "learning_rate": 3e-3 if is_new else 1e-3,

@@ -165,7 +165,7 @@ def test_two_lines_say_what_and_why():
     )
     given = {"layers": 1, "patience": None, "context_units": 0}
     assert plan.resolve(given, make_corpus(80, 58_000, time_base=MILLISECONDS, programs=(0, 128))).lines == (
-        "plan: 8 x 128 notes per step, 1 layer of 256 units, no context, copying from 512, "
+        "plan: 8 x 128 notes per step, 1 layer of 256 units, no context, no copying, "
         "dropout 0.3, weight average 0.993; "
         "a validation every 67 steps, no early stop; at most 12 passes over the notes",
         "because 80 pieces of 58,000 notes in all on a grid of milliseconds with several programs and 12 passes make "
