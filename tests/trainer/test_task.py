@@ -246,7 +246,7 @@ def test_what_is_not_given_is_planned_once_and_kept(data, tmp_path, capsys, monk
     )
     before = capsys.readouterr().out.splitlines()[:2]
     assert [line.split()[0] for line in before] == ["plan:", "because"]
-    assert before[0].startswith("plan: 8 x 16 notes per step, 1 layer of 16 units, no context, dropout 0.3, ")
+    assert before[0].startswith("plan: 8 x 16 notes per step, 1 layer of 16 units, no context, copying from 512, ")
     monkeypatch.setattr(plan, "MOST_PASSES", 7.0)  # a later version with another rule
     assert command.run("python -m trainer.task", task.main, argv) == command.OK
     out = capsys.readouterr().out
