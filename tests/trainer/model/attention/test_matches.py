@@ -62,7 +62,7 @@ def candidates_by_hand(notes: np.ndarray) -> tuple[list[list[int]], list[int], l
             if ends and matcher == "transposed":
                 bins[PITCH] += int(notes[last][PITCH] - notes[ends[0]][PITCH])
             found.append(bins)
-            latest.append(ends[0] if ends else None)
+            latest.append(ends[0] if ends else -1)
         for rank, (own, longer) in enumerate(itertools.pairwise(latest)):
             if own == longer:  # the longer match speaks for both
                 found[len(found) - len(ORDERS) + rank] = list(nothing)
