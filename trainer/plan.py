@@ -28,6 +28,7 @@ LEAST_MINUTES = 1.0  # with less there is no time for the model's size and conte
 SAMPLE_MINUTES = 30.0  # shorter runs write no samples at validations, which cost about as much as the validation
 # Over `FEW_NOTES`; a corpus with more notes is learned by heart later in steps, but in fewer passes.
 PASSES, FEWEST_PASSES = {BEATS: 24.0, MILLISECONDS: 16.0}, {BEATS: 16.0, MILLISECONDS: 10.0}
+ONE_PROGRAM = 0.95  # of the notes: with less of them, the corpus counts as one of several instruments
 FEW_NOTES, MOST_PASSES = 25_000, 40.0
 PATIENCE_SHARE, LEAST_PATIENCE = 0.2, 8
 MOST_VALIDATIONS = 100
@@ -81,13 +82,15 @@ class _Corpus:
     validation_notes: int
     time_base: str
     has_programs: bool
+    is_band: bool
 
     @classmethod
     def of(cls, info: DatasetInfo) -> _Corpus:
         train, validation = info.splits["train"], info.splits["validation"]
-        return cls(
-            train.num_pieces, max(train.num_notes, 1), validation.num_notes, info.time_base, len(info.programs) > 1
-        )
+        counts, num_notes = info.histograms["train"]["program"].counts, max(train.num_notes, 1)
+        has_programs = len(info.programs) > 1
+        is_band = has_programs and max(counts, default=0) < ONE_PROGRAM * num_notes
+        return cls(train.num_pieces, num_notes, validation.num_notes, info.time_base, has_programs, is_band)
 
     def steps_per_pass(self, batch: int, window: int) -> int:
         """A piece is cut at a random place and then every `window` notes, so it has about one window more."""
@@ -114,7 +117,7 @@ def _choose(corpus: _Corpus, given: Mapping[str, Any], *, is_new: bool, num_work
         "context_lags": LAGS[corpus.time_base],
         "context_periods": PERIODS[corpus.time_base],
         # With several instruments, copying costs half as much per note but the music gets caught in short loops.
-        "attention": NONE if corpus.has_programs else COPY,
+        "attention": NONE if corpus.is_band else COPY,
         "batch_size": batch,
         "window": window,
         "learning_rate": 3e-3 if is_new else 1e-3,

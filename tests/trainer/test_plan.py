@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from midi_codec.dataset.dataset_info import DatasetInfo
+from midi_codec.dataset.dataset_info import DatasetInfo, Histogram
 from midi_codec.music.notes import BEATS, MILLISECONDS
 from tests.trainer.tiny import make_info
 from trainer import plan
@@ -193,3 +193,12 @@ def test_a_bundle_to_start_from_fixes_the_size_and_not_the_dropout():
 
 def test_a_batch_divides_among_the_workers():
     assert [plan.resolve({}, HUNDRED, num_workers=num).config.batch_size for num in (1, 2, 3, 16)] == [8, 8, 9, 16]
+
+
+@pytest.mark.parametrize("main, want", [(57_000, "copy"), (55_099, "none"), (55_100, "copy")])
+def test_several_instruments_are_not_copied(main, want):
+    info = make_corpus(80, 58_000, programs=(0, 128))
+    histogram = Histogram(values=(0, 128), counts=(main, 58_000 - main))
+    histograms = {**info.histograms, "train": {**info.histograms["train"], "program": histogram}}
+    assert plan.resolve({}, dataclasses.replace(info, histograms=histograms)).config.attention == want
+    assert plan.resolve({"attention": "copy"}, info).config.attention == "copy"

@@ -280,3 +280,15 @@ def test_losses_written_out():
     np.testing.assert_allclose(losses["velocity"], [np.log(2), np.log(2), 0, 0], rtol=1e-6)
     want = [-np.log(0.5 * 0.8), -np.log(0.25 * 0.8), -np.log(0.2), 0]
     np.testing.assert_allclose(losses["pitch"], want, rtol=1e-6)
+
+
+@pytest.mark.parametrize("timing_loss", [CATEGORICAL, MSE, MIXTURE])
+def test_every_weight_of_a_model_that_copies_has_a_gradient(timing_loss):
+    model = make_model(make_table(timing_loss=timing_loss), attention="copy", attention_notes=8)
+    bins = random_bins(model, 2, 5)
+    targets = {"bins": bins, "raw": bins, "is_note": tf.ones([2, 5]), "is_end": tf.zeros([2, 5])}
+    with tf.GradientTape() as tape:
+        outputs, _ = model(bins, bins, model.zero_state(2), raw=bins, is_note=targets["is_note"])
+        loss = tf.add_n([tf.reduce_sum(cost) for cost in field_losses(model.table, outputs, targets).values()])
+    gradients = tape.gradient(loss, [variable.value for variable in model.trainable_variables])
+    assert [v.path for v, g in zip(model.trainable_variables, gradients, strict=True) if g is None] == []

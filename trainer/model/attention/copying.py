@@ -40,8 +40,9 @@ class Weights(NamedTuple):
     """The weights of a `Copying` layer, as variables or as constants.
 
     Attributes:
-      by_field: `[NUM_CANDIDATES, 2 ** index]` for each field: by which earlier fields agree.
-      follows: `[num_bins + 1, width]` for each field: what its value in the note before adds to the logits.
+      by_field: `[NUM_CANDIDATES, 2 ** index]` for each field, None if its head is not categorical: by which earlier
+        fields agree.
+      follows: `[num_bins + 1, width]` for each such field: what its value in the note before adds to the logits.
       levels: `[NUM_ROWS, head input units and queries]`, by matcher, level and distance, and then by age.
     """
 
@@ -52,7 +53,10 @@ class Weights(NamedTuple):
     @classmethod
     def of(cls, find: Callable[[str], Any], table: fields_lib.FieldTable) -> Weights:
         """The weights that `find` returns for their names in the layer."""
-        by_field, follows = (tuple(find(f"{kind}_{name}") for name in table.names) for kind in ("weight", "follows"))
+        by_field, follows = (
+            tuple(find(f"{kind}_{field.name}") if field.loss == fields_lib.CATEGORICAL else None for field in table)
+            for kind in ("weight", "follows")
+        )
         return cls(by_field, follows, find("levels"))
 
     @classmethod
@@ -99,6 +103,8 @@ class Copying(keras.layers.Layer):
         super().__init__(name=NAME)
         start = keras.initializers.Constant(FIRST_WEIGHT)
         for index, field in enumerate(table):
+            if field.loss != fields_lib.CATEGORICAL:
+                continue
             self.add_weight(name=f"weight_{field.name}", shape=(NUM_CANDIDATES, 2**index), initializer=start)
             shape = (field.num_bins + 1, field.width)
             self.add_weight(name=f"follows_{field.name}", shape=shape, initializer="zeros")
