@@ -148,10 +148,10 @@ def _means_table(comparisons: Sequence[Comparison], split: str) -> Iterator[str]
 
 
 def compare_endings(pieces: Sequence[GeneratedPiece], data: str, info: DatasetInfo, split: str) -> dict[str, Any]:
-    """In which ways the pieces ended, and the shares of `endings` of those that were not cut, and of whole pieces."""
+    """In which ways the pieces ended, and the shares of `endings`: of those that ended by themselves, and the corpus."""
     train, held_out = (list(corpus_notes(data, info, name)) for name in ("train", split))
     least = endings.shortest(train)
-    ended = [piece.notes for piece in pieces if piece.line["ended"]]
+    ended = [piece.notes for piece in pieces if piece.line["ended"] is True]
     shares = {
         "generated": endings.shares(ended, least, num_cut=len(pieces) - len(ended)),
         "train": endings.shares(train, least),
@@ -168,7 +168,7 @@ def _ending_lines(found: dict[str, Any], split: str) -> Iterator[str]:
     }
     yield ""
     yield "endings: " + ", ".join(f"{count} {way}" for way, count in found["ways"].items())
-    yield f"{'of those not cut':<31}" + "".join(f"{title:>13}" for title in ("generated", "train", split))
+    yield f"{'of those by themselves':<31}" + "".join(f"{title:>13}" for title in ("generated", "train", split))
     for name, text in words.items():
         cells = [found[row][name] for row in ("generated", "train", "held_out")]
         yield f"{text:<31}" + "".join(f"{_cell(cell):>13}" for cell in cells)
@@ -180,7 +180,7 @@ def _reject_shares(
     """Shares of rejects: of the generated pieces, of the corpus's pieces, and of those cut like the generated ones."""
     corpus = list(corpus_notes(data, info, split))
     judgements = {
-        "generated": [screen.judge_notes(p.notes, p.num_given, ended=bool(p.line["ended"])) for p in pieces],
+        "generated": [screen.judge_notes(p.notes, p.num_given, ended=p.line["ended"] is True) for p in pieces],
         "corpus": [screen.judge_notes(notes, 0, ended=True) for notes in corpus],
         "corpus_cut_alike": [screen.judge_notes(*part, ended=False) for part in cut_like(pieces, corpus)],
     }

@@ -51,7 +51,7 @@ class Screen:
     index: Index | None = dataclasses.field(default=None, compare=False, repr=False)  # None: copied notes do not count
 
     def judge(self, result: Result) -> Judgement:
-        return self.judge_notes(result.notes, result.num_primer_notes, ended=bool(result.ended))
+        return self.judge_notes(result.notes, result.num_primer_notes, ended=result.ended is True)
 
     def judge_notes(self, notes: Notes, num_given: int, *, ended: bool) -> Judgement:
         """Like `judge`, for notes that start at tick 0.

@@ -23,8 +23,8 @@ def balanced(pieces: Pieces, regex: str) -> tuple[Pieces, dict[str, int]]:
       UserError: the expression finds nothing in some paths.
     """
     matches = [re.search(regex, path) for path in pieces.source]
-    if others := [path for path, match in zip(pieces.source, matches, strict=True) if match is None]:
-        raise UserError(f"balance_regex {regex!r} matches nothing in the paths {first_few(sorted(others))}")
+    if others := [path for path, match in zip(pieces.source, matches, strict=True) if not (match and match[1])]:
+        raise UserError(f"balance_regex {regex!r} finds no source in the paths {first_few(sorted(others))}")
     names = [match[1] for match in matches if match]
     notes: collections.Counter[str] = collections.Counter()
     for name, events in zip(names, pieces.num_events.tolist(), strict=True):

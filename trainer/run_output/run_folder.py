@@ -38,11 +38,15 @@ def number_of(described: dict[str, Any]) -> float:
 
 
 def saved(folder: str) -> dict[str, Any] | None:
-    """The description of the run in the folder; None if there is none."""
+    """The description of the run in the folder; None if there is none.
+
+    A setting that came later has its default, with which runs are as they were before.
+    """
     try:
-        return json_text.load(storage.join(folder, RUN_FILE), dict[str, Any])
+        found = json_text.load(storage.join(folder, RUN_FILE), dict[str, Any])
     except FileNotFoundError:
         return None
+    return {**json.loads(json.dumps(dataclasses.asdict(TrainConfig()))), **found}
 
 
 def check(folder: str, described: dict[str, Any]) -> None:

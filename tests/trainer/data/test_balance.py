@@ -24,5 +24,5 @@ def test_a_source_occurs_by_the_root_of_how_much_smaller_it_is():
 
 
 def test_paths_in_which_nothing_is_found_are_named():
-    with pytest.raises(UserError, match="balance_regex '(.*)' matches nothing in the paths middle/c.mid, small/b.mid"):
+    with pytest.raises(UserError, match="balance_regex '(.*)' finds no source in the paths middle/c.mid, small/b.mid"):
         balanced(PIECES, "(big)/")
