@@ -148,7 +148,7 @@ def _means_table(comparisons: Sequence[Comparison], split: str) -> Iterator[str]
 
 
 def compare_endings(pieces: Sequence[GeneratedPiece], data: str, info: DatasetInfo, split: str) -> dict[str, Any]:
-    """In which ways the pieces ended, and the shares of `endings`: of those that ended by themselves, and the corpus."""
+    """In which ways the pieces ended, and the shares of `endings` of those that no limit ended and of the corpus."""
     train, held_out = (list(corpus_notes(data, info, name)) for name in ("train", split))
     least = endings.shortest(train)
     ended = [piece.notes for piece in pieces if piece.line["ended"] is True]
