@@ -32,6 +32,7 @@ head_units: 16
 window: 16
 batch_size: 4
 patience: none
+evaluate_every: 1
 """
 
 
