@@ -130,7 +130,7 @@ TRAINING = {
     **{
         name: getattr(TrainConfig(), name) for name in ("final_rate", "warmup_steps", "weight_average", "context_units")
     },
-    **{name: getattr(TrainConfig(), name) for name in ("learning_rate", "evaluate_every")},
+    **{name: getattr(TrainConfig(), name) for name in ("learning_rate", "evaluate_every", "attention")},
 }
 
 
