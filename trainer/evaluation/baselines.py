@@ -92,11 +92,16 @@ def _bigram(
     contexts = np.append(num_symbols - 1, symbols[:-1])
     pairs = np.bincount(contexts[scored].astype(np.int64) * num_symbols + symbols[scored], minlength=num_symbols**2)
     counts = pairs.reshape(num_symbols, num_symbols).astype(np.float64)
-    totals, followers = counts.sum(axis=1), (counts > 0).sum(axis=1)
+    probabilities = backed_off(counts, unigram)
+    return lambda context, target: probabilities[context, target]
 
-    def probability(context: np.ndarray, target: np.ndarray) -> np.ndarray:
-        backed_off = counts[context, target] + followers[context] * unigram[target]
-        seen = totals[context] > 0
-        return np.where(seen, backed_off / np.maximum(totals[context] + followers[context], 1), unigram[target])
 
-    return probability
+def backed_off(counts: np.ndarray, unigram: np.ndarray) -> np.ndarray:
+    """`[contexts, symbols]` probabilities by Witten and Bell's rule; those of the unigram in a context never seen.
+
+    Args:
+      counts: `[contexts, symbols]` float64.
+      unigram: `[symbols]`.
+    """
+    totals, followers = counts.sum(axis=1, keepdims=True), (counts > 0).sum(axis=1, keepdims=True)
+    return np.where(totals > 0, (counts + followers * unigram) / np.maximum(totals + followers, 1), unigram)

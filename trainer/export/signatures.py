@@ -17,6 +17,7 @@ import tensorflow as tf
 from midi_codec import fields
 from trainer.bundle import Bundle
 from trainer.model import mixture
+from trainer.model.field_bins import encode_bins
 from trainer.model.note_model import State
 from trainer.sampling import field_sampling
 
@@ -210,7 +211,7 @@ class Signatures:
         """Bins of values of any shape; categories below or above the corpus's range count as its lowest or highest."""
         if field.kind == fields.CATEGORY:
             values = tf.clip_by_value(values, min(field.values), max(field.values))
-        return tf.reshape(field_sampling.encode_bins(field, tf.reshape(values, [-1])), tf.shape(values))
+        return encode_bins(field, values)
 
 
 def _pack(state: State) -> tf.Tensor:

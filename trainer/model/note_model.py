@@ -208,24 +208,22 @@ class NoteModel(keras.Model):
         is_note: tf.Tensor | None = None,
     ) -> tuple[HeadOutputs, State]:
         reader, layers = self._context_reader, self.config.layers
-        candidates, pasts = None, []
+        candidates = None
+        pasts: State = []
         if self.copying is not None:
             candidates, past = matches.window_candidates(self.table, state[layers], current, is_note)
-            pasts = [past]
-        if reader is None:
-            h, new_state = self.recurrent_stack(previous, None, state[:layers], dropout_keys, step_key)
-            head_inputs = self._with_levels(self._head_stack.inputs(h), candidates)
-            outputs = self._head_stack.outputs(head_inputs, current, None, candidates)
-            return outputs, [*new_state, *pasts]
-
-        so_far = state[-1]
-        window = reader.window(so_far, raw, is_note)
-        inputs = reader.window_inputs(so_far, window)
+            pasts.append(past)
+        window = inputs = scores = None
+        if reader is not None:
+            window = reader.window(state[-1], raw, is_note)
+            inputs = reader.window_inputs(state[-1], window)
         h, new_state = self.recurrent_stack(previous, inputs, state[:layers], dropout_keys, step_key)
-        head_inputs, scores, after = reader.score_window(so_far, window, self._head_stack.inputs(h), dropout_keys)
+        head_inputs = self._head_stack.inputs(h)
+        if reader is not None and window is not None:
+            head_inputs, scores, after = reader.score_window(state[-1], window, head_inputs, dropout_keys)
+            pasts.append(after)
         head_inputs = self._with_levels(head_inputs, candidates)
-        outputs = self._head_stack.outputs(head_inputs, current, scores, candidates)
-        return outputs, [*new_state, *pasts, after]
+        return self._head_stack.outputs(head_inputs, current, scores, candidates), [*new_state, *pasts]
 
     def _with_levels(self, head_inputs: tf.Tensor, candidates: Candidates | None) -> tf.Tensor:
         return head_inputs if candidates is None else self._head_stack.with_levels(head_inputs, candidates)

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from midi_codec import fields
 from trainer.data.pieces import Pieces
+from trainer.evaluation.baselines import backed_off
 from trainer.model import mixture
 from trainer.model.note_model import NoteModel
 
@@ -64,9 +65,7 @@ def pair_gains(bins: np.ndarray, is_note: np.ndarray, field: fields.FieldSpec) -
     np.add.at(counts, (before, bins[is_note]), 1.0)
     single = counts.sum(axis=0) + 1
     single /= single.sum()
-    followers = (counts > 0).sum(axis=1, keepdims=True)
-    after = (counts + followers * single) / np.maximum(counts.sum(axis=1, keepdims=True) + followers, 1)
-    gains = np.where(followers > 0, np.log(np.where(followers > 0, after, 1) / single), 0)
+    gains = np.log(backed_off(counts, single) / single)
     return np.pad(gains, [[0, 0], [0, field.width - size]]).astype(np.float32)
 
 

@@ -83,15 +83,18 @@ def nothing_before(rows: int | tf.Tensor, *, size: int, num_fields: int) -> Past
 
 def past_of(table: fields_lib.FieldTable, bins: tf.Tensor, is_note: tf.Tensor, size: int) -> Past:
     """The past after given notes, `[rows, size + BEYOND, num_fields]` bins, missing ones first."""
-    columns = tf.ensure_shape(_columns(bins, is_note), [None, len(table), size + BEYOND])
-    return Past(tf.cast(columns, tf.int16), _runs(_agreements(table, columns, time=LONGEST, size=size)))
+    return _past(table, tf.ensure_shape(_columns(bins, is_note), [None, len(table), size + BEYOND]), size)
 
 
 def past_after(table: fields_lib.FieldTable, past: Past, bins: tf.Tensor, counts: tf.Tensor) -> Past:
     """The past after the first `counts` `[rows]` of some notes, `[rows, notes, num_fields]` bins."""
     length, size = past.bins.shape[2], past.runs.shape[2]
     columns = tf.concat([tf.cast(past.bins, tf.int32), _columns(bins, tf.ones(tf.shape(bins)[:2]))], axis=2)
-    columns = tf.gather(columns, counts[:, None] + tf.range(length), axis=2, batch_dims=1)
+    return _past(table, tf.gather(columns, counts[:, None] + tf.range(length), axis=2, batch_dims=1), size)
+
+
+def _past(table: fields_lib.FieldTable, columns: tf.Tensor, size: int) -> Past:
+    """The past whose notes are these, `[rows, num_fields, size + BEYOND]`."""
     return Past(tf.cast(columns, tf.int16), _runs(_agreements(table, columns, time=LONGEST, size=size)))
 
 
