@@ -5,7 +5,8 @@
 Every sample must exist exactly once: its line in the manifest of its shard, its `.mid` file (or the member of its tar)
 with the same line and the notes that the line names, and its example in the shard's records. Only then is
 `manifest.jsonl` written, with all lines in the order of the seed list. With --wait-minutes the command may be started
-together with the tasks.
+together with the tasks. --select takes the list of kept pieces that the report exports, and also writes
+`selected.jsonl`, with the lines of these pieces.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from generation_jobs.job import whole_shards
-from generation_jobs.output import manifest
+from generation_jobs.output import manifest, selection
 from generation_jobs.output.manifest import Line
 from generation_jobs.output.piece_files import read_pieces
 from generation_jobs.output.shards import MIDI_FOLDER, Shards
@@ -30,6 +31,7 @@ from midi_codec.music.notes import TIME_BASES
 
 PROGRAM = "python -m generation_jobs.merge"
 MERGED = "manifest.jsonl"
+SELECTED = "selected.jsonl"
 _OF_ONE_FILE = (FileNotFoundError, IsADirectoryError, PermissionError)
 
 
@@ -40,6 +42,7 @@ def main(argv: Sequence[str]) -> int:
             wait(args.output, minutes=args.wait_minutes, stop=stop)
         shards = manifest.require_finished(args.output)
         whole_shards.delete_leftovers(args.output)
+        chosen = selection.select(args.select, manifest.read(args.output)) if args.select else []
         problems = list(problems_of(args.output, shards, stop))
     if problems:
         raise UserError([*sentences(args.output, [(0, problem) for problem in problems]), manifest.START_AGAIN])
@@ -47,12 +50,21 @@ def main(argv: Sequence[str]) -> int:
     merged = storage.join(args.output, MERGED)
     storage.write_bytes(merged, b"".join(map(storage.read_bytes, paths)))
     print(f"{shards.num_samples:,} samples, each exactly once: {merged}")
+    if args.select:
+        selected = storage.join(args.output, SELECTED)
+        storage.write_bytes(selected, manifest.join_lines(map(manifest.dumps, chosen)))
+        print(f"{len(chosen):,} pieces selected: {selected}")
     return command.OK
 
 
 def make_parser() -> argparse.ArgumentParser:
     parser = command.make_parser(PROGRAM, __doc__)
     parser.add_argument("--output", required=True, help="the --output of the job's tasks")
+    parser.add_argument(
+        "--select",
+        metavar="LIST",
+        help="also write selected.jsonl with the pieces of this list, as the report exports it (default: no list)",
+    )
     add_number(
         parser,
         "--wait-minutes",

@@ -202,3 +202,24 @@ def test_a_bucket(tmp_path, gs_bucket):
             storage.write_bytes(f"{gs_bucket}/music/{path.relative_to(tmp_path)}", path.read_bytes())
     assert merge.main(["--output", f"{gs_bucket}/music"]) == command.OK
     assert len(storage.read_text(f"{gs_bucket}/music/manifest.jsonl").splitlines()) == 6
+
+
+def test_selected_pieces_have_a_manifest_of_their_own(tmp_path, capsys):
+    finish(tmp_path)
+    kept = tmp_path / "kept.csv"
+    kept.write_text("piece,mark,note\nc-00000,keep,\nb-00001,keep,good\nb-00000,reject,\n")
+    merged(tmp_path, "--select", str(kept))
+    names = [f"{line['seed_id']}-{line['sample']:05d}" for line in manifest.read(str(tmp_path))]
+    lines = [json.loads(line) for line in (tmp_path / "selected.jsonl").read_text().splitlines()]
+    assert lines == [manifest.read(str(tmp_path))[names.index(name)] for name in ("b-00001", "c-00000")]
+    assert capsys.readouterr().out.endswith(f"2 pieces selected: {tmp_path}/selected.jsonl\n")
+    kept.write_text("b-00009\n")
+    assert problems_of_list(tmp_path, kept) == [
+        f"{kept}:1: 'b-00009' is no piece of this job, want the name of a .mid file or SEED:SAMPLE"
+    ]
+
+
+def problems_of_list(output, kept) -> list[str]:
+    with pytest.raises(UserError) as error:
+        merge.main(["--output", str(output), "--select", str(kept)])
+    return error.value.problems

@@ -1,0 +1,82 @@
+"""A list of pieces of a job, as the report exports it: one id per line, or CSV whose first column is the id.
+
+The id of a piece is the name of its `.mid` file, with or without the suffix; `SEED:SAMPLE`, its path and its `piece_id`
+are understood too. The first row may be a header, whose first cell is `piece`. If the header has a column `mark`, only
+rows marked `keep` are selected.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+
+from generation_jobs.output.manifest import Line
+from job_runtime import storage
+from job_runtime.problem_report import UserError, sentences
+
+HEADER = "piece"
+MARK = "mark"
+MARKS = ("keep", "reject", "")
+
+
+def select(path: str, lines: Sequence[Line]) -> list[Line]:
+    """The lines of a manifest whose pieces the list at `path` names, in the order of the manifest.
+
+    Raises:
+      UserError: the list cannot be read or selects nothing; or everything that is wrong with its lines.
+    """
+    try:
+        text = storage.read_bytes(path).decode("utf-8-sig")
+    except FileNotFoundError as error:
+        raise UserError(f"{path!r} does not exist, want a list of pieces") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path!r} cannot be read: {error}") from error
+    known: dict[str, list[int]] = {}
+    for index, line in enumerate(lines):
+        for name in _names(line):
+            known.setdefault(name, []).append(index)
+    chosen: set[int] = set()
+    problems: list[tuple[int, str]] = []
+    for number, name, mark in _rows(text):
+        if mark not in MARKS:
+            problems.append((number, f"{MARK} is {mark!r}, want keep, reject or nothing"))
+        elif mark != MARKS[0]:
+            continue
+        elif name not in known:
+            problems.append((number, f"{name!r} is no piece of this job, want the name of a .mid file or SEED:SAMPLE"))
+        chosen.update(known.get(name, ()))
+    if problems:
+        raise UserError(sentences(path, problems))
+    if not chosen:
+        raise UserError(f"{path!r} selects no piece, want at least one")
+    return [lines[index] for index in sorted(chosen)]
+
+
+def stem(line: Line) -> str:
+    """The id of a piece: the name of its `.mid` file without the suffix."""
+    return f"{line['seed_id']}-{line['sample']:05d}"
+
+
+def _names(line: Line) -> Iterator[str]:
+    """The names of a piece; none for one that was left out, which has no file."""
+    if line["path"] is None:
+        return
+    name = stem(line)
+    yield from (name, f"{name}.mid", f"{line['seed_id']}:{line['sample']}", line["path"], line["piece_id"])
+
+
+def _rows(text: str) -> Iterator[tuple[int, str, str]]:
+    """Line number, id and mark of each row that is not empty."""
+    rows = csv.reader(io.StringIO(text, newline=""))
+    mark_at: int | None = None
+    is_first = True
+    for row in rows:
+        cells = [cell.strip() for cell in row]
+        if not any(cells):
+            continue
+        if is_first and cells[0].lower() == HEADER:
+            mark_at = cells.index(MARK) if MARK in cells else None
+        else:
+            yield rows.line_num, cells[0], MARKS[0] if mark_at is None else "".join(cells[mark_at : mark_at + 1])
+        is_first = False
