@@ -123,7 +123,7 @@ def write_styles(dataset: str, output: str) -> None:
     pieces = list(read_split(dataset, dataset_info.load(dataset), "validation"))
     for name, part in STYLES.items():
         own = (piece for piece in pieces if part in piece.source)
-        seeds = make_seeds.choose(own, num_seeds=OPENINGS, num_notes=16)
+        seeds = make_seeds.choose(own, num_seeds=OPENINGS, num_notes=16, max_per_piece=1).seeds
         if seeds:
             seed_list.write(storage.join(output, f"{name}.jsonl"), seeds)
             print(f"style {name}: {len(seeds)} openings", flush=True)

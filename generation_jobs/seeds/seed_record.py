@@ -23,7 +23,7 @@ _ID_WANTED = f"1 to {MAX_ID_LENGTH} ASCII letters, digits, '-', '_' or '.', the 
 _PRIMER_KEYS = ("midi", "piece_id", "notes")
 _SPAN_KEYS = ("from_note", "num_notes", "from_seconds", "to_seconds")
 _PLAIN_KEYS = ("midi", "track", "piece_id", "num_samples", *_SPAN_KEYS)  # copied to a Seed unchanged
-KEYS = ("id", "midi", "track", "piece_id", *_SPAN_KEYS, "notes", "tempo", "num_samples", *SETTINGS)
+KEYS = ("id", "midi", "track", "piece_id", *_SPAN_KEYS, "notes", "tempo", "origin", "num_samples", *SETTINGS)
 _KNOWN = frozenset(KEYS)
 
 Row = tuple[int, "dict[str, Any] | None", list[str]]  # line from 1; the record, or why it cannot be read
@@ -44,6 +44,7 @@ class Seed:
     to_seconds: float | None = None
     notes: InlineNotes | None = None
     tempo: float | None = None  # of `notes`, quarter notes per minute
+    origin: Mapping[str, Any] | None = None  # where `notes` are from: text and numbers by name
     num_samples: int | None = None  # None: the command's --samples-per-seed
     overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # settings of this seed
 
@@ -88,6 +89,8 @@ def to_record(seed: Seed) -> dict[str, Any]:
         record["notes"] = seed.notes.to_record()
     if seed.tempo is not None:
         record["tempo"] = seed.tempo
+    if seed.origin is not None:
+        record["origin"] = dict(seed.origin)
     return record | dict(seed.overrides)
 
 
@@ -95,7 +98,8 @@ def _seed(record: dict[str, Any], line: int, notes: InlineNotes | None) -> Seed:
     given = {key: record[key] for key in _PLAIN_KEYS if key in record}
     tempo = canonical_tempo(tempo_to_microseconds(record["tempo"])) if "tempo" in record else None
     overrides = {name: record[name] for name in SETTINGS if name in record}
-    return Seed(id=record["id"], line=line, notes=notes, tempo=tempo, overrides=overrides, **given)
+    origin = record.get("origin")
+    return Seed(id=record["id"], line=line, notes=notes, tempo=tempo, origin=origin, overrides=overrides, **given)
 
 
 def _problems(record: dict[str, Any]) -> Iterator[str]:
@@ -115,6 +119,8 @@ def _problems(record: dict[str, Any]) -> Iterator[str]:
         yield from _track_problems(record)
     if "tempo" in record:
         yield from _tempo_problems(record)
+    if "origin" in record:
+        yield from _origin_problems(record)
     span = {key: record[key] for key in _SPAN_KEYS if key in record}
     if span:
         yield from _span_problems(span, "midi" in record or "piece_id" in record)
@@ -141,6 +147,14 @@ def _tempo_problems(record: dict[str, Any]) -> Iterator[str]:
         tempo_to_microseconds(record["tempo"])
     except (ValueError, OverflowError) as error:  # overflow: an extremely slow tempo
         yield str(error)
+
+
+def _origin_problems(record: dict[str, Any]) -> Iterator[str]:
+    origin = record["origin"]
+    if not isinstance(origin, dict) or not all(type(value) in (str, int) for value in origin.values()):
+        yield f"origin is {origin!r}, want an object of texts and whole numbers"
+    if "notes" not in record:
+        yield "'origin' is for inline 'notes', and there are none"
 
 
 def _span_problems(span: dict[str, Any], has_source: bool) -> Iterator[str]:

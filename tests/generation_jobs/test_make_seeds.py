@@ -86,13 +86,66 @@ def test_a_list_holds_the_openings_exactly(dataset, capsys):
         assert loaded[index] == by_id[seed.id].notes.take(slice(15))
 
 
-def test_a_longer_list_begins_with_the_shorter_one_and_leaves_out_short_pieces(dataset):
-    assert run(dataset, "--num-seeds", "3", "--num-notes", "16") == 0
-    short = read(dataset)
-    assert run(dataset, "--num-seeds", "100", "--num-notes", "16") == 0
-    long = read(dataset)
-    assert [seed.id for seed in long][:3] == [seed.id for seed in short]
-    assert len(long) == 6  # of the pieces of 10 to 21 notes
+@pytest.mark.parametrize("flags", [["--num-notes", "16"], ["--num-notes", "5"]])
+def test_a_longer_list_begins_with_the_shorter_one(dataset, flags):
+    assert run(dataset, "--num-seeds", "100", *flags) == 0
+    long = [seed.id for seed in read(dataset)]
+    for count in (1, 3, 7, 15):
+        assert run(dataset, "--num-seeds", str(count), *flags) == 0
+        assert [seed.id for seed in read(dataset)] == long[:count]
+
+
+def test_openings_come_first_then_further_excerpts_of_each_piece(dataset):
+    assert run(dataset, "--num-seeds", "1000", "--num-notes", "5") == 0
+    seeds = read(dataset)
+    assert len(seeds) == 29
+    assert ["-n" in seed.id[-4:] for seed in seeds] == [False] * 12 + [True] * 17
+    sources = [seed.origin["source"] for seed in seeds]
+    assert sources[12:20] == [source for source in sources[:12] if source in sources[12:20]]  # the same order
+    by_source = {piece.source: piece.notes for piece in PIECES}
+    loaded, problems = primers.load(seeds, folder="", table=make_bundle().fields)
+    assert problems == []
+    taken = set()
+    for index, seed in enumerate(seeds):
+        source, first = seed.origin["source"], seed.origin["from_note"]
+        assert loaded[index] == by_source[source].take(slice(first, first + 5)).from_first_onset()
+        rows = {(source, row) for row in range(first, first + 5)}
+        assert not taken & rows  # excerpts of a piece do not overlap
+        taken |= rows
+
+
+def test_a_seed_says_where_its_notes_are_from(dataset):
+    assert run(dataset, "--num-seeds", "13", "--num-notes", "5") == 0
+    info = dataset_info.load(f"{dataset}/data")
+    seed = read(dataset)[12]
+    piece = next(piece for piece in PIECES if piece.source == seed.origin["source"])
+    first = seed.origin["from_note"]
+    assert first > 0
+    assert seed.id == f"n-code-piece-{PIECES.index(piece)}-{piece.piece_id[:10]}-n{first}"
+    assert seed.origin == {
+        "piece_id": piece.piece_id,
+        "source": piece.source,
+        "from_note": first,
+        "num_notes": 5,
+        "dataset": info.hash,
+    }
+
+
+def test_several_splits(dataset, capsys):
+    both = ["--split", "train,test", "--split", "validation"]
+    assert run(dataset, "--num-seeds", "4", *both) == 0
+    from_all = read(dataset)
+    assert run(dataset, "--num-seeds", "4") == 0
+    assert [seed.id for seed in from_all] == [seed.id for seed in read(dataset)]  # the others are empty
+    capsys.readouterr()
+    assert run(dataset, "--num-seeds", "4", "--split", "train,test") == 2
+    assert "the train and test splits of" in capsys.readouterr().err
+    assert run(dataset, "--split", "valid,train,tset") == 2
+    wanted = "want some of train, validation, test, separated by commas"
+    assert capsys.readouterr().err.splitlines() == [
+        f"make_seeds: --split is 'valid', {wanted}",
+        f"make_seeds: --split is 'tset', {wanted}",
+    ]
 
 
 def test_only_pieces_with_a_matching_source(dataset, capsys):
@@ -100,13 +153,15 @@ def test_only_pieces_with_a_matching_source(dataset, capsys):
     assert sorted(seed.id[:14] for seed in read(dataset)) == ["n-code-piece-7", "n-code-piece-9"]
     capsys.readouterr()
     assert run(dataset, "--num-notes", "15", "--source-regex", "^folder$") == 2
-    assert "has no piece of 15 notes or more whose source matches '^folder$'" in capsys.readouterr().err
+    assert "no piece of 15 notes or more whose source matches '^folder$'" in capsys.readouterr().err
     assert run(dataset, "--source-regex", "(") == 2
     assert "--source-regex is '(': missing ), unterminated subpattern" in capsys.readouterr().err
 
 
 def test_the_order_of_pieces_does_not_matter():
-    forward, backward = (make_seeds.choose(pieces, num_seeds=5, num_notes=3) for pieces in (PIECES, reversed(PIECES)))
+    forward, backward = (
+        make_seeds.choose(pieces, num_seeds=5, num_notes=3).seeds for pieces in (PIECES, reversed(PIECES))
+    )
     assert [seed.id for seed in forward] == [seed.id for seed in backward]
 
 
@@ -126,15 +181,26 @@ def test_a_dataset_and_a_list_in_a_bucket(dataset, kind, flags, request):
     assert {len(loaded[index]) for index in range(10)} == {12}
 
 
-def test_a_split_with_too_few_pieces_says_so(dataset, capsys):
+def test_fewer_seeds_than_asked_for_with_the_reason(dataset, capsys):
     assert run(dataset, "--num-seeds", "3", "--num-notes", "21") == 0
     assert len(read(dataset)) == 1
-    assert capsys.readouterr().err == "no more pieces of the validation split are long enough; asked for 3\n"
+    assert capsys.readouterr().err == (
+        "asked for 3 seeds, made 1: in the validation split there are 12 pieces, 11 of them shorter than 21 notes, "
+        "and excerpts do not overlap; want more splits in --split or a lower --num-notes\n"
+    )
+    flags = ["--split", "train,validation,test", "--source-regex", "piece [89]", "--num-notes", "6"]
+    assert run(dataset, "--num-seeds", "7", "--max-per-piece", "2", *flags) == 0
+    assert len(read(dataset)) == 4
+    assert capsys.readouterr().err == (
+        "asked for 7 seeds, made 4: in the train and validation and test splits there are 2 pieces whose source "
+        "matches 'piece [89]', and excerpts do not overlap, at most 2 per piece; want a lower --num-notes or a higher "
+        "--max-per-piece\n"
+    )
 
 
 def test_openings_on_the_beats_grid_come_back_exactly():
     piece = make_piece(3, 40, BEATS)
-    seeds = make_seeds.choose([piece], num_seeds=1, num_notes=30)
+    seeds = make_seeds.choose([piece], num_seeds=1, num_notes=30).seeds
     loaded, problems = primers.load(seeds, folder="", table=make_bundle(time_base=BEATS).fields)
     assert problems == []
     assert loaded[0] == piece.notes.take(slice(30))
@@ -145,8 +211,9 @@ def test_openings_on_the_beats_grid_come_back_exactly():
     [
         (["--num-seeds", "0", "--num-notes", "-1"],
          ["--num-seeds is '0', want a whole number, 1 or more", "--num-notes is '-1', want a whole number, 1 or more"]),
-        (["--num-notes", "22"], ["the validation split of '{}/data' has no piece of 22 notes or more"]),
-        (["--split", "test"], ["the test split of '{}/data' has no piece of 16 notes or more"]),
+        (["--num-notes", "22"], ["the validation split of '{}/data': no piece of 22 notes or more"]),
+        (["--max-per-piece", "0"], ["--max-per-piece is '0', want a whole number, 1 or more"]),
+        (["--split", "test"], ["the test split of '{}/data': no piece of 16 notes or more"]),
         (["--output", "/dev"], ["--output '/dev' is a folder, want a file"]),
     ],
 )  # fmt: skip
@@ -164,15 +231,16 @@ def test_no_dataset_is_status_2(tmp_path, capsys):
 @pytest.mark.parametrize("name", ["seeds.jsonl", "seeds.csv"])
 def test_a_list_by_piece_id_gives_the_same_primers(dataset, name):
     table = make_bundle().fields
-    flags = ["--num-seeds", "5", "--num-notes", "12"]
+    flags = ["--num-seeds", "14", "--num-notes", "5"]  # two of them are not openings
     assert run(dataset, *flags) == 0
     inline, _ = primers.load(read(dataset), folder="", table=table)
     path = f"{dataset}/{name}"
     assert run(dataset, *flags, "--by-piece-id", "--output", path) == 0
     seeds = seed_list.read(path)
     assert seeds.problems == []
-    assert [(seed.num_notes, seed.notes) for seed in seeds.seeds] == [(12, None)] * 5
+    assert [(seed.num_notes, seed.notes) for seed in seeds.seeds] == [(5, None)] * 14
+    assert [seed.from_note > 0 for seed in seeds.seeds] == [False] * 12 + [True] * 2
     named, problems = primers.load(seeds.seeds, folder="", table=table, dataset=f"{dataset}/data")
     assert problems == []
-    assert [named[index] for index in range(5)] == [inline[index] for index in range(5)]
+    assert [named[index] for index in range(14)] == [inline[index] for index in range(14)]
     assert named.digest == inline.digest

@@ -29,7 +29,7 @@ def test_a_list_with_every_kind_of_seed():
         {"id": "file", "midi": "a/b.mid", "from_note": 3, "num_notes": 16, "num_samples": 2},
         {"id": "span", "midi": "gs://bucket/b.mid", "from_seconds": 1, "to_seconds": 2.5},
         {"id": "inline", "notes": [NOTE, {**NOTE, "pitch": 62}], "tempo": 100, "temperature": 1, "top_k": None},
-        {"id": "columns", "notes": COLUMNS, "max_notes": 5},
+        {"id": "columns", "notes": COLUMNS, "max_notes": 5, "origin": {"source": "a.mid", "from_note": 3}},
     )
     seeds, problems = seed_list.parse(data)
     assert problems == []
@@ -49,6 +49,7 @@ def test_a_list_with_every_kind_of_seed():
     assert columns.notes.unit == "beats"
     assert columns.notes.start.tolist() == [0.0, 1.5]
     assert columns.overrides == {"max_notes": 5}
+    assert columns.origin == {"source": "a.mid", "from_note": 3}
 
 
 def test_all_problems_of_a_list_are_reported_with_their_lines():
@@ -121,7 +122,7 @@ def test_valid_ids(seed_id):
     ("record", "want"),
     [
         ({"temprature": 1}, "unknown key 'temprature', want some of id, midi, track, piece_id, from_note, num_notes, "
-         f"from_seconds, to_seconds, notes, tempo, num_samples, {', '.join(SETTINGS)}"),
+         f"from_seconds, to_seconds, notes, tempo, origin, num_samples, {', '.join(SETTINGS)}"),
         ({"temperature": None}, "temperature is None, want a number, 0 (greedy) or 0.001 to 1000"),
         ({"temperature": 10**400}, f"temperature is {10**400}, want a number, 0 (greedy) or 0.001 to 1000"),
         ({"num_samples": 0}, "num_samples is 0, want a whole number, 1 to 1000000"),
@@ -143,6 +144,9 @@ def test_valid_ids(seed_id):
         ({"midi": "a", "from_seconds": -0.5}, "from_seconds is -0.5, want a number, 0 or more"),
         ({"midi": "a", "from_seconds": 2, "to_seconds": 2}, "to_seconds is 2, want more than from_seconds, 2"),
         ({"tempo": 120}, "'tempo' is for inline 'notes', and there are none"),
+        ({"origin": {"source": "a.mid"}}, "'origin' is for inline 'notes', and there are none"),
+        ({"notes": COLUMNS, "origin": ["a.mid"]}, "origin is ['a.mid'], want an object of texts and whole numbers"),
+        ({"notes": COLUMNS, "origin": {"at": 1.5}}, "origin is {'at': 1.5}, want an object of texts and whole numbers"),
         ({"notes": [NOTE], "tempo": "fast"}, "tempo is 'fast', want a number, quarter notes per minute"),
         ({"notes": [NOTE], "tempo": 0}, "tempo is 0, want quarter notes per minute above 0"),
         ({"notes": [NOTE], "tempo": 1}, "tempo is 1, want 3.58 to 60e6"),
