@@ -21,7 +21,7 @@ ENCODE = [
 ]
 TRAIN = [*TENSORFLOW, "pyyaml>=6"]
 TUNE = [*TRAIN, "jinja2>=3.1", "matplotlib>=3.9", "optuna==5.0.0", "psycopg[binary]>=3.2", "sqlalchemy>=2.0"]
-GENERATE = [*TENSORFLOW, "jinja2>=3.1"]
+GENERATE = [*TENSORFLOW, "jinja2>=3.1", "soundfile>=0.14"]
 DEMO = [*ENCODE, *TRAIN, *GENERATE, "music21>=10"]
 DOCS = ["mkdocs-material>=9.7", "mkdocstrings[python]>=1.0"]
 DEV = [
@@ -44,7 +44,6 @@ DEV = [
     "pytest-xdist>=3",
     "ruff>=0.15",
     "scipy>=1.15",
-    "soundfile>=0.14",
     "types-PyYAML",
     "types-tqdm",
     "uv>=0.13",

@@ -1,6 +1,7 @@
 """Notes to sound: midirenderer plays them with the General MIDI SoundFont that comes with pretty_midi.
 
-Samples are mono float32 at `SAMPLE_RATE`. The same notes give the same samples.
+Samples are float32, stereo at `RENDER_RATE`, or for small files mono at `SAMPLE_RATE`. The same notes give the same
+samples.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from midi_codec.midi import midi_writer
 from midi_codec.music.notes import DRUM_PROGRAM, MILLISECONDS, Notes
 
 SOUNDFONT_NAME = "TimGM6mb.sf2"  # by Tim Brechbill, in the pretty_midi package
-SAMPLE_RATE = 24_000  # per second; enough for the SoundFont's instruments
-RENDER_FACTOR = 2  # midirenderer renders at 48,000 only
+RENDER_RATE = 48_000  # per second; midirenderer has no other
+RENDER_FACTOR = 2
+SAMPLE_RATE = RENDER_RATE // RENDER_FACTOR  # enough for the SoundFont's instruments
 TAIL_MILLISECONDS = 1500  # after the last note, for its release and the reverb
 MAX_SECONDS = 300.0  # per piece; a longer one is faded out at this point
 FADE_SECONDS = 2.0
@@ -29,25 +31,38 @@ MELODIC_CHANNELS = 15  # of a MIDI file, besides the one for drums
 
 
 def render(notes: Notes) -> np.ndarray:
-    """`[num_frames]` float32 from -1 to 1: the piece from tick 0, and a tail.
+    """`[num_frames]` float32 from -1 to 1, mono at `SAMPLE_RATE`: the piece from tick 0, and a tail.
 
     A piece longer than `MAX_SECONDS` is faded out at that point.
     """
-    samples = play(strokes_of(notes))
-    if notes.seconds > MAX_SECONDS:
-        num_fade = round(FADE_SECONDS * SAMPLE_RATE)
-        samples = samples[: round(MAX_SECONDS * SAMPLE_RATE)]
-        samples[-num_fade:] *= np.linspace(1.0, 0.0, num_fade, dtype=np.float32)
+    mono = play(strokes_of(notes, MAX_SECONDS)).mean(axis=1)
+    samples = np.convolve(mono, _low_pass(), "same")[::RENDER_FACTOR]
+    return _finish(samples, SAMPLE_RATE, None if notes.seconds <= MAX_SECONDS else MAX_SECONDS)
+
+
+def render_stereo(notes: Notes, *, max_seconds: float) -> np.ndarray:
+    """`[num_frames, 2]` float32 at `RENDER_RATE`; otherwise as `render`."""
+    strokes = strokes_of(notes, max_seconds)
+    return _finish(play(strokes), RENDER_RATE, None if notes.seconds <= max_seconds else max_seconds)
+
+
+def _finish(samples: np.ndarray, sample_rate: int, fade_at: float | None) -> np.ndarray:
+    """The samples with their loudest at `PEAK`, faded out up to a second if one is given."""
+    if fade_at is not None:
+        samples = samples[: round(fade_at * sample_rate)]
+        num_fade = min(round(FADE_SECONDS * sample_rate), len(samples))
+        fade = np.linspace(1.0, 0.0, num_fade, dtype=np.float32)
+        samples[len(samples) - num_fade :] *= fade.reshape(-1, *[1] * (samples.ndim - 1))
     peak = np.abs(samples).max(initial=0.0)
     return samples * np.float32(PEAK / peak) if peak > 0 else samples
 
 
-def strokes_of(notes: Notes) -> Notes:
+def strokes_of(notes: Notes, max_seconds: float) -> Notes:
     """The audible notes, in milliseconds: striking a key again ends its previous stroke, so that none cuts another off.
 
-    Notes that start after `MAX_SECONDS` are left out.
+    Notes that start after `max_seconds` are left out.
     """
-    per_tick, last = 1000 * notes.seconds_per_tick, round(1000 * MAX_SECONDS)
+    per_tick, last = 1000 * notes.seconds_per_tick, round(1000 * max_seconds)
     start = np.rint(notes.start * per_tick).astype(np.int64)
     end = np.maximum(np.rint(notes.end * per_tick).astype(np.int64), start + MIN_STROKE_MILLISECONDS)
     order = np.lexsort((start, notes.pitch, notes.program))
@@ -66,9 +81,9 @@ def strokes_of(notes: Notes) -> Notes:
 
 
 def play(strokes: Notes) -> np.ndarray:
-    """`[num_frames]` float32, with the loudness of the SoundFont."""
+    """`[num_frames, 2]` float32 at `RENDER_RATE`, with the loudness of the SoundFont."""
     end = int(strokes.end.max(initial=0)) + TAIL_MILLISECONDS
-    samples = np.zeros(end * SAMPLE_RATE // 1000, np.float32)
+    samples = np.zeros((end * RENDER_RATE // 1000, 2), np.float32)
     for group in _channel_groups(strokes):
         samples += _play_group(group, end)[: len(samples)]
     return samples
@@ -98,8 +113,7 @@ def _play_group(strokes: Notes, end: int) -> np.ndarray:
     midi = midi_writer.serialize(strokes)
     with wave.open(io.BytesIO(midirenderer.render_wave_from(_soundfont(), midi))) as file:
         stereo = np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, file.getnchannels())
-    mono = stereo.mean(axis=1, dtype=np.float32) / np.float32(1 << 15)
-    return np.convolve(mono, _low_pass(), "same")[::RENDER_FACTOR]
+    return stereo.astype(np.float32) / np.float32(1 << 15)
 
 
 @functools.cache

@@ -42,27 +42,26 @@ def between(samples: np.ndarray, begin: float, end: float) -> np.ndarray:
 
 
 def test_a_key_struck_again_ends_the_stroke_before():
-    strokes = audio.strokes_of(make_notes([(0, 1000, 60, 0), (500, 1000, 60, 0), (600, 100, 60, 40)]))
+    strokes = audio.strokes_of(make_notes([(0, 1000, 60, 0), (500, 1000, 60, 0), (600, 100, 60, 40)]), 300)
     assert strokes == make_notes([(0, 500, 60, 0), (500, 1000, 60, 0), (600, 100, 60, 40)])
 
 
 def test_of_two_strokes_at_one_moment_the_longer_sounds():
-    assert audio.strokes_of(make_notes([(100, 50, 60, 0), (100, 80, 60, 0)])) == make_notes([(100, 80, 60, 0)])
+    assert audio.strokes_of(make_notes([(100, 50, 60, 0), (100, 80, 60, 0)]), 300) == make_notes([(100, 80, 60, 0)])
 
 
 def test_a_note_of_no_length_is_heard():
-    assert audio.strokes_of(make_notes([(100, 0, 60, 0)])) == make_notes([(100, 30, 60, 0)])
+    assert audio.strokes_of(make_notes([(100, 0, 60, 0)]), 300) == make_notes([(100, 30, 60, 0)])
 
 
 def test_beats_are_timed_by_the_tempo():
-    strokes = audio.strokes_of(make_notes([(0, 24, 60, 0), (24, 24, 62, 0)], BEATS, tempo=60.0))
+    strokes = audio.strokes_of(make_notes([(0, 24, 60, 0), (24, 24, 62, 0)], BEATS, tempo=60.0), 300)
     assert strokes == make_notes([(0, 1000, 60, 0), (1000, 1000, 62, 0)])
 
 
-def test_what_starts_after_the_longest_sound_is_left_out_and_what_goes_on_is_cut(monkeypatch):
-    monkeypatch.setattr(audio, "MAX_SECONDS", 2.0)
+def test_what_starts_after_the_longest_sound_is_left_out_and_what_goes_on_is_cut():
     rows = [(0, 9000, 60, 0), (1990, 500, 62, 0), (2000, 500, 64, 0)]
-    assert audio.strokes_of(make_notes(rows)) == make_notes([(0, 2000, 60, 0), (1990, 10, 62, 0)])
+    assert audio.strokes_of(make_notes(rows), 2.0) == make_notes([(0, 2000, 60, 0), (1990, 10, 62, 0)])
 
 
 # ------------------------------------------------------------------------------------------------- sound
@@ -96,6 +95,25 @@ def test_no_note_hangs():
 
 def test_no_notes_are_silence():
     np.testing.assert_array_equal(audio.render(make_notes([])), np.zeros(36_000))
+
+
+def test_stereo_has_the_same_sound_at_twice_the_rate():
+    notes = make_notes([(0, 2000, 69, 0)])
+    stereo = audio.render_stereo(notes, max_seconds=60)
+    assert stereo.dtype == np.float32
+    assert stereo.shape == (3.5 * audio.RENDER_RATE, 2)
+    assert np.abs(stereo).max() == pytest.approx(audio.PEAK)
+    mono = between(stereo.mean(axis=1)[:: audio.RENDER_FACTOR], 0, 2)
+    assert strongest_hertz(mono) == pytest.approx(440, rel=0.01)
+    assert np.corrcoef(mono, between(audio.render(notes), 0, 2))[0, 1] > 0.99
+
+
+def test_long_stereo_is_faded_out_as_well():
+    notes = make_notes([(second * 1000, 900, 69, 0) for second in range(20)])
+    stereo = audio.render_stereo(notes, max_seconds=5)
+    assert stereo.shape == (5 * audio.RENDER_RATE, 2)
+    assert np.abs(stereo[-1]).max() < 1e-3
+    assert audio.render_stereo(notes, max_seconds=1).shape == (audio.RENDER_RATE, 2)  # shorter than the fade
 
 
 def test_drums_are_noise():

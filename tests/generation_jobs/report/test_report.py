@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from generation_jobs import audio_file
 from generation_jobs.measures.corpus_comparison import compare
 from generation_jobs.measures.music_measures import Part, measures
 from generation_jobs.output import generated_music, manifest
 from generation_jobs.report import __main__ as report
-from generation_jobs.report import page_content, piece_figures, piece_sounds, vorbis
+from generation_jobs.report import page_content, piece_figures, piece_sounds
 from job_runtime import command, storage
 from job_runtime.problem_report import UserError
 from midi_codec import audio
@@ -29,9 +30,8 @@ PIECES = [(f"seed-{index // 2}", index % 2, make_notes(30, rng_seed=index)) for 
 @pytest.fixture(autouse=True)
 def fake_sound(monkeypatch):
     """Sound that takes no time; each note makes a thousand bytes."""
-    monkeypatch.setattr(vorbis, "load", lambda: None)
-    monkeypatch.setattr(vorbis, "encode", lambda samples, rate: b"OggS" + bytes(len(samples) * 1000 // rate))
-    monkeypatch.setattr(audio, "play", lambda strokes: np.zeros(len(strokes) * audio.SAMPLE_RATE))
+    monkeypatch.setattr(audio_file, "encode", lambda samples, rate, **_: b"OggS" + bytes(len(samples) * 1000 // rate))
+    monkeypatch.setattr(audio, "play", lambda strokes: np.zeros((len(strokes) * audio.RENDER_RATE, 2)))
 
 
 @pytest.fixture
@@ -216,7 +216,7 @@ def test_only_the_highlights_are_rendered(folders, monkeypatch):
 
 
 def test_sound_beyond_the_limit_is_left_to_the_page(folders, monkeypatch):
-    sizes = [len(vorbis.encode(audio.render(notes), audio.SAMPLE_RATE)) for _, _, notes in PIECES]
+    sizes = [len(audio_file.encode(audio.render(notes), audio.SAMPLE_RATE, format="ogg")) for _, _, notes in PIECES]
     monkeypatch.setattr(piece_sounds, "MAX_BYTES", sum(sizes[:3]))
     pieces = data_of(make_report(folders))["pieces"]
     assert [piece["sound"] for piece in pieces] == ["inside"] * 3 + ["made"] * 3
@@ -225,12 +225,12 @@ def test_sound_beyond_the_limit_is_left_to_the_page(folders, monkeypatch):
 def test_a_stop_leaves_no_page(folders, monkeypatch):
     todo = [signal.SIGTERM]  # sent once: the threads that go on must not end this process
 
-    def encode(samples, rate):
+    def encode(samples, rate, format):
         if todo:
             os.kill(os.getpid(), todo.pop())
         return b"OggS"
 
-    monkeypatch.setattr(vorbis, "encode", encode)
+    monkeypatch.setattr(audio_file, "encode", encode)
     output = folders / "report.html"
     status = command.run("report", report.main, ["--music", str(folders / "music"), "--output", str(output)])
     assert status == command.INTERRUPTED
