@@ -14,10 +14,8 @@ TENSORFLOW = [
 
 ENCODE = [
     "apache-beam[gcp]==2.72.0",  # the newest that TensorFlow 2.17's protobuf allows
-    "bracex>=2.4",
     "indexed_gzip>=1.10",
     "jinja2>=3.1",
-    "wcmatch>=10",
 ]
 TRAIN = [*TENSORFLOW, "pyyaml>=6"]
 TUNE = [*TRAIN, "jinja2>=3.1", "matplotlib>=3.9", "optuna==5.0.0", "psycopg[binary]>=3.2", "sqlalchemy>=2.0"]
@@ -65,6 +63,7 @@ setup(
     },
     install_requires=[
         "boto3>=1.40",
+        "bracex>=2.4",
         "google-cloud-storage>=2.19",
         "google-crc32c>=1.5",
         "midirenderer>=0.1.3,<0.2",
@@ -73,6 +72,7 @@ setup(
         "requests>=2.31",
         "symusic>=0.6",
         "tqdm>=4.66",
+        "wcmatch>=10",
     ],
     extras_require={
         "encode": ENCODE,

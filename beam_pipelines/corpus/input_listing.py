@@ -5,17 +5,17 @@ from __future__ import annotations
 import dataclasses
 import functools
 import io
-import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from beam_pipelines.corpus import glob_pattern
-from beam_pipelines.corpus.glob_pattern import ARCHIVE_EXTENSIONS, MIDI_EXTENSIONS
-from beam_pipelines.corpus.source_roots import with_slash
 from job_runtime import io_errors, storage
 from job_runtime.problem_report import UserError
 from job_runtime.storage import UNKNOWN_SIZE, Entry
 from job_runtime.storage.sorted_runs import sort_strings
+from midi_codec.listing import file_listing
+from midi_codec.listing.file_listing import absolute, folder_of, store_of
+from midi_codec.listing.glob_pattern import ARCHIVE_EXTENSIONS, MIDI_EXTENSIONS
+from midi_codec.listing.source_roots import with_slash
 
 _NUM_NAMED = 3  # of many mistakes in a list
 _MOST_NAMED = 300  # characters of a path in a message
@@ -99,50 +99,16 @@ def _open(argument: InputArgument, text: str) -> list[tuple[str, Iterator[Entry]
     if not text.removeprefix("@").strip():
         raise ValueError("names nothing, want a folder, a glob, a file, an archive or a @list")
     if text.startswith("@"):
-        return _open_list(argument, _absolute(text[1:]))
-    path = _absolute(text)
-    if glob_pattern.is_pattern(_store_of(path)):
-        raise ValueError("a bucket's name takes no wildcards")
-    if storage.exists(path):
-        return [(_folder_of(path), storage.list_files(path))]
-    if not glob_pattern.is_pattern(path) or storage.is_folder(path):
-        return [(path.rstrip("/") or "/", _list(path))]
-    matches = glob_pattern.compile_pattern(path).fullmatch
-    may_lie_below = glob_pattern.compile_folders(path).fullmatch
-    root = glob_pattern.literal_folder(path)
-    entries = (
-        entry
-        for entry in _list(root)
-        if matches(entry.path) or (entry.path.endswith("/") and may_lie_below(entry.path[:-1]))
-    )
-    return [(root, entries)]
-
-
-def _list(folder: str) -> Iterator[Entry]:
-    """All files below a folder, including those that cannot be read; the folder itself must be readable."""
-    for entry in storage.list_files(folder, with_unreadable=True):
-        if entry.trouble and entry.path == with_slash(folder):
-            raise ValueError(f"cannot be listed: {entry.trouble}")
-        yield entry
+        return _open_list(argument, absolute(text[1:]))
+    return [file_listing.open_listing(text)]
 
 
 def _but(output: str | None, entries: Iterator[Entry]) -> Iterator[Entry]:
     """The files except those below the output."""
     if output is None:
         return entries
-    ours = with_slash(_absolute(output))
+    ours = with_slash(absolute(output))
     return (entry for entry in entries if not entry.path.startswith(ours))
-
-
-def _absolute(path: str) -> str:
-    """Local paths as absolute ones, so that two spellings of a file are equal; a final slash stays."""
-    if "://" in path:
-        return path
-    return os.path.abspath(path) + ("/" if path.endswith("/") and path.strip("/") else "")
-
-
-def _folder_of(path: str) -> str:
-    return path.rpartition("/")[0] or "/"
 
 
 # ------------------------------------------------------------------------------------------------ lists of paths
@@ -156,15 +122,15 @@ def _open_list(argument: InputArgument, list_path: str) -> list[tuple[str, Itera
     data = storage.read_bytes(list_path)
     folders: dict[str, str] = {}
     for path in _paths_of(data, list_path):
-        store, folder = _store_of(path), _folder_of(path)
+        store, folder = store_of(path), folder_of(path)
         folders[store] = _shared(folders[store], folder) if store in folders else folder
-    home = _folder_of(list_path)
+    home = folder_of(list_path)
     listings = []
     for store, folder in sorted(folders.items()):
         if store and not store.startswith(storage.SCHEMES):
             argument.mistakes.append(f"{store} is neither a local path nor on {' or '.join(storage.SCHEMES)}")
             continue
-        paths = sort_strings(path for path in _paths_of(data, list_path) if _store_of(path) == store)
+        paths = sort_strings(path for path in _paths_of(data, list_path) if store_of(path) == store)
         root = home if with_slash(folder).startswith(with_slash(home)) else folder
         listings.append((root, _look_up_all(argument, paths)))
     if not folders:
@@ -174,26 +140,20 @@ def _open_list(argument: InputArgument, list_path: str) -> list[tuple[str, Itera
 
 def _paths_of(data: bytes, list_path: str) -> Iterator[str]:
     """The paths of a list; relative ones are relative to the list's folder."""
-    home = _folder_of(list_path)
+    home = folder_of(list_path)
     for line in io.TextIOWrapper(io.BytesIO(data), "utf-8-sig", errors="surrogateescape", newline="\n"):
         path = line.rstrip("\r\n")
         if not path.strip() or path.startswith("#"):
             continue
         if "://" not in path and not path.startswith("/"):
             path = storage.join(home, path.removeprefix("./"))
-        yield _absolute(path)
-
-
-def _store_of(path: str) -> str:
-    """The bucket of a path; "" for a local file."""
-    scheme, separator, rest = path.partition("://")
-    return f"{scheme}://{rest.partition('/')[0]}" if separator else ""
+        yield absolute(path)
 
 
 def _shared(folder: str, other: str) -> str:
     """The deepest folder that both are in or are; usually one of the two."""
     while not with_slash(other).startswith(with_slash(folder)):
-        folder = _folder_of(folder)
+        folder = folder_of(folder)
     return folder
 
 

@@ -22,12 +22,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from beam_pipelines.corpus import chunks
 from beam_pipelines.corpus.archives import archive_listing
 from beam_pipelines.corpus.chunks import FOLDER, Container, Input, PackedInputs, Row
-from beam_pipelines.corpus.glob_pattern import ARCHIVE_EXTENSIONS, MIDI_EXTENSIONS
 from beam_pipelines.corpus.input_listing import InputArgument, Listing, open_listings
-from beam_pipelines.corpus.source_roots import name_roots, with_slash
 from job_runtime import storage
 from job_runtime.problem_report import UserError
 from job_runtime.storage import Entry
+from midi_codec.listing.glob_pattern import ARCHIVE_EXTENSIONS, MIDI_EXTENSIONS
+from midi_codec.listing.source_roots import name_roots, with_slash
 
 CHUNKS_AIMED_AT = 32  # enough for tens of workers; then a chunk's fixed cost hardly matters
 FEWEST_IN_CHUNK = 50

@@ -23,10 +23,10 @@ from beam_pipelines.corpus.archives import gzip_index, tar_directory, zip_direct
 from beam_pipelines.corpus.archives.tar_directory import BombError, DamagedTarError
 from beam_pipelines.corpus.archives.zip_directory import DamagedZipError
 from beam_pipelines.corpus.chunks import Container, PackedInputs, Row
-from beam_pipelines.corpus.glob_pattern import MIDI_EXTENSIONS
 from job_runtime import io_errors
 from job_runtime.storage import Entry
 from job_runtime.storage.seekable_file import open_file, raise_network_error
+from midi_codec.listing.glob_pattern import MIDI_EXTENSIONS
 
 ZIP, TAR, TAR_GZ = "zip", "tar", "tar.gz"
 MOST_RATIO = 200  # MIDI packs to a third or a tenth; deflate can unpack to 1,032 times as much

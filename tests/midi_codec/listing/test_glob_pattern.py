@@ -3,7 +3,7 @@ import subprocess
 
 import pytest
 
-from beam_pipelines.corpus import glob_pattern
+from midi_codec.listing import glob_pattern
 
 FILES = [
     "a.mid",

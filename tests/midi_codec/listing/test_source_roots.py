@@ -1,6 +1,6 @@
 import pytest
 
-from beam_pipelines.corpus.source_roots import name_roots, outermost
+from midi_codec.listing.source_roots import name_roots, outermost
 
 
 @pytest.mark.parametrize(
