@@ -21,10 +21,7 @@ from job_runtime.problem_report import UserError
 
 FILE_NAME = "steps.json"
 POLL_SECONDS = 0.2
-QUIET = {
-    "TF_CPP_MIN_LOG_LEVEL": "3",  # TensorFlow's start-up notices would hide ours
-    "PYTHONWARNINGS": "ignore::FutureWarning",
-}
+QUIET = {"PYTHONWARNINGS": "ignore::FutureWarning"}
 
 
 class StepFailed(Exception):

@@ -28,7 +28,6 @@ from job_runtime import command, problem_report, storage
 from job_runtime.command_line import settings as settings_lib
 from job_runtime.command_line.flags import Parser
 from job_runtime.command_line.settings import Kind, setting
-from job_runtime.logs import foreign_lines
 from job_runtime.problem_report import UserError
 from job_runtime.watched_stop import StopAtOnce
 from midi_codec.dataset import dataset_info
@@ -232,7 +231,6 @@ def _default_slots(job: Job) -> int:
 
 
 def _make_decoder(bundle: Sequence[Bundle], num_slots: int) -> Decoder:
-    foreign_lines.quiet_tensorflow()
     from generation_jobs.decoder.decoder import Decoder
 
     return Decoder(bundle, num_slots=num_slots)

@@ -124,7 +124,7 @@ def run(program: str, main: Callable[[Sequence[str]], int], argv: Sequence[str] 
 
 
 def _prepare_output(program: str) -> None:
-    """Text or JSON, as the environment asks for; in both, secrets are masked.
+    """Text or JSON, as the environment asks for; in both, secrets are masked and TensorFlow is quiet.
 
     Raises:
       ValueError: the environment asks for something else.
@@ -134,6 +134,7 @@ def _prepare_output(program: str) -> None:
     elif early_stop.is_command:
         masking.install()
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # file names may be any bytes
+    foreign_lines.watch_imports()
 
 
 def _complain(text: str) -> None:

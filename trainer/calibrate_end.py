@@ -13,7 +13,6 @@ import os
 from collections.abc import Sequence
 
 from job_runtime import command, storage
-from job_runtime.logs import foreign_lines
 from job_runtime.problem_report import UserError
 from midi_codec.dataset import dataset_info
 from midi_codec.dataset.dataset_info import DatasetInfo
@@ -33,7 +32,6 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--output", required=True, help="folder for the calibrated bundle")
     args = parser.parse_args(argv)
     model, info = check(args.bundle, args.data, args.output)
-    foreign_lines.quiet_tensorflow()
     from trainer.data.pieces import load_splits
     from trainer.distribution.strategy import make_strategy
     from trainer.evaluation import end_shift

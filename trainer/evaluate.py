@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 from job_runtime import command, storage
 from job_runtime.command_line.flags import Parser
 from job_runtime.command_line.settings import add_number
-from job_runtime.logs import foreign_lines
 from job_runtime.logs.progress import progress
 from job_runtime.problem_report import UserError
 from job_runtime.watched_stop import WatchedStop
@@ -39,7 +38,6 @@ def main(argv: Sequence[str]) -> int:
     args, problems = _make_parser().parse(argv)
     with WatchedStop() as stop:
         info, bundles = _check(args, problems)
-        foreign_lines.quiet_tensorflow()
         report = evaluate(args, info, bundles, stop)
         from trainer.evaluation import tables
 

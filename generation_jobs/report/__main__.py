@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from job_runtime import command
-from job_runtime.logs import foreign_lines
 from job_runtime.problem_report import UserError
 
 if TYPE_CHECKING:
@@ -37,7 +36,6 @@ def main(argv: Sequence[str]) -> int:
     from generation_jobs.report import page_content, piece_figures, piece_sounds
     from job_runtime import storage
 
-    foreign_lines.quiet_tensorflow()
     time_base = info.time_base if info else run.time_base if run else "milliseconds"
     pieces = generated_music.read(args.music, time_base=time_base)
     comparisons, comparison_note = _compare(pieces, args.data, info) if info else ([], None)

@@ -1,9 +1,9 @@
 """Lines that libraries write to the process's output without Python: those of TensorFlow and XLA in C++, even at exit.
 
 `take` puts a pipe in place of standard error (and output). This file runs as a small process at the other end of the
-pipe, and outlives a crash. There it makes each line a JSON object or, on a terminal, drops the notices that would break
-a progress bar. Python's own output bypasses the pipe. The small process runs isolated, so this file imports nothing of
-ours.
+pipe, and outlives a crash. There it drops notices, and the few warnings and errors that say nothing; in a JSON log it
+makes each of the other lines an object. Python's own output bypasses the pipe. The small process runs isolated, so this
+file imports nothing of ours.
 """
 
 from __future__ import annotations
@@ -26,21 +26,48 @@ _MAX_LINE_BYTES = 1 << 16
 _SEVERITIES = {"I": "INFO", "W": "WARNING", "E": "ERROR", "F": "ERROR"}
 _NATIVE = re.compile(r"(?:\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: ([IWEF]) |([IWEF])\d{4} \d\d:\d\d:\d+\.\d+\s)")
 _NAMED = re.compile(r"(?:absl: )?(INFO|WARNING|ERROR|CRITICAL|FATAL)\b")
-_CHATTER = re.compile(
+_NOTICES = re.compile(
     r"WARNING: All log messages before absl::InitializeLog|To enable the following instructions: .*rebuild TensorFlow"
+)
+_HARMLESS = re.compile(  # named as warnings and errors, on every machine without a GPU, or at every end of a dataset
+    r"Unable to register cu(?:FFT|DNN|BLAS) factory|TF-TRT Warning: Could not find TensorRT"
+    r"|failed call to cuInit: (?:CUDA_ERROR_NO_DEVICE|UNKNOWN ERROR \(303\))"
+    r"|oneDNN supports DT_INT32 only on platforms with AVX-512"
+    r"|Local rendezvous is aborting with status: OUT_OF_RANGE: End of sequence"
 )
 _LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 INDEX_VARIABLE = "JOB_COMPLETION_INDEX"
 _filter: subprocess.Popen[bytes] | None = None
 
 
+class _BeforeTensorFlow:
+    """A finder that finds nothing; it notices that TensorFlow is about to be imported, by whatever module."""
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        if name == "tensorflow":
+            sys.meta_path.remove(self)
+            quiet_tensorflow()
+
+
+_before_tensorflow = _BeforeTensorFlow()
+
+
+def watch_imports() -> None:
+    """Calls `quiet_tensorflow` as soon as something imports TensorFlow."""
+    if "tensorflow" not in sys.modules and _before_tensorflow not in sys.meta_path:
+        sys.meta_path.insert(0, _before_tensorflow)
+
+
 def quiet_tensorflow() -> None:
-    """Hides TensorFlow's start-up notices, unless its own variable is set. Call this before importing TensorFlow."""
+    """Hides TensorFlow's notices, unless its own variable is set; warnings and errors still show."""
     if _LEVEL in os.environ:
         return
-    os.environ[_LEVEL] = "3"
-    if sys.stderr.isatty():
-        sys.stderr = take(WITHOUT_CHATTER)[1]
+    os.environ[_LEVEL] = "1"  # without notices
+    if _filter is None:
+        if sys.stderr is sys.__stderr__:
+            sys.stderr = take(WITHOUT_CHATTER)[1]
+        else:  # in a notebook or a test, where nothing can be left out of what C++ writes
+            os.environ[_LEVEL] = "3"
 
 
 def take(mode: str, program: str = "") -> tuple[TextIO, TextIO]:
@@ -95,9 +122,12 @@ def severity_of(line: str) -> str:
 
 
 def is_chatter(line: str) -> bool:
-    """Whether it is a notice of a C++ library; a fatal error is not."""
+    """Whether it is a notice of a C++ library, or a warning or an error that says nothing."""
     match = _NATIVE.match(line)
-    return (match is not None and "F" not in match.groups()) or _CHATTER.match(line) is not None
+    if match is None:
+        return _NOTICES.match(line) is not None
+    level = match[1] or match[2]
+    return level == "I" or (level != "F" and _HARMLESS.search(line) is not None)
 
 
 def json_line(message: str, severity: str, program: str, index: str) -> str:
@@ -148,6 +178,7 @@ class _Objects:
     def __init__(self, program: str, index: str):
         self._program, self._index = program, index
         self._traceback: list[str] = []
+        self._drops = _LEVEL not in os.environ  # otherwise someone wants to see them
 
     @property
     def is_holding(self) -> bool:
@@ -155,6 +186,8 @@ class _Objects:
 
     def write_line(self, line: bytes) -> None:
         text = line.decode("utf-8", "backslashreplace").rstrip("\r")
+        if self._drops and is_chatter(text):
+            return
         lines = self._traceback
         if lines and (text.startswith((" ", "\t")) or not text):
             lines.append(text)

@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from job_runtime import command, storage
-from job_runtime.logs import foreign_lines
 from job_runtime.problem_report import UserError
 
 if TYPE_CHECKING:
@@ -34,7 +33,6 @@ def main(argv: Sequence[str]) -> int:
     bundle = bundle_lib.load(args.bundle)
     if storage.exists(storage.join(args.output, MODEL_FILE)):
         raise UserError(f"{args.output} holds a SavedModel already; want a folder without one")
-    foreign_lines.quiet_tensorflow()
     import tensorflow as tf
 
     tf.config.set_visible_devices([], "GPU")  # cuDNN's operations would not run on a CPU

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from job_runtime import storage
 from job_runtime.command import StopSignal
-from job_runtime.logs import foreign_lines
 from job_runtime.problem_report import UserError
 from trainer import bundle as bundle_lib
 from trainer import piece_lengths
@@ -92,7 +91,6 @@ def train(
     if state.is_over or (state.finished and not cluster.is_chief()):
         return Outcome(state, is_chief=cluster.is_chief(), was_finished=True)
 
-    foreign_lines.quiet_tensorflow()
     # A finished run can lack only the samples of its last validation. The chief draws them alone: the other workers
     # may be gone for good.
     strategy = _make_strategy(config, inputs, stop, alone=state.finished)

@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any
 from job_runtime import command, storage
 from job_runtime.command_line.flags import Parser
 from job_runtime.command_line.settings import add_number
-from job_runtime.logs import foreign_lines
 from job_runtime.problem_report import UserError
 from job_runtime.watched_stop import WatchedStop
 from midi_codec.dataset import dataset_info
@@ -196,7 +195,6 @@ def _work(study: Study, space: search_space.SearchSpace, args: argparse.Namespac
     if not beats:
         print("the study is in a file without heartbeats: the trial of a dead worker is not continued by others")
     if trials.has_work(study, args.num_trials):
-        foreign_lines.quiet_tensorflow()
         # Loading TensorFlow stops all threads for seconds, so it is done before a trial has to send heartbeats.
         importlib.import_module("trainer.training.loop")
     worker = Worker(

@@ -1,4 +1,4 @@
-"""What libraries write past Python: objects in a log of JSON, nothing that breaks a bar on a terminal."""
+"""What libraries write past Python: objects in a log of JSON; no notices in either form, but all real warnings."""
 
 import json
 import os
@@ -64,26 +64,49 @@ def test_the_last_words_of_a_crash_are_not_lost():
     assert said["Fatal Python error: Aborted"] == "ERROR"
 
 
-TERMINAL = r"""
-import os, sys
+COMMAND = r"""
+import sys
 from job_runtime import command
-from job_runtime.logs import foreign_lines
 def main(argv):
-    foreign_lines.quiet_tensorflow()
-    assert sys.stderr.isatty()
-    print("a bar 50%%", end="\r", file=sys.stderr, flush=True)
-    for line in (%r, %r, "WARNING: All log messages before absl::InitializeLog() is called", "not of TensorFlow", %r):
-        os.write(2, line.encode() + b"\n")
+    print("a bar 50%", end="\r", file=sys.stderr, flush=True)
+    import tensorflow
     return command.OK
 command.exit_process(command.run("demo", main, []))
 """
+NOTICES = [
+    NATIVE.format("I"),
+    ABSL,
+    "WARNING: All log messages before absl::InitializeLog() is called are written to STDERR",
+    NATIVE.format("E") + " register cuFFT factory: Attempting to register factory for plugin cuFFT when one has",
+]
+REAL = [
+    "not of TensorFlow",
+    NATIVE.format("W"),
+    NATIVE.format("E"),
+    "E0000 00:00:1764459010.823401    7404 x.cc:1] failed call to cuInit: CUDA_ERROR_OUT_OF_MEMORY",
+    NATIVE.format("F"),
+]
+TENSORFLOW = f"""
+import os
+level = os.environ["TF_CPP_MIN_LOG_LEVEL"]
+for line in {[*NOTICES, *REAL]!r}:
+    os.write(2, line.encode() + b"\\n")
+os.write(2, b"level " + level.encode() + b"\\n")
+"""
 
 
-def test_a_terminal_has_no_chatter():
+@pytest.fixture
+def environment(tmp_path) -> dict[str, str]:
+    """That of a command whose TensorFlow only writes the lines above."""
+    (tmp_path / "tensorflow.py").write_text(TENSORFLOW)
+    kept = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    return kept | {"PYTHONPATH": f"{tmp_path}:{os.getcwd()}"}
+
+
+def test_a_terminal_has_no_chatter(environment):
     ours, theirs = pty.openpty()
-    program = TERMINAL % (NATIVE.format("E"), ABSL, NATIVE.format("F"))
-    env = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
-    process = subprocess.Popen([sys.executable, "-c", program], stdin=theirs, stdout=theirs, stderr=theirs, env=env)
+    line = [sys.executable, "-c", COMMAND]
+    process = subprocess.Popen(line, stdin=theirs, stdout=theirs, stderr=theirs, env=environment)
     os.close(theirs)
     assert process.wait() == 0
     seen = b""
@@ -92,15 +115,43 @@ def test_a_terminal_has_no_chatter():
             seen += read
     except OSError:  # the other side is closed
         pass
-    assert seen.decode().replace("\r\n", "\n") == f"a bar 50%\rnot of TensorFlow\n{NATIVE.format('F')}\n"
+    real = "".join(f"{line}\n" for line in [*REAL, "level 1"])
+    assert seen.decode().replace("\r\n", "\n") == f"a bar 50%\r{real}"
+
+
+def test_nor_has_a_file(environment):
+    done = subprocess.run([sys.executable, "-c", COMMAND], env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr.replace("\r", "\n").splitlines() == ["a bar 50%", *REAL, "level 1"]
+
+
+def test_nor_has_a_log_of_json(environment):
+    environment["LOG_FORMAT"] = "json"
+    done = subprocess.run([sys.executable, "-c", COMMAND], env=environment, capture_output=True, text=True)
+    messages = [json.loads(line)["message"] for line in done.stderr.splitlines()]
+    assert [text for text in messages if not text.startswith("a bar")] == [*REAL, "level 1"]
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_notices_show_if_they_are_asked_for(environment, form):
+    more = {"TF_CPP_MIN_LOG_LEVEL": "0", "LOG_FORMAT": form}
+    done = subprocess.run([sys.executable, "-c", COMMAND], env=environment | more, capture_output=True, text=True)
+    for line in [*NOTICES, *REAL, "level 0"]:
+        assert line in done.stderr
 
 
 @pytest.mark.parametrize(
     ("line", "severity", "is_chatter"),
     [
         (NATIVE.format("I"), "INFO", True),
-        (NATIVE.format("W"), "WARNING", True),
-        (NATIVE.format("E"), "ERROR", True),
+        (NATIVE.format("W"), "WARNING", False),
+        (NATIVE.format("E"), "ERROR", False),
+        (NOTICES[3], "ERROR", True),
+        ("2026-11-30 09:40:06.0: W tensorflow/x.cc:38] TF-TRT Warning: Could not find TensorRT", "WARNING", True),
+        ("2026-11-30 09:40:06.0: E x.cc:1] failed call to cuInit: CUDA_ERROR_NO_DEVICE: none", "ERROR", True),
+        ("2026-11-30 09:40:06.0: W x.cc:4] Local rendezvous is aborting with status: OUT_OF_RANGE: End of sequence",
+         "WARNING", True),
+        ("2026-11-30 09:40:06.0: W x.cc:4] Local rendezvous is aborting with status: INTERNAL: x", "WARNING", False),
         (NATIVE.format("F"), "ERROR", False),
         (ABSL, "INFO", True),
         ("WARNING:tensorflow:5 out of 5 calls", "WARNING", False),
@@ -108,6 +159,6 @@ def test_a_terminal_has_no_chatter():
         ("Fatal Python error: Aborted", "ERROR", False),
         ("training: 5 of 9", "INFO", False),
     ],
-)
+)  # fmt: skip
 def test_severities(line, severity, is_chatter):
     assert (foreign_lines.severity_of(line), foreign_lines.is_chatter(line)) == (severity, is_chatter)
