@@ -1,6 +1,6 @@
 # Everything runs from a clean clone: each target first installs what it needs.
 PYTHON := .venv/bin/python
-ROOMS := job_runtime midi_codec beam_pipelines trainer generation_jobs demo benchmarks scripts tests
+ROOMS := job_runtime midi_codec beam_pipelines trainer generation_jobs demo midi_lstm benchmarks scripts tests
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run box-model test test-all lint docs bench peers quality lock clean

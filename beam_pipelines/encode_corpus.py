@@ -33,7 +33,7 @@ from beam_pipelines.settings.encode_settings import AUTO, Settings
 from beam_pipelines.survey import time_base_choice
 from job_runtime import command, storage
 from job_runtime.command import StopSignal
-from job_runtime.command_line.flags import Parser
+from job_runtime.command_line.flags import Parser, group_of
 from job_runtime.command_line.numerals import counted
 from job_runtime.command_line.settings import add_number
 from job_runtime.logs import masking
@@ -54,7 +54,8 @@ def make_parser() -> Parser:
     settings_from_flags.add_flags(parser)
     command.add_task_flags(parser)
     text = "as the last step: start after X minutes without a new part"
-    add_number(parser, "--wait-minutes", None, text, kind=float, at_least=0)
+    add_number(group_of(parser, command.TASKS), "--wait-minutes", None, text, kind=float, at_least=0)
+    group_of(parser, "Apache Beam", "--runner, or any other of Beam's flags, makes the encode a Beam pipeline")
     return parser
 
 

@@ -11,10 +11,11 @@ from beam_pipelines.settings import splits
 from beam_pipelines.settings.encode_settings import AUTO, Base, Settings, default_num_shards
 from beam_pipelines.settings.splits import SplitRule
 from job_runtime.command_line import settings as settings_lib
+from job_runtime.command_line.flags import group_of
 from job_runtime.command_line.numerals import counted
 from job_runtime.command_line.settings import flag
 from job_runtime.problem_report import UserError
-from midi_codec.cleaning.cleaning_rules import CleaningRules
+from midi_codec.cleaning.cleaning_rules import CLEANING, CleaningRules
 from midi_codec.dataset import dataset_info
 from midi_codec.dataset.dataset_info import DatasetInfo
 from midi_codec.midi.midi_header import Limits
@@ -22,10 +23,9 @@ from midi_codec.midi.midi_header import Limits
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of all settings; each is defined by the field it sets."""
-    for cls in (SplitRule, Settings, Limits):
+    group_of(parser, CLEANING, "each is off unless given; see docs/cleaning.md")
+    for cls in (Settings, SplitRule, CleaningRules, Limits):
         settings_lib.add_flags(parser, cls)
-    group = parser.add_argument_group("cleaning", "each is off unless given; see docs/cleaning.md")
-    settings_lib.add_flags(group, CleaningRules)
 
 
 def make_settings(args: argparse.Namespace, corpus: Corpus | None, problems: list[str]) -> Settings | None:

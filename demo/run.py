@@ -22,6 +22,7 @@ from demo import summary
 from demo.steps import StepFailed, Steps
 from job_runtime import command, storage
 from job_runtime.command import StopSignal
+from job_runtime.command_line.flags import Parser
 from job_runtime.problem_report import UserError
 from midi_codec.dataset import dataset_info
 from midi_codec.dataset.dataset_info import DatasetInfo
@@ -63,7 +64,7 @@ class Plan:
 
 
 def main(argv: Sequence[str]) -> int:
-    plan = make_plan(_parse_args(argv))
+    plan = make_plan(make_parser().parse_args(argv))
     own_corpus = None if plan.corpus is None else _find(plan.corpus, plan)
     with StopSignal() as stop:
         try:
@@ -81,14 +82,14 @@ def main(argv: Sequence[str]) -> int:
     return command.OK
 
 
-def _parse_args(argv: Sequence[str]) -> argparse.Namespace:
+def make_parser() -> Parser:
     parser = command.make_parser("python -m demo.run", __doc__)
     add = parser.add_argument
     add("--corpus", help="your own MIDI files (default: the Bach chorales of music21)")
     add("--quick", action="store_true", help="the same steps on little music, in two minutes")
     add("--time-base", help=f"grid of times: {', '.join(TIME_BASES)} or auto (chorales: beats; your own: auto)")
     add("--output", default="run", metavar="FOLDER", help="folder for everything (default: %(default)s)")
-    return parser.parse_args(argv)
+    return parser
 
 
 def make_plan(args: argparse.Namespace) -> Plan:

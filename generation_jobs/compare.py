@@ -23,6 +23,7 @@ from generation_jobs.memorisation.corpus_index import Copied, Index
 from generation_jobs.memorisation.duplicates import exact_groups, shared_runs
 from generation_jobs.output.generated_music import GeneratedPiece, corpus_notes, cut_like
 from job_runtime import command
+from job_runtime.command_line.flags import Parser
 from job_runtime.logs.progress import progress
 from job_runtime.problem_report import UserError
 from midi_codec.dataset.dataset_info import DatasetInfo
@@ -39,7 +40,7 @@ NEAR_SHARE = 0.5  # a near-duplicate shares this part of a piece, or more, in on
 
 
 def main(argv: Sequence[str]) -> int:
-    args = _parse_args(argv)
+    args = make_parser().parse_args(argv)
     info, index = _check(args)
     pieces, result = corpus_command.read_music(args, info)
     index = index or corpus_index.build(args.data, info)
@@ -50,11 +51,11 @@ def main(argv: Sequence[str]) -> int:
     return command.OK
 
 
-def _parse_args(argv: Sequence[str]) -> argparse.Namespace:
+def make_parser() -> Parser:
     index_help = "index that generation_jobs.memorisation wrote for the dataset (default: build one in memory)"
     parser = corpus_command.make_parser(PROGRAM, __doc__, index_help=index_help)
     parser.add_argument("--compare-with", dest="data", help=argparse.SUPPRESS)  # the name in earlier versions
-    return parser.parse_args(argv)
+    return parser
 
 
 def _check(args: argparse.Namespace) -> tuple[DatasetInfo, Index | None]:

@@ -11,13 +11,14 @@ from generation_jobs.memorisation.corpus_index import Index
 from generation_jobs.output import generated_music
 from generation_jobs.output.generated_music import GeneratedPiece
 from job_runtime import command, storage
+from job_runtime.command_line.flags import Parser
 from midi_codec.dataset import dataset_info, split_reader
 from midi_codec.dataset.dataset_info import DatasetInfo
 
 FORMAT_VERSION = 1
 
 
-def make_parser(program: str, doc: str | None, *, index_help: str) -> argparse.ArgumentParser:
+def make_parser(program: str, doc: str | None, *, index_help: str) -> Parser:
     parser = command.make_parser(program, doc)
     add = parser.add_argument
     add("--music", required=True, help="output folder of generation_jobs.generate")

@@ -22,6 +22,7 @@ from generation_jobs.output.generated_music import GeneratedPiece, corpus_notes,
 from generation_jobs.screening import thresholds
 from generation_jobs.screening.thresholds import Screen
 from job_runtime import command
+from job_runtime.command_line.flags import Parser
 from job_runtime.problem_report import UserError
 from midi_codec.dataset.dataset_info import DatasetInfo
 
@@ -31,7 +32,7 @@ DECIMALS = 6
 
 
 def main(argv: Sequence[str]) -> int:
-    args = _parse_args(argv)
+    args = make_parser().parse_args(argv)
     info, screen = _check(args)
     pieces, result = corpus_command.read_music(args, info)
     comparisons = compare(pieces, args.data, info, args.split)
@@ -53,13 +54,13 @@ def main(argv: Sequence[str]) -> int:
     return command.OK
 
 
-def _parse_args(argv: Sequence[str]) -> argparse.Namespace:
+def make_parser() -> Parser:
     index_help = (
         "index that generation_jobs.memorisation wrote, for --screen: also check for copied notes (default: no check)"
     )
     parser = corpus_command.make_parser(PROGRAM, __doc__, index_help=index_help)
     parser.add_argument("--screen", help="thresholds that generation_jobs.screening wrote (default: no screening)")
-    return parser.parse_args(argv)
+    return parser
 
 
 def _check(args: argparse.Namespace) -> tuple[DatasetInfo, Screen | None]:

@@ -23,10 +23,11 @@ from generation_jobs.output.shards import MAX_PIECES_PER_SHARD
 from generation_jobs.screening import reject_policy
 from generation_jobs.seeds import primers, seed_list, seed_record, setting_conflicts, styles
 from generation_jobs.seeds.primer_reading import Reading
-from generation_jobs.settings.requests import DEFAULTS, Settings
+from generation_jobs.settings.controls import CONTROLS
+from generation_jobs.settings.requests import DEFAULTS, PRIMERS, SAMPLING, Settings
 from job_runtime import command, problem_report, storage
 from job_runtime.command_line import settings as settings_lib
-from job_runtime.command_line.flags import Parser
+from job_runtime.command_line.flags import Parser, group_of
 from job_runtime.command_line.settings import Kind, setting
 from job_runtime.problem_report import UserError
 from job_runtime.watched_stop import StopAtOnce
@@ -38,6 +39,7 @@ from trainer import box_model
 if TYPE_CHECKING:
     from trainer.bundle import Bundle
 
+FILES = "files and speed"  # the group of flags in `--help`
 MAX_SLOTS = 4096
 MAX_DAMAGE = 5  # damaged files to name
 FEW_SLOTS, MANY_SLOTS = 64, 256  # with many, pieces take less time each, but the first ones come later
@@ -59,6 +61,7 @@ class JobSettings:
         at_least=1,
         at_most=MAX_PIECES_PER_SHARD,
         default_text="one .mid file per piece",
+        group=FILES,
     )
     num_slots: int | None = setting(
         None,
@@ -68,11 +71,12 @@ class JobSettings:
             lambda value: value == 1 or 0 < value <= MAX_SLOTS and value % WIDTH_MULTIPLE == 0,
         ),
         default_text=f"{FEW_SLOTS}; {MANY_SLOTS} for {MANY_SAMPLES:,} samples and more",
+        group=FILES,
     )
 
 
 def main(argv: Sequence[str]) -> int:
-    args, in_flags = _make_parser().parse(argv)
+    args, in_flags = make_parser().parse(argv)
     with StopAtOnce() as stop:
         bundle, this_job, num_slots = _check(args, in_flags)
         for remark in problem_report.sentences(args.seeds, this_job.primers.remarks, noun="remark"):
@@ -109,7 +113,7 @@ def _describe(summary: Summary, args: argparse.Namespace) -> Iterator[str]:
         yield f"{summary.num_failed:,} failed, see {where}; start the same command again to retry them"
 
 
-def _make_parser() -> Parser:
+def make_parser() -> Parser:
     parser = command.make_parser("python -m generation_jobs.generate", __doc__)
     add = parser.add_argument
     text = "folder that the trainer wrote: RUN/bundle; several form an ensemble (default: the model in the box)"
@@ -117,12 +121,15 @@ def _make_parser() -> Parser:
     add("--seeds", help="seed list, .jsonl or .csv, or a folder of MIDI files: what to continue (default: silence)")
     text = "start pieces like those of one source of the model in the box; --samples-per-seed is then their number"
     add("--style", choices=styles.names(), help=f"{text} (instead of --seeds)")
-    add("--seed-data", help="dataset of the pieces that seeds name by piece_id, as encode_corpus wrote it")
     add("--output", required=True, help="folder for the music; pieces that already exist are kept")
-    settings_lib.add_flags(parser, JobSettings)
-    settings_lib.add_flags(parser.add_argument_group("settings of a piece, which seeds override"), DEFAULTS)
-    reject_policy.add_flags(parser)
     add("--dry-run", action="store_true", help="estimate the number of pieces, the time and the size; write nothing")
+    group_of(parser, SAMPLING, "a seed may override these, and what else is about one piece; see docs/seeds.md")
+    group_of(parser, CONTROLS)
+    text = "dataset of the pieces that seeds name by piece_id, as encode_corpus wrote it"
+    group_of(parser, PRIMERS).add_argument("--seed-data", help=text)
+    settings_lib.add_flags(parser, JobSettings)
+    settings_lib.add_flags(parser, DEFAULTS)
+    reject_policy.add_flags(parser)
     command.add_task_flags(parser)
     return parser
 

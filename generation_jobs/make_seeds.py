@@ -42,7 +42,7 @@ class Choice(NamedTuple):
 
 
 def main(argv: Sequence[str]) -> int:
-    args, problems = _make_parser().parse(argv)
+    args, problems = make_parser().parse(argv)
     problems += storage.output_problems("--output", args.output, is_file=True)
     info = None
     with command.collecting(problems):
@@ -160,7 +160,7 @@ def _why_fewer(args: argparse.Namespace, splits: Sequence[str], chosen: Choice) 
     )
 
 
-def _make_parser() -> Parser:
+def make_parser() -> Parser:
     parser = command.make_parser("python -m generation_jobs.make_seeds", __doc__)
     add = parser.add_argument
     add("--data", required=True, help="dataset folder, as encode_corpus wrote it")

@@ -11,7 +11,6 @@ together with the tasks. --select takes the list of kept pieces that the report 
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -22,6 +21,7 @@ from generation_jobs.output.piece_files import read_pieces
 from generation_jobs.output.shards import MIDI_FOLDER, Shards
 from job_runtime import command, storage
 from job_runtime.command import Interrupted, StopSignal
+from job_runtime.command_line.flags import Parser
 from job_runtime.command_line.settings import add_number
 from job_runtime.logs.progress import progress
 from job_runtime.problem_report import UserError, sentences
@@ -57,7 +57,7 @@ def main(argv: Sequence[str]) -> int:
     return command.OK
 
 
-def make_parser() -> argparse.ArgumentParser:
+def make_parser() -> Parser:
     parser = command.make_parser(PROGRAM, __doc__)
     parser.add_argument("--output", required=True, help="the --output of the job's tasks")
     parser.add_argument(

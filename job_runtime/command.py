@@ -24,7 +24,7 @@ from types import FrameType
 
 from job_runtime import early_stop, io_errors
 from job_runtime.command_line import numerals
-from job_runtime.command_line.flags import Parser
+from job_runtime.command_line.flags import Parser, group_of
 from job_runtime.logs import foreign_lines, json_log, masking
 from job_runtime.problem_report import UserError, shorten
 
@@ -34,6 +34,9 @@ USER_ERROR = 2
 INTERRUPTED = early_stop.INTERRUPTED
 TO_CONTINUE = "start the same command again to continue"
 MAX_CHARACTERS = 2000  # per problem
+TASKS = "sharing the work"  # the group of flags in `--help`
+
+_aliases: dict[str, str] = {}  # what the help of a program calls it, where that is not its own name
 
 
 @contextlib.contextmanager
@@ -166,19 +169,21 @@ def exit_process(status: int) -> None:
 
 
 def make_parser(program: str, description: str | None) -> Parser:
-    """The parser of a command. Its module's docstring is the help text; a flag cannot be abbreviated."""
-    return Parser(
-        prog=program,
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    """The parser of a command. Its module's docstring is the help text."""
+    shown = _aliases.get(program, program)
+    return Parser(prog=shown, description=description and description.replace(program, shown))
+
+
+def add_alias(program: str, alias: str) -> None:
+    """Makes the help of a command call it by another name."""
+    _aliases[program] = alias
 
 
 def add_task_flags(parser: argparse.ArgumentParser) -> None:
     """Adds `--task-index` and `--num-tasks`: which share of the work belongs to this process."""
-    parser.add_argument("--num-tasks", type=int, help="how many tasks share the work (default: 1)")
-    parser.add_argument("--task-index", type=int, help="which of them this is (default: $JOB_COMPLETION_INDEX)")
+    add = group_of(parser, TASKS).add_argument
+    add("--num-tasks", type=int, help="how many tasks share the work (default: 1)")
+    add("--task-index", type=int, help="which of them this is (default: $JOB_COMPLETION_INDEX)")
 
 
 def task_share(args: argparse.Namespace) -> tuple[int, int]:

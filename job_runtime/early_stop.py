@@ -17,8 +17,12 @@ INTERRUPTED = 75  # EX_TEMPFAIL of sysexits.h
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _TEXT = "interrupted before any work began; start the same command again"
 
-# True only while `python -m room.command` imports the room.
-is_command = sys.argv[:1] == ["-m"]
+CONSOLE_SCRIPT = "midi-lstm"
+
+# Whether this process is a command's: it is being started with `python -m room.command`, or by the console script.
+is_command = sys.argv[:1] == ["-m"] or os.path.basename(getattr(sys.modules["__main__"], "__file__", None) or "") == (
+    CONSOLE_SCRIPT
+)
 
 
 def leave(_number: int, _frame: FrameType | None) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 BUILT_FROM = ("setup.py", "pyproject.toml", "README.md", "LICENSE")
-ROOMS = ("job_runtime", "midi_codec", "beam_pipelines", "trainer", "generation_jobs", "demo")
+ROOMS = ("job_runtime", "midi_codec", "beam_pipelines", "trainer", "generation_jobs", "demo", "midi_lstm")
 BOX = ROOT / "trainer" / "model_in_the_box"
 
 

@@ -13,6 +13,7 @@ import os
 from collections.abc import Sequence
 
 from job_runtime import command, storage
+from job_runtime.command_line.flags import Parser
 from job_runtime.problem_report import UserError
 from midi_codec.dataset import dataset_info
 from midi_codec.dataset.dataset_info import DatasetInfo
@@ -25,12 +26,16 @@ SPLITS = ("train", "validation")
 BATCH_SIZE = 64
 
 
-def main(argv: Sequence[str]) -> int:
+def make_parser() -> Parser:
     parser = command.make_parser(PROGRAM, __doc__)
     parser.add_argument("--bundle", required=True, help="bundle folder that the trainer wrote")
     parser.add_argument("--data", required=True, help="dataset that it was trained on")
     parser.add_argument("--output", required=True, help="folder for the calibrated bundle")
-    args = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: Sequence[str]) -> int:
+    args = make_parser().parse_args(argv)
     model, info = check(args.bundle, args.data, args.output)
     from trainer.data.pieces import load_splits
     from trainer.distribution.strategy import make_strategy

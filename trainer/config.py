@@ -21,6 +21,8 @@ from trainer.model.model_config import ModelConfig
 FLOAT32, BFLOAT16 = "float32", "bfloat16"
 STOP, RESTORE = "stop", "restore"
 MAX_BATCH = 2**20
+MODEL, REGULARISATION, OPTIMISATION = "model", "regularisation", "optimisation"  # groups of flags in `--help`
+DATA, VALIDATION = "windows and augmentation", "validation"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,39 +32,50 @@ class TrainConfig:
     timing_loss: str = setting(CATEGORICAL, "loss of step and duration", choices=TIMING_LOSSES)
     units: int = same_setting(ModelConfig, "units", auto=True)
     layers: int = same_setting(ModelConfig, "layers", auto=True)
-    head_units: int = same_setting(ModelConfig, "head_units")
-    layer_norm: bool = same_setting(ModelConfig, "layer_norm")
-    residual: bool = same_setting(ModelConfig, "residual")
-    tied_embeddings: bool = same_setting(ModelConfig, "tied_embeddings")
-    dropout: float = same_setting(ModelConfig, "dropout", auto=True)
-    recurrent_dropout: float = same_setting(ModelConfig, "recurrent_dropout")
-    embedding_dropout: float = same_setting(ModelConfig, "embedding_dropout")
-    context_units: int = same_setting(ModelConfig, "context_units", auto=True)
-    context_notes: int = same_setting(ModelConfig, "context_notes", auto=True)
-    context_lags: tuple[int, ...] = same_setting(ModelConfig, "context_lags", auto=True)
-    context_periods: tuple[int, ...] = same_setting(ModelConfig, "context_periods", auto=True)
-    attention: str = same_setting(ModelConfig, "attention", auto=True)
-    attention_notes: int = same_setting(ModelConfig, "attention_notes")
-    precision: str = setting(FLOAT32, "precision of matrix products; weights stay float32", choices=(FLOAT32, BFLOAT16))
-    batch_size: int = setting(32, "windows per step, over all replicas", at_least=1, at_most=MAX_BATCH, auto=True)
+    head_units: int = same_setting(ModelConfig, "head_units", group=MODEL)
+    layer_norm: bool = same_setting(ModelConfig, "layer_norm", group=MODEL)
+    residual: bool = same_setting(ModelConfig, "residual", group=MODEL)
+    tied_embeddings: bool = same_setting(ModelConfig, "tied_embeddings", group=MODEL)
+    dropout: float = same_setting(ModelConfig, "dropout", auto=True, group=REGULARISATION)
+    recurrent_dropout: float = same_setting(ModelConfig, "recurrent_dropout", group=REGULARISATION)
+    embedding_dropout: float = same_setting(ModelConfig, "embedding_dropout", group=REGULARISATION)
+    context_units: int = same_setting(ModelConfig, "context_units", auto=True, group=MODEL)
+    context_notes: int = same_setting(ModelConfig, "context_notes", auto=True, group=MODEL)
+    context_lags: tuple[int, ...] = same_setting(ModelConfig, "context_lags", auto=True, group=MODEL)
+    context_periods: tuple[int, ...] = same_setting(ModelConfig, "context_periods", auto=True, group=MODEL)
+    attention: str = same_setting(ModelConfig, "attention", auto=True, group=MODEL)
+    attention_notes: int = same_setting(ModelConfig, "attention_notes", group=MODEL)
+    precision: str = setting(
+        FLOAT32, "precision of matrix products; weights stay float32", choices=(FLOAT32, BFLOAT16), group=OPTIMISATION
+    )
+    batch_size: int = setting(
+        32, "windows per step, over all replicas", at_least=1, at_most=MAX_BATCH, auto=True, group=OPTIMISATION
+    )
     window: int = setting(
         128,
         "the most notes per window; longer pieces are cut at different points each epoch",
         at_least=1,
         at_most=MAX_BATCH,
         auto=True,
+        group=DATA,
     )
-    learning_rate: float = setting(3e-3, "Adam's highest learning rate", above=0, auto=True)
+    learning_rate: float = setting(3e-3, "Adam's highest learning rate", above=0, auto=True, group=OPTIMISATION)
     final_rate: float = setting(
-        0.02, "final learning rate, as a share of --learning-rate (cosine decay)", above=0, at_most=1, auto=True
+        0.02,
+        "final learning rate, as a share of --learning-rate (cosine decay)",
+        above=0,
+        at_most=1,
+        auto=True,
+        group=OPTIMISATION,
     )
-    warmup_steps: int = setting(50, "steps of linear warm-up", at_least=0, at_most=10**9, auto=True)
-    clip_norm: float = setting(1.0, "largest norm of all gradients together", above=0)
+    warmup_steps: int = setting(50, "steps of linear warm-up", at_least=0, at_most=10**9, auto=True, group=OPTIMISATION)
+    clip_norm: float = setting(1.0, "largest norm of all gradients together", above=0, group=OPTIMISATION)
     weight_decay: float = setting(
         0.0,
         "each step shrinks each matrix, not biases and norms, by this times the learning rate (AdamW); 0 for none",
         at_least=0,
         at_most=10,
+        group=REGULARISATION,
     )
     weight_average: float = setting(
         0.0,
@@ -70,6 +83,7 @@ class TrainConfig:
         at_least=0,
         below=1,
         auto=True,
+        group=OPTIMISATION,
     )
     epochs: float = setting(30.0, "the most passes over the training split", above=0, auto=True)
     max_minutes: float | None = setting(
@@ -78,29 +92,40 @@ class TrainConfig:
         " of each start, which compile; the learning rate reaches its end then, so the outcome depends on the machine",
         above=0,
     )
-    evaluate_every: float = setting(1.0, "epochs between validations", above=0, auto=True)
+    evaluate_every: float = setting(1.0, "epochs between validations", above=0, auto=True, group=VALIDATION)
     patience: int | None = setting(
-        8, "validations without improvement before the run stops; 'none' never stops", at_least=1, auto=True
+        8,
+        "validations without improvement before the run stops; 'none' never stops",
+        at_least=1,
+        auto=True,
+        group=VALIDATION,
     )
     balance_regex: str | None = setting(
         None,
         "sources of the corpus, by what this finds in a path: pieces of small sources occur several times per epoch",
         kind=expression("name of the source, such as '^([^/]+)/'"),
+        group=DATA,
     )
-    transpose: int = setting(5, "augmentation: semitones up or down; drums keep their pitch", at_least=0, at_most=24)
+    transpose: int = setting(
+        5, "augmentation: semitones up or down; drums keep their pitch", at_least=0, at_most=24, group=DATA
+    )
     tempo: float = setting(
         0.0,
         "augmentation: scale times by up to 1 + this, up or down; on the milliseconds grid only",
         at_least=0,
         below=1,
+        group=DATA,
     )
-    velocity: int = setting(0, "augmentation: velocity steps up or down", at_least=0, at_most=64)
+    velocity: int = setting(0, "augmentation: velocity steps up or down", at_least=0, at_most=64, group=DATA)
     on_nan: str = setting(
         STOP,
         "for a loss that is not finite or explodes: stop, or restore the last checkpoint and skip the batch",
         choices=(STOP, RESTORE),
+        group=OPTIMISATION,
     )
-    samples: int = setting(4, "pieces sampled at every validation; 0 for none", at_least=0, at_most=64, auto=True)
+    samples: int = setting(
+        4, "pieces sampled at every validation; 0 for none", at_least=0, at_most=64, auto=True, group=VALIDATION
+    )
     rng_seed: int = setting(0, "random number seed of weights and batches", at_least=0, at_most=2**31 - 1)
 
     def __post_init__(self) -> None:
@@ -122,8 +147,8 @@ SETTINGS = settings.settings_of(TrainConfig)
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Adds `--config` and a flag for every setting."""
-    parser.add_argument("--config", help="YAML file with any of the settings below, by the same names")
-    settings.add_flags(parser.add_argument_group("settings (flags win over --config)"), TrainConfig)
+    parser.add_argument("--config", help="YAML file with any of the settings below, by the same names; flags win")
+    settings.add_flags(parser, TrainConfig)
 
 
 def read(args: argparse.Namespace, *, base: TrainConfig = TrainConfig()) -> TrainConfig:

@@ -35,7 +35,7 @@ PROGRAM = "python -m trainer.evaluate"
 
 
 def main(argv: Sequence[str]) -> int:
-    args, problems = _make_parser().parse(argv)
+    args, problems = make_parser().parse(argv)
     with WatchedStop() as stop:
         info, bundles = _check(args, problems)
         report = evaluate(args, info, bundles, stop)
@@ -49,7 +49,7 @@ def main(argv: Sequence[str]) -> int:
     return command.OK
 
 
-def _make_parser() -> Parser:
+def make_parser() -> Parser:
     parser = command.make_parser(PROGRAM, __doc__)
     add = parser.add_argument
     add("--bundle", required=True, nargs="+", action="extend", help="folders that the trainer wrote: RUN/bundle")

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from job_runtime import command, storage
-from job_runtime.command_line.flags import Parser
+from job_runtime.command_line.flags import Parser, group_of
 from job_runtime.problem_report import UserError
 from job_runtime.watched_stop import WatchedStop
 from midi_codec.dataset import dataset_info
@@ -33,10 +33,11 @@ def make_parser() -> Parser:
     add("--data", required=True, help="dataset folder, as encode_corpus writes it")
     add("--output", required=True, help="run folder: checkpoints, metrics, bundle")
     add("--init-from", help="bundle to start from, such as another run's RUN/bundle; box: the model in the box")
+    config_lib.add_flags(parser)
+    add = group_of(parser, "devices").add_argument
     add("--num-workers", type=int, help="processes that train together (default: what TF_CONFIG says)")
     add("--worker-host-pattern", help="address of a worker, such as train-{index}.train:2222")
     add("--profile", action="store_true", help="trace a few steps for TensorBoard's profiler")
-    config_lib.add_flags(parser)
     return parser
 
 

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 
 from job_runtime import command, storage
+from job_runtime.command_line.flags import Parser
 from job_runtime.problem_report import UserError
 
 PROGRAM = "python -m beam_pipelines.inspect"
@@ -21,7 +22,7 @@ PAGE_SUFFIXES = (".html", ".htm")
 
 
 def main(argv: Sequence[str]) -> int:
-    args = _parse_args(argv)
+    args = make_parser().parse_args(argv)
     _check(args)
 
     from beam_pipelines.inspect import contents_text, dataset_contents
@@ -48,7 +49,7 @@ def main(argv: Sequence[str]) -> int:
     return command.OK
 
 
-def _parse_args(argv: Sequence[str]) -> argparse.Namespace:
+def make_parser() -> Parser:
     parser = command.make_parser(PROGRAM, __doc__)
     add = parser.add_argument
     add("dataset", help=f"dataset folder that encode_corpus wrote, local, {' or '.join(storage.SCHEMES)}")
@@ -61,7 +62,7 @@ def _parse_args(argv: Sequence[str]) -> argparse.Namespace:
         action="store_false",
         help="look at dataset_info.json and the ledgers only, not at the shards: no groups, no notes per piece",
     )
-    return parser.parse_args(argv)
+    return parser
 
 
 def _check(args: argparse.Namespace) -> None:

@@ -12,14 +12,19 @@ from collections.abc import Sequence
 
 from generation_jobs.memorisation.corpus_index import build
 from job_runtime import command
+from job_runtime.command_line.flags import Parser
 from midi_codec.dataset import split_reader
 
 
-def main(argv: Sequence[str]) -> int:
+def make_parser() -> Parser:
     parser = command.make_parser("python -m generation_jobs.memorisation", __doc__)
     parser.add_argument("--data", required=True, help="dataset folder, as encode_corpus wrote it")
     parser.add_argument("--output", required=True, help="index file to write")
-    args = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: Sequence[str]) -> int:
+    args = make_parser().parse_args(argv)
     index = build(args.data, split_reader.load_trainable(args.data))
     index.save(args.output)
     print(f"{len(index.text):,} notes of {len(index.piece_ids):,} pieces in {args.output}")

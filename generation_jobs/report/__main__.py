@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from job_runtime import command
+from job_runtime.command_line.flags import Parser
 from job_runtime.problem_report import UserError
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ PAGE_SUFFIXES = (".html", ".htm")
 
 
 def main(argv: Sequence[str]) -> int:
-    args = _parse_args(argv)
+    args = make_parser().parse_args(argv)
     started = time.monotonic()
     run, info = _check(args)
 
@@ -68,13 +69,13 @@ def main(argv: Sequence[str]) -> int:
     return command.OK
 
 
-def _parse_args(argv: Sequence[str]) -> argparse.Namespace:
+def make_parser() -> Parser:
     parser = command.make_parser("python -m generation_jobs.report", __doc__)
     parser.add_argument("--music", required=True, help="output folder of generation_jobs.generate")
     parser.add_argument("--data", help="dataset to compare with, as encode_corpus wrote it (default: no comparison)")
     parser.add_argument("--run", help="run folder of trainer.task, for curves and scores (default: none)")
     parser.add_argument("--output", required=True, help="the page to write, a name that ends in .html")
-    return parser.parse_args(argv)
+    return parser
 
 
 def _check(args: argparse.Namespace) -> tuple[Run | None, DatasetInfo | None]:

@@ -17,15 +17,20 @@ from generation_jobs.memorisation import corpus_index
 from generation_jobs.screening import screen_checks
 from generation_jobs.screening.thresholds import fit, limit_copies, reject_shares
 from job_runtime import command, storage
+from job_runtime.command_line.flags import Parser
 from job_runtime.problem_report import UserError
 from midi_codec.dataset import split_reader
 
 
-def main(argv: Sequence[str]) -> int:
+def make_parser() -> Parser:
     parser = command.make_parser("python -m generation_jobs.screening", __doc__)
     parser.add_argument("--data", required=True, help="dataset folder, as encode_corpus wrote it")
     parser.add_argument("--output", required=True, help="thresholds file to write, JSON")
-    args = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: Sequence[str]) -> int:
+    args = make_parser().parse_args(argv)
     problems = storage.output_problems("--output", args.output, is_file=True)
     with command.collecting(problems):
         info = split_reader.load_trainable(args.data)

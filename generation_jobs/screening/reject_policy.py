@@ -15,10 +15,12 @@ from generation_jobs.settings.requests import Result
 from job_runtime import storage
 from job_runtime.command import collecting
 from job_runtime.command_line import settings
+from job_runtime.command_line.flags import group_of
 from job_runtime.command_line.settings import setting
 from midi_codec.dataset import split_reader
 
 KEEP, RETRY, DROP = "keep", "retry", "drop"
+SCREENING = "screening"  # the group of flags in `--help`
 DEFAULT_RETRIES = 3
 MAX_RETRIES = 100
 
@@ -35,6 +37,7 @@ class Policy:
         KEEP,
         "retry: make a rejected piece again from a fresh stream; drop: leave it out; keep: only report it",
         choices=(RETRY, KEEP, DROP),
+        group=SCREENING,
     )
     max_retries: int = setting(
         0,
@@ -42,6 +45,7 @@ class Policy:
         at_least=0,
         at_most=MAX_RETRIES,
         default_text=f"{DEFAULT_RETRIES} with {RETRY}, else 0",
+        group=SCREENING,
     )
 
     def judge(self, result: Result) -> Judgement | None:
@@ -60,7 +64,7 @@ class Policy:
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
+    add = group_of(parser, SCREENING).add_argument
     add("--screen", help="thresholds that generation_jobs.screening wrote: judge every piece (default: no screening)")
     add(
         "--compare-with",

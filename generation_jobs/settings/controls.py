@@ -17,6 +17,7 @@ from job_runtime.problem_report import first_few
 from midi_codec import fields
 from midi_codec.music.notes import DEFAULT_TEMPO, Notes, seconds_per_tick
 
+CONTROLS = "what the notes keep to"  # the group of flags in `--help`
 MAX_POLYPHONY = 32  # the decoder remembers the ends of this many notes per slot
 MAX_PENALTY = 1000.0
 MAX_NOTES_PER_SECOND = 1000.0
@@ -27,30 +28,41 @@ MASKED = -1e9  # `trainer.model.heads.MASKED_LOGIT`
 class Controls:
     """What a piece's notes must keep to; None: everything is allowed. `docs/sampling.md` explains each one."""
 
-    min_pitch: int | None = setting(None, "lowest pitch, 60 is middle C", at_least=0, at_most=127)
-    max_pitch: int | None = setting(None, "highest pitch", at_least=0, at_most=127)
+    min_pitch: int | None = setting(None, "lowest pitch, 60 is middle C", at_least=0, at_most=127, group=CONTROLS)
+    max_pitch: int | None = setting(None, "highest pitch", at_least=0, at_most=127, group=CONTROLS)
     pitch_classes: str | Sequence[int] | None = setting(
-        None, "key or pitch classes: only notes in it; minor is natural minor", kind=KEY
+        None,
+        "key or pitch classes: only notes in it; minor is natural minor",
+        kind=KEY,
+        group=CONTROLS,
     )
-    programs: Sequence[int] | None = setting(None, "only notes of these instruments", kind=PROGRAMS)
+    programs: Sequence[int] | None = setting(None, "only notes of these instruments", kind=PROGRAMS, group=CONTROLS)
     max_polyphony: int | None = setting(
         None,
         "most notes that sound at once, the primer's included; a note of no length counts as one tick",
         at_least=1,
         at_most=MAX_POLYPHONY,
+        group=CONTROLS,
     )
-    min_step: str | None = setting(None, "shortest time between onsets; above 0 it rules out chords", kind=TIME)
-    max_step: str | None = setting(None, "longest time between onsets", kind=TIME)
-    min_duration: str | None = setting(None, "shortest note", kind=TIME)
-    max_duration: str | None = setting(None, "longest note", kind=TIME)
+    min_step: str | None = setting(
+        None, "shortest time between onsets; above 0 it rules out chords", kind=TIME, group=CONTROLS
+    )
+    max_step: str | None = setting(None, "longest time between onsets", kind=TIME, group=CONTROLS)
+    min_duration: str | None = setting(None, "shortest note", kind=TIME, group=CONTROLS)
+    max_duration: str | None = setting(None, "longest note", kind=TIME, group=CONTROLS)
     notes_per_second: float | None = setting(
-        None, "steer the steps towards this many notes per second", above=0, at_most=MAX_NOTES_PER_SECOND
+        None,
+        "steer the steps towards this many notes per second",
+        above=0,
+        at_most=MAX_NOTES_PER_SECOND,
+        group=CONTROLS,
     )
     repetition_penalty: float = setting(
         1.0,
         "divides the odds of a pitch once for each time it is among the last 16 notes; 1 for none",
         at_least=1,
         at_most=MAX_PENALTY,
+        group=CONTROLS,
     )
 
     @property

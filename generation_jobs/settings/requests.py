@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 from generation_jobs.settings import program_map
-from generation_jobs.settings.controls import Controls
+from generation_jobs.settings.controls import CONTROLS, Controls
 from generation_jobs.settings.value_kinds import MAX_SECONDS
 from job_runtime.command_line.settings import Kind, is_number, setting, settings_of
 from midi_codec.music.notes import Notes
 
+SAMPLING, PRIMERS = "sampling", "primers"  # groups of flags in `--help`
 MAX_NOTES = 100_000  # of one generated piece; the decoder holds up to this many notes per slot
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.001, 1000.0  # beyond, a masked value could be drawn, or float32 divide by zero
 STEERED: Final = "steered"
@@ -38,7 +39,12 @@ class Sampling:
         1.0, "divides the logits: less is safer, 0 takes the likeliest", kind=TEMPERATURE, per_field=FIELDS
     )
     top_k: int | Mapping[str, int] | None = setting(
-        None, "draw each field only from its k likeliest values", at_least=1, at_most=2**31 - 1, per_field=FIELDS
+        None,
+        "draw each field only from its k likeliest values",
+        at_least=1,
+        at_most=2**31 - 1,
+        per_field=FIELDS,
+        group=SAMPLING,
     )
     top_p: float | Mapping[str, float] | None = setting(
         None,
@@ -46,6 +52,7 @@ class Sampling:
         above=0,
         at_most=1,
         per_field=FIELDS,
+        group=SAMPLING,
     )
     min_p: float | Mapping[str, float] | None = setting(
         None,
@@ -53,6 +60,7 @@ class Sampling:
         at_least=0,
         at_most=1,
         per_field=FIELDS,
+        group=SAMPLING,
     )
 
     @property
@@ -126,11 +134,13 @@ class Settings(Controls, Sampling):
     steer_end: bool = setting(
         False,
         "a piece that would be cut ends at the best place shortly before; no more pieces end early than in the corpus",
+        group=CONTROLS,
     )
     map_programs: str | None = setting(
         None,
         "what becomes of the primer's programs that the model does not know, or should not continue",
         kind=Kind(program_map.WANTED, program_map.is_valid),
+        group=PRIMERS,
     )
 
     @property

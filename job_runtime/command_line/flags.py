@@ -14,11 +14,24 @@ from job_runtime.problem_report import UserError
 EXPECTED: Any = {int: "a whole number", float: "a number"}
 
 
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """The usage line shows only what must be given."""
+
+    def add_usage(self, usage: Any, actions: Any, groups: Any, prefix: Any = None) -> None:
+        needed = [action for action in actions if action.required or not action.option_strings]
+        if len(needed) < len(actions):
+            needed.append(argparse.Action([], dest="", metavar="[options]"))
+        super().add_usage(usage, needed, [], prefix)
+
+
 class Parser(argparse.ArgumentParser):
-    """Like argparse's, but `parse` continues after a mistake, and only `--help` ends the process."""
+    """Like argparse's, but `parse` continues after a mistake, and only `--help` ends the process.
+
+    A flag cannot be abbreviated.
+    """
 
     def __init__(self, **options: Any):
-        super().__init__(exit_on_error=False, **options)
+        super().__init__(exit_on_error=False, allow_abbrev=False, formatter_class=HelpFormatter, **options)
         self._value_problems: list[str] = []
         self._required: list[argparse.Action] = []
         self.register("type", int, numerals.whole)
@@ -110,6 +123,19 @@ class Parser(argparse.ArgumentParser):
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         """`_get_value` has checked it; argparse would end at the first mistake."""
+
+
+def group_of(container: argparse._ActionsContainer, title: str, description: str = "") -> argparse._ActionsContainer:
+    """The group with this title in `--help`, made when it is first asked for; without a title, the first one.
+
+    What most people need belongs in the first group, ten flags at most.
+    """
+    if not title:
+        return container
+    for group in container._action_groups:
+        if group.title == title:
+            return group
+    return container.add_argument_group(title, description or None)
 
 
 def _name(action: argparse.Action) -> str:

@@ -21,7 +21,7 @@ import typing
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeGuard
 
-from job_runtime.command_line import numerals
+from job_runtime.command_line import flags, numerals
 
 NONE = "none"
 AUTO = "auto"
@@ -48,6 +48,7 @@ class Setting:
     """A setting; `settings_of` completes it with what its field says: the name, the type and the default."""
 
     help: str
+    group: str = ""  # title in `--help`; empty: what most people need, which comes first
     flag: str = ""
     metavar: str = ""
     choices: tuple[str, ...] = ()
@@ -248,12 +249,10 @@ def setting(default: Any = dataclasses.MISSING, help: str = "", **more: Any) -> 
     return dataclasses.field(default=default, metadata={_KEY: Setting(help=help, **more)})
 
 
-def same_setting(cls: type, name: str, *, auto: bool = False) -> Any:
-    """A dataclass field that is the setting of another class."""
+def same_setting(cls: type, name: str, **more: Any) -> Any:
+    """A dataclass field that is the setting of another class; `more` as in `Setting`."""
     field = cls.__dataclass_fields__[name]  # type: ignore[attr-defined]
-    return dataclasses.field(
-        default=field.default, metadata={_KEY: dataclasses.replace(field.metadata[_KEY], auto=auto)}
-    )
+    return dataclasses.field(default=field.default, metadata={_KEY: dataclasses.replace(field.metadata[_KEY], **more)})
 
 
 def flag(name: str) -> str:
@@ -295,7 +294,9 @@ def _settings_of_class(cls: type) -> dict[str, Setting]:
 def add_flags(parser: argparse._ActionsContainer, owner: Any) -> None:
     """Adds a flag for each setting of a dataclass or object. Values stay text until `read_flags`."""
     for each in settings_of(owner).values():
-        parser.add_argument(each.flag, dest=_dest(each), metavar=each.shown_metavar, help=each.flag_help)
+        group = flags.group_of(parser, each.group)
+        action = group.add_argument(each.flag, dest=_dest(each), metavar=each.shown_metavar, help=each.flag_help)
+        action.suggested = each.choices or (("true", "false") if each.type is bool else ())  # type: ignore[attr-defined]
 
 
 def add_number(

@@ -16,6 +16,7 @@ from job_runtime.command_line.settings import Kind, problems_in, setting
 KEEP, DROP, ONLY, REJECT = "keep", "drop", "only", "reject"
 MERGE, FAMILY = "merge", "family"
 IGNORE, APPLY = "ignore", "apply"
+CLEANING = "cleaning"  # the group of flags in `--help`
 MAX_PITCH = 127
 MAX_PROGRAM = 127  # drums have a policy of their own
 CHANGE_NOTES = ("sustain_pedal", "drum_policy", "programs", "program_policy")  # settings; the others reject pieces
@@ -70,42 +71,65 @@ class CleaningRules:
       ValueError: rules that cannot work; all of them, one per line.
     """
 
-    min_notes: int | None = setting(None, "reject a piece with fewer notes", at_least=1)
-    min_seconds: float | None = setting(None, "reject a shorter piece, from the first onset to the last end", above=0)
-    min_density: float | None = setting(None, "reject a piece with fewer notes per second", above=0)
-    max_density: float | None = setting(None, "reject a piece with more notes per second", above=0)
+    min_notes: int | None = setting(None, "reject a piece with fewer notes", at_least=1, group=CLEANING)
+    min_seconds: float | None = setting(
+        None, "reject a shorter piece, from the first onset to the last end", above=0, group=CLEANING
+    )
+    min_density: float | None = setting(None, "reject a piece with fewer notes per second", above=0, group=CLEANING)
+    max_density: float | None = setting(None, "reject a piece with more notes per second", above=0, group=CLEANING)
     max_silence: float | None = setting(
-        None, "reject a piece with a longer silence, in seconds, between two of its notes", at_least=0
+        None,
+        "reject a piece with a longer silence, in seconds, between two of its notes",
+        at_least=0,
+        group=CLEANING,
     )
     max_polyphony: int | None = setting(
-        None, "reject a piece in which more notes sound at once, drums included", at_least=1
+        None,
+        "reject a piece in which more notes sound at once, drums included",
+        at_least=1,
+        group=CLEANING,
     )
     pitch_range: tuple[int, int] | None = setting(
         None,
         "reject a piece with melodic notes outside this range; drums have no pitch",
         metavar="LOW-HIGH",
         kind=PITCH_RANGE,
+        group=CLEANING,
     )
     programs: tuple[int, ...] | None = setting(
-        None, "keep only notes of these General MIDI programs; drums have --drum-policy", metavar="LIST", kind=PROGRAMS
+        None,
+        "keep only notes of these General MIDI programs; drums have --drum-policy",
+        metavar="LIST",
+        kind=PROGRAMS,
+        group=CLEANING,
     )
     other_programs: str = setting(
-        DROP, "with --programs: drop the other notes, or reject the piece", metavar="POLICY", choices=(DROP, REJECT)
+        DROP,
+        "with --programs: drop the other notes, or reject the piece",
+        metavar="POLICY",
+        choices=(DROP, REJECT),
+        group=CLEANING,
     )
     drum_policy: str = setting(
         KEEP,
         "notes of the drum channel: keep them, drop them, keep only them, or reject the piece",
         metavar="POLICY",
         choices=(KEEP, DROP, ONLY, REJECT),
+        group=CLEANING,
     )
     program_policy: str = setting(
         KEEP,
         "merge: all melodic programs become 0; family: the first of their family of eight (40 to 47 become 40)",
         metavar="POLICY",
         choices=(KEEP, MERGE, FAMILY),
+        group=CLEANING,
     )
     sustain_pedal: str = setting(
-        IGNORE, "apply: notes last while the pedal is down", metavar="POLICY", choices=(IGNORE, APPLY)
+        IGNORE,
+        "apply: notes last while the pedal is down",
+        metavar="POLICY",
+        choices=(IGNORE, APPLY),
+        group=CLEANING,
     )
 
     def __post_init__(self) -> None:

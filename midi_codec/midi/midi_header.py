@@ -59,11 +59,11 @@ class MidiError(ValueError):
 class Limits:
     """Limits per file: far above real music, but low enough to bound the cost of a hostile file."""
 
-    max_bytes: int = setting(4 << 20, "reject a larger file without reading it", at_least=1)
+    max_bytes: int = setting(4 << 20, "reject a larger file without reading it", at_least=1, group="limits per file")
     max_slow_bytes: int = 1 << 20  # of tracks that only the slow reader reads: a quarter of a second
     max_tracks: int = 1024
-    max_notes: int = setting(1_000_000, "reject a file with more notes", at_least=1)
-    max_seconds: float = setting(6 * 3600.0, "reject a longer file", above=0)
+    max_notes: int = setting(1_000_000, "reject a file with more notes", at_least=1, group="limits per file")
+    max_seconds: float = setting(6 * 3600.0, "reject a longer file", above=0, group="limits per file")
     max_tempo_changes: int = 100_000
 
     def __post_init__(self) -> None:

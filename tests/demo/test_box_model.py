@@ -98,7 +98,7 @@ def test_a_folder_that_has_its_pieces_gets_no_others(tmp_path, monkeypatch, caps
     """The first steps of `make run` do not depend on the steps after, nor those on the model in the box."""
     lines = []
     monkeypatch.setattr("demo.steps.run_command", lambda line, stop: lines.append(line[2:]) or command.OK)
-    plan = run.make_plan(run._parse_args(["--output", str(tmp_path)]))
+    plan = run.make_plan(run.make_parser().parse_args(["--output", str(tmp_path)]))
     run._first_pieces(plan, StopSignal())
     music, page = f"{tmp_path}/first/music", f"{tmp_path}/first/report.html"
     assert lines == [

@@ -174,10 +174,7 @@ def parse(arguments: list[str]) -> Any:
         args, beam_flags = encode_corpus.make_parser().parse_known_args(arguments[1:])
         assert beam_options.problems_in_flags(beam_flags) == []
         return args
-    if hasattr(module, "_parse_args"):
-        return module._parse_args(arguments[1:])
-    make = getattr(module, "make_parser", None) or module._make_parser
-    return make().parse_args(arguments[1:])
+    return module.make_parser().parse_args(arguments[1:])
 
 
 @EVERY

@@ -8,7 +8,6 @@ return notes as values (ticks, MIDI numbers), and run on any device with any num
 
 from __future__ import annotations
 
-import argparse
 import json
 import pathlib
 import tempfile
@@ -16,6 +15,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from job_runtime import command, storage
+from job_runtime.command_line.flags import Parser
 from job_runtime.problem_report import UserError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ DESCRIPTION_FILE = "model.json"
 
 
 def main(argv: Sequence[str]) -> int:
-    args = _parse_args(argv)
+    args = make_parser().parse_args(argv)
     from trainer import bundle as bundle_lib
 
     bundle = bundle_lib.load(args.bundle)
@@ -41,11 +41,11 @@ def main(argv: Sequence[str]) -> int:
     return command.OK
 
 
-def _parse_args(argv: Sequence[str]) -> argparse.Namespace:
+def make_parser() -> Parser:
     parser = command.make_parser(PROGRAM, __doc__)
     parser.add_argument("--bundle", required=True, help="folder that the trainer wrote: RUN/bundle")
     parser.add_argument("--output", required=True, help="folder for the SavedModel")
-    return parser.parse_args(argv)
+    return parser
 
 
 def export(bundle: Bundle, folder: str) -> None:

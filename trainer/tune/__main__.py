@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from job_runtime import command, storage
-from job_runtime.command_line.flags import Parser
+from job_runtime.command_line.flags import Parser, group_of
 from job_runtime.command_line.settings import add_number
 from job_runtime.problem_report import UserError
 from job_runtime.watched_stop import WatchedStop
@@ -61,16 +61,16 @@ def make_parser() -> Parser:
         " of them (halving) (default: median)",
     )
     add_number(parser, "--rng-seed", 0, "random number seed of the search", at_least=0, at_most=HIGHEST_RNG_SEED)
+    add("--best-config", help="file for the best trial's settings, for trainer.task --config")
     add_number(
-        parser,
+        group_of(parser, "several workers"),
         "--heartbeat-seconds",
         20,
         "a worker silent for three times as long counts as dead",
         at_least=1,
         at_most=3600,
     )
-    add("--best-config", help="file for the best trial's settings, for trainer.task --config")
-    modes = parser.add_mutually_exclusive_group()
+    modes = group_of(parser, "parts of the work").add_mutually_exclusive_group()
     modes.add_argument("--create-only", action="store_true", help="create the study and exit; workers will find it")
     modes.add_argument("--report-only", action="store_true", help="write the report of the study so far, and exit")
     modes.add_argument(

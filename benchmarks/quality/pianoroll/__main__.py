@@ -44,7 +44,7 @@ def make_parser() -> argparse.ArgumentParser:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
 
     def add_action(name: str, text: str) -> argparse.ArgumentParser:
-        action = actions.add_parser(name, help=text, description=text, allow_abbrev=False)
+        action = actions.add_parser(name, help=text, description=text)
         if name != "pack":
             action.add_argument("--data", metavar="FILE.npz", help="piano rolls; see docs/quality.md")
         return action

@@ -61,8 +61,30 @@ def test_help_shows_what_is_required(capsys):
     with pytest.raises(SystemExit) as end:
         make_parser().parse(["--help"])
     assert end.value.code == 0
-    usage = capsys.readouterr().out.partition("\n\n")[0]
-    assert " --data DATA " in usage and "[--data" not in usage and "[--units UNITS]" in usage
+    assert capsys.readouterr().out.startswith("usage: demo --data DATA [options]\n\nShows flags.\n")
+
+
+def test_groups_come_after_what_most_people_need(capsys):
+    parser = make_parser()
+    flags.group_of(parser, "speed", "none is needed").add_argument("--num-slots", type=int, help="slots")
+    flags.group_of(parser, "").add_argument("--seeds", help="a list")
+    flags.group_of(parser, "speed").add_argument("--num-threads", type=int, help="threads")
+    with pytest.raises(SystemExit):
+        parser.parse(["--help"])
+    first, _, speed = capsys.readouterr().out.partition("\nspeed:\n")
+    assert "--seeds SEEDS" in first and "--data DATA" in first
+    assert [line.split()[:2] for line in speed.splitlines() if line][:2] == [
+        ["none", "is"],
+        ["--num-slots", "NUM_SLOTS"],
+    ]
+    assert speed.index("--num-slots") < speed.index("--num-threads")
+
+
+def test_another_name_for_a_command(monkeypatch):
+    monkeypatch.setattr(command, "_aliases", {})
+    command.add_alias("python -m demo", "demo")
+    parser = command.make_parser("python -m demo", "Shows.\n\n    python -m demo --fast")
+    assert (parser.prog, parser.description) == ("demo", "Shows.\n\n    demo --fast")
 
 
 def test_what_is_missing_is_named_with_its_help():

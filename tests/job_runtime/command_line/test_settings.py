@@ -41,6 +41,7 @@ class Example:
     pair: tuple[int, int] | None = setting(
         None, "two numbers", flag="--low-high", metavar="LOW-HIGH", kind=Kind("LOW-HIGH", read=parse_pair)
     )
+    speed: int = setting(3, "a speed", group="speed", at_least=1)
     heat: float | Mapping[str, float] = setting(1.0, "heat", above=0, at_most=9, per_field=("step", "pitch"))
     text: str | None = setting(None, "any text")
 
@@ -74,6 +75,16 @@ def test_values_have_the_types_of_their_fields():
         "heat": {"pitch": 2.0, "step": 0.5},
     }
     assert read("--ticks=none", "--heat=2") == ({"ticks": (), "heat": 2.0}, [])  # only flags that were given
+
+
+def test_settings_are_in_the_groups_that_they_name():
+    parser = argparse.ArgumentParser()
+    add_flags(parser, Example)
+    groups = {group.title: [action.dest for action in group._group_actions] for group in parser._action_groups}
+    assert groups["speed"] == ["speed"] and "speed" not in groups["options"]
+    suggested = {action.dest: getattr(action, "suggested", None) for action in parser._actions}
+    assert suggested["policy"] == ("keep", "drop", "only") and suggested["is_fast"] == ("true", "false")
+    assert suggested["count"] == () and suggested["help"] is None
 
 
 def test_every_mistake_is_named_at_once():

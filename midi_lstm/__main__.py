@@ -1,0 +1,56 @@
+"""From a bucket of MIDI files to a trained LSTM, and from the LSTM to new pieces: one command for every stage."""
+
+from __future__ import annotations
+
+import difflib
+import importlib.metadata
+import sys
+from collections.abc import Sequence
+
+from job_runtime import command
+from job_runtime.problem_report import UserError
+from midi_lstm.commands import COMMANDS, NAME, STAGES
+
+
+def start(argv: Sequence[str]) -> int:
+    """Runs a subcommand, as `python -m` of its module does, and returns the exit status."""
+    found = COMMANDS.get(argv[0]) if argv else None
+    if found is None:
+        return command.run(NAME, main, argv)
+    command.add_alias(found.program, found.alias)
+    return command.run(found.alias, found.main, argv[1:])
+
+
+def main(argv: Sequence[str]) -> int:
+    """What there is to say without a subcommand.
+
+    Raises:
+      UserError: there is no such subcommand.
+    """
+    if list(argv) in (["--help"], ["-h"], ["help"]):
+        print(help_text(), end="")
+        return command.OK
+    if list(argv) == ["--version"]:
+        print(f"{NAME} {importlib.metadata.version(NAME)}")
+        return command.OK
+    if not argv:
+        raise UserError(f"want a command; {NAME} --help lists them")
+    near = difflib.get_close_matches(argv[0], COMMANDS, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]}?" if near else f"{NAME} --help lists the commands"
+    raise UserError(f"{argv[0]!r} is not known, {hint}")
+
+
+def help_text() -> str:
+    lines = [f"usage: {NAME} COMMAND [options]", "", __doc__ or "", f"{NAME} COMMAND --help shows the options."]
+    for stage, commands in STAGES.items():
+        lines += ["", f"{stage}:", *(f"  {each.name:<16}{each.summary}" for each in commands)]
+    return "\n".join(lines) + "\n"
+
+
+def run() -> None:
+    """The console script."""
+    command.exit_process(start(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    command.exit_process(start(sys.argv[1:]))
