@@ -38,7 +38,8 @@ START_AGAIN = (
 )
 
 
-def _is_below(path: str | None) -> bool:
+def is_below(path: str | None) -> bool:
+    """Whether a path stays below the folder that it is joined to; None does."""
     return path is None or not (path.startswith("/") or "://" in path or ".." in path.split("/") or "\0" in path)
 
 
@@ -62,7 +63,7 @@ class _Line(TypedDict):
     seed_id: str
     sample: _Count
     rng_seed: int
-    path: Annotated[str | None, json_text.Constraint(_is_below, "a path below the output folder, or null")]
+    path: Annotated[str | None, json_text.Constraint(is_below, "a path below the output folder, or null")]
     piece_id: str
     bundle: str
     dataset: str

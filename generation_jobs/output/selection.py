@@ -1,27 +1,41 @@
-"""A list of pieces of a job, as the report exports it: one id per line, or CSV whose first column is the id.
+"""A list of pieces, as the report exports it: one id per line, or CSV whose first column is the id.
 
-The id of a piece is the name of its `.mid` file, with or without the suffix; `SEED:SAMPLE`, its path and its `piece_id`
-are understood too. The first row may be a header, whose first cell is `piece`. If the header has a column `mark`, only
-rows marked `keep` are selected.
+The id of a piece of a job is the name of its `.mid` file, with or without the suffix; `SEED:SAMPLE`, its path and its
+`piece_id` are understood too. The first row may be a header, whose first cell is `piece` or `piece_id`. If the header
+has a column `mark`, only rows marked `keep` are selected.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from generation_jobs.output.manifest import Line
 from job_runtime import storage
 from job_runtime.problem_report import UserError, sentences
 
-HEADER = "piece"
+HEADERS = ("piece", "piece_id")
 MARK = "mark"
 MARKS = ("keep", "reject", "")
 
 
 def select(path: str, lines: Sequence[Line]) -> list[Line]:
     """The lines of a manifest whose pieces the list at `path` names, in the order of the manifest.
+
+    Raises:
+      UserError: as `choose`.
+    """
+    chosen = choose(path, [ids_of(line) for line in lines], "the name of a .mid file or SEED:SAMPLE")
+    return [lines[index] for index in chosen]
+
+
+def choose(path: str, ids: Sequence[Iterable[str]], wanted: str) -> list[int]:
+    """The indices, ascending, of the pieces that the list at `path` names.
+
+    Args:
+      ids: of each piece, all by which a list may name it.
+      wanted: completes "want ..." in messages.
 
     Raises:
       UserError: the list cannot be read or selects nothing; or everything that is wrong with its lines.
@@ -33,8 +47,8 @@ def select(path: str, lines: Sequence[Line]) -> list[Line]:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path!r} cannot be read: {error}") from error
     known: dict[str, list[int]] = {}
-    for index, line in enumerate(lines):
-        for name in _names(line):
+    for index, names in enumerate(ids):
+        for name in names:
             known.setdefault(name, []).append(index)
     chosen: set[int] = set()
     problems: list[tuple[int, str]] = []
@@ -44,13 +58,13 @@ def select(path: str, lines: Sequence[Line]) -> list[Line]:
         elif mark != MARKS[0]:
             continue
         elif name not in known:
-            problems.append((number, f"{name!r} is no piece of this job, want the name of a .mid file or SEED:SAMPLE"))
+            problems.append((number, f"{name!r} is none of the pieces, want {wanted}"))
         chosen.update(known.get(name, ()))
     if problems:
         raise UserError(sentences(path, problems))
     if not chosen:
         raise UserError(f"{path!r} selects no piece, want at least one")
-    return [lines[index] for index in sorted(chosen)]
+    return sorted(chosen)
 
 
 def stem(line: Line) -> str:
@@ -58,7 +72,7 @@ def stem(line: Line) -> str:
     return f"{line['seed_id']}-{line['sample']:05d}"
 
 
-def _names(line: Line) -> Iterator[str]:
+def ids_of(line: Line) -> Iterator[str]:
     """The names of a piece; none for one that was left out, which has no file."""
     if line["path"] is None:
         return
@@ -75,7 +89,7 @@ def _rows(text: str) -> Iterator[tuple[int, str, str]]:
         cells = [cell.strip() for cell in row]
         if not any(cells):
             continue
-        if is_first and cells[0].lower() == HEADER:
+        if is_first and cells[0].lower() in HEADERS:
             mark_at = cells.index(MARK) if MARK in cells else None
         else:
             yield rows.line_num, cells[0], MARKS[0] if mark_at is None else "".join(cells[mark_at : mark_at + 1])

@@ -215,7 +215,7 @@ def test_selected_pieces_have_a_manifest_of_their_own(tmp_path, capsys):
     assert capsys.readouterr().out.endswith(f"2 pieces selected: {tmp_path}/selected.jsonl\n")
     kept.write_text("b-00009\n")
     assert problems_of_list(tmp_path, kept) == [
-        f"{kept}:1: 'b-00009' is no piece of this job, want the name of a .mid file or SEED:SAMPLE"
+        f"{kept}:1: 'b-00009' is none of the pieces, want the name of a .mid file or SEED:SAMPLE"
     ]
 
 

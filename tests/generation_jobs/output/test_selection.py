@@ -41,7 +41,7 @@ def chosen(tmp_path, text: str) -> list[str]:
 )  # fmt: skip
 def test_what_a_list_selects(tmp_path, text, names):
     if names is None:
-        with pytest.raises(UserError, match="'note' is no piece of this job"):
+        with pytest.raises(UserError, match="'note' is none of the pieces"):
             chosen(tmp_path, text)
     else:
         assert chosen(tmp_path, text) == names
@@ -50,7 +50,7 @@ def test_what_a_list_selects(tmp_path, text, names):
 def test_all_mistakes_are_reported_with_their_lines(tmp_path):
     with pytest.raises(UserError) as error:
         chosen(tmp_path, "piece,mark\nbach-00000,maybe\nbach-00002,keep\nbach-7,keep\n")
-    want = "is no piece of this job, want the name of a .mid file or SEED:SAMPLE"
+    want = "is none of the pieces, want the name of a .mid file or SEED:SAMPLE"
     assert [problem.partition("kept.csv:")[2] for problem in error.value.problems] == [
         "2: mark is 'maybe', want keep, reject or nothing",
         f"3: 'bach-00002' {want}",

@@ -1,0 +1,1 @@
+"""Renders MIDI files, generated music and datasets as audio files."""
