@@ -76,6 +76,7 @@ STAGES: dict[str, tuple[Command, ...]] = {
     ),
     "music is heard and judged": (
         Command("report", "generation_jobs.report", "generate", "a page of piano rolls, players and comparisons"),
+        Command("render", "generation_jobs.render", "generate", "sound files of MIDI, music or a dataset"),
         Command("evaluate-music", "generation_jobs.evaluate", "generate", "measures of music beside the corpus's"),
         Command("compare", "generation_jobs.compare", "generate", "find what music copied from a dataset"),
         Command("index", "generation_jobs.memorisation", "generate", "an index of a dataset, for compare and generate"),
