@@ -6,28 +6,32 @@ Every sample must exist exactly once: its line in the manifest of its shard, its
 with the same line and the notes that the line names, and its example in the shard's records. Only then is
 `manifest.jsonl` written, with all lines in the order of the seed list. With --wait-minutes the command may be started
 together with the tasks. --select takes the list of kept pieces that the report exports, and also writes
-`selected.jsonl`, with the lines of these pieces.
+`selected.jsonl`, with the lines of these pieces. --export parquet also writes the pieces as Parquet files with a
+data-set card, in the folder `parquet` of the output unless --export-to names another; docs/build_a_dataset.md says what
+is in it.
 """
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from generation_jobs.job import whole_shards
-from generation_jobs.output import manifest, selection
+from generation_jobs.output import manifest, music_export, selection
 from generation_jobs.output.manifest import Line
 from generation_jobs.output.piece_files import read_pieces
 from generation_jobs.output.shards import MIDI_FOLDER, Shards
 from job_runtime import command, storage
 from job_runtime.command import Interrupted, StopSignal
-from job_runtime.command_line.flags import Parser
+from job_runtime.command_line.flags import Parser, group_of
 from job_runtime.command_line.settings import add_number
 from job_runtime.logs.progress import progress
 from job_runtime.problem_report import UserError, sentences
 from job_runtime.waiting import wait_while_more_come
 from midi_codec.dataset import records
 from midi_codec.music.notes import TIME_BASES
+from midi_codec.parquet import export
 
 PROGRAM = "python -m generation_jobs.merge"
 MERGED = "manifest.jsonl"
@@ -36,7 +40,10 @@ _OF_ONE_FILE = (FileNotFoundError, IsADirectoryError, PermissionError)
 
 
 def main(argv: Sequence[str]) -> int:
-    args = make_parser().parse_args(argv)
+    args, in_flags = make_parser().parse(argv)
+    export_to = args.export_to or storage.join(args.output or "", "parquet")
+    if problems := [*in_flags, *_export_problems(args, export_to)]:
+        raise UserError(problems)
     with StopSignal() as stop:
         if args.wait_minutes is not None:
             wait(args.output, minutes=args.wait_minutes, stop=stop)
@@ -54,7 +61,24 @@ def main(argv: Sequence[str]) -> int:
         selected = storage.join(args.output, SELECTED)
         storage.write_bytes(selected, manifest.join_lines(map(manifest.dumps, chosen)))
         print(f"{len(chosen):,} pieces selected: {selected}")
+    if args.export:
+        is_chosen = {(line["seed_id"], line["sample"]) for line in chosen} if args.select else None
+        name = export.title(args.name, args.export_to or args.output)
+        with StopSignal() as stop:
+            splits = music_export.write(
+                args.output, shards, export_to, name=name, license=args.license, chosen=is_chosen, stop=stop
+            )
+        print(export.describe(export_to, splits))
     return command.OK
+
+
+def _export_problems(args: argparse.Namespace, export_to: str) -> Iterator[str]:
+    if args.export:
+        yield from export.problems("--export-to", export_to, args.license, args.name)
+        return
+    for flag, value in (("--export-to", args.export_to), ("--license", args.license), ("--name", args.name)):
+        if value is not None:
+            yield f"{flag} is given without --export, want both or neither"
 
 
 def make_parser() -> Parser:
@@ -73,6 +97,10 @@ def make_parser() -> Parser:
         kind=float,
         at_least=0,
     )
+    add = group_of(parser, export.CARD).add_argument
+    add("--export", choices=["parquet"], help="also write the pieces, or the selected ones, for other programs")
+    add("--export-to", metavar="FOLDER", help="folder of the export, which replaces an earlier one (default: parquet)")
+    export.add_flags(parser)
     return parser
 
 

@@ -61,6 +61,7 @@ STAGES: dict[str, tuple[Command, ...]] = {
         Command("encode", "beam_pipelines.encode_corpus", "encode", "MIDI files to a dataset"),
         Command("survey", "beam_pipelines.encode_corpus", "encode", "estimate one, and its time", ("--survey",)),
         Command("inspect", "beam_pipelines.inspect", "encode", "show what is in a dataset"),
+        Command("export-dataset", "beam_pipelines.export_parquet", "encode", "a dataset as Parquet with a card"),
     ),
     "a dataset becomes a model": (
         Command("train", "trainer.task", "train", "train a model, or resume, or fine-tune one"),
@@ -72,7 +73,7 @@ STAGES: dict[str, tuple[Command, ...]] = {
     "a model makes music": (
         Command("seeds", "generation_jobs.make_seeds", "generate", "a list of openings to continue"),
         Command("generate", "generation_jobs.generate", "generate", "music from silence or from seeds"),
-        Command("merge", "generation_jobs.merge", "generate", "check a finished job, and write one manifest"),
+        Command("merge", "generation_jobs.merge", "generate", "check a finished job; one manifest, or Parquet"),
     ),
     "music is heard and judged": (
         Command("report", "generation_jobs.report", "generate", "a page of piano rolls, players and comparisons"),

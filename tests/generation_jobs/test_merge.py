@@ -4,6 +4,7 @@ import json
 import signal
 
 import pytest
+from pyarrow import parquet
 
 from generation_jobs import merge
 from generation_jobs.output import manifest
@@ -223,3 +224,57 @@ def problems_of_list(output, kept) -> list[str]:
     with pytest.raises(UserError) as error:
         merge.main(["--output", str(output), "--select", str(kept)])
     return error.value.problems
+
+
+def exported(output, *more: str) -> list[dict]:
+    assert merge.main(["--output", str(output), "--export", "parquet", "--license", "cc0-1.0", *more]) == command.OK
+    return parquet.read_table(output / "parquet/data/train-00000-of-00001.parquet").to_pylist()
+
+
+@pytest.mark.parametrize("pieces_per_shard", [None, 2])
+def test_an_export_has_a_row_per_piece(tmp_path, pieces_per_shard, capsys):
+    finish(tmp_path, pieces_per_shard=pieces_per_shard)
+    rows = exported(tmp_path)
+    lines = manifest.read(str(tmp_path))
+    assert [(row["seed_id"], row["sample"]) for row in rows] == ALL
+    assert [json.loads(row["manifest_line"]) for row in rows] == lines
+    assert [row["piece_id"] for row in rows] == [line["piece_id"] for line in lines]
+    for name in ("rng_seed", "bundle", "num_primer_notes", "num_notes", "log_likelihood"):
+        assert [row[name] for row in rows] == [line[name] for line in lines]
+    fifth = rows[ALL.index(("a", 1))]
+    assert (fifth["pitch"][:2], fifth["start"][:2], fifth["velocity"][:2]) == ([60, 64], [0, 500], [80, 90])
+    assert (fifth["split"], fifth["time_base"]) == ("train", "milliseconds")
+    assert fifth["ended"] == ("itself" if lines[ALL.index(("a", 1))]["ended"] else "cut")
+    assert f"{tmp_path}/parquet: 6 pieces, {sum(line['num_notes'] for line in lines)} notes" in capsys.readouterr().out
+    card = (tmp_path / "parquet" / "README.md").read_text()
+    assert f"# {tmp_path.name}\n\n6 pieces" in card and '"rng_seed": 7,\n' in card
+    merged(tmp_path)  # the export is not in the way of the check
+
+
+def test_a_piece_without_notes_and_pieces_that_were_left_out(tmp_path):
+    finish(tmp_path, policy=policy("drop"))
+    lines = [line for line in manifest.read(str(tmp_path)) if line["path"] is not None]
+    rows = exported(tmp_path)
+    assert [row["piece_id"] for row in rows] == [line["piece_id"] for line in lines] and 0 < len(rows) < 6
+    left_out = 6 - len(rows)
+    wanted = f"Samples: 6; {left_out} were left out by screening, {len(rows)} are here\n"
+    assert wanted in (tmp_path / "parquet" / "README.md").read_text()
+
+
+def test_only_selected_pieces_are_exported(tmp_path):
+    finish(tmp_path)
+    kept = tmp_path / "kept.csv"
+    kept.write_text("c-00000\nb-00001\n")
+    rows = exported(tmp_path, "--select", str(kept), "--name", "The best")
+    assert [(row["seed_id"], row["sample"]) for row in rows] == [("b", 1), ("c", 0)]
+    assert "# The best\n\n2 pieces" in (tmp_path / "parquet" / "README.md").read_text()
+
+
+def test_flags_of_an_export_need_one_another(tmp_path):
+    for argv, says in (
+        (["--export", "parquet"], "--license is missing, want "),
+        (["--license", "pddl"], "--license is given without --export, want both or neither"),
+        (["--export", "csv"], "--export is 'csv', want one of parquet"),
+    ):
+        with pytest.raises(UserError, match=says):
+            merge.main(["--output", str(tmp_path), *argv])
