@@ -12,7 +12,7 @@ TENSORFLOW = [
     "keras>=3.15,<4",
 ]
 
-PYARROW = "pyarrow>=17"
+PYARROW = "pyarrow>=17"  # Beam asks for it, too
 
 ENCODE = [
     "apache-beam[gcp]==2.72.0",  # the newest that TensorFlow 2.17's protobuf allows

@@ -32,7 +32,7 @@ def complete(script: Path, *words: str, cwd: Path | None = None) -> list[str]:
 
 
 def test_commands(script):
-    assert complete(script, "e") == ["encode", "evaluate", "evaluate-music", "export"]
+    assert complete(script, "e") == ["encode", "evaluate", "evaluate-music", "export", "export-dataset"]
     assert complete(script, "tr") == ["train"]
 
 
