@@ -29,6 +29,7 @@ from job_runtime import command, problem_report, storage
 from job_runtime.command_line import settings as settings_lib
 from job_runtime.command_line.flags import Parser, group_of
 from job_runtime.command_line.settings import Kind, setting
+from job_runtime.logs.progress import stage
 from job_runtime.problem_report import UserError
 from job_runtime.watched_stop import StopAtOnce
 from midi_codec.dataset import dataset_info
@@ -238,9 +239,10 @@ def _default_slots(job: Job) -> int:
 
 
 def _make_decoder(bundle: Sequence[Bundle], num_slots: int) -> Decoder:
-    from generation_jobs.decoder.decoder import Decoder
+    with stage("loading TensorFlow and the model"):
+        from generation_jobs.decoder.decoder import Decoder
 
-    return Decoder(bundle, num_slots=num_slots)
+        return Decoder(bundle, num_slots=num_slots)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ explains every figure.
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from job_runtime import command, storage
 from job_runtime.command_line.flags import Parser
 from job_runtime.command_line.settings import add_number
-from job_runtime.logs.progress import progress
+from job_runtime.logs.progress import progress, stage
 from job_runtime.problem_report import UserError
 from job_runtime.watched_stop import WatchedStop
 from midi_codec import fields
@@ -38,6 +39,8 @@ def main(argv: Sequence[str]) -> int:
     args, problems = make_parser().parse(argv)
     with WatchedStop() as stop:
         info, bundles = _check(args, problems)
+        with stage("loading TensorFlow"):
+            importlib.import_module("tensorflow")
         report = evaluate(args, info, bundles, stop)
         from trainer.evaluation import tables
 

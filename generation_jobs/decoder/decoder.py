@@ -27,6 +27,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from generation_jobs.decoder.endings import EarlyEnds
@@ -83,19 +84,31 @@ class Decoder:
     Args:
       bundle: the model, or the models of an ensemble, whose field tables are equal (`bundles.load`).
       num_slots: pieces decoded at once; 1, or a multiple of 16, so that all rows of a batch are computed alike.
+
+    Attributes:
+      num_steps: events drawn in every slot so far.
     """
 
     def __init__(self, bundle: Bundle | Sequence[Bundle], *, num_slots: int = 64) -> None:
         if num_slots < 1 or num_slots % fields.WIDTH_MULTIPLE and num_slots > 1:
             raise ValueError(f"num_slots is {num_slots}, want 1, or a multiple of {fields.WIDTH_MULTIPLE}")
         bundles = [bundle] if isinstance(bundle, Bundle) else list(bundle)
-        self.bundle, self.num_slots = bundles[0], num_slots
+        self.bundle, self.num_slots, self.num_steps = bundles[0], num_slots, 0
         self._table = self.bundle.fields
         self._allow_duplicates = any(model.may_have_duplicate_notes for model in bundles)
         self._network = Network(self.bundle) if len(bundles) == 1 else Ensemble(bundles)
         self._prefill = Prefill(self._network, self._table, rows=max(num_slots, fields.WIDTH_MULTIPLE))
         self._early_ends = EarlyEnds(bundles)
         self._call = tf.function(self._decode, autograph=False, jit_compile=True)
+
+    def prepare(self, requests: Sequence[Request]) -> None:
+        """Compiles what these requests need; otherwise `generate` does it. Draws nothing that counts."""
+        for kind in sorted({RequestKind.of_request(request) for request in requests}):
+            own = [request for request in requests if RequestKind.of_request(request) == kind]
+            with_primer = [request for request in own if request.primer is not None]
+            queue = self._queue((with_primer or own)[:1], kind)
+            queue.refresh()
+            self._call(self._empty_slots(kind.has_controls), queue.tensors() | {"count": np.array(0, np.int32)})
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Result]]:
         """Yields (index into `requests`, result) as pieces end.
@@ -111,8 +124,7 @@ class Decoder:
                 yield chosen[index], result
 
     def _generate(self, requests: Sequence[Request], kind: RequestKind) -> Iterator[tuple[int, Result]]:
-        size = self.num_slots * (1 + WAITING_PER_SLOT)
-        queue = RequestQueue(requests, self._table, size=size, compute_starts=self._prefill.starts, kind=kind)
+        queue = self._queue(requests, kind)
         slots = self._empty_slots(kind.has_controls)
         while True:
             queue.refresh()
@@ -120,7 +132,12 @@ class Decoder:
                 return
             slots["request"] = tf.constant(queue.renumber(slots["request"].numpy()))
             slots, emitted = self._call(slots, queue.tensors())
+            self.num_steps += STEPS_PER_CALL
             yield from queue.collect({name: value.numpy() for name, value in emitted.items()})
+
+    def _queue(self, requests: Sequence[Request], kind: RequestKind) -> RequestQueue:
+        size = self.num_slots * (1 + WAITING_PER_SLOT)
+        return RequestQueue(requests, self._table, size=size, compute_starts=self._prefill.starts, kind=kind)
 
     def _check(self, requests: Sequence[Request]) -> None:
         """Checks all primers at once, as `primers.load` did; one by one only to name those that do not fit."""

@@ -1,9 +1,9 @@
 """Estimates a job without writing anything: how many pieces exist, how many are left, how long and how large.
 
-The estimate comes from pieces that the job would really make, a sample spread evenly over the task's share: the decoder
-makes them once untimed (so that it is compiled) and once timed. They give the time per step, the notes per piece and
-the bytes per piece. A piece that is longer than what is tried counts as long as its limit allows, so the estimate errs
-on the high side.
+The estimate comes from pieces that the job would really make, a sample spread evenly over the task's share. Their first
+notes give the time per step, and so how many notes can be tried in a few seconds; the pieces of so many notes give the
+time per step again, the notes per piece and the bytes per piece. A piece that is longer than what is tried counts as
+long as its limit allows, so the estimate errs on the high side.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from generation_jobs.job.piece_keeper import PieceKeeper
 from generation_jobs.job.task import Decoder
 from generation_jobs.output import manifest
 from generation_jobs.settings.requests import Request, Result
+from job_runtime.logs.progress import stage
 
-TRIED_NOTES = 512  # most notes tried per piece, with `DEFAULT_SLOTS` slots: a few seconds of work
-DEFAULT_SLOTS = 64
-LEAST_TRIED_NOTES = 64
+TRIED_SECONDS = 4.0  # of decoding, at most, unless a few notes take longer
+FIRST_NOTES = 32  # of each piece, to find the time per step
+MOST_TRIED_NOTES = 512
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -75,20 +76,36 @@ def measure(
     if not count:
         return None
     samples = [int(left[index * len(left) // count]) for index in range(count)]
-    limit = max(LEAST_TRIED_NOTES, TRIED_NOTES * DEFAULT_SLOTS // num_slots)
     requests = [job.request(sample) for sample in samples]
+    started = clock()
+    decoder = make_decoder()
+    with stage("compiling"):
+        decoder.prepare(requests)
+    ready = clock()
+    with stage(f"measuring {count:,} pieces"):
+        results, step_seconds = _try(decoder, requests, FIRST_NOTES, clock)
+        limit = min(int(TRIED_SECONDS / max(step_seconds, 1e-9)), MOST_TRIED_NOTES)
+        if limit > FIRST_NOTES and not all(result.ended for result in results.values()):
+            results, step_seconds = _try(decoder, requests, limit, clock)
+    return _trial(job, samples, requests, results, start_seconds=ready - started, step_seconds=step_seconds)
+
+
+def _try(
+    decoder: Decoder, requests: Sequence[Request], limit: int, clock: Callable[[], float]
+) -> tuple[dict[int, Result], float]:
+    """The pieces, of at most `limit` generated notes, and the seconds that a note in every slot took."""
     tried = [
         dataclasses.replace(request, max_notes=min(request.max_notes, limit), steer_end=False) for request in requests
     ]
     started = clock()
-    decoder = make_decoder()
-    for _ in decoder.generate([dataclasses.replace(request, max_notes=1) for request in requests]):
-        pass
-    ready = clock()
     results = dict(decoder.generate(tried))
-    seconds = clock() - ready
-    steps = max(len(result.notes) + bool(result.ended) for result in results.values())
-    return _trial(job, samples, requests, results, start_seconds=ready - started, step_seconds=seconds / max(steps, 1))
+    seconds = clock() - started
+    steps = max(_num_generated(result) + bool(result.ended) for result in results.values())
+    return results, seconds / max(steps, 1)
+
+
+def _num_generated(result: Result) -> int:
+    return len(result.notes) - result.num_primer_notes
 
 
 def _trial(
@@ -102,7 +119,7 @@ def _trial(
 ) -> Trial:
     lengths, midi_bytes, record_bytes, line_bytes, num_cut = [], 0.0, 0.0, 0.0, 0
     for index, result in results.items():
-        num_notes, generated = len(result.notes), len(result.notes) - result.num_primer_notes
+        num_notes, generated = len(result.notes), _num_generated(result)
         limit = requests[index].max_notes
         is_cut = not result.ended and generated < limit and requests[index].max_seconds is None
         num_cut += is_cut

@@ -13,6 +13,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import functools
+import itertools
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -22,11 +23,12 @@ from generation_jobs.job import whole_shards
 from generation_jobs.job.background_writes import BackgroundWrites
 from generation_jobs.job.job import Job, begin
 from generation_jobs.job.piece_keeper import Outcome, PendingSample, Piece, PieceKeeper
+from generation_jobs.job.time_left import seconds_left
 from generation_jobs.output import manifest
 from generation_jobs.settings.requests import Request, Result
 from job_runtime import storage
 from job_runtime.command import Interrupted, StopSignal
-from job_runtime.logs.progress import Progress, progress
+from job_runtime.logs.progress import Progress, progress, stage
 
 DEFAULT_BATCH = 8192
 MAX_FAILURES_IN_A_ROW = 64  # then the output is assumed to be unwritable
@@ -34,6 +36,11 @@ MAX_FAILURES_IN_A_ROW = 64  # then the output is assumed to be unwritable
 
 class Decoder(Protocol):
     """The interface of `generation_jobs.decoder.decoder.Decoder` that a task uses."""
+
+    num_slots: int
+    num_steps: int
+
+    def prepare(self, requests: Sequence[Request]) -> None: ...
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Result]]: ...
 
@@ -85,6 +92,8 @@ class _Share:
         self._counts: collections.Counter[str] = collections.Counter()
         self._waiting: collections.deque[PendingSample] = collections.deque()
         self._progress: Progress[None]
+        self._decoder: Decoder
+        self._limit = 0.0  # notes per piece
         self._writes: BackgroundWrites[Outcome | None]
         self._started = self._seconds = 0.0
         self._damage: list[str] = []
@@ -112,8 +121,12 @@ class _Share:
 
     def make(self, decoder: Decoder, stop: StopSignal, batch_size: int) -> None:
         """Generates what is missing, keeps each piece as it is finished, and finishes shards."""
-        self._started = time.monotonic()
         self._waiting.extend(map(PendingSample, self.missing))
+        first = [self._job.request(pending.number) for pending in itertools.islice(self._waiting, batch_size)]
+        with stage("compiling"):
+            decoder.prepare(first)
+        self._started = time.monotonic()
+        self._decoder, self._limit = decoder, sum(request.max_notes for request in first) / len(first)
         self._progress = progress(total=len(self._waiting), unit="pieces", label="generating")
         try:
             with self._progress:
@@ -146,6 +159,8 @@ class _Share:
         self._progress.note(
             f"{self._counts['notes'] / max(time.monotonic() - self._started, 1e-9):,.0f} notes per second"
         )
+        self._counts["over"] += 1
+        self._expect(is_settled=outcome.retry is None)
         if outcome.retry is not None:
             self._counts["retries"] += 1
             self._waiting.append(outcome.retry)
@@ -166,6 +181,18 @@ class _Share:
         self._open[shard][outcome.pending.number] = outcome.piece
         if len(self._open[shard]) == len(self._job.shards.numbers(shard)):
             self._writes.add(functools.partial(self._keeper.finish, shard, self._open.pop(shard)))
+
+    def _expect(self, *, is_settled: bool) -> None:
+        seconds = seconds_left(
+            num_steps=self._decoder.num_steps,
+            num_slots=self._decoder.num_slots,
+            seconds=time.monotonic() - self._started,
+            num_over=self._counts["over"],
+            num_left=len(self.missing) - self._progress.done - is_settled,
+            limit=self._limit,
+        )
+        if seconds is not None:
+            self._progress.expect(seconds)
 
     def summary(self) -> Summary:
         counts = self._counts

@@ -6,12 +6,19 @@ with progress(total=64, unit="pieces", label="generating") as bar:
 for path in progress(paths, unit="files", label="reading"):
     ...
 
+with stage("compiling"):  # says so at once, and how long it took
+    ...
+
+Time left is estimated from what was done since the first update, because what comes before it, such as compiling, is
+not repeated.
+
 If PROGRESS_FILE is set, the same is written to that file, as a JSON object, as often as a line is logged.
 `job_runtime.liveness` tells from the file's age whether the process still makes progress.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -25,19 +32,23 @@ T = TypeVar("T")
 
 FILE_VARIABLE = "PROGRESS_FILE"
 LINE_SECONDS = 10.0  # between two lines without a terminal, so that a log stays readable
+_BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]"  # with our own time left in the postfix
+_bars: list[Progress] = []  # those on the terminal
 
 
 class Progress(Generic[T]):
     """Counts finished `unit`s. Use it as a context manager, or iterate over it; `close` may be called twice."""
 
-    def __init__(self, iterable: Iterable[T] | None, total: int | None, unit: str, label: str) -> None:
-        self.done = 0
+    def __init__(self, iterable: Iterable[T] | None, total: int | None, unit: str, label: str, done: int) -> None:
+        self.done = self._first_done = done
         self._iterable = iterable
         self._total = total
         self._unit = unit
         self._label = label
         self._note = ""
         self._started = self._last_line_time = time.monotonic()
+        self._first_time: float | None = None  # of the first update, when `_first_done` were done
+        self._expected: float | None = None
         self._is_closed = False
         self._file = os.environ.get(FILE_VARIABLE)
         self._last_write_time = -LINE_SECONDS
@@ -46,7 +57,17 @@ class Progress(Generic[T]):
         if sys.stderr.isatty():
             from tqdm import tqdm
 
-            self._bar = tqdm(total=total, unit=f" {unit}", desc=label, file=sys.stderr, dynamic_ncols=True)
+            form = None if total is None else _BAR
+            self._bar = tqdm(
+                total=total,
+                initial=done,
+                desc=label,
+                file=sys.stderr,
+                dynamic_ncols=True,
+                bar_format=form,
+                unit=f" {unit}",
+            )
+            _bars.append(self)
 
     def __enter__(self) -> Progress[T]:
         return self
@@ -65,8 +86,11 @@ class Progress(Generic[T]):
     def update(self, count: int = 1) -> None:
         """Counts `count` more as done."""
         self.done += count
+        if self._first_time is None:
+            self._first_time, self._first_done = time.monotonic(), self.done
         self._write()
         if self._bar is not None:
+            self._bar.set_postfix_str(", ".join(filter(None, [self._left(), self._note])), refresh=False)
             self._bar.update(count)
         elif time.monotonic() - self._last_line_time >= LINE_SECONDS:
             self._last_line_time = time.monotonic()
@@ -75,8 +99,10 @@ class Progress(Generic[T]):
     def note(self, text: str) -> None:
         """Shows a short text after the count, such as the loss, from the next update on."""
         self._note = text
-        if self._bar is not None:
-            self._bar.set_postfix_str(text, refresh=False)
+
+    def expect(self, seconds: float) -> None:
+        """Shows this time left from the next update on, where the caller knows more than the count says."""
+        self._expected = seconds
 
     def close(self) -> None:
         """Ends the bar, or prints the last line."""
@@ -84,6 +110,7 @@ class Progress(Generic[T]):
             return
         self._is_closed = True
         if self._bar is not None:
+            _bars.remove(self)
             self._bar.close()
         else:
             seconds = time.monotonic() - self._started
@@ -106,11 +133,22 @@ class Progress(Generic[T]):
         return f"{self.done:,} {self._unit}" if is_complete else f"{self.done:,} of {self._total:,} {self._unit}"
 
     def _line(self) -> str:
-        rate = self.done / max(time.monotonic() - self._started, 1e-9)
-        line = f"{self._count()}, {rate:,.1f} per second"
-        if self._total is not None and 0 < self.done < self._total:
-            line += f", {(self._total - self.done) / rate:,.0f} s left"
-        return line + self._tail()
+        rate = self._rate()
+        speed = "" if rate is None else f"{rate:,.1f} per second"
+        return ", ".join(filter(None, [self._count(), speed, self._left()])) + self._tail()
+
+    def _rate(self) -> float | None:
+        """Per second, since the first update; None if there was only that one."""
+        seconds = 0.0 if self._first_time is None else time.monotonic() - self._first_time
+        return (self.done - self._first_done) / seconds if seconds > 0 and self.done > self._first_done else None
+
+    def _left(self) -> str:
+        left, rate = self._expected, self._rate()
+        if self._total is None or self.done >= self._total:
+            return ""
+        if left is None and rate is not None:
+            left = (self._total - self.done) / rate
+        return "" if left is None else f"{left:,.0f} s left"
 
     def _tail(self) -> str:
         return f"; {self._note}" if self._note else ""
@@ -120,11 +158,20 @@ class Progress(Generic[T]):
 
 
 @overload
-def progress(iterable: Iterable[T], *, total: int | None = ..., unit: str = ..., label: str = ...) -> Progress[T]: ...
-@overload
-def progress(iterable: None = ..., *, total: int | None = ..., unit: str = ..., label: str = ...) -> Progress[Any]: ...
 def progress(
-    iterable: Iterable[T] | None = None, *, total: int | None = None, unit: str = "items", label: str = "progress"
+    iterable: Iterable[T], *, total: int | None = ..., unit: str = ..., label: str = ..., done: int = ...
+) -> Progress[T]: ...
+@overload
+def progress(
+    iterable: None = ..., *, total: int | None = ..., unit: str = ..., label: str = ..., done: int = ...
+) -> Progress[Any]: ...
+def progress(
+    iterable: Iterable[T] | None = None,
+    *,
+    total: int | None = None,
+    unit: str = "items",
+    label: str = "progress",
+    done: int = 0,
 ) -> Progress[Any]:
     """Shows the progress of iterating over `iterable`; without one, of the calls to `update`.
 
@@ -132,7 +179,31 @@ def progress(
       total: how many there will be, if known; by default the length of the iterable, if it has one.
       unit: what is counted, in the plural.
       label: what is being done, such as `encoding`.
+      done: how many an earlier run has done.
     """
     if total is None and isinstance(iterable, Sized):
         total = len(iterable)
-    return Progress(iterable, total, unit, label)
+    return Progress(iterable, total, unit, label, done)
+
+
+@contextlib.contextmanager
+def stage(label: str) -> Iterator[None]:
+    """Says what is being done while there is nothing to count, and how long it took.
+
+    Args:
+      label: such as `compiling`.
+    """
+    started = time.monotonic()
+    shown = _bars[-1]._bar if _bars else None
+    if shown is not None:
+        shown.set_postfix_str(label)
+    elif sys.stderr.isatty():
+        print(label, end=" ... ", file=sys.stderr, flush=True)
+    else:
+        print(label, file=sys.stderr, flush=True)
+    yield
+    seconds = f"{time.monotonic() - started:.1f} s"
+    if shown is not None:
+        shown.write(f"{label}: {seconds}", file=sys.stderr)
+    else:
+        print(seconds if sys.stderr.isatty() else f"{label}: {seconds}", file=sys.stderr, flush=True)

@@ -38,6 +38,11 @@ class FakeDecoder:
     time_base: str = MILLISECONDS
     stop_after: int | None = None
     asked: int = 0  # requests of all calls
+    num_slots: int = 64
+    num_steps: int = 0
+
+    def prepare(self, requests: Sequence[Request]) -> None:
+        pass
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Result]]:
         self.asked += len(requests)

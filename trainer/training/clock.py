@@ -6,6 +6,8 @@ import contextlib
 import time
 from collections.abc import Iterator
 
+from job_runtime.logs.progress import stage
+
 
 class Clock:
     """Seconds of a run: of earlier starts, and of this one without the first call of each kind of work, which compiles.
@@ -24,11 +26,12 @@ class Clock:
 
     @contextlib.contextmanager
     def work(self, kind: str) -> Iterator[None]:
-        """Around a piece of work; the first of its kind does not count."""
+        """Around a piece of work; the first of its kind does not count, and is said."""
         is_first, before = kind not in self._seen, time.monotonic()
         self._seen.add(kind)
         try:
-            yield
+            with stage(f"compiling, and the first {kind}") if is_first else contextlib.nullcontext():
+                yield
         finally:
             if is_first:
                 self._start += time.monotonic() - before

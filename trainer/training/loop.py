@@ -113,8 +113,10 @@ class Run:
 
         by_time = self.config.max_minutes is not None  # the number of notes is then unknown
         total = None if by_time else round(self.config.epochs * len(train.raw))
-        with contextlib.closing(self._monitor), progress(total=total, unit="notes", label="training") as bar:
-            bar.update(round(self.state.position.epochs_done * len(train.raw)))
+        done = round(self.state.position.epochs_done * len(train.raw))
+        self._first: tuple[float, float] | None = None  # share and seconds after the first step of this start
+        bar = progress(total=total, unit="notes", label="training", done=done)
+        with contextlib.closing(self._monitor), bar:
             while not self.state.is_over:
                 try:
                     self._train_to_end(train, bar)
@@ -148,6 +150,7 @@ class Run:
                 self._speed.add(batch.num_events, feed.waited - waited_before)
                 self._agree_on_time_and_stop()
                 bar.note(self._progress_note(loss / batch.num_events))
+                self._expect(bar)
                 bar.update(batch.num_events)
                 if self._checkpoints.is_due:
                     self._checkpoints.save(self.state)
@@ -227,6 +230,13 @@ class Run:
             return text
         left = max(60 * self.config.max_minutes - self.state.seconds, 0)
         return f"{text}, {left:,.0f} s left at most"
+
+    def _expect(self, bar: Progress) -> None:
+        """Tells the bar the time left, by what came after the first step; what compiles once does not count."""
+        now = schedule.share_done(self.config, self.state), self.state.seconds
+        first_share, first_seconds = self._first = self._first or now
+        if now[0] > first_share:
+            bar.expect((1 - now[0]) * (now[1] - first_seconds) / (now[0] - first_share))
 
     def _recover(self, bad: _BadStep, train: Pieces) -> None:
         """Returns to the last checkpoint and leaves the bad batch out from there on, or ends the run.

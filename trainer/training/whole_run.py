@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from job_runtime import storage
 from job_runtime.command import StopSignal
+from job_runtime.logs.progress import stage
 from job_runtime.problem_report import UserError
 from trainer import bundle as bundle_lib
 from trainer import piece_lengths
@@ -105,7 +106,8 @@ def _make_strategy(config: TrainConfig, inputs: RunInputs, stop: StopSignal, *, 
     Raises:
       UserError: the batch size does not fit the replicas, or the workers were started with different commands.
     """
-    from trainer.distribution import strategy as strategies
+    with stage("loading TensorFlow"):
+        from trainer.distribution import strategy as strategies
 
     strategy = strategies.make_strategy(alone=alone)
     stop.listen()  # again, since with several workers TensorFlow installs a SIGTERM handler of its own

@@ -23,9 +23,14 @@ def make_job(text: str = '{"id": "a"}\n{"id": "b", "num_samples": 5}\n', **chang
 class Constant:
     """Makes pieces of `num_notes` notes that end by themselves, unless the limit comes first."""
 
+    num_slots, num_steps = 64, 0
+
     def __init__(self, num_notes: int):
         self.num_notes = num_notes
         self.asked: list[list[int]] = []
+
+    def prepare(self, requests):
+        self.prepared = [request.max_notes for request in requests]
 
     def generate(self, requests):
         self.asked.append([request.max_notes for request in requests])
@@ -42,15 +47,20 @@ class Constant:
 
 
 def measure(this_job: job.Job, decoder, num_slots: int = 64) -> Trial | None:
-    """With a clock that advances with each reading: 0, 1, 3, 6 seconds."""
-    clock = itertools.accumulate(itertools.count()).__next__
+    """With a clock that advances with each reading: 0, 1, 3, 6, 10, 15 thousandths of a second."""
+    readings = itertools.accumulate(itertools.count())
+
+    def clock() -> float:
+        return next(readings) / 1000
+
     return dry_run.measure(this_job, dry_run.left_to_make(this_job), lambda: decoder, num_slots=num_slots, clock=clock)
 
 
 def test_a_trial_measures_pieces_of_the_share():
     this_job, decoder = make_job(), Constant(10)
     trial = measure(this_job, decoder)
-    assert decoder.asked == [[1] * 8, [20] * 8]
+    assert decoder.asked == [[20] * 8]  # all ended
+    assert decoder.prepared == [20] * 8
     lines, sizes = [], []
     for sample in this_job.share():
         ((_, result),) = Constant(10).generate([this_job.request(sample)])
@@ -60,8 +70,8 @@ def test_a_trial_measures_pieces_of_the_share():
     assert trial == Trial(
         num_pieces=8,
         num_cut=0,
-        start_seconds=1.0,
-        step_seconds=2.0 / 11,  # of ten notes and END
+        start_seconds=0.001,
+        step_seconds=0.003 / 11,  # of ten notes and END
         notes=10.0,
         longest=10,
         midi_bytes=sum(sizes) / 8,
@@ -76,24 +86,29 @@ def test_pieces_are_spread_over_the_share():
     this_job = make_job('{"id": "a", "max_notes": 7}\n{"id": "b", "max_notes": 9}\n', samples_per_seed=100)
     trial = measure(this_job, decoder, num_slots=16)
     assert trial.num_pieces == 16
-    assert decoder.asked[1] == [7] * 8 + [9] * 8
+    assert decoder.asked[0] == [7] * 8 + [9] * 8
 
 
 def test_pieces_longer_than_tried_count_at_their_limit():
     decoder = Constant(10**6)
     trial = measure(make_job(settings=Settings(max_notes=5120)), decoder)
-    assert decoder.asked[1] == [512] * 8
+    assert decoder.asked == [[32] * 8, [512] * 8]
     assert (trial.num_cut, trial.notes, trial.longest) == (8, 5120.0, 5120)
-    assert trial.step_seconds == 2.0 / 512
+    assert trial.step_seconds == pytest.approx(0.005 / 512)
     short = measure(make_job(settings=Settings(max_notes=512)), Constant(10**6))
     assert trial.midi_bytes == pytest.approx(10 * short.midi_bytes, rel=0.01)
     assert (short.num_cut, short.notes) == (0, 512.0)
 
 
-def test_many_slots_try_fewer_notes():
-    decoder = Constant(10**6)
-    measure(make_job(settings=Settings(max_notes=5120)), decoder, num_slots=256)
-    assert decoder.asked[1] == [128] * 8
+@pytest.mark.parametrize(("seconds", "asked"), [(1.0, [32, 128]), (4.0, [32]), (0.001, [32, 512])])
+def test_a_slow_model_tries_fewer_notes(seconds, asked):
+    """The first notes take so long; what is tried then takes four seconds at most."""
+    this_job, decoder = make_job(settings=Settings(max_notes=5120)), Constant(10**6)
+    readings = itertools.count(0, seconds)
+    left = dry_run.left_to_make(this_job)
+    trial = dry_run.measure(this_job, left, lambda: decoder, num_slots=64, clock=lambda: next(readings))
+    assert [set(notes) for notes in decoder.asked] == [{limit} for limit in asked]
+    assert trial.step_seconds == seconds / asked[-1]
 
 
 def test_a_task_without_pieces_has_nothing_to_measure():
@@ -106,7 +121,7 @@ def test_a_task_without_pieces_has_nothing_to_measure():
 
 def test_pieces_without_notes():
     trial = measure(make_job(), Constant(0))
-    assert (trial.notes, trial.longest, trial.step_seconds, trial.record_bytes) == (0.0, 0, 2.0, 0.0)
+    assert (trial.notes, trial.longest, trial.step_seconds, trial.record_bytes) == (0.0, 0, 0.003, 0.0)
 
 
 TRIAL = Trial(

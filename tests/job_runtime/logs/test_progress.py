@@ -3,7 +3,7 @@ import json
 import pytest
 
 from job_runtime.logs import progress as progress_module
-from job_runtime.logs.progress import progress
+from job_runtime.logs.progress import progress, stage
 
 
 @pytest.fixture
@@ -24,6 +24,68 @@ def test_lines_come_every_ten_seconds_and_at_the_end(clock, capsys):
         "encoding: 1,200 of 2,000 pieces, 100.0 per second, 8 s left",
         "encoding: 2,000 pieces in 20.0 s; loss 1.25",
     ]
+
+
+def test_what_comes_before_the_first_update_is_not_extrapolated(clock, capsys):
+    with progress(total=1000, unit="pieces", label="generating") as bar:
+        clock[0] += 60  # compiling
+        bar.update(1)
+        clock[0] += 10
+        bar.update(100)
+    assert capsys.readouterr().err.splitlines() == [
+        "generating: 1 of 1,000 pieces",
+        "generating: 101 of 1,000 pieces, 10.0 per second, 90 s left",
+        "generating: 101 of 1,000 pieces in 70.0 s",
+    ]
+
+
+def test_what_an_earlier_run_did_is_not_extrapolated(clock, capsys):
+    with progress(total=1000, unit="notes", label="training", done=500) as bar:
+        clock[0] += 10
+        bar.update(100)
+        clock[0] += 10
+        bar.update(100)
+    assert capsys.readouterr().err.splitlines() == [
+        "training: 600 of 1,000 notes",
+        "training: 700 of 1,000 notes, 10.0 per second, 30 s left",
+        "training: 700 of 1,000 notes in 20.0 s",
+    ]
+
+
+def test_the_caller_may_know_how_long_it_takes(clock, capsys):
+    with progress(total=3, unit="pieces", label="generating") as bar:
+        clock[0] += 10
+        bar.expect(7.6)
+        bar.update(1)
+        bar.expect(1.0)
+        bar.update(2)
+    assert capsys.readouterr().err.splitlines() == [
+        "generating: 1 of 3 pieces, 8 s left",
+        "generating: 3 pieces in 10.0 s",
+    ]
+
+
+def test_a_stage_says_what_is_done_and_how_long_it_took(clock, capsys):
+    with stage("compiling"):
+        assert capsys.readouterr().err == "compiling\n"
+        clock[0] += 6.04
+    assert capsys.readouterr().err == "compiling: 6.0 s\n"
+
+
+def test_a_stage_on_a_terminal_takes_one_line(clock, capsys, monkeypatch):
+    monkeypatch.setattr(progress_module.sys.stderr, "isatty", lambda: True, raising=False)
+    with stage("compiling"):
+        clock[0] += 6
+    assert capsys.readouterr().err == "compiling ... 6.0 s\n"
+
+
+def test_a_stage_during_a_bar(capsys, monkeypatch):
+    monkeypatch.setattr(progress_module.sys.stderr, "isatty", lambda: True, raising=False)
+    with progress(total=2, unit="files", label="reading") as bar, stage("compiling"):
+        bar.update(1)
+    seen = capsys.readouterr().err.split("\r")
+    assert any(text.startswith("reading:   0%") and "compiling" in text for text in seen)
+    assert any("compiling: 0.0 s\n" in text for text in seen)
 
 
 def test_iterating_counts_and_closes(clock, capsys):

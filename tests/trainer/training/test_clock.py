@@ -38,3 +38,11 @@ def test_first_work_that_fails_does_not_count_either(monkeypatch):
     except KeyboardInterrupt:
         pass
     assert one.seconds == 0.0
+
+
+def test_the_first_work_of_each_kind_is_said(capsys):
+    one = clock.Clock(0.0)
+    for _ in range(2):
+        with one.work("step"):
+            pass
+    assert capsys.readouterr().err == "compiling, and the first step\ncompiling, and the first step: 0.0 s\n"
