@@ -348,6 +348,14 @@ def test_an_ensemble_of_mixtures_says_what_its_members_say():
     assert_model_agrees(bundle, results_of(decoder, [make_request(number) for number in range(24)]))
 
 
+def test_preparing_changes_nothing(decoder, results):
+    steps = decoder.num_steps
+    decoder.prepare([make_request(number) for number in NUMBERS])
+    assert decoder.num_steps == steps
+    assert_same(results_of(decoder, [make_request(3)])[0], results[3])
+    assert decoder.num_steps > steps
+
+
 def test_no_requests(decoder):
     assert list(decoder.generate([])) == []
 
