@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from generation_jobs.decoder import bundles
-from generation_jobs.job import dry_run, task
+from generation_jobs.job import chosen_pieces, dry_run, task
 from generation_jobs.job.job import Job
 from generation_jobs.job.task import Decoder, Summary
 from generation_jobs.output.shards import MAX_PIECES_PER_SHARD
@@ -79,7 +79,7 @@ class JobSettings:
 def main(argv: Sequence[str]) -> int:
     args, in_flags = make_parser().parse(argv)
     with StopAtOnce() as stop:
-        bundle, this_job, num_slots = _check(args, in_flags)
+        bundle, this_job, num_slots, only = _check(args, in_flags)
         for remark in problem_report.sentences(args.seeds, this_job.primers.remarks, noun="remark"):
             print(remark, flush=True)
         if args.bundle is None:
@@ -90,10 +90,21 @@ def main(argv: Sequence[str]) -> int:
             trial = dry_run.measure(this_job, left, make_decoder, num_slots=num_slots)
             print(*dry_run.describe(this_job, left, trial, num_slots=num_slots), sep="\n")
             return command.OK
+        if only:
+            for number, path in chosen_pieces.make(this_job, only, make_decoder):
+                print(
+                    storage.join(args.output, path) if path else f"{_name(this_job, number)} is rejected and left out"
+                )
+            return command.OK
         batch_size = max(task.DEFAULT_BATCH, PIECES_PER_SLOT * num_slots)
         summary = task.run(this_job, make_decoder, stop, batch_size=batch_size)
     print(*_describe(summary, args), sep="\n")
     return command.FAULT if summary.num_failed else command.OK
+
+
+def _name(job: Job, number: int) -> str:
+    seed, sample = job.sample(number)
+    return f"{job.seeds[seed].id}:{sample}"
 
 
 def _describe(summary: Summary, args: argparse.Namespace) -> Iterator[str]:
@@ -123,6 +134,8 @@ def make_parser() -> Parser:
     text = "start pieces like those of one source of the model in the box; --samples-per-seed is then their number"
     add("--style", choices=styles.names(), help=f"{text} (instead of --seeds)")
     add("--output", required=True, help="folder for the music; pieces that already exist are kept")
+    text = "make only this piece of the job, the same bytes again; may be repeated (default: all pieces)"
+    add("--only", action="append", metavar="SEED:SAMPLE", default=[], help=text)
     add("--dry-run", action="store_true", help="estimate the number of pieces, the time and the size; write nothing")
     group_of(parser, SAMPLING, "a seed may override these, and what else is about one piece; see docs/seeds.md")
     group_of(parser, CONTROLS)
@@ -135,8 +148,8 @@ def make_parser() -> Parser:
     return parser
 
 
-def _check(args: argparse.Namespace, in_flags: Sequence[str]) -> tuple[list[Bundle], Job, int]:
-    """Reads the bundle and the whole seed list; also gives the number of slots.
+def _check(args: argparse.Namespace, in_flags: Sequence[str]) -> tuple[list[Bundle], Job, int, list[int]]:
+    """Reads the bundle and the whole seed list; also gives the number of slots, and the samples of --only.
 
     Raises:
       UserError: every mistake in the flags, the bundle and the list, all at once.
@@ -182,7 +195,12 @@ def _check(args: argparse.Namespace, in_flags: Sequence[str]) -> tuple[list[Bund
     )
     if problems := list(this_job.shards.problems()):
         raise UserError(problems)
-    return models, this_job, own.num_slots or _default_slots(this_job)
+    only, problems = chosen_pieces.parse(args.only, this_job)
+    if args.only and args.dry_run:
+        problems.append("--only is given with --dry-run; want one of them")
+    if problems:
+        raise UserError(problems)
+    return models, this_job, own.num_slots or _default_slots(this_job), only
 
 
 def _box(seed_data: str | None) -> str:

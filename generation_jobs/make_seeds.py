@@ -122,7 +122,12 @@ def _seed(piece: Piece, first: int, num_notes: int, dataset: str | None, by_piec
         return Seed(id=name, piece_id=piece.piece_id, from_note=first, num_notes=num_notes)
     notes = piece.notes.take(slice(first, first + num_notes))
     source = piece.source.encode("utf-8", "backslashreplace").decode()  # file names may be any bytes
-    origin = {"piece_id": piece.piece_id, "source": source, "from_note": first, "num_notes": num_notes}
+    origin: dict[str, str | int] = {
+        "piece_id": piece.piece_id,
+        "source": source,
+        "from_note": first,
+        "num_notes": num_notes,
+    }
     if dataset is not None:
         origin["dataset"] = dataset
     return Seed(id=name, notes=InlineNotes.from_notes(notes.from_first_onset()), tempo=notes.tempo, origin=origin)

@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +20,7 @@ from generation_jobs.output.piece_files import LooseFiles, PieceFiles, TarFiles,
 from generation_jobs.output.shards import Shards, default_pieces_per_shard
 from generation_jobs.screening.reject_policy import Policy
 from generation_jobs.screening.thresholds import Judgement
+from generation_jobs.seeds import seed_list
 from generation_jobs.seeds.primers import Primers
 from generation_jobs.seeds.seed_list import Seed
 from generation_jobs.settings.requests import Request, Result, Settings
@@ -82,10 +83,14 @@ class Job:
 
     def number_of(self, seed_id: str, sample: int) -> int | None:
         """The inverse of `sample`; None for a sample that is not in this job."""
-        index = self._seed_indices.get(seed_id)
-        if index is None or not 0 <= sample < self.first_numbers[index + 1] - self.first_numbers[index]:
+        if not 0 <= sample < self.num_samples(seed_id):
             return None
-        return int(self.first_numbers[index]) + sample
+        return int(self.first_numbers[self._seed_indices[seed_id]]) + sample
+
+    def num_samples(self, seed_id: str) -> int:
+        """Of a seed; 0 if the list does not have it."""
+        index = self._seed_indices.get(seed_id)
+        return 0 if index is None else int(self.first_numbers[index + 1] - self.first_numbers[index])
 
     def path(self, number: int) -> str:
         """The path of a sample's `.mid` file, relative to the output folder."""
@@ -135,6 +140,7 @@ class Job:
             sample=sample,
             path=None if is_left_out else self.path(number),
             salvaged=self.primers.salvaged.get(index),
+            primer=self.primers.origins.get(index),
             result=result,
             origin=origin,
             screening=screening,
@@ -160,6 +166,18 @@ class Job:
         """32 hex digits that identify the job; equal for all its tasks."""
         return hashlib.sha256(json.dumps(self.description(), sort_keys=True).encode()).hexdigest()[:32]
 
+    def copies(self) -> dict[str, Callable[[], bytes]]:
+        """What the job read, by path relative to the output: pieces can be traced when the originals are gone."""
+        files: dict[str, Callable[[], bytes]] = {
+            manifest.SEEDS_FILE: lambda: seed_list.with_notes(
+                self.seeds, [self.primers[index] for index in range(len(self.seeds))], self.primers.origins
+            )
+        }
+        screen = self.policy.screen
+        if screen is not None and screen.thresholds:
+            files[manifest.THRESHOLDS_FILE] = lambda: screen.to_json().encode()
+        return files
+
     def problem_of_line(self, number: int, line: manifest.Line) -> str | None:
         """Why a line cannot belong to this sample of the job; None if it can."""
         index, sample = self.sample(number)
@@ -176,7 +194,7 @@ def request_key(rng_seed: int, seed_id: str, sample: int, attempt: int = 0) -> t
 
 
 def begin(job: Job) -> None:
-    """Writes `job.json`, or checks that it is equal.
+    """Writes `job.json`, or checks that it is equal; then what the job read, where that is missing.
 
     Raises:
       UserError: the output was started with other settings; one sentence per difference.
@@ -185,6 +203,10 @@ def begin(job: Job) -> None:
     mine = job.description()
     if not storage.write_bytes(path, f"{json.dumps(mine, indent=1)}\n".encode(), only_if_absent=True):
         compare(job)
+    for name, make in job.copies().items():
+        copy = storage.join(job.output, name)
+        if not storage.exists(copy):
+            storage.write_bytes(copy, make())
 
 
 def compare(job: Job) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from generation_jobs.job import whole_shards
 from generation_jobs.job.job import Job
 from generation_jobs.output import manifest
+from generation_jobs.output.piece_files import PieceFiles
 from generation_jobs.screening.reject_policy import DROP
 from generation_jobs.screening.thresholds import Judgement
 from generation_jobs.settings.requests import Result
@@ -59,8 +60,8 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})  # no other piece could be writt
 class PieceKeeper:
     """Keeps a job's pieces; its methods may be called from several threads."""
 
-    def __init__(self, job: Job) -> None:
-        self.job, self.files = job, job.files()
+    def __init__(self, job: Job, files: PieceFiles | None = None) -> None:
+        self.job, self.files = job, files or job.files()
 
     def keep(self, pending: PendingSample, result: Result) -> Outcome:
         """Judges a result; keeps it, or asks for another attempt.

@@ -1,6 +1,8 @@
 """A job's output folder and its manifest, a line per piece: writer and reader side by side.
 
     OUTPUT/job.json                                        what the pieces depend on; written first
+    OUTPUT/seeds.jsonl                                     the seed list, with the notes of its primers
+    OUTPUT/thresholds.json                                 those of screening, if there was one
     OUTPUT/midi/<seed_id>/<seed_id>-00000.mid              one per sample (`piece_files`; or tar shards)
     OUTPUT/records/generated-00000-of-00100.tfrecord       one per shard, examples in the dataset format
     OUTPUT/sizes/part-00000-of-00100.json                  one per shard: the sizes of its other files
@@ -27,7 +29,7 @@ from midi_codec.midi import midi_file, midi_writer
 from midi_codec.midi.midi_header import MidiError
 from midi_codec.music.notes import Notes
 
-JOB_FILE = "job.json"
+JOB_FILE, SEEDS_FILE, THRESHOLDS_FILE = "job.json", "seeds.jsonl", "thresholds.json"
 FORMAT_VERSION = 2  # of job.json and its folder
 _MARK = "generation_jobs.manifest "  # begins the text event that holds the line
 
@@ -87,6 +89,7 @@ def make_line(
     origin: Mapping[str, Any],
     screening: Line | None,
     salvaged: str | None = None,
+    primer: Mapping[str, str | int] | None = None,
 ) -> Line:
     """The manifest line of a piece.
 
@@ -95,6 +98,7 @@ def make_line(
       origin: rng_seed, bundle, dataset, settings and code version.
       screening: how the piece was judged; None where there was no screening.
       salvaged: the salvage level that read the primer's file, where strict reading failed.
+      primer: where the primer's notes are from; None if that is not known, or there is no primer.
     """
     notes = result.notes
     return {
@@ -108,6 +112,7 @@ def make_line(
         "settings": dict(origin["settings"]),
         "num_primer_notes": result.num_primer_notes,
         "primer_salvaged": salvaged,
+        "primer": None if primer is None else dict(primer),
         "num_notes": len(notes),
         "seconds": round(notes.seconds, DECIMALS),
         "log_likelihood": round(result.log_likelihood, DECIMALS),

@@ -122,6 +122,28 @@ class LooseFiles:
         self._found.pop(shard, None)
 
 
+class ChosenFiles(LooseFiles):
+    """One `.mid` file per piece, also of a job whose pieces are in tar shards.
+
+    Args:
+      replace: whether a file that is there may have other content.
+    """
+
+    def __init__(
+        self, root: str, shards: Shards, number_of: Callable[[str, int], int | None], *, replace: bool
+    ) -> None:
+        super().__init__(root, shards, number_of)
+        self._may_replace = replace
+
+    def put(self, path: str, data: bytes) -> bytes:
+        _, mark, name = path.partition(_ARCHIVE_MARK)
+        whole = storage.join(self._root, f"{MIDI_FOLDER}/{name}" if mark else path)
+        is_written = storage.write_bytes(whole, data, only_if_absent=not self._may_replace)
+        if not is_written and storage.read_bytes(whole) != data:
+            raise UserError(f"{whole!r} is there with other content, want another --output")
+        return data
+
+
 class TarFiles:
     """Tar archives of `.mid` files, one per shard, for outputs of millions of pieces.
 

@@ -13,6 +13,7 @@ import numpy as np
 from job_runtime import storage
 from job_runtime.problem_report import UserError
 from midi_codec.dataset import dataset_info, records
+from midi_codec.dataset.dataset_info import DatasetInfo
 from midi_codec.music.notes import COLUMN_DTYPES, COLUMN_RANGES
 from midi_codec.music.piece_offsets import offsets_of
 
@@ -26,6 +27,8 @@ class Pieces:
     offsets: np.ndarray  # [pieces + 1] int64
     tempos: np.ndarray  # [pieces] float64
     time_base: str
+    sources: list[str]  # their files
+    dataset: str  # its hash
 
 
 def load(data: str, piece_ids: Collection[str]) -> Pieces:
@@ -36,7 +39,7 @@ def load(data: str, piece_ids: Collection[str]) -> Pieces:
     """
     info = dataset_info.load(data)
     rows: dict[str, int] = {}
-    payloads: dict[str, list[bytes]] = {name: [] for name in (*records.NOTE_FEATURES, "tempo")}
+    payloads: dict[str, list[bytes]] = {name: [] for name in (*records.NOTE_FEATURES, "tempo", "source")}
     wanted = {piece_id.encode("utf-8", "surrogateescape") for piece_id in piece_ids}
     for split in dataset_info.SPLITS if wanted else ():
         for path in dataset_info.shard_paths(data, info, split):
@@ -50,12 +53,12 @@ def load(data: str, piece_ids: Collection[str]) -> Pieces:
             except (OSError, ValueError) as error:
                 raise UserError(f"{path!r} cannot be read: {error}") from error
     try:
-        return _unpack(rows, payloads, info.time_base)
+        return _unpack(rows, payloads, info)
     except ValueError as error:
         raise UserError(f"{data!r} cannot be read: {error}") from error
 
 
-def _unpack(rows: dict[str, int], payloads: dict[str, list[bytes]], time_base: str) -> Pieces:
+def _unpack(rows: dict[str, int], payloads: dict[str, list[bytes]], info: DatasetInfo) -> Pieces:
     columns = {name: records.decode_column(name, b"".join(payloads[name])) for name in records.NOTE_FEATURES}
     lengths = {len(column) for column in columns.values()}
     if len(lengths) != 1:
@@ -69,7 +72,8 @@ def _unpack(rows: dict[str, int], payloads: dict[str, list[bytes]], time_base: s
     if len(tempos) != len(payloads["tempo"]):
         raise ValueError("a tempo is not a float of 4 bytes")
     columns = {name: columns[name].astype(dtype) for name, dtype in COLUMN_DTYPES.items()}
-    return Pieces(rows, columns, offsets, tempos, time_base)
+    sources = [source.decode("utf-8", "backslashreplace") for source in payloads["source"]]
+    return Pieces(rows, columns, offsets, tempos, info.time_base, sources, info.hash)
 
 
 def _lengths(payloads: list[bytes]) -> np.ndarray:

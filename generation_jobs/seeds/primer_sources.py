@@ -6,6 +6,7 @@ A seed with a mistake has a sentence about it instead of notes.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from generation_jobs.seeds import dataset_pieces
 from generation_jobs.seeds.primer_reading import PrimerFile, Reading
-from generation_jobs.seeds.seed_record import Seed
+from generation_jobs.seeds.seed_record import Origin, Seed
 from job_runtime import storage
 from job_runtime.logs.progress import progress
 from job_runtime.problem_report import Problem, UserError
@@ -29,6 +30,7 @@ class PrimerNotes(NamedTuple):
 
     columns: Columns  # sorted by start
     tempo: float
+    origin: Origin  # the file or piece, and which of its notes
     salvaged: str | None = None  # the salvage level that read the file
     remark: str = ""  # how the notes differ from the file, for the log
 
@@ -65,10 +67,11 @@ def _of_file(path: str, users: Sequence[tuple[int, Seed]], reading: Reading) -> 
     if isinstance(data, str):
         return [(index, data) for index, _ in users]
     files = {track: reading.parse(path, data, track) for track in {seed.track: None for _, seed in users}}
-    return [(index, _cut(files[seed.track], seed)) for index, seed in users]
+    digest = hashlib.sha256(data).hexdigest()
+    return [(index, _cut(files[seed.track], seed, digest)) for index, seed in users]
 
 
-def _cut(file: PrimerFile | str, seed: Seed) -> PrimerNotes | str:
+def _cut(file: PrimerFile | str, seed: Seed, digest: str) -> PrimerNotes | str:
     if isinstance(file, str):
         return file
     notes = file.notes
@@ -76,7 +79,14 @@ def _cut(file: PrimerFile | str, seed: Seed) -> PrimerNotes | str:
     if isinstance(rows, str):
         return rows
     columns = {name: getattr(notes, name)[rows] for name in COLUMN_DTYPES}
-    return PrimerNotes(columns, notes.tempo, file.salvaged, file.remark)
+    path = str(seed.midi).encode("utf-8", "backslashreplace").decode()
+    track = {} if seed.track is None else {"track": seed.track}
+    origin: Origin = {"midi": path, "sha256": digest, **track, **_span(rows)}
+    return PrimerNotes(columns, notes.tempo, origin, file.salvaged, file.remark)
+
+
+def _span(rows: slice) -> dict[str, int]:
+    return {"from_note": rows.start, "num_notes": rows.stop - rows.start}
 
 
 def from_dataset(seeds: Sequence[Seed], dataset: str | None, time_base: str) -> tuple[list[SeedNotes], list[Problem]]:
@@ -108,7 +118,13 @@ def _of_piece(pieces: dataset_pieces.Pieces, seed: Seed) -> PrimerNotes | str:
     if isinstance(rows, str):
         return rows
     chosen = slice(begin + rows.start, begin + rows.stop)
-    return PrimerNotes({name: column[chosen] for name, column in pieces.columns.items()}, tempo)
+    origin: Origin = {
+        "piece_id": str(seed.piece_id),
+        "source": pieces.sources[row],
+        **_span(rows),
+        "dataset": pieces.dataset,
+    }
+    return PrimerNotes({name: column[chosen] for name, column in pieces.columns.items()}, tempo, origin)
 
 
 def _rows(start: np.ndarray, tick_seconds: float, seed: Seed, what: str) -> slice | str:

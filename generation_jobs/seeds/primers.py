@@ -15,7 +15,7 @@ import numpy as np
 from generation_jobs.seeds import inline_notes, primer_sources
 from generation_jobs.seeds.primer_reading import Reading
 from generation_jobs.seeds.primer_sources import Columns
-from generation_jobs.seeds.seed_record import Seed
+from generation_jobs.seeds.seed_record import Origin, Seed
 from generation_jobs.settings import program_map
 from generation_jobs.settings.program_map import advice
 from job_runtime.problem_report import Problem
@@ -35,15 +35,17 @@ class Primers:
         time_base: str,
         *,
         salvaged: Mapping[int, str] | None = None,
+        origins: Mapping[int, Origin] | None = None,
         remarks: Sequence[Problem] = (),
     ) -> None:
         """
         Args:
           columns: the columns of `Notes` for each seed, in any order of notes, already in range.
           salvaged: by seed, the salvage level that read its file, where strict reading failed.
+          origins: by seed, where its notes are from.
           remarks: how notes differ from their files, for the log: lines and sentences.
         """
-        self.salvaged, self.remarks = salvaged or {}, remarks
+        self.salvaged, self.origins, self.remarks = salvaged or {}, origins or {}, remarks
         self.offsets = offsets_of([0 if own is None else len(own["pitch"]) for own in columns])  # [num_seeds + 1]
         self.tempos = np.array(tempos, np.float64)
         self.time_base = time_base
@@ -119,20 +121,21 @@ def load(
     _put_inline(seeds, columns, table)
     problems: list[Problem] = []
     salvaged, remarks = dict[int, str](), dict[str, int]()
+    origins = {index: seed.origin for index, seed in enumerate(seeds) if seed.origin is not None}
     from_files = primer_sources.from_files(seeds, folder, reading or Reading(table.time_base))
     from_dataset, dataset_problems = primer_sources.from_dataset(seeds, dataset, table.time_base)
     for index, notes in itertools.chain(from_files, from_dataset):
         if isinstance(notes, str):
             problems.append((seeds[index].line, notes))
             continue
-        columns[index], tempos[index] = notes.columns, notes.tempo
+        columns[index], tempos[index], origins[index] = notes.columns, notes.tempo, notes.origin
         if notes.salvaged is not None:
             salvaged[index] = notes.salvaged
         if notes.remark:
             remarks.setdefault(notes.remark, seeds[index].line)
     _map_programs(seeds, columns, table, map_programs)
     sorted_remarks = sorted((line, remark) for remark, line in remarks.items())
-    primers = Primers(columns, tempos, table.time_base, salvaged=salvaged, remarks=sorted_remarks)
+    primers = Primers(columns, tempos, table.time_base, salvaged=salvaged, origins=origins, remarks=sorted_remarks)
     problems += dataset_problems
     for index, texts in _unknown_programs(primers, table):
         source = "" if seeds[index].line else f" of {seeds[index].midi!r}"

@@ -14,15 +14,17 @@ import contextlib
 import dataclasses
 import gc
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from generation_jobs.seeds import seed_csv, seed_folder, seed_json
-from generation_jobs.seeds.seed_record import Checker, Row, Seed, to_record
+from generation_jobs.seeds.inline_notes import InlineNotes
+from generation_jobs.seeds.seed_record import Checker, Origin, Row, Seed, to_record
 from job_runtime import storage
 from job_runtime.problem_report import Problem
 from midi_codec.midi.midi_header import EXTENSIONS
+from midi_codec.music.notes import Notes
 
-__all__ = ["Seed", "SeedList", "folder_of", "parse", "read", "silence", "write"]
+__all__ = ["Seed", "SeedList", "folder_of", "parse", "read", "silence", "with_notes", "write"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -63,6 +65,18 @@ def write(path: str, seeds: Iterable[Seed]) -> None:
     """Writes a list for `read`, as CSV or JSON Lines depending on the path; equal seeds give equal bytes."""
     records = [to_record(seed) for seed in seeds]
     storage.write_bytes(path, seed_csv.serialize(records) if is_csv(path) else seed_json.serialize(records))
+
+
+def with_notes(seeds: Sequence[Seed], primers: Sequence[Notes | None], origins: Mapping[int, Origin]) -> bytes:
+    """The list as JSON Lines that need no other file: with the notes of every primer, as the model gets them."""
+    records = []
+    for index, (seed, primer) in enumerate(zip(seeds, primers, strict=True)):
+        if primer is not None:
+            overrides = {name: value for name, value in seed.overrides.items() if name != "map_programs"}
+            own = Seed(id=seed.id, num_samples=seed.num_samples, overrides=overrides, origin=origins.get(index))
+            seed = dataclasses.replace(own, notes=InlineNotes.from_notes(primer), tempo=primer.tempo)
+        records.append(to_record(seed))
+    return seed_json.serialize(records)
 
 
 def is_csv(path: str) -> bool:

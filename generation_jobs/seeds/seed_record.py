@@ -26,6 +26,7 @@ _PLAIN_KEYS = ("midi", "track", "piece_id", "num_samples", *_SPAN_KEYS)  # copie
 KEYS = ("id", "midi", "track", "piece_id", *_SPAN_KEYS, "notes", "tempo", "origin", "num_samples", *SETTINGS)
 _KNOWN = frozenset(KEYS)
 
+Origin = Mapping[str, "str | int"]
 Row = tuple[int, "dict[str, Any] | None", list[str]]  # line from 1; the record, or why it cannot be read
 
 
@@ -44,7 +45,7 @@ class Seed:
     to_seconds: float | None = None
     notes: InlineNotes | None = None
     tempo: float | None = None  # of `notes`, quarter notes per minute
-    origin: Mapping[str, Any] | None = None  # where `notes` are from: text and numbers by name
+    origin: Origin | None = None  # where `notes` are from
     num_samples: int | None = None  # None: the command's --samples-per-seed
     overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # settings of this seed
 

@@ -91,6 +91,21 @@ def test_no_list_is_a_list_with_one_seed_of_silence(folder):
     assert (folder / "music/job.json").read_bytes() == (folder / "of_a_list/job.json").read_bytes()
 
 
+def test_one_piece_again(folder, capsys):
+    assert run() == 0
+    capsys.readouterr()
+    assert run("--only", "a:2", "--only", "b:0", "--output", "again") == 0
+    assert sorted(capsys.readouterr().out.splitlines()) == ["again/midi/a/a-00002.mid", "again/midi/b/b-00000.mid"]
+    for name in ("midi/a/a-00002.mid", "midi/b/b-00000.mid"):
+        assert (folder / "again" / name).read_bytes() == (folder / "music" / name).read_bytes()
+    assert run("--only", "a:3", "--only", "x:0", "--dry-run") == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "generate: --only is 'a:3', but seed 'a' has samples 0 to 2",
+        "generate: --only is 'x:0', but the list has no seed 'x'",
+        "generate: --only is given with --dry-run; want one of them",
+    ]
+
+
 def test_tasks_share_the_work(folder, monkeypatch):
     assert run("--num-tasks", "2", "--task-index", "1") == 0
     monkeypatch.setenv("JOB_COMPLETION_INDEX", "0")

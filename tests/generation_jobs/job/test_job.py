@@ -120,3 +120,45 @@ def test_a_foreign_job_file_is_refused(tmp_path, content, want):
     (tmp_path / "job.json").write_text(content)
     with pytest.raises(UserError, match=f"job.json: {re.escape(want)}"):
         job.begin(make_job(tmp_path))
+
+
+def test_a_job_keeps_its_seeds_with_their_notes_and_its_thresholds(tmp_path):
+    screen = Screen({"length": 9.0}, MILLISECONDS, DATASET_HASH)
+    this_job = make_job(tmp_path, policy=Policy(screen=screen))
+    job.begin(this_job)
+    assert (tmp_path / "thresholds.json").read_text() == screen.to_json()
+    kept = seed_list.read(str(tmp_path / "seeds.jsonl"))
+    assert kept.problems == []
+    assert [json.loads(line) for line in (tmp_path / "seeds.jsonl").read_text().splitlines()] == [
+        {"id": "b", "num_samples": 3},
+        {"id": "a", "notes": {**INLINE, "program": [0, 0]}, "tempo": 120.0, "temperature": 0, "max_seconds": 60},
+        {"id": "c", "num_samples": 1, "max_notes": 1},
+    ]
+    again, _ = primers.load(kept.seeds, folder="", table=make_bundle().fields)
+    assert again.digest == this_job.primers.digest
+
+
+def test_a_list_by_piece_id_or_file_is_kept_with_notes_and_where_they_are_from(tmp_path):
+    seeds, _ = seed_list.parse(LIST)
+    origins = {1: {"midi": "a.mid", "track": 2, "from_note": 4, "num_notes": 2}}
+    table = make_bundle().fields
+    notes = primers.load(seeds, folder="", table=table)[0][1]
+    seed = seed_list.Seed(id="x", midi="a.mid", from_note=4, overrides={"top_k": 5, "map_programs": "nearest"})
+    data = seed_list.with_notes([seeds[0], seed], [None, notes], origins)
+    (_, kept), problems = seed_list.parse(data)
+    assert problems == []
+    assert (kept.id, kept.midi, kept.from_note, kept.overrides) == ("x", None, 0, {"top_k": 5})
+    assert kept.origin == origins[1]
+    assert primers.load([kept], folder="", table=table)[0][0] == notes
+
+
+def test_a_restart_writes_what_a_job_of_an_earlier_version_lacks(tmp_path):
+    this_job = make_job(tmp_path)
+    job.begin(this_job)
+    want = (tmp_path / "seeds.jsonl").read_bytes()
+    (tmp_path / "seeds.jsonl").unlink()
+    job.begin(this_job)
+    assert (tmp_path / "seeds.jsonl").read_bytes() == want
+    with pytest.raises(UserError):
+        job.begin(make_job(tmp_path, data=b'{"id": "other"}', rng_seed=8))
+    assert (tmp_path / "seeds.jsonl").read_bytes() == want

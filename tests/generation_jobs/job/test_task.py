@@ -36,7 +36,7 @@ def files_of(output: pathlib.Path) -> dict[str, bytes]:
 def test_the_files_of_a_job(tmp_path):
     summary = run(tmp_path)
     names = {f"midi/{seed}/{seed}-{sample:05d}.mid" for seed, sample in ALL}
-    assert files_of(tmp_path).keys() == names | {"job.json", MANIFEST, RECORDS, SIZES}
+    assert files_of(tmp_path).keys() == names | {"job.json", "seeds.jsonl", MANIFEST, RECORDS, SIZES}
     lines = manifest.read(str(tmp_path))
     assert [(line["seed_id"], line["sample"]) for line in lines] == ALL
     notes = sum(line["checks"]["num_notes_generated"] for line in lines)
@@ -49,7 +49,8 @@ def test_a_line_says_where_a_piece_comes_from(tmp_path):
     notes = midi_file.parse((tmp_path / line["path"]).read_bytes())
     assert list(line) == [
         "seed_id", "sample", "rng_seed", "path", "piece_id", "bundle", "dataset", "settings", "num_primer_notes",
-        "primer_salvaged", "num_notes", "seconds", "log_likelihood", "ended", "checks", "screening", "code_version",
+        "primer_salvaged", "primer", "num_notes", "seconds", "log_likelihood", "ended", "checks", "screening",
+        "code_version",
     ]  # fmt: skip
     num_generated = len(notes) - 2
     given = {"temperature": 0.0, "max_notes": 20, "max_seconds": 60.0}
@@ -117,7 +118,7 @@ def test_any_number_of_tasks_in_any_order_gives_the_same_files(tmp_path, monkeyp
     run(tmp_path / "other", pieces_per_shard=pieces_per_shard, num_tasks=2, task_index=1)
     run(tmp_path / "other", pieces_per_shard=pieces_per_shard)  # one task continues
     assert files_of(tmp_path / "one") == files_of(tmp_path / "four") == files_of(tmp_path / "other")
-    assert len(files_of(tmp_path / "one")) == 1 + (4 * 3 if layout == "tar" else 6 + 3 * 6)
+    assert len(files_of(tmp_path / "one")) == 2 + (4 * 3 if layout == "tar" else 6 + 3 * 6)
 
 
 def test_another_rng_seed_gives_other_music_and_the_same_primer(tmp_path):
@@ -210,7 +211,7 @@ def test_pieces_in_tar_shards_equal_the_loose_ones(tmp_path):
     run(tmp_path / "loose")
     run(tmp_path / "tar", pieces_per_shard=4)
     assert files_of(tmp_path / "tar").keys() == {
-        "job.json",
+        "job.json", "seeds.jsonl",
         *(f"{name}-{shard}-of-00002.{kind}" for shard in ("00000", "00001") for name, kind in (
             ("midi/pieces", "tar"), ("records/generated", "tfrecord"), ("manifest/part", "jsonl"),
             ("sizes/part", "json"),

@@ -1,3 +1,4 @@
+import hashlib
 import os
 from typing import Any
 
@@ -247,3 +248,22 @@ def test_a_file_of_a_folder_that_does_not_fit_is_named(tmp_path):
             "--map-programs 128:drop, or map_programs of the seed",
         )
     ]
+
+
+def test_where_primers_are_from(folder):
+    seeds = [
+        Seed(id="a", midi="four.mid", from_seconds=0.75, to_seconds=1.6, track=0),
+        Seed(id="b"),
+        Seed(
+            id="c", notes=inline(pitch=[1], velocity=[3], start_beats=[1], duration_beats=[1]), origin={"source": "x"}
+        ),
+        Seed(id="d", midi="four.mid"),
+    ]
+    loaded, problems = primers.load(seeds, folder=folder, table=TABLE)
+    assert problems == []
+    digest = hashlib.sha256(midi_writer.serialize(make_notes(4))).hexdigest()
+    assert loaded.origins == {
+        0: {"midi": "four.mid", "sha256": digest, "track": 0, "from_note": 1, "num_notes": 2},
+        2: {"source": "x"},
+        3: {"midi": "four.mid", "sha256": digest, "from_note": 0, "num_notes": 4},
+    }
