@@ -67,6 +67,7 @@ class Measure:
     """One measure of a piece. `ticks` are axis marks: (bin, text).
 
     edges   lower edges of the bins, ascending; smaller values count in the first bin
+    unit    of a piece's figure, for readers; "%" where the figure is a share from 0 to 1
     figure  summarises one piece's values; None: their weighted mean times `scale`
     """
 
@@ -76,6 +77,7 @@ class Measure:
     ticks: tuple[tuple[int, str], ...]
     edges: np.ndarray
     values: Callable[[Part], Values]
+    unit: str = ""
     is_circular: bool = False  # bins are on a circle
     scale: float = 1.0
     figure: Callable[[np.ndarray], float] | None = None
@@ -112,22 +114,25 @@ def measures(time_base: str) -> tuple[Measure, ...]:
     pitches = tuple(f"pitch {number}" for number in range(128))
     octaves = tuple((number, str(number)) for number in range(0, 128, 12))
     intervals = range(-MAX_INTERVAL, MAX_INTERVAL + 1)
-    per_unit = "second" if in_seconds else "beat"
+    per_unit, time_unit = ("second", "s") if in_seconds else ("beat", "beats")
     return (
-        Measure("pitch", "Pitch", pitches, octaves, np.arange(128), lambda part: Values(_pitched(part).pitch)),
-        Measure("drum", "Drum", pitches, octaves, np.arange(128), _drums),
+        Measure(
+            "pitch", "Pitch", pitches, octaves, np.arange(128), lambda part: Values(_pitched(part).pitch), "MIDI number"
+        ),
+        Measure("drum", "Drum", pitches, octaves, np.arange(128), _drums, "MIDI number"),
         Measure(
             "pitch_class", "Pitch class", PITCH_CLASSES, tuple(enumerate(PITCH_CLASSES)), np.arange(12),
-            lambda part: Values(_pitched(part).pitch % 12), is_circular=True, figure=_entropy,
+            lambda part: Values(_pitched(part).pitch % 12), "bits", is_circular=True, figure=_entropy,
         ),
         Measure(
             "interval", "Interval", tuple(f"{number:+d} semitones" for number in intervals),
             tuple((number + MAX_INTERVAL, f"{number:+d}") for number in range(-MAX_INTERVAL, MAX_INTERVAL + 1, 12)),
-            np.array(intervals), _intervals, figure=lambda values: float(np.abs(values).mean()),
+            np.array(intervals), _intervals, "semitones", figure=lambda values: float(np.abs(values).mean()),
         ),
-        Measure("step", "Step to the next note", bins, ticks, edges, _steps, scale=1 / unit_ticks),
+        Measure("step", "Step to the next note", bins, ticks, edges, _steps, time_unit, scale=1 / unit_ticks),
         Measure(
-            "duration", "Duration", bins, ticks, edges, lambda part: Values(_after(part).duration), scale=1 / unit_ticks
+            "duration", "Duration", bins, ticks, edges, lambda part: Values(_after(part).duration), time_unit,
+            scale=1 / unit_ticks,
         ),
         _velocity(),
         _numbers("density", f"Onsets per {per_unit}", MAX_DENSITY, "onsets", lambda p: _density(p, unit_ticks)),
@@ -137,11 +142,11 @@ def measures(time_base: str) -> tuple[Measure, ...]:
         _shares("self_similarity", "Self-similarity", lambda part: window_measures.self_similarity(_after(part))),
         Measure(
             "recurrence", "Recurring patterns", ("new notes", "recurring notes"), ((0, "new"), (1, "recurring")),
-            np.arange(2), lambda part: Values(piece_measures.recurrence(part.notes)[part.num_given :]),
+            np.arange(2), lambda part: Values(piece_measures.recurrence(part.notes)[part.num_given :]), "%",
         ),
         _phrase(),
-        _shares("key_share", "Notes in key", lambda part: piece_measures.key_share(_after(part))),
-        _shares("longest_note", "Longest note", lambda part: piece_measures.longest_note(*part)),
+        _shares("key_share", "Notes in key", lambda part: piece_measures.key_share(_after(part)), "%"),
+        _shares("longest_note", "Longest note", lambda part: piece_measures.longest_note(*part), "%"),
     )  # fmt: skip
 
 
@@ -160,7 +165,7 @@ def _phrase() -> Measure:
         for low, last in zip(PHRASE_EDGES[:-1], lasts, strict=True)
     ]
     ticks = tuple((index, str(PHRASE_EDGES[index])) for index in range(0, len(edges), 3))
-    return Measure("phrase", "Phrase length", (*bins, f"length {edges[-1]} or more"), ticks, edges, _phrases)
+    return Measure("phrase", "Phrase length", (*bins, f"length {edges[-1]} or more"), ticks, edges, _phrases, "chords")
 
 
 def _numbers(name: str, title: str, last: int, word: str, values: Callable[[Part], Values]) -> Measure:
@@ -169,11 +174,11 @@ def _numbers(name: str, title: str, last: int, word: str, values: Callable[[Part
     return Measure(name, title, bins, ticks, np.arange(last + 1), values)
 
 
-def _shares(name: str, title: str, values: Callable[[Part], np.ndarray]) -> Measure:
+def _shares(name: str, title: str, values: Callable[[Part], np.ndarray], unit: str = "") -> Measure:
     edges = np.arange(SHARE_BINS) / SHARE_BINS
     bins = tuple(f"{edge:.2f} to {edge + 1 / SHARE_BINS:.2f}" for edge in edges)
     ticks = tuple((index, f"{edges[index]:g}") for index in range(0, SHARE_BINS, 5))
-    return Measure(name, title, bins, ticks, edges, lambda part: Values(values(part)))
+    return Measure(name, title, bins, ticks, edges, lambda part: Values(values(part)), unit)
 
 
 # ------------------------------------------------------------------------------------------------ values

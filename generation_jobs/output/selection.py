@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from generation_jobs.output.manifest import Line
 from job_runtime import storage
@@ -67,7 +68,7 @@ def choose(path: str, ids: Sequence[Iterable[str]], wanted: str) -> list[int]:
     return sorted(chosen)
 
 
-def stem(line: Line) -> str:
+def stem(line: Mapping[str, Any]) -> str:
     """The id of a piece: the name of its `.mid` file without the suffix."""
     return f"{line['seed_id']}-{line['sample']:05d}"
 

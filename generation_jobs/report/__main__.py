@@ -33,8 +33,8 @@ def main(argv: Sequence[str]) -> int:
 
     from generation_jobs import compare
     from generation_jobs.output import generated_music
+    from generation_jobs.report import midi_files, page_content, piece_figures, piece_sounds, seed_originals
     from generation_jobs.report import page as report_page
-    from generation_jobs.report import page_content, piece_figures, piece_sounds
     from job_runtime import storage
 
     time_base = info.time_base if info else run.time_base if run else "milliseconds"
@@ -52,7 +52,9 @@ def main(argv: Sequence[str]) -> int:
         highlights=highlights,
         figures=figures,
         sounds=sounds,
-        midi_links=page_content.midi_links(pieces, args.music, args.output),
+        midi=midi_files.pack(pieces, args.music),
+        midi_links=midi_files.links(pieces, args.music, args.output),
+        originals=seed_originals.find(pieces, args.data, info) if info else {},
         run=run,
         info=info,
         comparisons=comparisons,

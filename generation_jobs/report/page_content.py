@@ -1,28 +1,36 @@
-"""The content of the report: texts, key figures and warnings, and the pieces as compact columns for the script."""
+"""The content of the report: its texts, and the pieces as compact columns for the script."""
 
 from __future__ import annotations
 
 import base64
-import os.path
-import urllib.parse
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from generation_jobs.compare import LongestRuns
 from generation_jobs.measures.corpus_comparison import Comparison
-from generation_jobs.measures.music_doubts import doubts
-from generation_jobs.output.generated_music import GeneratedPiece, how_ended
+from generation_jobs.output import selection
+from generation_jobs.output.generated_music import GeneratedPiece
+from generation_jobs.report import page_texts
 from generation_jobs.report.page import Content
 from generation_jobs.report.piece_figures import Figures
+from generation_jobs.report.seed_originals import Original
 from generation_jobs.report.training_run import Run
 from midi_codec import audio
 from midi_codec.dataset.dataset_info import DatasetInfo
-from midi_codec.music.notes import DRUM_PROGRAM, Notes
+from midi_codec.music.notes import BEATS, DRUM_PROGRAM, TICKS_PER_BEAT, Notes
 
 SHARE_DECIMALS = 6
-_HIDDEN_CHECKS = ("num_notes_generated",)  # shown as the number of notes
+BEATS_PER_BAR = 4
+_CHECK_TITLES = {
+    "num_notes_generated": None,  # shown as the number of notes
+    "longest_repeat": "Longest repeat (notes)",
+    "longest_silence_seconds": "Longest silence",
+    "silence_share": "Share of silence",
+    "max_polyphony": "Most notes at once",
+}
 
 
 def make_content(
@@ -31,7 +39,9 @@ def make_content(
     highlights: Sequence[int],
     figures: Figures,
     sounds: Mapping[int, bytes],
+    midi: tuple[bytes, Sequence[int]],
     midi_links: Mapping[int, str],
+    originals: Mapping[str, Original],
     run: Run | None,
     info: DatasetInfo | None,
     comparisons: Sequence[Comparison],
@@ -43,24 +53,31 @@ def make_content(
 
     Args:
       sounds: Ogg Vorbis files to include in the page, by the index of the piece.
+      midi: the `.mid` files, deflated, and their sizes; 0: not in the page.
+      originals: how the seeds' own pieces continue, by seed id.
       facts: (label, value) pairs about the origin; those from the manifest are added.
     """
-    checks = _check_names(pieces)
+    checks = _checks(pieces)
+    places = {seed_id: place for place, seed_id in enumerate(originals)}
     data = {
+        "identity": _identity(pieces),
         "pieces": [
-            _describe(piece, checks)
+            _describe(piece, [check["name"] for check in checks])
             | {
                 "is_highlight": index in set(highlights),
                 "figures": figures.pieces[index],
                 "distance": figures.distances[index],
                 "sound": "inside" if index in sounds else "made" if len(piece.notes) else None,
+                "midi_bytes": midi[1][index],
                 "link": midi_links.get(index),
+                "original": places.get(piece.line["seed_id"]),
             }
             for index, piece in enumerate(pieces)
         ],
+        "originals": [_describe_original(original) for original in originals.values()],
         "checks": checks,
         "measures": figures.measures,
-        "likeness": _likeness(figures),
+        "likeness": page_texts.likeness(figures),
         "programs": _programs(pieces),
         "max_sound_seconds": audio.MAX_SECONDS,
         "comparison": [_describe_comparison(comparison) for comparison in comparisons],
@@ -68,15 +85,16 @@ def make_content(
     }
     return Content(
         title=f"{len(pieces):,} generated piece{'s' if len(pieces) != 1 else ''}",
-        warnings=list(_warnings(pieces, run, info, comparisons, runs)),
-        figures=_figures(pieces, run, runs),
-        facts=[*facts, *_origin(pieces)],
-        highlights_note=_highlights_note(len(highlights), len(sounds), len(pieces), figures),
-        extremes_note=_extremes_note(figures),
+        warnings=list(page_texts.warnings(pieces, run, info, comparisons, runs)),
+        figures=page_texts.key_figures(pieces, run, runs),
+        facts=[*facts, *page_texts.origin(pieces)],
+        highlights_note=page_texts.highlights_note(len(highlights), len(sounds), len(pieces), figures),
+        extremes_note=page_texts.extremes_note(figures),
         comparison_note=comparison_note,
         training=run.section() if run else None,
         data=data,
         sounds=sounds,
+        midi=midi[0],
     )
 
 
@@ -87,21 +105,47 @@ def _describe(piece: GeneratedPiece, checks: Iterable[str]) -> dict[str, Any]:
     notes, line = piece.notes, piece.line
     per_note = piece.log_likelihood_per_note
     screening = line.get("screening") or {}
-    is_primed = 0 < piece.num_given < len(notes)
     return {
+        "name": selection.stem(line),
         "seed_id": line["seed_id"],
         "sample": line["sample"],
         "path": line["path"],
-        "seconds": round(notes.seconds, 3),
-        "num_notes": len(notes),
-        "num_primer_notes": piece.num_given,
-        "primer_end": round(float(notes.start[piece.num_given]) * notes.seconds_per_tick, 3) if is_primed else 0,
         "log_likelihood_per_note": None if per_note is None else round(per_note, 4),
         "ended": line["ended"],
-        "settings": {name: None if value is None else _shown(value) for name, value in line["settings"].items()},
+        "settings": {
+            name: page_texts.setting_text(value) for name, value in line["settings"].items() if value is not None
+        },
         "checks": {name: line["checks"].get(name) for name in checks},
+        "is_screened": line.get("screening") is not None,
         "reasons": screening.get("reasons", []),
         "num_rejected": len(screening.get("rejected", [])),
+        **_describe_notes(notes, piece.num_given),
+    }
+
+
+def _describe_original(original: Original) -> dict[str, Any]:
+    return {
+        "seed_id": original.seed_id,
+        "source": original.source,
+        "split": original.split,
+        "at_note": original.at_note,
+        "sound": "made",
+        **_describe_notes(original.notes, original.num_given),
+    }
+
+
+def _describe_notes(notes: Notes, num_given: int) -> dict[str, Any]:
+    """What the roll and the player need."""
+    per_beat = TICKS_PER_BEAT * notes.seconds_per_tick if notes.time_base == BEATS else None
+    is_primed = 0 < num_given < len(notes)
+    return {
+        "seconds": round(notes.seconds, 3),
+        "num_notes": len(notes),
+        "num_primer_notes": num_given,
+        "primer_end": round(float(notes.start[num_given]) * notes.seconds_per_tick, 3) if is_primed else 0,
+        "seconds_per_beat": per_beat and round(per_beat, 6),
+        "beats_per_bar": BEATS_PER_BAR,
+        "first_bar": 0,
         "is_cut": notes.seconds > audio.MAX_SECONDS,
         "columns": pack_notes(notes),
     }
@@ -119,9 +163,17 @@ def pack_notes(notes: Notes) -> str:
     return base64.b64encode(b"".join(column.tobytes() for column in columns)).decode()
 
 
-def _check_names(pieces: Iterable[GeneratedPiece]) -> list[str]:
+def _checks(pieces: Iterable[GeneratedPiece]) -> list[dict[str, Any]]:
+    """Names and titles of the manifest's checks; no title: the script makes one from the name."""
     names = dict.fromkeys(name for piece in pieces for name in piece.line["checks"])
-    return [name for name in names if name not in _HIDDEN_CHECKS]
+    titles = {name: _CHECK_TITLES.get(name, "") for name in names}
+    return [{"name": name, "title": title or None} for name, title in titles.items() if title is not None]
+
+
+def _identity(pieces: Iterable[GeneratedPiece]) -> str:
+    """Of the job's pieces: a page about the same pieces, made again or moved, has the same marks."""
+    names = "".join(f"{selection.stem(piece.line)} {piece.line['piece_id']}\n" for piece in pieces)
+    return hashlib.sha256(names.encode()).hexdigest()[:16]
 
 
 def _programs(pieces: Iterable[GeneratedPiece]) -> list[dict[str, Any]]:
@@ -153,123 +205,3 @@ def _describe_comparison(comparison: Comparison) -> dict[str, Any]:
 
 def _rounded(shares: np.ndarray | None) -> list[float] | None:
     return None if shares is None else np.round(shares, SHARE_DECIMALS).tolist()
-
-
-# ------------------------------------------------------------------------------------------------- texts
-
-
-def _figures(pieces: Sequence[GeneratedPiece], run: Run | None, runs: LongestRuns | None) -> list[dict[str, str]]:
-    num_seeds = len({piece.line["seed_id"] for piece in pieces})
-    generated = sum(piece.num_generated for piece in pieces)
-    given = sum(piece.num_given for piece in pieces)
-    ways = how_ended(pieces)
-    ended, others = ways.pop("by themselves", 0), ", ".join(f"{count} {way}" for way, count in ways.items())
-    length, unit = _length(sum(piece.notes.seconds for piece in pieces))
-    figures = [
-        _figure("Pieces", f"{len(pieces):,}", note=f"from {num_seeds:,} seed{'s' if num_seeds != 1 else ''}"),
-        _figure("Notes generated", f"{generated:,}", note=f"and {given:,} given in primers"),
-        _figure("Music", length, unit, note="primers included"),
-        _figure(
-            "Ended by themselves", f"{100 * ended / len(pieces):.0f}", "%", note=others and f"the others: {others}"
-        ),
-    ]
-    if run:
-        baselines = ", ".join(f"{name} {value:.2f}" for name, value in sorted(run.baselines.items()))
-        figures.append(_figure("Validation", f"{run.nll:.2f}", "nats per note", note=baselines))
-    if runs:
-        note = f"also in a training piece, in a row; held-out pieces: {runs.held_out}"
-        figures.append(_figure("Longest run", f"{runs.generated}", "notes", note=note))
-    return figures
-
-
-def _figure(label: str, value: str, unit: str = "", note: str = "") -> dict[str, str]:
-    return {"label": label, "value": value, "unit": unit, "note": note}
-
-
-def _length(seconds: float) -> tuple[str, str]:
-    if seconds >= 3600:
-        return f"{seconds / 3600:.1f}", "hours"
-    return (f"{seconds / 60:.1f}", "minutes") if seconds >= 60 else (f"{seconds:.0f}", "seconds")
-
-
-def _extremes_note(figures: Figures) -> str:
-    note = "The lowest and the highest pieces in each column and measure; click one to open it."
-    if any(measure["corpus"] for measure in figures.measures):
-        note += (
-            " If the corpus has the measure too: the pieces closest to the median of its training pieces, cut to the "
-            "same lengths, and the range that holds nine in ten of those."
-        )
-    return note
-
-
-def _likeness(figures: Figures) -> str:
-    """What the distances are from."""
-    return "corpus" if figures.has_corpus else "other pieces"
-
-
-def _highlights_note(num: int, num_rendered: int, num_pieces: int, figures: Figures) -> str:
-    others = "; this page synthesizes that of the others when they are played, in a simple way"
-    likeness = _likeness(figures)
-    return (
-        f"The first piece is the one most like the {likeness}: its figures in all measures are nearest to theirs. The "
-        f"{num} highlights are spread evenly over that order, from the piece most like the {likeness} to the least. "
-        f"The sound of {num_rendered} pieces is rendered with the instruments of a SoundFont"
-        f"{others if num_rendered < num_pieces else ''}."
-    )
-
-
-def _warnings(
-    pieces: Sequence[GeneratedPiece],
-    run: Run | None,
-    info: DatasetInfo | None,
-    comparisons: Sequence[Comparison],
-    runs: LongestRuns | None,
-) -> Iterator[str]:
-    bundles, datasets = (_values(pieces, name) for name in ("bundle", "dataset"))
-    if run and bundles != [run.bundle_hash]:
-        yield f"The training run is that of bundle {run.bundle_hash}; the music was made by {', '.join(bundles)}."
-    if info and datasets != [info.hash]:
-        yield f"The corpus is dataset {info.hash}; the model was trained on {', '.join(datasets)}."
-    yield from run.doubts() if run else ()
-    yield from doubts(comparisons, is_still_improving=run.is_still_improving if run else None)
-    yield from runs.doubts() if runs else ()
-
-
-def _origin(pieces: Sequence[GeneratedPiece]) -> Iterator[tuple[str, str]]:
-    for label, name in (("Bundle", "bundle"), ("Dataset", "dataset"), ("Code version", "code_version")):
-        yield label, ", ".join(_values(pieces, name))
-    yield "Random number seed", ", ".join(_values(pieces, "rng_seed"))
-    for name in dict.fromkeys(name for piece in pieces for name in piece.line["settings"]):
-        shown = list(dict.fromkeys(_shown(piece.line["settings"].get(name)) for piece in pieces))
-        yield name.replace("_", " ").capitalize(), ", ".join(shown[:8]) + (" ..." if len(shown) > 8 else "")
-
-
-def _shown(setting: Any) -> str:
-    """A setting as the flag takes it; one value per field is `pitch=0.05`."""
-    if isinstance(setting, Mapping):
-        return ",".join(f"{field}={value}" for field, value in setting.items())
-    return "no limit" if setting is None else str(setting)
-
-
-def _values(pieces: Iterable[GeneratedPiece], name: str) -> list[str]:
-    return list(dict.fromkeys(str(piece.line[name]) for piece in pieces))
-
-
-# ------------------------------------------------------------------------------------------------- links
-
-
-def midi_links(pieces: Sequence[GeneratedPiece], music: str, output: str) -> dict[int, str]:
-    """Relative links from the page to the `.mid` files; none if the page or the music is in a bucket."""
-    if "://" in music or "://" in output:
-        return {}
-    folder = os.path.dirname(os.path.abspath(output))
-    return {
-        index: quote(os.path.relpath(os.path.join(music, piece.line["path"]), folder))
-        for index, piece in enumerate(pieces)
-        if "!" not in piece.line["path"]  # a member of a tar has no address
-    }
-
-
-def quote(path: str) -> str:
-    """A relative path as a link; never one with a scheme, whatever the first folder is called."""
-    return "./" + urllib.parse.quote(path, errors="surrogateescape")

@@ -30,7 +30,7 @@ class Figures:
     """The results of `generation_jobs.measures.music_measures` for the page.
 
     Attributes:
-      measures: name, title, and `corpus`: its 5 %, 50 % and 95 % quantile, or None.
+      measures: name, title, unit, and `corpus`: its 5 %, 50 % and 95 % quantile, or None.
       pieces: a row per piece, a figure per measure; None where a piece has nothing to measure.
       distances: of each piece from the corpus, or from all pieces if there is no corpus; None if nothing is measured.
       has_corpus: whether there is one.
@@ -49,7 +49,12 @@ def figures_of(pieces: Sequence[GeneratedPiece], time_base: str, corpus: Iterabl
     mine, theirs = _table((piece.part for piece in pieces), chosen), _table(parts, chosen)
     used = np.flatnonzero(~np.isnan(mine).all(axis=0))
     described = [
-        {"name": chosen[index].name, "title": chosen[index].title, "corpus": _quantiles(theirs[:, index])}
+        {
+            "name": chosen[index].name,
+            "title": chosen[index].title,
+            "unit": chosen[index].unit,
+            "corpus": _quantiles(theirs[:, index]),
+        }
         for index in used
     ]
     has_corpus = len(theirs) > 0

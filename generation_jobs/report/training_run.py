@@ -112,13 +112,14 @@ class Run:
             for index, name in enumerate(self.metrics["validation_nll_by_field"])
         ]
         loss = next((name for name in ("train_nll", "train_loss") if self._curve(name)), "train_loss")
+        unit = "nats per note, " if loss == "train_nll" else ""
         charts = [
             _chart("Validation", _decimal(self.nll), "nats per note, by training step", overall),
             _chart("Validation by field", "", "nats per note, by training step", fields),
             _chart(
                 "Training loss",
                 "",
-                "with dropout and augmentation, by training step",
+                f"{unit}with dropout and augmentation, by training step",
                 [_line("loss", "--voice-4", self._curve(loss))],
             ),
         ]

@@ -10,17 +10,13 @@ from typing import Any
 
 from job_runtime import html_page
 
-SCRIPTS = (
-    "data.js",
-    "roll.js",
-    "synth.js",
-    "player.js",
-    "charts.js",
-    "stage.js",
-    "pieces.js",
-    "extremes.js",
-    "page.js",
-)
+SCRIPTS = tuple(
+    f"scripts/{name}.js"
+    for name in (
+        "data", "roll", "synth", "player", "charts", "marks", "downloads", "columns", "stage", "filters", "pieces",
+        "extremes", "page",
+    )
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -32,6 +28,7 @@ class Content:
     training        note and table (head, rows) of the training section, or None
     data            for the script, as `data.js` and the scripts after it read it
     sounds          Ogg Vorbis files, by the index of their piece
+    midi            `.mid` files one after another, deflated
     """
 
     title: str
@@ -44,6 +41,7 @@ class Content:
     training: Mapping[str, Any] | None
     data: Mapping[str, Any]
     sounds: Mapping[int, bytes]
+    midi: bytes
 
 
 def render(content: Content) -> bytes:
@@ -51,6 +49,7 @@ def render(content: Content) -> bytes:
     shown = {field.name: getattr(content, field.name) for field in dataclasses.fields(content)}
     shown["data"] = html_page.json_data(content.data)
     shown["sounds"] = [(index, base64.b64encode(sound).decode()) for index, sound in content.sounds.items()]
+    shown["midi"] = base64.b64encode(content.midi).decode()
     return html_page.render(
         pathlib.Path(__file__).parent, scripts=SCRIPTS, kind="report", heading=content.title, **shown
     )

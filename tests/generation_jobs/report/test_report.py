@@ -17,7 +17,7 @@ from generation_jobs.measures.corpus_comparison import compare
 from generation_jobs.measures.music_measures import Part, measures
 from generation_jobs.output import generated_music, manifest
 from generation_jobs.report import __main__ as report
-from generation_jobs.report import page_content, piece_figures, piece_sounds
+from generation_jobs.report import midi_files, page_content, page_texts, piece_figures, piece_sounds
 from job_runtime import command, storage
 from job_runtime.problem_report import UserError
 from midi_codec import audio
@@ -136,12 +136,12 @@ def test_settings_by_field_are_shown_as_flags_take_them(tmp_path):
     for line, min_p in zip(manifest.read(str(tmp_path / "music")), ({"pitch": 0.05, "step": 0.1}, None), strict=True):
         line["settings"] = {"min_p": min_p, "max_notes": 300}
         pieces.append(generated_music.GeneratedPiece(line, PIECES[0][2]))
-    assert list(page_content._origin(pieces))[-2:] == [
+    assert list(page_texts.origin(pieces))[-2:] == [
         ("Min p", "pitch=0.05,step=0.1, no limit"),
         ("Max notes", "300"),
     ]
     shown = [page_content._describe(piece, [])["settings"] for piece in pieces]
-    assert shown == [{"min_p": "pitch=0.05,step=0.1", "max_notes": "300"}, {"min_p": None, "max_notes": "300"}]
+    assert shown == [{"min_p": "pitch=0.05,step=0.1", "max_notes": "300"}, {"max_notes": "300"}]
 
 
 def test_screening_is_shown(tmp_path):
@@ -152,7 +152,7 @@ def test_screening_is_shown(tmp_path):
     piece = generated_music.GeneratedPiece(line, PIECES[0][2])
     described = page_content._describe(piece, [])
     assert (described["reasons"], described["num_rejected"]) == (["loop_notes"], 2)
-    assert page_content.midi_links([piece], "music", "report.html") == {}  # a member of a tar has no address
+    assert midi_files.links([piece], "music", "report.html") == {}  # a member of a tar has no address
 
 
 def test_the_columns_for_the_script():

@@ -1,5 +1,7 @@
 // A piano roll on a canvas: time from left to right, pitch from bottom to top, one rectangle per note.
 
+const MIN_BEAT_PIXELS = 10;
+const MIN_BAR_PIXELS = 40;
 const GUTTER = 38; // pixels, for pitch names
 const RULER = 20; // pixels, for times
 const BLACK_KEYS = new Set([1, 3, 6, 8, 10]);
@@ -19,7 +21,8 @@ class Roll {
     this.onview = () => {};
   }
 
-  show(piece) {
+  // `end`: how many seconds the roll has room for, if not the piece's length.
+  show(piece, end = piece.seconds) {
     this.piece = piece;
     this.notes = notesOf(piece);
     const { pitch } = this.notes;
@@ -31,7 +34,7 @@ class Roll {
     const missing = Math.max(0, MIN_PITCHES - (high - low + 3));
     this.low = pitch.length ? low - 1 - Math.floor(missing / 2) : 48;
     this.high = pitch.length ? high + 1 + Math.ceil(missing / 2) : 72;
-    this.end = Math.max(piece.seconds, 1);
+    this.end = Math.max(end, 1);
     this.fit();
   }
 
@@ -69,8 +72,8 @@ class Roll {
     const palette = colors();
     this.rowHeight = (this.height - this.ruler) / (this.high - this.low + 1);
     if (!this.small) this.drawGrid(context, palette);
-    this.drawNotes(context, palette);
     if (!this.small) this.drawRuler(context, palette);
+    this.drawNotes(context, palette);
     canvas.dataset.view = `${this.from.toFixed(3)} ${this.to.toFixed(3)}`;
     this.onview();
   }
@@ -133,11 +136,51 @@ class Roll {
 
   drawRuler(context, palette) {
     const bottom = this.height - this.ruler;
-    const step = TIME_STEPS.find((seconds) => seconds * this.scale >= 64) || 1200;
     context.globalAlpha = 1;
     context.fillStyle = palette.get("--muted");
-    context.strokeStyle = palette.get("--line");
     context.textBaseline = "middle";
+    if (this.piece.seconds_per_beat) this.drawBars(context, palette, bottom);
+    else this.drawTimes(context, palette, bottom);
+    if (!this.isWhole) { // the position of this view in the piece
+      const full = this.width - this.gutter;
+      context.fillStyle = palette.get("--accent");
+      context.fillRect(this.gutter + full * this.from / this.end, this.height - 3, Math.max(8, full * (this.to - this.from) / this.end), 3);
+    }
+  }
+
+  // Bars with their numbers, and beats where there is room.
+  drawBars(context, palette, bottom) {
+    const { seconds_per_beat: beat, beats_per_bar: perBar, first_bar: first } = this.piece;
+    const bar = beat * perBar;
+    const every = 2 ** Math.max(0, Math.ceil(Math.log2(MIN_BAR_PIXELS / (bar * this.scale))));
+    const line = (seconds, end) => {
+      const x = Math.round(this.xOf(seconds)) + 0.5;
+      context.beginPath();
+      context.moveTo(x, 0);
+      context.lineTo(x, end);
+      context.stroke();
+    };
+    if (beat * this.scale >= MIN_BEAT_PIXELS) {
+      context.strokeStyle = palette.get("--beat");
+      for (let count = Math.ceil(this.from / beat); count * beat <= this.to; count++) line(count * beat, bottom);
+    }
+    context.strokeStyle = palette.get("--bar");
+    context.textAlign = "left";
+    const shown = [];
+    for (let count = Math.max(0, Math.ceil((this.from - first * beat) / bar)); first * beat + count * bar <= this.to; count++) {
+      const seconds = first * beat + count * bar;
+      if (count % every === 0) {
+        line(seconds, this.height - 6);
+        context.fillText(String(count + 1), this.xOf(seconds) + 4, bottom + 12);
+        shown.push(count + 1);
+      }
+    }
+    this.canvas.dataset.bars = shown.join(" ");
+  }
+
+  drawTimes(context, palette, bottom) {
+    const step = TIME_STEPS.find((seconds) => seconds * this.scale >= 64) || 1200;
+    context.strokeStyle = palette.get("--line");
     for (let count = Math.ceil(this.from / step); count * step <= this.to; count++) {
       const x = this.xOf(count * step);
       context.beginPath();
@@ -149,16 +192,11 @@ class Roll {
       context.textAlign = x > this.width - 24 ? "right" : "center";
       context.fillText(text, x, bottom + 12);
     }
-    if (!this.isWhole) { // the position of this view in the piece
-      const full = this.width - this.gutter;
-      context.fillStyle = palette.get("--accent");
-      context.fillRect(this.gutter + full * this.from / this.end, this.height - 3, Math.max(8, full * (this.to - this.from) / this.end), 3);
-    }
   }
 }
 
 // Zoom and pan with wheel, drag, two fingers and keys; a click calls `seek(seconds)`.
-function makeZoomable(roll, { seek, toggle }) {
+function makeZoomable(roll, { seek, toggle, keys = {} }) {
   const { canvas } = roll;
   const pointers = new Map(); // pressed pointers: id to x
   let dragged = 0;
@@ -216,7 +254,7 @@ function makeZoomable(roll, { seek, toggle }) {
       PageUp: () => roll.pan(-view), PageDown: () => roll.pan(view),
       Home: () => roll.look(0, view), End: () => roll.look(roll.end - view, roll.end),
       "+": () => roll.zoom(1.5), "=": () => roll.zoom(1.5), "-": () => roll.zoom(1 / 1.5),
-      0: () => roll.fit(), " ": toggle, Enter: toggle,
+      0: () => roll.fit(), " ": toggle, Enter: toggle, ...keys,
     };
     if (!actions[event.key]) return;
     event.preventDefault();

@@ -1,6 +1,7 @@
 // The page's data, and functions that make elements. Text is always inserted as text, never as HTML.
 
 const DATA = JSON.parse(document.getElementById("report-data").textContent);
+const TRACKS = [...DATA.pieces, ...DATA.originals]; // what the player plays, by index
 const NUM_VOICES = 8; // colours for programs, --voice-0 to --voice-7
 
 function fill(node, attributes, children) {
@@ -25,6 +26,8 @@ function icon(...paths) {
 
 const PLAY = "M8 5v14l11-7z";
 const PAUSE = "M7 5h4v14H7zM13 5h4v14h-4z";
+const CHECK = "M9 16.2 4.8 12l-1.4 1.4L9 19 21 7l-1.4-1.4z";
+const CROSS = "M19 6.4 17.6 5 12 10.6 6.4 5 5 6.4 10.6 12 5 17.6 6.4 19 12 13.4 17.6 19 19 17.6 13.4 12z";
 const playIcon = () => icon([PLAY, "icon-play"], [PAUSE, "icon-pause"]);
 
 function clock(seconds) {
@@ -53,6 +56,27 @@ function checkText(name, value) {
 function checkTitle(name) {
   const words = name.replace(/_(seconds|share)$/, (ending) => (ending === "_share" ? "_share" : "")).replaceAll("_", " ");
   return words[0].toUpperCase() + words.slice(1);
+}
+
+function pieceTitle(piece) {
+  return piece.sample === undefined ? `${piece.source}, the seed's own piece` : `${piece.seed_id}, sample ${piece.sample}`;
+}
+
+// The same, where the seed may be shortened and the sample may not.
+function titleParts(piece) {
+  const [seed, rest] = piece.sample === undefined ? [piece.source, "the seed's own"] : [piece.seed_id, `sample ${piece.sample}`];
+  return [html("span", { class: "seed" }, seed), " ", html("span", { class: "number-of" }, rest)];
+}
+
+function measureTitle({ title, unit }) {
+  return unit ? `${title} (${unit})` : title;
+}
+
+// A piece's figure without its unit, with three digits that count.
+function figureText({ unit }, value) {
+  if (value === null || value === undefined) return "–";
+  const shown = unit === "%" ? 100 * value : value;
+  return decimal(shown, unit === "%" || Math.abs(shown) >= 10 ? 1 : 2);
 }
 
 // The columns of a piece: n start, n duration (milliseconds, 32 bits), n pitch, n velocity, n program (8 bits).

@@ -8,13 +8,14 @@ class Player {
     this.listeners = []; // called with the time in seconds when the time, the piece or the state changes
     this.onpiece = () => {};
     this.objectUrl = null; // of synthesized sound
-    this.isSeeking = false;
+    this.home = () => null; // index of the open piece, which a seed's own piece is beside
+    this.canPlayVorbis = this.audio.canPlayType('audio/ogg; codecs="vorbis"') !== "";
     const { audio } = this;
     for (const name of ["play", "pause", "ended", "seeked", "loadedmetadata", "timeupdate"]) {
       audio.addEventListener(name, () => this.tell());
     }
     audio.addEventListener("play", () => this.follow());
-    audio.addEventListener("ended", () => this.step(1));
+    audio.addEventListener("ended", () => { if (this.index < DATA.pieces.length) this.step(1); });
     audio.addEventListener("error", () => this.explain());
     byId("toggle").addEventListener("click", () => this.toggle());
     byId("next").addEventListener("click", () => this.step(1));
@@ -25,7 +26,7 @@ class Player {
     });
   }
 
-  get piece() { return this.index === null ? null : DATA.pieces[this.index]; }
+  get piece() { return this.index === null ? null : TRACKS[this.index]; }
   get isPlaying() { return !this.audio.paused && !this.audio.ended; }
   get length() { return Number.isFinite(this.audio.duration) ? this.audio.duration : this.piece ? this.piece.seconds : 0; }
 
@@ -44,13 +45,15 @@ class Player {
 
   load() {
     if (this.audio.hasAttribute("src") || !this.piece || !this.piece.sound) return;
-    if (this.piece.sound === "made") this.objectUrl = URL.createObjectURL(synthesize(this.piece));
+    const isInside = this.piece.sound === "inside";
+    if (isInside && !this.canPlayVorbis) this.say("This browser cannot play Ogg Vorbis: the page synthesizes the sound instead.");
+    if (!isInside || !this.canPlayVorbis) this.objectUrl = URL.createObjectURL(synthesize(this.piece));
     this.audio.src = this.objectUrl ?? `data:audio/ogg;base64,${byId(`sound-${this.index}`).textContent}`;
     this.audio.load();
   }
 
   play(index = this.index) {
-    if (index === null || !DATA.pieces[index].sound) return;
+    if (index === null || !TRACKS[index].sound) return;
     this.choose(index);
     this.load();
     const started = this.audio.play();
@@ -75,7 +78,7 @@ class Player {
   step(by) {
     const order = this.order().filter((index) => DATA.pieces[index].sound);
     const wasPlaying = this.isPlaying || this.audio.ended;
-    const position = order.indexOf(this.index);
+    const position = order.indexOf(this.index < DATA.pieces.length ? this.index : this.home());
     const index = order[position < 0 ? 0 : position + by];
     if (index === undefined) return;
     if (wasPlaying) this.play(index);
@@ -92,7 +95,8 @@ class Player {
     byId("player").classList.toggle("is-playing", this.isPlaying);
     byId("toggle").setAttribute("aria-label", this.isPlaying ? "Pause" : "Play");
     byId("toggle").disabled = !piece || !piece.sound;
-    byId("now").textContent = piece ? `${piece.seed_id}, sample ${piece.sample}` : "";
+    if (this.named !== piece) byId("now").replaceChildren(...(piece ? titleParts(piece) : []));
+    this.named = piece;
     byId("clock").textContent = `${clock(audio.currentTime)} / ${clock(this.length)}`;
     const position = byId("position");
     position.disabled = !piece || !piece.sound;
@@ -101,13 +105,20 @@ class Player {
     for (const listener of this.listeners) listener(audio.currentTime);
   }
 
+  // Vorbis that the browser cannot play after all is replaced by synthesized sound.
   explain() {
     if (!this.audio.hasAttribute("src")) return;
-    const text = byId("player-problem");
-    text.textContent = this.audio.canPlayType('audio/ogg; codecs="vorbis"')
-      ? "This sound cannot be played."
-      : "This browser cannot play Ogg Vorbis.";
-    text.hidden = false;
-    this.tell();
+    if (this.piece.sound !== "inside" || !this.canPlayVorbis) {
+      this.say("This sound cannot be played.");
+      return;
+    }
+    this.canPlayVorbis = false;
+    this.audio.removeAttribute("src");
+    this.play();
+  }
+
+  say(text) {
+    byId("player-problem").textContent = text;
+    byId("player-problem").hidden = false;
   }
 }

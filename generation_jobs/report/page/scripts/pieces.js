@@ -1,37 +1,11 @@
-// The list of pieces: filter, order, and the open piece, which has a large piano roll under its row.
+// The list of pieces: order, rows, and the open piece, which has a large piano roll under its row.
 
 const ROWS_AT_ONCE = 50;
-const CHECKS = DATA.checks;
-
-const COLUMNS = [
-  { key: "name", title: "Piece", text: true, value: (piece) => piece.seed_id, ascending: true },
-  { key: "seconds", title: "Length", value: (piece) => piece.seconds, show: (piece) => clock(piece.seconds) },
-  { key: "notes", title: "Notes", value: (piece) => piece.num_notes, show: (piece) => whole(piece.num_notes) },
-  {
-    key: "distance", title: `Distance from the ${DATA.likeness}`, value: (piece) => piece.distance, ascending: true,
-    show: (piece) => decimal(piece.distance),
-  },
-  {
-    key: "likelihood", title: "Log\u2011likelihood per note", value: (piece) => piece.log_likelihood_per_note,
-    show: (piece) => decimal(piece.log_likelihood_per_note),
-  },
-  ...CHECKS.map((name) => ({
-    key: name, isCheck: true, title: checkTitle(name), value: (piece) => piece.checks[name],
-    show: (piece) => checkText(name, piece.checks[name]),
-  })),
-  // Shown only while the list is sorted by them.
-  ...DATA.measures.map((measure, index) => ({
-    key: measure.name, isExtra: true, title: measure.title, corpus: measure.corpus,
-    value: (piece) => piece.figures[index], show: (piece) => decimal(piece.figures[index], 3),
-  })),
-];
-const TABLE_COLUMNS = COLUMNS.filter((column) => !column.isExtra);
-
 class PieceList {
   constructor(player) {
     this.player = player;
-    this.highlightsOnly = true;
-    this.search = "";
+    this.onlist = () => {}; // called when other pieces are listed
+    this.filters = new Filters(() => this.refresh());
     this.column = COLUMNS.find((column) => column.key === "distance");
     this.ascending = true;
     this.open = null;
@@ -44,13 +18,14 @@ class PieceList {
     });
     this.stage = new Stage(player);
     this.buildHead();
-    this.buildControls();
+    this.buildSort();
     this.refresh();
   }
 
   buildHead() {
     byId("pieces-head").append(
       html("th", { scope: "col" }, html("span", { class: "hidden" }, "Play")),
+      html("th", { scope: "col" }, html("span", { class: "hidden" }, "Keep or reject")),
       html("th", { scope: "col" }, html("span", { class: "hidden" }, "Piano roll")),
       ...TABLE_COLUMNS.map((column) => {
         column.head = html("th", { scope: "col", class: column.text ? "text" : column.isCheck ? "check" : null },
@@ -61,24 +36,8 @@ class PieceList {
         html("button", { type: "button", id: "extra-head", onclick: () => this.sortBy(this.column) })));
   }
 
-  buildControls() {
-    const highlights = byId("show-highlights"), all = byId("show-all"), sort = byId("sort");
-    const count = DATA.pieces.filter((piece) => piece.is_highlight).length;
-    highlights.textContent = `Highlights ${whole(count)}`;
-    all.textContent = `All ${whole(DATA.pieces.length)}`;
-    const choose = (only) => {
-      this.highlightsOnly = only;
-      highlights.setAttribute("aria-pressed", only);
-      all.setAttribute("aria-pressed", !only);
-      this.refresh();
-    };
-    highlights.addEventListener("click", () => choose(true));
-    all.addEventListener("click", () => choose(false));
-    byId("search").addEventListener("input", (event) => {
-      this.search = event.target.value.toLowerCase();
-      if (this.search && this.highlightsOnly) choose(false);
-      else this.refresh();
-    });
+  buildSort() {
+    const sort = byId("sort");
     sort.append(...COLUMNS.map((column, index) => html("option", { value: index }, column.title)));
     sort.addEventListener("change", () => this.sortBy(COLUMNS[sort.value]));
     byId("direction").addEventListener("click", () => this.sortBy(this.column));
@@ -96,7 +55,7 @@ class PieceList {
     const { value } = this.column;
     const sign = this.ascending ? 1 : -1;
     return DATA.pieces.map((piece, index) => ({ piece, index, key: value(piece) ?? null }))
-      .filter(({ piece }) => (!this.highlightsOnly || piece.is_highlight) && piece.seed_id.toLowerCase().includes(this.search))
+      .filter(({ piece }) => this.filters.matches(piece))
       .sort((a, b) => {
         if (a.key === null || b.key === null) return (a.key === null) - (b.key === null) || a.index - b.index;
         return (a.key < b.key ? -sign : a.key > b.key ? sign : 0) || a.index - b.index;
@@ -105,6 +64,7 @@ class PieceList {
   }
 
   refresh() {
+    this.filters.show();
     byId("pieces-table").classList.toggle("has-extra", Boolean(this.column.isExtra));
     byId("extra-head").textContent = `${this.column.title} ${this.ascending ? "↑" : "↓"}`;
     for (const column of TABLE_COLUMNS) {
@@ -123,6 +83,7 @@ class PieceList {
     this.showMore();
     if (this.rows.has(this.open)) this.openRow(this.open);
     else this.stage.hide();
+    this.onlist();
   }
 
   showMore(atLeast = 0) {
@@ -135,13 +96,13 @@ class PieceList {
     const left = this.order.length - this.rows.size;
     byId("more").hidden = !left;
     byId("more").textContent = `Show ${Math.min(left, ROWS_AT_ONCE)} more`;
-    byId("count").textContent = this.order.length ? `${whole(this.rows.size)} of ${whole(this.order.length)} shown` : "No piece with this name";
+    byId("count").textContent = this.order.length ? `${whole(this.rows.size)} of ${whole(this.order.length)} shown` : "No piece like this";
     this.mark();
   }
 
   makeRow(index) {
     const piece = DATA.pieces[index];
-    const name = `${piece.seed_id}, sample ${piece.sample}`;
+    const name = pieceTitle(piece);
     const canvas = html("canvas", { "data-index": index, "aria-hidden": "true" });
     this.thumbs.observe(canvas);
     const play = html("button", {
@@ -153,13 +114,14 @@ class PieceList {
       onclick: () => (this.open === index ? this.close() : this.openRow(index)),
     }, canvas);
     const extra = this.column.isExtra ? this.column : null;
-    const summary = `${clock(piece.seconds)} · ${whole(piece.num_notes)} notes · ${decimal(piece.log_likelihood_per_note)} per note`
+    const summary = `${clock(piece.seconds)} · ${whole(piece.num_notes)} notes · ${decimal(piece.log_likelihood_per_note)} nats per note`
       + (extra ? ` · ${extra.title.toLowerCase()} ${extra.show(piece)}` : "");
     return html("tr", { class: "piece", "data-index": index },
       html("td", { class: "play" }, play),
+      html("td", { class: "marking" }, markButtons(piece)),
       html("td", { class: "picture" }, look),
       html("td", { class: "text name" }, piece.seed_id, " ",
-        html("span", { class: "sample" }, `sample ${piece.sample}${piece.is_highlight && !this.highlightsOnly ? " · highlight" : ""}`),
+        html("span", { class: "sample" }, `sample ${piece.sample}${piece.is_highlight && !this.filters.highlightsOnly ? " · highlight" : ""}`),
         html("span", { class: "summary" }, summary)),
       ...TABLE_COLUMNS.slice(1).map((column) => html("td", { class: column.isCheck ? "number check" : "number" }, column.show(piece))),
       html("td", { class: "number extra" }, extra ? extra.show(piece) : ""));
@@ -198,8 +160,8 @@ class PieceList {
   // Opens any piece; if the filter hides it, shows all pieces.
   openAny(index) {
     if (!this.order.includes(index)) {
-      byId("search").value = this.search = "";
-      byId("show-all").click();
+      this.filters.clear();
+      this.refresh();
     }
     this.follow(index);
     this.stage.row.scrollIntoView({ block: "center" });
@@ -217,6 +179,12 @@ class PieceList {
     if (position < 0) return;
     if (position >= this.rows.size) this.showMore(position + 1);
     this.openRow(index);
+  }
+
+  // A piece that the filter of marks now hides stays until another filter is chosen.
+  markChanged() {
+    for (const [index, row] of this.rows) refreshMarks(row.querySelector(".marks"), DATA.pieces[index]);
+    this.stage.showMark();
   }
 
   mark() {

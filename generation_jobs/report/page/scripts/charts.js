@@ -23,7 +23,7 @@ function percent(share) {
 
 function comparisonChart(measure) {
   const { generated, corpus, bins, ticks } = measure;
-  const ceiling = measure.ceiling === null ? "" : `corpus against itself ${decimal(measure.ceiling)}`;
+  const ceiling = measure.ceiling === null ? "" : `corpus with itself ${decimal(measure.ceiling)}`;
   const figure = measure.overlap === null ? "–" : decimal(measure.overlap);
   const label = `${measure.title}: overlap of generated music and corpus ${figure}. ${ceiling}`;
   return chartBox(measure.title, figure, ceiling || "overlap", label, (width, height, showNote) => {
@@ -39,7 +39,9 @@ function comparisonChart(measure) {
       shapes.push(svg("path", { class: "outline", d: `M0 ${height}${line}L${width} ${height}` }));
     }
     shapes.push(svg("line", { class: "axis", x1: 0, x2: width, y1: height + 0.5, y2: height + 0.5 }));
-    for (const [bin, text] of ticks) {
+    const longest = Math.max(...ticks.map(([, text]) => text.length));
+    const every = Math.ceil(ticks.length * (7 * longest + 6) / width);
+    for (const [bin, text] of ticks.filter((tick, place) => place % every === 0)) {
       shapes.push(svg("text", { x: (bin + 0.5) * step, y: height + 16, "text-anchor": "middle" }, text));
     }
     bins.forEach((bin, index) => shapes.push(svg("rect", {
@@ -52,7 +54,8 @@ function comparisonChart(measure) {
 }
 
 function overlapTable(measures) {
-  const head = ["", "overlap", "of the corpus", "distance", "of the corpus"].map((text) => html("th", { scope: "col" }, text));
+  const head = ["", "overlap (1: equal)", "of the corpus with itself", "distance (bins)", "of the corpus with itself"]
+    .map((text) => html("th", { scope: "col" }, text));
   const rows = measures.map((measure) => html("tr", {}, html("th", { scope: "row" }, measure.title),
     ...["overlap", "ceiling", "wasserstein", "wasserstein_ceiling"].map((name) => html("td", {}, decimal(measure[name])))));
   return html("div", { class: "chart scroll", tabindex: "0", role: "region", "aria-label": "Overlaps" },
@@ -128,7 +131,8 @@ function lineLegend(chart) {
 
 function drawCharts() {
   if (DATA.comparison.length) {
-    byId("comparison-charts").append(...DATA.comparison.map(comparisonChart), overlapTable(DATA.comparison));
+    byId("comparison-charts").append(...DATA.comparison.map(comparisonChart));
+    byId("comparison").append(overlapTable(DATA.comparison));
   }
   for (const chart of DATA.training) {
     const box = lineChart(chart);
