@@ -135,7 +135,9 @@ def make_parser() -> Parser:
     add("--style", choices=styles.names(), help=f"{text} (instead of --seeds)")
     add("--output", required=True, help="folder for the music; pieces that already exist are kept")
     text = "make only this piece of the job, the same bytes again; may be repeated (default: all pieces)"
-    add("--only", action="append", metavar="SEED:SAMPLE", default=[], help=text)
+    group_of(parser, command.TASKS).add_argument(
+        "--only", action="append", metavar="SEED:SAMPLE", default=[], help=text
+    )
     add("--dry-run", action="store_true", help="estimate the number of pieces, the time and the size; write nothing")
     group_of(parser, SAMPLING, "a seed may override these, and what else is about one piece; see docs/seeds.md")
     group_of(parser, CONTROLS)

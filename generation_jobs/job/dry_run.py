@@ -21,6 +21,7 @@ from generation_jobs.job.piece_keeper import PieceKeeper
 from generation_jobs.job.task import Decoder
 from generation_jobs.output import manifest
 from generation_jobs.settings.requests import Request, Result
+from job_runtime.command_line.numerals import counted, sized
 from job_runtime.logs.progress import stage
 
 TRIED_SECONDS = 4.0  # of decoding, at most, unless a few notes take longer
@@ -153,14 +154,14 @@ def describe(job: Job, left: np.ndarray, trial: Trial | None, *, num_slots: int)
     counts = [job.samples_per_seed if seed.num_samples is None else seed.num_samples for seed in job.seeds]
     total, own = sum(counts), len(job.share())
     tasks = f", {own:,} in this task of {job.num_tasks:,}" if job.num_tasks > 1 else ""
-    yield f"dry run, nothing is written: {_count(total, 'piece')} of {_count(len(counts), 'seed')}{tasks}"
+    yield f"dry run, nothing is written: {counted(total, 'piece')} of {counted(len(counts), 'seed')}{tasks}"
     if len(left) < own:
         yield f"{own - len(left):,} already made, {len(left):,} left to make"
     if trial is None:
         return
     cut = f", {trial.num_cut:,} of them cut short and counted at their limit" if trial.num_cut else ""
     notes = f"{trial.notes:,.0f} notes per piece, including its primer"
-    yield f"measured on {_count(trial.num_pieces, 'piece')}{cut}: {notes}"
+    yield f"measured on {counted(trial.num_pieces, 'piece')}{cut}: {notes}"
     seconds = decode_seconds(trial, num_pieces=len(left), num_slots=num_slots)
     subject = "the rest" if len(left) < own else "this task" if job.num_tasks > 1 else "the job"
     rate = f"{len(left) / max(seconds, 1e-9):,.1f} pieces per second with {num_slots:,} slots"
@@ -168,12 +169,8 @@ def describe(job: Job, left: np.ndarray, trial: Trial | None, *, num_slots: int)
         f"{_time(trial.start_seconds)} until the decoder is ready, then {_time(seconds)}, {rate}"
     )
     kinds = {"MIDI files": trial.midi_bytes, "records": trial.record_bytes, "manifests": trial.line_bytes}
-    sizes = ", ".join(f"{name} {_size(size * total)}" for name, size in kinds.items())
-    yield f"all {_count(total, 'piece')} together take about {_size(sum(kinds.values()) * total)}: {sizes}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'s' * (number != 1)}"
+    sizes = ", ".join(f"{name} {sized(size * total)}" for name, size in kinds.items())
+    yield f"all {counted(total, 'piece')} together take about {sized(sum(kinds.values()) * total)}: {sizes}"
 
 
 def _time(seconds: float) -> str:
@@ -181,11 +178,3 @@ def _time(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def _size(num_bytes: float) -> str:
-    for unit in ("B", "kB", "MB"):
-        if num_bytes < 1000:
-            return f"{num_bytes:.3g} {unit}"
-        num_bytes /= 1000
-    return f"{num_bytes:,.1f} GB"

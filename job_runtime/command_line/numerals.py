@@ -41,3 +41,12 @@ def is_index(text: str) -> bool:
 def counted(number: int, noun: str) -> str:
     """`1 group`, `2,000 groups`; for nouns with a plural in -s."""
     return f"{number:,} {noun if number == 1 else noun + 's'}"
+
+
+def sized(num_bytes: float) -> str:
+    """`850 B`, `1.26 MB`, `1,234.5 GB`."""
+    for unit in ("B", "kB", "MB"):
+        if num_bytes < 1000:
+            return f"{num_bytes:.3g} {unit}"
+        num_bytes /= 1000
+    return f"{num_bytes:,.1f} GB"

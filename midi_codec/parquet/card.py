@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Iterator, Mapping, Sequence
 
+from job_runtime.command_line.numerals import sized
 from midi_codec.parquet.columns import Column
 from midi_codec.parquet.parquet_files import Split, pattern
 
@@ -70,13 +71,13 @@ def _page(described: Description, columns: Sequence[Column], splits: Sequence[Sp
         "",
         "## Splits",
         "",
-        "| split | pieces | notes | hours | files | MB |",
+        "| split | pieces | notes | hours | files | size |",
         "|---|---|---|---|---|---|",
     )
     for split in splits:
-        size = sum(file.size for file in split.files) / 1e6
+        size = sized(sum(file.size for file in split.files))
         counts = f"{split.num_pieces:,} | {split.num_notes:,} | {split.seconds / 3600:,.2f} | {len(split.files):,}"
-        yield f"| {split.name} | {counts} | {size:,.1f} |"
+        yield f"| {split.name} | {counts} | {size} |"
     yield from ("", "## Columns", "", "One row per piece; lists have one value per note.", "")
     yield from ("| column | type | meaning |", "|---|---|---|")
     for column in columns:

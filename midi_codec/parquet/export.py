@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from job_runtime import storage
 from job_runtime.command_line.flags import group_of
-from job_runtime.command_line.numerals import counted
+from job_runtime.command_line.numerals import counted, sized
 from midi_codec.parquet import card, croissant, parquet_files
 from midi_codec.parquet.card import Description
 from midi_codec.parquet.columns import Column, Row, all_columns
@@ -87,10 +87,8 @@ def describe(root: str, splits: Sequence[Split]) -> str:
     """A line for the end of a command."""
     files = [file for split in splits for file in split.files]
     pieces, notes = sum(split.num_pieces for split in splits), sum(split.num_notes for split in splits)
-    size = sum(file.size for file in files) / 1e6
-    return (
-        f"{root}: {counted(pieces, 'piece')}, {notes:,} notes in {counted(len(files), 'Parquet file')}, {size:.1f} MB"
-    )
+    size = sized(sum(file.size for file in files))
+    return f"{root}: {counted(pieces, 'piece')}, {notes:,} notes in {counted(len(files), 'Parquet file')}, {size}"
 
 
 def plain(text: str) -> str:

@@ -43,7 +43,7 @@ def test_flags_of_a_command(script):
         "--context-periods",
         "--context-units",
     ]
-    assert complete(script, "generate", "--data", "x", "--o") == ["--on-reject", "--output"]
+    assert complete(script, "generate", "--data", "x", "--max-p") == ["--max-pitch", "--max-polyphony"]
     assert complete(script, "compare", "--compare") == []  # the name in earlier versions
 
 

@@ -138,6 +138,8 @@ def test_numbers():
         0.01,
     ]
     assert numerals.is_index("07") and not numerals.is_index("-1")
+    sizes = [numerals.sized(size) for size in (0, 999, 1260, 1_258_005, 4e13)]
+    assert sizes == ["0 B", "999 B", "1.26 kB", "1.26 MB", "40,000.0 GB"]
     assert [numerals.counted(number, "group") for number in (0, 1, 2000)] == ["0 groups", "1 group", "2,000 groups"]
 
 
