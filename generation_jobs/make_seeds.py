@@ -120,7 +120,7 @@ def _seed(piece: Piece, first: int, num_notes: int, dataset: str | None, by_piec
     name = make_id(piece.source, piece.piece_id) + (f"-n{first}" if first else "")
     if by_piece_id:
         return Seed(id=name, piece_id=piece.piece_id, from_note=first, num_notes=num_notes)
-    notes = piece.notes.take(slice(first, first + num_notes))
+    notes = piece.notes.take(slice(first, first + num_notes)).from_first_onset()
     source = piece.source.encode("utf-8", "backslashreplace").decode()  # file names may be any bytes
     origin: dict[str, str | int] = {
         "piece_id": piece.piece_id,
@@ -130,7 +130,9 @@ def _seed(piece: Piece, first: int, num_notes: int, dataset: str | None, by_piec
     }
     if dataset is not None:
         origin["dataset"] = dataset
-    return Seed(id=name, notes=InlineNotes.from_notes(notes.from_first_onset()), tempo=notes.tempo, origin=origin)
+    inline, last = InlineNotes.from_notes(notes), int(notes.start[-1])
+    signatures = notes.signatures.until(last)
+    return Seed(id=name, notes=inline, tempo=notes.tempo, signatures=signatures, origin=origin)
 
 
 def _splits(given: Sequence[str] | None, problems: list[str]) -> list[str]:

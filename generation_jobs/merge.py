@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from generation_jobs.job import whole_shards
-from generation_jobs.output import manifest, music_export, selection
+from generation_jobs.output import manifest, music_export, piece_bytes, selection
 from generation_jobs.output.manifest import Line
 from generation_jobs.output.piece_files import read_pieces
 from generation_jobs.output.shards import MIDI_FOLDER, Shards
@@ -210,7 +210,7 @@ def _problem_of_file(path: str, line: Line, data: bytes | OSError) -> str | None
     problem = ""
     for time_base in TIME_BASES:  # the hash of the notes, in the line, tells which
         try:
-            inside, _ = manifest.parse_piece(data, time_base=time_base)
+            inside, _ = piece_bytes.parse_midi(data, time_base=time_base)
         except ValueError as error:
             problem = str(error)
             continue

@@ -72,7 +72,8 @@ def _slice(batch: NoteBatch, begin: int, end: int) -> NoteBatch:
     notes = slice(batch.offsets[begin], batch.offsets[end])
     columns = {name: getattr(batch, name)[notes] for name in COLUMN_DTYPES}
     offsets = batch.offsets[begin : end + 1] - batch.offsets[begin]
-    return NoteBatch(**columns, offsets=offsets, tempo=batch.tempo[begin:end], time_base=batch.time_base)
+    tempo, signatures = batch.tempo[begin:end], batch.signatures[begin:end]
+    return NoteBatch(**columns, offsets=offsets, tempo=tempo, time_base=batch.time_base, signatures=signatures)
 
 
 def _smallest_in_bins(chords: _Chords) -> np.ndarray:

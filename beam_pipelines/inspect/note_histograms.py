@@ -10,6 +10,7 @@ from fractions import Fraction
 import numpy as np
 
 from midi_codec.dataset.dataset_info import SPLITS, DatasetInfo, Histogram
+from midi_codec.music.instrument_names import name_of
 from midi_codec.music.notes import DRUM_PROGRAM, MILLISECONDS, TICKS_PER_BEAT
 
 RARE_SHARE = 0.0005  # the longest times with this share of the notes go into one bin
@@ -43,7 +44,6 @@ def of_dataset(info: DatasetInfo, *, coarse: bool) -> list[Bars]:
 
 def of_programs(info: DatasetInfo, num: int = NUM_PROGRAMS) -> Bars:
     """Notes by program, the commonest first; programs beyond `num` share a bin."""
-    import pretty_midi  # slow to import
 
     total: dict[int, int] = dict.fromkeys(info.programs, 0)
     for split in SPLITS:
@@ -52,7 +52,7 @@ def of_programs(info: DatasetInfo, num: int = NUM_PROGRAMS) -> Bars:
             total[program] = total.get(program, 0) + count
     ranked = sorted(total, key=lambda program: (-total[program], program))
     shown, others = ranked[:num], set(ranked[num:])
-    labels = ["Drums" if p == DRUM_PROGRAM else f"{p} {pretty_midi.program_to_instrument_name(p)}" for p in shown]
+    labels = [name_of(p) if p == DRUM_PROGRAM else f"{p} {name_of(p)}" for p in shown]
     counts = {}
     for split in SPLITS:
         histogram = info.histograms[split]["program"]

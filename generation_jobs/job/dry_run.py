@@ -19,7 +19,7 @@ from generation_jobs.job import whole_shards
 from generation_jobs.job.job import Job, compare
 from generation_jobs.job.piece_keeper import PieceKeeper
 from generation_jobs.job.task import Decoder
-from generation_jobs.output import manifest
+from generation_jobs.output import manifest, piece_bytes
 from generation_jobs.settings.requests import Request, Result
 from job_runtime.command_line.numerals import counted, sized
 from job_runtime.logs.progress import stage
@@ -127,8 +127,8 @@ def _trial(
         lengths.append(result.num_primer_notes + limit if is_cut else num_notes)
         line = job.line(samples[index], result)
         scale = lengths[-1] / max(num_notes, 1)
-        midi_bytes += len(manifest.serialize_piece(line, result.notes)) * scale
-        record_bytes += len(manifest.serialize_example(line, result.notes)) * scale if num_notes else 0
+        midi_bytes += len(piece_bytes.serialize_midi(line, result.notes)) * scale
+        record_bytes += len(piece_bytes.serialize_example(line, result.notes)) * scale if num_notes else 0
         line_bytes += len(manifest.dumps(line)) + 1
     count = len(results)
     return Trial(

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from generation_jobs.output import manifest
+from generation_jobs.output import manifest, piece_bytes
 from generation_jobs.output.piece_files import LooseFiles, PieceFiles, TarFiles, loose_path, tar_path
 from generation_jobs.output.shards import Shards, default_pieces_per_shard
 from generation_jobs.screening.reject_policy import Policy
@@ -141,6 +141,7 @@ class Job:
             path=None if is_left_out else self.path(number),
             salvaged=self.primers.salvaged.get(index),
             primer=self.primers.origins.get(index),
+            signatures=piece_bytes.describe_signatures(result.notes, self.primers.signatures[index]),
             result=result,
             origin=origin,
             screening=screening,
@@ -217,6 +218,12 @@ def compare(job: Job) -> None:
     """
     path, mine = storage.join(job.output, manifest.JOB_FILE), job.description()
     theirs = json_text.load(path, dict[str, Any])
+    if theirs.get("format_version") != mine["format_version"]:
+        raise UserError(
+            f"--output {job.output!r} was started by another version of this program, which writes job format "
+            f"{json_text.shown(theirs.get('format_version'))}; this one writes {mine['format_version']}: "
+            "finish the job with that version, or choose another --output"
+        )
     problems = [
         f"--output {job.output!r} was started with {name} {json_text.shown(theirs.get(name))}, "
         f"now it is {json_text.shown(mine.get(name))}; "

@@ -12,7 +12,7 @@ from typing import Any
 
 from generation_jobs.job import whole_shards
 from generation_jobs.job.job import Job
-from generation_jobs.output import manifest
+from generation_jobs.output import manifest, piece_bytes
 from generation_jobs.output.piece_files import PieceFiles
 from generation_jobs.screening.reject_policy import DROP
 from generation_jobs.screening.thresholds import Judgement
@@ -95,11 +95,11 @@ class PieceKeeper:
         path = line["path"]
         if path is None:
             return _left_out(pending.number, manifest.dumps(line))
-        mine = manifest.serialize_piece(line, result.notes)
+        mine = piece_bytes.serialize_midi(line, result.notes)
         kept = self.files.put(path, mine)
         if kept != mine:
             return self._parse(pending.number, path, kept)
-        example = manifest.serialize_example(line, result.notes) if len(result.notes) else None
+        example = piece_bytes.serialize_example(line, result.notes) if len(result.notes) else None
         return Piece(pending.number, path, manifest.dumps(line), self._data_to_hold(mine), len(mine), example)
 
     def read(self, shard: int, *, was_whole: bool) -> dict[int, Piece]:
@@ -144,14 +144,14 @@ class PieceKeeper:
 
     def _parse(self, number: int, path: str, data: bytes) -> Piece:
         try:
-            line, notes = manifest.parse_piece(data, time_base=self.job.primers.time_base)
+            line, notes = piece_bytes.parse_midi(data, time_base=self.job.primers.time_base)
             if problem := self.job.problem_of_line(number, line):
                 raise ValueError(problem)
         except (ValueError, KeyError) as error:
             whole = storage.join(self.job.output, path)
             text = f"{whole!r} is where a piece of this job belongs, but {error}; move it away"
             raise UserError(text) from error
-        example = None if notes is None else manifest.serialize_example(line, notes)
+        example = None if notes is None else piece_bytes.serialize_example(line, notes)
         return Piece(number, path, manifest.dumps(line), self._data_to_hold(data), len(data), example)
 
     def _data_to_hold(self, data: bytes) -> bytes:

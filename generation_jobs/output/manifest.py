@@ -9,8 +9,8 @@
     OUTPUT/manifest/part-00000-of-00100.jsonl              one per shard, a line per sample; written last: shard done
     OUTPUT/manifest.jsonl                                  all lines, by `generation_jobs.merge`: the job is done
 
-A piece's manifest line is also written into its `.mid` file, as a text event, and into its record. So a finished sample
-needs only one file, renamed into place, and a restart reads the line and the notes back from it.
+A piece's manifest line is also in its record and in its `.mid` file (`piece_bytes`), so that a finished sample needs
+only one file, renamed into place, and a restart reads the line and the notes back from it.
 """
 
 from __future__ import annotations
@@ -24,14 +24,10 @@ from generation_jobs.output.shards import MANIFEST_FOLDER, Shards
 from generation_jobs.settings.requests import Ended, Result
 from job_runtime import json_text, storage
 from job_runtime.problem_report import UserError
-from midi_codec.dataset import records
-from midi_codec.midi import midi_file, midi_writer
-from midi_codec.midi.midi_header import MidiError
-from midi_codec.music.notes import Notes
 
 JOB_FILE, SEEDS_FILE, THRESHOLDS_FILE = "job.json", "seeds.jsonl", "thresholds.json"
-FORMAT_VERSION = 2  # of job.json and its folder
-_MARK = "generation_jobs.manifest "  # begins the text event that holds the line
+FORMAT_VERSION = 3  # of job.json and its folder
+_READABLE = (2, FORMAT_VERSION)  # 2: `.mid` files without signatures and names of tracks
 
 Line = dict[str, Any]
 START_AGAIN = (
@@ -49,7 +45,7 @@ _Count = Annotated[int, json_text.Constraint(lambda value: value >= 0, "a whole 
 
 
 class _Versioned(TypedDict):
-    format_version: Annotated[int, json_text.Constraint(lambda value: value == FORMAT_VERSION, f"{FORMAT_VERSION}")]
+    format_version: Annotated[int, json_text.Constraint(_READABLE.__contains__, " or ".join(map(str, _READABLE)))]
 
 
 class _Job(_Versioned):
@@ -90,6 +86,7 @@ def make_line(
     screening: Line | None,
     salvaged: str | None = None,
     primer: Mapping[str, str | int] | None = None,
+    signatures: Line,
 ) -> Line:
     """The manifest line of a piece.
 
@@ -99,6 +96,7 @@ def make_line(
       screening: how the piece was judged; None where there was no screening.
       salvaged: the salvage level that read the primer's file, where strict reading failed.
       primer: where the primer's notes are from; None if that is not known, or there is no primer.
+      signatures: how the piece is written down (`piece_bytes.describe_signatures`).
     """
     notes = result.notes
     return {
@@ -115,50 +113,13 @@ def make_line(
         "primer": None if primer is None else dict(primer),
         "num_notes": len(notes),
         "seconds": round(notes.seconds, DECIMALS),
+        "signatures": dict(signatures),
         "log_likelihood": round(result.log_likelihood, DECIMALS),
         "ended": result.ended,
         "checks": check(notes, result.num_primer_notes),
         "screening": screening,
         "code_version": origin["code_version"],
     }
-
-
-def serialize_piece(line: Line, notes: Notes) -> bytes:
-    """The `.mid` file of a piece; `parse_piece` is the inverse."""
-    return midi_writer.serialize(notes, texts=[_MARK + dumps(line)])
-
-
-def parse_piece(data: bytes, *, time_base: str) -> tuple[Line, Notes | None]:
-    """The line and the notes of a `.mid` file that this job wrote; None for a piece without a note.
-
-    Raises:
-      ValueError: the file was not written by `serialize_piece`.
-    """
-    mark = data.find(_MARK.encode())
-    if mark < 0:
-        raise ValueError("it does not say what it was generated from")
-    text = data[mark + len(_MARK) :].decode("latin-1")  # the line is ASCII; what follows is ignored
-    line, _ = json.JSONDecoder().raw_decode(text)
-    try:
-        notes = midi_file.parse(data, time_base=time_base)
-    except MidiError as error:
-        if error.reason != "no_notes":
-            raise
-        return line, None
-    if notes.piece_id != line["piece_id"]:
-        raise ValueError("its notes were changed later")
-    return line, notes
-
-
-def serialize_example(line: Line, notes: Notes) -> bytes:
-    """The piece as an example of a dataset; the pieces of one seed are one group."""
-    return records.serialize_columns(
-        piece_id=line["piece_id"],
-        group_id=line["seed_id"],
-        source=line["path"],
-        notes=notes,
-        provenance=dumps(line),
-    )
 
 
 def join_lines(texts: Iterable[str]) -> bytes:

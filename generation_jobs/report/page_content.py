@@ -20,6 +20,7 @@ from generation_jobs.report.seed_originals import Original
 from generation_jobs.report.training_run import Run
 from midi_codec import audio
 from midi_codec.dataset.dataset_info import DatasetInfo
+from midi_codec.music.instrument_names import name_of
 from midi_codec.music.notes import BEATS, DRUM_PROGRAM, TICKS_PER_BEAT, Notes
 
 SHARE_DECIMALS = 6
@@ -178,13 +179,11 @@ def _identity(pieces: Iterable[GeneratedPiece]) -> str:
 
 def _programs(pieces: Iterable[GeneratedPiece]) -> list[dict[str, Any]]:
     """Number and name of each program, the most used first; the order decides the colours."""
-    import pretty_midi  # slow to import
-
     counts = np.zeros(DRUM_PROGRAM + 1, np.int64)
     for piece in pieces:
         counts += np.bincount(piece.notes.program, minlength=len(counts))
     used = [int(program) for program in np.argsort(-counts, kind="stable") if counts[program]]
-    names = {p: "Drums" if p == DRUM_PROGRAM else pretty_midi.program_to_instrument_name(p) for p in used}
+    names = {p: name_of(p) for p in used}
     return [{"program": program, "name": names[program]} for program in used]
 
 

@@ -16,6 +16,7 @@ from midi_codec.dataset import dataset_info, records
 from midi_codec.dataset.dataset_info import DatasetInfo
 from midi_codec.music.notes import COLUMN_DTYPES, COLUMN_RANGES
 from midi_codec.music.piece_offsets import offsets_of
+from midi_codec.music.signatures import Signatures
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -29,6 +30,7 @@ class Pieces:
     time_base: str
     sources: list[str]  # their files
     dataset: str  # its hash
+    signatures: list[Signatures]  # of each piece
 
 
 def load(data: str, piece_ids: Collection[str]) -> Pieces:
@@ -40,6 +42,7 @@ def load(data: str, piece_ids: Collection[str]) -> Pieces:
     info = dataset_info.load(data)
     rows: dict[str, int] = {}
     payloads: dict[str, list[bytes]] = {name: [] for name in (*records.NOTE_FEATURES, "tempo", "source")}
+    signatures: list[Signatures] = []
     wanted = {piece_id.encode("utf-8", "surrogateescape") for piece_id in piece_ids}
     for split in dataset_info.SPLITS if wanted else ():
         for path in dataset_info.shard_paths(data, info, split):
@@ -48,17 +51,20 @@ def load(data: str, piece_ids: Collection[str]) -> Pieces:
                     features = records.split_features(record)
                     if features["piece_id"] in wanted:
                         rows.setdefault(features["piece_id"].decode("utf-8", "surrogateescape"), len(payloads["tempo"]))
+                        signatures.append(records.read_signatures(features))
                         for name, column in payloads.items():
                             column.append(features[name])
             except (OSError, ValueError) as error:
                 raise UserError(f"{path!r} cannot be read: {error}") from error
     try:
-        return _unpack(rows, payloads, info)
+        return _unpack(rows, payloads, info, signatures)
     except ValueError as error:
         raise UserError(f"{data!r} cannot be read: {error}") from error
 
 
-def _unpack(rows: dict[str, int], payloads: dict[str, list[bytes]], info: DatasetInfo) -> Pieces:
+def _unpack(
+    rows: dict[str, int], payloads: dict[str, list[bytes]], info: DatasetInfo, signatures: list[Signatures]
+) -> Pieces:
     columns = {name: records.decode_column(name, b"".join(payloads[name])) for name in records.NOTE_FEATURES}
     lengths = {len(column) for column in columns.values()}
     if len(lengths) != 1:
@@ -73,7 +79,7 @@ def _unpack(rows: dict[str, int], payloads: dict[str, list[bytes]], info: Datase
         raise ValueError("a tempo is not a float of 4 bytes")
     columns = {name: columns[name].astype(dtype) for name, dtype in COLUMN_DTYPES.items()}
     sources = [source.decode("utf-8", "backslashreplace") for source in payloads["source"]]
-    return Pieces(rows, columns, offsets, tempos, info.time_base, sources, info.hash)
+    return Pieces(rows, columns, offsets, tempos, info.time_base, sources, info.hash, signatures)
 
 
 def _lengths(payloads: list[bytes]) -> np.ndarray:

@@ -18,7 +18,8 @@ from generation_jobs.seeds.seed_record import Origin, Seed
 from job_runtime import storage
 from job_runtime.logs.progress import progress
 from job_runtime.problem_report import Problem, UserError
-from midi_codec.music.notes import COLUMN_DTYPES, seconds_per_tick
+from midi_codec.music.notes import COLUMN_DTYPES, seconds_per_tick, ticks_per_quarter
+from midi_codec.music.signatures import Signatures
 
 MANY_FILES = 1000  # progress is shown from this number on
 
@@ -31,6 +32,7 @@ class PrimerNotes(NamedTuple):
     columns: Columns  # sorted by start
     tempo: float
     origin: Origin  # the file or piece, and which of its notes
+    signatures: Signatures  # from the first of them on
     salvaged: str | None = None  # the salvage level that read the file
     remark: str = ""  # how the notes differ from the file, for the log
 
@@ -82,7 +84,8 @@ def _cut(file: PrimerFile | str, seed: Seed, digest: str) -> PrimerNotes | str:
     path = str(seed.midi).encode("utf-8", "backslashreplace").decode()
     track = {} if seed.track is None else {"track": seed.track}
     origin: Origin = {"midi": path, "sha256": digest, **track, **_span(rows)}
-    return PrimerNotes(columns, notes.tempo, origin, file.salvaged, file.remark)
+    signatures = notes.take(rows).from_first_onset().signatures
+    return PrimerNotes(columns, notes.tempo, origin, signatures, file.salvaged, file.remark)
 
 
 def _span(rows: slice) -> dict[str, int]:
@@ -124,7 +127,10 @@ def _of_piece(pieces: dataset_pieces.Pieces, seed: Seed) -> PrimerNotes | str:
         **_span(rows),
         "dataset": pieces.dataset,
     }
-    return PrimerNotes({name: column[chosen] for name, column in pieces.columns.items()}, tempo, origin)
+    columns = {name: column[chosen] for name, column in pieces.columns.items()}
+    quarter = ticks_per_quarter(pieces.time_base, tempo)
+    signatures = pieces.signatures[row].counted_from(int(columns["start"][0]), quarter)
+    return PrimerNotes(columns, tempo, origin, signatures)
 
 
 def _rows(start: np.ndarray, tick_seconds: float, seed: Seed, what: str) -> slice | str:

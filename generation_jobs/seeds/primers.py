@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import json
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +25,7 @@ from midi_codec.fields import FieldTable
 from midi_codec.music.note_order import sort_pieces
 from midi_codec.music.notes import COLUMN_DTYPES, DEFAULT_TEMPO, ORDER, Notes, seconds_per_tick
 from midi_codec.music.piece_offsets import offsets_of
+from midi_codec.music.signatures import Signatures
 
 
 class Primers:
@@ -34,6 +37,7 @@ class Primers:
         tempos: Sequence[float],
         time_base: str,
         *,
+        signatures: Sequence[Signatures] | None = None,
         salvaged: Mapping[int, str] | None = None,
         origins: Mapping[int, Origin] | None = None,
         remarks: Sequence[Problem] = (),
@@ -41,6 +45,7 @@ class Primers:
         """
         Args:
           columns: the columns of `Notes` for each seed, in any order of notes, already in range.
+          signatures: of each seed, from its first note on; None: they are unknown.
           salvaged: by seed, the salvage level that read its file, where strict reading failed.
           origins: by seed, where its notes are from.
           remarks: how notes differ from their files, for the log: lines and sentences.
@@ -56,6 +61,7 @@ class Primers:
         filled = lengths > 0
         firsts = self._columns["start"][self.offsets[:-1][filled]]
         self._columns["start"] = self._columns["start"] - np.repeat(firsts, lengths[filled])
+        self.signatures = self._until_last_onset(signatures or [Signatures()] * len(columns))
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -64,13 +70,24 @@ class Primers:
         rows = slice(self.offsets[index], self.offsets[index + 1])
         if rows.start == rows.stop:
             return None
-        columns = {name: column[rows] for name, column in self._columns.items()}
-        return Notes(**columns, tempo=float(self.tempos[index]), time_base=self.time_base)
+        columns: dict[str, Any] = {name: column[rows] for name, column in self._columns.items()}
+        tempo, signatures = float(self.tempos[index]), self.signatures[index]
+        return Notes(**columns, tempo=tempo, time_base=self.time_base, signatures=signatures)
+
+    def _until_last_onset(self, signatures: Sequence[Signatures]) -> list[Signatures]:
+        """Later changes are not those of the notes that continue the primer."""
+        starts, stops = self._columns["start"], self.offsets[1:].tolist()
+        return [
+            each.until(int(starts[stop - 1])) if each != Signatures() and stop > begin else each
+            for each, begin, stop in zip(signatures, self.offsets[:-1].tolist(), stops, strict=True)
+        ]
 
     @property
     def digest(self) -> str:
-        """32 hex digits that change with any note of any primer."""
+        """32 hex digits that change with any note or signature of any primer."""
         digest = hashlib.sha256(self.time_base.encode())
+        if any(each != Signatures() for each in self.signatures):
+            digest.update(json.dumps([[each.times_text, each.keys_text] for each in self.signatures]).encode())
         for values in (self.offsets, self.tempos, *self._columns.values()):
             digest.update(np.ascontiguousarray(values, values.dtype.newbyteorder("<")).tobytes())
         return digest.hexdigest()[:32]
@@ -118,6 +135,7 @@ def load(
     """
     columns: list[Columns | None] = [None] * len(seeds)
     tempos = [DEFAULT_TEMPO if seed.tempo is None else seed.tempo for seed in seeds]
+    signatures = [seed.signatures for seed in seeds]
     _put_inline(seeds, columns, table)
     problems: list[Problem] = []
     salvaged, remarks = dict[int, str](), dict[str, int]()
@@ -129,13 +147,22 @@ def load(
             problems.append((seeds[index].line, notes))
             continue
         columns[index], tempos[index], origins[index] = notes.columns, notes.tempo, notes.origin
+        signatures[index] = notes.signatures
         if notes.salvaged is not None:
             salvaged[index] = notes.salvaged
         if notes.remark:
             remarks.setdefault(notes.remark, seeds[index].line)
     _map_programs(seeds, columns, table, map_programs)
     sorted_remarks = sorted((line, remark) for remark, line in remarks.items())
-    primers = Primers(columns, tempos, table.time_base, salvaged=salvaged, origins=origins, remarks=sorted_remarks)
+    primers = Primers(
+        columns,
+        tempos,
+        table.time_base,
+        signatures=signatures,
+        salvaged=salvaged,
+        origins=origins,
+        remarks=sorted_remarks,
+    )
     problems += dataset_problems
     for index, texts in _unknown_programs(primers, table):
         source = "" if seeds[index].line else f" of {seeds[index].midi!r}"

@@ -20,7 +20,7 @@ from typing import Any
 from generation_jobs.seeds.seed_record import KEYS, Row
 from job_runtime import json_text
 
-_TEXT_KEYS = frozenset({"id", "midi", "piece_id"})
+_TEXT_KEYS = frozenset({"id", "midi", "piece_id", "time_signatures", "key_signatures"})
 
 
 def read(text: str) -> Iterator[Row]:

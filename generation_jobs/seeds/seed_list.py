@@ -74,7 +74,8 @@ def with_notes(seeds: Sequence[Seed], primers: Sequence[Notes | None], origins: 
         if primer is not None:
             overrides = {name: value for name, value in seed.overrides.items() if name != "map_programs"}
             own = Seed(id=seed.id, num_samples=seed.num_samples, overrides=overrides, origin=origins.get(index))
-            seed = dataclasses.replace(own, notes=InlineNotes.from_notes(primer), tempo=primer.tempo)
+            inline = InlineNotes.from_notes(primer)
+            seed = dataclasses.replace(own, notes=inline, tempo=primer.tempo, signatures=primer.signatures)
         records.append(to_record(seed))
     return seed_json.serialize(records)
 

@@ -15,6 +15,7 @@ from generation_jobs.seeds.inline_notes import InlineNotes
 from generation_jobs.settings.requests import SETTINGS, Settings
 from job_runtime.command_line.settings import is_number, is_whole, problems_with
 from midi_codec.music.notes import canonical_tempo, tempo_to_microseconds
+from midi_codec.music.signatures import Signatures
 
 MAX_SAMPLES = 1_000_000  # per seed
 MAX_ID_LENGTH = 100
@@ -23,7 +24,11 @@ _ID_WANTED = f"1 to {MAX_ID_LENGTH} ASCII letters, digits, '-', '_' or '.', the 
 _PRIMER_KEYS = ("midi", "piece_id", "notes")
 _SPAN_KEYS = ("from_note", "num_notes", "from_seconds", "to_seconds")
 _PLAIN_KEYS = ("midi", "track", "piece_id", "num_samples", *_SPAN_KEYS)  # copied to a Seed unchanged
-KEYS = ("id", "midi", "track", "piece_id", *_SPAN_KEYS, "notes", "tempo", "origin", "num_samples", *SETTINGS)
+_SIGNATURE_KEYS = ("time_signatures", "key_signatures")
+KEYS = (
+    *("id", "midi", "track", "piece_id", *_SPAN_KEYS),
+    *("notes", "tempo", *_SIGNATURE_KEYS, "origin", "num_samples", *SETTINGS),
+)
 _KNOWN = frozenset(KEYS)
 
 Origin = Mapping[str, "str | int"]
@@ -45,6 +50,7 @@ class Seed:
     to_seconds: float | None = None
     notes: InlineNotes | None = None
     tempo: float | None = None  # of `notes`, quarter notes per minute
+    signatures: Signatures = Signatures()  # of `notes`, in ticks of the bundle's grid from the first of them
     origin: Origin | None = None  # where `notes` are from
     num_samples: int | None = None  # None: the command's --samples-per-seed
     overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # settings of this seed
@@ -90,6 +96,8 @@ def to_record(seed: Seed) -> dict[str, Any]:
         record["notes"] = seed.notes.to_record()
     if seed.tempo is not None:
         record["tempo"] = seed.tempo
+    texts = (seed.signatures.times_text, seed.signatures.keys_text)
+    record |= {key: text for key, text in zip(_SIGNATURE_KEYS, texts, strict=True) if text}
     if seed.origin is not None:
         record["origin"] = dict(seed.origin)
     return record | dict(seed.overrides)
@@ -98,9 +106,11 @@ def to_record(seed: Seed) -> dict[str, Any]:
 def _seed(record: dict[str, Any], line: int, notes: InlineNotes | None) -> Seed:
     given = {key: record[key] for key in _PLAIN_KEYS if key in record}
     tempo = canonical_tempo(tempo_to_microseconds(record["tempo"])) if "tempo" in record else None
+    signatures = Signatures.parse(*(record.get(key, "") for key in _SIGNATURE_KEYS))
     overrides = {name: record[name] for name in SETTINGS if name in record}
     origin = record.get("origin")
-    return Seed(id=record["id"], line=line, notes=notes, tempo=tempo, origin=origin, overrides=overrides, **given)
+    given |= {"signatures": signatures, "overrides": overrides}
+    return Seed(id=record["id"], line=line, notes=notes, tempo=tempo, origin=origin, **given)
 
 
 def _problems(record: dict[str, Any]) -> Iterator[str]:
@@ -120,6 +130,7 @@ def _problems(record: dict[str, Any]) -> Iterator[str]:
         yield from _track_problems(record)
     if "tempo" in record:
         yield from _tempo_problems(record)
+    yield from _signature_problems(record)
     if "origin" in record:
         yield from _origin_problems(record)
     span = {key: record[key] for key in _SPAN_KEYS if key in record}
@@ -156,6 +167,21 @@ def _origin_problems(record: dict[str, Any]) -> Iterator[str]:
         yield f"origin is {origin!r}, want an object of texts and whole numbers"
     if "notes" not in record:
         yield "'origin' is for inline 'notes', and there are none"
+
+
+def _signature_problems(record: dict[str, Any]) -> Iterator[str]:
+    for index, key in enumerate(_SIGNATURE_KEYS):
+        if key not in record:
+            continue
+        if "notes" not in record:
+            yield f"{key!r} is for inline 'notes', and there are none"
+        text = record[key]
+        try:
+            if not isinstance(text, str) or not text:
+                raise ValueError(f"{text!r}, want text")
+            Signatures.parse(*("", text) if index else (text,))
+        except ValueError as error:
+            yield f"{key} is {error}"
 
 
 def _span_problems(span: dict[str, Any], has_source: bool) -> Iterator[str]:

@@ -2,7 +2,8 @@
 
 An example holds one value each of `piece_id`, `group_id`, `source` (bytes) and `tempo` (float), and the
 int64 lists `step`, `pitch`, `duration`, `velocity`, `program`, all of one length. END is not stored.
-A generated piece may also have `provenance` (bytes): what it was made from, as JSON. Readers of notes skip it.
+A piece whose signatures are known has `time_signatures` and `key_signatures` (bytes, as `signatures` writes them), and
+a generated piece may have `provenance` (bytes): what it was made from, as JSON.
 
 The wire format is packed here with NumPy, as importing TensorFlow costs a worker seconds and hundreds of megabytes.
 The bytes are those of `tf.train.Example.SerializeToString(deterministic=True)`: map entries are in the order of their
@@ -31,7 +32,8 @@ from job_runtime import storage
 from midi_codec.dataset import varints
 from midi_codec.dataset.tfrecord_framing import read_records, write_records
 from midi_codec.music.note_batch import NoteBatch
-from midi_codec.music.notes import COLUMN_DTYPES, COLUMN_RANGES, Notes
+from midi_codec.music.notes import COLUMN_DTYPES, COLUMN_RANGES, Notes, ticks_per_quarter
+from midi_codec.music.signatures import Signatures
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -50,11 +52,12 @@ __all__ += [
 BYTES_FEATURES = ("piece_id", "group_id", "source")
 NOTE_FEATURES = ("step", "pitch", "duration", "velocity", "program")
 FEATURES = tuple(sorted((*BYTES_FEATURES, "tempo", *NOTE_FEATURES)))  # the order on the wire
-PROVENANCE = "provenance"  # the one feature that an example may lack
+PROVENANCE, TIMES, KEYS = "provenance", "time_signatures", "key_signatures"
+OPTIONAL_FEATURES = (PROVENANCE, TIMES, KEYS)  # that an example may lack
 
 _BYTES_LIST, _FLOAT_LIST, _INT64_LIST = 1, 2, 3  # field numbers of Feature
 _KINDS = {name: _BYTES_LIST for name in BYTES_FEATURES} | {name: _INT64_LIST for name in NOTE_FEATURES}
-_KINDS |= {"tempo": _FLOAT_LIST, PROVENANCE: _BYTES_LIST}
+_KINDS |= {"tempo": _FLOAT_LIST} | {name: _BYTES_LIST for name in OPTIONAL_FEATURES}
 _LENGTH_DELIMITED = 2  # the only wire type in this format
 _TAGS = {number: number << 3 | _LENGTH_DELIMITED for number in (1, 2, 3)}
 _FIELD = {number: bytes([tag]) for number, tag in _TAGS.items()}
@@ -119,15 +122,25 @@ def _serialize(
     for name in ("pitch", "duration", "velocity", "program"):
         columns[name] = varints.encode_pieces(getattr(batch, name), batch.offsets)
     columns |= more
+    columns |= _signature_columns(batch)
     names = sorted(columns)
     records = []
     for payloads in zip(*(columns[name] for name in names), strict=True):
         parts: list[bytes] = []
         for name, payload in zip(names, payloads, strict=True):
-            parts += (_before_payload(name, len(payload)), payload)
+            if payload or name not in OPTIONAL_FEATURES:
+                parts += (_before_payload(name, len(payload)), payload)
         length = varints.encode_one(sum(map(len, parts)))
         records.append(b"".join((_FIELD[1], length, *parts)))
     return records
+
+
+def _signature_columns(batch: NoteBatch) -> dict[str, list[bytes]]:
+    """As text, from the first onset on; empty where they are unknown."""
+    quarters = [ticks_per_quarter(batch.time_base, tempo) for tempo in batch.tempo.tolist()]
+    pieces = zip(batch.signatures, batch.first_onsets.tolist(), quarters, strict=True)
+    moved = [signatures.counted_from(first, quarter) for signatures, first, quarter in pieces]
+    return {TIMES: [each.times_text.encode() for each in moved], KEYS: [each.keys_text.encode() for each in moved]}
 
 
 def set_group(record: bytes, group_id: str) -> bytes:
@@ -192,9 +205,19 @@ def deserialize_example(data: bytes, *, time_base: str) -> Piece:
     (tempo,) = _FLOAT.unpack(payloads["tempo"])
     if not 0 < tempo < math.inf:  # written so that NaN fails too
         raise ValueError(f"tempo is {tempo}, want quarter notes per minute above 0")
-    columns = {name: columns[name].astype(dtype) for name, dtype in COLUMN_DTYPES.items()}
+    typed: dict[str, Any] = {name: columns[name].astype(dtype) for name, dtype in COLUMN_DTYPES.items()}
     texts = {name: payloads[name].decode("utf-8", "surrogateescape") for name in BYTES_FEATURES}
-    return Piece(**texts, notes=Notes(**columns, tempo=tempo, time_base=time_base))
+    signatures = read_signatures(payloads)
+    return Piece(**texts, notes=Notes(**typed, tempo=tempo, time_base=time_base, signatures=signatures))
+
+
+def read_signatures(payloads: Mapping[str, bytes]) -> Signatures:
+    """The signatures of a piece from its features.
+
+    Raises:
+      ValueError: they are damaged.
+    """
+    return Signatures.parse(*(payloads.get(name, b"").decode("ascii", "replace") for name in (TIMES, KEYS)))
 
 
 def split_features(data: bytes) -> dict[str, bytes]:

@@ -1,8 +1,8 @@
 """Assigns each note of a written file to a track and to one of the sixteen channels.
 
-A *voice* is a set of notes of one program that do not overlap on a key; it becomes a track. A program needs a second
-voice only if notes of one pitch overlap. Then no reader can pair note-ons and note-offs in another way, whatever its
-rule for double note-ons.
+A *voice* is a set of notes of one program that do not overlap on a key. A program needs a second voice only if notes of
+one pitch overlap. Each voice has a channel of its own in the track of its program, or else a track of its own. Then no
+reader can pair note-ons and note-offs in another way, whatever its rule for double note-ons.
 
 Up to fifteen melodic programs have a channel each. Further voices take the free channels, then the channel of their
 program. More than fifteen programs take turns: each keeps its channel as long as it sounds. Two programs share a
@@ -108,6 +108,27 @@ def assign_channels(
     channels = np.where(is_melodic, MELODIC_CHANNELS.take(slot, mode="clip"), DRUM_CHANNEL)
     changed = first_note[is_melodic]
     return channels[voice], changed, np.zeros(len(changed), np.int64)
+
+
+def assign_tracks(program: np.ndarray, voice: np.ndarray, channel: np.ndarray) -> np.ndarray:
+    """The track of each note, `[n]` int64 from 0, from the results of the other functions.
+
+    The first voices of all programs have the first tracks, by program. A further voice shares the track of an earlier
+    one of its program if none of its channels is used there.
+    """
+    voices, first = np.unique(voice, return_index=True)
+    used = [set[int]() for _ in voices]
+    for number, own in np.unique(np.stack([voice, channel], axis=1), axis=0).tolist():
+        used[number].add(own)
+    tracks: list[tuple[int, set[int]]] = []  # program, channels
+    track_of = np.empty(len(voices), np.int64)
+    for number, own_program in enumerate(program[first].tolist()):
+        shared = (i for i, (other, taken) in enumerate(tracks) if other == own_program and not taken & used[number])
+        track_of[number] = index = next(shared, len(tracks))
+        if index == len(tracks):
+            tracks.append((own_program, set()))
+        tracks[index][1].update(used[number])
+    return track_of[voice]
 
 
 def _take_turns(program: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:

@@ -17,6 +17,7 @@ from midi_codec.midi.tempo_map import TempoMaps
 from midi_codec.music import note_order, notes
 from midi_codec.music.note_batch import NoteBatch
 from midi_codec.music.piece_offsets import join_slices, offsets_of, reduce_pieces
+from midi_codec.music.signatures import Signatures
 
 MICROSECONDS_PER_GRID_TICK = 1_000_000 // notes.TICKS_PER_SECOND  # of the milliseconds grid
 BEAT_FACTOR = 2 * notes.TICKS_PER_BEAT
@@ -35,6 +36,7 @@ class TickNotes:
     program: np.ndarray  # [n]
     tempo_ticks: np.ndarray  # [m] int64, ascending; of several at one tick the last counts
     tempo_microseconds: np.ndarray  # [m] int64, per quarter note; above 0
+    signatures: Signatures = Signatures()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -51,6 +53,7 @@ class TickBatch:
     tempo_microseconds: np.ndarray  # [changes] int64
     tempo_offsets: np.ndarray  # [files + 1] int64, the same for the tempos
     divisions: np.ndarray  # [files] int64, ticks per quarter note
+    signatures: Sequence[Signatures]  # [files]
 
     @classmethod
     def of_one(cls, ticks: TickNotes, division: int) -> TickBatch:
@@ -72,6 +75,7 @@ class TickBatch:
             tempo_microseconds=ticks.tempo_microseconds,
             tempo_offsets=offsets_of([len(ticks.tempo_ticks)]),
             divisions=np.array([division], np.int64),
+            signatures=[ticks.signatures],
         )
 
     def __len__(self) -> int:
@@ -98,6 +102,7 @@ class TickBatch:
             offsets=offsets_of(np.diff(self.offsets)[rows]),
             tempo_offsets=offsets_of(np.diff(self.tempo_offsets)[rows]),
             divisions=self.divisions[rows],
+            signatures=[self.signatures[row] for row in rows.tolist()],
         )
 
 
@@ -115,6 +120,7 @@ def to_batch(ticks: TickBatch, *, time_base: str, limits: Limits) -> tuple[NoteB
         ticks = ticks.take(files)
         tempo_maps = TempoMaps(ticks.tempo_ticks, ticks.tempo_microseconds, ticks.tempo_offsets)
     start, duration = _to_grid(ticks, tempo_maps, time_base)
+    signatures = [_signatures_to_grid(index, ticks, tempo_maps, time_base) for index in range(len(ticks))]
     columns = [start, ticks.pitch, ticks.program, duration, ticks.velocity]
     ordered = note_order.sort_pieces(columns, ticks.offsets)
     batch = NoteBatch(
@@ -122,6 +128,7 @@ def to_batch(ticks: TickBatch, *, time_base: str, limits: Limits) -> tuple[NoteB
         offsets=ticks.offsets,
         tempo=tempo_maps.tempo_at(ticks.first_ticks),
         time_base=time_base,
+        signatures=signatures,
     )
     return batch, files, errors
 
@@ -206,3 +213,17 @@ def _to_grid(ticks: TickBatch, tempo_maps: TempoMaps, time_base: str) -> tuple[n
         start[begin:stop] = starts
         duration[begin:stop] = ends
     return start, duration
+
+
+def _signatures_to_grid(index: int, ticks: TickBatch, tempo_maps: TempoMaps, time_base: str) -> Signatures:
+    """The signatures of one file up to its last note, rounded as notes are."""
+    own = ticks.signatures[index].until(int(ticks.last_ticks[index]))
+    if own == Signatures():
+        return own
+    times = np.array(own.ticks, np.int64)
+    if time_base == notes.BEATS:
+        times *= BEAT_FACTOR
+    else:
+        tempo_maps.scale(times, *tempo_maps.offsets[index : index + 2].tolist())
+    unit = _units(ticks.divisions[index : index + 1], time_base)[0]
+    return own.map_ticks(((times + unit // 2) // unit).tolist())

@@ -14,6 +14,7 @@ import numpy as np
 
 from midi_codec.music.notes import COLUMN_DTYPES, MILLISECONDS, TICKS_PER_BEAT, TICKS_PER_SECOND, Notes
 from midi_codec.music.piece_offsets import join_slices, offsets_of, reduce_pieces
+from midi_codec.music.signatures import Signatures
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -31,6 +32,7 @@ class NoteBatch:
     offsets: np.ndarray  # [pieces + 1] int64, ascending from 0
     tempo: np.ndarray  # [pieces] float64, `Notes.tempo` of each
     time_base: str
+    signatures: Sequence[Signatures]  # [pieces], with ticks from the same tick 0 as the notes
 
     @classmethod
     def from_notes(cls, pieces: Sequence[Notes], time_base: str) -> NoteBatch:
@@ -48,7 +50,8 @@ class NoteBatch:
         }
         offsets = offsets_of([len(notes) for notes in pieces])
         tempo = np.array([notes.tempo for notes in pieces], np.float64)
-        return cls(**columns, offsets=offsets, tempo=tempo, time_base=time_base)
+        signatures = [notes.signatures for notes in pieces]
+        return cls(**columns, offsets=offsets, tempo=tempo, time_base=time_base, signatures=signatures)
 
     @classmethod
     def join(cls, batches: Sequence[NoteBatch], time_base: str) -> NoteBatch:
@@ -61,7 +64,8 @@ class NoteBatch:
         }
         offsets = offsets_of(np.concatenate([np.empty(0, np.int64), *(batch.lengths for batch in batches)]))
         tempo = np.concatenate([np.empty(0), *(batch.tempo for batch in batches)])
-        return cls(**columns, offsets=offsets, tempo=tempo, time_base=time_base)
+        signatures = [each for batch in batches for each in batch.signatures]
+        return cls(**columns, offsets=offsets, tempo=tempo, time_base=time_base, signatures=signatures)
 
     def __len__(self) -> int:
         return len(self.tempo)
@@ -91,14 +95,22 @@ class NoteBatch:
         """Piece `index` as `Notes`; its columns are views."""
         begin, stop = self.offsets[index], self.offsets[index + 1]
         columns = {name: getattr(self, name)[begin:stop] for name in COLUMN_DTYPES}
-        return Notes(**columns, tempo=float(self.tempo[index]), time_base=self.time_base)
+        return Notes(
+            **columns, tempo=float(self.tempo[index]), time_base=self.time_base, signatures=self.signatures[index]
+        )
 
     def take(self, rows: np.ndarray | Sequence[int]) -> NoteBatch:
         """The pieces `rows`, in that order."""
         rows = np.asarray(rows, np.int64)
         columns = {name: join_slices(getattr(self, name), self.offsets, rows) for name in COLUMN_DTYPES}
         offsets = offsets_of(self.lengths[rows])
-        return NoteBatch(**columns, offsets=offsets, tempo=self.tempo[rows], time_base=self.time_base)
+        return NoteBatch(
+            **columns,
+            offsets=offsets,
+            tempo=self.tempo[rows],
+            time_base=self.time_base,
+            signatures=[self.signatures[row] for row in rows.tolist()],
+        )
 
     def seconds(self) -> np.ndarray:
         """`[pieces]` float64, from the first onset to the last end; 0 for a piece without notes."""

@@ -17,11 +17,12 @@ import dataclasses
 import functools
 import hashlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from midi_codec.music import note_order
+from midi_codec.music.signatures import Signatures
 
 if TYPE_CHECKING:
     import pretty_midi
@@ -110,12 +111,18 @@ def seconds_per_tick(time_base: str, tempo: float) -> float:
     return 60.0 / tempo / TICKS_PER_BEAT
 
 
+def ticks_per_quarter(time_base: str, tempo: float) -> float:
+    """The ticks of a grid per quarter note, at `tempo` quarter notes per minute."""
+    return TICKS_PER_BEAT if time_base == BEATS else TICKS_PER_SECOND * 60.0 / tempo
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Notes:
     """One piece: columns of equal length in the total order, and what converts ticks to seconds.
 
     Make one with `Notes.from_columns`, which checks and sorts. `tempo` is in quarter notes per minute at the start of
-    the piece; lengths in seconds depend on it only on the `beats` grid.
+    the piece; lengths in seconds depend on it only on the `beats` grid. Pieces that differ only in `signatures`, which
+    say how the music is written down, are equal.
     """
 
     pitch: np.ndarray
@@ -125,6 +132,7 @@ class Notes:
     program: np.ndarray
     tempo: float = DEFAULT_TEMPO
     time_base: str = MILLISECONDS
+    signatures: Signatures = Signatures()
 
     @classmethod
     def from_columns(
@@ -150,7 +158,8 @@ class Notes:
         check_columns(columns)
         typed = [columns[name].astype(COLUMN_DTYPES[name], order="C", copy=False) for name in ORDER]
         ordered = note_order.sort_pieces(typed, np.array([0, len(typed[0])]))
-        return cls(**dict(zip(ORDER, ordered, strict=True)), tempo=tempo, time_base=time_base)
+        in_order: dict[str, Any] = dict(zip(ORDER, ordered, strict=True))
+        return cls(**in_order, tempo=tempo, time_base=time_base)
 
     def __len__(self) -> int:
         return len(self.pitch)
@@ -199,7 +208,11 @@ class Notes:
 
     def from_first_onset(self) -> Notes:
         """The same notes, moved so that the first one starts at tick 0, as in datasets."""
-        return dataclasses.replace(self, start=self.start - self.start[0]) if len(self) else self
+        if not len(self):
+            return self
+        first = int(self.start[0])
+        signatures = self.signatures.counted_from(first, ticks_per_quarter(self.time_base, self.tempo))
+        return dataclasses.replace(self, start=self.start - first, signatures=signatures)
 
     def to_pretty_midi(self) -> pretty_midi.PrettyMIDI:
         """The same music for use with pretty_midi: times in seconds, one instrument per program."""

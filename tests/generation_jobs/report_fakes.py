@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from generation_jobs.output import manifest, piece_files
+from generation_jobs.output import manifest, piece_bytes, piece_files
 from generation_jobs.output.shards import Shards
 from generation_jobs.settings.requests import Result
 from job_runtime import storage
@@ -17,6 +17,7 @@ from midi_codec.dataset import dataset_info, records
 from midi_codec.dataset.dataset_info import GROUP_COUNTS, NO_DUPLICATES, SPLITS, DatasetInfo, Histogram, SplitInfo
 from midi_codec.dataset.records import Piece
 from midi_codec.music.notes import MILLISECONDS, Notes
+from midi_codec.music.signatures import Signatures
 
 BUNDLE_HASH = "b" * 32
 SETTINGS = {"temperature": 0.9, "top_k": None, "top_p": 0.95, "max_notes": 300, "max_seconds": None}
@@ -63,9 +64,10 @@ def make_music(
             result=result,
             origin=origin,
             screening=None,
+            signatures=piece_bytes.describe_signatures(notes, Signatures()),
         )
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(manifest.serialize_piece(line, notes))
+        path.write_bytes(piece_bytes.serialize_midi(line, notes))
         lines.append(line)
     shards = Shards(len(pieces), -(-len(pieces) // num_shards) or 1)
     job = {

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from generation_jobs import generate
-from generation_jobs.output import manifest
+from generation_jobs.output import manifest, piece_bytes
 from generation_jobs.seeds import seed_list
 from generation_jobs.seeds.inline_notes import InlineNotes
 from job_runtime import command, storage
@@ -84,7 +84,7 @@ def test_kills_at_random_moments_lose_nothing_and_repeat_nothing(folder):
         assert before.items() <= after.items()  # the very same files: nothing was written again
         for name in after:
             data = (folder / "killed/midi/a" / name).read_bytes()
-            assert manifest.parse_piece(data, time_base="milliseconds")[0]["path"] == f"midi/a/{name}"
+            assert piece_bytes.parse_midi(data, time_base="milliseconds")[0]["path"] == f"midi/a/{name}"
         before = after
         if status == 0:
             break

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from job_runtime import command, storage
 from midi_codec.dataset import dataset_info, records
 from midi_codec.dataset.records import Piece
 from midi_codec.music.notes import BEATS, MILLISECONDS, Notes
+from midi_codec.music.signatures import Signatures
 from tests.generation_jobs.fakes import make_bundle
 
 
@@ -200,10 +203,13 @@ def test_fewer_seeds_than_asked_for_with_the_reason(dataset, capsys):
 
 def test_openings_on_the_beats_grid_come_back_exactly():
     piece = make_piece(3, 40, BEATS)
+    signatures = Signatures.parse("4/4@-48, 3/4@48", "Bb major")
+    piece = dataclasses.replace(piece, notes=dataclasses.replace(piece.notes, signatures=signatures))
     seeds = make_seeds.choose([piece], num_seeds=1, num_notes=30).seeds
     loaded, problems = primers.load(seeds, folder="", table=make_bundle(time_base=BEATS).fields)
     assert problems == []
     assert loaded[0] == piece.notes.take(slice(30))
+    assert loaded.signatures == [signatures.until(int(piece.notes.start[29]))]
 
 
 @pytest.mark.parametrize(

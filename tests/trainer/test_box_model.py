@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from generation_jobs import generate
-from generation_jobs.output import manifest
+from generation_jobs.output import manifest, piece_bytes
 from job_runtime import command, storage
 from job_runtime.problem_report import UserError
 from job_runtime.storage import array_file
@@ -57,5 +57,5 @@ def test_its_pieces_are_fiddle_tunes_that_end(tmp_path):
     assert sum(line["ended"] is True for line in lines) > NUM_PIECES / 2
     assert np.median([line["num_notes"] for line in lines]) >= 32
     for line in lines:
-        _, notes = manifest.parse_piece((tmp_path / "music" / line["path"]).read_bytes(), time_base="beats")
+        _, notes = piece_bytes.parse_midi((tmp_path / "music" / line["path"]).read_bytes(), time_base="beats")
         assert notes is None or set(notes.program.tolist()) == {110}

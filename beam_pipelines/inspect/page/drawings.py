@@ -10,6 +10,7 @@ import numpy as np
 from beam_pipelines.inspect import note_histograms
 from beam_pipelines.inspect.note_histograms import Bars
 from midi_codec.dataset.dataset_info import DUPLICATE_KINDS, DatasetInfo
+from midi_codec.music.instrument_names import name_of
 from midi_codec.music.notes import Notes
 
 MAX_ROLL_NOTES = 20_000
@@ -119,7 +120,6 @@ class Roll:
 
 def roll(notes: Notes) -> Roll:
     """The first MAX_ROLL_NOTES notes of a piece."""
-    import pretty_midi  # slow to import
 
     shown = notes.take(slice(0, MAX_ROLL_NOTES))
     low, high = int(shown.pitch.min()) - 1, int(shown.pitch.max()) + 1
@@ -138,7 +138,7 @@ def roll(notes: Notes) -> Roll:
             f"M{a} {b}h{c}v1h-{c}z"
             for a, b, c in zip(x[own_notes].tolist(), y[own_notes].tolist(), width[own_notes].tolist(), strict=True)
         )
-        name = "Drums" if program > 127 else pretty_midi.program_to_instrument_name(program)
+        name = name_of(program)
         paths.append((voice % NUM_VOICES, name, path))
     height = high - low + 1
     octaves = [pitch for pitch in range(0, 128, 12) if low <= pitch <= high]

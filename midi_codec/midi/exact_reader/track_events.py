@@ -16,7 +16,7 @@ from __future__ import annotations
 import dataclasses
 from array import array
 
-from midi_codec.midi import part_modes, sustain
+from midi_codec.midi import part_modes, signature_events, sustain
 
 NOTE_OFF, NOTE_ON, CONTROL_CHANGE, PROGRAM_CHANGE = 0x80, 0x90, 0xB0, 0xC0
 SYSEX, ESCAPE, META = 0xF0, 0xF7, 0xFF
@@ -49,6 +49,7 @@ class TrackEvents:
     messages: array = dataclasses.field(default_factory=lambda: array("l"))
     tempo_ticks: array = dataclasses.field(default_factory=lambda: array("q"))
     tempo_microseconds: array = dataclasses.field(default_factory=lambda: array("l"))
+    signatures: list[signature_events.Event] = dataclasses.field(default_factory=list)
     name: bytes | None = None  # from the first track-name event
     last_tick: int = 0  # of the last intact event
     stop: int = 0  # after that event's last byte
@@ -64,6 +65,7 @@ class TrackEvents:
         """Removes what was read from a byte on."""
         del self.ticks[num_messages:], self.messages[num_messages:]
         del self.tempo_ticks[num_tempos:], self.tempo_microseconds[num_tempos:]
+        self.signatures = [event for event in self.signatures if event[0] <= tick]
         self.stop, self.last_tick = position, tick
 
 
@@ -168,6 +170,8 @@ def _meta_event(data: bytes, position: int, stop: int, events: TrackEvents, tick
         events.tempo_microseconds.append(int.from_bytes(data[position : position + 3], "big"))
     elif kind == TRACK_NAME and events.name is None:
         events.name = bytes(data[position : position + length])
+    elif kind in signature_events.LENGTHS:
+        events.signatures.append((tick, kind, bytes(data[position : position + min(length, 5)])))
     elif kind == PORT and length == 1:
         events.ticks.append(tick)
         events.messages.append(META << 16 | PORT << 8 | data[position] & 0x7F)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from midi_codec.midi import sustain
+from midi_codec.midi import signature_events, sustain
 from midi_codec.midi.exact_reader import channel_sounds, file_messages
 from midi_codec.midi.exact_reader.file_messages import FileMessages
 from midi_codec.midi.exact_reader.note_pairing import pair_notes
@@ -69,6 +69,7 @@ def assemble(tracks: Sequence[TrackEvents], *, apply_sustain: bool = False, only
         program=program[kept],
         tempo_ticks=tempo_ticks,
         tempo_microseconds=tempo_microseconds,
+        signatures=signature_events.of_events(event for events in tracks for event in events.signatures),
     )
 
 

@@ -23,7 +23,7 @@ from typing import NamedTuple
 import numpy as np
 from symusic.core import ScoreTick
 
-from midi_codec.midi import part_modes
+from midi_codec.midi import part_modes, signature_events
 from midi_codec.midi.exact_reader import track_reader
 from midi_codec.midi.exact_reader.track_events import BANK
 from midi_codec.midi.fast_reader import byte_checks, symusic_channels, symusic_pedals, symusic_probe
@@ -33,6 +33,7 @@ from midi_codec.midi.midi_header import CHUNK, END_OF_TRACK, HEADER, Header, Lim
 from midi_codec.midi.midi_ticks import TickBatch
 from midi_codec.music.notes import DRUM_PROGRAM
 from midi_codec.music.piece_offsets import offsets_of, reduce_pieces
+from midi_codec.music.signatures import Signatures
 
 SENTINEL_TEMPO = b"\xff\x51\x03\x00\x00\x00"  # follows the delta of the end-of-track event
 SENTINEL_DELTA = b"\xc0\x80\x80\x00"
@@ -67,16 +68,20 @@ class _Columns:
     files: list[int] = dataclasses.field(default_factory=list)
     tempos: list[dict[str, np.ndarray]] = dataclasses.field(default_factory=list)
     num_tempos: list[int] = dataclasses.field(default_factory=list)  # of each file, without sentinels
+    signatures: list[Signatures] = dataclasses.field(default_factory=list)  # of each file
     notes: list[dict[str, np.ndarray]] = dataclasses.field(default_factory=list)  # of each track
     num_notes: list[int] = dataclasses.field(default_factory=list)  # of each track
     programs: list[int] = dataclasses.field(default_factory=list)  # of each track
     track_offsets: list[int] = dataclasses.field(default_factory=lambda: [0])  # of each file, and the end
     pedals: PedalColumns | None = None  # of each track, if they are applied
 
-    def add(self, file: int, score: ScoreTick, tempos: dict[str, np.ndarray], num_tempos: int) -> None:
+    def add(
+        self, file: int, score: ScoreTick, tempos: dict[str, np.ndarray], num_tempos: int, signatures: Signatures
+    ) -> None:
         self.files.append(file)
         self.tempos.append(tempos)
         self.num_tempos.append(num_tempos)
+        self.signatures.append(signatures)
         for track in score.tracks:
             notes = track.notes
             if num_notes := len(notes):
@@ -107,6 +112,7 @@ class _Columns:
             tempo_microseconds=microseconds[is_real].astype(np.int64),
             tempo_offsets=offsets_of(self.num_tempos),
             divisions=np.array(divisions, np.int64),
+            signatures=self.signatures,
         )
 
 
@@ -190,7 +196,7 @@ def _read(file: int, data: bytes, header: Header, appearance: Appearance, column
                 return False
         if tempos["time"][microseconds == 0].max() >= SENTINEL_TICKS or not columns.pedals.add(score, SENTINEL_TICKS):
             return False
-    columns.add(file, score, tempos, num_tempos)
+    columns.add(file, score, tempos, num_tempos, signature_events.of_score(score, data))
     return True
 
 

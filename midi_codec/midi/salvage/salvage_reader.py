@@ -25,6 +25,7 @@ from midi_codec.midi.salvage import chunk_repair, track_repair
 from midi_codec.midi.salvage.chunk_repair import RepairedHeader, TrackBounds
 from midi_codec.midi.salvage.track_repair import RepairedTrack
 from midi_codec.music.notes import MILLISECONDS
+from midi_codec.music.signatures import Signatures
 
 CLAMPED, UNWRAPPED, REPAIRED = "clamped", "unwrapped", "repaired"
 LEVELS = (CLAMPED, UNWRAPPED, REPAIRED)
@@ -182,6 +183,7 @@ def _in_real_time(ticks: TickNotes, header: RepairedHeader) -> TickNotes:
         end=ticks.end * header.tick_factor,
         tempo_ticks=ticks.tempo_ticks[:0],
         tempo_microseconds=ticks.tempo_microseconds[:0],
+        signatures=Signatures(),
     )
 
 

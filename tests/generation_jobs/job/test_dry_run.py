@@ -6,7 +6,7 @@ import pytest
 
 from generation_jobs.job import dry_run, job, task
 from generation_jobs.job.dry_run import Trial, decode_seconds, describe
-from generation_jobs.output import manifest
+from generation_jobs.output import manifest, piece_bytes
 from generation_jobs.settings.requests import Result, Settings
 from job_runtime.problem_report import UserError
 from midi_codec.music.notes import Notes
@@ -66,7 +66,7 @@ def test_a_trial_measures_pieces_of_the_share():
         ((_, result),) = Constant(10).generate([this_job.request(sample)])
         line = this_job.line(sample, result)
         lines.append(len(manifest.dumps(line)) + 1)
-        sizes.append(len(manifest.serialize_piece(line, result.notes)))
+        sizes.append(len(piece_bytes.serialize_midi(line, result.notes)))
     assert trial == Trial(
         num_pieces=8,
         num_cut=0,

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from generation_jobs.job import job
+from generation_jobs.output import manifest
 from generation_jobs.screening.reject_policy import RETRY, Policy
 from generation_jobs.screening.thresholds import Screen
 from generation_jobs.seeds import primers, seed_list
@@ -96,6 +97,19 @@ def test_an_output_of_other_settings_is_refused(tmp_path, changes, name, old, ne
         in error.value.problems
     )
     assert (tmp_path / "job.json").read_bytes() == want
+
+
+def test_an_output_of_an_older_format_is_refused_by_name(tmp_path):
+    job.begin(make_job(tmp_path))
+    path = tmp_path / "job.json"
+    path.write_bytes(path.read_bytes().replace(b'"format_version": 3', b'"format_version": 2'))
+    with pytest.raises(UserError) as error:
+        job.begin(make_job(tmp_path))
+    assert error.value.problems == [
+        f"--output '{tmp_path}' was started by another version of this program, which writes job format 2; "
+        "this one writes 3: finish the job with that version, or choose another --output"
+    ]
+    assert len(manifest.shards_of(str(tmp_path))) == 1  # what it finished is read
 
 
 def test_another_number_of_tasks_may_continue(tmp_path):

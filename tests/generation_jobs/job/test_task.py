@@ -9,7 +9,7 @@ import pytest
 
 from generation_jobs.job import task
 from generation_jobs.job.piece_keeper import PieceKeeper
-from generation_jobs.output import manifest, piece_files
+from generation_jobs.output import manifest, piece_bytes, piece_files
 from generation_jobs.settings.requests import Settings
 from job_runtime import command, storage
 from job_runtime.command import Interrupted, StopSignal
@@ -49,7 +49,8 @@ def test_a_line_says_where_a_piece_comes_from(tmp_path):
     notes = midi_file.parse((tmp_path / line["path"]).read_bytes())
     assert list(line) == [
         "seed_id", "sample", "rng_seed", "path", "piece_id", "bundle", "dataset", "settings", "num_primer_notes",
-        "primer_salvaged", "primer", "num_notes", "seconds", "log_likelihood", "ended", "checks", "screening",
+        "primer_salvaged", "primer", "num_notes", "seconds", "signatures", "log_likelihood", "ended", "checks",
+        "screening",
         "code_version",
     ]  # fmt: skip
     num_generated = len(notes) - 2
@@ -201,8 +202,8 @@ def test_an_edited_piece_is_named(tmp_path):
     (tmp_path / MANIFEST).unlink()
     (tmp_path / SIZES).unlink()
     path = tmp_path / "midi/a/a-00000.mid"
-    line, notes = manifest.parse_piece(path.read_bytes(), time_base=MILLISECONDS)
-    path.write_bytes(manifest.serialize_piece(line, dataclasses.replace(notes, velocity=notes.velocity // 2 + 1)))
+    line, notes = piece_bytes.parse_midi(path.read_bytes(), time_base=MILLISECONDS)
+    path.write_bytes(piece_bytes.serialize_midi(line, dataclasses.replace(notes, velocity=notes.velocity // 2 + 1)))
     with pytest.raises(UserError, match="its notes were changed later; move it away"):
         run(tmp_path)
 
@@ -224,7 +225,7 @@ def test_pieces_in_tar_shards_equal_the_loose_ones(tmp_path):
         for name, lines in (("loose", loose), ("tar", tar))
     }
     for line, one, other in zip(tar, datas["loose"], datas["tar"], strict=True):
-        assert manifest.parse_piece(other, time_base=MILLISECONDS)[0] == line
+        assert piece_bytes.parse_midi(other, time_base=MILLISECONDS)[0] == line
         if line["num_notes"]:
             assert midi_file.parse(one) == midi_file.parse(other)
 

@@ -1,3 +1,4 @@
+import dataclasses
 import hashlib
 import os
 from typing import Any
@@ -11,6 +12,7 @@ from generation_jobs.seeds.seed_record import Seed
 from job_runtime import storage
 from midi_codec.midi import midi_writer
 from midi_codec.music.notes import BEATS, Notes
+from midi_codec.music.signatures import Signatures
 from tests.generation_jobs.fakes import make_bundle
 
 TABLE = make_bundle(programs=(0, 40)).fields
@@ -209,6 +211,41 @@ def test_the_digest_changes_with_any_note(folder):
     notes = inline(pitch=[1], velocity=[2], start_seconds=[0], duration_seconds=[1])
     others += [digest(Seed(id="a", notes=notes, tempo=tempo)) for tempo in (60.0, 75.0)]
     assert len(set(others)) == len(others)
+
+
+@pytest.mark.parametrize(
+    ("seed", "times", "keys"),
+    [
+        (Seed(id="a", midi="song.mid"), "1/4@0, 4/4@24, 3/4@120", "G major@0"),
+        (Seed(id="a", midi="song.mid", num_notes=3), "1/4@0, 4/4@24", "G major@0"),
+        (Seed(id="a", midi="song.mid", from_note=3), "4/4@-48, 3/4@48", "G major@0"),
+        (Seed(id="a", midi="song.mid", from_note=6), "3/4@-24", "G major@0"),
+        (Seed(id="a"), "", ""),
+    ],
+)
+def test_signatures_are_those_of_the_notes(tmp_path, seed, times, keys):
+    tune = Notes.from_columns(
+        pitch=np.full(8, 60),
+        velocity=np.full(8, 80),
+        start=24 * np.arange(8),
+        duration=np.full(8, 24),
+        program=np.full(8, 24),
+        time_base=BEATS,
+    )
+    tune = dataclasses.replace(tune, signatures=Signatures.parse("1/4, 4/4@24, 3/4@120", "G major"))
+    (tmp_path / "song.mid").write_bytes(midi_writer.serialize(tune))
+    loaded, problems = primers.load([seed], folder=str(tmp_path), table=BEATS_TABLE)
+    assert problems == []
+    assert (loaded.signatures[0].times_text, loaded.signatures[0].keys_text) == (times, keys)
+
+
+def test_signatures_of_inline_notes_change_the_digest():
+    notes = inline(pitch=[60], velocity=[80], start_beats=[0], duration_beats=[1])
+    signatures = [Signatures(), Signatures.parse("3/4"), Signatures.parse("4/4"), Signatures.parse(keys="C major")]
+    seeds = [Seed(id="a", notes=notes, signatures=each) for each in signatures]
+    loaded = [primers.load([seed], folder="", table=BEATS_TABLE)[0] for seed in seeds]
+    assert [each.signatures for each in loaded] == [[each] for each in signatures]
+    assert len({each.digest for each in loaded}) == 4
 
 
 def test_midi_path():

@@ -7,6 +7,7 @@ from generation_jobs.seeds import inline_notes, seed_list
 from generation_jobs.seeds.inline_notes import InlineNotes
 from generation_jobs.settings.requests import SETTINGS
 from midi_codec.music.notes import BEATS, MILLISECONDS, Notes
+from midi_codec.music.signatures import Signatures
 
 NOTE = {"pitch": 60, "velocity": 80, "start_seconds": 0.5, "duration_seconds": 0.25}
 COLUMNS = {"pitch": [60, 64], "velocity": [80, 90], "start_beats": [0, 1.5], "duration_beats": [1, 0.5]}
@@ -122,7 +123,8 @@ def test_valid_ids(seed_id):
     ("record", "want"),
     [
         ({"temprature": 1}, "unknown key 'temprature', want some of id, midi, track, piece_id, from_note, num_notes, "
-         f"from_seconds, to_seconds, notes, tempo, origin, num_samples, {', '.join(SETTINGS)}"),
+         f"from_seconds, to_seconds, notes, tempo, time_signatures, key_signatures, origin, num_samples, "
+         f"{', '.join(SETTINGS)}"),
         ({"temperature": None}, "temperature is None, want a number, 0 (greedy) or 0.001 to 1000"),
         ({"temperature": 10**400}, f"temperature is {10**400}, want a number, 0 (greedy) or 0.001 to 1000"),
         ({"num_samples": 0}, "num_samples is 0, want a whole number, 1 to 1000000"),
@@ -144,6 +146,10 @@ def test_valid_ids(seed_id):
         ({"midi": "a", "from_seconds": -0.5}, "from_seconds is -0.5, want a number, 0 or more"),
         ({"midi": "a", "from_seconds": 2, "to_seconds": 2}, "to_seconds is 2, want more than from_seconds, 2"),
         ({"tempo": 120}, "'tempo' is for inline 'notes', and there are none"),
+        ({"key_signatures": "C major"}, "'key_signatures' is for inline 'notes', and there are none"),
+        ({"notes": COLUMNS, "time_signatures": "4/5"},
+         "time_signatures is '4/5', want time signatures such as '4/4' or '4/4@0, 3/4@384', by tick"),
+        ({"notes": COLUMNS, "key_signatures": 3}, "key_signatures is 3, want text"),
         ({"origin": {"source": "a.mid"}}, "'origin' is for inline 'notes', and there are none"),
         ({"notes": COLUMNS, "origin": ["a.mid"]}, "origin is ['a.mid'], want an object of texts and whole numbers"),
         ({"notes": COLUMNS, "origin": {"at": 1.5}}, "origin is {'at': 1.5}, want an object of texts and whole numbers"),
@@ -231,7 +237,12 @@ def test_a_written_list_reads_back_exactly(tmp_path, time_base):
     path = str(tmp_path / "seeds.jsonl")
     written = [
         seed_list.Seed(
-            id="a", notes=InlineNotes.from_notes(notes), tempo=75.0, num_samples=3, overrides={"top_k": None}
+            id="a",
+            notes=InlineNotes.from_notes(notes),
+            tempo=75.0,
+            signatures=Signatures.parse("4/4@-9, 3/4@99", "D minor"),
+            num_samples=3,
+            overrides={"top_k": None},
         ),
         seed_list.Seed(id="b", midi="x.mid", from_note=2, num_notes=5),
         seed_list.Seed(id="c", midi="x.mid", to_seconds=2.5),
@@ -243,6 +254,7 @@ def test_a_written_list_reads_back_exactly(tmp_path, time_base):
     ticks = inline_notes.to_ticks([a.notes], tempos=[None], time_base=time_base, program=0)
     assert Notes.from_columns(**ticks, time_base=time_base) == notes
     assert (a.tempo, a.num_samples, a.overrides) == (75.0, 3, {"top_k": None})
+    assert a.signatures == Signatures.parse("4/4@-9, 3/4@99", "D minor")
     assert (b.midi, b.from_note, b.num_notes) == ("x.mid", 2, 5)
     assert (c.from_seconds, c.to_seconds) == (None, 2.5)
     again = str(tmp_path / "again.jsonl")

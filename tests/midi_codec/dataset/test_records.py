@@ -9,6 +9,7 @@ from midi_codec.dataset import records
 from midi_codec.dataset.records import Piece
 from midi_codec.music.note_batch import NoteBatch
 from midi_codec.music.notes import BEATS, MILLISECONDS, Notes
+from midi_codec.music.signatures import Signatures
 
 
 def make_notes(num_notes: int, *, rng_seed: int = 0, highest_step: int = 400, tempo: float = 97.5) -> Notes:
@@ -67,6 +68,30 @@ def test_silence_before_the_first_onset_is_not_in_a_record():
         for each in (notes, late)
     ]
     assert packed[0] == packed[1]
+
+
+def test_signatures_are_in_a_record_from_the_first_onset_on():
+    notes = make_notes(5)
+    signatures = Signatures.parse("4/4, 3/4@1200", "F major, D minor@3700")
+    late = dataclasses.replace(notes, start=notes.start + 700, signatures=signatures)
+    record = records.serialize_columns(piece_id="1" * 32, group_id="2" * 32, source="s", notes=late)
+    features = records.split_features(record)
+    assert list(features)[:5] == ["duration", "group_id", "key_signatures", "piece_id", "pitch"]
+    assert features["time_signatures"] == b"4/4@-700, 3/4@500"
+    assert features["key_signatures"] == b"F major@0, D minor@3000"
+    back = records.deserialize_example(record, time_base=MILLISECONDS).notes
+    assert back.signatures == Signatures.parse("4/4@-700, 3/4@500", "F major, D minor@3000")
+    assert records.set_group(record, "3" * 32) == records.serialize_columns(
+        piece_id="1" * 32, group_id="3" * 32, source="s", notes=late
+    )
+    assert "time_signatures" not in records.split_features(records.serialize_example(make_piece(notes)))
+
+
+def test_damaged_signatures_are_refused():
+    notes = dataclasses.replace(make_notes(2), signatures=Signatures.parse("4/4"))
+    record = records.serialize_example(make_piece(notes)).replace(b"4/4@0", b"4/5@0")
+    with pytest.raises(ValueError, match="'4/5@0', want time signatures"):
+        records.deserialize_example(record, time_base=MILLISECONDS)
 
 
 @pytest.mark.parametrize("name", ["none", "one", "129", "20000", "large"])

@@ -11,16 +11,21 @@ from midi_codec.music.notes import BEATS, DRUM_PROGRAM, Notes
 from tests.midi_codec.midi.test_midi_writer import one_program
 from tests.midi_codec.midi_bytes import hexdump
 
-Sounding = tuple[int, int, int, int]  # start, end, program, pitch; in ticks
+Sounding = tuple[int, int, int, int]  # start, end, program, pitch; in ticks of the grid
+FILE_TICKS = 20  # per tick of the grid of beats
 
 
 def piece(*rows: tuple[int, int, int, int]) -> Notes:
-    """Of (start, duration, program, pitch) on the beats grid, where a tick of the file is one of the grid."""
+    """Of (start, duration, program, pitch) on the beats grid."""
     start, duration, program, pitch = np.array(rows).T
     velocity = np.full(len(rows), 64)
     return Notes.from_columns(
         pitch=pitch, velocity=velocity, start=start, duration=duration, program=program, time_base=BEATS
     )
+
+
+def names_of_tracks(data: bytes) -> list[str]:
+    return [track.name for track in mido.MidiFile(file=io.BytesIO(data)).tracks]
 
 
 def as_rows(notes: Notes) -> list[Sounding]:
@@ -40,7 +45,7 @@ def heard(data: bytes) -> tuple[list[Sounding], list[tuple[int, Sounding]]]:
             sounding.setdefault((message.channel, message.note), []).append((now, program))
         elif message.type == "note_off":
             begin, program = sounding[message.channel, message.note].pop(0)
-            found.append((message.channel, (begin, now, program, message.note)))
+            found.append((message.channel, (begin // FILE_TICKS, now // FILE_TICKS, program, message.note)))
     return sorted(row for _, row in found), found
 
 
@@ -91,7 +96,12 @@ def test_layers(starts, ends, want):
 def read_with_symusic(data: bytes) -> list[Sounding]:
     tracks = symusic.Score.from_midi(data).tracks  # type: ignore[attr-defined]  # made at run time
     return sorted(
-        (note.time, note.end, DRUM_PROGRAM if track.is_drum else track.program, note.pitch)
+        (
+            note.time // FILE_TICKS,
+            note.end // FILE_TICKS,
+            DRUM_PROGRAM if track.is_drum else track.program,
+            note.pitch,
+        )
         for track in tracks
         for note in track.notes
     )
@@ -101,8 +111,8 @@ def read_with_pretty_midi(data: bytes) -> list[Sounding]:
     read = pretty_midi.PrettyMIDI(io.BytesIO(data))
     return sorted(
         (
-            read.time_to_tick(note.start),
-            read.time_to_tick(note.end),
+            read.time_to_tick(note.start) // FILE_TICKS,
+            read.time_to_tick(note.end) // FILE_TICKS,
             DRUM_PROGRAM if one.is_drum else one.program,
             note.pitch,
         )
@@ -157,20 +167,23 @@ def test_a_player_hears_programs_that_take_turns():
 
 
 def test_a_piece_of_one_program_is_one_track():
-    assert midi_writer.serialize(piece((0, 24, 5, 60), (0, 24, 5, 64), (24, 24, 5, 60)), texts=["a"]) == hexdump("""
-        4d 54 68 64 00 00 00 06  00 00 00 01 00 18  # format 0, 24 ticks a quarter note
-        4d 54 72 6b 00 00 00 2b
-        00 ff 51 03 07 a1 20
+    notes = piece((0, 24, 5, 60), (0, 24, 5, 64), (24, 24, 5, 60))
+    assert midi_writer.serialize(notes, title="T", texts=["a"], markers=[(24, "M")]) == hexdump("""
+        4d 54 68 64 00 00 00 06  00 01 00 01 01 e0  # format 1, 480 ticks per quarter note
+        4d 54 72 6b 00 00 00 46
+        00 ff 03 10 45 6c 65 63 74 72 69 63 20 50 69 61 6e 6f 20 32  # Electric Piano 2
         00 ff 01 01 61
+        00 ff 51 03 07 a1 20
         00 c0 05
         00 90 3c 40  00 90 40 40
-        18 80 3c 00  00 80 40 00  00 90 3c 40
-        18 80 3c 00
+        83 60 ff 06 01 4d
+        00 80 3c 00  00 80 40 00  00 90 3c 40
+        83 60 80 3c 00
         00 ff 2f 00
     """)
 
 
-def test_a_key_struck_again_while_it_sounds_takes_a_second_track_and_channel():
+def test_a_key_struck_again_while_it_sounds_takes_a_second_channel_of_the_track():
     data = midi_writer.serialize(piece((0, 30, 5, 60), (10, 10, 5, 60), (40, 10, 5, 60), (45, 20, 5, 62)))
     assert [(channel, row[:2]) for channel, row in heard(data)[1]] == [
         (1, (10, 20)),
@@ -178,13 +191,12 @@ def test_a_key_struck_again_while_it_sounds_takes_a_second_track_and_channel():
         (0, (40, 50)),
         (0, (45, 65)),
     ]
-    assert [
-        sum(message.type == "note_on" for message in track) for track in mido.MidiFile(file=io.BytesIO(data)).tracks
-    ] == [
-        0,
-        3,
-        1,
-    ]
+    assert names_of_tracks(data) == ["Electric Piano 2"]
+
+
+def test_drums_that_overlap_take_a_second_track():
+    data = midi_writer.serialize(piece((0, 30, DRUM_PROGRAM, 36), (10, 10, DRUM_PROGRAM, 36), (40, 10, 0, 60)))
+    assert names_of_tracks(data) == ["", "Acoustic Grand Piano", "Drums", "Drums (2)"]
 
 
 def test_second_voices_without_a_channel_left_stay_on_their_programs_own():
@@ -214,7 +226,7 @@ def test_program_changes_stand_where_the_channel_is_taken_over():
         for message in track:
             now += message.time
             if message.type == "program_change" and now:
-                changes.append((now, message.channel, message.program))
+                changes.append((now // FILE_TICKS, message.channel, message.program))
     assert changes == [(100, 0, 20)]  # 3 goes on where it was, 20 takes the channel of 0
     assert shared(data) == []
 

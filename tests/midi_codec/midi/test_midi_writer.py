@@ -1,3 +1,4 @@
+import dataclasses
 import io
 import warnings
 
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from midi_codec.midi import midi_file, midi_writer
 from midi_codec.midi.midi_header import Limits, MidiError
 from midi_codec.music.notes import BEATS, DRUM_PROGRAM, MAX_TEMPO_MICROSECONDS, MILLISECONDS, Notes, canonical_tempo
+from midi_codec.music.signatures import Signatures
 from tests.midi_codec.midi_bytes import hexdump
 
 LAST_TICK = 2**31 - 1
@@ -82,19 +84,83 @@ def test_bytes_of_a_small_piece():
         program=np.array([5, DRUM_PROGRAM]),
     )
     assert midi_writer.serialize(notes, texts=["né"]) == hexdump("""
-        4d 54 68 64 00 00 00 06  00 01 00 03 01 f4  # format 1, 3 tracks, 500 ticks a quarter note: 1 ms each
+        4d 54 68 64 00 00 00 06  00 01 00 03 01 f4  # format 1, 3 tracks, 500 ticks per quarter note: 1 ms each
         4d 54 72 6b 00 00 00 12
-        00 ff 51 03 07 a1 20                        # 500 ms a quarter note
         00 ff 01 03 6e c3 a9                        # the text, in UTF-8
+        00 ff 51 03 07 a1 20                        # 500 ms per quarter note
         00 ff 2f 00
-        4d 54 72 6b 00 00 00 10
+        4d 54 72 6b 00 00 00 24
+        00 ff 03 10 45 6c 65 63 74 72 69 63 20 50 69 61 6e 6f 20 32  # Electric Piano 2
         00 c0 05                                    # program 5
         00 90 3c 40  83 74 80 3c 00                 # pitch 60 for 500 ticks
         00 ff 2f 00
-        4d 54 72 6b 00 00 00 0d
+        4d 54 72 6b 00 00 00 16
+        00 ff 03 05 44 72 75 6d 73                  # Drums
         81 7a 99 24 64  00 89 24 00                 # after 250 ticks a drum without length
         00 ff 2f 00
     """)
+
+
+def test_bytes_of_a_piece_with_all_that_a_sequencer_shows():
+    notes = dataclasses.replace(
+        Notes.from_columns(
+            pitch=np.array([60, 36]),
+            velocity=np.array([64, 100]),
+            start=np.array([0, 24]),
+            duration=np.array([24, 12]),
+            program=np.array([40, DRUM_PROGRAM]),
+            tempo=60.0,
+            time_base=BEATS,
+        ),
+        signatures=Signatures.parse("6/8@-36, 3/4@36", "Eb major"),
+    )
+    assert midi_writer.serialize(notes, title="T", markers=[(24, "M")], data="D") == hexdump("""
+        4d 54 68 64 00 00 00 06  00 01 00 03 01 e0  # 480 ticks per quarter note
+        4d 54 72 6b 00 00 00 33
+        00 ff 03 01 54                              # the title
+        00 ff 7f 02 7d 44                           # data, after the number for private use
+        00 ff 51 03 0f 42 40
+        00 ff 58 04 06 03 24 08                     # 6/8, from the bar line 36 ticks before the first note
+        00 ff 59 02 fd 00                           # three flats
+        89 30 ff 06 01 4d                           # the marker, a beat after the first note
+        81 70 ff 58 04 03 02 18 08                  # 3/4
+        00 ff 2f 00
+        4d 54 72 6b 00 00 00 21
+        00 ff 03 06 56 69 6f 6c 69 6e               # Violin
+        00 ff 59 02 fd 00
+        00 c0 28
+        85 50 90 3c 40  83 60 80 3c 00
+        00 ff 2f 00
+        4d 54 72 6b 00 00 00 17
+        00 ff 03 05 44 72 75 6d 73                  # Drums
+        89 30 99 24 64  81 70 89 24 00
+        00 ff 2f 00
+    """)
+
+
+def test_signatures_are_read_back():
+    notes = dataclasses.replace(
+        one_program(3, start=np.array([500, 900, 1300]), duration=np.array([9, 9, 1000])),
+        signatures=Signatures.parse("4/4, 3/8@700", "A minor, C major@1234"),
+    )
+    assert midi_file.parse(midi_writer.serialize(notes)).signatures == notes.signatures
+
+
+def test_a_first_bar_line_before_the_notes_moves_them():
+    notes = dataclasses.replace(one_program(2, start=np.array([0, 9])), signatures=Signatures.parse("4/4@-750"))
+    read = midi_file.parse(midi_writer.serialize(notes))
+    assert read.start.tolist() == [750, 759] and read.signatures.times_text == "4/4@0"
+    again = read.from_first_onset()
+    assert again == notes and again.signatures == notes.signatures
+
+
+@pytest.mark.parametrize(
+    "tempo, division",
+    [(60e6, 1), (1000.0, 480), (126.0, 480), (120.0, 500), (119.0, 960), (60.0, 1920), (31.25, 1920), (3.6, 30720)],
+)
+def test_divisions_on_the_grid_of_milliseconds(tempo, division):
+    data = midi_writer.serialize(dataclasses.replace(one_program(1), tempo=tempo))
+    assert int.from_bytes(data[12:14], "big") == division
 
 
 def test_no_notes_make_a_file_that_parse_refuses():
