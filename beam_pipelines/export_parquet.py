@@ -57,7 +57,8 @@ def _rows(root: str, info: DatasetInfo, split: str, stop: StopSignal) -> Iterato
     for piece in split_reader.read_split(root, info, split, label="exporting"):
         if stop.requested:
             raise Interrupted(command.TO_CONTINUE)
-        yield Row({"piece_id": piece.piece_id, "group_id": piece.group_id, "source": plain(piece.source)}, piece.notes)
+        texts = {name: plain(getattr(piece, name)) for name in ("piece_id", "group_id", "source")}
+        yield Row(texts, piece.notes)
 
 
 def describe(info: DatasetInfo, *, name: str, license: str) -> Description:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import importlib.metadata
 import sys
 from collections.abc import Sequence
 
@@ -31,6 +30,8 @@ def main(argv: Sequence[str]) -> int:
         print(help_text(), end="")
         return command.OK
     if list(argv) == ["--version"]:
+        import importlib.metadata  # takes as long as all the rest
+
         print(f"{NAME} {importlib.metadata.version(NAME)}")
         return command.OK
     if not argv:

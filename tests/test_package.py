@@ -49,3 +49,13 @@ def test_packages_hold_the_model_in_the_box_and_the_pages(built, kind):
         kinds = (".py", ".css", ".j2", ".js")
         files = {path.relative_to(ROOT).as_posix() for path in (ROOT / room).rglob("*") if path.suffix in kinds}
         assert files <= names
+
+
+def test_the_wheel_brings_the_command(built):
+    (path,) = built.glob("*.whl")
+    with zipfile.ZipFile(path) as wheel:
+        (name,) = [name for name in wheel.namelist() if name.endswith("entry_points.txt")]
+        assert wheel.read(name).decode().split("\n")[:2] == [
+            "[console_scripts]",
+            "midi-lstm = midi_lstm.__main__:run",
+        ]

@@ -13,6 +13,7 @@ from generation_jobs.output.shards import Shards
 from job_runtime import storage
 from job_runtime.command import TO_CONTINUE, Interrupted, StopSignal
 from job_runtime.logs.progress import progress
+from job_runtime.problem_report import UserError
 from midi_codec.dataset import records
 from midi_codec.music.notes import TIME_BASES, Notes
 from midi_codec.parquet import export
@@ -49,7 +50,7 @@ def write(
     """Exports the pieces of a job that `merge` has checked, or the chosen ones.
 
     Raises:
-      Interrupted: `stop` asked for it.
+      UserError: there is no piece. Interrupted: `stop` asked for it.
     """
     num_pieces = num_notes = num_left_out = 0
     for shard in range(len(shards)):
@@ -58,6 +59,8 @@ def write(
             num_pieces += is_taken
             num_notes += line["num_notes"] if is_taken else 0
             num_left_out += line["path"] is None
+    if not num_pieces:
+        raise UserError(f"{music!r} has no piece to export: screening left out all {shards.num_samples:,} samples")
     provenance = {
         "Samples": f"{shards.num_samples:,}; {num_left_out:,} were left out by screening, {num_pieces:,} are here",
         "Made by": "`generation_jobs.generate`",

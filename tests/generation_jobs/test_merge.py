@@ -8,9 +8,13 @@ from pyarrow import parquet
 
 from generation_jobs import merge
 from generation_jobs.output import manifest
+from generation_jobs.screening.reject_policy import DROP, Policy
+from generation_jobs.screening.thresholds import Screen
 from job_runtime import command, storage, waiting
 from job_runtime.command import Interrupted
 from job_runtime.problem_report import UserError
+from midi_codec.music.notes import MILLISECONDS
+from tests.generation_jobs.fakes import DATASET_HASH
 from tests.generation_jobs.job.test_job import ALL
 from tests.generation_jobs.job.test_task import run
 from tests.generation_jobs.job.test_task_screened import policy
@@ -259,6 +263,13 @@ def test_a_piece_without_notes_and_pieces_that_were_left_out(tmp_path):
     left_out = 6 - len(rows)
     wanted = f"Samples: 6; {left_out} were left out by screening, {len(rows)} are here\n"
     assert wanted in (tmp_path / "parquet" / "README.md").read_text()
+
+
+def test_a_job_without_pieces_has_nothing_to_export(tmp_path):
+    strict = Screen({"length": 0.0}, MILLISECONDS, DATASET_HASH)  # a piece is at most this long
+    finish(tmp_path, policy=Policy(screen=strict, on_reject=DROP))
+    with pytest.raises(UserError, match="has no piece to export: screening left out all 6 samples"):
+        exported(tmp_path)
 
 
 def test_only_selected_pieces_are_exported(tmp_path):
