@@ -34,6 +34,8 @@ _OF_NOTES = (
     Column("tempo", "float32", "quarter notes per minute at the start of the piece"),
     Column("seconds_per_tick", "float64", f"length of a tick: 1/{TICKS_PER_SECOND}, or by the tempo on the beats grid"),
     Column("seconds", "float64", "from the start of the piece to the end of its last note"),
+    Column("time_signatures", "string", "such as 4/4@-48, 3/4@720: after the @ is the tick of a bar line; or null"),
+    Column("key_signatures", "string", "such as D minor@0: after the @ is the tick from which it applies; or null"),
     Column("num_notes", "int32", "length of the lists"),
 )
 _LISTS = (
@@ -59,6 +61,8 @@ def complete(row: Row, split: str) -> dict[str, Any]:
         "tempo": notes.tempo,
         "seconds_per_tick": notes.seconds_per_tick,
         "seconds": notes.seconds,
+        "time_signatures": notes.signatures.times_text or None,
+        "key_signatures": notes.signatures.keys_text or None,
         "num_notes": len(notes),
         **{column.name: getattr(notes, column.name) for column in _LISTS},
         **row.values,

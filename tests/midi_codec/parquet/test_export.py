@@ -1,5 +1,6 @@
 """An export as other programs read it: pyarrow, `datasets`, mlcroissant; and its files."""
 
+import dataclasses
 import json
 from collections.abc import Iterator
 
@@ -9,6 +10,7 @@ from pyarrow import parquet
 
 from job_runtime import storage
 from midi_codec.music.notes import BEATS, Notes
+from midi_codec.music.signatures import Signatures
 from midi_codec.parquet import export, parquet_files
 from midi_codec.parquet.card import MARK, Description
 from midi_codec.parquet.columns import Column, Row
@@ -18,9 +20,9 @@ OWN = (Column("source", "string", "a path"), Column("sample", "int32", "a number
 DESCRIBED = Description("Two: songs", "cc-by-4.0", "A test.", {"Files": "2", "Settings": '{\n "a": 1\n}'})
 
 
-def make_notes(*starts: int, program: int = 0, tempo: float = 120.0) -> Notes:
+def make_notes(*starts: int, program: int = 0, tempo: float = 120.0, signatures: tuple[str, ...] = ()) -> Notes:
     count = len(starts)
-    return Notes.from_columns(
+    notes = Notes.from_columns(
         pitch=np.arange(count) + 60,
         velocity=np.full(count, 80),
         start=np.array(starts, np.int64),
@@ -29,10 +31,15 @@ def make_notes(*starts: int, program: int = 0, tempo: float = 120.0) -> Notes:
         tempo=tempo,
         time_base=BEATS,
     )
+    return dataclasses.replace(notes, signatures=Signatures.parse(*signatures))
 
 
 SONGS = {
-    "train": [make_notes(0, 6, 6), make_notes(), make_notes(0, 24, program=128, tempo=90.0)],
+    "train": [
+        make_notes(0, 6, 6),
+        make_notes(),
+        make_notes(0, 24, program=128, tempo=90.0, signatures=("3/4@-24", "D minor@0")),
+    ],
     "validation": [],
     "test": [make_notes(0)],
 }
@@ -61,6 +68,8 @@ THIRD = {
     "tempo": 90.0,
     "seconds_per_tick": 60 / 90 / 24,
     "seconds": 36 * (60 / 90 / 24),
+    "time_signatures": "3/4@-24",
+    "key_signatures": "D minor@0",
     "num_notes": 2,
     "start": [0, 24],
     "duration": [12, 12],
@@ -87,6 +96,8 @@ def test_rows_and_types(tmp_path):
         "tempo float",
         "seconds_per_tick double",
         "seconds double",
+        "time_signatures string",
+        "key_signatures string",
         "num_notes int32",
         "start list<element: int32>",
         "duration list<element: int32>",
@@ -96,6 +107,7 @@ def test_rows_and_types(tmp_path):
     ]
     first, empty, third = table.to_pylist()
     assert (first["start"], first["pitch"], first["seconds"]) == ([0, 6, 6], [60, 61, 62], 18 / 48)
+    assert (empty["time_signatures"], empty["key_signatures"]) == (None, None)
     assert (empty["num_notes"], empty["start"], empty["seconds"]) == (0, [], 0.0)
     assert third == THIRD
 
