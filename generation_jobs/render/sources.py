@@ -145,7 +145,7 @@ def _named(names: Sequence[str], described: Iterable[tuple[str, tuple[str, ...]]
     stems = [name.rpartition(".")[0] if name.lower().endswith(EXTENSIONS) else name for name in names]
     count = collections.Counter(stems)
     outputs = (stem if count[stem] == 1 else name for stem, name in zip(stems, names, strict=True))
-    return [Piece(output, *rest) for output, rest in zip(outputs, described, strict=True)]
+    return [Piece(output, where, (*ids, output)) for output, (where, ids) in zip(outputs, described, strict=True)]
 
 
 def with_safe_names(pieces: Sequence[Piece]) -> tuple[list[Piece], list[str]]:

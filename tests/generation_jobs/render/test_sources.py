@@ -33,7 +33,7 @@ def test_a_folder(tmp_path):
         write(tmp_path / name)
     source = sources.midi_files([str(tmp_path)])
     assert outputs(source) == ["a/deep/y", "a/x", "b"]
-    assert [piece.ids for piece in source.pieces] == [("a/deep/y.midi",), ("a/x.MID",), ("b.mid",)]
+    assert [piece.ids for piece in source.pieces] == [("a/deep/y.midi", "a/deep/y"), ("a/x.MID", "a/x"), ("b.mid", "b")]
     assert list(source.read(source.pieces)) == [NOTES[0]] * 3
 
 
@@ -133,9 +133,8 @@ def test_the_pieces_of_a_dataset(tmp_path):
     make_dataset(tmp_path, {"train": NOTES, "validation": held_out}, time_base=BEATS)
     assert len(sources.dataset_pieces(str(tmp_path), None).pieces) == 5
     source = sources.dataset_pieces(str(tmp_path), "validation")
-    assert source.pieces == [
-        sources.Piece(held_out[0].piece_id, held_out[0].piece_id, (held_out[0].piece_id, f"{held_out[0].piece_id}.mid"))
-    ]
+    name = held_out[0].piece_id
+    assert source.pieces == [sources.Piece(name, name, (name, f"{name}.mid", name))]
     assert list(source.read(source.pieces)) == held_out
 
 
