@@ -13,6 +13,8 @@ from midi_lstm.commands import COMMANDS, NAME, STAGES
 
 def start(argv: Sequence[str]) -> int:
     """Runs a subcommand, as `python -m` of its module does, and returns the exit status."""
+    if len(argv) == 2 and argv[0] == "help":
+        argv = [argv[1], "--help"]
     found = COMMANDS.get(argv[0]) if argv else None
     if found is None:
         return command.run(NAME, main, argv)
@@ -36,8 +38,10 @@ def main(argv: Sequence[str]) -> int:
         return command.OK
     if not argv:
         raise UserError(f"want a command; {NAME} --help lists them")
-    near = difflib.get_close_matches(argv[0], COMMANDS, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]}?" if near else f"{NAME} --help lists the commands"
+    modules = {each.module.rpartition(".")[2]: each.name for each in reversed(COMMANDS.values())}
+    names = modules | {name: name for name in COMMANDS}
+    near = difflib.get_close_matches(argv[0].rpartition(".")[2], names, n=1, cutoff=0.5)
+    hint = f"did you mean {names[near[0]]}?" if near else f"{NAME} --help lists the commands"
     raise UserError(f"{argv[0]!r} is not known, {hint}")
 
 

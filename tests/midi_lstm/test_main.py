@@ -57,6 +57,8 @@ def test_every_module_is_a_command_with_flags_in_groups():
         ([], "midi-lstm: want a command; midi-lstm --help lists them\n"),
         (["trian"], "midi-lstm: 'trian' is not known, did you mean train?\n"),
         (["encode_corpus"], "midi-lstm: 'encode_corpus' is not known, did you mean encode?\n"),
+        (["trainer.task"], "midi-lstm: 'trainer.task' is not known, did you mean train?\n"),
+        (["memorisation"], "midi-lstm: 'memorisation' is not known, did you mean index?\n"),
         (["--hlep"], "midi-lstm: '--hlep' is not known, midi-lstm --help lists the commands\n"),
         (["xyz", "--help"], "midi-lstm: 'xyz' is not known, midi-lstm --help lists the commands\n"),
         (["merge", "--outptu", "x"], "midi-lstm merge: --output is missing, want the --output of the job's tasks\n"),
@@ -68,9 +70,13 @@ def test_mistakes(argv, says, capsys):
 
 
 def test_a_commands_help_has_the_name_that_it_was_called_by(capsys):
-    with pytest.raises(SystemExit):
-        door.start(["inspect", "--help"])
-    text = capsys.readouterr().out
+    texts = []
+    for argv in (["inspect", "--help"], ["help", "inspect"]):
+        with pytest.raises(SystemExit):
+            door.start(argv)
+        texts.append(capsys.readouterr().out)
+    text = texts[0]
+    assert texts[1] == text
     assert text.startswith("usage: midi-lstm inspect dataset [options]\n")
     assert "\nmidi-lstm inspect dataset/ --piece 24098186\n" in text and "python -m beam_pipelines.inspect" not in text
 
