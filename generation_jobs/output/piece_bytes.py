@@ -14,7 +14,7 @@ from generation_jobs.output.manifest import Line, dumps
 from midi_codec.dataset import records
 from midi_codec.midi import midi_file, midi_writer
 from midi_codec.midi.midi_header import MidiError
-from midi_codec.music import signature_estimates
+from midi_codec.music import key_estimate, metre_estimate
 from midi_codec.music.notes import Notes
 from midi_codec.music.signatures import Signatures
 
@@ -29,12 +29,16 @@ def describe_signatures(notes: Notes, known: Signatures) -> Line:
     Args:
       known: those of the primer, from its first onset on.
     """
-    guess = signature_estimates.estimate(notes)
-    times, keys = known.times_text or guess.times_text, known.keys_text or guess.keys_text
+    times, keys = known.times, known.keys
+    if not times and (time := metre_estimate.estimate(notes)) is not None:
+        times = (time,)
+    if not keys and (key := key_estimate.estimate(notes)) is not None:
+        keys = (key,)
+    both = Signatures(times, keys)
     return {
-        "time": times or None,
+        "time": both.times_text or None,
         "time_from": (PRIMER if known.times else ESTIMATE) if times else None,
-        "key": keys or None,
+        "key": both.keys_text or None,
         "key_from": (PRIMER if known.keys else ESTIMATE) if keys else None,
     }
 

@@ -1,6 +1,6 @@
-"""Estimates of the key of a piece that does not say how it is written down.
+"""An estimate of the key of a piece that does not say how it is written down.
 
-The key is that whose profile correlates best with the durations of the twelve pitch classes.
+It is that whose profile correlates best with the durations of the twelve pitch classes.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from midi_codec.music.notes import DRUM_PROGRAM, Notes
-from midi_codec.music.signatures import KeySignature, Signatures
+from midi_codec.music.signatures import KeySignature
 
 MIN_NOTES = 8  # fewer say nothing about a key
 
@@ -20,13 +20,7 @@ _CENTRED = _PROFILES - _PROFILES.mean(axis=1, keepdims=True)
 _KEYS = _CENTRED / np.sqrt((_CENTRED**2).sum(axis=1, keepdims=True))  # [24, 12], major first
 
 
-def estimate(notes: Notes) -> Signatures:
-    """The signatures that fit the notes; none of a kind that they do not show."""
-    key = estimate_key(notes)
-    return Signatures(keys=() if key is None else (key,))
-
-
-def estimate_key(notes: Notes) -> KeySignature | None:
+def estimate(notes: Notes) -> KeySignature | None:
     """The key of the whole piece, from tick 0; None if it has fewer than `MIN_NOTES` notes or all keys fit alike."""
     is_pitched = notes.program != DRUM_PROGRAM
     if np.count_nonzero(is_pitched) < MIN_NOTES:
