@@ -1,7 +1,7 @@
 """An estimate of the time signature of a piece on the grid of beats, and of where its bars begin.
 
 Each of 2/4, 3/4, 4/4 and 6/8 is tried with its bar line at each eighth note from the first onset on. The score is a
-weighted sum of six features: long notes begin at bar lines, and at beats; few notes are held across bar lines; the pitch
+weighted sum of six features: long notes begin at bar lines, and at beats; few notes are held across bar lines; pitch
 classes change there; bars resemble the next ones; and the first onset is at a bar line.
 
 The weights are those of a logistic regression on the scores of OpenScore, ASAP and Freedoom.
