@@ -11,18 +11,23 @@ those in the package.
 from __future__ import annotations
 
 import dataclasses
+import lzma
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+import numpy as np
 
 from demo.steps import StepFailed, Steps
 from job_runtime import command, storage
 from job_runtime.command import StopSignal
 from job_runtime.command_line.settings import add_number
-from midi_codec.dataset import dataset_info
+from midi_codec.dataset import dataset_info, records
+from midi_codec.dataset.dataset_info import DatasetInfo
+from midi_codec.dataset.records import Piece
 from midi_codec.dataset.split_reader import read_split
 from midi_codec.fields import CATEGORY, FieldSpec, FieldTable
-from midi_codec.music.notes import BEATS, DRUM_PROGRAM, TIME_BASES
+from midi_codec.music.notes import BEATS, DRUM_PROGRAM, TIME_BASES, Notes
 from trainer import box_model, bundle
 
 PROGRAM = "python -m demo.box_model"
@@ -59,7 +64,7 @@ def main(argv: Sequence[str]) -> int:
     packed = storage.join(args.output, args.time_base)
     limit = [] if args.limit is None else ["--limit", str(args.limit)]
     with StopSignal() as stop:
-        steps = Steps(folder, 4, stop)
+        steps = Steps(folder, 5, stop)
         try:
             steps.run("tunes", "demo.tunes", ["--output", tunes, *limit], outputs=[tunes])
             encode = ["--input", *args.music, tunes, "--output", dataset, "--time-base", args.time_base, *ENCODE]
@@ -72,6 +77,10 @@ def main(argv: Sequence[str]) -> int:
             pack(storage.join(run, "bundle"), packed)
             if args.time_base == BEATS:
                 write_styles(dataset, storage.join(args.output, "styles"))
+            corpus = storage.join(args.output, f"corpus_{args.time_base}")
+            pack_corpus(dataset, corpus)
+            screen = ["--data", corpus, "--output", storage.join(corpus, box_model.THRESHOLDS)]
+            steps.run(f"screening {args.time_base}", "generation_jobs.screening", screen, outputs=[screen[-1]])
             measure = ["--bundle", packed, "--data", dataset, "--output", figures]
             steps.run(f"figures {args.time_base}", "trainer.evaluate", measure, outputs=[figures])
         except StepFailed as error:
@@ -111,6 +120,69 @@ def with_all_programs(trained: bundle.Bundle) -> bundle.Bundle:
     fresh = bundle.get_weights(NoteModel(config, table))
     weights = map_weights(trained.weights, trained.fields, table, head_units=config.head_units, fresh=fresh)
     return dataclasses.replace(trained, fields=table, weights=weights)
+
+
+def pack_corpus(dataset: str, output: str, max_bytes: int = box_model.MAX_CORPUS_BYTES) -> None:
+    """Copies a dataset, compressed: its validation split, and of the train split as many pieces as fit, by their hash.
+
+    What is compared with it then misses copies of the other pieces. How many there are is printed.
+    """
+    info = dataset_info.load(dataset)
+    pieces = {split: list(read_split(dataset, info, split)) for split in dataset_info.SPLITS}
+    all_of_them = train = pieces["train"]
+    while len(data := _compressed(train)) > max_bytes:
+        train = sorted(train, key=lambda piece: piece.piece_id)[: int(len(train) * 0.95 * max_bytes / len(data))]
+    kept = {piece.piece_id for piece in train}
+    pieces["train"] = [piece for piece in all_of_them if piece.piece_id in kept]  # a shard is sorted
+    for entry in list(storage.list_files(output, missing_ok=True)):
+        storage.delete(entry.path)
+    for split, own in pieces.items():
+        if own:
+            path = storage.join(output, f"{dataset_info.shard_name(split, 0, 1)}.xz")
+            storage.write_bytes(path, _compressed(own))
+    dataset_info.save(output, _info_of(pieces, info))
+    size = sum(entry.size for entry in storage.list_files(output))
+    print(f"{output}: {len(kept):,} of {len(all_of_them):,} training pieces, {size / 1e6:.2f} MB", flush=True)
+
+
+def _compressed(pieces: Sequence[Piece]) -> bytes:
+    return lzma.compress(records.write_records(map(records.serialize_example, pieces)), preset=9)
+
+
+def _info_of(pieces: Mapping[str, Sequence[Piece]], info: DatasetInfo) -> DatasetInfo:
+    """The info of a dataset with only these pieces of another."""
+    notes = {split: [piece.notes for piece in own] for split, own in pieces.items()}
+    splits = {
+        split: dataset_info.SplitInfo(
+            num_pieces=len(own),
+            num_notes=sum(map(len, own)),
+            seconds=sum(each.seconds for each in own),
+            shard_lengths=(len(own),) if own else (),
+        )
+        for split, own in notes.items()
+    }
+    return dataclasses.replace(
+        info,
+        splits=splits,
+        programs=tuple(sorted({int(one) for own in notes.values() for each in own for one in set(each.program)})),
+        inputs=sum(map(len, notes.values())),
+        other_files=0,
+        examples=sum(map(len, notes.values())),
+        rejects={},
+        duplicates=dataset_info.NO_DUPLICATES,
+        salvaged={},
+        groups=dict.fromkeys(dataset_info.GROUP_COUNTS, 0),
+        moved_groups={},
+        histograms={
+            split: {name: _histogram(own, name) for name in dataset_info.COLUMNS} for split, own in notes.items()
+        },
+    )
+
+
+def _histogram(notes: Sequence[Notes], column: str) -> dataset_info.Histogram:
+    joined = np.concatenate([np.zeros(0, np.int64), *(getattr(each, column) for each in notes)])
+    values, counts = np.unique(joined, return_counts=True)
+    return dataset_info.Histogram(values=tuple(values.tolist()), counts=tuple(counts.tolist()))
 
 
 def write_styles(dataset: str, output: str) -> None:

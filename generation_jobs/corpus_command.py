@@ -7,13 +7,17 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from generation_jobs.memorisation import corpus_index
 from generation_jobs.memorisation.corpus_index import Index
 from generation_jobs.output import generated_music
 from generation_jobs.output.generated_music import GeneratedPiece
-from job_runtime import command, storage
+from generation_jobs.output.manifest import JOB_FILE
+from job_runtime import command, json_text, storage
 from job_runtime.command_line.flags import Parser
+from job_runtime.problem_report import UserError
 from midi_codec.dataset import dataset_info, split_reader
 from midi_codec.dataset.dataset_info import DatasetInfo
+from trainer import box_model
 
 FORMAT_VERSION = 1
 
@@ -22,7 +26,11 @@ def make_parser(program: str, doc: str | None, *, index_help: str) -> Parser:
     parser = command.make_parser(program, doc)
     add = parser.add_argument
     add("--music", required=True, help="output folder of generation_jobs.generate")
-    add("--data", required=True, help="dataset to compare with, as encode_corpus wrote it")
+    add(
+        "--data",
+        required=True,
+        help="dataset to compare with, as encode_corpus wrote it; box: that of the model in the box",
+    )
     held_out = dataset_info.SPLITS[1:]
     add("--split", choices=held_out, default="validation", help="split to compare the same way (default: %(default)s)")
     add("--index", help=index_help)
@@ -36,10 +44,30 @@ def load(args: argparse.Namespace, problems: list[str]) -> tuple[DatasetInfo | N
         problems += storage.output_problems("--output", args.output, is_file=True)
     info, index = None, None
     with command.collecting(problems, "--data"):
+        args.data = resolve_data(args.data, args.music)
         info = split_reader.load_trainable(args.data)
     with command.collecting(problems, "--index"):
-        index = Index.load(args.index) if args.index else None
+        if args.index == box_model.BOX:
+            data = resolve_data(args.index, args.music)
+            index = corpus_index.build(data, split_reader.load_trainable(data))
+        elif args.index:
+            index = Index.load(args.index)
     return info, index
+
+
+def resolve_data(data: str, music: str) -> str:
+    """The path of a dataset; for `box` that of the model in the box which made the music, or else that on beats.
+
+    Raises:
+      UserError: the box has none.
+    """
+    if data != box_model.BOX:
+        return data
+    try:
+        job = json_text.load(storage.join(music, JOB_FILE), dict[str, Any])
+    except (FileNotFoundError, UserError):
+        job = {}  # what is wrong with the music is said elsewhere
+    return box_model.resolve_data(data, box_model.time_base_of(str(job.get("bundle"))))
 
 
 def read_music(args: argparse.Namespace, info: DatasetInfo) -> tuple[list[GeneratedPiece], dict[str, Any]]:

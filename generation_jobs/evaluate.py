@@ -25,6 +25,7 @@ from job_runtime import command
 from job_runtime.command_line.flags import Parser
 from job_runtime.problem_report import UserError
 from midi_codec.dataset.dataset_info import DatasetInfo
+from trainer import box_model
 
 PROGRAM = "python -m generation_jobs.evaluate"
 FLOOR = 0.9  # of the ceiling; a lower overlap gets a star
@@ -59,7 +60,9 @@ def make_parser() -> Parser:
         "index that generation_jobs.memorisation wrote, for --screen: also check for copied notes (default: no check)"
     )
     parser = corpus_command.make_parser(PROGRAM, __doc__, index_help=index_help)
-    parser.add_argument("--screen", help="thresholds that generation_jobs.screening wrote (default: no screening)")
+    parser.add_argument(
+        "--screen", help="thresholds that generation_jobs.screening wrote, or box (default: no screening)"
+    )
     return parser
 
 
@@ -71,7 +74,9 @@ def _check(args: argparse.Namespace) -> tuple[DatasetInfo, Screen | None]:
         problems.append("--index is given without --screen, want both or neither")
     info, index = corpus_command.load(args, problems)
     with command.collecting(problems, "--screen"):
-        screen = thresholds.load(args.screen, index) if args.screen else None
+        if args.screen:
+            path = box_model.resolve_data(args.screen, info.time_base if info else None, box_model.THRESHOLDS)
+            screen = thresholds.load(path, index)
     if info and screen and screen.time_base != info.time_base:
         problems.append(
             f"--screen is on the grid of {screen.time_base}, --data on that of {info.time_base}, want the same"

@@ -169,6 +169,7 @@ def _check(args: argparse.Namespace, in_flags: Sequence[str]) -> tuple[list[Bund
     with command.collecting(problems):
         task_index, num_tasks = command.task_share(args)
     with command.collecting(problems):
+        args.seed_data = args.seed_data and box_model.resolve_data(args.seed_data, None)
         models = bundles.load([_box(args.seed_data)] if args.bundle is None else args.bundle)
     with command.collecting(problems):
         reading = Reading.of_bundle(models[0]) if models else None

@@ -31,6 +31,7 @@ from job_runtime.problem_report import UserError
 from midi_codec.dataset import dataset_info
 from midi_codec.dataset.records import Piece
 from midi_codec.dataset.split_reader import read_split
+from trainer import box_model
 
 
 class Choice(NamedTuple):
@@ -46,7 +47,9 @@ def main(argv: Sequence[str]) -> int:
     problems += storage.output_problems("--output", args.output, is_file=True)
     info = None
     with command.collecting(problems):
-        info = dataset_info.load(args.data) if args.data else None
+        if args.data:
+            args.data = box_model.resolve_data(args.data, None)
+            info = dataset_info.load(args.data)
     source = None
     try:
         source = None if args.source_regex is None else re.compile(args.source_regex)
@@ -170,7 +173,7 @@ def _why_fewer(args: argparse.Namespace, splits: Sequence[str], chosen: Choice) 
 def make_parser() -> Parser:
     parser = command.make_parser("python -m generation_jobs.make_seeds", __doc__)
     add = parser.add_argument
-    add("--data", required=True, help="dataset folder, as encode_corpus wrote it")
+    add("--data", required=True, help="dataset folder, as encode_corpus wrote it; box: that of the model in the box")
     add("--output", required=True, help="seed list to write")
     text = "splits to take pieces from, separated by commas; may be repeated (default: validation)"
     add("--split", action="append", metavar="SPLIT", help=text)

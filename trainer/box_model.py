@@ -2,6 +2,7 @@
 
     model_in_the_box/GRID/              a bundle for each grid that it knows
     model_in_the_box/styles/NAME.jsonl  seed lists: openings of one of its sources
+    model_in_the_box/corpus_GRID/       a dataset of what it learned from, compressed, as much as fits, and thresholds
 
 `docs/model_card.md` says what it was trained on and its licence; `make box-model` trains it again.
 """
@@ -9,6 +10,7 @@
 from __future__ import annotations
 
 import importlib.resources
+import json
 import os
 
 from job_runtime.problem_report import UserError
@@ -17,7 +19,9 @@ from midi_codec.music.notes import BEATS, TIME_BASES
 BOX = "box"  # what stands for it where a bundle's path is asked for
 NAME = "the model in the box"
 CARD = "docs/model_card.md"
-MAX_BYTES = 16_000_000  # of everything
+MAX_BYTES = 16_000_000  # of all bundles
+MAX_CORPUS_BYTES = 5_000_000  # of each grid
+THRESHOLDS = "thresholds.json"  # of screening, in the folder of a corpus
 
 
 def root() -> str:
@@ -32,6 +36,38 @@ def folder(time_base: str = BEATS) -> str:
 
 def styles_folder() -> str:
     return os.path.join(root(), "styles")
+
+
+def corpus_folder(time_base: str = BEATS) -> str:
+    """The path of the dataset for a grid."""
+    return os.path.join(root(), f"corpus_{time_base}")
+
+
+def resolve_data(path: str, time_base: str | None, file: str = "") -> str:
+    """The path of a dataset, or of a file in its folder: the path itself, or for `BOX` that of the model in the box.
+
+    Args:
+      time_base: of the music or the model; None: not known.
+
+    Raises:
+      UserError: the box has none for this grid.
+    """
+    if path != BOX:
+        return path
+    folder = corpus_folder(time_base or BEATS)
+    if not os.path.isdir(folder):
+        raise UserError(f"{NAME} has no corpus on a grid of {time_base}")
+    return os.path.join(folder, file) if file else folder
+
+
+def time_base_of(bundle: str) -> str:
+    """The grid of the bundle with this hash, if it is in the box; otherwise beats."""
+    return next((grid for grid in grids() if _hash_of(grid) == bundle), BEATS)
+
+
+def _hash_of(grid: str) -> str:
+    with open(os.path.join(folder(grid), "bundle.json"), encoding="utf-8") as file:
+        return json.load(file)["hash"]
 
 
 def grids() -> tuple[str, ...]:

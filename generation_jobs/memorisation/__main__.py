@@ -14,6 +14,7 @@ from generation_jobs.memorisation.corpus_index import build
 from job_runtime import command
 from job_runtime.command_line.flags import Parser
 from midi_codec.dataset import split_reader
+from trainer import box_model
 
 
 def make_parser() -> Parser:
@@ -25,7 +26,8 @@ def make_parser() -> Parser:
 
 def main(argv: Sequence[str]) -> int:
     args = make_parser().parse_args(argv)
-    index = build(args.data, split_reader.load_trainable(args.data))
+    data = box_model.resolve_data(args.data, None)
+    index = build(data, split_reader.load_trainable(data))
     index.save(args.output)
     print(f"{len(index.text):,} notes of {len(index.piece_ids):,} pieces in {args.output}")
     return command.OK

@@ -74,7 +74,7 @@ def main(argv: Sequence[str]) -> int:
 def make_parser() -> Parser:
     parser = command.make_parser("python -m generation_jobs.report", __doc__)
     parser.add_argument("--music", required=True, help="output folder of generation_jobs.generate")
-    parser.add_argument("--data", help="dataset to compare with, as encode_corpus wrote it (default: no comparison)")
+    parser.add_argument("--data", help="dataset to compare with, or box (default: no comparison)")
     parser.add_argument("--run", help="run folder of trainer.task, for curves and scores (default: none)")
     parser.add_argument("--output", required=True, help="the page to write, a name that ends in .html")
     return parser
@@ -86,6 +86,7 @@ def _check(args: argparse.Namespace) -> tuple[Run | None, DatasetInfo | None]:
     Raises:
       UserError: all problems at once.
     """
+    from generation_jobs import corpus_command
     from generation_jobs.output import manifest
     from generation_jobs.report import training_run
     from job_runtime import storage
@@ -101,7 +102,9 @@ def _check(args: argparse.Namespace) -> tuple[Run | None, DatasetInfo | None]:
     with command.collecting(problems):
         run = training_run.Run(args.run) if args.run else None
     with command.collecting(problems):
-        info = split_reader.load_trainable(args.data) if args.data else None
+        if args.data:
+            args.data = corpus_command.resolve_data(args.data, args.music)
+            info = split_reader.load_trainable(args.data)
     if problems:
         raise UserError(problems)
     return run, info

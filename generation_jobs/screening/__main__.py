@@ -20,6 +20,7 @@ from job_runtime import command, storage
 from job_runtime.command_line.flags import Parser
 from job_runtime.problem_report import UserError
 from midi_codec.dataset import split_reader
+from trainer import box_model
 
 
 def make_parser() -> Parser:
@@ -33,6 +34,7 @@ def main(argv: Sequence[str]) -> int:
     args = make_parser().parse_args(argv)
     problems = storage.output_problems("--output", args.output, is_file=True)
     with command.collecting(problems):
+        args.data = box_model.resolve_data(args.data, None)
         info = split_reader.load_trainable(args.data)
     if problems:
         raise UserError(problems)

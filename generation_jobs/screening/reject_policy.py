@@ -18,6 +18,7 @@ from job_runtime.command_line import settings
 from job_runtime.command_line.flags import group_of
 from job_runtime.command_line.settings import setting
 from midi_codec.dataset import split_reader
+from trainer import box_model
 
 KEEP, RETRY, DROP = "keep", "retry", "drop"
 SCREENING = "screening"  # the group of flags in `--help`
@@ -65,12 +66,12 @@ class Policy:
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     add = group_of(parser, SCREENING).add_argument
-    add("--screen", help="thresholds that generation_jobs.screening wrote: judge every piece (default: no screening)")
-    add(
-        "--compare-with",
-        help="dataset, or index that generation_jobs.memorisation wrote: measure the longest copied run of each piece "
-        "(default: not measured)",
+    text = "thresholds that generation_jobs.screening wrote, or box: those of the model in the box: judge every piece"
+    add("--screen", help=f"{text} (default: no screening)")
+    text = (
+        "dataset, index that generation_jobs.memorisation wrote, or box: measure the longest copied run of each piece"
     )
+    add("--compare-with", help=f"{text} (default: not measured)")
     settings.add_flags(parser, Policy)
 
 
@@ -88,9 +89,10 @@ def load(args: argparse.Namespace, time_base: str | None) -> tuple[Policy, list[
         )
     index, screen = None, None
     with collecting(problems, "--compare-with"):
-        index = None if args.compare_with is None else _index(args.compare_with)
+        index = None if args.compare_with is None else _index(box_model.resolve_data(args.compare_with, time_base))
     with collecting(problems, "--screen"):
-        screen = None if args.screen is None else thresholds.load(args.screen, index)
+        if args.screen is not None:
+            screen = thresholds.load(box_model.resolve_data(args.screen, time_base, box_model.THRESHOLDS), index)
     for flag, loaded in (("--screen", screen), ("--compare-with", index)):
         if loaded is not None and time_base not in (None, loaded.time_base):
             problems.append(

@@ -10,7 +10,6 @@ from collections.abc import Collection
 
 import numpy as np
 
-from job_runtime import storage
 from job_runtime.problem_report import UserError
 from midi_codec.dataset import dataset_info, records
 from midi_codec.dataset.dataset_info import DatasetInfo
@@ -47,7 +46,7 @@ def load(data: str, piece_ids: Collection[str]) -> Pieces:
     for split in dataset_info.SPLITS if wanted else ():
         for path in dataset_info.shard_paths(data, info, split):
             try:
-                for record in records.read_records(storage.read_bytes(path)):
+                for record in records.read_records(records.read_shard(path)):
                     features = records.split_features(record)
                     if features["piece_id"] in wanted:
                         rows.setdefault(features["piece_id"].decode("utf-8", "surrogateescape"), len(payloads["tempo"]))

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import lzma
 import math
 import struct
 from collections.abc import Iterator, Mapping, Sequence
@@ -301,6 +302,20 @@ def parse_example(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
     return tf.io.parse_single_example(serialized, spec)
 
 
+def read_shard(path: str) -> bytes:
+    """The bytes of a shard: of the file with this path, or of one that ends in `.xz` as well, decompressed.
+
+    Raises:
+      ValueError: it is not compressed as it should be. OSError: it cannot be read.
+    """
+    if storage.exists(path) or not storage.exists(f"{path}.xz"):
+        return storage.read_bytes(path)
+    try:
+        return lzma.decompress(storage.read_bytes(f"{path}.xz"), lzma.FORMAT_XZ, memlimit=1 << 30)
+    except lzma.LZMAError as error:
+        raise ValueError(f"{path}.xz: {error}") from error
+
+
 def read_pieces(path: str, *, time_base: str) -> Iterator[Piece]:
     """The pieces of one shard, in the order they are stored.
 
@@ -309,7 +324,7 @@ def read_pieces(path: str, *, time_base: str) -> Iterator[Piece]:
     """
     index = 0
     try:
-        for record in read_records(storage.read_bytes(path)):
+        for record in read_records(read_shard(path)):
             yield deserialize_example(record, time_base=time_base)
             index += 1
     except ValueError as error:

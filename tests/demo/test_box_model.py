@@ -11,6 +11,7 @@ from job_runtime.command import StopSignal
 from job_runtime.problem_report import UserError
 from job_runtime.storage import array_file
 from midi_codec.dataset import dataset_info, records
+from midi_codec.dataset.split_reader import read_split
 from midi_codec.fields import FieldTable
 from midi_codec.music.notes import TIME_BASES
 from tests.generation_jobs.fakes import make_bundle
@@ -92,6 +93,41 @@ def test_styles_are_openings_of_held_out_pieces_of_each_source(tmp_path):
     lists = {path.name: seed_list.read(str(path)).seeds for path in (tmp_path / "styles").iterdir()}
     assert {name: len(seeds) for name, seeds in lists.items()} == {"songs.jsonl": 1, "tunes.jsonl": 1}
     assert lists["tunes.jsonl"][0].notes.pitch.tolist() == notes[0].pitch[:16].tolist()
+
+
+def test_a_packed_corpus_is_the_same_dataset(tmp_path):
+    notes = make_many([20, 15, 30, 16])
+    source, packed = str(tmp_path / "data"), str(tmp_path / "packed")
+    info = write_dataset(source, {"train": notes[:3], "validation": notes[3:]})
+    storage.write_bytes(f"{packed}/old.json", b"{}")
+    box_model.pack_corpus(source, packed)
+    there = dataset_info.load(packed)
+    assert sorted(path.name for path in (tmp_path / "packed").iterdir()) == [
+        "dataset_info.json",
+        "train-00000-of-00001.tfrecord.xz",
+        "validation-00000-of-00001.tfrecord.xz",
+    ]
+    for split in ("train", "validation"):
+        of_both = [
+            list(map(records.serialize_example, read_split(*one, split))) for one in ((packed, there), (source, info))
+        ]
+        assert of_both[0] == of_both[1]
+        want = np.unique(np.concatenate([each.pitch for each in (notes[:3] if split == "train" else notes[3:])]))
+        assert there.histograms[split]["pitch"].values == tuple(want.tolist())
+    assert (there.splits["train"].num_notes, there.splits["validation"].num_notes) == (65, 16)
+
+
+def test_a_corpus_that_is_too_large_loses_training_pieces(tmp_path, capsys):
+    source, packed = str(tmp_path / "data"), str(tmp_path / "packed")
+    info = write_dataset(source, {"train": make_many([40] * 30), "validation": make_many([16])})
+    box_model.pack_corpus(source, packed, max_bytes=1500)
+    there = dataset_info.load(packed)
+    kept = [piece.piece_id for piece in read_split(packed, there, "train")]
+    every = [piece.piece_id for piece in read_split(source, info, "train")]
+    assert 0 < len(kept) < 30 and sorted(kept) == sorted(every)[: len(kept)]
+    assert kept == [piece_id for piece_id in every if piece_id in kept]
+    assert (tmp_path / "packed/train-00000-of-00001.tfrecord.xz").stat().st_size <= 1500
+    assert f"{len(kept)} of 30 training pieces" in capsys.readouterr().out
 
 
 def test_a_folder_that_has_its_pieces_gets_no_others(tmp_path, monkeypatch, capsys):

@@ -5,23 +5,61 @@ import pytest
 
 from generation_jobs import generate
 from generation_jobs.output import manifest, piece_bytes
+from generation_jobs.screening import thresholds
 from job_runtime import command, storage
 from job_runtime.problem_report import UserError
 from job_runtime.storage import array_file
+from midi_codec.dataset import split_reader
 from trainer import box_model, bundle
 
 NUM_PIECES = 16
 
 
-def test_it_is_small_and_holds_bundles_and_styles_and_nothing_else():
+def test_it_is_small_and_holds_bundles_styles_and_corpora_and_nothing_else():
     entries = {
         entry.path.removeprefix(f"{box_model.root()}/"): entry.size for entry in storage.list_files(box_model.root())
     }
     weights = {grid: bundle.load_description(box_model.folder(grid))["weights"] for grid in box_model.grids()}
     wanted = {f"{grid}/{name}" for grid, own in weights.items() for name in ("bundle.json", own)}
-    assert wanted == {name for name in entries if not name.startswith("styles/")}
-    assert sum(entries.values()) <= box_model.MAX_BYTES == 16_000_000
+    corpora = {
+        f"corpus_{grid}/{name}"
+        for grid in box_model.grids()
+        for name in (
+            "dataset_info.json",
+            "thresholds.json",
+            "train-00000-of-00001.tfrecord.xz",
+            "validation-00000-of-00001.tfrecord.xz",
+        )
+    }
+    assert wanted | corpora == {name for name in entries if not name.startswith("styles/")}
+    assert sum(size for name, size in entries.items() if name not in corpora) <= box_model.MAX_BYTES == 16_000_000
+    assert sum(entries[name] for name in corpora) <= len(weights) * 5_500_000
     assert "beats" in weights
+
+
+@pytest.mark.parametrize("grid", box_model.grids())
+def test_its_corpus_is_what_it_learned_from_and_has_thresholds(grid):
+    folder = box_model.resolve_data("box", grid)
+    info = split_reader.load_trainable(folder)
+    learned = bundle.load_description(box_model.folder(grid))["dataset"]
+    assert info.time_base == grid
+    assert info.splits["train"].num_notes <= learned["num_notes"]
+    held_out = list(split_reader.read_split(folder, info, "validation"))
+    assert len(held_out) == info.splits["validation"].num_pieces > 100
+    screen = thresholds.load(box_model.resolve_data("box", grid, box_model.THRESHOLDS))
+    assert screen.dataset == info.hash and "copied_notes" in screen.thresholds
+    rejected = [screen.judge_notes(piece.notes, 0, ended=True).reasons for piece in held_out]
+    assert sum(map(bool, rejected)) / len(held_out) < 0.05
+
+
+def test_its_name_stands_for_its_corpus(tmp_path, monkeypatch):
+    assert box_model.resolve_data("box", None) == box_model.corpus_folder("beats")
+    assert box_model.resolve_data("./box", None) == "./box"
+    described = bundle.load_description(box_model.folder("beats"))
+    assert box_model.time_base_of(described["hash"]) == box_model.time_base_of("another") == "beats"
+    monkeypatch.setattr(box_model, "root", lambda: str(tmp_path))
+    with pytest.raises(UserError, match="the model in the box has no corpus on a grid of milliseconds"):
+        box_model.resolve_data("box", "milliseconds")
 
 
 @pytest.mark.parametrize("grid", box_model.grids())

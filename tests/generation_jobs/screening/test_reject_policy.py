@@ -97,3 +97,15 @@ def test_thresholds_of_another_dataset_than_the_index(thresholds, tmp_path):
     make_dataset(tmp_path / "dataset", {"train": [make_notes(40, rng_seed=3)]})
     _, problems = load("--screen", thresholds, "--compare-with", str(tmp_path / "dataset"))
     assert len(problems) == 1 and "dataset is dddd" in problems[0]
+
+
+def test_the_thresholds_and_the_corpus_of_the_model_in_the_box():
+    policy, problems = load("--screen", "box", "--compare-with", "box", "--on-reject", "retry", time_base=BEATS)
+    assert problems == []
+    assert policy.screen.thresholds["copied_notes"] > 16
+    assert policy.screen.index.dataset == policy.screen.dataset
+    _, problems = load("--screen", "box", "--compare-with", "box", time_base="seconds")
+    assert problems == [
+        "--compare-with: the model in the box has no corpus on a grid of seconds",
+        "--screen: the model in the box has no corpus on a grid of seconds",
+    ]

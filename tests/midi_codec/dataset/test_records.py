@@ -1,4 +1,5 @@
 import dataclasses
+import lzma
 import subprocess
 import sys
 
@@ -286,3 +287,17 @@ def test_read_pieces(tmp_path):
         file.write(data[:-1])
     with pytest.raises(ValueError, match=r"train-00000-of-00001.tfrecord: record 1: the record at byte \d+ is cut off"):
         list(records.read_pieces(path, time_base=MILLISECONDS))
+
+
+def test_a_compressed_shard(tmp_path):
+    path = str(tmp_path / "train-00000-of-00001.tfrecord")
+    data = records.write_records([b"one", b"two"])
+    (tmp_path / "train-00000-of-00001.tfrecord.xz").write_bytes(lzma.compress(data))
+    assert records.read_shard(path) == data
+    (tmp_path / "train-00000-of-00001.tfrecord.xz").write_bytes(b"not compressed")
+    with pytest.raises(ValueError, match="tfrecord.xz: Input format not supported"):
+        records.read_shard(path)
+    with pytest.raises(FileNotFoundError, match="other.tfrecord'"):
+        records.read_shard(str(tmp_path / "other.tfrecord"))
+    (tmp_path / "train-00000-of-00001.tfrecord").write_bytes(b"as it is")
+    assert records.read_shard(path) == b"as it is"
