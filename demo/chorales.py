@@ -9,9 +9,6 @@ the command may be stopped and started again.
 from __future__ import annotations
 
 import concurrent.futures
-import multiprocessing
-import os
-import signal
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING
@@ -22,6 +19,7 @@ from job_runtime import command, storage
 from job_runtime.command import Interrupted, StopSignal
 from job_runtime.command_line.settings import add_number
 from job_runtime.logs.progress import progress
+from job_runtime.processes import num_cores, process_pool
 from midi_codec.midi import midi_writer
 from midi_codec.music.notes import BEATS, TICKS_PER_BEAT, Notes, canonical_tempo, tempo_to_microseconds
 
@@ -60,24 +58,16 @@ def export_all(names: Sequence[str], folder: str, stop: StopSignal) -> int:
       Interrupted: `stop` was requested; exported files stay.
     """
     written = 0
-    pool = concurrent.futures.ProcessPoolExecutor(
-        max_workers=min(len(os.sched_getaffinity(0)), len(names)),
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_leave_signals_to_the_parent,
-    )
-    with pool, progress(total=len(names), unit="chorales", label="exporting") as bar:
+    with (
+        process_pool(min(num_cores(), len(names))) as pool,
+        progress(total=len(names), unit="chorales", label="exporting") as bar,
+    ):
         for future in concurrent.futures.as_completed([pool.submit(export, name, folder) for name in names]):
             written += future.result()
             bar.update(1)
             if stop.requested:
-                pool.shutdown(wait=True, cancel_futures=True)
                 raise Interrupted
     return written
-
-
-def _leave_signals_to_the_parent() -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
 
 
 def export(name: str, folder: str) -> bool:

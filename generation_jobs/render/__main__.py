@@ -11,7 +11,6 @@ are there already are not rendered again. docs/render.md says more.
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -39,10 +38,11 @@ def main(argv: Sequence[str]) -> int:
     from generation_jobs.render import sound_files, sources
     from job_runtime import storage
     from job_runtime.logs.progress import progress
+    from job_runtime.processes import num_cores
 
     pieces, problems = sources.with_safe_names(pieces)
     storage.delete_leftovers(args.output)
-    num_processes = args.num_processes or max(1, min(len(os.sched_getaffinity(0)), len(pieces)))
+    num_processes = args.num_processes or max(1, min(num_cores(), len(pieces)))
     num_new = num_there = 0
     cut: list[str] = []
     with command.StopSignal() as stop, progress(total=len(pieces), unit="pieces", label="rendering") as bar:

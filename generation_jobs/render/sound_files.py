@@ -7,18 +7,14 @@ other notes, and never replaced if another program wrote it.
 from __future__ import annotations
 
 import concurrent.futures
-import contextlib
 import dataclasses
 import errno
-import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 
 from job_runtime import io_errors, storage
 from job_runtime.command import Interrupted, StopSignal
+from job_runtime.processes import process_pool
 from midi_codec.music.notes import Notes
 
 MARK = "midi-lstm render 1: "  # begins the tag; another number where the same notes sound different
@@ -62,12 +58,9 @@ def write_all(jobs: Iterable[Job], *, num_processes: int, stop: StopSignal) -> I
       Interrupted: `stop` was requested; the files that are there are whole.
       OSError: the disk or the network failed, or a process was killed.
     """
-    pool = concurrent.futures.ProcessPoolExecutor(
-        num_processes, multiprocessing.get_context("spawn"), initializer=_follow_the_parent
-    )
     waiting: dict[concurrent.futures.Future[str], Job] = {}
     looked_up = storage.map_in_threads(_look_up, jobs, is_slow=lambda job: storage.is_remote(job.path))
-    try:
+    with process_pool(num_processes) as pool:
         for done in looked_up:
             if done.is_new:
                 waiting[pool.submit(render, done.job)] = done.job
@@ -77,10 +70,6 @@ def write_all(jobs: Iterable[Job], *, num_processes: int, stop: StopSignal) -> I
                 yield from _finished(waiting, stop)
         while waiting:
             yield from _finished(waiting, stop)
-    finally:
-        for process in multiprocessing.active_children():
-            process.kill()
-        pool.shutdown(cancel_futures=True)
 
 
 def _look_up(job: Job) -> Done:
@@ -129,18 +118,3 @@ def render(job: Job) -> str:
             raise
         return f"{job.path!r} cannot be written: {io_errors.reason(error)}"
     return ""
-
-
-def _follow_the_parent() -> None:
-    """Signals are for the parent, and the process ends with it."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    threading.Thread(target=_leave_with_the_parent, daemon=True).start()
-
-
-def _leave_with_the_parent() -> None:
-    with contextlib.suppress(Exception):
-        parent = multiprocessing.parent_process()
-        if parent is not None:
-            parent.join()
-    os._exit(0)

@@ -28,7 +28,7 @@ PIECES = [(f"seed-{index // 2}", index % 2, make_notes(30, rng_seed=index)) for 
 
 
 @pytest.fixture(autouse=True)
-def fake_sound(monkeypatch):
+def fake_sound(monkeypatch, threads_for_processes):
     """Sound that takes no time; each note makes a thousand bytes."""
     monkeypatch.setattr(audio_file, "encode", lambda samples, rate, **_: b"OggS" + bytes(len(samples) * 1000 // rate))
     monkeypatch.setattr(audio, "play", lambda strokes: np.zeros((len(strokes) * audio.RENDER_RATE, 2)))
