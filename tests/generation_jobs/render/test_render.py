@@ -103,13 +103,15 @@ def test_a_wrong_list(tmp_path):
 
 
 @pytest.mark.slow
-def test_from_bucket_to_bucket(tmp_path, gs_bucket, capsys):
-    storage.write_bytes(f"{gs_bucket}/songs/a/x.mid", midi_writer.serialize(NOTES[0]))
-    flags = ["--input", f"{gs_bucket}/songs/**/*.mid", "--output", f"{gs_bucket}/sound", "--num-processes", "1"]
+@pytest.mark.parametrize("fixture", ["gs_bucket", "s3_bucket"])
+def test_from_bucket_to_bucket(fixture, request, capsys):
+    bucket = request.getfixturevalue(fixture)
+    storage.write_bytes(f"{bucket}/songs/a/x.mid", midi_writer.serialize(NOTES[0]))
+    flags = ["--input", f"{bucket}/songs/**/*.mid", "--output", f"{bucket}/sound", "--num-processes", "1"]
     for summary in ("1 rendered, 0 there already", "0 rendered, 1 there already"):
         assert render.main(flags) == command.OK
-        assert capsys.readouterr().out == f"1 audio file in {gs_bucket}/sound: {summary}\n"
-    assert storage.read_bytes(f"{gs_bucket}/sound/a/x.ogg").startswith(b"OggS")
+        assert capsys.readouterr().out == f"1 audio file in {bucket}/sound: {summary}\n"
+    assert storage.read_bytes(f"{bucket}/sound/a/x.ogg").startswith(b"OggS")
 
 
 @pytest.mark.slow
