@@ -60,9 +60,9 @@ def sentences(path: str, problems: Sequence[Problem], *, noun: str = "problem") 
     for problem in problems:
         by_kind.setdefault(_VARYING.sub("…", problem[1][:MAX_CHARACTERS]), []).append(problem)
     report = [sentence for kind in list(by_kind.values())[:MAX_KINDS] for sentence in _examples(path, kind)]
-    num_lines = len({line for line, _ in problems})
+    num_lines = len({line for line, _ in problems if line})
     kinds = f"{len(by_kind):,} kind{'s' * (len(by_kind) > 1)}"
-    total = f"{path}: {len(problems):,} {noun}s of {kinds} in {num_lines:,} lines"
+    total = f"{path}: {len(problems):,} {noun}s of {kinds}" + (f" in {num_lines:,} lines" if num_lines else "")
     if len(by_kind) > MAX_KINDS:
         total += f"; only the first {MAX_KINDS} kinds are shown"
     return [*report, total]
@@ -73,7 +73,8 @@ def _examples(path: str, problems: Sequence[Problem]) -> Iterator[str]:
     yield from (locate(path, problem) for problem in problems[:MAX_PER_KIND])
     more = problems[MAX_PER_KIND:]
     if more:
-        yield f"{path}: {len(more):,} more like this, {_ranges([line for line, _ in more])}"
+        lines = [line for line, _ in more if line]
+        yield f"{path}: {len(more):,} more like this" + (f", {_ranges(lines)}" if lines else "")
 
 
 def _ranges(lines: Sequence[int]) -> str:

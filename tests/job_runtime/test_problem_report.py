@@ -45,6 +45,17 @@ def test_lines_with_many_gaps_are_cut_short():
     assert total == "s: 199 problems of 1 kind in 199 lines"
 
 
+def test_problems_of_no_line_name_none():
+    problems = [(0, f"'{name}.mid' is damaged") for name in range(110)] + [(0, "'x' is empty")]
+    first = [f"out: '{name}.mid' is damaged" for name in range(3)]
+    assert sentences("out", problems) == [
+        *first,
+        "out: 107 more like this",
+        "out: 'x' is empty",
+        "out: 111 problems of 2 kinds",
+    ]
+
+
 def test_even_kinds_without_number_stay_readable():
     words = [chr(97 + first) + chr(97 + second) for first in range(12) for second in range(12)]
     said = sentences("s", [(line, f"not {word}") for line, word in enumerate(words, 1)])
