@@ -192,13 +192,19 @@ def write_styles(dataset: str, output: str) -> None:
 
     for entry in list(storage.list_files(output, missing_ok=True)):
         storage.delete(entry.path)
-    pieces = list(read_split(dataset, dataset_info.load(dataset), "validation"))
+    info = dataset_info.load(dataset)
+    pieces = list(read_split(dataset, info, "validation"))
     for name, part in STYLES.items():
-        own = (piece for piece in pieces if part in piece.source)
-        seeds = make_seeds.choose(own, num_seeds=OPENINGS, num_notes=16, max_per_piece=1).seeds
+        own = (piece for piece in pieces if part in _with_folder(piece.source))
+        seeds = make_seeds.choose(own, num_seeds=OPENINGS, num_notes=16, max_per_piece=1, dataset=info.hash).seeds
         if seeds:
             seed_list.write(storage.join(output, f"{name}.jsonl"), seeds)
             print(f"style {name}: {len(seeds)} openings", flush=True)
+
+
+def _with_folder(source: str) -> str:
+    """A piece's file; where the tunes are the only input, they have no folder of their own."""
+    return source if "/" in source else f"{STYLES['tunes']}{source}"
 
 
 if __name__ == "__main__":

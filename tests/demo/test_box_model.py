@@ -95,6 +95,13 @@ def test_styles_are_openings_of_held_out_pieces_of_each_source(tmp_path):
     assert lists["tunes.jsonl"][0].notes.pitch.tolist() == notes[0].pitch[:16].tolist()
 
 
+def test_tunes_alone_have_their_style(tmp_path):
+    write_dataset(str(tmp_path / "data"), {"validation": make_many([20, 15, 30])})  # no folders
+    box_model.write_styles(str(tmp_path / "data"), str(tmp_path / "styles"))
+    lists = {path.name: len(seed_list.read(str(path)).seeds) for path in (tmp_path / "styles").iterdir()}
+    assert lists == {"tunes.jsonl": 2}
+
+
 def test_a_packed_corpus_is_the_same_dataset(tmp_path):
     notes = make_many([20, 15, 30, 16])
     source, packed = str(tmp_path / "data"), str(tmp_path / "packed")
