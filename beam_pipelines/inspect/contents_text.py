@@ -140,6 +140,9 @@ def _piece_lines(piece: Piece, split: str | None) -> Iterator[str]:
     yield piece.source
     yield f"piece {piece.piece_id} of group {piece.group_id}" + (f", {split}" if split else "")
     yield f"{len(notes):,} notes, {notes.seconds:,.1f} s, tempo {notes.tempo:.4g} at the start"
+    signatures = [text for text in (notes.signatures.times_text, notes.signatures.keys_text) if text]
+    if signatures:
+        yield f"signatures {'; '.join(signatures)}"
     yield ""
     yield f"  {'start':>10} {'step':>8} {'pitch':>9} {'duration':>9} {'velocity':>9} {'program':>8}"
     shown = notes.take(slice(0, NUM_NOTES))
@@ -200,6 +203,8 @@ def piece_to_dict(piece: Piece, split: str | None) -> dict[str, Any]:
         "source": piece.source,
         "split": split,
         "tempo": notes.tempo,
+        "time_signatures": notes.signatures.times_text or None,
+        "key_signatures": notes.signatures.keys_text or None,
         "seconds": round(notes.seconds, 3),
         "notes": {name: getattr(notes, name).tolist() for name in columns},
     }

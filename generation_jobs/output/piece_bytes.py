@@ -1,8 +1,8 @@
 """The bytes of a generated piece: its `.mid` file and its record. Both hold its line of the manifest.
 
-A DAW shows the seed and the sample as the title, a short text about the origin, and a marker where the primer ends. The
-whole line is in a sequencer-specific event, which it does not show; a restart reads the piece back from there. In
-format 2 of a job, the line was a text event.
+A DAW shows a short text about the origin, such as the seed, and a marker where the primer ends. The whole line is in a
+sequencer-specific event, which it does not show; a restart reads the piece back from there. In format 2 of a job, the
+line was a text event.
 """
 
 from __future__ import annotations
@@ -62,11 +62,15 @@ def serialize_midi(line: Line, notes: Notes) -> bytes:
         markers.append((int(end), PRIMER_ENDS))
     return midi_writer.serialize(
         with_signatures(notes, line),
-        title=f"{line['seed_id']} {line['sample']}",
+        title=_name(line),
         texts=[_origin(line)],
         markers=markers,
         data=_MARK + dumps(line),
     )
+
+
+def _name(line: Line) -> str:
+    return f"{line['seed_id']} {line['sample']}"
 
 
 def _origin(line: Line) -> str:
@@ -74,7 +78,7 @@ def _origin(line: Line) -> str:
     found = line.get("signatures") or {}
     words = {ESTIMATE: "estimated", PRIMER: "from primer"}
     kinds = [f"{kind} {words[found[f'{kind}_from']]}" for kind in ("time", "key") if found.get(kind)]
-    return "; ".join([f"Model {line['bundle'][:8]}", *kinds])
+    return "; ".join([_name(line), f"model {line['bundle'][:8]}", *kinds])
 
 
 def parse_midi(data: bytes, *, time_base: str) -> tuple[Line, Notes | None]:

@@ -218,7 +218,7 @@ def _to_grid(ticks: TickBatch, tempo_maps: TempoMaps, time_base: str) -> tuple[n
 def _signatures_to_grid(index: int, ticks: TickBatch, tempo_maps: TempoMaps, time_base: str) -> Signatures:
     """The signatures of one file up to its last note, rounded as notes are."""
     own = ticks.signatures[index].until(int(ticks.last_ticks[index]))
-    if own == Signatures():
+    if not any(own.ticks):  # as in most files
         return own
     times = np.array(own.ticks, np.int64)
     if time_base == notes.BEATS:

@@ -128,7 +128,10 @@ class Signatures:
 
 def _merge(signatures: Iterable[_Signature]) -> tuple[_Signature, ...]:
     """Valid ones by tick, without repetitions. Of several at a tick the commonest counts, then the greatest."""
-    counts = Counter(each for each in signatures if each.is_valid)
+    found = [each for each in signatures if each.is_valid]
+    if len(found) < 2:  # as in most files
+        return tuple(found)
+    counts = Counter(found)
     by_tick = {each.tick: each for each in sorted(counts, key=lambda each: (each.tick, counts[each], each))}
     kept: list[_Signature] = []
     for each in by_tick.values():

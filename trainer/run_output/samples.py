@@ -156,8 +156,8 @@ class SampleWriter:
         pieces = [cut(self._table, values) for values in self._sampler.draw(deviations)]
         folder = storage.join(self._folder, FOLDER, f"step-{step:06d}")
         for number, notes in enumerate(pieces):
-            title = f"sample {number} of training step {step}"
-            storage.write_bytes(storage.join(folder, f"{number}.mid"), midi_writer.serialize(notes, title=title))
+            text = f"sample {number} of training step {step}"
+            storage.write_bytes(storage.join(folder, f"{number}.mid"), midi_writer.serialize(notes, texts=[text]))
             samples = audio.render(notes)
             storage.write_bytes(storage.join(folder, f"{number}.wav"), wav_bytes(samples))
             if summary is not None:

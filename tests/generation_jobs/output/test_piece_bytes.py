@@ -77,7 +77,7 @@ def test_what_a_sequencer_shows():
             about.append((now, message.type, {k: v for k, v in message.dict().items() if k not in ("type", "time")}))
     metre = {"numerator": 3, "denominator": 4, "clocks_per_click": 24, "notated_32nd_notes_per_beat": 8}
     assert about == [
-        (0, "text", {"text": "Model 01234567; time from primer; key from primer"}),
+        (0, "text", {"text": "opus-1 7; model 01234567; time from primer; key from primer"}),
         (0, "set_tempo", {"tempo": 600_000}),
         (0, "time_signature", metre),
         (0, "key_signature", {"key": "G"}),
