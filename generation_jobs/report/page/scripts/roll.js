@@ -2,6 +2,7 @@
 
 const MIN_BEAT_PIXELS = 10;
 const MIN_BAR_PIXELS = 40;
+const MAX_BARS = 20000;
 const GUTTER = 38; // pixels, for pitch names
 const RULER = 20; // pixels, for times
 const BLACK_KEYS = new Set([1, 3, 6, 8, 10]);
@@ -9,6 +10,18 @@ const TIME_STEPS = [0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600]
 const MIN_VIEW_SECONDS = 0.25;
 const MIN_PITCHES = 24;
 const DRAG_PIXELS = 4; // a shorter drag is a click
+
+// The bars of a piece up to `end` seconds: start and length in seconds, and the number of beats.
+function barsOf(piece, end) {
+  const bars = [], { seconds_per_quarter: quarter, metre } = piece;
+  metre.forEach(({ from, quarters, beats }, place) => {
+    const until = place + 1 < metre.length ? metre[place + 1].from : end / quarter;
+    for (let at = from; at < until - 1e-6 && bars.length < MAX_BARS; at += quarters) {
+      bars.push({ start: at * quarter, seconds: quarters * quarter, beats });
+    }
+  });
+  return bars;
+}
 
 class Roll {
   // `small` draws only the notes, for the list.
@@ -35,6 +48,7 @@ class Roll {
     this.low = pitch.length ? low - 1 - Math.floor(missing / 2) : 48;
     this.high = pitch.length ? high + 1 + Math.ceil(missing / 2) : 72;
     this.end = Math.max(end, 1);
+    this.bars = this.small ? [] : barsOf(piece, this.end);
     this.fit();
   }
 
@@ -139,7 +153,7 @@ class Roll {
     context.globalAlpha = 1;
     context.fillStyle = palette.get("--muted");
     context.textBaseline = "middle";
-    if (this.piece.seconds_per_beat) this.drawBars(context, palette, bottom);
+    if (this.bars.length) this.drawBars(context, palette, bottom);
     else this.drawTimes(context, palette, bottom);
     if (!this.isWhole) { // the position of this view in the piece
       const full = this.width - this.gutter;
@@ -150,31 +164,28 @@ class Roll {
 
   // Bars with their numbers, and beats where there is room.
   drawBars(context, palette, bottom) {
-    const { seconds_per_beat: beat, beats_per_bar: perBar, first_bar: first } = this.piece;
-    const bar = beat * perBar;
-    const every = 2 ** Math.max(0, Math.ceil(Math.log2(MIN_BAR_PIXELS / (bar * this.scale))));
-    const line = (seconds, end) => {
+    const line = (seconds, end, color) => {
       const x = Math.round(this.xOf(seconds)) + 0.5;
+      context.strokeStyle = palette.get(color);
       context.beginPath();
       context.moveTo(x, 0);
       context.lineTo(x, end);
       context.stroke();
     };
-    if (beat * this.scale >= MIN_BEAT_PIXELS) {
-      context.strokeStyle = palette.get("--beat");
-      for (let count = Math.ceil(this.from / beat); count * beat <= this.to; count++) line(count * beat, bottom);
-    }
-    context.strokeStyle = palette.get("--bar");
     context.textAlign = "left";
-    const shown = [];
-    for (let count = Math.max(0, Math.ceil((this.from - first * beat) / bar)); first * beat + count * bar <= this.to; count++) {
-      const seconds = first * beat + count * bar;
-      if (count % every === 0) {
-        line(seconds, this.height - 6);
-        context.fillText(String(count + 1), this.xOf(seconds) + 4, bottom + 12);
-        shown.push(count + 1);
+    const { bars } = this, shown = [];
+    const mean = this.end / Math.max(1, bars.length) * this.scale; // pixels
+    const every = 2 ** Math.max(0, Math.ceil(Math.log2(MIN_BAR_PIXELS / mean)));
+    bars.forEach(({ start, seconds, beats }, count) => {
+      if (start > this.to || start + seconds < this.from) return;
+      for (let beat = 1; beat < beats && seconds / beats * this.scale >= MIN_BEAT_PIXELS; beat++) {
+        line(start + beat * seconds / beats, bottom, "--beat");
       }
-    }
+      if (count % every || start < this.from) return;
+      line(start, this.height - 6, "--bar");
+      context.fillText(String(count + 1), this.xOf(start) + 4, bottom + 12);
+      shown.push(count + 1);
+    });
     this.canvas.dataset.bars = shown.join(" ");
   }
 

@@ -75,7 +75,7 @@ class Stage {
     this.work.replaceChildren(...this.workOf(piece));
     this.legend.replaceChildren(...this.legendOf(piece));
     this.facts.replaceChildren(...this.factsOf(piece));
-    this.bars.textContent = piece.seconds_per_beat ? `The numbers are bars of ${piece.beats_per_bar} beats${piece.is_metre_known ? "" : ", counted from the first note"}.` : "";
+    this.bars.textContent = piece.metre_note;
   }
 
   hide() {
