@@ -21,10 +21,16 @@ from generation_jobs.report.training_run import Run
 from midi_codec import audio
 from midi_codec.dataset.dataset_info import DatasetInfo
 from midi_codec.music.instrument_names import name_of
-from midi_codec.music.notes import BEATS, DRUM_PROGRAM, TICKS_PER_BEAT, Notes
+from midi_codec.music.notes import BEATS, DRUM_PROGRAM, TICKS_PER_BEAT, Notes, ticks_per_quarter
+from midi_codec.music.signatures import TimeSignature
 
 SHARE_DECIMALS = 6
-BEATS_PER_BAR = 4
+_COMMON_TIME = TimeSignature(0, 4, 4)
+_METRE_FROM = {
+    "primer": "as in the primer's piece",
+    "estimate": "estimated from the notes",
+    None: "counted from the first note; the time signature is unknown",
+}
 _CHECK_TITLES = {
     "num_notes_generated": None,  # shown as the number of notes
     "longest_repeat": "Longest repeat (notes)",
@@ -121,6 +127,7 @@ def _describe(piece: GeneratedPiece, checks: Iterable[str]) -> dict[str, Any]:
         "reasons": screening.get("reasons", []),
         "num_rejected": len(screening.get("rejected", [])),
         **_describe_notes(notes, piece.num_given),
+        "metre_note": _metre_note(notes, (line.get("signatures") or {}).get("time_from")),
     }
 
 
@@ -137,19 +144,35 @@ def _describe_original(original: Original) -> dict[str, Any]:
 
 def _describe_notes(notes: Notes, num_given: int) -> dict[str, Any]:
     """What the roll and the player need."""
-    per_beat = TICKS_PER_BEAT * notes.seconds_per_tick if notes.time_base == BEATS else None
     is_primed = 0 < num_given < len(notes)
     return {
         "seconds": round(notes.seconds, 3),
         "num_notes": len(notes),
         "num_primer_notes": num_given,
         "primer_end": round(float(notes.start[num_given]) * notes.seconds_per_tick, 3) if is_primed else 0,
-        "seconds_per_beat": per_beat and round(per_beat, 6),
-        "beats_per_bar": BEATS_PER_BAR,
-        "first_bar": 0,
+        "seconds_per_quarter": round(ticks_per_quarter(notes.time_base, notes.tempo) * notes.seconds_per_tick, 6),
+        "metre": _metre(notes),
         "is_cut": notes.seconds > audio.MAX_SECONDS,
         "columns": pack_notes(notes),
     }
+
+
+def _metre(notes: Notes) -> list[dict[str, float]]:
+    """Where a metre begins and the length of its bars, in quarter notes, and the beats of a bar; on beats alone."""
+    if notes.time_base != BEATS:
+        return []
+    times = notes.signatures.times
+    if not times or times[0].tick > 0:
+        times = (_COMMON_TIME, *times)
+    return [{"from": time.tick / TICKS_PER_BEAT, "quarters": time.quarters, "beats": time.numerator} for time in times]
+
+
+def _metre_note(notes: Notes, origin: str | None) -> str:
+    if notes.time_base != BEATS:
+        return ""
+    times = notes.signatures.times or (_COMMON_TIME,)
+    shown = ", ".join(map(str, times[:3])) + ("..." if len(times) > 3 else "")
+    return f"The numbers are bars of {shown}, {_METRE_FROM[origin]}."
 
 
 def pack_notes(notes: Notes) -> str:

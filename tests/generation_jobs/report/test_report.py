@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 import os
 import re
@@ -22,6 +23,7 @@ from job_runtime import command, storage
 from job_runtime.problem_report import UserError
 from midi_codec import audio
 from midi_codec.music.notes import BEATS, MILLISECONDS
+from midi_codec.music.signatures import Signatures
 from tests.generation_jobs.report_fakes import BUNDLE_HASH, make_dataset, make_music, make_notes, make_run
 
 PIECES = [(f"seed-{index // 2}", index % 2, make_notes(30, rng_seed=index)) for index in range(6)]
@@ -165,6 +167,24 @@ def test_the_columns_for_the_script():
     np.testing.assert_array_equal(
         np.frombuffer(raw, np.uint8, 15, offset=40), np.concatenate([notes.pitch, notes.velocity, notes.program])
     )
+
+
+@pytest.mark.parametrize(
+    "times, origin, bars, note",
+    [
+        ("", None, [(0, 4, 4)], "bars of 4/4, counted from the first note; the time signature is unknown."),
+        ("3/4@-24, 6/8@696", "primer", [(-1, 3, 3), (29, 3, 6)], "bars of 3/4, 6/8, as in the primer's piece."),
+        ("2/2@96", "estimate", [(0, 4, 4), (4, 4, 2)], "bars of 2/2, estimated from the notes."),
+    ],
+)
+def test_bars_are_those_of_the_time_signature(times, origin, bars, note):
+    notes = dataclasses.replace(make_notes(30, time_base=BEATS), signatures=Signatures.parse(times))
+    described = page_content._describe_notes(notes, 8)
+    assert described["metre"] == [dict(zip(("from", "quarters", "beats"), bar, strict=True)) for bar in bars]
+    assert described["seconds_per_quarter"] == 0.5
+    assert page_content._metre_note(notes, origin) == f"The numbers are {note}"
+    notes = make_notes(30)
+    assert (page_content._describe_notes(notes, 8)["metre"], page_content._metre_note(notes, None)) == ([], "")
 
 
 def test_a_run_or_dataset_of_other_music_is_reported(folders):

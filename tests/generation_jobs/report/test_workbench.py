@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from generation_jobs.output import manifest, selection
+from generation_jobs.output import manifest, piece_bytes, selection
 from generation_jobs.report import __main__ as report
 from generation_jobs.report import midi_files, piece_sounds
 from job_runtime import command
@@ -204,14 +204,25 @@ def test_the_seeds_own_piece_is_beside_the_generated_one(visit, report_path):
     assert page.locator("#now").text_content().startswith("seed-a sample")
 
 
-def test_a_beat_grid_has_bars(visit, tmp_path):
+@pytest.mark.parametrize(
+    "signatures, bars, words",
+    [
+        ({}, [*range(1, 78, 4)], "bars of 4/4, counted from the first note; the time signature is unknown."),
+        (
+            {"time": "3/4@-24, 6/8@696", "time_from": "primer"},
+            [*range(5, 102, 4)],
+            "bars of 3/4, 6/8, as in the primer's piece.",
+        ),
+        ({"time": "4/4@0", "time_from": "estimate"}, [*range(1, 78, 4)], "bars of 4/4, estimated from the notes."),
+    ],
+)
+def test_a_beat_grid_has_bars(visit, tmp_path, monkeypatch, signatures, bars, words):
+    monkeypatch.setattr(piece_bytes, "describe_signatures", lambda notes, known: signatures)
     notes = make_notes(30, time_base=BEATS)
-    last = int(notes.end.max()) // 96 + 1  # bar
     info = make_dataset(tmp_path / "data", {"train": [notes]}, time_base=BEATS)
-    visited = visit(make_page(tmp_path, [("seed", 0, notes)], info))
-    bars = visited.page.locator("#roll").get_attribute("data-bars").split()
-    assert bars == [str(bar) for bar in range(1, last + 1, 4)] and len(bars) == 20
-    assert "bars of 4 beats, counted from the first note" in visited.page.locator("#roll-help").inner_text()
+    page = visit(make_page(tmp_path, [("seed", 0, notes)], info)).page
+    assert page.locator("#roll").get_attribute("data-bars").split() == [str(bar) for bar in bars]
+    assert words in page.locator("#roll-help").inner_text()
 
 
 # ------------------------------------------------------------------------------------------ sound, widths
