@@ -134,10 +134,6 @@ def make_parser() -> Parser:
     text = "start pieces like those of one source of the model in the box; --samples-per-seed is then their number"
     add("--style", choices=styles.names(), help=f"{text} (instead of --seeds)")
     add("--output", required=True, help="folder for the music; pieces that already exist are kept")
-    text = "make only this piece of the job, the same bytes again; may be repeated (default: all pieces)"
-    group_of(parser, command.TASKS).add_argument(
-        "--only", action="append", metavar="SEED:SAMPLE", default=[], help=text
-    )
     add("--dry-run", action="store_true", help="estimate the number of pieces, the time and the size; write nothing")
     group_of(parser, SAMPLING, "a seed may override these, and what else is about one piece; see docs/seeds.md")
     group_of(parser, CONTROLS)
@@ -147,6 +143,10 @@ def make_parser() -> Parser:
     settings_lib.add_flags(parser, DEFAULTS)
     reject_policy.add_flags(parser)
     command.add_task_flags(parser)
+    text = "make only this piece of the job, the same bytes again; may be repeated (default: all pieces)"
+    group_of(parser, command.TASKS).add_argument(
+        "--only", action="append", metavar="SEED:SAMPLE", default=[], help=text
+    )
     return parser
 
 
