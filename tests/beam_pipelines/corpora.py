@@ -13,6 +13,7 @@ from beam_pipelines.settings.splits import SplitRule
 from midi_codec.midi import midi_writer
 from midi_codec.midi.midi_header import Limits
 from midi_codec.music.notes import Notes
+from midi_codec.music.signatures import Signatures
 
 
 def make_notes(number: int, *, num_notes: int = 24) -> Notes:
@@ -28,9 +29,13 @@ def make_notes(number: int, *, num_notes: int = 24) -> Notes:
 
 
 def make_midi(number: int, *, num_notes: int = 24, transpose: int = 0) -> bytes:
-    """A piece of its own; transposed, it is nearly the same, and with some 200 notes that is noticed."""
+    """A piece of its own; transposed, it is nearly the same, and with some 200 notes that is noticed. Odd ones have
+    signatures."""
     notes = make_notes(number, num_notes=num_notes)
-    return midi_writer.serialize(dataclasses.replace(notes, pitch=notes.pitch + np.uint8(transpose)))
+    signatures = Signatures.parse("3/4", "D minor") if number % 2 else Signatures()
+    return midi_writer.serialize(
+        dataclasses.replace(notes, pitch=notes.pitch + np.uint8(transpose), signatures=signatures)
+    )
 
 
 def write_files(folder: Path, files: dict[str, bytes]) -> str:

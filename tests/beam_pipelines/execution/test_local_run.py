@@ -8,8 +8,9 @@ from beam_pipelines import encode_corpus
 from beam_pipelines.encoding import encode_chunk
 from job_runtime.command import Interrupted
 from job_runtime.problem_report import UserError
-from midi_codec.dataset import dataset_info
-from tests.beam_pipelines.corpora import make_midi, write_files
+from midi_codec.dataset import dataset_info, records
+from midi_codec.music.notes import MILLISECONDS
+from tests.beam_pipelines.corpora import make_midi, make_notes, write_files
 from tests.beam_pipelines.test_encode_corpus import encode, files_of
 
 NUM_FILES = 130  # three chunks of at most 50
@@ -39,6 +40,18 @@ def test_slices_and_a_last_step_make_the_same_dataset(music, whole, tmp_path, pa
     assert encode(*flags) == 0
     assert sum(parsed_files) == NUM_FILES  # the last step parsed nothing
     assert files_of(tmp_path / "d") == whole
+
+
+def test_records_have_the_signatures_of_their_files(whole, tmp_path):
+    found = {}
+    for name in whole:
+        if name.endswith(".tfrecord"):
+            for piece in records.read_pieces(str(tmp_path / "whole" / name), time_base=MILLISECONDS):
+                found[piece.source] = (piece.notes.signatures.times_text, piece.notes.signatures.keys_text)
+    assert len(found) == 120
+    bars_before = -(int(make_notes(7).start[0]) % 1500)  # a bar of 3/4 lasts 1.5 s
+    assert found["007.mid"] == (f"3/4@{bars_before}", "D minor@0")
+    assert found["008.mid"] == ("", "")
 
 
 def test_the_last_step_makes_what_a_task_has_not(music, whole, tmp_path, parsed_files):
