@@ -45,6 +45,9 @@ class TrainConfig:
     context_periods: tuple[int, ...] = same_setting(ModelConfig, "context_periods", auto=True, group=MODEL)
     attention: str = same_setting(ModelConfig, "attention", auto=True, group=MODEL)
     attention_notes: int = same_setting(ModelConfig, "attention_notes", group=MODEL)
+    attention_lags: tuple[int, ...] = same_setting(ModelConfig, "attention_lags", auto=True, group=MODEL)
+    attention_dropout: float = same_setting(ModelConfig, "attention_dropout", auto=True, group=REGULARISATION)
+    attention_gaps: float = same_setting(ModelConfig, "attention_gaps", auto=True, group=REGULARISATION)
     precision: str = setting(
         FLOAT32, "precision of matrix products; weights stay float32", choices=(FLOAT32, BFLOAT16), group=OPTIMISATION
     )
@@ -129,7 +132,7 @@ class TrainConfig:
     rng_seed: int = setting(0, "random number seed of weights and batches", at_least=0, at_most=2**31 - 1)
 
     def __post_init__(self) -> None:
-        for name in ("context_lags", "context_periods"):  # JSON and YAML have lists
+        for name in ("context_lags", "context_periods", "attention_lags"):  # JSON and YAML have lists
             object.__setattr__(self, name, tuple(getattr(self, name)))
 
     @property

@@ -16,12 +16,16 @@ from job_runtime.command_line.numerals import counted
 from midi_codec.dataset.dataset_info import DatasetInfo
 from midi_codec.music.notes import BEATS, MILLISECONDS
 from trainer.config import SETTINGS, TrainConfig
-from trainer.model.model_config import COPY, NONE
+from trainer.model.model_config import COPY, ECHO, NONE
 
 STEPS_PER_MINUTE = 600  # of 8 windows of 128 notes, about what two cores do
 AUTO_SETTINGS = tuple(name for name, each in SETTINGS.items() if each.auto)
 # A beat, two, a bar of 4/4, two and four bars ago; a quarter of a second to four seconds ago.
 LAGS = {BEATS: (24, 48, 96, 192, 384), MILLISECONDS: (250, 500, 1000, 2000, 4000)}
+ATTENTION_DROPOUT = {BEATS: 0.5, MILLISECONDS: 0.0}
+GAPS = {NONE: 0.0, ECHO: 0.35, COPY: 0.2}
+# Beats, half bars, bars of 3/4 and 4/4, and twice, four and eight times as much.
+ATTENTION_LAGS = {BEATS: (24, 48, 72, 96, 144, 192, 288, 384, 768), MILLISECONDS: ()}
 PERIODS = {BEATS: (24, 96), MILLISECONDS: ()}
 CONTEXT_UNITS, CONTEXT_NOTES = 32, 144
 LEAST_MINUTES = 1.0  # with less there is no time for the model's size and context
@@ -108,6 +112,7 @@ def _choose(corpus: _Corpus, given: Mapping[str, Any], *, is_new: bool, num_work
     passes = steps / per_pass
     evaluate_every = given.get("evaluate_every", _rounded(_steps_between(corpus, per_pass, steps) / per_pass))
     expected_minutes = minutes if minutes is not None else steps / STEPS_PER_MINUTE
+    attention = given.get("attention", _attention(corpus))
     return {
         "units": 128 if is_short else 256,
         "layers": 1 if is_short else 2,
@@ -116,8 +121,10 @@ def _choose(corpus: _Corpus, given: Mapping[str, Any], *, is_new: bool, num_work
         "context_notes": CONTEXT_NOTES,
         "context_lags": LAGS[corpus.time_base],
         "context_periods": PERIODS[corpus.time_base],
-        # With several instruments, copying costs half as much per note but the music gets caught in short loops.
-        "attention": NONE if corpus.is_band else COPY,
+        "attention": attention,
+        "attention_lags": ATTENTION_LAGS[corpus.time_base],
+        "attention_dropout": ATTENTION_DROPOUT[corpus.time_base],
+        "attention_gaps": GAPS[attention],
         "batch_size": batch,
         "window": window,
         "learning_rate": 3e-3 if is_new else 1e-3,
@@ -129,6 +136,13 @@ def _choose(corpus: _Corpus, given: Mapping[str, Any], *, is_new: bool, num_work
         "patience": round(max(LEAST_PATIENCE, PATIENCE_SHARE * passes / evaluate_every)),
         "samples": 4 if expected_minutes >= SAMPLE_MINUTES else 0,
     }
+
+
+def _attention(corpus: _Corpus) -> str:
+    """With several instruments, what follows a match gets the music caught in short loops; echoes do not."""
+    if not corpus.is_band:
+        return COPY
+    return ECHO if ATTENTION_LAGS[corpus.time_base] else NONE
 
 
 def _passes(corpus: _Corpus) -> float:
@@ -170,7 +184,7 @@ def _lines(corpus: _Corpus, config: TrainConfig, given: list[str]) -> tuple[str,
     per_pass, minutes = corpus.steps_per_pass(config.batch_size, config.window), config.max_minutes
     steps = _steps(corpus, config.epochs, minutes, config.batch_size, config.window)
     context = f"context of {config.context_notes} notes" if config.context_units else "no context"
-    context += f", copying from {config.attention_notes}" if config.attention == COPY else ", no copying"
+    context += f", copying from {config.attention_notes}" if config.attention != NONE else ", no copying"
     validations = f"a validation every {counted(max(round(config.evaluate_every * per_pass), 1), 'step')}"
     stop = "no early stop" if config.patience is None else f"stops after {config.patience} without improvement"
     what = (

@@ -19,9 +19,8 @@ import tensorflow as tf
 from midi_codec import fields
 from trainer.bundle import Bundle
 from trainer.model import context, pitch_context
-from trainer.model.attention import copying, matches
-from trainer.model.attention.matches import Candidates
-from trainer.model.field_bins import encode_notes
+from trainer.model.attention import copying, past
+from trainer.model.attention.past import Candidates
 from trainer.model.head_stack import END_COLUMNS, copy_column, query_column
 from trainer.model.heads import head_output, standardise, tied_kernel
 from trainer.model.model_config import ModelConfig
@@ -53,7 +52,8 @@ class Network:
         if config.context_units:
             self._context = pitch_context.Weights.of_bundle(bundle.weights, config.context_periods)
         self._copying = None
-        if config.copy_notes:
+        self._sources = config.sources
+        if self._sources is not None:
             self._copying = copying.Weights.of_bundle(bundle.weights, self._table)
 
     @property
@@ -69,8 +69,8 @@ class Network:
         """The state of pieces that have not begun."""
         config, zeros = self._config, tf.zeros([slots, self._config.units])
         state: State = [(zeros, zeros) for _ in range(config.layers)]
-        if self._copying is not None:
-            state.append(matches.nothing_before(slots, size=config.copy_notes, num_fields=len(self._table)))
+        if self._sources is not None:
+            state.append(past.nothing_before(slots, sources=self._sources, num_fields=len(self._table)))
         if self._context is not None:
             notes, lags, units = config.context_notes, config.context_lags, config.context_units
             state.append(pitch_context.nothing_so_far(slots, notes=notes, lags=lags, units=units))
@@ -100,8 +100,8 @@ class Network:
             outputs = tf.concat([outputs, state[-1].above], axis=1)
         head_inputs = tf.matmul(outputs, weights["head_kernel"]) + weights["head_bias"]
         candidates = None
-        if self._copying is not None:
-            candidates = matches.event_candidates(self._table, state[self._config.layers])
+        if self._copying is not None and self._sources is not None:
+            candidates = past.event_candidates(self._table, self._sources, state[self._config.layers])
             gap = copy_column(self._table, self._config) - query_column(self._table, self._config)
             head_inputs += copying.level_inputs(self._copying, self._table, candidates, gap=gap)[:, 0]
         return HeadInputs(head_inputs, candidates), [*after, *state[self._config.layers :]]
@@ -157,8 +157,8 @@ class Network:
           pitch_scores: from `score_pitches`.
         """
         state, layers = list(state), self._config.layers
-        if self._copying is not None:
-            state[layers] = matches.remember(self._table, state[layers], encode_notes(self._table, values))
+        if self._sources is not None:
+            state[layers] = past.remember(self._table, self._sources, state[layers], values)
         if pitch_scores is not None:
             state[-1] = pitch_context.remember(state[-1], self._table, values, pitch_scores)
         return state
@@ -175,9 +175,8 @@ class Network:
         if self._context is None:
             layers = self._config.layers
             after = self._consume_by_layer(previous, state[:layers], counts)
-            if self._copying is not None:
-                bins = encode_notes(self._table, values)
-                after.append(matches.past_after(self._table, state[layers], bins, counts))
+            if self._sources is not None:
+                after.append(past.past_after(self._table, self._sources, state[layers], values, counts))
             return after
         step = self._table.names.index("step")
 

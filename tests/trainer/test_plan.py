@@ -195,10 +195,13 @@ def test_a_batch_divides_among_the_workers():
     assert [plan.resolve({}, HUNDRED, num_workers=num).config.batch_size for num in (1, 2, 3, 16)] == [8, 8, 9, 16]
 
 
-@pytest.mark.parametrize("main, want", [(57_000, "copy"), (55_099, "none"), (55_100, "copy")])
-def test_several_instruments_are_not_copied(main, want):
+@pytest.mark.parametrize("main, want", [(57_000, "copy"), (55_099, "echo"), (55_100, "copy")])
+def test_several_instruments_copy_echoes_only(main, want):
     info = make_corpus(80, 58_000, programs=(0, 128))
     histogram = Histogram(values=(0, 128), counts=(main, 58_000 - main))
     histograms = {**info.histograms, "train": {**info.histograms["train"], "program": histogram}}
-    assert plan.resolve({}, dataclasses.replace(info, histograms=histograms)).config.attention == want
+    config = plan.resolve({}, dataclasses.replace(info, histograms=histograms)).config
+    assert config.attention == want
+    assert (config.attention_lags[0], config.attention_dropout) == (24, 0.5)
+    assert config.attention_gaps == {"copy": 0.2, "echo": 0.35}[want]
     assert plan.resolve({"attention": "copy"}, info).config.attention == "copy"

@@ -16,7 +16,7 @@ import tensorflow as tf
 from midi_codec import fields as fields_lib
 from trainer.model import context
 from trainer.model.attention import copying
-from trainer.model.attention.matches import Candidates
+from trainer.model.attention.past import Candidates
 from trainer.model.heads import HeadOutputs, head_output, tied_kernel
 from trainer.model.model_config import ModelConfig
 from trainer.model.pitch_context import PitchScores

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 
 from job_runtime.command_line.settings import problems_in, setting
+from trainer.model.attention.sources import Sources
 
 LEAST_CONTEXT_NOTES = 32  # sixteen of them are reserved for the chord that a note belongs to
 MAX_CONTEXT_TICKS = 4096
 MAX_UNITS = 2**15
 MAX_ATTENTION_NOTES = 2**14
-NONE, COPY = "none", "copy"
+NONE, ECHO, COPY = "none", "echo", "copy"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,22 +57,40 @@ class ModelConfig:
     )
     attention: str = setting(
         NONE,
-        "copy: every head can copy what followed earlier, similar moments of the piece",
-        choices=(NONE, COPY),
+        "copy: every head can copy what followed earlier, similar moments of the piece, and what sounded"
+        " --attention-lags ago; echo: only the latter",
+        choices=(NONE, ECHO, COPY),
     )
     attention_notes: int = setting(
-        512, "how many preceding notes --attention copy looks at", at_least=1, at_most=MAX_ATTENTION_NOTES
+        512, "how many preceding notes --attention looks at", at_least=1, at_most=MAX_ATTENTION_NOTES
+    )
+    attention_lags: tuple[int, ...] = setting(
+        (),
+        "in ticks, such as 24,48,96: what sounded that long ago can be copied",
+        at_least=1,
+        at_most=MAX_CONTEXT_TICKS,
+    )
+    attention_dropout: float = setting(
+        0.0, "share of the windows that are trained without copying", at_least=0, below=1
+    )
+    attention_gaps: float = setting(
+        0.0, "mean share of the earlier notes that --attention-lags do not find in training", at_least=0, at_most=0.5
     )
 
     def __post_init__(self) -> None:
-        for name in ("context_lags", "context_periods"):  # JSON has lists
+        for name in ("context_lags", "context_periods", "attention_lags"):  # JSON has lists
             object.__setattr__(self, name, tuple(getattr(self, name)))
 
     @property
-    def copy_notes(self) -> int:
-        """How many preceding notes can be copied from; 0 without copying."""
-        return self.attention_notes if self.attention == COPY else 0
+    def sources(self) -> Sources | None:
+        """What can be copied; None without copying."""
+        if self.attention == NONE:
+            return None
+        return Sources(self.attention_notes, self.attention == COPY, self.attention_lags)
 
     def problems(self) -> list[str]:
         """Every value that cannot work, one sentence each."""
-        return list(problems_in(self))
+        problems = list(problems_in(self))
+        if self.attention == ECHO and not self.attention_lags:
+            problems.append("attention is echo without attention_lags, want at least one lag")
+        return problems

@@ -22,15 +22,14 @@ import tensorflow as tf
 
 from midi_codec import fields as fields_lib
 from trainer.model import heads, pitch_context
-from trainer.model.attention import copying, matches
-from trainer.model.attention.matches import Candidates
+from trainer.model.attention import copying, echoes, past
+from trainer.model.attention.past import Candidates
 from trainer.model.context_reader import ContextReader
-from trainer.model.field_bins import encode_notes
 from trainer.model.head_stack import HeadStack, copy_column, end_column, is_tied, query_column
 from trainer.model.heads import HeadOutputs, output_width
 from trainer.model.model_config import ModelConfig
 from trainer.model.pitch_context import PitchContext, PitchScores
-from trainer.model.recurrent import lstm
+from trainer.model.recurrent import dropout, lstm
 from trainer.model.recurrent.recurrent_stack import RecurrentStack
 
 State = list[Any]  # (h, c) of each layer, each `[batch, units]`, and with a context `NotesSoFar`
@@ -54,8 +53,8 @@ class NoteModel(keras.Model):
       state: from `zero_state`, `state_before` or the last call.
       dropout_keys: `[batch, 2]` uint32, a stream per sequence, or None for no dropout of inputs and embeddings.
       step_key: `[2]` uint32, the stream of the whole step, or None for no recurrent dropout.
-      raw: `[batch, time, num_fields]` int32, values of the notes predicted; only a context needs them.
-      is_note: `[batch, time]`, 0 where there is none; only a context needs it.
+      raw: `[batch, time, num_fields]` int32, values of the notes predicted; a context and copying need them.
+      is_note: `[batch, time]`, 0 where there is none; a context and copying need it.
 
     Returns:
       `HeadOutputs`, and the state after the last time step.
@@ -71,8 +70,9 @@ class NoteModel(keras.Model):
         if config.context_units:
             self._add_context()
         self.copying: copying.Copying | None = None
-        if config.copy_notes:
-            self.copying = copying.Copying(table, head_input_units=query_column(table, config))
+        self._sources = config.sources
+        if self._sources is not None:
+            self.copying = copying.Copying(table, self._sources, head_input_units=query_column(table, config))
         self._add_heads()
         self.built = True
 
@@ -141,7 +141,7 @@ class NoteModel(keras.Model):
         units, head_units = self.config.units, self.config.head_units
         width = copy_column(self.table, self.config)
         if self.copying is not None:
-            width += copying.query_units(self.table)
+            width += copying.query_units(self.table, self._sources)
         self.head_kernel = self.add_weight(name="head_kernel", shape=(units, width), initializer=glorot)
         self.head_bias = self.add_weight(name="head_bias", shape=(width,), initializer="zeros")
         self.output_kernels, self.output_biases = [], []
@@ -166,7 +166,7 @@ class NoteModel(keras.Model):
     def memory(self) -> int:
         """How many notes before a window its events see."""
         config = self.config
-        copied = config.copy_notes + matches.BEYOND if config.copy_notes else 0
+        copied = 0 if self._sources is None else self._sources.memory
         return max(config.context_notes if config.context_units else 0, copied)
 
     @property
@@ -179,7 +179,7 @@ class NoteModel(keras.Model):
         zeros = tf.zeros([batch_size, self.config.units])
         state: State = [(zeros, zeros) for _ in self.lstm_layers]
         if self.copying is not None:
-            state.append(matches.nothing_before(batch_size, size=self.config.copy_notes, num_fields=len(self.table)))
+            state.append(past.nothing_before(batch_size, sources=self._sources, num_fields=len(self.table)))
         if self._context_reader is not None:
             state.append(self._context_reader.empty_state(batch_size))
         return state
@@ -187,12 +187,10 @@ class NoteModel(keras.Model):
     def state_before(self, batch: Mapping[str, Any]) -> State:
         """The state at the start of a batch's windows: the LSTM knows nothing, a context the notes before."""
         state = self.zero_state(tf.shape(batch["bins"])[0])
-        if self.copying is not None:
-            size = self.config.copy_notes
-            seen = slice(-(size + matches.BEYOND), None)
-            bins = encode_notes(self.table, batch["before"][:, seen])
-            past = matches.past_of(self.table, bins, batch["before_is_note"][:, seen], size)
-            state[self.config.layers] = past
+        if self._sources is not None:
+            seen = slice(-self._sources.memory, None)
+            before, is_note = batch["before"][:, seen], batch["before_is_note"][:, seen]
+            state[self.config.layers] = past.past_of(self.table, self._sources, before, is_note)
         if self._context_reader is None:
             return state
         return [*state[:-1], self._context_reader.state_before(batch)]
@@ -211,8 +209,8 @@ class NoteModel(keras.Model):
         candidates = None
         pasts: State = []
         if self.copying is not None:
-            candidates, past = matches.window_candidates(self.table, state[layers], current, is_note)
-            pasts.append(past)
+            candidates, after = self._window_candidates(state[layers], raw, is_note, dropout_keys)
+            pasts.append(after)
         window = inputs = scores = None
         if reader is not None:
             window = reader.window(state[-1], raw, is_note)
@@ -224,6 +222,19 @@ class NoteModel(keras.Model):
             pasts.append(after)
         head_inputs = self._with_levels(head_inputs, candidates)
         return self._head_stack.outputs(head_inputs, current, scores, candidates), [*new_state, *pasts]
+
+    def _window_candidates(
+        self, before: past.Past, raw: tf.Tensor, is_note: tf.Tensor, dropout_keys: tf.Tensor | None
+    ) -> tuple[Candidates, past.Past]:
+        """What the events of a window may copy, some rows nothing in training, and the past after it."""
+        config, stream = self.config, self.config.layers + 2 + len(self.table)
+        length = before.bins.shape[2] + tf.shape(raw)[1]
+        is_hidden = echoes.hidden(dropout_keys, rate=config.attention_gaps, stream=stream, notes=length)
+        candidates, after = past.window_candidates(self.table, self._sources, before, raw, is_note, is_hidden)
+        copies = dropout.keep_units(dropout_keys, rate=config.attention_dropout, stream=stream + 1, width=4)
+        if copies is not None:
+            candidates = candidates._replace(amount=tf.cast(copies[:, 0] > 0, tf.float32))
+        return candidates, after
 
     def _with_levels(self, head_inputs: tf.Tensor, candidates: Candidates | None) -> tf.Tensor:
         return head_inputs if candidates is None else self._head_stack.with_levels(head_inputs, candidates)
@@ -260,7 +271,9 @@ class NoteModel(keras.Model):
         Args:
           state: of `trunk`.
         """
-        return None if self.copying is None else matches.event_candidates(self.table, state[self.config.layers])
+        if self._sources is None:
+            return None
+        return past.event_candidates(self.table, self._sources, state[self.config.layers])
 
     def score_pitches(self, state: State, head_inputs: tf.Tensor, step: tf.Tensor) -> PitchScores | None:
         """What the notes so far say of one more event; None without a context.
@@ -302,9 +315,9 @@ class NoteModel(keras.Model):
           scores: of `score_pitches` for this note.
         """
         state = list(state)
-        if self.copying is not None:
-            past = state[self.config.layers]
-            state[self.config.layers] = matches.remember(self.table, past, encode_notes(self.table, raw))
+        if self._sources is not None:
+            before = state[self.config.layers]
+            state[self.config.layers] = past.remember(self.table, self._sources, before, raw)
         if scores is not None:
             state[-1] = pitch_context.remember(state[-1], self.table, raw, scores)
         return state

@@ -1,7 +1,7 @@
 """Copying: every head gives the values that followed similar earlier moments more or less weight.
 
 Music repeats itself, exactly or transposed, and an LSTM does not remember bars. The candidates are those of
-`trainer.model.attention.matches`. A head adds to the logit of each candidate's value a weight that depends on the
+`trainer.model.attention.past`. A head adds to the logit of each candidate's value a weight that depends on the
 candidate's matcher and order, on which earlier fields of the note agree with it, and on the LSTM's output. The heads,
 END's among them, also see how much matches. The likelihood stays exact, and a candidate that misleads gets no weight.
 
@@ -19,31 +19,28 @@ import numpy as np
 import tensorflow as tf
 
 from midi_codec import fields as fields_lib
+from trainer.model.attention.echoes import NUM_SHARES
 from trainer.model.attention.matches import (
-    MATCHERS,
     MISSING,
-    NUM_AGES,
-    NUM_CANDIDATES,
     NUM_DISTANCES,
     NUM_LEVELS,
-    NUM_MATCHES,
-    Candidates,
-    same_pitch,
 )
+from trainer.model.attention.past import NUM_AGES, Candidates, same_pitch
+from trainer.model.attention.sources import MATCHERS, Sources
 
 NAME = "copying"
 FIRST_WEIGHT = 0.5
-NUM_ROWS = len(MATCHERS) * NUM_LEVELS * NUM_DISTANCES + NUM_AGES
 
 
 class Weights(NamedTuple):
     """The weights of a `Copying` layer, as variables or as constants.
 
     Attributes:
-      by_field: `[NUM_CANDIDATES, 2 ** index]` for each field, None if its head is not categorical: by which earlier
+      by_field: `[num_candidates, 2 ** index]` for each field, None if its head is not categorical: by which earlier
         fields agree.
       follows: `[num_bins + 1, width]` for each such field: what its value in the note before adds to the logits.
-      levels: `[NUM_ROWS, head input units and queries]`, by matcher, level and distance, and then by age.
+      levels: `[num_rows, head input units and queries]`, by matcher, level and distance, then by age, then by lag and
+        share.
     """
 
     by_field: tuple[Any, ...]
@@ -65,9 +62,15 @@ class Weights(NamedTuple):
         return cls.of(lambda name: tf.constant(arrays[f"{NAME}/{name}"]), table)
 
 
-def query_units(table: fields_lib.FieldTable) -> int:
+def num_rows(sources: Sources) -> int:
+    """How many rows `Weights.levels` has."""
+    matched = len(MATCHERS) * NUM_LEVELS * NUM_DISTANCES if sources.has_matches else 0
+    return matched + NUM_AGES + len(sources.lags) * NUM_SHARES
+
+
+def query_units(table: fields_lib.FieldTable, sources: Sources) -> int:
     """How many numbers copying takes from the LSTM's output."""
-    columns = len(table) * NUM_CANDIDATES
+    columns = len(table) * sources.num_candidates
     return -(-columns // fields_lib.WIDTH_MULTIPLE) * fields_lib.WIDTH_MULTIPLE
 
 
@@ -81,12 +84,19 @@ def level_inputs(weights: Weights, table: fields_lib.FieldTable, candidates: Can
       candidates: of the events.
       gap: columns between the heads' and the queries.
     """
-    rows = (tf.range(len(MATCHERS)) * NUM_LEVELS + candidates.levels) * NUM_DISTANCES + candidates.distances
-    rows = tf.concat([rows, NUM_ROWS - NUM_AGES + candidates.ages[..., None]], axis=-1)
-    added = tf.reduce_sum(tf.gather(weights.levels, rows), axis=-2)
+    sources, rows, first = candidates.sources, [], 0
+    if (matched := candidates.matches) is not None:
+        rows.append((tf.range(len(MATCHERS)) * NUM_LEVELS + matched.levels) * NUM_DISTANCES + matched.distances)
+        first = len(MATCHERS) * NUM_LEVELS * NUM_DISTANCES
+    rows.append(first + candidates.ages[..., None])
+    if candidates.echoes is not None:
+        rows.append(first + NUM_AGES + tf.range(len(sources.lags)) * NUM_SHARES + candidates.echoes.shares)
+    added = tf.reduce_sum(tf.gather(weights.levels, tf.concat(rows, axis=-1)), axis=-2)
+    if candidates.amount is not None:
+        added *= candidates.amount[:, None, None]
     if not gap:
         return added
-    heads = added.shape[-1] - query_units(table)
+    heads = added.shape[-1] - query_units(table, sources)
     between = tf.zeros([*tf.unstack(tf.shape(added)[:-1]), gap])
     return tf.concat([added[..., :heads], between, added[..., heads:]], axis=-1)
 
@@ -96,19 +106,21 @@ class Copying(keras.layers.Layer):
 
     Args:
       table: the fields.
+      sources: what is copied.
       head_input_units: width of the head inputs without queries.
     """
 
-    def __init__(self, table: fields_lib.FieldTable, *, head_input_units: int):
+    def __init__(self, table: fields_lib.FieldTable, sources: Sources, *, head_input_units: int):
         super().__init__(name=NAME)
         start = keras.initializers.Constant(FIRST_WEIGHT)
         for index, field in enumerate(table):
             if field.loss != fields_lib.CATEGORICAL:
                 continue
-            self.add_weight(name=f"weight_{field.name}", shape=(NUM_CANDIDATES, 2**index), initializer=start)
+            shape = (sources.num_candidates, 2**index)
+            self.add_weight(name=f"weight_{field.name}", shape=shape, initializer=start)
             shape = (field.num_bins + 1, field.width)
             self.add_weight(name=f"follows_{field.name}", shape=shape, initializer="zeros")
-        shape = (NUM_ROWS, head_input_units + query_units(table))
+        shape = (num_rows(sources), head_input_units + query_units(table, sources))
         self.add_weight(name="levels", shape=shape, initializer="zeros")
         self._table, self.built = table, True
 
@@ -146,11 +158,14 @@ def added_logits(
         agreement += 2**column * tf.cast(found[..., column] == known[..., None], tf.int32)
     weight = tf.reshape(weights.by_field[index], [-1])
     amount = tf.gather(weight, agreement + tf.range(count) * 2**index)
-    amount += queries[..., index * NUM_CANDIDATES : index * NUM_CANDIDATES + count]
+    first = index * weights.by_field[index].shape[0]
+    amount += queries[..., first : first + count]
+    if candidates.amount is not None:
+        amount *= candidates.amount[:, None, None]
     shape, width = tf.shape(own), table.fields[index].width
     event = tf.reshape(tf.range(shape[0] * shape[1]), [shape[0], shape[1], 1])
     place = tf.where(own >= 0, event * width + own, MISSING)
     sums = tf.math.unsorted_segment_sum(amount, place, shape[0] * shape[1] * width)
-    last = own[:, :, NUM_MATCHES]
+    last = own[:, :, candidates.sources.num_matches]
     row = tf.where(last >= 0, last, table.fields[index].num_bins)
     return tf.reshape(sums, [shape[0], shape[1], width]) + tf.gather(weights.follows[index], row)

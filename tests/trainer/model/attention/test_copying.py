@@ -8,30 +8,37 @@ from tests.trainer.tiny import make_many, make_table
 from trainer.data.pieces import stack_pieces
 from trainer.model.attention import copying
 from trainer.model.attention.copying import Copying
-from trainer.model.attention.matches import MISSING, NUM_CANDIDATES, NUM_EARLIER, NUM_MATCHES, Candidates
+from trainer.model.attention.echoes import Echoes
+from trainer.model.attention.matches import MISSING, Matches
+from trainer.model.attention.past import Candidates
+from trainer.model.attention.sources import Sources
 from trainer.model.model_config import ModelConfig
 from trainer.model.note_model import NoteModel
 from trainer.training.prior import start_from_unigram
 
 TABLE = make_table()
 SIZE = 4
+SOURCES = Sources(SIZE)
+NUM_CANDIDATES, NUM_MATCHES = SOURCES.num_candidates, SOURCES.num_matches
 
 
 def candidates(**bins: list[int]) -> Candidates:
     """Of one event: candidate k has these bins, the others have none; the last notes were of pitch bins 0, 1, 2, 1."""
-    found = np.full((1, 1, NUM_EARLIER, len(TABLE)), MISSING, np.int32)
+    found = np.full((1, 1, SOURCES.num_earlier, len(TABLE)), MISSING, np.int32)
     for rank, values in bins.items():
         found[0, 0, int(rank[1:])] = values
     past = np.zeros((1, 1 + SIZE, len(TABLE)), np.int32)
     past[0, 1:, 1], past[0, 1:, 2] = (0, 1, 2, 1), (3, 2, 1, 0)
     none = tf.zeros([1, 1, 3], tf.int32)
-    return Candidates(tf.constant(found), none, none, none[..., 0], tf.transpose(tf.constant(past), [0, 2, 1]), SIZE)
+    matched = Matches(tf.constant(found[:, :, :NUM_MATCHES]), none, none)
+    columns = tf.transpose(tf.constant(past), [0, 2, 1])
+    return Candidates(tf.constant(found), matched, None, none[..., 0], columns, SOURCES)
 
 
 @pytest.fixture
 def weights() -> copying.Weights:
     """The weight of candidate k where the earlier fields with code c agree is k + c / 100."""
-    layer = Copying(TABLE, head_input_units=32)
+    layer = Copying(TABLE, SOURCES, head_input_units=32)
     for index, weight in enumerate(layer.tensors.by_field):
         weight.assign(np.arange(NUM_CANDIDATES)[:, None] + np.arange(2**index) / 100)
     for weight in layer.tensors.follows:
@@ -40,7 +47,7 @@ def weights() -> copying.Weights:
 
 
 def logits(weights, index, found, *bins, queries=None) -> list[float]:
-    queries = np.zeros((1, 1, copying.query_units(TABLE)), np.float32) if queries is None else queries
+    queries = np.zeros((1, 1, copying.query_units(TABLE, SOURCES)), np.float32) if queries is None else queries
     known = [tf.constant([[value]]) for value in bins]
     added = copying.added_logits(weights, TABLE, index, found, tf.constant(queries), known)
     assert added.shape == (1, 1, 16)
@@ -67,7 +74,7 @@ def test_after_the_pitch_the_last_note_of_that_pitch_is_one_more(weights):
 
 
 def test_the_lstm_moves_each_weight_by_itself(weights):
-    queries = np.zeros((1, 1, copying.query_units(TABLE)), np.float32)
+    queries = np.zeros((1, 1, copying.query_units(TABLE, SOURCES)), np.float32)
     queries[0, 0, NUM_CANDIDATES + 3] = -2.5  # of the pitch, candidate 3
     found = candidates(k1=[2, 0, 0, 0], k3=[4, 1, 0, 0])
     assert logits(weights, 1, found, 0, queries=queries) == pytest.approx([1, 0.5, 0, 0, 0])
@@ -104,13 +111,37 @@ def test_a_new_model_starts_from_pairs_of_values():
 
 def test_what_matches_and_how_far_the_piece_is_moves_heads_and_queries():
     """Rows by matcher, level and distance, then by age: (0, 2, 1), (1, 0, 0), (2, 5, 9), and age 4."""
-    layer = Copying(TABLE, head_input_units=32)
+    layer = Copying(TABLE, SOURCES, head_input_units=32)
     rows, width = layer.tensors.levels.shape
-    assert (rows, width) == (3 * 6 * 10 + 16, 32 + copying.query_units(TABLE))
+    assert (rows, width) == (3 * 6 * 10 + 16, 32 + copying.query_units(TABLE, SOURCES))
     layer.tensors.levels.assign(np.arange(rows)[:, None] + np.zeros((1, width)))
     levels, distances = tf.constant([[[2, 0, 5]]]), tf.constant([[[1, 0, 9]]])
-    found = candidates()._replace(levels=levels, distances=distances, ages=tf.constant([[4]]))
+    found = candidates()
+    matched = found.matches._replace(levels=levels, distances=distances)
+    found = found._replace(matches=matched, ages=tf.constant([[4]]))
     want = 21 + 60 + 179 + 184
     for gap in (0, 48):
         seen = copying.level_inputs(layer.tensors, TABLE, found, gap=gap)[0, 0].numpy()
-        assert seen.tolist() == [want] * 32 + [0] * gap + [want] * copying.query_units(TABLE)
+        assert seen.tolist() == [want] * 32 + [0] * gap + [want] * copying.query_units(TABLE, SOURCES)
+
+
+def test_without_matches_the_heads_see_the_age_and_what_repeats():
+    """Rows by age, then by lag and share: age 3, share 5 of the first lag, share 1 of the second."""
+    sources = Sources(SIZE, has_matches=False, lags=(2, 4))
+    layer = Copying(TABLE, sources, head_input_units=32)
+    rows, width = layer.tensors.levels.shape
+    assert (rows, width) == (16 + 2 * 6, 32 + copying.query_units(TABLE, sources))
+    layer.tensors.levels.assign(np.arange(rows)[:, None] + np.zeros((1, width)))
+    bins = tf.fill([1, 1, sources.num_earlier, len(TABLE)], MISSING)
+    echoes = Echoes(bins[:, :, -2:], tf.constant([[[5, 1]]]))
+    found = Candidates(bins, None, echoes, tf.constant([[3]]), tf.zeros([1, len(TABLE), 1 + SIZE], tf.int32), sources)
+    seen = copying.level_inputs(layer.tensors, TABLE, found, gap=0)[0, 0].numpy()
+    assert seen.tolist() == [3 + 21 + 23] * width
+    half = copying.level_inputs(layer.tensors, TABLE, found._replace(amount=tf.constant([0.5])), gap=0)
+    assert half[0, 0].numpy().tolist() == [47 / 2] * width
+
+
+def test_a_row_that_copies_half_adds_half_its_weights_and_the_whole_pair(weights):
+    weights.follows[0].assign(tf.ones(weights.follows[0].shape))
+    found = candidates(k1=[2, 0, 0, 0], k3=[4, 1, 0, 0])._replace(amount=tf.constant([0.5]))
+    assert logits(weights, 0, found) == pytest.approx([1, 1, 1.5, 1, 2.5])

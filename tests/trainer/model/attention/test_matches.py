@@ -7,12 +7,31 @@ import pytest
 import tensorflow as tf
 
 from tests.trainer.tiny import ALL_PITCHES, make_table
-from trainer.model.attention import matches
-from trainer.model.attention.matches import LONGEST, MISSING, NUM_EARLIER, NUM_MATCHES, ORDERS, Candidates, Past
+from trainer.model.attention.matches import LONGEST, MISSING
+from trainer.model.attention.past import (
+    Candidates,
+    Past,
+    event_candidates,
+    nothing_before,
+    past_after,
+    past_of,
+    remember,
+    same_pitch,
+    window_candidates,
+)
+from trainer.model.attention.sources import BEYOND, MATCHERS, ORDERS, Sources
 
 TABLE = make_table(programs=(0, 5), pitches=ALL_PITCHES)
 SIZE = 12
+SOURCES = Sources(SIZE)
+NUM_MATCHES, NUM_EARLIER = SOURCES.num_matches, SOURCES.num_earlier
 STEP, PITCH, DURATION, VELOCITY, PROGRAM = range(5)
+
+
+def values(bins: np.ndarray) -> tf.Tensor:
+    """The values of notes with these bins."""
+    columns = [np.asarray(field.lows)[bins[..., index]] for index, field in enumerate(TABLE)]
+    return tf.constant(np.stack(columns, axis=-1).astype(np.int32))
 
 
 def make_bins(rows: int, time: int, seed: int = 0) -> np.ndarray:
@@ -49,7 +68,7 @@ def candidates_by_hand(notes: np.ndarray) -> tuple[list[list[int]], list[int], l
     """`Candidates.bins`, `levels` and `distances` of the event after these notes, from the definition."""
     last, nothing = len(notes) - 1, [MISSING] * len(TABLE)
     found, levels, distances = [], [], []
-    for matcher in matches.MATCHERS:
+    for matcher in MATCHERS:
         level, latest = 0, []
         for order in ORDERS:
             ends = [
@@ -74,10 +93,10 @@ def candidates_by_hand(notes: np.ndarray) -> tuple[list[list[int]], list[int], l
 
 def step_by_step(bins: np.ndarray) -> list[Candidates]:
     """The candidates of each event, with one note more remembered after each."""
-    past, found = matches.nothing_before(len(bins), size=SIZE, num_fields=len(TABLE)), []
+    past, found = nothing_before(len(bins), sources=SOURCES, num_fields=len(TABLE)), []
     for place in range(bins.shape[1]):
-        found.append(matches.event_candidates(TABLE, past))
-        past = matches.remember(TABLE, past, tf.constant(bins[:, place]))
+        found.append(event_candidates(TABLE, SOURCES, past))
+        past = remember(TABLE, SOURCES, past, values(bins[:, place]))
     return found
 
 
@@ -88,8 +107,8 @@ def test_candidates_are_what_the_definition_says():
         for row in range(2):
             want, levels, distances = candidates_by_hand(bins[row, :place])
             assert found.bins[row, 0].numpy().tolist() == want
-            assert found.levels[row, 0].numpy().tolist() == levels
-            assert found.distances[row, 0].numpy().tolist() == distances
+            assert found.matches.levels[row, 0].numpy().tolist() == levels
+            assert found.matches.distances[row, 0].numpy().tolist() == distances
             assert found.ages[row, 0] == min(place, SIZE).bit_length()
             longest = max(longest, *levels)
     assert longest == len(ORDERS)  # the repeat is longer than the longest order
@@ -97,43 +116,47 @@ def test_candidates_are_what_the_definition_says():
 
 def test_a_window_is_its_events_one_by_one():
     bins = make_bins(3, 50)
-    begin = matches.nothing_before(3, size=SIZE, num_fields=len(TABLE))
+    begin = nothing_before(3, sources=SOURCES, num_fields=len(TABLE))
     one_by_one = step_by_step(bins)
     for cuts in ((0, 50), (0, 17, 18, 50)):
         past, parts = begin, []
         for first, last in zip(cuts[:-1], cuts[1:], strict=True):
-            part, past = matches.window_candidates(
-                TABLE, past, tf.constant(bins[:, first:last]), tf.ones([3, last - first])
+            part, past = window_candidates(
+                TABLE, SOURCES, past, values(bins[:, first:last]), tf.ones([3, last - first])
             )
             parts.append(part)
-        for name in ("bins", "levels", "distances", "ages"):
-            got = np.concatenate([getattr(part, name) for part in parts], axis=1)
-            want = np.concatenate([getattr(event, name) for event in one_by_one], axis=1)
+        for take in (
+            lambda found: found.bins,
+            lambda found: found.matches.levels,
+            lambda found: found.matches.distances,
+            lambda found: found.ages,
+        ):
+            got, want = (np.concatenate([take(part) for part in each], axis=1) for each in (parts, one_by_one))
             np.testing.assert_array_equal(got, want)
         pitch = tf.constant(bins[:, cuts[-2] :, PITCH])
-        same = matches.same_pitch(TABLE, parts[-1], pitch)
+        same = same_pitch(TABLE, parts[-1], pitch)
         for place, event in enumerate(one_by_one[cuts[-2] :]):
-            np.testing.assert_array_equal(matches.same_pitch(TABLE, event, pitch[:, place, None])[:, 0], same[:, place])
+            np.testing.assert_array_equal(same_pitch(TABLE, event, pitch[:, place, None])[:, 0], same[:, place])
 
 
 def test_the_past_after_notes_is_the_one_carried_there():
     bins = make_bins(3, 50)
-    past = carried = matches.nothing_before(3, size=SIZE, num_fields=len(TABLE))
+    past = carried = nothing_before(3, sources=SOURCES, num_fields=len(TABLE))
     pasts = [carried]
     for place in range(50):
-        carried = matches.remember(TABLE, carried, tf.constant(bins[:, place]))
+        carried = remember(TABLE, SOURCES, carried, values(bins[:, place]))
         pasts.append(carried)
     counts = [50, 0, 23]
-    got = matches.past_after(TABLE, past, tf.constant(bins), tf.constant(counts))
+    got = past_after(TABLE, SOURCES, past, values(bins), tf.constant(counts))
     for row, count in enumerate(counts):
         np.testing.assert_array_equal(got.bins[row], pasts[count].bins[row])
         np.testing.assert_array_equal(got.runs[row], pasts[count].runs[row])
-    _, after = matches.window_candidates(TABLE, past, tf.constant(bins), tf.ones([3, 50]))
-    for one, other in zip(after, pasts[50], strict=True):
+    _, after = window_candidates(TABLE, SOURCES, past, values(bins), tf.ones([3, 50]))
+    for one, other in zip(after[:2], pasts[50][:2], strict=True):
         np.testing.assert_array_equal(one, other)
-    before = bins[:, 50 - matches.BEYOND - SIZE :]
-    given = matches.past_of(TABLE, tf.constant(before), tf.ones(before.shape[:2]), SIZE)
-    for one, other in zip(given, pasts[50], strict=True):
+    before = bins[:, 50 - BEYOND - SIZE :]
+    given = past_of(TABLE, SOURCES, values(before), tf.ones(before.shape[:2]))
+    for one, other in zip(given[:2], pasts[50][:2], strict=True):
         np.testing.assert_array_equal(one, other)
     assert pasts[42].runs[0].numpy().max() == LONGEST
 
@@ -142,12 +165,12 @@ def test_a_transposed_phrase_continues_transposed():
     """The last step, 67 to 69, is as wide as 62 to 64, which 67 followed: five higher, that is 72."""
     bins = np.zeros((1, 5, 5), np.int32)
     bins[0, :, PITCH] = 60, 62, 64, 67, 69
-    past = matches.nothing_before(1, size=SIZE, num_fields=5)
-    past = matches.past_after(TABLE, past, tf.constant(bins), tf.constant([5]))
-    found = matches.event_candidates(TABLE, past)
+    past = nothing_before(1, sources=SOURCES, num_fields=5)
+    past = past_after(TABLE, SOURCES, past, values(bins), tf.constant([5]))
+    found = event_candidates(TABLE, SOURCES, past)
     transposed = found.bins[0, 0, len(ORDERS) : 2 * len(ORDERS), PITCH].numpy().tolist()
     assert transposed == [72, MISSING, MISSING, MISSING, MISSING]
-    assert found.levels.numpy().tolist() == [[[0, 1, 0]]]
+    assert found.matches.levels.numpy().tolist() == [[[0, 1, 0]]]
     assert found.bins[0, 0, NUM_MATCHES:NUM_EARLIER, PITCH].numpy().tolist() == [69, 67]
 
 
@@ -155,18 +178,16 @@ def test_a_transposed_phrase_continues_transposed():
 def test_a_transposition_beyond_the_pitches_is_no_candidate(high):
     bins = np.zeros((1, 4, 5), np.int32)
     bins[0, :, PITCH] = (100, 110, 117, 127) if high else (27, 17, 10, 0)
-    past = matches.past_after(
-        TABLE, matches.nothing_before(1, size=SIZE, num_fields=5), tf.constant(bins), tf.constant([4])
-    )
-    found = matches.event_candidates(TABLE, past)
-    assert found.levels.numpy().tolist() == [[[0, 1, 0]]]
+    past = past_after(TABLE, SOURCES, nothing_before(1, sources=SOURCES, num_fields=5), values(bins), tf.constant([4]))
+    found = event_candidates(TABLE, SOURCES, past)
+    assert found.matches.levels.numpy().tolist() == [[[0, 1, 0]]]
     assert found.bins[0, 0, len(ORDERS), :].numpy().tolist() == [0, MISSING, 0, 0, 0]
 
 
 def test_rows_without_a_note_at_their_end_have_none_to_copy():
     bins = make_bins(1, 6)
     is_note = tf.constant([[1.0, 1.0, 1.0, 0.0, 0.0, 0.0]])
-    past: Past = matches.nothing_before(1, size=SIZE, num_fields=5)
-    found, _ = matches.window_candidates(TABLE, past, tf.constant(bins), is_note)
+    past: Past = nothing_before(1, sources=SOURCES, num_fields=5)
+    found, _ = window_candidates(TABLE, SOURCES, past, values(bins), is_note)
     assert (found.bins.numpy()[0, 0] == MISSING).all()
     assert (found.bins.numpy()[0, 4:, NUM_MATCHES] == MISSING).all()
