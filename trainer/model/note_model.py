@@ -24,6 +24,7 @@ from midi_codec import fields as fields_lib
 from trainer.model import heads, pitch_context
 from trainer.model.attention import copying, echoes, past
 from trainer.model.attention.past import Candidates
+from trainer.model.attention.sources import Sources
 from trainer.model.context_reader import ContextReader
 from trainer.model.head_stack import HeadStack, copy_column, end_column, is_tied, query_column
 from trainer.model.heads import HeadOutputs, output_width
@@ -140,7 +141,7 @@ class NoteModel(keras.Model):
         glorot = keras.initializers.GlorotUniform()
         units, head_units = self.config.units, self.config.head_units
         width = copy_column(self.table, self.config)
-        if self.copying is not None:
+        if self._sources is not None:
             width += copying.query_units(self.table, self._sources)
         self.head_kernel = self.add_weight(name="head_kernel", shape=(units, width), initializer=glorot)
         self.head_bias = self.add_weight(name="head_bias", shape=(width,), initializer="zeros")
@@ -178,7 +179,7 @@ class NoteModel(keras.Model):
         """The state of pieces that have not begun."""
         zeros = tf.zeros([batch_size, self.config.units])
         state: State = [(zeros, zeros) for _ in self.lstm_layers]
-        if self.copying is not None:
+        if self._sources is not None:
             state.append(past.nothing_before(batch_size, sources=self._sources, num_fields=len(self.table)))
         if self._context_reader is not None:
             state.append(self._context_reader.empty_state(batch_size))
@@ -208,9 +209,9 @@ class NoteModel(keras.Model):
         reader, layers = self._context_reader, self.config.layers
         candidates = None
         pasts: State = []
-        if self.copying is not None:
-            candidates, after = self._window_candidates(state[layers], raw, is_note, dropout_keys)
-            pasts.append(after)
+        if self._sources is not None:
+            candidates, copied = self._window_candidates(self._sources, state[layers], raw, is_note, dropout_keys)
+            pasts.append(copied)
         window = inputs = scores = None
         if reader is not None:
             window = reader.window(state[-1], raw, is_note)
@@ -224,13 +225,13 @@ class NoteModel(keras.Model):
         return self._head_stack.outputs(head_inputs, current, scores, candidates), [*new_state, *pasts]
 
     def _window_candidates(
-        self, before: past.Past, raw: tf.Tensor, is_note: tf.Tensor, dropout_keys: tf.Tensor | None
+        self, sources: Sources, before: past.Past, raw: tf.Tensor, is_note: tf.Tensor, dropout_keys: tf.Tensor | None
     ) -> tuple[Candidates, past.Past]:
         """What the events of a window may copy, some rows nothing in training, and the past after it."""
         config, stream = self.config, self.config.layers + 2 + len(self.table)
         length = before.bins.shape[2] + tf.shape(raw)[1]
         is_hidden = echoes.hidden(dropout_keys, rate=config.attention_gaps, stream=stream, notes=length)
-        candidates, after = past.window_candidates(self.table, self._sources, before, raw, is_note, is_hidden)
+        candidates, after = past.window_candidates(self.table, sources, before, raw, is_note, is_hidden)
         copies = dropout.keep_units(dropout_keys, rate=config.attention_dropout, stream=stream + 1, width=4)
         if copies is not None:
             candidates = candidates._replace(amount=tf.cast(copies[:, 0] > 0, tf.float32))

@@ -119,7 +119,7 @@ def window_candidates(
     kept = tf.ensure_shape(columns[:, :, -sources.memory :], past.bins.shape)
     moments: Moments | tuple[()] = ()
     if onset is not None:
-        onset = tf.ensure_shape(onset[:, -sources.memory :], past.moments.onset.shape)
+        onset = tf.ensure_shape(onset[:, -sources.memory :], [None, sources.memory])
         moments = echoes.moments_of(table, kept, onset, sources.lags, size=size)
     return candidates, Past(tf.cast(kept, tf.int16), runs, moments)
 
@@ -130,7 +130,7 @@ def event_candidates(table: fields_lib.FieldTable, sources: Sources, past: Past)
     recent = columns[:, :, BEYOND - 1 :]
     matched = matches.of_event(table, recent, past.runs) if sources.has_matches else None
     heard = None
-    if sources.lags:
+    if isinstance(past.moments, Moments):
         heard = echoes.of_event(table, columns, past.moments, sources.lags, size=sources.size)
     return _candidates(table, sources, recent, matched, heard)
 
@@ -141,7 +141,7 @@ def remember(table: fields_lib.FieldTable, sources: Sources, past: Past, note: t
     columns = tf.concat([past.bins[:, :, 1:], bins[:, :, None]], axis=2)
     runs = matches.longer_runs(table, columns, past.runs) if sources.has_matches else ()
     moments: Moments | tuple[()] = ()
-    if sources.lags:
+    if isinstance(past.moments, Moments):
         step = note[:, table.names.index("step")]
         moments = echoes.remember(table, past.moments, columns, step, sources.lags, size=sources.size)
     return Past(columns, runs, moments)
@@ -178,7 +178,7 @@ def _steps(table: fields_lib.FieldTable, notes: tf.Tensor, is_note: tf.Tensor) -
 
 def _onsets(table: fields_lib.FieldTable, past: Past, notes: tf.Tensor, is_note: tf.Tensor) -> tf.Tensor | None:
     """`[rows, n]` int32 ticks of the past's notes and of those that follow it; None without lags."""
-    if not past.moments:
+    if not isinstance(past.moments, Moments):
         return None
     before = past.moments.onset
     return tf.concat([before, before[:, -1:] + tf.cumsum(_steps(table, notes, is_note), axis=1)], axis=1)

@@ -55,8 +55,8 @@ def echoes_by_hand(notes: np.ndarray) -> tuple[list[list[int]], list[int]]:
     last, bins, shares = len(notes) - 1, [], []
 
     def moved(index: int, lag: int) -> tuple[int, int, int]:
-        when, *rest = keys[index]
-        return (when - lag, *rest)
+        when, pitch, program = keys[index]
+        return (when - lag, pitch, program)
 
     for lag in LAGS:
         found = [index for index in range(last + 1) if keys[index] > moved(last, lag)] if len(notes) else []
