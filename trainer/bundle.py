@@ -23,7 +23,7 @@ from job_runtime import json_text, storage
 from job_runtime.problem_report import UserError
 from job_runtime.storage import array_file
 from midi_codec.fields import FieldTable
-from trainer import piece_lengths
+from trainer import box_model, piece_lengths
 from trainer.model.model_config import ModelConfig
 
 if TYPE_CHECKING:
@@ -171,11 +171,12 @@ def as_float16(bundle: Bundle, *, max_bytes: int) -> Bundle:
 
 
 def load(folder: str) -> Bundle:
-    """Reads a bundle.
+    """Reads a bundle; `box_model.BOX` is the model in the box on the grid of beats.
 
     Raises:
       UserError: there is none, its format is unknown, or its weights do not match its description.
     """
+    folder = box_model.folder() if folder == box_model.BOX else folder
     described = load_description(folder)
     try:
         table = FieldTable.from_json(described["fields"])

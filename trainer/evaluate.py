@@ -24,6 +24,7 @@ from job_runtime.problem_report import UserError
 from job_runtime.watched_stop import WatchedStop
 from midi_codec import fields
 from midi_codec.dataset import dataset_info
+from trainer import box_model
 from trainer.doubts import BASELINES
 from trainer.evaluation import compatibility
 
@@ -84,6 +85,7 @@ def _check(args: argparse.Namespace, problems: list[str]) -> tuple[dataset_info.
     problems += _flag_problems(args)
     info, bundles = None, {}
     with command.collecting(problems):
+        args.data = args.data and box_model.resolve_data(args.data, None)
         info = dataset_info.load(args.data) if args.data else None
     if info is not None and not info.splits[args.split].num_notes:
         others = [name for name in dataset_info.SPLITS if info.splits[name].num_notes]

@@ -55,7 +55,7 @@ def _recurrence(comparison: Comparison, remedy: str) -> Iterator[str]:
     if generated is not None and corpus is not None and generated < LEAST_RECURRENCE * corpus:
         yield (
             f"Patterns recur too rarely: {generated:.2f} of a piece's notes belong to one that occurred before in it, "
-            f"{_corpus(means)}. {remedy} --attention copy helps most if it was not used."
+            f"{_corpus(means)}. {remedy} --attention (copy or echo) helps most if it was not used."
         )
 
 

@@ -97,3 +97,7 @@ def test_its_pieces_are_fiddle_tunes_that_end(tmp_path):
     for line in lines:
         _, notes = piece_bytes.parse_midi((tmp_path / "music" / line["path"]).read_bytes(), time_base="beats")
         assert notes is None or set(notes.program.tolist()) == {110}
+
+
+def test_box_is_the_path_of_the_model_in_the_box():
+    assert bundle.load(box_model.BOX).hash == bundle.load_description(box_model.folder())["hash"]
