@@ -218,7 +218,7 @@ def test_dataflow_gets_what_its_command_in_the_docs_names():
     options = beam_options.make_options(beam_flags).get_all_options(drop_default=True)
     assert options == {
         "runner": "DataflowRunner",
-        "project": "PROJECT",
+        "project": "PROJECT-ID",
         "region": "europe-west1",
         "job_name": "encode",
         "temp_location": "gs://BUCKET/dataflow/temp",
@@ -226,7 +226,7 @@ def test_dataflow_gets_what_its_command_in_the_docs_names():
         "sdk_container_image": "REGISTRY/beam-worker:0.1.0-dataflow",
         "sdk_location": "container",
         "experiments": ["use_runner_v2"],
-        "service_account_email": "encode@PROJECT.iam.gserviceaccount.com",
+        "service_account_email": "encode@PROJECT-ID.iam.gserviceaccount.com",
         "use_public_ips": False,
         "save_main_session": False,
     }
