@@ -21,10 +21,12 @@ from trainer.model import random_streams
 from trainer.model.attention.matches import MISSING, notes_at
 from trainer.model.attention.sources import HISTORY
 from trainer.model.field_bins import encode_bins
+from trainer.model.model_config import MAX_CONTEXT_TICKS
 
 SHARES = (1, 5, 9, 13, HISTORY)  # of the last notes, at least as many repeated earlier ones
 NUM_SHARES = len(SHARES) + 1
 NEVER = np.int64(2**62)
+OLDEST = -2 * MAX_CONTEXT_TICKS  # ticks before the present; no lag reaches further
 
 Lags = tuple[int, ...]
 
@@ -35,10 +37,12 @@ class Moments(NamedTuple):
     Attributes:
       onset: `[rows, notes]` int32, ticks from any origin, of the notes in `past.Past.bins`.
       repeated: `[rows, lags, HISTORY]` int8, 1 for each of the last notes that had an equal one a lag before.
+      place: `[rows, lags]` int32, the index in `onset` of the first note after the last one moved back by the lag.
     """
 
     onset: tf.Tensor
     repeated: tf.Tensor
+    place: tf.Tensor
 
 
 class Echoes(NamedTuple):
@@ -84,24 +88,33 @@ def hidden(keys: tf.Tensor | None, *, rate: float, stream: int, notes: int | tf.
 
 def no_moments(rows: int | tf.Tensor, *, notes: int, num_lags: int) -> Moments:
     """Those of pieces that have not begun."""
-    return Moments(tf.zeros([rows, notes], tf.int32), tf.zeros([rows, num_lags, HISTORY], tf.int8))
+    repeated = tf.zeros([rows, num_lags, HISTORY], tf.int8)
+    return Moments(tf.zeros([rows, notes], tf.int32), repeated, tf.zeros([rows, num_lags], tf.int32))
 
 
 def moments_of(table: fields_lib.FieldTable, columns: tf.Tensor, onset: tf.Tensor, lags: Lags, *, size: int) -> Moments:
     """The moments after notes with bins `[rows, num_fields, size + BEYOND]` and onsets `[rows, size + BEYOND]`."""
     notes = _notes(table, columns, onset)
     index = tf.shape(onset)[1] - HISTORY + tf.range(HISTORY)
-    return Moments(onset, tf.cast(_repeats(table, notes.key, notes.key, index, lags, size), tf.int8))
+    place, is_repeat = _search(table, notes.key, notes.key, index, lags, size)
+    return Moments(onset, tf.cast(is_repeat, tf.int8), place[:, :, -1])
 
 
 def remember(
     table: fields_lib.FieldTable, moments: Moments, columns: tf.Tensor, step: tf.Tensor, lags: Lags, *, size: int
 ) -> Moments:
     """The moments with one more note, the last of `columns`, `step` `[rows]` ticks after the one before."""
-    onset = tf.concat([moments.onset[:, 1:], moments.onset[:, -1:] + step[:, None]], axis=1)
-    key = _notes(table, tf.cast(columns, tf.int32), onset).key
-    new = _repeats(table, key, key, tf.shape(key)[1:] - 1, lags, size)
-    return Moments(onset, tf.concat([moments.repeated[:, :, 1:], tf.cast(new, tf.int8)], axis=2))
+    now = moments.onset[:, -1:] + step[:, None]
+    onset = tf.concat([moments.onset[:, 1:], now], axis=1)
+    rank, last = _ranks(table, tf.cast(columns, tf.int32)), onset.shape[1] - 1
+    key = tf.maximum(onset - now, OLDEST) * _keys_per_tick(table) + rank  # int32 is faster than the keys of a window
+    key = tf.where(rank >= 0, key, tf.int32.min)
+    target = rank[:, -1:] - tf.constant(lags) * _keys_per_tick(table)
+    place = tf.reduce_sum(tf.cast(key[:, None] <= target[..., None], tf.int32), axis=2)
+    found = tf.maximum(place - 1, 0)
+    is_repeat = (tf.gather(key, found, axis=1, batch_dims=1) == target) & (found >= last - size)
+    repeated = tf.concat([moments.repeated[:, :, 1:], tf.cast(is_repeat, tf.int8)[..., None]], axis=2)
+    return Moments(onset, repeated, place)
 
 
 def of_window(
@@ -128,27 +141,35 @@ def of_window(
     memory = notes if is_hidden is None else _without(notes, is_hidden)
     last = tf.shape(onset)[1] - 1 - time + tf.range(time)  # the note before each event
     index = last[0] - HISTORY + 1 + tf.range(time + HISTORY - 1)
-    repeats = tf.cast(_repeats(table, memory.key, notes.key, index, lags, size), tf.int32)
-    totals = tf.cumsum(tf.pad(repeats, [[0, 0], [0, 0], [1, 0]]), axis=2)
+    place, is_repeat = _search(table, memory.key, notes.key, index, lags, size)
+    totals = tf.cumsum(tf.pad(tf.cast(is_repeat, tf.int32), [[0, 0], [0, 0], [1, 0]]), axis=2)
     counts = totals[:, :, HISTORY:] - totals[:, :, :-HISTORY]
-    return _echoes(table, memory, notes, last, lags, size, tf.transpose(counts, [0, 2, 1]))
+    place, counts = (tf.transpose(each, [0, 2, 1]) for each in (place[:, :, HISTORY - 1 :], counts))
+    now = tf.gather(onset, last, axis=1)
+    return _echoes(table, memory.columns, memory.onset, now, last, place, lags, size, counts)
 
 
 def of_event(table: fields_lib.FieldTable, columns: tf.Tensor, moments: Moments, lags: Lags, *, size: int) -> Echoes:
     """The candidates of the event after the notes `[rows, num_fields, size + BEYOND]`."""
-    notes = _notes(table, columns, moments.onset)
     counts = tf.reduce_sum(tf.cast(moments.repeated, tf.int32), axis=2)
-    return _echoes(table, notes, notes, tf.shape(moments.onset)[1:] - 1, lags, size, counts[:, None])
+    last, onset = tf.shape(moments.onset)[1:] - 1, moments.onset
+    return _echoes(table, columns, onset, onset[:, -1:], last, moments.place[:, None], lags, size, counts[:, None])
 
 
 def _notes(table: fields_lib.FieldTable, columns: tf.Tensor, onset: tf.Tensor) -> _Notes:
-    pitch = columns[:, table.names.index("pitch")]
-    program = columns[:, table.names.index("program")] if "program" in table.names else tf.zeros_like(pitch)
-    rank = tf.cast(pitch * _num_programs(table) + program, tf.int64)
-    is_note = pitch >= 0
+    rank = _ranks(table, columns)
+    is_note = rank >= 0
     is_after = tf.cumsum(tf.cast(is_note, tf.int32), axis=1) > 0
-    key = tf.cast(onset, tf.int64) * _keys_per_tick(table) + rank
+    key = tf.cast(onset, tf.int64) * _keys_per_tick(table) + tf.cast(rank, tf.int64)
     return _Notes(tf.where(is_note, key, tf.where(is_after, NEVER, -NEVER)), columns, onset)
+
+
+def _ranks(table: fields_lib.FieldTable, columns: tf.Tensor) -> tf.Tensor:
+    """`[rows, n]` int32, the order of notes that begin together; below 0 where there is none."""
+    pitch = columns[:, table.names.index("pitch")]
+    if "program" not in table.names:
+        return pitch
+    return tf.where(pitch >= 0, pitch * _num_programs(table) + columns[:, table.names.index("program")], MISSING)
 
 
 def _num_programs(table: fields_lib.FieldTable) -> int:
@@ -171,37 +192,29 @@ def _without(notes: _Notes, is_hidden: tf.Tensor) -> _Notes:
     )
 
 
-def _places(
-    table: fields_lib.FieldTable, memory: tf.Tensor, key: tf.Tensor, index: tf.Tensor, lags: Lags
+def _search(
+    table: fields_lib.FieldTable, memory: tf.Tensor, key: tf.Tensor, index: tf.Tensor, lags: Lags, size: int
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """The keys of the notes at `index` `[m]` moved back by each lag, and how many keys of the memory are at most that.
+    """For the notes at `index` `[m]` moved back by each lag: how many keys of the memory come up to theirs, and whether
+    one of `size` notes before is equal.
 
     Both are `[rows, lags, m]`.
     """
     moved = tf.constant(lags, tf.int64)[:, None] * _keys_per_tick(table)
     target = tf.gather(key, index, axis=1)[:, None] - moved
-    if index.shape[0] == 1:
-        place = tf.reduce_sum(tf.cast(memory[:, None] <= target, tf.int32), axis=2, keepdims=True)
-    else:
-        flat = tf.reshape(target, [tf.shape(key)[0], -1])
-        place = tf.reshape(tf.searchsorted(memory, flat, side="right"), tf.shape(target))
-    return target, place
-
-
-def _repeats(
-    table: fields_lib.FieldTable, memory: tf.Tensor, key: tf.Tensor, index: tf.Tensor, lags: Lags, size: int
-) -> tf.Tensor:
-    """`[rows, lags, m]` bool: whether the notes at `index` had an equal one a lag before, among `size` notes."""
-    target, place = _places(table, memory, key, index, lags)
+    flat = tf.reshape(target, [tf.shape(key)[0], -1])
+    place = tf.reshape(tf.searchsorted(memory, flat, side="right"), tf.shape(target))
     found = tf.maximum(place - 1, 0)
-    return (tf.gather(memory, found, axis=1, batch_dims=1) == target) & (found >= index - size)
+    return place, (tf.gather(memory, found, axis=1, batch_dims=1) == target) & (found >= index - size)
 
 
 def _echoes(
     table: fields_lib.FieldTable,
-    memory: _Notes,
-    notes: _Notes,
+    columns: tf.Tensor,
+    onset: tf.Tensor,
+    now: tf.Tensor,
     last: tf.Tensor,
+    place: tf.Tensor,
     lags: Lags,
     size: int,
     counts: tf.Tensor,
@@ -209,20 +222,19 @@ def _echoes(
     """Gathers the notes that come next.
 
     Args:
-      memory: where they come from.
-      notes: all notes.
-      last: `[time]`, the note before each event.
+      columns, onset: `[rows, num_fields, n]` and `[rows, n]` int32, the notes to copy.
+      now: `[rows, time]` int32, the onset of the note before each event.
+      last: `[time]` int32, that note's index.
+      place: `[rows, time, lags]` int32, the first note to copy after that one moved back by each lag.
       counts: `[rows, time, lags]` int32, how many of the last `HISTORY` notes repeated earlier ones.
     """
-    place = tf.transpose(_places(table, memory.key, notes.key, last, lags)[1], [0, 2, 1])  # [rows, time, lags]
-    index = tf.minimum(place, tf.shape(memory.key)[1] - 1)
-    bins = notes_at(memory.columns, index)
+    index = tf.minimum(place, tf.shape(onset)[1] - 1)
+    bins = notes_at(columns, index)
     pitch = table.names.index("pitch")
-    before = tf.gather(memory.columns[:, pitch], tf.maximum(index - 1, 0), axis=1, batch_dims=1)
+    before = tf.gather(columns[:, pitch], tf.maximum(index - 1, 0), axis=1, batch_dims=1)
     is_near = (place > last[:, None] - size) & (place <= last[:, None])
     exists = is_near & (before >= 0) & (bins[..., pitch] >= 0)
-    now = tf.gather(notes.onset, last, axis=1)[..., None]
-    wait = tf.gather(memory.onset, index, axis=1, batch_dims=1) + tf.constant(lags) - now
+    wait = tf.gather(onset, index, axis=1, batch_dims=1) + tf.constant(lags) - now[..., None]
     step = encode_bins(table["step"], tf.maximum(wait, 0))
     parts = [step if name == "step" else bins[..., column] for column, name in enumerate(table.names)]
     shares = tf.add_n([tf.cast(counts >= least, tf.int32) for least in SHARES])

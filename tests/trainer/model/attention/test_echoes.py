@@ -112,9 +112,11 @@ def test_a_window_is_its_events_one_by_one_and_leaves_the_same_past():
     for row in (0, 2):
         np.testing.assert_array_equal(after.moments.onset[row], past.moments.onset[row])
         np.testing.assert_array_equal(after.moments.repeated[row], past.moments.repeated[row])
+        np.testing.assert_array_equal(after.moments.place[row], past.moments.place[row])
     before = tf.constant(notes[:, -(SIZE + BEYOND) :])
     given = past_of(TABLE, SOURCES, before, tf.ones(before.shape[:2]))
     np.testing.assert_array_equal(given.moments.repeated, past.moments.repeated)
+    np.testing.assert_array_equal(given.moments.place, past.moments.place)
     onset = given.moments.onset - past.moments.onset
     assert np.unique(onset, axis=1).shape == (3, 1)  # ticks from another origin
 
