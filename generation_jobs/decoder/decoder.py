@@ -14,7 +14,7 @@ compiled calls of their own: features that no request uses cost nothing, and whi
 its own request.
 
 A request with `steer_end` ends no more often early than the corpus does, and where a limit would cut it, at the best
-place before (`endings`).
+place before (`endings`). One with `avoid_loops` copies less while it is too predictable (`loop_guard`).
 
 Notes that share onset, pitch and program are never drawn where the bundles' corpora have none
 (`trainer.sampling.onset_order`).
@@ -32,6 +32,7 @@ import tensorflow as tf
 
 from generation_jobs.decoder.endings import EarlyEnds
 from generation_jobs.decoder.ensemble import Ensemble
+from generation_jobs.decoder.loop_guard import LoopGuard
 from generation_jobs.decoder.network import Network
 from generation_jobs.decoder.prefill import Prefill
 from generation_jobs.decoder.request_queue import DRAWN, END, OVER, RequestKind, RequestQueue
@@ -98,7 +99,7 @@ class Decoder:
         self._allow_duplicates = any(model.may_have_duplicate_notes for model in bundles)
         self._network = Network(self.bundle) if len(bundles) == 1 else Ensemble(bundles)
         self._prefill = Prefill(self._network, self._table, rows=max(num_slots, fields.WIDTH_MULTIPLE))
-        self._early_ends = EarlyEnds(bundles)
+        self._early_ends, self._loop_guard = EarlyEnds(bundles), LoopGuard(bundles)
         self._call = tf.function(self._decode, autograph=False, jit_compile=True)
 
     def prepare(self, requests: Sequence[Request]) -> None:
@@ -163,6 +164,7 @@ class Decoder:
             "position": tf.zeros([size], tf.int32),
             "ticks": tf.zeros([size], tf.int32),
             "early_share": tf.zeros([size]),
+            "cost": self._loop_guard.begin(size),
             "previous": tf.zeros([size, len(self._table)], tf.int32),
             "state": state,
         }
@@ -209,6 +211,7 @@ class Decoder:
         refilled = {
             "request": tf.where(starts, turn, slots["request"]),
             "early_share": started(self._early_ends.share(queue["initial_position"]), slots["early_share"]),
+            "cost": tf.where(starts, self._loop_guard.begin(self.num_slots), slots["cost"]),
             **{name: started(queue[f"initial_{name}"], slots[name]) for name in ("position", "ticks", "previous")},
             "state": tf.nest.map_structure(started, state, slots["state"]),
         }
@@ -231,7 +234,8 @@ class Decoder:
         uniforms = field_sampling.note_uniforms(request["key"], slots["position"], len(names))
         settings = _settings_per_field(request)
         head_inputs: Any  # of one network, or a list of an ensemble's
-        head_inputs, state = network.trunk(slots["previous"], slots["state"])
+        amount = self._loop_guard.amount(slots["cost"], request["avoids_loops"])
+        head_inputs, state = network.trunk(slots["previous"], slots["state"], amount)
         end_logit = network.end_logit(head_inputs)
         probability, early_share = self._early_ends.limit(
             tf.sigmoid(end_logit), slots["position"], slots["early_share"], request["steers"]
@@ -282,6 +286,7 @@ class Decoder:
             "position": slots["position"] + 1,
             "ticks": outcome.ticks,
             "early_share": event.early_share,
+            "cost": self._loop_guard.after(slots["cost"], event.log_likelihood),
             "previous": event.note.bins,
             "state": event.state,
         }

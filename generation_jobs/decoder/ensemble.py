@@ -35,8 +35,11 @@ class Ensemble:
     def zero_state(self, slots: int) -> PerModel:
         return [network.zero_state(slots) for network in self._networks]
 
-    def trunk(self, previous: tf.Tensor, state: PerModel) -> tuple[PerModel, PerModel]:
-        pairs = [network.trunk(previous, own) for network, own in zip(self._networks, state, strict=True)]
+    def trunk(
+        self, previous: tf.Tensor, state: PerModel, copying_amount: tf.Tensor | None = None
+    ) -> tuple[PerModel, PerModel]:
+        networks = zip(self._networks, state, strict=True)
+        pairs = [network.trunk(previous, own, copying_amount) for network, own in networks]
         return [head_inputs for head_inputs, _ in pairs], [after for _, after in pairs]
 
     def end_logit(self, head_inputs: PerModel) -> tf.Tensor:

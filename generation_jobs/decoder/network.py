@@ -76,12 +76,15 @@ class Network:
             state.append(pitch_context.nothing_so_far(slots, notes=notes, lags=lags, units=units))
         return state
 
-    def trunk(self, previous: tf.Tensor, state: State) -> tuple[HeadInputs, State]:
+    def trunk(
+        self, previous: tf.Tensor, state: State, copying_amount: tf.Tensor | None = None
+    ) -> tuple[HeadInputs, State]:
         """The heads' inputs, and the state after: all that does not depend on the event's note.
 
         Args:
           previous: `[slots, num_fields]` int32, bins of the previous note.
           state: before the event.
+          copying_amount: `[slots]` float32 from 0 to 1, how much copying counts; None for 1.
         """
         weights = self._weights
         sums = tf.add_n([tf.gather(table, previous[:, index]) for index, table in enumerate(weights["tables"])])
@@ -102,6 +105,7 @@ class Network:
         candidates = None
         if self._copying is not None and self._sources is not None:
             candidates = past.event_candidates(self._table, self._sources, state[self._config.layers])
+            candidates = candidates._replace(amount=copying_amount)
             gap = copy_column(self._table, self._config) - query_column(self._table, self._config)
             head_inputs += copying.level_inputs(self._copying, self._table, candidates, gap=gap)[:, 0]
         return HeadInputs(head_inputs, candidates), [*after, *state[self._config.layers :]]

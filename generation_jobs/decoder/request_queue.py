@@ -128,6 +128,7 @@ class RequestQueue:
                 [most + steered for most, steered in zip(last, steers, strict=True)], np.int32
             ),  # the last may only be END
             "steers": self._column(steers, np.bool_),
+            "avoids_loops": self._column([request.avoid_loops for request in requests], np.bool_),
             "max_ticks": self._column([_max_ticks(request, self._table.time_base) for request in requests], np.int32),
             "temperature": self._by_field(requests, "temperature", 1.0, np.float32),
             **self._limit_columns(requests),

@@ -91,6 +91,7 @@ class Request:
                  first onset of the piece, including the primer; None: no limit
     controls     what the generated notes keep to
     steer_end    whether a piece that meets a limit ends at the best place before it, and none ends too soon
+    avoid_loops  whether a model that copies does so less while the piece is more predictable than real music
     """
 
     key: tuple[int, int]
@@ -100,6 +101,7 @@ class Request:
     sampling: Sampling
     controls: Controls = Controls()
     steer_end: bool = False
+    avoid_loops: bool = False
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -108,7 +110,8 @@ class Result:
 
     notes             the primer followed by the generated notes, moved so that the first onset is tick 0
     num_primer_notes  how many of `notes` are the primer's; they come first
-    log_likelihood    nats, of the generated notes under the model at temperature 1; includes END if it was drawn
+    log_likelihood    nats, of the generated notes under the model at temperature 1, with as much copying as when they
+                      were drawn; includes END if it was drawn
     ended             True: the model ended the piece itself, before any limit did; STEERED: a limit would have cut it,
                       and it ends at a good place before that; False: it was cut
     """
@@ -136,6 +139,11 @@ class Settings(Controls, Sampling):
         "a piece that would be cut ends at the best place shortly before; no more pieces end early than in the corpus",
         group=CONTROLS,
     )
+    avoid_loops: bool = setting(
+        False,
+        "a model that copies does so less while the piece is more predictable than held-out music",
+        group=CONTROLS,
+    )
     map_programs: str | None = setting(
         None,
         "what becomes of the primer's programs that the model does not know, or should not continue",
@@ -160,6 +168,7 @@ class Settings(Controls, Sampling):
             sampling=self.sampling,
             controls=self.controls,
             steer_end=self.steer_end,
+            avoid_loops=self.avoid_loops,
         )
 
     def override(self, values: Mapping[str, Any]) -> Settings:
@@ -169,4 +178,6 @@ class Settings(Controls, Sampling):
 
 SETTINGS = settings_of(Settings)
 PER_FIELD = tuple(name for name, each in SETTINGS.items() if each.per_field)
-DEFAULTS = Settings(min_p={"pitch": 0.05}, steer_end=True)  # of the command: docs/sampling.md, "The defaults"
+DEFAULTS = Settings(
+    min_p={"pitch": 0.05}, steer_end=True, avoid_loops=True
+)  # of the command: docs/sampling.md, "The defaults"

@@ -51,7 +51,10 @@ def test_flags_become_settings_and_seeds_override_them(folder):
     assert run("--temperature", "0.5", "--top-k", "9", "--top-p", "0.75", "--max-seconds", "60", "--rng-seed", "4") == 0
     a, *_, b = manifest.read("music")
     given = {"temperature": 0.5, "top_k": 9, "top_p": 0.75, "max_notes": 300, "max_seconds": 60.0}
-    assert a["settings"] == {**dataclasses.asdict(Settings(min_p={"pitch": 0.05}, steer_end=True)), **given}
+    assert a["settings"] == {
+        **dataclasses.asdict(Settings(min_p={"pitch": 0.05}, steer_end=True, avoid_loops=True)),
+        **given,
+    }
     assert b["settings"] == {**a["settings"], "top_k": 5}
     assert a["rng_seed"] == 4
     assert a["bundle"] == make_bundle().hash

@@ -66,12 +66,18 @@ def make_bundle(
 
 DEEP = {**CONFIG, "layers": 3, "layer_norm": True, "residual": True, "tied_embeddings": True}
 CONTEXT = {"context_units": 16, "context_notes": 32, "context_lags": (8, 25), "context_periods": (50,)}
+ECHOES = {"attention": "echo", "attention_notes": 40, "attention_lags": (2, 5, 12), "attention_dropout": 0.5}
 CASES = {
     "categorical": (CATEGORICAL, (0, 128), CONFIG),
     "deep": (CATEGORICAL, (), DEEP),
     "context, mse": (MSE, (), {**CONFIG, **CONTEXT, "context_lags": (), "layers": 1}),
     "copying": (CATEGORICAL, (0, 128), {**CONFIG, "attention": "copy", "attention_notes": 8}),
-    "context, copying": (CATEGORICAL, (0, 128), {**CONFIG, **CONTEXT, "attention": "copy", "attention_notes": 40}),
+    "context, copying": (
+        CATEGORICAL,
+        (0, 128),
+        {**CONFIG, **CONTEXT, "attention": "copy", "attention_notes": 40, "attention_lags": (2, 12)},
+    ),
+    "echoes": (CATEGORICAL, (0, 128), {**CONFIG, **ECHOES}),
     "context, mixture": (MIXTURE, (), {**DEEP, **CONTEXT, "layers": 2, "context_periods": (12, 50)}),
 }
 
@@ -288,11 +294,30 @@ def test_temperature_zero_is_the_argmax_of_the_keras_model(decoder):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["deep", "context, mse", "copying", "context, copying"])
+@pytest.mark.parametrize("name", ["deep", "context, mse", "copying", "context, copying", "echoes"])
 def test_other_models_agree_with_keras(name):
     decoder = Decoder(make_case(name), num_slots=SLOTS)
     assert_model_agrees(decoder.bundle, results_of(decoder, [make_request(number) for number in range(16)]))
     assert_greedy(decoder)
+
+
+@pytest.mark.slow
+def test_a_piece_that_is_too_predictable_copies_less_and_depends_on_its_request_alone():
+    """Every note costs less than what is usual here, so copying soon counts less; without `avoid_loops` it does not."""
+    bundle = dataclasses.replace(make_case("echoes"), metrics={"validation_nll": 1000.0})
+    decoder = Decoder(bundle, num_slots=SLOTS)
+    ask = {"max_notes": 50, "max_seconds": None, "sampling": FREE}
+    free, guarded = (
+        [make_request(number, **ask, avoid_loops=avoids) for number in range(20)] for avoids in (False, True)
+    )
+    as_it_is, less = results_of(decoder, free), results_of(decoder, guarded)
+    assert_model_agrees(bundle, as_it_is)
+    assert sum(a.notes != b.notes for a, b in zip(as_it_is, less, strict=True)) > 10
+    for number in (7, 3):
+        assert_same(results_of(decoder, [guarded[number]])[0], less[number])
+    unknown = Decoder(make_case("echoes"), num_slots=SLOTS)  # what is usual is not known
+    for got, want in zip(results_of(unknown, guarded), as_it_is, strict=True):
+        assert_same(got, want)
 
 
 @pytest.mark.slow

@@ -69,7 +69,7 @@ def assert_equal(one: Start, other: Start) -> None:
         np.testing.assert_array_equal(mine, theirs)
 
 
-@pytest.mark.parametrize("name", ["deep", "context, mixture", "copying", "context, copying", "ensemble"])
+@pytest.mark.parametrize("name", ["deep", "context, mixture", "copying", "context, copying", "echoes", "ensemble"])
 def test_the_state_is_that_of_one_step_a_note(name):
     maker = make(name)
     primers = primers_of(maker)

@@ -41,7 +41,7 @@ CASES = {
     "deep": (CATEGORICAL, (), DEEP),
     "context": (CATEGORICAL, (), CONTEXT),
     "copying": (CATEGORICAL, (0, 128), dataclasses.replace(PLAIN, **COPYING)),
-    "context, copying": (CATEGORICAL, (), dataclasses.replace(CONTEXT, **COPYING)),
+    "context, copying": (CATEGORICAL, (), dataclasses.replace(CONTEXT, **COPYING, attention_lags=(2, 12))),
 }
 WITHOUT_OUR_CODE = """
 import sys

@@ -1,0 +1,51 @@
+"""How much copying counts, and for which models that can be asked."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from generation_jobs.decoder.loop_guard import LoopGuard
+
+ECHO = {"attention": "echo", "attention_lags": (24,), "attention_dropout": 0.5}
+
+
+def guard(*configs: dict, nats: float | None = 4.0) -> LoopGuard:
+    metrics = {} if nats is None else {"validation_nll": nats}
+    bundles: list[Any] = [SimpleNamespace(config=config, metrics=metrics) for config in configs]
+    return LoopGuard(bundles)
+
+
+def test_copying_counts_in_proportion_to_what_notes_cost():
+    active = guard(ECHO)
+    assert active.begin(3).numpy().tolist() == [4.0, 4.0, 4.0]
+    costs = tf.constant([2.0, 8.0, 2.0])
+    assert active.amount(costs, tf.constant([True, True, False])).numpy() == pytest.approx([0.5, 1.0, 1.0])
+    after = active.after(tf.constant([3.2, 0.0]), tf.constant([0.0, -3.2]))
+    assert after.numpy() == pytest.approx([3.1, 0.1])
+
+
+def test_a_cost_below_nothing_copies_nothing():
+    """A time bin of one tick may have a density above 1 in a mixture."""
+    assert guard(ECHO).amount(tf.constant([-1.0]), tf.constant([True])).numpy().tolist() == [0.0]
+
+
+@pytest.mark.parametrize(
+    "configs, nats, want",
+    [
+        ([ECHO], 4.0, True),
+        ([ECHO, {}], 4.0, True),  # of an ensemble, one copies
+        ([{}], 4.0, False),
+        ([{**ECHO, "attention_dropout": 0.0}], 4.0, False),  # cannot do without
+        ([ECHO], None, False),
+        ([ECHO], 0.0, False),
+    ],
+)
+def test_only_models_that_can_do_without_copying_are_asked(configs, nats, want):
+    chosen = guard(*configs, nats=nats)
+    assert chosen.is_active is want
+    amount = chosen.amount(chosen.begin(2), tf.constant([True, True]))
+    assert (amount is not None) is want
+    assert np.isfinite(chosen.begin(2)).all()
