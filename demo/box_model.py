@@ -125,7 +125,8 @@ def with_all_programs(trained: bundle.Bundle) -> bundle.Bundle:
 def pack_corpus(dataset: str, output: str, max_bytes: int = box_model.MAX_CORPUS_BYTES) -> None:
     """Copies a dataset, compressed: its validation split, and of the train split as many pieces as fit, by their hash.
 
-    What is compared with it then misses copies of the other pieces. How many there are is printed.
+    What is compared with it then misses copies of the other pieces. How many there are is printed. Its info names the
+    dataset that it was packed from.
     """
     info = dataset_info.load(dataset)
     pieces = {split: list(read_split(dataset, info, split)) for split in dataset_info.SPLITS}
@@ -173,6 +174,7 @@ def _info_of(pieces: Mapping[str, Sequence[Piece]], info: DatasetInfo) -> Datase
         salvaged={},
         groups=dict.fromkeys(dataset_info.GROUP_COUNTS, 0),
         moved_groups={},
+        settings={**info.settings, dataset_info.PACKED_FROM: info.corpus_hash},
         histograms={
             split: {name: _histogram(own, name) for name in dataset_info.COLUMNS} for split, own in notes.items()
         },

@@ -74,9 +74,9 @@ def check(folder: str, data: str, output: str) -> tuple[Bundle, DatasetInfo]:
         model = bundle_lib.load(folder)
     with command.collecting(problems):
         info = dataset_info.load(data)
-    if model and info and model.dataset["hash"] != info.hash:
+    if model and info and model.dataset["hash"] != info.corpus_hash:
         problems.append(
-            f"--data is dataset {info.hash}, the bundle was trained on {model.dataset['hash']}; want the latter"
+            f"--data is dataset {info.corpus_hash}, the bundle was trained on {model.dataset['hash']}; want the latter"
         )
     if info and not info.splits["validation"].num_notes:
         problems.append(f"{data}: the validation split holds no note, want some to calibrate with")

@@ -84,8 +84,8 @@ def warnings(
     bundles, datasets = (_values(pieces, name) for name in ("bundle", "dataset"))
     if run and bundles != [run.bundle_hash]:
         yield f"The training run is that of bundle {run.bundle_hash}; the music was made by {', '.join(bundles)}."
-    if info and datasets != [info.hash]:
-        yield f"The corpus is dataset {info.hash}; the model was trained on {', '.join(datasets)}."
+    if info and datasets != [info.corpus_hash]:
+        yield f"The corpus is dataset {info.corpus_hash}; the model was trained on {', '.join(datasets)}."
     yield from run.doubts() if run else ()
     yield from doubts(comparisons, is_still_improving=run.is_still_improving if run else None)
     yield from runs.doubts() if runs else ()

@@ -25,6 +25,7 @@ DUPLICATE_KINDS = ("exact", "near")
 GROUP_COUNTS = ("groups", "pieces", "largest", "in_several_splits")
 NO_DUPLICATES = dict.fromkeys(DUPLICATE_KINDS, 0)
 COLUMNS = ("step", "pitch", "duration", "velocity", "program")
+PACKED_FROM = "packed_from"  # a setting: the hash of the dataset that these pieces are from
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -145,6 +146,11 @@ class DatasetInfo:
         """32 hex digits that identify this dataset; equal for equal content."""
         text = json.dumps(self._fields(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    @property
+    def corpus_hash(self) -> str:
+        """The hash of the dataset that this one was packed from (`demo.box_model`), otherwise its own."""
+        return self.settings.get(PACKED_FROM, self.hash)
 
 
 def _check_histograms(split: str, columns: Mapping[str, Histogram], num_notes: int) -> None:

@@ -122,6 +122,9 @@ def test_a_packed_corpus_is_the_same_dataset(tmp_path):
         want = np.unique(np.concatenate([each.pitch for each in (notes[:3] if split == "train" else notes[3:])]))
         assert there.histograms[split]["pitch"].values == tuple(want.tolist())
     assert (there.splits["train"].num_notes, there.splits["validation"].num_notes) == (65, 16)
+    assert there.corpus_hash == info.corpus_hash == info.hash != there.hash
+    box_model.pack_corpus(packed, str(tmp_path / "again"))
+    assert dataset_info.load(str(tmp_path / "again")).corpus_hash == info.hash
 
 
 def test_a_corpus_that_is_too_large_loses_training_pieces(tmp_path, capsys):

@@ -44,6 +44,7 @@ def test_its_corpus_is_what_it_learned_from_and_has_thresholds(grid):
     learned = bundle.load_description(box_model.folder(grid))["dataset"]
     assert info.time_base == grid
     assert info.splits["train"].num_notes <= learned["num_notes"]
+    assert info.corpus_hash == learned["hash"]
     held_out = list(split_reader.read_split(folder, info, "validation"))
     assert len(held_out) == info.splits["validation"].num_pieces > 100
     screen = thresholds.load(box_model.resolve_data("box", grid, box_model.THRESHOLDS))

@@ -195,6 +195,18 @@ def test_a_run_or_dataset_of_other_music_is_reported(folders):
     assert "The corpus is dataset" in page
 
 
+def test_a_packed_corpus_is_the_dataset_that_it_was_packed_from(tmp_path):
+    info = make_dataset(tmp_path / "data", {"train": [make_notes(60)]})
+    make_music(tmp_path / "music", PIECES[:1], dataset=info.hash)
+    pieces = generated_music.read(str(tmp_path / "music"), time_base=info.time_base)
+    packed = dataclasses.replace(info, settings={"packed_from": info.hash}, other_files=1)
+    assert packed.hash != info.hash and not list(page_texts.warnings(pieces, None, packed, [], None))
+    other = dataclasses.replace(packed, settings={})
+    assert list(page_texts.warnings(pieces, None, other, [], None)) == [
+        f"The corpus is dataset {other.hash}; the model was trained on {info.hash}."
+    ]
+
+
 def test_a_piece_without_notes_has_no_sound(tmp_path):
     make_music(tmp_path / "music", [("empty", 0, PIECES[0][2].take(slice(0))), ("whole", 0, PIECES[0][2])])
     empty, whole = data_of(make_report(tmp_path))["pieces"]
