@@ -32,8 +32,8 @@ COLUMNS = (
 
 def make_parser() -> Parser:
     parser = command.make_parser(PROGRAM, __doc__)
-    parser.add_argument("--data", required=True, help="dataset folder, as encode_corpus wrote it")
-    parser.add_argument("--output", required=True, help="folder for the export; an earlier export is replaced")
+    parser.add_argument("--data", required=True, help="a dataset folder, as encode_corpus wrote it")
+    parser.add_argument("--output", required=True, help="a folder for the export; an earlier export is replaced")
     export.add_flags(parser)
     return parser
 

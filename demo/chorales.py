@@ -34,7 +34,7 @@ VELOCITY = 80
 
 def main(argv: Sequence[str]) -> int:
     parser = command.make_parser(PROGRAM, __doc__)
-    parser.add_argument("--output", required=True, metavar="FOLDER", help="folder for the MIDI files")
+    parser.add_argument("--output", required=True, metavar="FOLDER", help="a folder for the MIDI files")
     add_number(parser, "--limit", None, "only the first N", at_least=1)
     args = parser.parse_args(argv)
     names = chorale_names()[: args.limit]

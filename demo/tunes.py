@@ -45,7 +45,7 @@ SLOW_DANCES = re.compile(r"strathspey|fling|schottische", re.IGNORECASE)
 
 def main(argv: Sequence[str]) -> int:
     parser = command.make_parser(PROGRAM, __doc__)
-    parser.add_argument("--output", required=True, metavar="FOLDER", help="folder for the MIDI files")
+    parser.add_argument("--output", required=True, metavar="FOLDER", help="a folder for the MIDI files")
     add_number(parser, "--limit", None, "only the first N tunes", at_least=1)
     args = parser.parse_args(argv)
     with StopSignal() as stop:

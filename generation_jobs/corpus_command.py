@@ -25,11 +25,11 @@ FORMAT_VERSION = 1
 def make_parser(program: str, doc: str | None, *, index_help: str) -> Parser:
     parser = command.make_parser(program, doc)
     add = parser.add_argument
-    add("--music", required=True, help="output folder of generation_jobs.generate")
+    add("--music", required=True, help="the output folder of generation_jobs.generate")
     add(
         "--data",
         required=True,
-        help="dataset to compare with, as encode_corpus wrote it; box: that of the model in the box",
+        help="a dataset to compare with, as encode_corpus wrote it; box: that of the model in the box",
     )
     held_out = dataset_info.SPLITS[1:]
     add("--split", choices=held_out, default="validation", help="split to compare the same way (default: %(default)s)")

@@ -133,7 +133,7 @@ def make_parser() -> Parser:
     add("--seeds", help="seed list, .jsonl or .csv, or a folder of MIDI files: what to continue (default: silence)")
     text = "start pieces like those of one source of the model in the box; --samples-per-seed is then their number"
     add("--style", choices=styles.names(), help=f"{text} (instead of --seeds)")
-    add("--output", required=True, help="folder for the music; pieces that already exist are kept")
+    add("--output", required=True, help="a folder for the music; pieces that already exist are kept")
     add("--dry-run", action="store_true", help="estimate the number of pieces, the time and the size; write nothing")
     group_of(parser, SAMPLING, "a seed may override these, and what else is about one piece; see docs/seeds.md")
     group_of(parser, CONTROLS)

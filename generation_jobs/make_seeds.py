@@ -173,8 +173,8 @@ def _why_fewer(args: argparse.Namespace, splits: Sequence[str], chosen: Choice) 
 def make_parser() -> Parser:
     parser = command.make_parser("python -m generation_jobs.make_seeds", __doc__)
     add = parser.add_argument
-    add("--data", required=True, help="dataset folder, as encode_corpus wrote it; box: that of the model in the box")
-    add("--output", required=True, help="seed list to write")
+    add("--data", required=True, help="a dataset folder, as encode_corpus wrote it; box: that of the model in the box")
+    add("--output", required=True, help="a seed list to write")
     text = "splits to take pieces from, separated by commas; may be repeated (default: validation)"
     add("--split", action="append", metavar="SPLIT", help=text)
     add("--source-regex", help="only pieces whose source matches this regular expression (default: all)")

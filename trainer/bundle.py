@@ -219,7 +219,9 @@ def load_description(folder: str) -> dict[str, Any]:
         json_text.load(path, _Versioned)
         return json_text.load(path, _Description)
     except FileNotFoundError as error:
-        raise UserError(f"{folder} is not a bundle: no {FILE_NAME}") from error
+        below = storage.join(folder, "bundle")  # where a run folder has its bundle
+        hint = f"; did you mean {below}?" if storage.exists(storage.join(below, FILE_NAME)) else ""
+        raise UserError(f"{folder} is not a bundle: no {FILE_NAME}{hint}") from error
 
 
 class _Versioned(TypedDict):

@@ -28,9 +28,9 @@ BATCH_SIZE = 64
 
 def make_parser() -> Parser:
     parser = command.make_parser(PROGRAM, __doc__)
-    parser.add_argument("--bundle", required=True, help="bundle folder that the trainer wrote")
-    parser.add_argument("--data", required=True, help="dataset that it was trained on")
-    parser.add_argument("--output", required=True, help="folder for the calibrated bundle")
+    parser.add_argument("--bundle", required=True, help="a bundle folder that the trainer wrote")
+    parser.add_argument("--data", required=True, help="the dataset that it was trained on")
+    parser.add_argument("--output", required=True, help="a folder for the calibrated bundle")
     return parser
 
 

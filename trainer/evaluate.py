@@ -57,7 +57,7 @@ def make_parser() -> Parser:
     parser = command.make_parser(PROGRAM, __doc__)
     add = parser.add_argument
     add("--bundle", required=True, nargs="+", action="extend", help="folders that the trainer wrote: RUN/bundle")
-    add("--data", required=True, help="dataset folder, as encode_corpus wrote it")
+    add("--data", required=True, help="a dataset folder, as encode_corpus wrote it")
     add("--split", choices=dataset_info.SPLITS, default="validation", help="which pieces (default: %(default)s)")
     add("--output", help="file for all figures and the sums of every piece, as JSON")
     add(

@@ -30,8 +30,8 @@ from trainer.training import schedule, whole_run
 def make_parser() -> Parser:
     parser = command.make_parser("python -m trainer.task", __doc__)
     add = parser.add_argument
-    add("--data", required=True, help="dataset folder, as encode_corpus writes it")
-    add("--output", required=True, help="run folder: checkpoints, metrics, bundle")
+    add("--data", required=True, help="a dataset folder, as encode_corpus writes it")
+    add("--output", required=True, help="a run folder: checkpoints, metrics, bundle")
     add("--init-from", help="bundle to start from, such as another run's RUN/bundle; box: the model in the box")
     config_lib.add_flags(parser)
     add = group_of(parser, "devices").add_argument

@@ -22,13 +22,13 @@ def _lines(estimate: Estimate) -> Iterator[str]:
     size = f" ({format_bytes(estimate.num_bytes)})" if estimate.num_bytes else ""
     yield f"{counted(estimate.num_inputs, 'input')}{size}, {counted(estimate.other_files, 'other file')}"
     if is_whole:
-        yield "all of them were read"
+        yield "all of them were examined"
     else:
         share = sample.num_files / estimate.num_inputs
         read = f"{format_bytes(sample.num_bytes)}, {100 * share:.2g} %"
-        yield f"{sample.num_files:,} of them were read ({read}), chosen by a hash of their names"
+        yield f"{sample.num_files:,} of them were examined ({read}), chosen by a hash of their names"
         yield "ranges are 95% confidence intervals"
-        yield f"  {'':<24} {'read':>14} {'whole corpus':>16}"
+        yield f"  {'':<24} {'examined':>14} {'whole corpus':>16}"
     yield _row("examples", f"{sample.total('examples'):,.0f}", estimate.examples, is_whole)
     yield _row("notes", f"{sample.total('notes'):,.0f}", estimate.notes, is_whole)
     yield _row("hours of music", f"{sample.total('seconds') / 3600:,.1f}", estimate.hours, is_whole, "hours")

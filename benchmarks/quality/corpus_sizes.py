@@ -72,7 +72,7 @@ def main(argv: Sequence[str]) -> int:
 def make_parser() -> Parser:
     parser = command.make_parser(PROGRAM, __doc__)
     add = parser.add_argument
-    add("--output", required=True, help="folder for everything; a finished experiment in it is not repeated")
+    add("--output", required=True, help="a folder for everything; a finished experiment in it is not repeated")
     add("--corpus", action="append", required=True, metavar="NAME=FOLDER", help="MIDI files; may be given again")
     add("--num-files", action="append", type=int, required=True, metavar="N", help="size of a cut; may be given again")
     add("--training", action="append", required=True, metavar="FLAGS", help="of trainer.task; may be given again")

@@ -100,8 +100,8 @@ def main(argv: Sequence[str]) -> int:
 def make_parser() -> Parser:
     parser = command.make_parser(PROGRAM, __doc__)
     add = parser.add_argument
-    add("--bundle", action="append", required=True, help="folder that the trainer wrote; several are an ensemble")
-    add("--data", required=True, help="dataset that it was trained on")
+    add("--bundle", action="append", required=True, help="a folder that the trainer wrote; several are an ensemble")
+    add("--data", required=True, help="the dataset that it was trained on")
     add(
         "--setting",
         action="append",

@@ -19,8 +19,8 @@ from trainer import box_model
 
 def make_parser() -> Parser:
     parser = command.make_parser("python -m generation_jobs.memorisation", __doc__)
-    parser.add_argument("--data", required=True, help="dataset folder, as encode_corpus wrote it")
-    parser.add_argument("--output", required=True, help="index file to write")
+    parser.add_argument("--data", required=True, help="a dataset folder, as encode_corpus wrote it")
+    parser.add_argument("--output", required=True, help="an index file to write")
     return parser
 
 

@@ -73,7 +73,7 @@ def main(argv: Sequence[str]) -> int:
 
 def make_parser() -> Parser:
     parser = command.make_parser("python -m generation_jobs.report", __doc__)
-    parser.add_argument("--music", required=True, help="output folder of generation_jobs.generate")
+    parser.add_argument("--music", required=True, help="the output folder of generation_jobs.generate")
     parser.add_argument("--data", help="dataset to compare with, or box (default: no comparison)")
     parser.add_argument("--run", help="run folder of trainer.task, for curves and scores (default: none)")
     parser.add_argument("--output", required=True, help="the page to write, a name that ends in .html")

@@ -25,8 +25,8 @@ from trainer import box_model
 
 def make_parser() -> Parser:
     parser = command.make_parser("python -m generation_jobs.screening", __doc__)
-    parser.add_argument("--data", required=True, help="dataset folder, as encode_corpus wrote it")
-    parser.add_argument("--output", required=True, help="thresholds file to write, JSON")
+    parser.add_argument("--data", required=True, help="a dataset folder, as encode_corpus wrote it")
+    parser.add_argument("--output", required=True, help="a thresholds file to write, JSON")
     return parser
 
 

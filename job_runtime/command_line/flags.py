@@ -117,7 +117,8 @@ class Parser(argparse.ArgumentParser):
         else:
             if action.choices is None or value in action.choices or action.nargs == argparse.PARSER:
                 return value
-            wanted = f"one of {', '.join(map(str, action.choices))}"
+            choices = [str(choice) for choice in action.choices]
+            wanted = f"one of {', '.join(choices)}" if len(choices) > 1 else choices[0]
         self._value_problems.append(f"{_name(action)} is {arg_string!r}, want {wanted}")
         return action.default
 

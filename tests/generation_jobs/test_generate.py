@@ -86,6 +86,11 @@ def test_a_style_is_a_list_that_comes_with_the_model_in_the_box(folder, capsys):
     assert "--style is tunes and --seeds 'seeds.jsonl'; want one of them" in errors and "top-k" in errors
 
 
+def test_what_is_missing_is_a_sentence():
+    wanted = "--output is missing, want a folder for the music; pieces that already exist are kept"
+    assert generate.make_parser().parse([])[1] == [wanted]
+
+
 def test_no_list_is_a_list_with_one_seed_of_silence(folder):
     assert command.run("generate", generate.main, ["--bundle", "bundle", "--output", "music"]) == 0
     (folder / "seeds.jsonl").write_text('{"id": "piece"}\n')

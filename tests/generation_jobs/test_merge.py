@@ -285,7 +285,7 @@ def test_flags_of_an_export_need_one_another(tmp_path):
     for argv, says in (
         (["--export", "parquet"], "--license is missing, want "),
         (["--license", "pddl"], "--license is given without --export, want both or neither"),
-        (["--export", "csv"], "--export is 'csv', want one of parquet"),
+        (["--export", "csv"], "--export is 'csv', want parquet"),
     ):
         with pytest.raises(UserError, match=says):
             merge.main(["--output", str(tmp_path), *argv])

@@ -96,6 +96,12 @@ def test_a_folder_without_a_bundle(tmp_path):
     assert problem_of(tmp_path) == f"{tmp_path} is not a bundle: no bundle.json"
 
 
+def test_a_run_folder_in_place_of_its_bundle(bundle, tmp_path):
+    bundle_lib.save(str(tmp_path / "bundle"), bundle)
+    found = problem_of(tmp_path)
+    assert found == f"{tmp_path} is not a bundle: no bundle.json; did you mean {tmp_path}/bundle?"
+
+
 def test_a_description_that_is_not_json(tmp_path):
     (tmp_path / "bundle.json").write_text("{")
     assert problem_of(tmp_path).startswith(f"{tmp_path}/bundle.json: not JSON: ")

@@ -43,8 +43,8 @@ def main(argv: Sequence[str]) -> int:
 
 def make_parser() -> Parser:
     parser = command.make_parser(PROGRAM, __doc__)
-    parser.add_argument("--bundle", required=True, help="folder that the trainer wrote: RUN/bundle")
-    parser.add_argument("--output", required=True, help="folder for the SavedModel")
+    parser.add_argument("--bundle", required=True, help="a folder that the trainer wrote: RUN/bundle")
+    parser.add_argument("--output", required=True, help="a folder for the SavedModel")
     return parser
 
 

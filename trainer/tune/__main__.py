@@ -42,10 +42,10 @@ HIGHEST_RNG_SEED = 2**31 - 1
 def make_parser() -> Parser:
     parser = command.make_parser("python -m trainer.tune", __doc__)
     add = parser.add_argument
-    add("--data", required=True, help="dataset folder, as encode_corpus writes it")
-    add("--space", required=True, help="YAML file: which settings vary, and how; see docs/tune.md")
+    add("--data", required=True, help="a dataset folder, as encode_corpus writes it")
+    add("--space", required=True, help="a YAML file: which settings vary, and how; see docs/tune.md")
     add("--config", help="YAML file of settings, as for trainer.task, for those that the space does not name")
-    add("--output", required=True, help="folder of the trials' run folders and the report")
+    add("--output", required=True, help="a folder for the trials' run folders and the report")
     add("--study", default="tune", help="name of the study in the storage (default: tune)")
     add(
         "--storage",

@@ -71,7 +71,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = command.make_parser(PROGRAM, __doc__)
     add = parser.add_argument
     add("--data", action="append", required=True, metavar="NAME=DATASET", help="a dataset folder; may be repeated")
-    add("--output", required=True, help="folder of the results; the same folder resumes")
+    add("--output", required=True, help="a folder for the results; the same folder resumes")
     add("--minutes", type=float, default=10.0, help="training time per model (default: %(default)s)")
     add("--validations", type=int, default=10, help="per training, at equal intervals (default: %(default)s)")
     add("--cores", type=int, default=0, help="cores per training; 0 for all (default: %(default)s)")

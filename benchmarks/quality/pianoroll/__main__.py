@@ -57,7 +57,7 @@ def make_parser() -> argparse.ArgumentParser:
         action.add_argument("--minutes", metavar="FLOAT", help="the same as --max-minutes")
         config_lib.add_flags(action)
     evaluate = add_action("evaluate", "nats per frame of a bundle, or of several as an ensemble")
-    evaluate.add_argument("--bundle", required=True, action="append", help="bundle, or run folder; may be repeated")
+    evaluate.add_argument("--bundle", required=True, action="append", help="a bundle, or run folder; may be repeated")
     evaluate.add_argument(
         "--transposed",
         type=int,
@@ -68,8 +68,8 @@ def make_parser() -> argparse.ArgumentParser:
     )
     evaluate.add_argument("--split", choices=pianoroll_data.PARTS, default="valid", help="default: valid")
     pack = add_action("pack", f"a bundle's weights as float16, at most {MAX_BYTES / 1e6:g} MB")
-    pack.add_argument("--bundle", required=True, help="bundle, or run folder")
-    pack.add_argument("--output", required=True, help="folder of the packed bundle")
+    pack.add_argument("--bundle", required=True, help="a bundle, or run folder")
+    pack.add_argument("--output", required=True, help="a folder for the packed bundle")
     return parser
 
 

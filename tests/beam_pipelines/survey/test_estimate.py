@@ -126,7 +126,7 @@ def test_the_table_of_a_whole_corpus():
     whole = estimate.estimate(small(), num_inputs=3, num_bytes=600, other_files=4, tasks=(1, 2))
     assert estimate_text.format_estimate(whole).splitlines() == [
         "3 inputs (600 bytes), 4 other files",
-        "all of them were read",
+        "all of them were examined",
         "  examples                              2",
         "  notes                                50",
         "  hours of music                      2.0",
@@ -146,9 +146,9 @@ def test_the_table_of_a_sample():
     lines = estimate_text.format_estimate(part).splitlines()
     assert lines[:5] == [
         "300 inputs (120.0 KB), 0 other files",
-        "3 of them were read (600 bytes, 1 %), chosen by a hash of their names",
+        "3 of them were examined (600 bytes, 1 %), chosen by a hash of their names",
         "ranges are 95% confidence intervals",
-        "                                     read     whole corpus",
+        "                                 examined     whole corpus",
         "  examples                              2              200   63 to 281",
     ]
     assert lines[-3:] == [

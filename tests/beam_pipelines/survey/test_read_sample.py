@@ -21,7 +21,7 @@ def test_all_of_a_small_corpus_is_read(music, tmp_path, capsys):
     assert not (tmp_path / "d").exists()
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("11 inputs (") and lines[0].endswith("), 2 other files")
-    assert lines[1] == "all of them were read"
+    assert lines[1] == "all of them were examined"
     figures = {line[:26].strip(): line[26:].strip() for line in lines[2:]}
     assert (figures["examples"], figures["notes"], figures["rejects"]) == ("8", f"{5 * 24 + 3 * 200}", "3")
     assert (figures["exact duplicates"], figures["near duplicates"]) == ("2", "2")

@@ -149,3 +149,9 @@ def test_a_completion_index_is_written_in_plain_digits(monkeypatch):
     command.add_task_flags(parser)
     with pytest.raises(UserError, match="JOB_COMPLETION_INDEX is '\uff11', want a whole number from 0"):
         command.task_share(parser.parse_args(["--num-tasks", "2"]))
+
+
+def test_the_only_choice_is_named_alone():
+    parser = command.make_parser("demo", "Shows flags.")
+    parser.add_argument("--style", choices=["tunes"])
+    assert parser.parse(["--style", "tune"])[1] == ["--style is 'tune', want tunes"]
