@@ -74,6 +74,7 @@ class Comparison:
     kl: float | None
     ceiling: Ceiling | None
     means: Means
+    num_pieces: int = 0  # generated ones in which there was something to count
 
     @property
     def of_ceiling(self) -> float | None:
@@ -144,7 +145,8 @@ def _compare(measure: Measure, generated: Looked, corpus: Looked, held_out: Look
         moved, divergence = wasserstein(mine, shares, is_circular=measure.is_circular), kl_divergence(ours, theirs)
     if shares is not None and others.sum() > 0:
         ceiling = _ceiling(measure, others, theirs, float(ours.sum()) or float(others.sum()))
-    return Comparison(measure, mine, shares, overlap(mine, shares), moved, divergence, ceiling, means)
+    num_pieces = int((generated.counts.sum(axis=1) > 0).sum())
+    return Comparison(measure, mine, shares, overlap(mine, shares), moved, divergence, ceiling, means, num_pieces)
 
 
 def _ceiling(measure: Measure, others: np.ndarray, theirs: np.ndarray, size: float) -> Ceiling:

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import numpy as np
-
 from generation_jobs.measures.corpus_comparison import Comparison, Means
 from trainer.doubts import NEEDS
 
@@ -16,6 +14,8 @@ UNLIKE = 0.8  # of the ceiling; a set with a lower overlap does not sound like t
 LEAST_RECURRENCE = 0.5  # of the corpus's rate
 KEY_MARGIN = 0.03  # share of notes
 LONG_NOTE = 0.2  # of a piece's length
+LOOP = 0.9  # of the second half: the piece is caught in a loop
+MANY_LOOPS, MORE_LOOPS = 0.05, 2  # share of the generated pieces, and times that of the corpus's
 _TIMES = ("step", "duration", "density", "polyphony", "groove", "phrase", "longest_note")
 _OTHER_GRID = "All of these are about time: the other grid may suit this music better (--time-base of the encode)."
 
@@ -28,7 +28,7 @@ def doubts(comparisons: Sequence[Comparison], *, is_still_improving: bool | None
       is_still_improving: whether the best validation of the model's training was the last one, if that is known.
     """
     remedy = f"Most likely the model needs {NEEDS[is_still_improving]}."
-    checks = {"recurrence": _recurrence, "key_share": _key, "longest_note": _long_notes}
+    checks = {"recurrence": _recurrence, "key_share": _key, "longest_note": _long_notes, "loop": _loops}
     found = {
         each.measure.name: list(checks[each.measure.name](each, remedy))
         for each in comparisons
@@ -73,7 +73,7 @@ def _key(comparison: Comparison, remedy: str) -> Iterator[str]:
 
 
 def _long_notes(comparison: Comparison, _remedy: str) -> Iterator[str]:
-    share, corpus = (_share_of_long(shares, comparison) for shares in (comparison.generated, comparison.corpus))
+    share, corpus = _shares_from(LONG_NOTE, comparison)
     if share:
         yield (
             f"{100 * share:.1f} % of the pieces have one note for a fifth of their length or more "
@@ -81,8 +81,25 @@ def _long_notes(comparison: Comparison, _remedy: str) -> Iterator[str]:
         )
 
 
-def _share_of_long(shares: np.ndarray | None, comparison: Comparison) -> float:
-    return 0.0 if shares is None else float(shares[comparison.measure.edges >= LONG_NOTE].sum())
+def _loops(comparison: Comparison, _remedy: str) -> Iterator[str]:
+    share, corpus = _shares_from(LOOP, comparison)
+    if share > max(MANY_LOOPS, MORE_LOOPS * corpus):
+        yield (
+            f"{round(share * comparison.num_pieces):,} of {comparison.num_pieces:,} generated pieces are caught in a "
+            f"loop ({100 * corpus:.1f} % of the corpus's, cut to the same lengths): nine in ten notes of their second "
+            "half repeat what came at most eight beats before. --avoid-loops true of generate (the default) or a "
+            "higher --temperature helps."
+        )
+
+
+def _shares_from(least: float, comparison: Comparison) -> tuple[float, float]:
+    """The shares of generated and of corpus pieces with at least this value, an edge of the bins."""
+    from_there = comparison.measure.edges >= least
+    generated, corpus = (
+        0.0 if shares is None else float(shares[from_there].sum())
+        for shares in (comparison.generated, comparison.corpus)
+    )
+    return generated, corpus
 
 
 def _corpus(means: Means) -> str:

@@ -1,4 +1,4 @@
-"""What a piece of music is measured by: sixteen measures, each with values, a histogram and a figure.
+"""What a piece of music is measured by: seventeen measures, each with values, a histogram and a figure.
 
 A measure gives the values of one piece and their weights. Values fall into bins, and counts of pieces add up; the
 weighted mean of the values is the piece's own figure, by which pieces can be sorted. The notes of a primer are given,
@@ -21,6 +21,7 @@ not generated, so the first `num_given` notes of a piece do not count.
     phrase           of each note, how long its phrase is, likewise
     key_share        of the piece, likewise
     longest_note     of the piece, likewise
+    loop             of the piece, likewise; only on the grid of beats
 
 Times are in ticks of the grid; figures of pieces are in seconds, or beats.
 """
@@ -115,6 +116,7 @@ def measures(time_base: str) -> tuple[Measure, ...]:
     octaves = tuple((number, str(number)) for number in range(0, 128, 12))
     intervals = range(-MAX_INTERVAL, MAX_INTERVAL + 1)
     per_unit, time_unit = ("second", "s") if in_seconds else ("beat", "beats")
+    on_beats = _shares("loop", "Loops", lambda part: piece_measures.loop(*part), "%")
     return (
         Measure(
             "pitch", "Pitch", pitches, octaves, np.arange(128), lambda part: Values(_pitched(part).pitch), "MIDI number"
@@ -147,6 +149,7 @@ def measures(time_base: str) -> tuple[Measure, ...]:
         _phrase(),
         _shares("key_share", "Notes in key", lambda part: piece_measures.key_share(_after(part)), "%"),
         _shares("longest_note", "Longest note", lambda part: piece_measures.longest_note(*part), "%"),
+        *(() if in_seconds else (on_beats,)),
     )  # fmt: skip
 
 

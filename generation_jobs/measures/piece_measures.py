@@ -1,4 +1,4 @@
-"""Recurring patterns, phrases, key and longest note: measures that need a piece as a whole.
+"""Recurring patterns, phrases, key, longest note and loops: measures that need a piece as a whole.
 
     recurrence    of each note, 1 if it belongs to a pattern that occurred before in the piece, otherwise 0. A pattern
                   is six consecutive notes of one program (drums are one more program). It occurs again, in any key, if
@@ -11,6 +11,9 @@
     key_share     the share of the notes that lie in the scale that holds most of them, of the 24 major and natural
                   minor ones (each minor scale has the notes of its relative major: twelve sets); without drums
     longest_note  the longest duration as a share of the time from the first onset to the last end
+    loop          the share of the notes in the second half that repeat what came one lag before: the same pitch and
+                  program began then. Lags are half a beat to eight beats, by half beats; the one that gives the largest
+                  share counts. Only on the grid of beats: on that of milliseconds times are never quite equal
 
 The notes of a primer are where a pattern may have occurred before, and where a phrase may begin; their time is part of
 the length.
@@ -21,10 +24,11 @@ from __future__ import annotations
 import numpy as np
 
 from generation_jobs.memorisation.note_strings import BOUNDARY, Strings, strings_of
-from midi_codec.music.notes import BEATS, DRUM_PROGRAM, Notes
+from midi_codec.music.notes import BEATS, DRUM_PROGRAM, TICKS_PER_BEAT, Notes
 
 PATTERN_NOTES = 6
 LONG_GAP = 2  # times the median
+LOOP_LAGS = np.arange(1, 17) * (TICKS_PER_BEAT // 2)  # ticks
 
 _MAJOR = np.isin(np.arange(12), (0, 2, 4, 5, 7, 9, 11))
 _SCALES = np.array([np.roll(_MAJOR, tonic) for tonic in range(12)])  # [scales, pitch classes]
@@ -76,6 +80,17 @@ def longest_note(notes: Notes, num_given: int) -> np.ndarray:
     """`[1]` float64, or `[0]` if no time passes, or all notes are given."""
     length = int(notes.end.max() - notes.start[0]) if len(notes) > num_given else 0
     return np.array([notes.duration[num_given:].max() / length]) if length else np.zeros(0)
+
+
+def loop(notes: Notes, num_given: int) -> np.ndarray:
+    """`[1]` float64, or `[0]` if all notes are given."""
+    if len(notes) <= num_given:
+        return np.zeros(0)
+    per_tick = 128 * (DRUM_PROGRAM + 1)  # pitches and programs
+    keys = notes.start.astype(np.int64) * per_tick + notes.pitch.astype(np.int64) * (DRUM_PROGRAM + 1) + notes.program
+    second_half = keys[(num_given + len(notes)) // 2 :]
+    is_repeated = np.isin(second_half - LOOP_LAGS[:, None] * per_tick, keys)  # [lags, notes]
+    return is_repeated.mean(axis=1).max(keepdims=True)
 
 
 def _programs_of(notes: Notes, *programs: int) -> tuple[Strings, np.ndarray]:

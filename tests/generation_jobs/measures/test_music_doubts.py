@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from generation_jobs.measures.corpus_comparison import Ceiling, Comparison, Means, compare
 from generation_jobs.measures.music_doubts import doubts
 from generation_jobs.measures.music_measures import Part, measures
-from midi_codec.music.notes import MILLISECONDS
+from midi_codec.music.notes import BEATS, MILLISECONDS
 from tests.generation_jobs.measures.test_music_measures import make_notes
 
-MEASURES = {measure.name: measure for measure in measures(MILLISECONDS)}
+MEASURES = {measure.name: measure for grid in (BEATS, MILLISECONDS) for measure in measures(grid)}
 
 
 def comparison(name: str, *, of_ceiling: float = 1.0, means=(None, None, None), generated=None, corpus=None):
@@ -80,6 +82,30 @@ def test_one_note_for_a_fifth_of_a_piece():
         "6.2 % of the pieces have one note for a fifth of their length or more (1.0 % of the corpus's, "
     )
     assert not list(doubts([comparison("longest_note", generated=np.eye(20)[3], corpus=corpus)]))
+
+
+@pytest.mark.parametrize(
+    "caught, of_corpus, is_reported", [(3, 0.125, True), (2, 0.125, False), (1, 0, True), (0, 0, False)]
+)
+def test_pieces_caught_in_a_loop(caught, of_corpus, is_reported):
+    generated, corpus = (np.zeros(20) for _ in range(2))
+    generated[18], generated[17] = caught / 8, 1 - caught / 8
+    corpus[19], corpus[17] = of_corpus, 1 - of_corpus
+    found = list(doubts([dataclasses.replace(comparison("loop", generated=generated, corpus=corpus), num_pieces=8)]))
+    assert len(found) == is_reported
+    for sentence in found:
+        assert sentence.startswith(
+            f"{caught} of 8 generated pieces are caught in a loop ({100 * of_corpus:.1f} % of the corpus's, "
+        )
+
+
+def test_loops_are_found_from_notes():
+    looped = make_notes(range(0, 1200, 12), [12] * 100, pitch=[60, 64] * 50, time_base=BEATS)
+    never = make_notes(range(0, 1200, 12), [12] * 100, pitch=list(range(20, 120)), time_base=BEATS)
+    compared = compare([Part(looped), Part(never)], [Part(never)] * 2, [Part(never)], time_base=BEATS)
+    assert any(
+        sentence.startswith("1 of 2 generated pieces are caught in a loop (0.0 %") for sentence in doubts(compared)
+    )
 
 
 def test_what_has_a_sentence_of_its_own_is_not_listed_again():

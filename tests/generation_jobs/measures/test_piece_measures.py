@@ -1,12 +1,12 @@
-"""Recurring patterns, phrases, key and longest note, on pieces small enough to see."""
+"""Recurring patterns, phrases, key, longest note and loops, on pieces small enough to see."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from generation_jobs.measures.music_measures import Part
-from generation_jobs.measures.piece_measures import key_share, longest_note, phrase_lengths, recurrence
+from generation_jobs.measures.music_measures import Part, measures
+from generation_jobs.measures.piece_measures import key_share, longest_note, loop, phrase_lengths, recurrence
 from midi_codec.music.notes import BEATS, DRUM_PROGRAM, MILLISECONDS
 from tests.generation_jobs.measures.test_music_measures import counted, figure, make_notes
 
@@ -122,3 +122,34 @@ def test_the_longest_note_is_a_share_of_the_length():
         0.4
     ]  # the time of the primer counts, not its notes
     assert longest_note(make_notes([0], [0]), 0).size == longest_note(make_notes([0], [5]), 1).size == 0
+
+
+@pytest.mark.parametrize(
+    "period, want",
+    [
+        (1, 1.0),  # half a beat
+        (6, 1.0),
+        (16, 1.0),  # eight beats
+        (17, 0.0),  # too long ago
+    ],
+)
+def test_a_loop_repeats_what_came_at_most_eight_beats_before(period, want):
+    assert loop(tune([50 + index % period for index in range(64)]), 0).tolist() == [want]
+
+
+def test_a_loop_is_of_equal_pitches_programs_and_times_in_the_second_half():
+    opening = list(range(40, 60))
+    again = [70, 72, 74, 71] * 5
+    assert loop(tune(opening + [70, 72, 74, 71] + again[:16]), 0).tolist() == [16 / 20]
+    changed = [*again[:-2], 90, 91]
+    assert loop(tune(again + changed), 0).tolist() == [18 / 20]
+    assert loop(tune(again * 2, program=[0] * 20 + [1] * 20), 0).tolist() == [16 / 20]
+    assert loop(tune(again * 2, 17), 0).tolist() == [0.0]  # no multiple of its period is a lag
+    assert loop(tune(opening + again), 20).tolist() == [1.0]  # the second half of what was generated
+    assert loop(tune(opening), 20).size == loop(tune([]), 0).size == 0
+
+
+def test_loops_are_measured_on_beats_only():
+    notes = tune([60, 62] * 10)
+    assert counted("loop", Part(notes), BEATS) == {"0.95 to 1.00": 1}
+    assert "loop" not in [measure.name for measure in measures(MILLISECONDS)]
