@@ -8,7 +8,7 @@ from typing import Any
 
 UNIGRAM, BIGRAM, FIVE_GRAM = BASELINES = ("unigram", "bigram", "5-gram")  # of `trainer.evaluation.baselines`
 NEEDS = {  # what would most likely help, by whether the best validation was the last one, if that is known
-    True: "more time (--max-minutes, --epochs)",
+    True: "more time (--max-minutes, --epochs, and another --output)",
     False: "more pieces, or the other grid (--time-base of the encode)",
     None: "more time (--max-minutes) or more pieces",
 }

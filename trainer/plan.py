@@ -18,7 +18,7 @@ from midi_codec.music.notes import BEATS, MILLISECONDS
 from trainer.config import SETTINGS, TrainConfig
 from trainer.model.model_config import COPY, ECHO, NONE
 
-STEPS_PER_MINUTE = 600  # of 8 windows of 128 notes, about what two cores do
+STEPS_PER_MINUTE = 600  # of 8 windows of 128 notes, what two quiet cores do without copying
 AUTO_SETTINGS = tuple(name for name, each in SETTINGS.items() if each.auto)
 # A beat, two, a bar of 4/4, two and four bars ago; a quarter of a second to four seconds ago.
 LAGS = {BEATS: (24, 48, 96, 192, 384), MILLISECONDS: (250, 500, 1000, 2000, 4000)}

@@ -2,6 +2,11 @@ from trainer.doubts import doubts
 
 BIGRAM = {"nll": 5.0, "by_field": {"step": 1.0, "pitch": 3.0, "duration": 1.0}}
 
+MORE_TIME = (
+    "The last validation was the best one: most likely it needs more time"
+    " (--max-minutes, --epochs, and another --output)."
+)
+
 
 def metrics(step: float, pitch: float, duration: float) -> dict:
     by_field = {"step": step, "pitch": pitch, "duration": duration}
@@ -19,7 +24,7 @@ def test_a_model_that_beats_the_bigram_everywhere_gives_none():
 def test_a_model_that_is_no_better_as_a_whole():
     assert list(doubts(metrics(1.0, 2.0, 2.0), is_still_improving=True)) == [
         "The model is no better than a bigram (5.00 nats per note, bigram 5.00): its music will be noise.",
-        "The last validation was the best one: most likely it needs more time (--max-minutes, --epochs).",
+        MORE_TIME,
     ]
 
 
@@ -34,7 +39,7 @@ def test_a_model_that_beats_the_bigram_but_not_the_5_gram():
     above = metrics(0.9, 2.9, 1.005) | {"baselines": {"bigram": BIGRAM, "5-gram": {"nll": 4.7, "by_field": {}}}}
     assert list(doubts(above, is_still_improving=True)) == [
         "The model is no better than a 5-gram with Kneser-Ney smoothing (4.80 nats per note, 5-gram 4.70).",
-        "The last validation was the best one: most likely it needs more time (--max-minutes, --epochs).",
+        MORE_TIME,
     ]
 
 

@@ -35,7 +35,9 @@ def test_measures_below_four_fifths_of_the_ceiling_are_named():
     )
     assert sentence.endswith("Most likely the model needs more time (--max-minutes) or more pieces.")
     (still_improving,) = doubts(unlike, is_still_improving=True)
-    assert still_improving.endswith("Most likely the model needs more time (--max-minutes, --epochs).")
+    assert still_improving.endswith(
+        "Most likely the model needs more time (--max-minutes, --epochs, and another --output)."
+    )
     (only_times,) = doubts(unlike[1:])
     assert "the other grid may suit this music better" in only_times
 
