@@ -117,8 +117,7 @@ class Parser(argparse.ArgumentParser):
         else:
             if action.choices is None or value in action.choices or action.nargs == argparse.PARSER:
                 return value
-            choices = [str(choice) for choice in action.choices]
-            wanted = f"one of {', '.join(choices)}" if len(choices) > 1 else choices[0]
+            wanted = one_of(list(map(str, action.choices)))
         self._value_problems.append(f"{_name(action)} is {arg_string!r}, want {wanted}")
         return action.default
 
@@ -137,6 +136,11 @@ def group_of(container: argparse._ActionsContainer, title: str, description: str
         if group.title == title:
             return group
     return container.add_argument_group(title, description or None)
+
+
+def one_of(choices: Sequence[str]) -> str:
+    """`one of a, b`, or the only choice; completes "want ..."."""
+    return f"one of {', '.join(choices)}" if len(choices) > 1 else "".join(choices)
 
 
 def _name(action: argparse.Action) -> str:

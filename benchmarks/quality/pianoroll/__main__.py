@@ -25,6 +25,7 @@ from typing import Any
 
 from benchmarks.quality.pianoroll import pianoroll_data, pianoroll_score
 from job_runtime import command, storage
+from job_runtime.command_line.flags import one_of
 from job_runtime.problem_report import UserError
 from job_runtime.watched_stop import WatchedStop
 from trainer import bundle as bundle_lib
@@ -112,8 +113,8 @@ def settings_of(args: argparse.Namespace) -> TrainConfig:
     name = args.set or pathlib.Path(args.data).stem
     path = SETTINGS / f"{name}.yaml"
     if args.set and not path.is_file():
-        known = ", ".join(sorted(file.stem for file in SETTINGS.glob("*.yaml")))
-        raise UserError(f"--set is {name!r}, want one of {known}")
+        known = sorted(file.stem for file in SETTINGS.glob("*.yaml"))
+        raise UserError(f"--set is {name!r}, want {one_of(known)}")
     base = TrainConfig(timing_loss="categorical")
     if path.is_file():
         base = config_lib.read(argparse.Namespace(config=str(path)), base=base)

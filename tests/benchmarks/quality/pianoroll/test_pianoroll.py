@@ -80,7 +80,7 @@ def test_settings_are_those_of_the_set_then_of_config_then_of_flags(tmp_path, mo
 def test_an_unknown_set_and_wrong_settings_are_named(tmp_path, monkeypatch):
     monkeypatch.setattr(pianoroll, "SETTINGS", tmp_path)
     (tmp_path / "songs.yaml").write_text("units: 33\nlajers: 3\n")
-    with pytest.raises(UserError, match="--set is 'son', want one of songs"):
+    with pytest.raises(UserError, match="--set is 'son', want songs"):
         settings("--data", "x.npz", "--set", "son")
     with pytest.raises(UserError) as error:
         settings("--data", "songs.npz")
