@@ -105,13 +105,21 @@ class LongestRuns:
         others = "" if self.held_out is None else f"; in held-out pieces of the same lengths: {self.held_out}"
         return f"at most {self.generated} notes in a row from a training piece{others}"
 
-    def doubts(self) -> Iterator[str]:
-        """A sentence if generated pieces share clearly more than held-out ones; none otherwise."""
+    def doubts(self, *, is_box: bool = False) -> Iterator[str]:
+        """A sentence if generated pieces share clearly more than held-out ones; none otherwise.
+
+        Args:
+          is_box: whether the model is the one in the box.
+        """
+        remedy = (
+            "A higher --temperature of generate, or other seeds, may help."
+            if is_box
+            else "More training pieces help most, then less training (--patience) and more --dropout."
+        )
         if self.held_out is not None and self.generated > CLEARLY * self.held_out:
             yield (
                 f"A generated piece has {self.generated} notes in a row from a training piece; held-out pieces have at "
-                f"most {self.held_out}. generation_jobs.compare names the pieces. More training pieces help most, then "
-                "less training (--patience) and more --dropout."
+                f"most {self.held_out}. generation_jobs.compare names the pieces. {remedy}"
             )
 
 

@@ -49,7 +49,7 @@ def main(argv: Sequence[str]) -> int:
         *_means_table(comparisons, args.split),
         *_ending_lines(result["endings"], args.split),
         *_screening_lines(result["screening"], args.split),
-        *doubts(comparisons),
+        *doubts(comparisons, is_box=all(map(box_model.has, result["bundles"]))),
     ]
     corpus_command.write(args, lines, result, piece_figures(pieces, info.time_base))
     return command.OK

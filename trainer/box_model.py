@@ -65,6 +65,11 @@ def time_base_of(bundle: str) -> str:
     return next((grid for grid in grids() if _hash_of(grid) == bundle), BEATS)
 
 
+def has(bundle: str) -> bool:
+    """Whether a bundle with this hash is in the box."""
+    return any(_hash_of(grid) == bundle for grid in grids())
+
+
 def _hash_of(grid: str) -> str:
     with open(os.path.join(folder(grid), "bundle.json"), encoding="utf-8") as file:
         return json.load(file)["hash"]

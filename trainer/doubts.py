@@ -9,9 +9,11 @@ from typing import Any
 UNIGRAM, BIGRAM, FIVE_GRAM = BASELINES = ("unigram", "bigram", "5-gram")  # of `trainer.evaluation.baselines`
 NEEDS = {  # what would most likely help, by whether the best validation was the last one, if that is known
     True: "more time (--max-minutes, --epochs, and another --output)",
-    False: "more pieces, or the other grid (--time-base of the encode)",
+    False: "more pieces",
     None: "more time (--max-minutes) or more pieces",
 }
+OTHER_GRID = "the other grid (--time-base of the encode)"  # where times are the trouble
+_TIMES = {"step", "duration"}  # fields
 NOTICEABLE = 0.01  # nats per note; a field that is always the same costs both next to nothing
 
 
@@ -26,16 +28,16 @@ def doubts(metrics: Mapping[str, Any], *, is_still_improving: bool | None) -> It
     if found and is_still_improving:
         found.append(f"The last validation was the best one: most likely it needs {NEEDS[True]}.")
     elif found and is_still_improving is not None:
-        found.append(f"It stopped improving: most likely it needs {NEEDS[False]}.")
+        grid = f", or {OTHER_GRID}" if _TIMES.intersection(_worse_fields(metrics)) else ""
+        found.append(f"It stopped improving: most likely it needs {NEEDS[False]}{grid}.")
     yield from found
 
 
 def _worse_than_counting(metrics: Mapping[str, Any]) -> Iterator[str]:
     """Sentences on a model that is no better than a baseline as a whole, or worse than the bigram in some fields."""
-    nothing: Mapping[str, Any] = {"nll": math.inf, "by_field": {}}  # bundles of earlier versions have no 5-gram
-    bigram, five_gram = (metrics["baselines"].get(name, nothing) for name in (BIGRAM, FIVE_GRAM))
+    bigram, five_gram = (_baseline(metrics, name) for name in (BIGRAM, FIVE_GRAM))
     nll, by_field = metrics["validation_nll"], metrics["validation_nll_by_field"]
-    worse = [name for name, nats in by_field.items() if nats > bigram["by_field"].get(name, math.inf) + NOTICEABLE]
+    worse = _worse_fields(metrics)
     if nll >= bigram["nll"]:
         shown = f"{nll:.2f} nats per note, bigram {bigram['nll']:.2f}"
         yield f"The model is no better than a bigram ({shown}): its music will be noise."
@@ -46,3 +48,13 @@ def _worse_than_counting(metrics: Mapping[str, Any]) -> Iterator[str]:
     if worse:
         shown = ", ".join(f"{name} ({by_field[name]:.2f}, bigram {bigram['by_field'][name]:.2f})" for name in worse)
         yield f"The model is worse than a bigram at {shown}."
+
+
+def _worse_fields(metrics: Mapping[str, Any]) -> list[str]:
+    bigram, by_field = _baseline(metrics, BIGRAM)["by_field"], metrics["validation_nll_by_field"]
+    return [name for name, nats in by_field.items() if nats > bigram.get(name, math.inf) + NOTICEABLE]
+
+
+def _baseline(metrics: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Bundles of earlier versions have no 5-gram."""
+    return metrics["baselines"].get(name, {"nll": math.inf, "by_field": {}})

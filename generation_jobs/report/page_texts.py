@@ -12,6 +12,7 @@ from generation_jobs.output.generated_music import GeneratedPiece, how_ended
 from generation_jobs.report.piece_figures import Figures
 from generation_jobs.report.training_run import Run
 from midi_codec.dataset.dataset_info import DatasetInfo
+from trainer import box_model
 
 
 def key_figures(pieces: Sequence[GeneratedPiece], run: Run | None, runs: LongestRuns | None) -> list[dict[str, str]]:
@@ -87,8 +88,9 @@ def warnings(
     if info and datasets != [info.corpus_hash]:
         yield f"The corpus is dataset {info.corpus_hash}; the model was trained on {', '.join(datasets)}."
     yield from run.doubts() if run else ()
-    yield from doubts(comparisons, is_still_improving=run.is_still_improving if run else None)
-    yield from runs.doubts() if runs else ()
+    is_box = all(map(box_model.has, bundles))
+    yield from doubts(comparisons, is_still_improving=run.is_still_improving if run else None, is_box=is_box)
+    yield from runs.doubts(is_box=is_box) if runs else ()
 
 
 def origin(pieces: Sequence[GeneratedPiece]) -> Iterator[tuple[str, str]]:

@@ -58,6 +58,7 @@ def test_its_name_stands_for_its_corpus(tmp_path, monkeypatch):
     assert box_model.resolve_data("./box", None) == "./box"
     described = bundle.load_description(box_model.folder("beats"))
     assert box_model.time_base_of(described["hash"]) == box_model.time_base_of("another") == "beats"
+    assert (box_model.has(described["hash"]), box_model.has("another")) == (True, False)
     monkeypatch.setattr(box_model, "root", lambda: str(tmp_path))
     with pytest.raises(UserError, match="the model in the box has no corpus on a grid of milliseconds"):
         box_model.resolve_data("box", "milliseconds")

@@ -33,6 +33,10 @@ def test_a_model_that_is_worse_in_some_fields():
         "The model is worse than a bigram at step (1.25, bigram 1.00), duration (1.50, bigram 1.00).",
         "It stopped improving: most likely it needs more pieces, or the other grid (--time-base of the encode).",
     ]
+    assert list(doubts(metrics(0.5, 3.5, 0.5), is_still_improving=False)) == [
+        "The model is worse than a bigram at pitch (3.50, bigram 3.00).",
+        "It stopped improving: most likely it needs more pieces.",
+    ]
 
 
 def test_a_model_that_beats_the_bigram_but_not_the_5_gram():

@@ -39,7 +39,17 @@ def test_measures_below_four_fifths_of_the_ceiling_are_named():
         "Most likely the model needs more time (--max-minutes, --epochs, and another --output)."
     )
     (only_times,) = doubts(unlike[1:])
-    assert "the other grid may suit this music better" in only_times
+    assert "the other grid (--time-base of the encode) may suit this music better" in only_times
+    (stopped,) = doubts([comparison("key_clarity", of_ceiling=0.7996)], is_still_improving=False)
+    assert "unlike the corpus in Key clarity (0.79)." in stopped  # not 0.80, which is the limit
+    assert stopped.endswith("Most likely the model needs more pieces.")
+
+
+def test_the_model_in_the_box_is_not_to_be_trained_longer():
+    doubted = [comparison("pitch", of_ceiling=0.5), comparison("recurrence", means=(0.04, 0.49, 0.47))]
+    for sentence in [*doubts(doubted, is_box=True), *doubts([comparison("step", of_ceiling=0.5)], is_box=True)]:
+        assert "The model in the box is trained: other seeds," in sentence
+        assert not any(word in sentence for word in ("--max-minutes", "--attention", "--time-base"))
 
 
 def test_patterns_that_recur_at_less_than_half_the_rate():
