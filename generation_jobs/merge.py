@@ -215,7 +215,8 @@ def _problem_of_file(path: str, line: Line, data: bytes | OSError) -> str | None
             problem = str(error)
             continue
         return None if inside == line else f"{path!r} holds a line that differs from its manifest"
-    return f"{path!r} is damaged: {problem}"
+    remedy = f"; delete it, and generate --only {line['seed_id']}:{line['sample']} with the job's flags makes it again"
+    return f"{path!r} is damaged: {problem}{'' if '!' in line['path'] else remedy}"
 
 
 def _problems_of_records(path: str, lines: Sequence[Line]) -> Iterator[str]:

@@ -91,7 +91,10 @@ def parse_midi(data: bytes, *, time_base: str) -> tuple[Line, Notes | None]:
     if mark < 0:
         raise ValueError("it does not say what it was generated from")
     text = data[mark + len(_MARK) :].decode("latin-1")  # the line is ASCII; what follows is ignored
-    line, _ = json.JSONDecoder().raw_decode(text)
+    try:
+        line, _ = json.JSONDecoder().raw_decode(text)
+    except json.JSONDecodeError as error:
+        raise ValueError("it is cut off, or bytes of it were changed") from error
     try:
         notes = midi_file.parse(data, time_base=time_base)
     except MidiError as error:

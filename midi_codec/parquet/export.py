@@ -39,7 +39,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add = group_of(parser, CARD).add_argument
     add(
         "--license",
-        help="identifier of the music's licence, such as cc-by-4.0 or pddl, or unknown; an export must have it",
+        type=str.lower,  # SPDX writes CC0-1.0, the Hub cc0-1.0
+        help="identifier of the music's licence, such as cc0-1.0 or cc-by-4.0, or unknown; an export must have it",
     )
     add("--name", help="title of the data set (default: the name of the folder)")
 
@@ -49,7 +50,7 @@ def problems(flag: str, folder: str | None, license: str | None, name: str | Non
     if license is None:
         yield "--license is missing, want an identifier of the music's licence such as cc-by-4.0, or unknown"
     elif not LICENSE.fullmatch(license):
-        yield f"--license is {license!r}, want an identifier of the Hub in small letters, such as cc-by-4.0, or unknown"
+        yield f"--license is {license!r}, want an identifier of the Hub such as cc-by-4.0, or unknown"
     if name is not None and (not name.strip() or not name.isprintable()):
         yield f"--name is {name!r}, want a title of one line"
     if folder is None:

@@ -160,7 +160,8 @@ def test_missing_changed_and_foreign_files(tmp_path):
     assert problems(tmp_path) == [
         f"{tmp_path}: '{tmp_path}/{lines[0]['path']}' does not exist, but a manifest names it",
         f"{tmp_path}: '{other}' holds a line that differs from its manifest",
-        f"{tmp_path}: '{cut}' is damaged: it does not say what it was generated from",
+        f"{tmp_path}: '{cut}' is damaged: it does not say what it was generated from; delete it, and generate --only "
+        f"{lines[3]['seed_id']}:{lines[3]['sample']} with the job's flags makes it again",
         f"{tmp_path}: '{tmp_path}/midi/stranger.mid' is not a sample of this job",
     ]
 
@@ -231,7 +232,7 @@ def problems_of_list(output, kept) -> list[str]:
 
 
 def exported(output, *more: str) -> list[dict]:
-    assert merge.main(["--output", str(output), "--export", "parquet", "--license", "cc0-1.0", *more]) == command.OK
+    assert merge.main(["--output", str(output), "--export", "parquet", "--license", "CC0-1.0", *more]) == command.OK
     return parquet.read_table(output / "parquet/data/train-00000-of-00001.parquet").to_pylist()
 
 
@@ -251,6 +252,7 @@ def test_an_export_has_a_row_per_piece(tmp_path, pieces_per_shard, capsys):
     assert fifth["ended"] == ("itself" if lines[ALL.index(("a", 1))]["ended"] else "cut")
     assert f"{tmp_path}/parquet: 6 pieces, {sum(line['num_notes'] for line in lines)} notes" in capsys.readouterr().out
     card = (tmp_path / "parquet" / "README.md").read_text()
+    assert card.startswith("---\nlicense: cc0-1.0\n")
     assert f"# {tmp_path.name}\n\n6 pieces" in card and '"rng_seed": 7,\n' in card
     merged(tmp_path)  # the export is not in the way of the check
 

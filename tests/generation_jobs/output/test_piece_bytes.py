@@ -119,6 +119,15 @@ def test_where_the_primer_ends(num_given, ticks):
     assert found == ticks
 
 
+def test_a_file_that_is_cut_off_says_so():
+    notes = make_tune()
+    data = piece_bytes.serialize_midi(make_line(notes), notes)
+    begin = data.index(b'{"')
+    for size in range(begin, data.index(b"}", begin)):
+        with pytest.raises(ValueError, match=r"^it is cut off, or bytes of it were changed$"):
+            piece_bytes.parse_midi(data[:size], time_base=BEATS)
+
+
 def test_a_file_of_job_format_2_is_read():
     notes = make_tune()
     line = {key: value for key, value in make_line(notes).items() if key != "signatures"}

@@ -209,9 +209,9 @@ def test_the_card_comes_last_and_an_export_that_ends_early_has_none(tmp_path, mo
     [
         (None, None, "--license is missing, want an identifier of the music's licence such as cc-by-4.0, or unknown"),
         (
-            "CC BY",
+            "cc by",
             None,
-            "--license is 'CC BY', want an identifier of the Hub in small letters, such as cc-by-4.0, or unknown",
+            "--license is 'cc by', want an identifier of the Hub such as cc-by-4.0, or unknown",
         ),
         ("unknown", "a\nb", "--name is 'a\\nb', want a title of one line"),
         ("unknown", " ", "--name is ' ', want a title of one line"),
