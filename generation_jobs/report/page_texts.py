@@ -103,12 +103,12 @@ def origin(pieces: Sequence[GeneratedPiece]) -> Iterator[tuple[str, str]]:
 
 
 def setting_text(setting: Any) -> str:
-    """A setting as the flag takes it; one value per field is `pitch=0.05`."""
+    """A setting as the flag takes it; one value per field is `pitch=0.05`, and `none` switches it off."""
     if isinstance(setting, Mapping):
         return ",".join(f"{field}={value}" for field, value in setting.items())
     if isinstance(setting, bool):
         return str(setting).lower()
-    return "no limit" if setting is None else str(setting)
+    return "none" if setting is None else str(setting)
 
 
 def _values(pieces: Iterable[GeneratedPiece], name: str) -> list[str]:

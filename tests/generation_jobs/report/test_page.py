@@ -240,6 +240,23 @@ def test_lowest_and_highest_pieces_open_with_a_click(visit, report_path):
     assert page.locator("tr.piece.open").get_attribute("data-index") == "3"
 
 
+def test_lowest_and_highest_have_whole_names(visit, tmp_path):
+    make_music(tmp_path / "music", [("seed", 0, make_notes(40))])
+    (line,) = manifest.read(str(tmp_path / "music"))
+    names = [f"jigs_simple_chords_of_a_long_collection_{number}" for number in (31, 32)]
+    pieces = [
+        generated_music.GeneratedPiece({**line, "seed_id": name}, make_notes(40, rng_seed=index))
+        for index, name in enumerate(names)
+    ]
+    page = visit(rendered(tmp_path / "report.html", pieces)).page
+    for width in (390, 1280):
+        page.set_viewport_size({"width": width, "height": 800})
+        seeds = page.query_selector_all("#extremes-body .seed")
+        assert {seed.inner_text() for seed in seeds} == set(names)
+        assert all(seed.evaluate("node => node.scrollWidth <= node.clientWidth") for seed in seeds)
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+
+
 @pytest.mark.slow
 def test_a_measure_is_shown_while_the_list_is_sorted_by_it(visit, report_path):
     page = visit(report_path).page

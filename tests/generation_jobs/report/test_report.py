@@ -139,7 +139,7 @@ def test_settings_by_field_are_shown_as_flags_take_them(tmp_path):
         line["settings"] = {"min_p": min_p, "max_notes": 300}
         pieces.append(generated_music.GeneratedPiece(line, PIECES[0][2]))
     assert list(page_texts.origin(pieces))[-2:] == [
-        ("Min p", "pitch=0.05,step=0.1, no limit"),
+        ("Min p", "pitch=0.05,step=0.1, none"),
         ("Max notes", "300"),
     ]
     shown = [page_content._describe(piece, [])["settings"] for piece in pieces]
