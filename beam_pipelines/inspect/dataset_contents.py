@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from beam_pipelines.encoding import ledger
-from job_runtime import storage
 from job_runtime.logs.progress import progress
 from job_runtime.problem_report import UserError
 from midi_codec.dataset import dataset_info, records
@@ -128,7 +127,7 @@ def _read_heads(root: str, info: DatasetInfo) -> Iterator[Head]:
 
 def _features_of(path: str) -> Iterator[dict[str, bytes]]:
     try:
-        for record in records.read_records(storage.read_bytes(path)):
+        for record in records.read_records(records.read_shard(path)):
             yield records.split_features(record)
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read: {error}") from error

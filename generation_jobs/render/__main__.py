@@ -73,7 +73,7 @@ def make_parser() -> Parser:
     add = parser.add_argument
     add("--input", nargs="+", action="extend", metavar="PATH", help="MIDI files: folders, globs in quotes, or files")
     add("--music", help="or the output folder of generation_jobs.generate")
-    add("--data", help="or a dataset, as encode_corpus wrote it")
+    add("--data", help="or a dataset, as encode_corpus wrote it, or box")
     add("--split", choices=SPLITS, help="of the dataset (default: all splits)")
     add("--select", metavar="LIST", help="only pieces that this list names, as the report exports it (default: all)")
     add_number(parser, "--max-pieces", None, "only the first N pieces", at_least=1)
@@ -92,6 +92,7 @@ def _check(args: argparse.Namespace, problems: list[str]) -> tuple[Source, list[
     """
     from generation_jobs.render import sources
     from job_runtime import storage
+    from trainer import box_model
 
     given = [f"--{name}" for name in SOURCES if getattr(args, name)]
     if len(given) != 1:
@@ -109,7 +110,7 @@ def _check(args: argparse.Namespace, problems: list[str]) -> tuple[Source, list[
             source = sources.generated_music(args.music)
     with command.collecting(problems, "--data"):
         if args.data:
-            source = sources.dataset_pieces(args.data, args.split)
+            source = sources.dataset_pieces(box_model.resolve_data(args.data, None), args.split)
     with command.collecting(problems, "--select"):
         if source is not None and len(given) == 1:
             pieces = source.choose(args.select, args.max_pieces)

@@ -122,7 +122,7 @@ def dataset_pieces(root: str, split: str | None) -> Source:
     sources, described = [], []
     for path in (path for split in splits for path in dataset_info.shard_paths(root, info, split)):
         try:
-            for record in records.read_records(storage.read_bytes(path)):
+            for record in records.read_records(records.read_shard(path)):
                 features = records.split_features(record)
                 piece_id, source = (
                     features[name].decode("utf-8", "surrogateescape") for name in ("piece_id", "source")

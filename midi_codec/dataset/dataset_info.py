@@ -25,6 +25,8 @@ DUPLICATE_KINDS = ("exact", "near")
 GROUP_COUNTS = ("groups", "pieces", "largest", "in_several_splits")
 NO_DUPLICATES = dict.fromkeys(DUPLICATE_KINDS, 0)
 COLUMNS = ("step", "pitch", "duration", "velocity", "program")
+_BOX = "box"  # the corpus of the model in the box, for commands that may import the trainer
+_BOX_PATH = 'python -c "from trainer import box_model; print(box_model.corpus_folder())"'
 PACKED_FROM = "packed_from"  # a setting: the hash of the dataset that these pieces are from
 
 
@@ -216,7 +218,8 @@ def load(root: str) -> DatasetInfo:
     try:
         return DatasetInfo.from_json(storage.read_text(path))
     except FileNotFoundError as error:
-        raise UserError(f"{root} is not a complete dataset: no {FILE_NAME}") from error
+        hint = f"; this command takes the corpus in the box by its path, which is printed by {_BOX_PATH}"
+        raise UserError(f"{root} is not a complete dataset: no {FILE_NAME}{hint if root == _BOX else ''}") from error
     except json_text.JsonError as error:
         raise UserError(f"{path}: {problem}" for problem in error.problems) from error
     except (OSError, ValueError) as error:

@@ -1,4 +1,5 @@
 import json
+import lzma
 import os
 import subprocess
 import sys
@@ -86,6 +87,14 @@ def test_without_records_no_shard_is_read(root, tmp_path):
     contents = read(root, with_records=False)
     assert (contents.heads, contents.groups, contents.piece) == (None, None, None)
     assert contents.rejects[0].count == 5
+
+
+def test_a_compressed_dataset_is_read(root, tmp_path):
+    heads = read(root).heads
+    for path in list((tmp_path / "data").glob("*.tfrecord")):
+        path.with_name(f"{path.name}.xz").write_bytes(lzma.compress(path.read_bytes()))
+        path.unlink()
+    assert read(root).heads == heads
 
 
 def test_a_dataset_without_ledgers_keeps_its_counts(root, tmp_path):

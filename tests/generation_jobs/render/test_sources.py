@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import lzma
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -136,6 +139,15 @@ def test_the_pieces_of_a_dataset(tmp_path):
     name = held_out[0].piece_id
     assert source.pieces == [sources.Piece(name, name, (name, f"{name}.mid", name))]
     assert list(source.read(source.pieces)) == held_out
+
+
+def test_a_compressed_dataset_is_read(tmp_path):
+    info = make_dataset(tmp_path, {"train": NOTES})
+    (path,) = (Path(each) for each in dataset_info.shard_paths(str(tmp_path), info, "train"))
+    Path(f"{path}.xz").write_bytes(lzma.compress(path.read_bytes()))
+    path.unlink()
+    source = sources.dataset_pieces(str(tmp_path), None)
+    assert len(list(source.read(source.pieces))) == len(NOTES)
 
 
 def test_chosen_pieces_of_a_dataset_are_read_in_its_order(tmp_path):

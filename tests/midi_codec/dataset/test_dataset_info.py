@@ -132,6 +132,15 @@ def test_save_and_load(tmp_path):
     assert dataset_info.load(str(tmp_path)) == info
 
 
+def test_commands_that_do_not_know_the_box_say_where_its_corpus_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="no dataset_info.json; this command takes the corpus in the box by its path"):
+        dataset_info.load("box")
+    (tmp_path / "box").mkdir()
+    dataset_info.save("box", make_info())
+    assert dataset_info.load("box") == make_info()
+
+
 def test_load_names_what_is_missing_or_damaged(tmp_path):
     with pytest.raises(UserError, match="is not a complete dataset: no dataset_info.json"):
         dataset_info.load(str(tmp_path))
