@@ -63,7 +63,11 @@ def write_all(jobs: Iterable[Job], *, num_processes: int, stop: StopSignal) -> I
     with process_pool(num_processes) as pool:
         for done in looked_up:
             if done.is_new:
-                waiting[pool.submit(render, done.job)] = done.job
+                try:
+                    future = pool.submit(render, done.job)
+                except BrokenProcessPool as error:
+                    raise _killed(done.job) from error
+                waiting[future] = done.job
             else:
                 yield done
             while len(waiting) >= AHEAD * num_processes or stop.requested:
@@ -99,9 +103,13 @@ def _finished(waiting: dict[concurrent.futures.Future[str], Job], stop: StopSign
         try:
             problem = future.result()
         except BrokenProcessPool as error:
-            text = "a process was killed while it was rendered, or another piece; try --num-processes 1"
-            raise OSError(errno.ECHILD, text, job.path) from error
+            raise _killed(job) from error
         yield Done(job, is_new=not problem, problem=problem)
+
+
+def _killed(job: Job) -> OSError:
+    text = "a process was killed while it was rendered, or another piece; try --num-processes 1"
+    return OSError(errno.ECHILD, text, job.path)
 
 
 def render(job: Job) -> str:
