@@ -22,7 +22,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 
-from job_runtime import early_stop, io_errors
+from job_runtime import early_stop, io_errors, tensorflow_import
 from job_runtime.command_line import numerals
 from job_runtime.command_line.flags import Parser, group_of
 from job_runtime.logs import foreign_lines, json_log, masking
@@ -137,7 +137,7 @@ def _prepare_output(program: str) -> None:
     elif early_stop.is_command:
         masking.install()
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # file names may be any bytes
-    foreign_lines.watch_imports()
+    tensorflow_import.watch(foreign_lines.quiet_tensorflow)
 
 
 def _complain(text: str) -> None:

@@ -40,24 +40,6 @@ INDEX_VARIABLE = "JOB_COMPLETION_INDEX"
 _filter: subprocess.Popen[bytes] | None = None
 
 
-class _BeforeTensorFlow:
-    """A finder that finds nothing; it notices that TensorFlow is about to be imported, by whatever module."""
-
-    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
-        if name == "tensorflow":
-            sys.meta_path.remove(self)
-            quiet_tensorflow()
-
-
-_before_tensorflow = _BeforeTensorFlow()
-
-
-def watch_imports() -> None:
-    """Calls `quiet_tensorflow` as soon as something imports TensorFlow."""
-    if "tensorflow" not in sys.modules and _before_tensorflow not in sys.meta_path:
-        sys.meta_path.insert(0, _before_tensorflow)
-
-
 def quiet_tensorflow() -> None:
     """Hides TensorFlow's notices, unless its own variable is set; warnings and errors still show."""
     if _LEVEL in os.environ:
