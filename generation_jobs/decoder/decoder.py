@@ -201,6 +201,13 @@ class Decoder:
         is_empty = slots["request"] < 0
         turn = waiting + tf.cumsum(tf.cast(is_empty, tf.int32), exclusive=True)
         starts = is_empty & (turn < queue["count"])
+        slots = tf.cond(  # in most steps no piece starts, and the state stays where it is
+            tf.reduce_any(starts), lambda: self._started(slots, starts, turn, queue), lambda: slots
+        )
+        return slots, waiting + tf.reduce_sum(tf.cast(starts, tf.int32))
+
+    def _started(self, slots: Arrays, starts: tf.Tensor, turn: tf.Tensor, queue: Arrays) -> Arrays:
+        """The slots with the request `turn` in each of those that `starts`."""
         row = tf.where(starts, turn, 0)
 
         def started(initial: tf.Tensor, current: tf.Tensor) -> tf.Tensor:
@@ -217,7 +224,7 @@ class Decoder:
         }
         if "drawn" in slots:
             refilled["drawn"] = tf.nest.map_structure(started, drawn, slots["drawn"])
-        return refilled, waiting + tf.reduce_sum(tf.cast(starts, tf.int32))
+        return refilled
 
     def _step(self, slots: Arrays, queue: Arrays) -> tuple[Arrays, Arrays]:
         """Draws one event in every slot: the slots after it, and what is emitted for each slot."""
