@@ -302,25 +302,6 @@ def test_other_models_agree_with_keras(name):
 
 
 @pytest.mark.slow
-def test_a_piece_that_is_too_predictable_copies_less_and_depends_on_its_request_alone():
-    """Every note costs less than what is usual here, so copying soon counts less; without `avoid_loops` it does not."""
-    bundle = dataclasses.replace(make_case("echoes"), metrics={"validation_nll": 1000.0})
-    decoder = Decoder(bundle, num_slots=SLOTS)
-    ask = {"max_notes": 50, "max_seconds": None, "sampling": FREE}
-    free, guarded = (
-        [make_request(number, **ask, avoid_loops=avoids) for number in range(20)] for avoids in (False, True)
-    )
-    as_it_is, less = results_of(decoder, free), results_of(decoder, guarded)
-    assert_model_agrees(bundle, as_it_is)
-    assert sum(a.notes != b.notes for a, b in zip(as_it_is, less, strict=True)) > 10
-    for number in (7, 3):
-        assert_same(results_of(decoder, [guarded[number]])[0], less[number])
-    unknown = Decoder(make_case("echoes"), num_slots=SLOTS)  # what is usual is not known
-    for got, want in zip(results_of(unknown, guarded), as_it_is, strict=True):
-        assert_same(got, want)
-
-
-@pytest.mark.slow
 def test_a_context_knows_the_chord_that_is_drawn():
     bundle = make_bundle(CATEGORICAL, (), zero_step_bias=-1.5, config={**CONFIG, **CONTEXT})
     requests = [make_request(number, max_notes=40, sampling=FREE) for number in range(32)]

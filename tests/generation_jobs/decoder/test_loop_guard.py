@@ -1,5 +1,6 @@
 """How much copying counts, and for which models that can be asked."""
 
+import dataclasses
 from types import SimpleNamespace
 from typing import Any
 
@@ -7,7 +8,17 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from generation_jobs.decoder.decoder import Decoder
 from generation_jobs.decoder.loop_guard import LoopGuard
+from tests.generation_jobs.decoder.test_decoder import (
+    FREE,
+    SLOTS,
+    assert_model_agrees,
+    assert_same,
+    make_case,
+    make_request,
+    results_of,
+)
 
 ECHO = {"attention": "echo", "attention_lags": (24,), "attention_dropout": 0.5}
 
@@ -49,3 +60,22 @@ def test_only_models_that_can_do_without_copying_are_asked(configs, nats, want):
     amount = chosen.amount(chosen.begin(2), tf.constant([True, True]))
     assert (amount is not None) is want
     assert np.isfinite(chosen.begin(2)).all()
+
+
+@pytest.mark.slow
+def test_a_piece_that_is_too_predictable_copies_less_and_depends_on_its_request_alone():
+    """Every note costs less than what is usual here, so copying soon counts less; without `avoid_loops` it does not."""
+    bundle = dataclasses.replace(make_case("echoes"), metrics={"validation_nll": 1000.0})
+    decoder = Decoder(bundle, num_slots=SLOTS)
+    ask = {"max_notes": 50, "max_seconds": None, "sampling": FREE}
+    free, guarded = (
+        [make_request(number, **ask, avoid_loops=avoids) for number in range(20)] for avoids in (False, True)
+    )
+    as_it_is, less = results_of(decoder, free), results_of(decoder, guarded)
+    assert_model_agrees(bundle, as_it_is)
+    assert sum(a.notes != b.notes for a, b in zip(as_it_is, less, strict=True)) > 10
+    for number in (7, 3):
+        assert_same(results_of(decoder, [guarded[number]])[0], less[number])
+    unknown = Decoder(make_case("echoes"), num_slots=SLOTS)  # what is usual is not known
+    for got, want in zip(results_of(unknown, guarded), as_it_is, strict=True):
+        assert_same(got, want)
