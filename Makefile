@@ -3,7 +3,7 @@ PYTHON := .venv/bin/python
 ROOMS := job_runtime midi_codec beam_pipelines trainer generation_jobs demo midi_lstm benchmarks scripts tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run box-model test test-all lint docs bench peers quality lock clean
+.PHONY: help setup manifests run box-model test test-all lint docs bench peers quality lock clean
 
 help:
 	@echo "make run              from real music to new music, in ten minutes; then open run/report.html"
@@ -19,6 +19,7 @@ help:
 	@echo "make peers            .venv-peers, with the libraries that the benchmarks compare with"
 	@echo "make quality SET=... DATA=...   trains and evaluates on piano rolls, or resumes: docs/quality.md"
 	@echo "make lock             resolves requirements.lock from setup.py"
+	@echo "make manifests ENV=../my.env OUT=../deploy   fills k8s/ for a cluster: docs/cluster.md"
 	@echo "make clean            deletes .venv, .venv-peers, caches and run/"
 
 setup: .venv/.installed
@@ -45,6 +46,10 @@ test-all: setup
 	@bash scripts/install_debian.sh
 	@bash scripts/install_kubectl.sh
 	$(PYTHON) -m pytest -m slow -n 2 --dist loadfile --max-worker-restart 0
+
+# Needs no package. What is not set or wrong in ENV is named, all at once.
+manifests:
+	@python3 -m scripts.fill_manifests $(if $(ENV),"$(ENV)") $(if $(OUT),--output "$(OUT)")
 
 lint: setup
 	$(PYTHON) -m ruff check .

@@ -22,7 +22,7 @@ from types import MappingProxyType
 from typing import Any
 
 from benchmarks.harness.machine import ROOT
-from tests.k8s.rendered import Object, expand, job_specs, of_kind
+from tests.k8s.rendered import Object, job_specs, of_kind
 
 POLL_SECONDS = 0.05
 WORKER_HOST = re.compile(r"[a-z0-9-]+-\{index\}\.[a-z0-9-]+:[0-9]+")
@@ -219,11 +219,8 @@ class Cluster:
         own = self.folder / "pods" / f"{job.name}-{index}-{len(self.pods)}"
         own.mkdir(parents=True)
         mounts = self._mounts(spec, container, own)
-        values: dict[str, str] = {}
-        for source in container.get("envFrom", []):
-            values |= of_kind(self.objects, "ConfigMap")[source["configMapRef"]["name"]]["data"]
-        values |= {each["name"]: self._value(each) for each in container["env"]}
-        arguments = [_mapped(expand(each, values), mounts) for each in container["args"]]
+        values = {each["name"]: self._value(each) for each in container["env"]}
+        arguments = [_mapped(each, mounts) for each in container["args"]]
         arguments = [WORKER_HOST.sub(f"127.0.0.1:{self._ports}{{index}}", each) for each in arguments]
         environment = {
             "PATH": os.environ["PATH"],

@@ -1,24 +1,30 @@
-"""What `kubectl kustomize` makes of the manifests."""
+"""What `kubectl kustomize` makes of the manifests, filled for three environments."""
 
 from __future__ import annotations
 
 import functools
+import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
 from benchmarks.harness.machine import ROOT
+from job_runtime import command
+from scripts import fill_manifests
 
 K8S = ROOT / "k8s"
-OVERLAYS = sorted(
-    str(path.parent.relative_to(K8S))
-    for path in K8S.glob("overlays/*/*/kustomization.yaml")
-    if path.parent.name != "common"
-)
+OWN = {"PROJECT": "my-project", "BUCKET": "my-music"}
+ENVIRONMENTS = {  # file, and what a user sets in the copy
+    "gke": ("gke", OWN),
+    "spot": ("gke", {**OWN, "COMPONENTS": '"gke spot kueue machine-types"'}),
+    "local": ("local", {}),
+}
 POD_TEMPLATES = {
     "Job": ("spec", "template"),
     "StatefulSet": ("spec", "template"),
@@ -36,10 +42,36 @@ def kubectl() -> str:
     return path
 
 
+def fill(name: str, folder: Path, **values: str) -> Path:
+    """Fills the manifests from `k8s/environments/NAME.env` with these values instead; the output."""
+    text = (K8S / "environments" / f"{name}.env").read_text()
+    for key, value in values.items():
+        text, count = re.subn(rf"^{key}=.*$", f"{key}={value}", text, flags=re.MULTILINE)
+        assert count == 1, key
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "my.env").write_text(text)
+    assert fill_manifests.main([str(folder / "my.env"), "--output", str(folder / "deploy")]) == command.OK
+    return folder / "deploy"
+
+
+_FILLED = tempfile.TemporaryDirectory()
+OVERLAYS = [
+    f"{where}/{job.name}"
+    for where, (name, values) in ENVIRONMENTS.items()
+    for job in sorted(fill(name, Path(_FILLED.name) / where, **values).iterdir())
+    if job.is_dir() and job.name not in ("base", "components")
+]
+
+
 @functools.cache
-def render(folder: str) -> list[Object]:
-    """The objects of a folder of `k8s`."""
-    done = subprocess.run([kubectl(), "kustomize", str(K8S / folder)], capture_output=True, text=True, check=False)
+def render(overlay: str) -> list[Object]:
+    """The objects of an environment's job (`gke/encode`)."""
+    where, _, job = overlay.partition("/")
+    return render_folder(Path(_FILLED.name) / where / "deploy" / job)
+
+
+def render_folder(folder: Path) -> list[Object]:
+    done = subprocess.run([kubectl(), "kustomize", str(folder)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return list(yaml.safe_load_all(done.stdout))
 
@@ -66,19 +98,3 @@ def job_specs(objects: list[Object]) -> Iterator[tuple[str, Object]]:
         if each["kind"] == "JobSet":
             for replicated in each["spec"]["replicatedJobs"]:
                 yield f"{each['metadata']['name']}-{replicated['name']}", replicated["template"]["spec"]
-
-
-def settings(objects: list[Object]) -> dict[str, str]:
-    (found,) = [each for each in objects if each["kind"] == "ConfigMap" and "DATASET" in each["data"]]
-    return found["data"]
-
-
-def command_of(container: Object, values: dict[str, str]) -> list[str]:
-    """The arguments as the kubelet expands them."""
-    return [expand(argument, values) for argument in container["args"]]
-
-
-def expand(text: str, values: dict[str, str]) -> str:
-    for name, value in values.items():
-        text = text.replace(f"$({name})", value)
-    return text

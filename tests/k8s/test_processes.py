@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,6 @@ import psycopg
 import pytest
 import yaml
 
-from benchmarks.harness.machine import ROOT
 from generation_jobs import generate, merge
 from job_runtime import command
 from tests.beam_pipelines.corpora import make_midi, write_files
@@ -20,7 +18,7 @@ from tests.beam_pipelines.test_encode_corpus import encode, files_of
 from tests.generation_jobs.decoder.test_decoder import make_bundle
 from tests.generation_jobs.job.test_task import files_of as all_files_of
 from tests.k8s.processes import Cluster, Job, Pod
-from tests.k8s.rendered import Object, kubectl, of_kind, render
+from tests.k8s.rendered import Object, fill, kubectl, render_folder
 from tests.postgres_server import PASSWORD
 from tests.trainer.tiny import make_many, write_dataset
 from trainer import bundle
@@ -35,24 +33,9 @@ def there_is_kubectl() -> None:
     kubectl()
 
 
-def overlay(folder: Path, job: str, *, pods: int | None = None, files: dict[str, str] | None = None) -> list[Object]:
-    """An overlay of a user's own over `overlays/local/JOB`: so many pods, and other settings."""
-    folder.mkdir()
-    base = yaml.safe_load((ROOT / "k8s" / "overlays" / "local" / job / "kustomization.yaml").read_text())
-    own: Object = {"resources": [os.path.relpath(ROOT / "k8s" / "overlays" / "local" / job, folder)]}
-    if pods is not None:
-        patch = [{"op": "replace", "path": f"/spec/{name}", "value": pods} for name in ("completions", "parallelism")]
-        own["patches"] = [{"target": {"kind": "Job", "name": job}, "patch": json.dumps(patch)}]
-        own["replacements"] = base.get("replacements", [])
-    own["configMapGenerator"] = []
-    for name, text in (files or {}).items():
-        config, _, file = name.partition("/")
-        (folder / file).write_text(text)
-        own["configMapGenerator"].append(
-            {"name": config, "behavior": "replace", "files": [file], "namespace": "midi-lstm"}
-        )
-    (folder / "kustomization.yaml").write_text(yaml.safe_dump(own))
-    return render(str(folder))
+def overlay(folder: Path, job: str, **values: str) -> list[Object]:
+    """A job of the local environment, with other values."""
+    return render_folder(fill("local", folder, **values) / job)
 
 
 def fake_job(**spec) -> Job:
@@ -88,7 +71,7 @@ def test_the_controllers_rules():
 
 @pytest.mark.slow
 def test_encode_by_three_tasks_of_which_one_is_lost_and_a_last_step(tmp_path):
-    with Cluster(tmp_path, overlay(tmp_path / "own", "encode", pods=3)) as cluster:
+    with Cluster(tmp_path, overlay(tmp_path / "own", "encode", ENCODE_PODS="3")) as cluster:
         music = cluster.volume("music")
         corpus = {f"{number:03d}.mid": make_midi(number) for number in range(NUM_FILES)}
         write_files(music / "midi", corpus)
@@ -111,7 +94,7 @@ def test_encode_by_three_tasks_of_which_one_is_lost_and_a_last_step(tmp_path):
 
 @pytest.mark.slow
 def test_a_mistake_fails_the_job_at_once(tmp_path):
-    with Cluster(tmp_path, overlay(tmp_path / "own", "encode", pods=3)) as cluster:
+    with Cluster(tmp_path, overlay(tmp_path / "own", "encode", ENCODE_PODS="3")) as cluster:
         failures = cluster.run(seconds=120)  # there is no corpus
         assert {reason for reason, _ in failures.values()} == {"PodFailurePolicy"}
         assert len(cluster.pods) <= 4 + 1
@@ -141,10 +124,11 @@ def weights_of(folder: Path) -> dict[str, np.ndarray]:
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["drained", "lost"])
 def test_two_workers_of_which_one_goes_away_learn_what_one_alone_learns(tmp_path, how):
-    objects = overlay(tmp_path / "own", "train-workers", files={"train-config/train.yaml": yaml.safe_dump(TRAINING)})
+    objects = overlay(tmp_path / "own", "train-workers", TRAIN_SETTINGS="/music/train.yaml")
     splits = {"train": make_many([20, 9, 30, 14, 25]), "validation": make_many([12, 20])}
     with Cluster(tmp_path, objects) as cluster:
         music = cluster.volume("music")
+        (music / "train.yaml").write_text(yaml.safe_dump(TRAINING))
         write_dataset(str(music / "dataset"), splits)
         gone: list[Pod] = []
 
@@ -170,7 +154,7 @@ def test_two_workers_of_which_one_goes_away_learn_what_one_alone_learns(tmp_path
 
 @pytest.mark.slow
 def test_four_tasks_of_which_two_are_lost_make_what_one_makes(tmp_path):
-    with Cluster(tmp_path, overlay(tmp_path / "own", "generate", pods=4)) as cluster:
+    with Cluster(tmp_path, overlay(tmp_path / "own", "generate", GENERATE_PODS="4")) as cluster:
         music = cluster.volume("music")
         small = dataclasses.replace(
             make_bundle("categorical", (0,)), dataset={"hash": "d" * 32, "time_base": "milliseconds"}
@@ -223,16 +207,13 @@ def test_a_search_by_two_workers_of_which_one_is_lost(tmp_path, postgres):
     psycopg.connect(f"postgresql://tune:{PASSWORD}@{postgres}/postgres", autocommit=True).execute(
         "CREATE DATABASE tune"
     )
-    objects = overlay(tmp_path / "own", "tune", pods=2, files={"tune-space/space.yaml": yaml.safe_dump(SPACE)})
-    for job in of_kind(objects, "Job").values():
-        (container,) = job["spec"]["template"]["spec"]["containers"]
-        container["args"] = [
-            each.replace("--num-trials=50", f"--num-trials={NUM_TRIALS}") for each in container["args"]
-        ]
-        container["args"].append("--heartbeat-seconds=3")  # so that the lost one's trial is missed soon
+    values = {"TUNE_PODS": "2", "TUNE_SPACE": "/music/space.yaml", "TUNE_TRIALS": f"{NUM_TRIALS}"}
+    values["TUNE_FLAGS"] = "--heartbeat-seconds=3"  # so that the lost one's trial is missed soon
+    objects = overlay(tmp_path / "own", "tune", **values)
     given = {"hosts": {"tune-postgres:5432": postgres}, "secrets": {("tune-postgres", "password"): PASSWORD}}
     with Cluster(tmp_path, objects, **given) as cluster:
         music = cluster.volume("music")
+        (music / "space.yaml").write_text(yaml.safe_dump(SPACE))
         write_dataset(
             str(music / "dataset"), {"train": make_many([20, 9, 30, 14, 25]), "validation": make_many([12, 20])}
         )
