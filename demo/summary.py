@@ -8,7 +8,7 @@ from typing import Any
 from generation_jobs import compare, evaluate
 from generation_jobs.measures.music_doubts import doubts
 from generation_jobs.output import generated_music
-from generation_jobs.output.generated_music import GeneratedPiece
+from generation_jobs.output.generated_music import GeneratedPiece, Overview
 from generation_jobs.report import training_run
 from job_runtime import storage
 from job_runtime.command_line.numerals import counted
@@ -63,5 +63,5 @@ def _quality(metrics: Mapping[str, Any]) -> str:
 
 def _generated(pieces: Sequence[GeneratedPiece]) -> str:
     minutes = sum(piece.line["seconds"] for piece in pieces) / 60
-    ways = ", ".join(f"{count} {way}" for way, count in generated_music.how_ended(pieces).items())
+    ways = ", ".join(f"{count} {way}" for way, count in Overview(pieces).ways.items())
     return f"{len(pieces)} pieces, {minutes:,.0f} minutes; they ended: {ways}"

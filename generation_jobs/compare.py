@@ -18,10 +18,12 @@ from typing import Any
 import numpy as np
 
 from generation_jobs import corpus_command
+from generation_jobs.measures.corpus_comparison import cut_alike
 from generation_jobs.memorisation import corpus_index
 from generation_jobs.memorisation.corpus_index import Copied, Index
 from generation_jobs.memorisation.duplicates import exact_groups, shared_runs
-from generation_jobs.output.generated_music import GeneratedPiece, corpus_notes, cut_like
+from generation_jobs.output import generated_music
+from generation_jobs.output.generated_music import GeneratedPiece, Overview, corpus_notes, shapes_of
 from job_runtime import command
 from job_runtime.command_line.flags import Parser
 from job_runtime.logs.progress import progress
@@ -42,7 +44,8 @@ NEAR_SHARE = 0.5  # a near-duplicate shares this part of a piece, or more, in on
 def main(argv: Sequence[str]) -> int:
     args = make_parser().parse_args(argv)
     info, index = _check(args)
-    pieces, result = corpus_command.read_music(args, info)
+    pieces = generated_music.read(args.music, time_base=info.time_base)
+    result = corpus_command.describe(args, info, Overview(pieces))
     index = index or corpus_index.build(args.data, info)
     reference = list(reference_runs(index, args.data, info, args.split, pieces))
     figures, by_piece = compare(pieces, index, reference)
@@ -137,7 +140,7 @@ def reference_runs(
     index: Index, data: str, info: DatasetInfo, split: str, pieces: Sequence[GeneratedPiece]
 ) -> Iterator[Copied]:
     """The longest runs that pieces of a split, cut like the generated ones, share with the index."""
-    return (index.longest_run(*part) for part in cut_like(pieces, corpus_notes(data, info, split)))
+    return (index.longest_run(*part) for part in cut_alike(corpus_notes(data, info, split), shapes_of(pieces)))
 
 
 def quantiles(runs: Sequence[Copied]) -> dict[str, int | None]:

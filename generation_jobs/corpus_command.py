@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from generation_jobs.memorisation import corpus_index
 from generation_jobs.memorisation.corpus_index import Index
-from generation_jobs.output import generated_music
-from generation_jobs.output.generated_music import GeneratedPiece
+from generation_jobs.output.generated_music import Overview
 from generation_jobs.output.manifest import JOB_FILE
 from job_runtime import command, json_text, storage
 from job_runtime.command_line.flags import Parser
@@ -70,13 +69,12 @@ def resolve_data(data: str, music: str) -> str:
     return box_model.resolve_data(data, box_model.time_base_of(str(job.get("bundle"))))
 
 
-def read_music(args: argparse.Namespace, info: DatasetInfo) -> tuple[list[GeneratedPiece], dict[str, Any]]:
-    """The generated pieces, and the first fields of the result."""
-    pieces = generated_music.read(args.music, time_base=info.time_base)
-    return pieces, {
+def describe(args: argparse.Namespace, info: DatasetInfo, overview: Overview) -> dict[str, Any]:
+    """The first fields of the result."""
+    return {
         "format_version": FORMAT_VERSION,
         "music": args.music,
-        "bundles": sorted({str(piece.line["bundle"]) for piece in pieces}),
+        "bundles": sorted(overview.bundles),
         "dataset": info.hash,
         "split": args.split,
     }
@@ -86,8 +84,19 @@ def write(args: argparse.Namespace, table: Iterable[str], result: dict[str, Any]
     """Prints the table; then prints the result as one line of JSON, or writes it with each piece's figures."""
     print("\n".join(table))
     if args.output:
-        text = json.dumps(result | {"pieces": list(figures)}, indent=1)
-        storage.write_bytes(args.output, f"{text}\n".encode())
+        storage.write_parts(args.output, _with_pieces(result, figures))
         print(args.output)
     else:
         print(json.dumps(result))
+
+
+def _with_pieces(result: dict[str, Any], figures: Iterable[dict]) -> Iterator[bytes]:
+    """`json.dumps(result | {"pieces": list(figures)}, indent=1)` and the end of the line, piece by piece."""
+    head, tail = json.dumps(result | {"pieces": []}, indent=1).rsplit("[]", 1)
+    yield f"{head}[".encode()
+    end = ""
+    for figure in figures:
+        text = json.dumps(figure, indent=1).replace("\n", "\n  ")
+        yield f"{end and ','}\n  {text}".encode()
+        end = "\n "
+    yield f"{end}]{tail}\n".encode()

@@ -10,21 +10,26 @@ compared with the train split; the ceiling is what --split reaches against it. d
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+import collections
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from generation_jobs import corpus_command
 from generation_jobs.measures import corpus_comparison, endings
-from generation_jobs.measures.corpus_comparison import Comparison
+from generation_jobs.measures.corpus_comparison import Comparison, Looks, cut_alike
+from generation_jobs.measures.endings import Endings
 from generation_jobs.measures.music_doubts import doubts
 from generation_jobs.measures.music_measures import measures
-from generation_jobs.output.generated_music import GeneratedPiece, corpus_notes, cut_like, how_ended
+from generation_jobs.output import generated_music
+from generation_jobs.output.generated_music import GeneratedPiece, Overview, corpus_notes, shapes_of
 from generation_jobs.screening import thresholds
 from generation_jobs.screening.thresholds import Screen
 from job_runtime import command
 from job_runtime.command_line.flags import Parser
 from job_runtime.problem_report import UserError
+from job_runtime.spool import Spool
 from midi_codec.dataset.dataset_info import DatasetInfo
+from midi_codec.music.notes import Notes
 from trainer import box_model
 
 PROGRAM = "python -m generation_jobs.evaluate"
@@ -35,14 +40,30 @@ DECIMALS = 6
 def main(argv: Sequence[str]) -> int:
     args = make_parser().parse_args(argv)
     info, screen = _check(args)
-    pieces, result = corpus_command.read_music(args, info)
-    comparisons = compare(pieces, args.data, info, args.split)
-    result |= {
-        "num_pieces": len(pieces),
-        "num_notes_generated": sum(piece.num_generated for piece in pieces),
+    train, held_out = (list(corpus_notes(args.data, info, split)) for split in ("train", args.split))
+    overview, looks = Overview(), Looks(measures(info.time_base))
+    ended = Endings(endings.shortest(train))
+    judged: collections.Counter[tuple[str, ...]] = collections.Counter()
+    figures = Spool[dict[str, Any]]()
+    for piece in generated_music.stream(args.music, time_base=info.time_base):
+        overview.add(piece)
+        row = zip(looks.chosen, looks.add(piece.part), strict=True)
+        if args.output:
+            named = {"seed_id": piece.line["seed_id"], "sample": piece.line["sample"]}
+            figures.append(named | {measure.name: _rounded(figure) for measure, figure in row})
+        if piece.line["ended"] is True:
+            ended.add(piece.notes)
+        else:
+            ended.add_cut()
+        if screen:
+            judged[_judge(screen, piece)] += 1
+    comparisons = compare_looks(looks, overview.shapes, train, held_out)
+    result = corpus_command.describe(args, info, overview) | {
+        "num_pieces": overview.num_pieces,
+        "num_notes_generated": overview.num_generated,
         "measures": [describe(comparison) for comparison in comparisons],
-        "endings": compare_endings(pieces, args.data, info, args.split),
-        "screening": _reject_shares(pieces, screen, args.data, info, args.split) if screen else None,
+        "endings": _compare_endings(overview.ways, ended, train, held_out),
+        "screening": _reject_shares(judged, overview.shapes, screen, held_out) if screen else None,
     }
     lines = [
         *table(comparisons, args.split),
@@ -51,7 +72,7 @@ def main(argv: Sequence[str]) -> int:
         *_screening_lines(result["screening"], args.split),
         *doubts(comparisons, is_box=all(map(box_model.has, result["bundles"]))),
     ]
-    corpus_command.write(args, lines, result, piece_figures(pieces, info.time_base))
+    corpus_command.write(args, lines, result, figures)
     return command.OK
 
 
@@ -91,12 +112,16 @@ def compare(pieces: Sequence[GeneratedPiece], data: str, info: DatasetInfo, spli
 
     Measures with nothing to count in music and corpus (drums, for instance) are left out.
     """
-    comparisons = corpus_comparison.compare(
-        [piece.part for piece in pieces],
-        cut_like(pieces, corpus_notes(data, info, "train")),
-        cut_like(pieces, corpus_notes(data, info, split)),
-        time_base=info.time_base,
-    )
+    looks = Looks(measures(info.time_base), (piece.part for piece in pieces))
+    corpora = (corpus_notes(data, info, name) for name in ("train", split))
+    return compare_looks(looks, shapes_of(pieces), *corpora)
+
+
+def compare_looks(
+    looks: Looks, shapes: Sequence[tuple[int, int]], train: Iterable[Notes], held_out: Iterable[Notes]
+) -> list[Comparison]:
+    """`compare` for pieces that were looked at before."""
+    comparisons = corpus_comparison.compare(looks, *(cut_alike(corpus, shapes) for corpus in (train, held_out)))
     return [one for one in comparisons if one.generated is not None or one.corpus is not None]
 
 
@@ -118,14 +143,6 @@ def describe(comparison: Comparison) -> dict[str, Any]:
             "kl_nats": _rounded(ceiling.kl),
         },
     }
-
-
-def piece_figures(pieces: Sequence[GeneratedPiece], time_base: str) -> Iterator[dict[str, Any]]:
-    """One figure per measure for each piece, to sort by; None where a piece has nothing to measure."""
-    chosen = measures(time_base)
-    for piece in pieces:
-        figures = {measure.name: _rounded(measure.piece_figure(piece.part)) for measure in chosen}
-        yield {"seed_id": piece.line["seed_id"], "sample": piece.line["sample"], **figures}
 
 
 def table(comparisons: Sequence[Comparison], split: str) -> Iterator[str]:
@@ -153,17 +170,13 @@ def _means_table(comparisons: Sequence[Comparison], split: str) -> Iterator[str]
         yield f"{comparison.measure.name:<16}" + "".join(f"{_cell(mean):>13}" for mean in comparison.means)
 
 
-def compare_endings(pieces: Sequence[GeneratedPiece], data: str, info: DatasetInfo, split: str) -> dict[str, Any]:
+def _compare_endings(
+    ways: dict[str, int], generated: Endings, train: Iterable[Notes], held_out: Iterable[Notes]
+) -> dict[str, Any]:
     """In which ways the pieces ended, and the shares of `endings` of those that no limit ended and of the corpus."""
-    train, held_out = (list(corpus_notes(data, info, name)) for name in ("train", split))
-    least = endings.shortest(train)
-    ended = [piece.notes for piece in pieces if piece.line["ended"] is True]
-    shares = {
-        "generated": endings.shares(ended, least, num_cut=len(pieces) - len(ended)),
-        "train": endings.shares(train, least),
-        "held_out": endings.shares(held_out, least),
-    }
-    return {"ways": how_ended(pieces), "short_notes": least, **shares}
+    least = generated.least
+    sets = {"generated": generated, "train": Endings(least, train), "held_out": Endings(least, held_out)}
+    return {"ways": ways, "short_notes": least, **{name: each.shares() for name, each in sets.items()}}
 
 
 def _ending_lines(found: dict[str, Any], split: str) -> Iterator[str]:
@@ -180,17 +193,22 @@ def _ending_lines(found: dict[str, Any], split: str) -> Iterator[str]:
         yield f"{text:<31}" + "".join(f"{_cell(cell):>13}" for cell in cells)
 
 
+def _judge(screen: Screen, piece: GeneratedPiece) -> tuple[str, ...]:
+    return screen.judge_notes(*piece.part, ended=piece.line["ended"] is True).reasons
+
+
 def _reject_shares(
-    pieces: Sequence[GeneratedPiece], screen: Screen, data: str, info: DatasetInfo, split: str
+    generated: Mapping[tuple[str, ...], int], shapes: Sequence[tuple[int, int]], screen: Screen, corpus: Sequence[Notes]
 ) -> dict[str, dict[str, float]]:
     """Shares of rejects: of the generated pieces, of the corpus's pieces, and of those cut like the generated ones."""
-    corpus = list(corpus_notes(data, info, split))
-    judgements = {
-        "generated": [screen.judge_notes(p.notes, p.num_given, ended=p.line["ended"] is True) for p in pieces],
-        "corpus": [screen.judge_notes(notes, 0, ended=True) for notes in corpus],
-        "corpus_cut_alike": [screen.judge_notes(*part, ended=False) for part in cut_like(pieces, corpus)],
+    whole = (screen.judge_notes(notes, 0, ended=True).reasons for notes in corpus)
+    cut = (screen.judge_notes(*part, ended=False).reasons for part in cut_alike(corpus, shapes))
+    judged = {
+        "generated": generated,
+        "corpus": collections.Counter(whole),
+        "corpus_cut_alike": collections.Counter(cut),
     }
-    return {name: thresholds.reject_shares(judged) for name, judged in judgements.items()}
+    return {name: thresholds.reject_shares(counts) for name, counts in judged.items()}
 
 
 def _screening_lines(shares: dict[str, dict[str, float]] | None, split: str) -> Iterator[str]:

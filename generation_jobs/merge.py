@@ -14,8 +14,12 @@ is in it.
 from __future__ import annotations
 
 import argparse
+import array
+import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Any
+
+import numpy as np
 
 from generation_jobs.job import whole_shards
 from generation_jobs.output import manifest, music_export, piece_bytes, selection
@@ -49,27 +53,36 @@ def main(argv: Sequence[str]) -> int:
             wait(args.output, minutes=args.wait_minutes, stop=stop)
         shards = manifest.require_finished(args.output)
         whole_shards.delete_leftovers(args.output)
-        chosen = selection.select(args.select, manifest.read(args.output)) if args.select else []
+        chosen = _chosen(args.output, args.select, shards) if args.select else None
         problems = list(problems_of(args.output, shards, stop))
     if problems:
         raise UserError([*sentences(args.output, [(0, problem) for problem in problems]), manifest.START_AGAIN])
     paths = [storage.join(args.output, shards.manifest(shard)) for shard in range(len(shards))]
     merged = storage.join(args.output, MERGED)
-    storage.write_bytes(merged, b"".join(map(storage.read_bytes, paths)))
+    storage.write_parts(merged, map(storage.read_bytes, paths))
     print(f"{shards.num_samples:,} samples, each exactly once: {merged}")
-    if args.select:
+    if chosen is not None:
         selected = storage.join(args.output, SELECTED)
-        storage.write_bytes(selected, manifest.join_lines(map(manifest.dumps, chosen)))
-        print(f"{len(chosen):,} pieces selected: {selected}")
+        lines = (line for number, line in enumerate(manifest.stream(args.output)) if chosen[number])
+        storage.write_parts(selected, (manifest.join_lines([manifest.dumps(line)]) for line in lines))
+        print(f"{chosen.sum():,} pieces selected: {selected}")
     if args.export:
-        is_chosen = {(line["seed_id"], line["sample"]) for line in chosen} if args.select else None
         name = export.title(args.name, args.export_to or args.output)
         with StopSignal() as stop:
             splits = music_export.write(
-                args.output, shards, export_to, name=name, license=args.license, chosen=is_chosen, stop=stop
+                args.output, shards, export_to, name=name, license=args.license, chosen=chosen, stop=stop
             )
         print(export.describe(export_to, splits))
     return command.OK
+
+
+def _chosen(root: str, select: str, shards: Shards) -> np.ndarray:
+    """`[samples]` bool: which a list selects."""
+    with progress(manifest.stream(root), total=shards.num_samples, unit="lines", label="selecting") as lines:
+        numbers = selection.select(select, lines)
+    chosen = np.zeros(max(shards.num_samples, *(number + 1 for number in numbers)), bool)
+    chosen[numbers] = True
+    return chosen
 
 
 def _export_problems(args: argparse.Namespace, export_to: str) -> Iterator[str]:
@@ -129,12 +142,13 @@ def problems_of(root: str, shards: Shards, stop: StopSignal) -> Iterator[str]:
       Interrupted: `stop` asked for it.
     """
     order = _Order()
-    named: set[str] = set()
+    grids = list(TIME_BASES)
+    named = array.array("Q")  # digests: a million names would take 170 MB
     all_read = True  # every manifest could be read
     with progress(total=len(shards), unit="shards", label="checking") as bar:
         for shard in range(len(shards)):
             bar.update(1)
-            named.add(shards.tar(shard))  # it may hold no piece, if all were left out
+            named.append(_digest(shards.tar(shard)))  # it may hold no piece, if all were left out
             try:
                 lines = manifest.read_shard(root, shards, shard)
             except UserError as error:
@@ -146,17 +160,30 @@ def problems_of(root: str, shards: Shards, stop: StopSignal) -> Iterator[str]:
             if len(lines) != num_samples:
                 yield f"{shards.manifest(shard)!r} has {len(lines)} lines, want {num_samples}"
             yield from order.problems(shards.manifest(shard), lines)
-            yield from _problems_of_files(root, lines)
+            yield from _problems_of_files(root, lines, grids)
             yield from _problems_of_records(storage.join(root, shards.records(shard)), lines)
-            named.update(line["path"].partition("!")[0] for line in lines if line["path"] is not None)
+            names = {line["path"].partition("!")[0] for line in lines if line["path"] is not None}
+            named.extend(map(_digest, names))
             if stop.requested:
                 raise Interrupted("start the same command again")
     if not all_read:
         return
+    yield from _strangers(root, np.unique(np.frombuffer(named, np.uint64)))
+
+
+def _strangers(root: str, named: np.ndarray) -> Iterator[str]:
+    """Files that belong to no sample; `named`: the digests of those that do, ascending."""
     folder = storage.join(root, MIDI_FOLDER)
     for entry in storage.list_files(f"{folder}/", missing_ok=True):
-        if entry.path[len(folder) - len(MIDI_FOLDER) :] not in named:
+        digest = np.uint64(_digest(entry.path[len(folder) - len(MIDI_FOLDER) :]))
+        at = int(np.searchsorted(named, digest))
+        if at == len(named) or named[at] != digest:
             yield f"{entry.path!r} is not a sample of this job"
+
+
+def _digest(name: str) -> int:
+    data = hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8).digest()
+    return int.from_bytes(data, "little")
 
 
 class _Order:
@@ -189,17 +216,30 @@ class _Order:
                     yield f"{name!r}, line {number} has {key} {line[key]!r}, want {self._origin[key]!r} as before"
 
 
-def _problems_of_files(root: str, lines: Sequence[Line]) -> Iterator[str]:
+def _problems_of_files(root: str, lines: Sequence[Line], grids: list[str]) -> Iterator[str]:
     kept = [line for line in lines if line["path"] is not None]
     try:
-        for line, data in zip(kept, read_pieces(root, [line["path"] for line in kept]), strict=True):
-            problem = _problem_of_file(storage.join(root, line["path"]), line, data)
+        files = list(read_pieces(root, [line["path"] for line in kept]))
+        intact = _are_intact(files, kept, grids)
+        for line, data, is_intact in zip(kept, files, intact, strict=True):
+            problem = None if is_intact else _problem_of_file(storage.join(root, line["path"]), line, data)
             if problem:
                 yield problem
     except UserError as error:  # an archive is damaged
         yield from error.problems
     except _OF_ONE_FILE as error:
         yield f"{error.filename!r} cannot be read: {error.strerror}"
+
+
+def _are_intact(files: Sequence[bytes | OSError], lines: Sequence[Line], grids: list[str]) -> list[bool]:
+    """Whether each file is as its line says; on any of the grids, of which the right one comes first afterwards."""
+    data = [b"" if isinstance(each, OSError) else each for each in files]
+    for grid in list(grids):
+        intact = piece_bytes.are_intact(data, lines, time_base=grid)
+        if any(intact):
+            grids.sort(key=lambda each: each != grid)
+            return intact
+    return [False] * len(files)
 
 
 def _problem_of_file(path: str, line: Line, data: bytes | OSError) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -91,14 +90,9 @@ def _groups(contents: Contents) -> Iterator[str]:
             yield f"              and {len(group.sources) - NUM_SOURCES:,} more"
 
 
-def notes_by_split(contents: Contents) -> dict[str, list[int]]:
-    """By split, the number of notes of each piece."""
-    return {split: [head.num_notes for head in contents.heads or () if head.split == split] for split in SPLITS}
-
-
 def _lengths(contents: Contents) -> Iterator[str]:
-    lengths = sorted(itertools.chain(*notes_by_split(contents).values()))
-    if not lengths:
+    lengths = np.concatenate([np.asarray(each, np.int64) for each in (contents.num_notes or {"": ()}).values()])
+    if not len(lengths):
         return
     quartiles = [f"{round(value):,}" for value in np.percentile(lengths, [0, 25, 50, 75, 100])]
     yield "Notes per piece"
@@ -162,8 +156,8 @@ def to_dict(contents: Contents) -> dict[str, Any]:
     """The content of `format_contents` for programs; histograms in fine bins, by split."""
     info = contents.info
     bars = [*note_histograms.of_dataset(info, coarse=False), note_histograms.of_programs(info)]
-    if contents.heads:
-        bars.append(note_histograms.of_lengths(notes_by_split(contents)))
+    if contents.num_notes and any(contents.num_notes.values()):
+        bars.append(note_histograms.of_lengths(contents.num_notes))
     return {
         "path": contents.path,
         "hash": info.hash,

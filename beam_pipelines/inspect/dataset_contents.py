@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import array
 import collections
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+import heapq
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from beam_pipelines.encoding import ledger
 from job_runtime.logs.progress import progress
 from job_runtime.problem_report import UserError
+from job_runtime.storage.sorted_runs import sort_strings
 from midi_codec.dataset import dataset_info, records
 from midi_codec.dataset.dataset_info import DUPLICATE_KINDS, SPLITS, DatasetInfo
 from midi_codec.dataset.records import Piece
@@ -18,6 +22,7 @@ from midi_codec.dataset.records import Piece
 NUM_EXAMPLES = 3  # per reason, level, or kind of duplicates
 NUM_GROUPS = 20
 MIN_PREFIX = 4  # characters of a piece's id
+_SEPARATOR = "\x01"  # in the rows that are sorted; no group id has it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +34,7 @@ class Case:
     examples: tuple[tuple[str, str], ...]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)  # a large dataset has a million of them
+@dataclasses.dataclass(frozen=True, slots=True)
 class Head:
     """What a record says about its piece, and where the record is."""
 
@@ -52,14 +57,14 @@ class Group:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Contents:
-    """`heads` and everything derived from them is None if the shards were not read."""
+    """`num_notes` and `groups` are None if the shards were not read."""
 
     path: str
     info: DatasetInfo
     rejects: Sequence[Case]  # most first
     salvaged: Sequence[Case]
     duplicates: Sequence[Case]  # exact, then near
-    heads: Sequence[Head] | None
+    num_notes: Mapping[str, Sequence[int]] | None  # of each piece, by split
     groups: Sequence[Group] | None  # the largest, at most NUM_GROUPS
     piece: Piece | None
     piece_split: str | None
@@ -77,19 +82,34 @@ def read(root: str, *, piece: str | None, with_records: bool, with_piece: bool) 
       UserError: no complete dataset, no such piece, or a damaged shard.
     """
     info = dataset_info.load(root)
-    heads = list(_read_heads(root, info)) if with_records else None
-    chosen = _choose_piece(root, info, heads, piece, with_piece)
+    lengths: dict[str, array.array[int]] | None = None
+    groups = None
+    matches = _Matches(piece)
+    if with_records:
+        lengths = {split: array.array("q") for split in SPLITS}
+        groups = largest_groups(_watched(_read_heads(root, info), lengths, matches))
+    elif piece is not None:
+        for head in _read_heads(root, info):
+            matches.add(head)
+    chosen = _choose_piece(root, info, matches, with_piece)
     return Contents(
         path=root,
         info=info,
         rejects=_cases(info.rejects, _ledger(root, ledger.REJECTS), "reason", "message"),
         salvaged=_cases(info.salvaged, _ledger(root, ledger.SALVAGED), "rung", None),
         duplicates=_cases(info.duplicates, _ledger(root, ledger.DUPLICATES), "kind", "kept", order=DUPLICATE_KINDS),
-        heads=heads,
-        groups=largest_groups(heads) if heads is not None else None,
+        num_notes=lengths,
+        groups=groups,
         piece=chosen[0] if chosen else None,
         piece_split=chosen[1] if chosen else None,
     )
+
+
+def _watched(heads: Iterable[Head], lengths: Mapping[str, array.array], matches: _Matches) -> Iterator[Head]:
+    for head in heads:
+        lengths[head.split].append(head.num_notes)
+        matches.add(head)
+        yield head
 
 
 def _ledger(root: str, kind: str) -> Iterator[Mapping[str, Any]]:
@@ -144,28 +164,26 @@ def _head(features: Mapping[str, bytes], split: str, shard: int) -> Head:
     )
 
 
-def largest_groups(heads: Sequence[Head]) -> list[Group]:
-    """The NUM_GROUPS largest groups of two pieces or more, the largest first."""
-    members: dict[str, list[Head]] = collections.defaultdict(list)
-    for head in heads:
-        members[head.group_id].append(head)
-    tied = sorted((-len(pieces), group_id) for group_id, pieces in members.items() if len(pieces) > 1)
-    return [
-        Group(
-            group_id,
-            sources=tuple(sorted(head.source for head in members[group_id])),
-            splits=tuple(split for split in SPLITS if any(head.split == split for head in members[group_id])),
-        )
-        for _, group_id in tied[:NUM_GROUPS]
-    ]
+def largest_groups(heads: Iterable[Head]) -> list[Group]:
+    """The NUM_GROUPS largest groups of two pieces or more, the largest first; sorts the heads in compressed runs."""
+    rows = (_SEPARATOR.join((head.group_id, head.split, head.source)) for head in heads)
+    members = (row.split(_SEPARATOR, 2) for row in sort_strings(rows))
+    by_group = itertools.groupby(members, key=lambda member: member[0])
+    groups = (_group(group_id, list(pieces)) for group_id, pieces in by_group)
+    tied = (group for group in groups if len(group.sources) > 1)
+    return heapq.nsmallest(NUM_GROUPS, tied, key=lambda group: (-len(group.sources), group.group_id))
 
 
-def _choose_piece(
-    root: str, info: DatasetInfo, heads: Sequence[Head] | None, wanted: str | None, with_piece: bool
-) -> tuple[Piece, str] | None:
+def _group(group_id: str, pieces: Sequence[Sequence[str]]) -> Group:
+    used = {split for _, split, _ in pieces}
+    sources = sorted(source for _, _, source in pieces)
+    return Group(group_id, tuple(sources), tuple(split for split in SPLITS if split in used))
+
+
+def _choose_piece(root: str, info: DatasetInfo, matches: _Matches, with_piece: bool) -> tuple[Piece, str] | None:
     """The piece that is named, else the dataset's first piece, else None."""
-    if wanted is not None:
-        head = _find(root, heads if heads is not None else list(_read_heads(root, info)), wanted)
+    if matches.wanted is not None:
+        head = matches.only(root)
         path = dataset_info.shard_paths(root, info, head.split)[head.shard]
         return next(piece for piece in _pieces(path, info) if piece.piece_id == head.piece_id), head.split
     if not with_piece:
@@ -186,13 +204,30 @@ def _pieces(path: str, info: DatasetInfo) -> Iterator[Piece]:
         raise UserError(f"{path} cannot be read: {error}") from error
 
 
-def _find(root: str, heads: Sequence[Head], wanted: str) -> Head:
-    matches = [head for head in heads if wanted in (head.piece_id, head.source)]
-    if not matches and len(wanted) >= MIN_PREFIX:
-        matches = [head for head in heads if head.piece_id.startswith(wanted.lower())]
-    if len(matches) == 1:
-        return matches[0]
-    if matches:
-        some = ", ".join(head.piece_id for head in matches[:3])
-        raise UserError(f"--piece {wanted!r} matches {len(matches)} pieces ({some}), want one")
-    raise UserError(f"--piece {wanted!r} is not in {root}, want an id, its first {MIN_PREFIX} digits, or a source")
+class _Matches:
+    """Collects the pieces with this id or source, and apart those whose ids begin so."""
+
+    def __init__(self, wanted: str | None) -> None:
+        self.wanted = wanted
+        self._exact: list[Head] = []
+        self._others: list[Head] = []
+
+    def add(self, head: Head) -> None:
+        if self.wanted is None:
+            return
+        if self.wanted in (head.piece_id, head.source):
+            self._exact.append(head)
+        elif len(self.wanted) >= MIN_PREFIX and head.piece_id.startswith(self.wanted.lower()):
+            self._others.append(head)
+
+    def only(self, root: str) -> Head:
+        """Raises UserError unless it is one piece."""
+        matches = self._exact or self._others
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
+            some = ", ".join(head.piece_id for head in matches[:3])
+            raise UserError(f"--piece {self.wanted!r} matches {len(matches)} pieces ({some}), want one")
+        raise UserError(
+            f"--piece {self.wanted!r} is not in {root}, want an id, its first {MIN_PREFIX} digits, or a source"
+        )

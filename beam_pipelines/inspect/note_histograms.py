@@ -71,7 +71,7 @@ def of_lengths(num_notes: Mapping[str, Sequence[int]]) -> Bars:
     Args:
       num_notes: by split, of each piece.
     """
-    highest = max(itertools.chain([1], *num_notes.values()))
+    highest = max([1, *(max(lengths) for lengths in num_notes.values() if lengths)])
     edges = _decimal_edges(highest, coarse=False)[1:]
     histograms = {}
     for split in SPLITS:

@@ -16,14 +16,16 @@ Besides, the means of the pieces' own figures (`music_measures` defines them) sh
 
 from __future__ import annotations
 
+import array
 import dataclasses
 import itertools
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from generation_jobs.measures.music_measures import Measure, Part, measures
+from generation_jobs.measures.music_measures import Measure, Part
 from midi_codec.music.notes import Notes
 
 NUM_DRAWS = 200
@@ -41,16 +43,40 @@ class Ceiling:
     interval: tuple[float, float]
 
 
-class Looked(NamedTuple):
-    """One measure of several pieces."""
+class Looks:
+    """What each measure says of several pieces: 8 bytes per piece and measure, and with `keep_counts` 8 per bin."""
 
-    counts: np.ndarray  # [pieces, num_bins]
-    figures: np.ndarray  # [pieces], NaN where there is nothing to measure
+    def __init__(self, chosen: Sequence[Measure], parts: Iterable[Part] = (), *, keep_counts: bool = False) -> None:
+        self.chosen = chosen
+        self.totals = [np.zeros(len(measure.bins)) for measure in chosen]
+        self.num_counted = [0] * len(chosen)  # pieces in which there was something to count
+        self._counts: list[list[np.ndarray]] | None = [[] for _ in chosen] if keep_counts else None
+        self._figures = [array.array("d") for _ in chosen]
+        for part in parts:
+            self.add(part)
 
-    @property
-    def mean(self) -> float | None:
+    def add(self, part: Part) -> list[float | None]:
+        """The piece's own figures; None where there is nothing to measure."""
+        figures = []
+        for index, measure in enumerate(self.chosen):
+            counts, figure = measure.look(part)
+            self.totals[index] += counts
+            self.num_counted[index] += counts.sum() > 0
+            self._figures[index].append(math.nan if figure is None else figure)
+            if self._counts is not None:
+                self._counts[index].append(counts)
+            figures.append(figure)
+        return figures
+
+    def counts(self, index: int) -> np.ndarray:
+        """`[pieces, num_bins]` of a measure."""
+        assert self._counts is not None
+        return np.array(self._counts[index]).reshape(-1, len(self.totals[index]))
+
+    def mean(self, index: int) -> float | None:
         """Of the figures of the pieces; None without one."""
-        known = self.figures[~np.isnan(self.figures)]
+        figures = np.frombuffer(self._figures[index])
+        known = figures[~np.isnan(figures)]
         return float(known.mean()) if len(known) else None
 
 
@@ -82,13 +108,11 @@ class Comparison:
         return None if self.overlap is None or not self.ceiling else self.overlap / max(self.ceiling.overlap, 1e-9)
 
 
-def compare(
-    generated: Iterable[Part], corpus: Iterable[Part], held_out: Iterable[Part], *, time_base: str
-) -> list[Comparison]:
-    """One comparison per measure; all three sets are on the grid `time_base`."""
-    chosen = measures(time_base)
-    looked = [look_at(parts, chosen) for parts in (generated, corpus, held_out)]
-    return [_compare(*row) for row in zip(chosen, *looked, strict=True)]
+def compare(generated: Looks, corpus: Iterable[Part], held_out: Iterable[Part]) -> list[Comparison]:
+    """One comparison per measure; all three sets are on one grid."""
+    chosen = generated.chosen
+    theirs, others = Looks(chosen, corpus), Looks(chosen, held_out, keep_counts=True)
+    return [_compare(index, generated, theirs, others) for index in range(len(chosen))]
 
 
 def cut_alike(notes: Iterable[Notes], shapes: Sequence[tuple[int, int]]) -> Iterator[Part]:
@@ -100,16 +124,6 @@ def cut_alike(notes: Iterable[Notes], shapes: Sequence[tuple[int, int]]) -> Iter
     for piece, (num_given, num_notes) in zip(notes, itertools.cycle(shapes), strict=False):
         if len(piece) > num_given:
             yield Part(piece.take(slice(max(num_notes, num_given + 1))), num_given)
-
-
-def look_at(parts: Iterable[Part], chosen: Sequence[Measure]) -> list[Looked]:
-    """What each measure says of the parts."""
-    looks = [[measure.look(part) for measure in chosen] for part in parts]
-    found = []
-    for index, measure in enumerate(chosen):
-        counts = np.array([row[index][0] for row in looks]).reshape(-1, len(measure.bins))
-        found.append(Looked(counts, np.array([row[index][1] for row in looks], np.float64)))  # None becomes NaN
-    return found
 
 
 def overlap(first: np.ndarray | None, second: np.ndarray | None) -> float | None:
@@ -136,16 +150,17 @@ def kl_divergence(first: np.ndarray, second: np.ndarray) -> float:
     return float((p * np.log(p / q)).sum())
 
 
-def _compare(measure: Measure, generated: Looked, corpus: Looked, held_out: Looked) -> Comparison:
-    means = Means(generated.mean, corpus.mean, held_out.mean)
-    ours, theirs, others = generated.counts.sum(axis=0), corpus.counts.sum(axis=0), held_out.counts
+def _compare(index: int, generated: Looks, corpus: Looks, held_out: Looks) -> Comparison:
+    measure = generated.chosen[index]
+    means = Means(*(looks.mean(index) for looks in (generated, corpus, held_out)))
+    ours, theirs, others = generated.totals[index], corpus.totals[index], held_out.counts(index)
     mine, shares = _shares(ours), _shares(theirs)
     ceiling, moved, divergence = None, None, None
     if shares is not None and mine is not None:
         moved, divergence = wasserstein(mine, shares, is_circular=measure.is_circular), kl_divergence(ours, theirs)
     if shares is not None and others.sum() > 0:
         ceiling = _ceiling(measure, others, theirs, float(ours.sum()) or float(others.sum()))
-    num_pieces = int((generated.counts.sum(axis=1) > 0).sum())
+    num_pieces = int(generated.num_counted[index])
     return Comparison(measure, mine, shares, overlap(mine, shares), moved, divergence, ceiling, means, num_pieces)
 
 

@@ -9,7 +9,7 @@ Each is a share of pieces. A dataset does not say where bars begin: a piece begi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -26,21 +26,37 @@ def shortest(corpus: Iterable[Notes]) -> int:
     return int(np.quantile(lengths, SHORT_QUANTILE, method="higher")) if lengths else 0
 
 
-def shares(pieces: Sequence[Notes], least: int, *, num_cut: int = 0) -> dict[str, float | None]:
-    """The shares of the pieces that have notes; None without one.
+class Endings:
+    """Counts endings; each piece is added if it ended, or as one that was cut.
 
     Args:
-      pieces: that ended.
       least: what `shortest` gives.
-      num_cut: how many others there are, which were cut.
     """
-    pieces = [notes for notes in pieces if len(notes)]
-    columns = {
-        "long_last": [_is_last_long(notes) for notes in pieces],
-        "whole_beats": [_is_on_a_beat(notes) for notes in pieces if notes.time_base == BEATS],
-        "short": [len(notes) < least for notes in pieces] + [False] * num_cut,
-    }
-    return {name: float(np.mean(column)) if column else None for name, column in columns.items()}
+
+    def __init__(self, least: int, ended: Iterable[Notes] = ()) -> None:
+        self.least = least
+        self._counts = {name: [0, 0] for name in ("long_last", "whole_beats", "short")}  # those that are so, and all
+        for notes in ended:
+            self.add(notes)
+
+    def add(self, notes: Notes) -> None:
+        if not len(notes):
+            return
+        self._count("long_last", _is_last_long(notes))
+        if notes.time_base == BEATS:
+            self._count("whole_beats", _is_on_a_beat(notes))
+        self._count("short", len(notes) < self.least)
+
+    def add_cut(self) -> None:
+        self._count("short", False)
+
+    def _count(self, name: str, is_so: bool) -> None:
+        self._counts[name][0] += is_so
+        self._counts[name][1] += 1
+
+    def shares(self) -> dict[str, float | None]:
+        """Of the pieces that have notes; None without one."""
+        return {name: count / total if total else None for name, (count, total) in self._counts.items()}
 
 
 def _is_last_long(notes: Notes) -> bool:

@@ -16,7 +16,7 @@ only one file, renamed into place, and a restart reads the line and the notes ba
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, TypedDict
 
 from generation_jobs.output.piece_checks import DECIMALS, check
@@ -171,13 +171,18 @@ def require_finished(root: str) -> Shards:
 
 
 def read(root: str) -> list[Line]:
+    """`stream`, all at once: 6 KB of memory per line."""
+    return list(stream(root))
+
+
+def stream(root: str) -> Iterator[Line]:
     """The lines of all shards of a finished job, in the order of the seed list, including those of pieces left out.
 
     Raises:
-      UserError: as `require_finished`, or a manifest cannot be read.
+      UserError: at once, as `require_finished`; later, a manifest cannot be read.
     """
     shards = require_finished(root)
-    return [line for shard in range(len(shards)) for line in read_shard(root, shards, shard)]
+    return (line for shard in range(len(shards)) for line in read_shard(root, shards, shard))
 
 
 def read_shard(root: str, shards: Shards, shard: int) -> list[Line]:

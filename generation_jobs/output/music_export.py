@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -34,7 +34,6 @@ COLUMNS = (
     Column("bundle", "string", "hash of the model"),
     Column("manifest_line", "string", "all that the job recorded of the piece, as JSON: settings, checks, screening"),
 )
-Chosen = Collection[tuple[str, int]]  # seed_id and sample
 
 
 def write(
@@ -44,18 +43,21 @@ def write(
     *,
     name: str,
     license: str,
-    chosen: Chosen | None,
+    chosen: np.ndarray | None,
     stop: StopSignal,
 ) -> list[Split]:
     """Exports the pieces of a job that `merge` has checked, or the chosen ones.
+
+    Args:
+      chosen: `[samples]` bool; None for all.
 
     Raises:
       UserError: there is no piece. Interrupted: `stop` asked for it.
     """
     num_pieces = num_notes = num_left_out = 0
     for shard in range(len(shards)):
-        for line in manifest.read_shard(music, shards, shard):
-            is_taken = _is_taken(line, chosen)
+        for number, line in zip(shards.numbers(shard), manifest.read_shard(music, shards, shard), strict=True):
+            is_taken = _is_taken(line, number, chosen)
             num_pieces += is_taken
             num_notes += line["num_notes"] if is_taken else 0
             num_left_out += line["path"] is None
@@ -76,15 +78,15 @@ def write(
     return export.write(folder, [source], own=COLUMNS, described=described)
 
 
-def _is_taken(line: Line, chosen: Chosen | None) -> bool:
-    return line["path"] is not None and (chosen is None or (line["seed_id"], line["sample"]) in chosen)
+def _is_taken(line: Line, number: int, chosen: np.ndarray | None) -> bool:
+    return line["path"] is not None and (chosen is None or bool(chosen[number]))
 
 
-def _rows(music: str, shards: Shards, chosen: Chosen | None, stop: StopSignal) -> Iterator[Row]:
+def _rows(music: str, shards: Shards, chosen: np.ndarray | None, stop: StopSignal) -> Iterator[Row]:
     time_base = None
     for shard in progress(range(len(shards)), total=len(shards), unit="shards", label="exporting"):
         examples = records.read_records(storage.read_bytes(storage.join(music, shards.records(shard))))
-        for line in manifest.read_shard(music, shards, shard):
+        for number, line in zip(shards.numbers(shard), manifest.read_shard(music, shards, shard), strict=True):
             if stop.requested:
                 raise Interrupted(TO_CONTINUE)
             if line["path"] is None:
@@ -92,7 +94,7 @@ def _rows(music: str, shards: Shards, chosen: Chosen | None, stop: StopSignal) -
             example = next(examples) if line["num_notes"] else None
             if example is not None and time_base is None:
                 time_base = _grid(example, line)
-            if _is_taken(line, chosen):
+            if _is_taken(line, number, chosen):
                 yield Row(_values(line), _notes(example, time_base or TIME_BASES[0]))
 
 
@@ -104,10 +106,7 @@ def _grid(example: bytes, line: Line) -> str:
 def _notes(example: bytes | None, time_base: str) -> Notes:
     if example is not None:
         return records.deserialize_example(example, time_base=time_base).notes
-    empty = np.zeros(0, np.int64)
-    return Notes.from_columns(
-        pitch=empty, velocity=empty, start=empty, duration=empty, program=empty, time_base=time_base
-    )
+    return Notes.empty(time_base)
 
 
 def _values(line: Line) -> dict[str, object]:

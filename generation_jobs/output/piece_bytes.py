@@ -7,8 +7,10 @@ line was a text event.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+from collections.abc import Sequence
 
 from generation_jobs.output.manifest import Line, dumps
 from midi_codec.dataset import records
@@ -87,14 +89,7 @@ def parse_midi(data: bytes, *, time_base: str) -> tuple[Line, Notes | None]:
     Raises:
       ValueError: the file was not written by `serialize_midi`.
     """
-    mark = data.find(_MARK.encode())
-    if mark < 0:
-        raise ValueError("it does not say what it was generated from")
-    text = data[mark + len(_MARK) :].decode("latin-1")  # the line is ASCII; what follows is ignored
-    try:
-        line, _ = json.JSONDecoder().raw_decode(text)
-    except json.JSONDecodeError as error:
-        raise ValueError("it is cut off, or bytes of it were changed") from error
+    line = _line_in(data)
     try:
         notes = midi_file.parse(data, time_base=time_base)
     except MidiError as error:
@@ -104,6 +99,35 @@ def parse_midi(data: bytes, *, time_base: str) -> tuple[Line, Notes | None]:
     if notes.piece_id != line["piece_id"]:
         raise ValueError("its notes were changed later")
     return line, notes.from_first_onset()
+
+
+def _line_in(data: bytes) -> Line:
+    mark = data.find(_MARK.encode())
+    if mark < 0:
+        raise ValueError("it does not say what it was generated from")
+    text = data[mark + len(_MARK) :].decode("latin-1")  # the line is ASCII; what follows is ignored
+    try:
+        line, _ = json.JSONDecoder().raw_decode(text)
+    except json.JSONDecodeError as error:
+        raise ValueError("it is cut off, or bytes of it were changed") from error
+    return line
+
+
+def are_intact(files: Sequence[bytes], lines: Sequence[Line], *, time_base: str) -> list[bool]:
+    """Whether `parse_midi` returns its line for each file; many files are read ten times as fast as one by one."""
+    parsed = midi_file.parse_many(files, time_base=time_base, salvage=False)
+    places = {row: index for index, row in enumerate(parsed.rows.tolist())}
+
+    def is_intact(row: int) -> bool:
+        if row in places:
+            is_right = parsed.batch.piece(places[row]).piece_id == lines[row]["piece_id"]
+        else:
+            is_right = parsed.errors[row].reason == "no_notes"
+        with contextlib.suppress(ValueError):
+            return is_right and _line_in(files[row]) == lines[row]
+        return False
+
+    return list(map(is_intact, range(len(files))))
 
 
 def serialize_example(line: Line, notes: Notes) -> bytes:

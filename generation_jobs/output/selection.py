@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from generation_jobs.output.manifest import Line
@@ -21,21 +21,20 @@ MARK = "mark"
 MARKS = ("keep", "reject", "")
 
 
-def select(path: str, lines: Sequence[Line]) -> list[Line]:
-    """The lines of a manifest whose pieces the list at `path` names, in the order of the manifest.
+def select(path: str, lines: Iterable[Line]) -> list[int]:
+    """The indices of the lines of a manifest whose pieces the list at `path` names, ascending.
 
     Raises:
       UserError: as `choose`.
     """
-    chosen = choose(path, [ids_of(line) for line in lines], "the name of a .mid file or SEED:SAMPLE")
-    return [lines[index] for index in chosen]
+    return choose(path, map(ids_of, lines), "the name of a .mid file or SEED:SAMPLE")
 
 
-def choose(path: str, ids: Sequence[Iterable[str]], wanted: str) -> list[int]:
+def choose(path: str, ids: Iterable[Iterable[str]], wanted: str) -> list[int]:
     """The indices, ascending, of the pieces that the list at `path` names.
 
     Args:
-      ids: of each piece, all by which a list may name it.
+      ids: of each piece, all by which a list may name it; read once.
       wanted: completes "want ..." in messages.
 
     Raises:
@@ -47,25 +46,26 @@ def choose(path: str, ids: Sequence[Iterable[str]], wanted: str) -> list[int]:
         raise UserError(f"{path!r} does not exist, want a list of pieces") from error
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path!r} cannot be read: {error}") from error
-    known: dict[str, list[int]] = {}
-    for index, names in enumerate(ids):
-        for name in names:
-            known.setdefault(name, []).append(index)
-    chosen: set[int] = set()
     problems: list[tuple[int, str]] = []
+    named: dict[str, list[int]] = {}  # the numbers of the rows that keep a name
     for number, name, mark in _rows(text):
         if mark not in MARKS:
             problems.append((number, f"{MARK} is {mark!r}, want keep, reject or nothing"))
-        elif mark != MARKS[0]:
-            continue
-        elif name not in known:
-            problems.append((number, f"{name!r} is none of the pieces, want {wanted}"))
-        chosen.update(known.get(name, ()))
+        elif mark == MARKS[0]:
+            named.setdefault(name, []).append(number)
+    found: set[str] = set()
+    chosen = []
+    for index, names in enumerate(ids):
+        if here := named.keys() & set(names):
+            found |= here
+            chosen.append(index)
+    for name in named.keys() - found:
+        problems += [(number, f"{name!r} is none of the pieces, want {wanted}") for number in named[name]]
     if problems:
-        raise UserError(sentences(path, problems))
+        raise UserError(sentences(path, sorted(problems)))
     if not chosen:
         raise UserError(f"{path!r} selects no piece, want at least one")
-    return sorted(chosen)
+    return chosen
 
 
 def stem(line: Mapping[str, Any]) -> str:

@@ -1,7 +1,8 @@
 """Makes one HTML page of generated music: piano rolls, players, a comparison with the corpus, training curves.
 
 The page is one file that needs no server and no network. It includes the sound of some twenty highlights, and
-synthesizes the sound of the other pieces when they are played. docs/report.md says more.
+synthesizes the sound of the other pieces when they are played. Of more than 5,000 pieces it shows a sample.
+docs/report.md says more.
 
     python -m generation_jobs.report --music run/music --data run/dataset --run run/training --output run/report.html
 """
@@ -20,35 +21,39 @@ from job_runtime.problem_report import UserError
 if TYPE_CHECKING:
     from generation_jobs.measures.corpus_comparison import Comparison
     from generation_jobs.output.generated_music import GeneratedPiece
+    from generation_jobs.output.manifest import Line
     from generation_jobs.report.training_run import Run
     from midi_codec.dataset.dataset_info import DatasetInfo
 
 PAGE_SUFFIXES = (".html", ".htm")
+MAX_PIECES = 5_000  # a browser opens such a page within seconds; of a larger set it shows a sample
 
 
 def main(argv: Sequence[str]) -> int:
     args = make_parser().parse_args(argv)
     started = time.monotonic()
-    run, info = _check(args)
+    run, info, lines, num_all = _check(args)
 
     from generation_jobs import compare
+    from generation_jobs.measures.corpus_comparison import cut_alike
     from generation_jobs.output import generated_music
-    from generation_jobs.report import midi_files, page_content, piece_figures, piece_sounds, seed_originals
+    from generation_jobs.report import midi_files, page_content, page_texts, piece_figures, piece_sounds, seed_originals
     from generation_jobs.report import page as report_page
     from job_runtime import storage
 
     time_base = info.time_base if info else run.time_base if run else "milliseconds"
-    pieces = generated_music.read(args.music, time_base=time_base)
+    pieces = list(generated_music.with_notes(args.music, lines, time_base=time_base))
     comparisons, comparison_note = _compare(pieces, args.data, info) if info else ([], None)
     runs = compare.longest_runs(pieces, args.data, info) if info else None
     corpus = generated_music.corpus_notes(args.data, info, "train") if info else ()
-    figures = piece_figures.figures_of(pieces, time_base, generated_music.cut_like(pieces, corpus))
+    figures = piece_figures.figures_of(pieces, time_base, cut_alike(corpus, generated_music.shapes_of(pieces)))
     highlights = piece_figures.choose_highlights(figures.distances)
     with command.StopSignal() as stop:
         sounds = piece_sounds.make_sounds(pieces, highlights=highlights, stop=stop)
     given = (("Music", args.music), ("Corpus", args.data), ("Training run", args.run))
     content = page_content.make_content(
         pieces,
+        num_all=num_all,
         highlights=highlights,
         figures=figures,
         sounds=sounds,
@@ -65,8 +70,8 @@ def main(argv: Sequence[str]) -> int:
     page = report_page.render(content)
     storage.write_bytes(args.output, page)
     print(
-        f"{args.output}: {len(pieces):,} pieces, {len(page) / 1e6:.1f} MB with the sound of {len(sounds)}, "
-        f"{time.monotonic() - started:.0f} s"
+        f"{args.output}: {page_texts.counted(len(pieces), num_all)}, {len(page) / 1e6:.1f} MB with the sound of "
+        f"{len(sounds)}, {time.monotonic() - started:.0f} s"
     )
     return command.OK
 
@@ -80,25 +85,27 @@ def make_parser() -> Parser:
     return parser
 
 
-def _check(args: argparse.Namespace) -> tuple[Run | None, DatasetInfo | None]:
-    """Checks the flags, and reads the run and the dataset's info.
+def _check(args: argparse.Namespace) -> tuple[Run | None, DatasetInfo | None, list[Line], int]:
+    """Checks the flags, and reads the run, the dataset's info, and the lines of the pieces to show, of how many.
 
     Raises:
       UserError: all problems at once.
     """
     from generation_jobs import corpus_command
-    from generation_jobs.output import manifest
+    from generation_jobs.output import generated_music
     from generation_jobs.report import training_run
     from job_runtime import storage
     from midi_codec.dataset import split_reader
 
     problems: list[str] = []
     run, info = None, None
+    lines: list[Line] = []
+    num_all = 0
     if not args.output.lower().endswith(PAGE_SUFFIXES):
         problems.append(f"--output is {args.output!r}, want a name that ends in .html")
     problems += storage.output_problems("--output", args.output, is_file=True)
     with command.collecting(problems):
-        manifest.read(args.music)
+        lines, num_all = generated_music.sample(args.music, num_pieces=MAX_PIECES)
     with command.collecting(problems):
         run = training_run.Run(args.run) if args.run else None
     with command.collecting(problems):
@@ -107,7 +114,7 @@ def _check(args: argparse.Namespace) -> tuple[Run | None, DatasetInfo | None]:
             info = split_reader.load_trainable(args.data)
     if problems:
         raise UserError(problems)
-    return run, info
+    return run, info, lines, num_all
 
 
 def _compare(pieces: Sequence[GeneratedPiece], root: str, info: DatasetInfo) -> tuple[list[Comparison], str]:

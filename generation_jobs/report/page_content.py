@@ -43,6 +43,7 @@ _CHECK_TITLES = {
 def make_content(
     pieces: Sequence[GeneratedPiece],
     *,
+    num_all: int,
     highlights: Sequence[int],
     figures: Figures,
     sounds: Mapping[int, bytes],
@@ -59,6 +60,7 @@ def make_content(
     """Collects the content of the page.
 
     Args:
+      num_all: the pieces of the job, of which `pieces` may be a sample.
       sounds: Ogg Vorbis files to include in the page, by the index of the piece.
       midi: the `.mid` files, deflated, and their sizes; 0: not in the page.
       originals: how the seeds' own pieces continue, by seed id.
@@ -91,8 +93,11 @@ def make_content(
         "training": run.charts() if run else [],
     }
     return Content(
-        title=f"{len(pieces):,} generated piece{'s' if len(pieces) != 1 else ''}",
-        warnings=list(page_texts.warnings(pieces, run, info, comparisons, runs)),
+        title=page_texts.counted(len(pieces), num_all, "generated piece"),
+        warnings=[
+            *page_texts.sample_note(len(pieces), num_all),
+            *page_texts.warnings(pieces, run, info, comparisons, runs),
+        ],
         figures=page_texts.key_figures(pieces, run, runs),
         facts=[*facts, *page_texts.origin(pieces)],
         highlights_note=page_texts.highlights_note(len(highlights), len(sounds), len(pieces), figures),

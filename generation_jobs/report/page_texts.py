@@ -8,7 +8,7 @@ from typing import Any
 from generation_jobs.compare import LongestRuns
 from generation_jobs.measures.corpus_comparison import Comparison
 from generation_jobs.measures.music_doubts import doubts
-from generation_jobs.output.generated_music import GeneratedPiece, how_ended
+from generation_jobs.output.generated_music import GeneratedPiece, Overview
 from generation_jobs.report.piece_figures import Figures
 from generation_jobs.report.training_run import Run
 from midi_codec.dataset.dataset_info import DatasetInfo
@@ -19,7 +19,7 @@ def key_figures(pieces: Sequence[GeneratedPiece], run: Run | None, runs: Longest
     num_seeds = len({piece.line["seed_id"] for piece in pieces})
     generated = sum(piece.num_generated for piece in pieces)
     given = sum(piece.num_given for piece in pieces)
-    ways = how_ended(pieces)
+    ways = Overview(pieces).ways
     ended, others = ways.pop("by themselves", 0), ", ".join(f"{count} {way}" for way, count in ways.items())
     length, unit = _length(sum(piece.notes.seconds for piece in pieces))
     figures = [
@@ -37,6 +37,19 @@ def key_figures(pieces: Sequence[GeneratedPiece], run: Run | None, runs: Longest
         note = f"also in a training piece, in a row; held-out pieces: {runs.held_out}"
         figures.append(_figure("Longest run", f"{runs.generated}", "notes", note=note))
     return figures
+
+
+def counted(num: int, num_all: int, noun: str = "piece") -> str:
+    """`7 pieces`, or `5,000 of 1,000,000 pieces`."""
+    return f"{num:,}{'' if num == num_all else f' of {num_all:,}'} {noun}{'s' if num_all != 1 else ''}"
+
+
+def sample_note(num: int, num_all: int) -> Iterator[str]:
+    if num < num_all:
+        yield (
+            f"This page is about a sample: {num:,} of {num_all:,} pieces, chosen by a hash of their names. All its "
+            "figures are those of the sample; generation_jobs.evaluate and generation_jobs.compare read all pieces."
+        )
 
 
 def _figure(label: str, value: str, unit: str = "", note: str = "") -> dict[str, str]:

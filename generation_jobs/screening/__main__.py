@@ -11,6 +11,7 @@ more.
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Sequence
 
 from generation_jobs.memorisation import corpus_index
@@ -45,7 +46,7 @@ def main(argv: Sequence[str]) -> int:
     screen = fit(train, time_base=info.time_base, dataset=info.hash)
     held_out = list(validation)
     screen = limit_copies(screen, corpus_index.build(args.data, info), held_out)
-    shares = reject_shares([screen.judge_notes(notes, 0, ended=True) for notes in held_out])
+    shares = reject_shares(collections.Counter(screen.judge_notes(notes, 0, ended=True).reasons for notes in held_out))
     storage.write_bytes(args.output, screen.to_json(validation_rejects=shares).encode())
     for name, value in screen.thresholds.items():
         word = "at least" if name in screen_checks.LOW else "at most"

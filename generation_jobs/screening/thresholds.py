@@ -8,10 +8,11 @@ docs/evaluate_music.md says more.
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, TypedDict
 
 import numpy as np
@@ -182,15 +183,17 @@ def limit_copies(screen: Screen, index: Index, held_out: Iterable[Notes]) -> Scr
     return dataclasses.replace(screen, thresholds={**screen.thresholds, **more}, index=index)
 
 
-def reject_shares(judgements: Sequence[Judgement]) -> dict[str, float]:
-    """The share of pieces with any reason, as `any`, and then per reason, the most common first."""
-    if not judgements:
+def reject_shares(judged: Mapping[tuple[str, ...], int]) -> dict[str, float]:
+    """The share of pieces with any reason, as `any`, and then per reason, the most common first.
+
+    Args:
+      judged: how many pieces have exactly these reasons.
+    """
+    total = sum(judged.values())
+    if not total:
         return {}
-    counts: dict[str, int] = {}
-    for judgement in judgements:
-        for reason in judgement.reasons:
-            counts[reason] = counts.get(reason, 0) + 1
-    counts = {"any": sum(bool(judgement.reasons) for judgement in judgements)} | dict(
-        sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    )
-    return {name: round(number / len(judgements), 6) for name, number in counts.items()}
+    counts: collections.Counter[str] = collections.Counter()
+    for reasons, number in judged.items():
+        counts.update(dict.fromkeys(reasons, number))
+    ranked = dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+    return {name: round(number / total, 6) for name, number in ({"any": total - judged.get((), 0)} | ranked).items()}

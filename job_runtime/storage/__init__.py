@@ -20,12 +20,14 @@ from __future__ import annotations
 
 import collections
 import concurrent.futures
+import contextlib
 import dataclasses
 import functools
 import importlib
 import os
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol, TypeVar
+from typing import BinaryIO, Protocol, TypeVar, cast
 
 from job_runtime import io_errors
 from job_runtime.problem_report import UserError
@@ -70,6 +72,7 @@ class Backend(Protocol):
     def read_range(self, path: str, offset: int, length: int) -> bytes: ...
     def why_no_output(self, path: str, is_file: bool) -> str | None: ...
     def write_bytes(self, path: str, data: bytes, only_if_absent: bool, durable: bool) -> bool: ...
+    def write_parts(self, path: str, parts: Iterable[bytes]) -> None: ...
     def delete(self, path: str) -> None: ...
     def delete_folder(self, path: str) -> None: ...
     def delete_leftovers(self, folder: str) -> None: ...
@@ -250,6 +253,23 @@ def write_bytes(path: str, data: bytes, *, only_if_absent: bool = False, durable
       UserError: the location must not be written, or does not exist.
     """
     return _backend(path).write_bytes(path, data, only_if_absent, durable)
+
+
+def write_parts(path: str, parts: Iterable[bytes]) -> None:
+    """Writes a file as `write_bytes` does, from parts that need not be in memory together.
+
+    What goes to a bucket is in a temporary file first.
+    """
+    _backend(path).write_parts(path, parts)
+
+
+@contextlib.contextmanager
+def joined(parts: Iterable[bytes]) -> Iterator[BinaryIO]:
+    """A temporary file of these parts, for back ends that must know the size before they write."""
+    with tempfile.TemporaryFile() as file:
+        file.writelines(parts)
+        file.seek(0)
+        yield cast(BinaryIO, file)
 
 
 def delete(path: str) -> None:

@@ -9,7 +9,7 @@ import contextlib
 import errno
 import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from google.api_core import exceptions
@@ -21,7 +21,7 @@ from requests.exceptions import RequestException
 
 from job_runtime import io_errors
 from job_runtime.problem_report import UserError
-from job_runtime.storage import NUM_CONNECTIONS, Entry, folder_prefix, is_remote, map_in_threads, split_url
+from job_runtime.storage import NUM_CONNECTIONS, Entry, folder_prefix, is_remote, joined, map_in_threads, split_url
 
 _NETWORK_ERRORS = (exceptions.GoogleAPICallError, exceptions.RetryError, RequestException, TransportError)
 _LISTED_FIELDS = "items(name,size,generation),nextPageToken"
@@ -179,6 +179,11 @@ def write_bytes(path: str, data: bytes, only_if_absent: bool, durable: bool) -> 
         except exceptions.PreconditionFailed:
             return False
     return True
+
+
+def write_parts(path: str, parts: Iterable[bytes]) -> None:
+    with joined(parts) as file, _mistakes_named(path, "written"):
+        _blob(path).upload_from_file(file, content_type="application/octet-stream", retry=DEFAULT_RETRY)
 
 
 def delete(path: str) -> None:

@@ -7,7 +7,7 @@ import errno
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import BinaryIO, cast
 
 from job_runtime import io_errors
@@ -170,7 +170,15 @@ def _why_not_replaced(path: str) -> str | None:
     return None if stat.S_ISREG(mode) or stat.S_ISDIR(mode) else io_errors.reason(io_errors.not_regular(path, mode))
 
 
+def write_parts(path: str, parts: Iterable[bytes]) -> None:
+    _write(path, parts, only_if_absent=False, durable=True)
+
+
 def write_bytes(path: str, data: bytes, only_if_absent: bool, durable: bool) -> bool:
+    return _write(path, (data,), only_if_absent, durable)
+
+
+def _write(path: str, parts: Iterable[bytes], only_if_absent: bool, durable: bool) -> bool:
     if only_if_absent and os.path.lexists(path):
         if not os.path.isfile(path):
             raise UserError(f"{path!r} cannot be written: something that is not a file has this name")
@@ -184,7 +192,7 @@ def write_bytes(path: str, data: bytes, only_if_absent: bool, durable: bool) -> 
             _swept.add(folder)
             partial_files.delete_left(folder or ".", recursive=False)
         with partial_files.create(folder) as (partial, file):
-            file.write(data)
+            file.writelines(parts)
             file.flush()
             if durable:  # otherwise the name could survive a crash without the data
                 os.fsync(file.fileno())

@@ -6,7 +6,7 @@ import contextlib
 import errno
 import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import boto3
@@ -23,7 +23,7 @@ from botocore.exceptions import (
 
 from job_runtime import io_errors
 from job_runtime.problem_report import UserError
-from job_runtime.storage import NUM_CONNECTIONS, Entry, folder_prefix, is_remote, map_in_threads, split_url
+from job_runtime.storage import NUM_CONNECTIONS, Entry, folder_prefix, is_remote, joined, map_in_threads, split_url
 
 _MISSING = {"404", "NoSuchKey", "NotFound"}
 _FORBIDDEN = {"403", "AccessDenied", "Forbidden"}
@@ -158,6 +158,11 @@ def write_bytes(path: str, data: bytes, only_if_absent: bool, durable: bool) -> 
                 return False
             raise
     return True
+
+
+def write_parts(path: str, parts: Iterable[bytes]) -> None:
+    with joined(parts) as file, _mistakes_named(path, "written"):
+        _client().upload_fileobj(file, **_bucket_and_key(path))  # in several requests, as one may have 5 GB
 
 
 def delete(path: str) -> None:

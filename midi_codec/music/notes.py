@@ -161,6 +161,12 @@ class Notes:
         in_order: dict[str, Any] = dict(zip(ORDER, ordered, strict=True))
         return cls(**in_order, tempo=tempo, time_base=time_base)
 
+    @classmethod
+    def empty(cls, time_base: str) -> Notes:
+        """A piece without a note."""
+        columns: dict[str, Any] = {name: np.zeros(0, dtype) for name, dtype in COLUMN_DTYPES.items()}
+        return cls(**columns, time_base=time_base)
+
     def __len__(self) -> int:
         return len(self.pitch)
 

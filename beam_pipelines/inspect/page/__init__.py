@@ -9,7 +9,7 @@ import pathlib
 from typing import Any
 
 from beam_pipelines.inspect import note_histograms
-from beam_pipelines.inspect.contents_text import flat_settings, notes_by_split
+from beam_pipelines.inspect.contents_text import flat_settings
 from beam_pipelines.inspect.dataset_contents import Case, Contents
 from beam_pipelines.inspect.page import drawings
 from job_runtime import html_page
@@ -40,7 +40,7 @@ def render(contents: Contents) -> bytes:
         cases=_cases(contents),
         groups=contents.groups or (),
         num_sources=NUM_SOURCES,
-        lengths_known=contents.heads is not None,
+        lengths_known=contents.num_notes is not None,
         piece=_piece(contents.piece, contents.piece_split) if contents.piece else None,
         settings=[("dataset", info.hash), ("time base", info.time_base), *flat_settings(info.settings)],
     )
@@ -78,8 +78,8 @@ def _splits(info: DatasetInfo) -> list[dict[str, Any]]:
 
 def _charts(contents: Contents) -> list[drawings.Chart]:
     bars = note_histograms.of_dataset(contents.info, coarse=False)
-    if contents.heads:
-        bars.append(note_histograms.of_lengths(notes_by_split(contents)))
+    if contents.num_notes and any(contents.num_notes.values()):
+        bars.append(note_histograms.of_lengths(contents.num_notes))
     return [drawings.chart(each, "pieces" if each.name == "num_notes" else "notes") for each in bars]
 
 

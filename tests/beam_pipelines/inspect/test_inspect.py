@@ -61,7 +61,7 @@ def test_counts_come_with_examples_the_commonest_first(root):
 
 
 def test_heads_say_what_records_hold(root):
-    heads = read(root).heads
+    heads = dataset_contents._read_heads(root, dataset_info.load(root))
     assert sorted((head.source, head.num_notes, head.split, head.piece_id) for head in heads) == [
         (f"{n}.mid", 4 + n, split, NOTES[n].piece_id)
         for n, split in enumerate(["train", "train", "train", "train", "validation", "test", "train"])
@@ -85,16 +85,16 @@ def test_without_records_no_shard_is_read(root, tmp_path):
     for path in (tmp_path / "data").glob("*.tfrecord"):
         path.unlink()
     contents = read(root, with_records=False)
-    assert (contents.heads, contents.groups, contents.piece) == (None, None, None)
+    assert (contents.num_notes, contents.groups, contents.piece) == (None, None, None)
     assert contents.rejects[0].count == 5
 
 
 def test_a_compressed_dataset_is_read(root, tmp_path):
-    heads = read(root).heads
+    before = read(root)
     for path in list((tmp_path / "data").glob("*.tfrecord")):
         path.with_name(f"{path.name}.xz").write_bytes(lzma.compress(path.read_bytes()))
         path.unlink()
-    assert read(root).heads == heads
+    assert (read(root).num_notes, read(root).groups) == (before.num_notes, before.groups)
 
 
 def test_a_dataset_without_ledgers_keeps_its_counts(root, tmp_path):

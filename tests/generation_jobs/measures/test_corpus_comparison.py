@@ -7,8 +7,8 @@ import pytest
 import scipy.stats
 
 from generation_jobs.measures import corpus_comparison
-from generation_jobs.measures.corpus_comparison import compare, cut_alike, kl_divergence, overlap, wasserstein
-from generation_jobs.measures.music_measures import Part
+from generation_jobs.measures.corpus_comparison import Looks, compare, cut_alike, kl_divergence, overlap, wasserstein
+from generation_jobs.measures.music_measures import Part, measures
 from midi_codec.music.notes import BEATS, DRUM_PROGRAM, MILLISECONDS
 from tests.generation_jobs.measures.test_music_measures import make_notes
 
@@ -52,7 +52,7 @@ def test_compare_scales_counts_and_gives_a_ceiling():
     generated = [Part(make_notes([0, 10], [5, 5], pitch=[60, 62])), Part(make_notes([0], [5], pitch=[60]))]
     corpus = [Part(make_notes([0, 10, 20, 30], [5] * 4, pitch=[60, 60, 62, 64]))]
     held_out = [Part(make_notes([0, 10], [5] * 2, pitch=[60, 64]))]
-    found = by_name(compare(generated, corpus, held_out, time_base=MILLISECONDS), "pitch_class")
+    found = by_name(compare(Looks(measures(MILLISECONDS), generated), corpus, held_out), "pitch_class")
     np.testing.assert_allclose(found.generated[[0, 2, 4]], [2 / 3, 1 / 3, 0])
     np.testing.assert_allclose(found.corpus[[0, 2, 4]], [0.5, 0.25, 0.25])
     assert found.overlap == pytest.approx(0.75)
@@ -64,14 +64,16 @@ def test_compare_scales_counts_and_gives_a_ceiling():
 def test_a_small_generated_set_has_a_wide_ceiling():
     held_out = [Part(make_notes([0, 10], [5] * 2, pitch=[pitch] * 2)) for pitch in range(60, 72)]
     one, many = ([Part(make_notes([0, 10] * size, [5] * 2 * size, pitch=[60, 61] * size))] for size in (1, 100))
-    of_one, of_many = (by_name(compare(g, held_out, held_out, time_base=BEATS), "pitch_class") for g in (one, many))
+    of_one, of_many = (
+        by_name(compare(Looks(measures(BEATS), g), held_out, held_out), "pitch_class") for g in (one, many)
+    )
     assert of_one.ceiling.overlap == pytest.approx(1 / 12)  # one of the twelve was drawn
     assert 0.4 < of_many.ceiling.interval[0] < of_many.ceiling.interval[1] < 0.9
 
 
 def test_compare_without_a_held_out_part_has_no_ceiling():
     part = Part(make_notes([0, 10], [5, 5]))
-    for comparison in compare([part], [part], [], time_base=BEATS):
+    for comparison in compare(Looks(measures(BEATS), [part]), [part], []):
         if comparison.corpus is not None:
             assert comparison.overlap == pytest.approx(1.0)
             assert comparison.wasserstein == comparison.kl == 0
@@ -97,6 +99,6 @@ def test_means_are_those_of_the_pieces_own_figures():
     low, high = (Part(make_notes([0, 10, 20], [5] * 3, pitch=[pitch] * 3)) for pitch in (60, 70))
     longer = Part(make_notes(range(9), [5] * 9, pitch=[90] * 9))
     drums = Part(make_notes([0], [5], program=[DRUM_PROGRAM]))
-    found = compare([low, high, drums], [longer, low], [], time_base=MILLISECONDS)
+    found = compare(Looks(measures(MILLISECONDS), [low, high, drums]), [longer, low], [])
     assert by_name(found, "pitch").means == (65.0, 75.0, None)
     assert by_name(found, "key_share").means == (1.0, 1.0, None)

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from generation_jobs.measures.corpus_comparison import Ceiling, Comparison, Means, compare
+from generation_jobs.measures.corpus_comparison import Ceiling, Comparison, Looks, Means, compare
 from generation_jobs.measures.music_doubts import doubts
 from generation_jobs.measures.music_measures import Part, measures
 from midi_codec.music.notes import BEATS, MILLISECONDS
@@ -24,7 +24,7 @@ def comparison(name: str, *, of_ceiling: float = 1.0, means=(None, None, None), 
 def test_music_like_its_corpus_gives_none():
     notes = make_notes(range(0, 12_000, 100), [90] * 120, pitch=[60, 62, 64, 65] * 30)
     parts = [Part(notes)] * 4
-    assert not list(doubts(compare(parts, parts, parts, time_base=MILLISECONDS)))
+    assert not list(doubts(compare(Looks(measures(MILLISECONDS), parts), parts, parts)))
 
 
 def test_measures_below_four_fifths_of_the_ceiling_are_named():
@@ -114,7 +114,7 @@ def test_pieces_caught_in_a_loop(caught, of_corpus, is_reported):
 def test_loops_are_found_from_notes():
     looped = make_notes(range(0, 1200, 12), [12] * 100, pitch=[60, 64] * 50, time_base=BEATS)
     never = make_notes(range(0, 1200, 12), [12] * 100, pitch=list(range(20, 120)), time_base=BEATS)
-    compared = compare([Part(looped), Part(never)], [Part(never)] * 2, [Part(never)], time_base=BEATS)
+    compared = compare(Looks(measures(BEATS), [Part(looped), Part(never)]), [Part(never)] * 2, [Part(never)])
     assert any(
         sentence.startswith("1 of 2 generated pieces are caught in a loop (0.0 %") for sentence in doubts(compared)
     )

@@ -23,7 +23,7 @@ LINES = [
 def chosen(tmp_path, text: str) -> list[str]:
     path = tmp_path / "kept.csv"
     path.write_bytes(text.encode())
-    return [selection.stem(each) for each in selection.select(str(path), LINES)]
+    return [selection.stem(LINES[index]) for index in selection.select(str(path), LINES)]
 
 
 @pytest.mark.parametrize(

@@ -322,6 +322,7 @@ def rendered(path: Path, pieces: list[generated_music.GeneratedPiece]) -> Path:
     """A page that makes all sound itself."""
     content = page_content.make_content(
         pieces,
+        num_all=len(pieces),
         highlights=range(min(20, len(pieces))),
         figures=piece_figures.figures_of(pieces, "milliseconds"),
         sounds={},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import hashlib
 import json
 import os
 import re
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 from generation_jobs import audio_file
-from generation_jobs.measures.corpus_comparison import compare
+from generation_jobs.measures.corpus_comparison import Looks, compare
 from generation_jobs.measures.music_measures import Part, measures
 from generation_jobs.output import generated_music, manifest
 from generation_jobs.report import __main__ as report
@@ -90,10 +91,9 @@ def test_a_page_without_dataset_and_run(folders):
 def test_the_comparison_is_of_generated_notes_with_the_training_split(folders):
     page = make_report(folders, "--data", str(folders / "data"))
     want = compare(
-        [Part(notes, 8) for _, _, notes in PIECES],
+        Looks(measures(MILLISECONDS), [Part(notes, 8) for _, _, notes in PIECES]),
         [Part(make_notes(60, rng_seed=seed).take(slice(30)), 8) for seed in range(50, 55)],
         [Part(make_notes(60, rng_seed=9).take(slice(30)), 8)],
-        time_base=MILLISECONDS,
     )
     want = [comparison for comparison in want if comparison.corpus is not None]
     got = data_of(page)["comparison"]
@@ -130,6 +130,25 @@ def test_pieces_and_corpus_have_the_same_measures(folders):
     pitches = [notes.pitch[notes.program != 128][0:].mean() for notes in train]
     assert min(pitches) - 5 < low < middle < high < max(pitches) + 5
     assert all(measure["corpus"] is None for measure in data_of(make_report(folders))["measures"])
+
+
+def test_a_large_set_is_shown_as_a_sample_that_says_so(tmp_path, monkeypatch):
+    make_music(tmp_path / "music", [("seed", number, make_notes(20, rng_seed=number)) for number in range(9)])
+    make_music(tmp_path / "less", [("seed", number, make_notes(20, rng_seed=number)) for number in range(8)])
+    lines, num_all = generated_music.sample(str(tmp_path / "music"), num_pieces=4)
+    names = [f"seed:{line['sample']}" for line in lines]
+    wanted = sorted((f"seed:{number}" for number in range(9)), key=lambda name: hashlib.sha256(name.encode()).digest())
+    assert (names, num_all) == (sorted(wanted[:4]), 9)
+    others = generated_music.sample(str(tmp_path / "less"), num_pieces=4)[0]  # most stay where pieces are added
+    assert sum(line in others for line in lines) >= 3
+    assert list(page_texts.sample_note(4, 9)) == [
+        "This page is about a sample: 4 of 9 pieces, chosen by a hash of their names. All its figures are those of the "
+        "sample; generation_jobs.evaluate and generation_jobs.compare read all pieces."
+    ]
+    assert [page_texts.counted(*numbers) for numbers in ((1, 1), (9, 9), (4, 9))] == [
+        "1 piece", "9 pieces", "4 of 9 pieces",
+    ]  # fmt: skip
+    assert list(page_texts.sample_note(9, 9)) == []
 
 
 def test_settings_by_field_are_shown_as_flags_take_them(tmp_path):

@@ -31,6 +31,21 @@ def test_what_was_written_is_read_back(root):
     assert storage.read_text(path) == "nö\r\n"
 
 
+def test_a_file_from_parts_is_whole_or_not_there(root):
+    path = storage.join(root, "a", "b.bin")
+    storage.write_parts(path, (bytes([number]) * 3 for number in range(4)))
+    assert storage.read_bytes(path) == b"\0\0\0\1\1\1\2\2\2\3\3\3"
+
+    def broken():
+        yield b"half"
+        raise UserError("the rest cannot be read")
+
+    with pytest.raises(UserError, match="the rest cannot be read"):
+        storage.write_parts(path, broken())
+    assert storage.read_bytes(path) == b"\0\0\0\1\1\1\2\2\2\3\3\3"
+    assert paths(root) == [path]
+
+
 def test_exists_is_about_files_and_is_folder_about_folders(root):
     storage.write_bytes(storage.join(root, "a/b.txt"), b"x")
     answers = {
