@@ -23,6 +23,7 @@ def describe(packages: Sequence[str], peers: Mapping[str, str]) -> dict[str, Any
     return {
         "cpu": _cpu_model(),
         "cores": len(os.sched_getaffinity(0)),
+        "matrix_instructions": matrix_instructions(_cpu_line("flags")),
         "python": platform.python_version(),
         "versions": {name: importlib.metadata.version(name) for name in packages},
         "peers": dict(peers),
@@ -32,10 +33,20 @@ def describe(packages: Sequence[str], peers: Mapping[str, str]) -> dict[str, Any
 
 
 def _cpu_model() -> str:
-    for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.machine()
+    return _cpu_line("model name") or platform.machine()
+
+
+def matrix_instructions(flags: str) -> str:
+    """What multiplies bfloat16 on this processor: `AMX`, `AVX512-BF16` or `none`."""
+    known = {"amx_bf16": "AMX", "avx512_bf16": "AVX512-BF16"}
+    return next((name for flag, name in known.items() if flag in flags.split()), "none")
+
+
+def _cpu_line(key: str) -> str:
+    """What Linux says of the first processor; empty if it does not say it."""
+    description = pathlib.Path("/proc/cpuinfo")
+    lines = description.read_text(encoding="utf-8").splitlines() if description.exists() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(key)), "")
 
 
 def _commit() -> str | None:

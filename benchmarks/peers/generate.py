@@ -2,16 +2,18 @@
 
 One note per step, under `inference_mode`: summed embeddings, LSTM layers, one head per field that sees the fields
 before it, a draw from each head and from END. It keeps the drawn notes, and computes no likelihood. For each batch size
-it tries two ways to step the LSTM and two ways to draw, and the fastest pair is measured.
+and precision it tries two ways to step the LSTM, two ways to draw, and in bfloat16 both autocast and a converted model;
+the fastest combination is measured.
 """
 
 from __future__ import annotations
 
+import copy
 import itertools
 import json
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -19,6 +21,20 @@ from torch import nn
 from benchmarks.peers import serve
 
 TRIAL_STEPS = 8
+
+
+class Variant(NamedTuple):
+    """One way to generate."""
+
+    model: StepModel
+    autocast: bool
+    step: Callable
+    draw: Callable
+
+    @torch.inference_mode()
+    def generate(self, batch: int, steps: int) -> None:
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.autocast):
+            self.model.generate(batch, steps, self.step, self.draw)
 
 
 class StepModel(nn.Module):
@@ -50,7 +66,7 @@ class StepModel(nn.Module):
         return x, [h, c]
 
     def zero_state(self, batch: int) -> list[torch.Tensor]:
-        return [torch.zeros(self.layers, batch, self.units) for _ in range(2)]
+        return [torch.zeros(self.layers, batch, self.units, dtype=self.heads.weight.dtype) for _ in range(2)]
 
     def generate(self, batch: int, steps: int, step: Callable, draw: Callable) -> torch.Tensor:
         """`[steps, batch, num_fields]` bins."""
@@ -70,7 +86,7 @@ class StepModel(nn.Module):
                 hidden = hidden_layers[:, field * self.head_units : (field + 1) * self.head_units]
                 for condition, bins in zip(self.conditions[field], drawn, strict=True):
                     hidden = hidden + condition(bins)
-                drawn.append(draw(torch.softmax(output(torch.relu(hidden)), dim=1)))
+                drawn.append(draw(torch.softmax(output(torch.relu(hidden)), dim=1, dtype=torch.float32)))
             previous = drawn
             notes[index] = torch.stack(drawn, dim=1)
         return notes
@@ -85,20 +101,22 @@ def draw_race(probabilities: torch.Tensor) -> torch.Tensor:
     return (probabilities / torch.empty_like(probabilities).exponential_()).argmax(dim=1)
 
 
-@torch.inference_mode()
-def fastest(model: StepModel, batch: int, steps: int) -> Callable[[], None]:
-    """The fastest of the four variants, chosen by a short trial."""
-    variants = list(itertools.product((model.step_lstm, model.step_cells), (draw_multinomial, draw_race)))
+def variants_of(precision: str, model: StepModel) -> dict[str, Variant]:
+    """Every way to generate in a precision, by name."""
+    if precision == "float32":
+        models = {"float32": (model, False)}
+    else:
+        models = {"autocast": (model, True), "a converted model": (copy.deepcopy(model).to(torch.bfloat16), False)}
+    return {
+        f"{name}, {step}, {draw.__name__}": Variant(own, autocast, getattr(own, step), draw)
+        for name, (own, autocast) in models.items()
+        for step, draw in itertools.product(("step_lstm", "step_cells"), (draw_multinomial, draw_race))
+    }
 
-    def seconds(variant: tuple[Callable, Callable]) -> float:
-        start = time.perf_counter()
-        model.generate(batch, TRIAL_STEPS, *variant)
-        return time.perf_counter() - start
 
-    trials = [min(seconds(variant) for _ in range(3)) for variant in variants]
-    best = variants[trials.index(min(trials))]
-    print(f"batch {batch}: PyTorch steps with {best[0].__name__}, {best[1].__name__}", file=sys.stderr)
-    return torch.inference_mode()(lambda: (model.generate(batch, steps, *best), None)[1])
+def fastest(case: str, variants: Mapping[str, Variant], batch: int, steps: int) -> Callable[[], None]:
+    chosen = serve.fastest(case, variants, lambda variant: lambda: variant.generate(batch, TRIAL_STEPS))
+    return lambda: chosen.generate(batch, steps)
 
 
 def main() -> None:
@@ -106,9 +124,13 @@ def main() -> None:
     torch.manual_seed(0)
     batches, steps = size.pop("batches"), size.pop("steps")
     model = StepModel(**size).eval()
-    cases = {f"pytorch_float32@b{batch}": fastest(model, batch, steps) for batch in batches}
-    cases["gemm_pytorch_float32"] = serve.torch_gemm(torch.float32)
-    cases["gemm_numpy_float32"] = serve.numpy_gemm()
+    cases: dict[str, Callable[[], object]] = {"gemm_numpy_float32": serve.numpy_gemm()}
+    for precision in ("float32", "bfloat16"):
+        variants = variants_of(precision, model)
+        for batch in batches:
+            case = f"pytorch_{precision}@b{batch}"
+            cases[case] = fastest(case, variants, batch, steps)
+        cases[f"gemm_pytorch_{precision}"] = serve.torch_gemm(getattr(torch, precision))
     serve.serve(cases, ["torch", "numpy"])
 
 

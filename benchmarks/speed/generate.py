@@ -4,24 +4,23 @@
 
 Two LSTM layers of 512 and our heads, random weights, END disabled, every piece from silence. Ours is the whole decoder:
 refilling, draws within bins, likelihoods, assembling pieces. PyTorch generates the same number of notes with the same
-products. The classic loop is the tutorials': a small Keras model, a single layer of 128, predicts each note from the
-last 25 by `model.predict`.
+products. Both run in float32 and in bfloat16. The classic loop is the tutorials': a small Keras model, a single layer
+of 128, predicts each note from the last 25 by `model.predict`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Sequence
-from typing import Any
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from benchmarks.harness import machine, synthetic
-from benchmarks.harness.peer_process import PeerProcess, peers_installed
-from benchmarks.harness.rounds import Case, measure, print_report, timed
-from benchmarks.speed.gemm import gemm_case, shares_of_limit
-from generation_jobs.settings.requests import Request, Sampling
+from benchmarks.harness.peer_process import PeerProcess, WarmProcess, peers_installed
+from benchmarks.harness.rounds import Case, Rate, best, measure, print_report, timed
+from benchmarks.speed.gemm import gemm_case, gemm_of_peer, shares_of_limit
 from job_runtime import command
 from midi_codec import fields
 
@@ -33,6 +32,7 @@ PREDICTED_NOTES, QUICK_PREDICTED = 20, 2
 NUM_ROUNDS = 7
 WINDOW, CLASSIC_UNITS = 25, 128  # of the classic loop
 CLASSIC_SIZE = {"units": CLASSIC_UNITS, "layers": 1, "head_units": 128}
+PRECISIONS = ("float32", "bfloat16")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -41,39 +41,79 @@ def main(argv: Sequence[str]) -> int:
     args = parser.parse_args(argv)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     size, batches, num_notes = (QUICK_SIZE, QUICK_BATCHES, QUICK_NOTES) if args.quick else (SIZE, BATCHES, NUM_NOTES)
+    like_classic = f"ours_one_layer_of_128@b{batches[-1]}"
+    table = synthetic.make_table()
     versions: dict[str, str] = {}
     with contextlib.ExitStack() as stack:
         with_peers = peers_installed(required=not args.quick)
-        bundle = synthetic.make_bundle(**size)
-        ours = [our_case(bundle, batch, num_notes) for batch in batches]
-        like_classic = our_case(synthetic.make_bundle(**CLASSIC_SIZE), batches[-1], num_notes, "ours_one_layer_of_128")
-        gemm = gemm_case("float32")
+        cases: list[Case] = []
+        for precision in PRECISIONS:
+            runs = {f"ours_{precision}@b{batch}": (size, batch) for batch in batches}
+            if precision == "float32":
+                runs[like_classic] = (CLASSIC_SIZE, batches[-1])
+            process = stack.enter_context(decoders(precision, runs, num_notes))
+            cases += [note_case(name, batch * num_notes, process) for name, (_, batch) in runs.items()]
         predicted = QUICK_PREDICTED if args.quick else PREDICTED_NOTES
-        cases = [
-            *ours,
-            like_classic,
-            Case("predict_loop", timed(make_predict_loop(predicted)), predicted, "notes"),
-            gemm,
-        ]
+        cases.append(Case("predict_loop", timed(make_predict_loop(predicted)), predicted, "notes"))
+        cases += [gemm_case(precision) for precision in PRECISIONS]
         if with_peers:
-            setup = {**size, **table_sizes(bundle.fields), "batches": batches, "steps": num_notes}
+            setup = {**size, **table_sizes(table), "batches": batches, "steps": num_notes}
             peer = stack.enter_context(PeerProcess("generate", setup))
             versions = peer.versions
-            for batch, case in zip(batches, ours, strict=True):
-                cases.append(case.of_peer(f"pytorch_float32@b{batch}", peer.seconds))
-            for name in ("gemm_pytorch_float32", "gemm_numpy_float32"):
-                cases.append(gemm.of_peer(name, peer.seconds))
+            for precision in PRECISIONS:
+                cases += [note_case(f"pytorch_{precision}@b{batch}", batch * num_notes, peer) for batch in batches]
+                cases.append(gemm_of_peer(f"gemm_pytorch_{precision}", peer.seconds))
+            cases.append(gemm_of_peer("gemm_numpy_float32", peer.seconds))
         rates = measure(cases, num_rounds=1 if args.quick else NUM_ROUNDS)
-    flops = {case.name: flops_of_a_note(size, bundle.fields) for case in ours}
+    rates |= dict(better_precisions(rates, batches))
     print_report(
         "generate",
         rates,
-        pairs=[(f"ours_float32@b{batch}", f"pytorch_float32@b{batch}") for batch in batches]
-        + [(like_classic.name, "predict_loop"), (ours[-1].name, "predict_loop")],
-        of_limit=shares_of_limit(rates, flops, "float32"),
+        pairs=pairs(batches, like_classic),
+        of_limit=of_limits(rates, flops_of_a_note(size, table), batches),
         machine=machine.describe(["tensorflow", "keras", "numpy"], versions),
     )
     return command.OK
+
+
+def decoders(precision: str, runs: Mapping[str, object], steps: int) -> WarmProcess:
+    """Our decoder in a process of its own; ready once its versions, which are ours, are read."""
+    setup = {"precision": precision, "steps": steps, "cases": runs}
+    process = WarmProcess([sys.executable, "-m", "benchmarks.speed.decoding"], setup)
+    process.answer()
+    return process
+
+
+def note_case(name: str, num_notes: int, process: WarmProcess) -> Case:
+    return Case(name, lambda: process.seconds(name), num_notes, "notes")
+
+
+def better_precisions(rates: Mapping[str, Rate], batches: Sequence[int]) -> Iterator[tuple[str, Rate]]:
+    """`ours@b...` and `pytorch_best@b...`: each side's better precision."""
+    for side, name in (("ours", "ours"), ("pytorch", "pytorch_best")):
+        for batch in batches:
+            measured = [f"{side}_{precision}@b{batch}" for precision in PRECISIONS]
+            if measured[0] in rates:
+                yield f"{name}@b{batch}", best(rates, measured)
+
+
+def pairs(batches: Sequence[int], like_classic: str) -> list[tuple[str, str]]:
+    of_batch = [
+        ("ours", "pytorch_best"),
+        *((f"ours_{precision}", f"pytorch_{precision}") for precision in PRECISIONS),
+        ("ours_bfloat16", "ours_float32"),
+    ]
+    compared = [(f"{mine}@b{batch}", f"{other}@b{batch}") for mine, other in of_batch for batch in batches]
+    return [*compared, (like_classic, "predict_loop"), (f"ours@b{batches[-1]}", "predict_loop")]
+
+
+def of_limits(rates: Mapping[str, Rate], flops: float, batches: Sequence[int]) -> dict[str, float]:
+    """Shares of the GEMM rate, for each of our cases in its own precision."""
+    shares: dict[str, float] = {}
+    for precision in PRECISIONS:
+        names = [f"ours_{precision}@b{batch}" for batch in batches]
+        shares |= shares_of_limit(rates, dict.fromkeys(names, flops), precision)
+    return shares
 
 
 def table_sizes(table: fields.FieldTable) -> dict[str, list[int]]:
@@ -89,22 +129,6 @@ def flops_of_a_note(size: dict[str, int], table: fields.FieldTable) -> float:
     lstm = (2 * size["layers"] - 1) * units * 4 * units
     heads = units * (len(table) * head_units + 1) + head_units * sum(table_sizes(table)["widths"])
     return 2.0 * (lstm + heads)
-
-
-def our_case(bundle: Any, batch: int, num_notes: int, name: str = "ours_float32") -> Case:
-    from generation_jobs.decoder.decoder import Decoder
-
-    decoder = Decoder(bundle, num_slots=batch)
-    requests = [
-        Request(key=(batch, number), primer=None, max_notes=num_notes, max_seconds=None, sampling=Sampling())
-        for number in range(batch)
-    ]
-
-    def generate() -> None:
-        generated = sum(len(result.notes) for _, result in decoder.generate(requests))
-        assert generated == batch * num_notes, f"generated {generated} notes, want {batch * num_notes}"
-
-    return Case(f"{name}@b{batch}", timed(generate), batch * num_notes, "notes")
 
 
 def make_predict_loop(num_notes: int) -> Callable[[], None]:

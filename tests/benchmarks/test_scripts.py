@@ -8,14 +8,15 @@ import sys
 
 import pytest
 
-from benchmarks.harness import peer_process
+from benchmarks.harness import machine, peer_process
 from benchmarks.harness.machine import ROOT
 from benchmarks.harness.rounds import Rate
 from benchmarks.speed import distribution, encode, generate, train
 from job_runtime.problem_report import UserError
 
 HAS_PEERS = (peer_process.PYTHON.parent.parent / ".installed").exists()
-GEMM_OF_PEERS = {"gemm_pytorch_float32", "gemm_numpy_float32"}
+GEMM_OF_PEERS = {"gemm_pytorch_float32", "gemm_pytorch_bfloat16", "gemm_numpy_float32"}
+PRECISIONS = ("float32", "bfloat16")
 
 
 def run_quick(name: str, *, compares: bool = True) -> dict:
@@ -27,6 +28,7 @@ def run_quick(name: str, *, compares: bool = True) -> dict:
     assert report["benchmark"] == name
     assert all(value > 0 for value in report["rates"].values())
     assert {"cpu", "cores", "python", "versions", "peers", "commit"} <= report["machine"].keys()
+    assert report["machine"]["matrix_instructions"] in ("none", "AVX512-BF16", "AMX")
     assert report["machine"]["versions"] and bool(report["machine"]["peers"]) == (compares and HAS_PEERS)
     return report
 
@@ -52,16 +54,18 @@ def test_encode():
 @pytest.mark.slow
 def test_train():
     report = run_quick("train")
-    steps = {f"{{}}_{precision}{more}" for precision in ("float32", "bfloat16") for more in ("", "_adam")}
+    steps = {f"{{}}_{precision}{more}" for precision in PRECISIONS for more in ("", "_adam")}
     ours, theirs = ({step.format(name) for step in steps} for name in ("ours", "pytorch"))
     products = {"product_float32", "product_bfloat16", "gemm_tensorflow_float32", "gemm_tensorflow_bfloat16"}
+    best = {"pytorch_best", "pytorch_best_adam"}
     pairs = {f"{mine}/{mine.replace('ours', 'pytorch')}" for mine in ours}
+    pairs |= {"ours/pytorch_best", "ours_adam/pytorch_best_adam", "product/pytorch_best_adam"}
     check(
         report,
-        rates=ours | {"keras", "keras_adam"} | products,
-        peers=theirs | GEMM_OF_PEERS | {"gemm_pytorch_bfloat16"},
+        rates=ours | {"ours", "ours_adam", "product", "keras", "keras_adam"} | products,
+        peers=theirs | best | GEMM_OF_PEERS,
         ratios={"ours_float32/keras", "ours_float32_adam/keras_adam", "ours_bfloat16/ours_float32"},
-        peer_ratios=pairs | {f"product_{precision}/pytorch_{precision}_adam" for precision in ("float32", "bfloat16")},
+        peer_ratios=pairs | {f"product_{precision}/pytorch_{precision}_adam" for precision in PRECISIONS},
     )
     peers = {"pytorch_float32", "pytorch_bfloat16"} if HAS_PEERS else set()
     assert report["of_limit"].keys() == {"ours_float32", "ours_bfloat16", "keras"} | peers
@@ -70,13 +74,19 @@ def test_train():
 @pytest.mark.slow
 def test_generate():
     report = run_quick("generate")
-    ours = {"ours_float32@b1", "ours_float32@b16"}
+    products = {f"gemm_tensorflow_{precision}" for precision in PRECISIONS}
+    ours, theirs, ratios, peer_ratios = (
+        {form.format(precision, batch) for precision in PRECISIONS for batch in ("b1", "b16")}
+        for form in (
+            "ours_{}@{}", "pytorch_{}@{}", "ours_bfloat16/ours_float32@{1}", "ours_{0}/pytorch_{0}@{1}",
+        )
+    )  # fmt: skip
     check(
         report,
-        rates=ours | {"ours_one_layer_of_128@b16", "predict_loop", "gemm_tensorflow_float32"},
-        peers={"pytorch_float32@b1", "pytorch_float32@b16"} | GEMM_OF_PEERS,
-        ratios={"ours_one_layer_of_128@b16/predict_loop", "ours_float32@b16/predict_loop"},
-        peer_ratios={"ours_float32/pytorch_float32@b1", "ours_float32/pytorch_float32@b16"},
+        rates=ours | {"ours@b1", "ours@b16", "ours_one_layer_of_128@b16", "predict_loop"} | products,
+        peers=theirs | {"pytorch_best@b1", "pytorch_best@b16"} | GEMM_OF_PEERS,
+        ratios=ratios | {"ours_one_layer_of_128@b16/predict_loop", "ours@b16/predict_loop"},
+        peer_ratios=peer_ratios | {"ours/pytorch_best@b1", "ours/pytorch_best@b16"},
     )
     assert report["of_limit"].keys() == ours
 
@@ -122,3 +132,21 @@ def test_encode_names_a_folder_without_midi(tmp_path):
 def test_flops_of_a_note_of_the_train_stack():
     # two products of [512] by [512, 2048] a layer, two FLOPs a weight, three times for forward and backward
     assert train.flops_of_a_note({"units": 512, "layers": 2}) == 3 * 2 * 2 * 2 * 512 * 2048
+
+
+def test_each_side_is_compared_in_its_better_precision():
+    rates = {name: Rate(rate, rate, rate, 0) for name, rate in (
+        ("ours_float32@b1", 3.0), ("ours_bfloat16@b1", 2.0), ("pytorch_float32@b1", 1.0), ("pytorch_bfloat16@b1", 4.0),
+    )}  # fmt: skip
+    assert {name: rate.median for name, rate in generate.better_precisions(rates, [1])} == {
+        "ours@b1": 3.0,
+        "pytorch_best@b1": 4.0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("flags", "instructions"),
+    [("fpu avx512_bf16 amx_bf16", "AMX"), ("fpu avx512_bf16", "AVX512-BF16"), ("fpu avx512f", "none"), ("", "none")],
+)
+def test_matrix_instructions_by_the_flags_of_a_processor(flags, instructions):
+    assert machine.matrix_instructions(flags) == instructions
