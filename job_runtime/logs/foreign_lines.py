@@ -28,12 +28,14 @@ _NATIVE = re.compile(r"(?:\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: ([IWEF]) |([IWEF]
 _NAMED = re.compile(r"(?:absl: )?(INFO|WARNING|ERROR|CRITICAL|FATAL)\b")
 _NOTICES = re.compile(
     r"WARNING: All log messages before absl::InitializeLog|To enable the following instructions: .*rebuild TensorFlow"
+    r"|\[Compiling module .*\] Very slow compile\?|\*{32}$"
 )
-_HARMLESS = re.compile(  # named as warnings and errors, on every machine without a GPU, or at every end of a dataset
+_HARMLESS = re.compile(  # named as warnings and errors: without a GPU, at the end of a dataset, on a busy machine
     r"Unable to register cu(?:FFT|DNN|BLAS) factory|TF-TRT Warning: Could not find TensorRT"
     r"|failed call to cuInit: (?:CUDA_ERROR_NO_DEVICE|UNKNOWN ERROR \(303\))"
     r"|oneDNN supports DT_INT32 only on platforms with AVX-512"
     r"|Local rendezvous is aborting with status: OUT_OF_RANGE: End of sequence"
+    r"|/slow_operation_alarm\.cc:"
 )
 _LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 INDEX_VARIABLE = "JOB_COMPLETION_INDEX"
