@@ -37,7 +37,7 @@ def make_parser() -> Parser:
 def main(argv: Sequence[str]) -> int:
     args = make_parser().parse_args(argv)
     model, info = check(args.bundle, args.data, args.output)
-    from trainer.data.pieces import load_splits
+    from trainer.data.split_cache import load_splits
     from trainer.distribution.strategy import make_strategy
     from trainer.evaluation import end_shift
     from trainer.evaluation.validation import Evaluator

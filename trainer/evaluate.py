@@ -117,7 +117,7 @@ def evaluate(
     args: argparse.Namespace, info: dataset_info.DatasetInfo, bundles: dict[str, Bundle], stop: command.StopSignal
 ) -> dict[str, Any]:
     """The report; the arguments have been checked."""
-    from trainer.data.pieces import load_split
+    from trainer.data.split_cache import load_split
     from trainer.data.whole_pieces import piece_seconds
     from trainer.evaluation import figures
 
@@ -133,7 +133,7 @@ def evaluate(
         piece_id=[name.decode() for name in pieces.piece_id.tolist()],
         group=pieces.group,
         num_notes=pieces.num_events - 1,
-        seconds=piece_seconds(pieces, bundle.fields),
+        seconds=piece_seconds(pieces),
     )
     data = {"path": args.data, "hash": info.hash, "split": args.split, "time_base": info.time_base}
     return {
@@ -144,7 +144,7 @@ def evaluate(
 
 def _baselines(root: str, info: dataset_info.DatasetInfo, split: str) -> list[Measured]:
     """Those of `BASELINES` over the dataset's own bins, learned from its training split; none if that is empty."""
-    from trainer.data.pieces import load_split
+    from trainer.data.split_cache import load_split
     from trainer.evaluation import baselines
     from trainer.evaluation.figures import Measured
 
@@ -165,7 +165,7 @@ def _measure(
     from trainer.evaluation.figures import Measured
     from trainer.evaluation.piece_evaluation import evaluate_pieces
 
-    with progress(total=len(pieces.raw), unit="events", label=f"evaluating {name}") as bar:
+    with progress(total=pieces.total_events, unit="events", label=f"evaluating {name}") as bar:
 
         def after_chunk(events: int) -> None:
             bar.update(events)

@@ -22,6 +22,7 @@ from midi_codec.dataset import dataset_info
 from trainer import box_model
 from trainer import config as config_lib
 from trainer import plan as plan_lib
+from trainer.data import split_cache
 from trainer.distribution import cluster
 from trainer.run_output import run_folder
 from trainer.training import schedule, whole_run
@@ -38,13 +39,14 @@ def make_parser() -> Parser:
     add("--num-workers", type=int, help="processes that train together (default: what TF_CONFIG says)")
     add("--worker-host-pattern", help="address of a worker, such as train-{index}.train:2222")
     add("--profile", action="store_true", help="trace a few steps for TensorBoard's profiler")
+    add("--cache-dir", help=split_cache.HELP)
     return parser
 
 
 def main(argv: Sequence[str]) -> int:
     args, problems = make_parser().parse(argv)
     given, dataset, init_from, start, saved, num_workers = None, None, args.init_from, None, None, 1
-    problems += storage.output_problems("--output", args.output)
+    problems += storage.output_problems("--output", args.output) + split_cache.folder_problems(args.cache_dir)
     with command.collecting(problems):
         dataset = dataset_info.load(args.data) if args.data else None
     with command.collecting(problems):
@@ -71,6 +73,7 @@ def main(argv: Sequence[str]) -> int:
             init_from=init_from,
             workers=whole_run.Workers(args.num_workers, args.worker_host_pattern),
             profile=args.profile,
+            cache_dir=args.cache_dir,
         )
     if outcome.was_finished:
         print(f"{args.output} is finished already")

@@ -26,9 +26,11 @@ from job_runtime import command
 from midi_codec import fields
 from midi_codec.dataset import dataset_info
 from trainer.config import TrainConfig
-from trainer.data.batches import TIME_MULTIPLE, WHOLE, Part, Windows, plan_epoch
+from trainer.data.batches import TIME_MULTIPLE, WHOLE, Part
+from trainer.data.epoch_plan import EpochPlan
 from trainer.data.feed import Feed, Position
-from trainer.data.pieces import Pieces, load_split
+from trainer.data.pieces import Pieces
+from trainer.data.split_cache import load_split
 
 NUM_FILES, MEAN_NOTES, NUM_ROUNDS = 400, 2000, 9
 QUICK_FILES, QUICK_NOTES = 8, 300
@@ -91,7 +93,7 @@ def feed_cases(folder: str, pieces: Pieces, table: fields.FieldTable, config: Tr
     plan = plan_of(pieces, config, epoch=0)
     none: dict[str, Any] = dict.fromkeys(AUGMENTATION, 0)
     plain = dataclasses.replace(config, **none)
-    events = len(pieces.raw)
+    events = pieces.total_events
 
     def drain(settings: TrainConfig, part: Part) -> None:
         """Consumes an epoch as fast as it is made."""
@@ -107,10 +109,8 @@ def feed_cases(folder: str, pieces: Pieces, table: fields.FieldTable, config: Tr
     yield Case("load", timed(lambda: load(folder, table)), pieces.num_notes, "notes")
 
 
-def plan_of(pieces: Pieces, config: TrainConfig, *, epoch: int) -> list[Windows]:
-    return plan_epoch(
-        pieces.num_events, window=config.window, batch_size=config.batch_size, rng_seed=config.rng_seed, epoch=epoch
-    )
+def plan_of(pieces: Pieces, config: TrainConfig, *, epoch: int) -> EpochPlan:
+    return EpochPlan(pieces, window=config.window, batch_size=config.batch_size, rng_seed=config.rng_seed, epoch=epoch)
 
 
 def padding(pieces: Pieces, config: TrainConfig) -> float:
@@ -119,7 +119,7 @@ def padding(pieces: Pieces, config: TrainConfig) -> float:
         len(windows) * -(-int(windows.length.max()) // TIME_MULTIPLE) * TIME_MULTIPLE
         for windows in plan_of(pieces, config, epoch=0)
     )
-    return 100 * (1 - len(pieces.raw) / cells)
+    return 100 * (1 - pieces.total_events / cells)
 
 
 def step_case(size: dict[str, int]) -> Case:

@@ -316,15 +316,18 @@ def read_shard(path: str) -> bytes:
         raise ValueError(f"{path}.xz: {error}") from error
 
 
-def read_pieces(path: str, *, time_base: str) -> Iterator[Piece]:
+def read_pieces(path: str, *, time_base: str, data: bytes | None = None) -> Iterator[Piece]:
     """The pieces of one shard, in the order they are stored.
+
+    Args:
+      data: what `read_shard` gives for the path, if it is read already.
 
     Raises:
       ValueError: the shard is damaged; the message names the path and the position.
     """
     index = 0
     try:
-        for record in read_records(read_shard(path)):
+        for record in read_records(read_shard(path) if data is None else data):
             yield deserialize_example(record, time_base=time_base)
             index += 1
     except ValueError as error:

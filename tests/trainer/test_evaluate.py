@@ -15,7 +15,8 @@ from tests.trainer.evaluation.test_validation import make_model
 from tests.trainer.tiny import make_many, make_notes, make_table, write_dataset
 from trainer import bundle as bundle_lib
 from trainer import evaluate
-from trainer.data.pieces import load_split, stack_pieces
+from trainer.data.pieces import stack_pieces
+from trainer.data.split_cache import load_split
 from trainer.evaluation.baselines import score_baselines
 from trainer.evaluation.piece_evaluation import evaluate_pieces
 from trainer.evaluation.validation import Evaluator

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import collections
+import dataclasses
 import math
 import re
-from collections.abc import Sequence
 
 import numpy as np
 
 from job_runtime.problem_report import UserError, first_few
-from trainer.data.pieces import Pieces
+from trainer.data.pieces import BLOCK_PIECES, PIECE, Pieces
 
 
 def balanced(pieces: Pieces, regex: str) -> tuple[Pieces, dict[str, int]]:
@@ -22,29 +21,34 @@ def balanced(pieces: Pieces, regex: str) -> tuple[Pieces, dict[str, int]]:
     Raises:
       UserError: the expression finds nothing in some paths.
     """
-    matches = [re.search(regex, path) for path in pieces.source]
-    if others := [path for path, match in zip(pieces.source, matches, strict=True) if not (match and match[1])]:
+    number: dict[str, int] = {}  # of each source
+    notes: list[int] = []
+    source_of = pieces.scratch(pieces.num_pieces, np.int32)
+    others = []
+    for piece, events in enumerate(pieces.num_events):
+        path = pieces.source(piece)
+        match = re.search(regex, path)
+        if not (match and match[1]):
+            others.append(path)
+            continue
+        if match[1] not in number:
+            number[match[1]] = len(notes)
+            notes.append(0)
+        source_of[piece] = number[match[1]]
+        notes[number[match[1]]] += int(events)
+    if others:
         raise UserError(f"balance_regex {regex!r} finds no source in the paths {first_few(sorted(others))}")
-    names = [match[1] for match in matches if match]
-    notes: collections.Counter[str] = collections.Counter()
-    for name, events in zip(names, pieces.num_events.tolist(), strict=True):
-        notes[name] += events
-    times = {name: round(math.sqrt(max(notes.values()) / count)) for name, count in sorted(notes.items())}
-    return _repeated(pieces, [times[name] for name in names]), times
+    times = {name: round(math.sqrt(max(notes) / notes[number[name]])) for name in sorted(number)}
+    return _repeated(pieces, source_of, np.array([times[name] for name in number])), times
 
 
-def _repeated(pieces: Pieces, times: Sequence[int]) -> Pieces:
-    """Each piece as many times as given, its copies one after the other."""
-    index = np.repeat(np.arange(pieces.num_pieces), times)
-    lengths = pieces.num_events[index]
-    first = np.concatenate([[0], np.cumsum(lengths)])
-    rows = np.arange(first[-1]) + np.repeat(pieces.first_event[index] - first[:-1], lengths)
-    return Pieces(
-        raw=pieces.raw[rows],
-        first_event=first.astype(np.int64),
-        milliseconds_per_tick=pieces.milliseconds_per_tick[index],
-        is_drum=pieces.is_drum[rows],
-        piece_id=pieces.piece_id[index],
-        group=pieces.group[index],
-        source=[pieces.source[piece] for piece in index.tolist()],
-    )
+def _repeated(pieces: Pieces, source_of: np.ndarray, times: np.ndarray) -> Pieces:
+    """Each piece as many times as its source says, its copies one after the other."""
+    index = pieces.scratch(int(np.bincount(source_of) @ times), PIECE)
+    done = 0
+    for begin in range(0, pieces.num_pieces, BLOCK_PIECES):
+        block = slice(begin, begin + BLOCK_PIECES)
+        part = np.repeat(pieces.index[block], times[source_of[block]])
+        index[done : done + len(part)] = part
+        done += len(part)
+    return dataclasses.replace(pieces, index=index)

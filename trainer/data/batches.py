@@ -1,8 +1,7 @@
-"""Which notes are in which batch, and the arrays of a batch.
+"""The arrays of a batch, from its windows.
 
-Each epoch cuts every piece into windows at a new random offset, so that each event is predicted exactly once per epoch.
-Windows of similar length share a batch, which keeps padding small. Everything follows from (`rng_seed`, epoch, step):
-a run can continue at any step, and any worker can make its rows of a batch without the others.
+Everything follows from (`rng_seed`, epoch, step): a run can continue at any step, and any worker can make its rows of a
+batch without the others.
 """
 
 from __future__ import annotations
@@ -13,10 +12,9 @@ import numpy as np
 
 from midi_codec import fields
 from trainer.data.augmentation import NUM_DRAWS, Augmentation, augment, scale_times
-from trainer.data.pieces import Pieces
+from trainer.data.pieces import Pieces, is_drum
 
 TIME_MULTIPLE = 4  # of a batch's time steps: few different lengths, and little padding
-SORTED_BATCHES = 64  # windows are sorted by length within this many batches: little padding, much shuffling
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,32 +108,6 @@ def keyed_rng(*key: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(np.random.SeedSequence((*key, len(key)))))
 
 
-def cut_windows(num_events: np.ndarray, window: int, rng: np.random.Generator) -> Windows:
-    """Cuts every piece at a random offset and then after every `window` events; pieces that fit stay whole."""
-    fits = num_events <= window
-    first = np.where(fits, num_events, 1 + np.floor(rng.random(len(num_events)) * window).astype(np.int64))
-    counts = 1 + -(-(num_events - first) // window)
-    piece = np.repeat(np.arange(len(num_events)), counts)
-    order = np.arange(len(piece)) - np.repeat(np.cumsum(counts) - counts, counts)  # 0, 1, ... within a piece
-    begin = np.where(order == 0, 0, first[piece] + (order - 1) * window)
-    size = np.where(order == 0, first[piece], window)
-    return Windows(piece, begin, np.minimum(size, num_events[piece] - begin))
-
-
-def plan_epoch(num_events: np.ndarray, *, window: int, batch_size: int, rng_seed: int, epoch: int) -> list[Windows]:
-    """The batches of an epoch, in order; the last ones may hold fewer than `batch_size` windows."""
-    rng = keyed_rng(rng_seed, epoch)
-    windows = cut_windows(num_events, window, rng)
-    shuffled = windows.take(rng.permutation(len(windows)))
-    batches = []
-    pool_size = batch_size * SORTED_BATCHES
-    for start in range(0, len(shuffled), pool_size):
-        pool = shuffled.take(slice(start, start + pool_size))
-        by_length = pool.take(np.argsort(-pool.length, kind="stable"))
-        batches += [by_length.take(slice(row, row + batch_size)) for row in range(0, len(pool), batch_size)]
-    return [batches[index] for index in rng.permutation(len(batches))]
-
-
 def make_batch(
     pieces: Pieces,
     windows: Windows,
@@ -162,12 +134,11 @@ def make_batch(
     """
     size = -(-max(int(windows.length.max()), 1) // TIME_MULTIPLE) * TIME_MULTIPLE
     own, lead = part.rows(batch_size), max(memory, 1)  # the event before is an input
-    events = _find_events(pieces, windows, own, batch_size=batch_size, lead=lead, size=size)
-    is_note = events.is_note
-    raw = np.where(is_note[..., None], pieces.raw[events.index], 0)
+    rows = _copy_rows(pieces, windows, own, batch_size=batch_size, lead=lead, size=size)
+    is_note, raw = rows.is_note, rows.raw
     before_tick = np.zeros(len(raw), np.int32)
     if memory:
-        before_tick = np.where(is_note[:, lead - 1], pieces.onset[events.index[:, lead - 1]], 0)
+        before_tick = np.where(is_note[:, lead - 1], rows.events["onset"][:, lead - 1], 0)
 
     step_key, keys = np.zeros(2, np.uint32), np.zeros((0, 2), np.uint32)
     if rng is not None:
@@ -175,21 +146,21 @@ def make_batch(
         keys = rng.integers(0, 2**32, (len(windows), 2), np.uint32)
         if amounts is not None:
             draws = _pad(rng.random((len(windows), NUM_DRAWS)), batch_size)[own]
-            is_drum = pieces.is_drum[events.index] & is_note
-            raw = augment(raw, is_note=is_note, is_drum=is_drum, table=table, amounts=amounts, draws=draws)
+            drums = is_drum(rows.events) & is_note
+            raw = augment(raw, is_note=is_note, is_drum=drums, table=table, amounts=amounts, draws=draws)
             before_tick = scale_times(before_tick, amounts, draws)
 
     recent, is_recent = raw[:, lead - 1 :], is_note[:, lead - 1 :]  # [rows, 1 + size]
     bins = np.zeros(recent.shape, np.int32)
     bins[is_recent] = table.encode(recent[is_recent])
     return Batch(
-        previous=np.where(events.is_first[:, lead:, None], start_bins, bins[:, :-1]).astype(np.int32),
+        previous=np.where(rows.is_first[:, lead:, None], start_bins, bins[:, :-1]).astype(np.int32),
         bins=bins[:, 1:],
         raw=raw[:, lead:].astype(np.int32),
         is_note=is_note[:, lead:].astype(np.float32),
-        is_end=events.is_end[:, lead:].astype(np.float32),
+        is_end=rows.is_end[:, lead:].astype(np.float32),
         dropout_keys=_pad(keys, batch_size)[own],
-        milliseconds_per_tick=pieces.milliseconds_per_tick[events.piece],
+        milliseconds_per_tick=pieces.index["milliseconds_per_tick"][rows.piece],
         before=raw[:, :memory].astype(np.int32),
         before_is_note=is_note[:, :memory].astype(np.float32),
         before_tick=before_tick,
@@ -199,34 +170,48 @@ def make_batch(
 
 
 @dataclasses.dataclass(frozen=True)
-class _Events:
-    """The events of some rows of a batch: a window's, and a few before it.
+class _Rows:
+    """Some rows of a batch: the events of a window, and a few before it.
 
     Attributes:
       piece: `[rows]`.
-      index: `[rows, lead + size]`, of the event in the split; 0 where there is no note.
+      events: `[rows, lead + size]`.
+      raw: `[rows, lead + size, num_fields]` int32; zeros where there is no note.
       is_note, is_end: `[rows, lead + size]` bool.
       is_first: `[rows, lead + size]` bool, whether it is the first event of its piece.
     """
 
     piece: np.ndarray
-    index: np.ndarray
+    events: np.ndarray
+    raw: np.ndarray
     is_note: np.ndarray
     is_end: np.ndarray
     is_first: np.ndarray
 
 
-def _find_events(pieces: Pieces, windows: Windows, own: slice, *, batch_size: int, lead: int, size: int) -> _Events:
-    """Finds the events of the rows `own` of a batch: `lead` before each window, and `size` from its beginning."""
+def _copy_rows(pieces: Pieces, windows: Windows, own: slice, *, batch_size: int, lead: int, size: int) -> _Rows:
+    """Copies the rows `own` of a batch: `lead` events before each window, and `size` from its beginning."""
     piece, begin, length = (_pad(column, batch_size)[own] for column in (windows.piece, windows.begin, windows.length))
+    index = pieces.index[piece]
+    # One event more at the beginning: a step is the difference of two onsets.
+    events = np.zeros((len(piece), 1 + lead + size), pieces.events.dtype)
+    rows, split, width = events.view(np.uint8), pieces.events.view(np.uint8), events.dtype.itemsize  # bytes copy faster
+    place = (begin - lead - 1).tolist()
+    for row, (first, at, end) in enumerate(
+        zip(index["first_event"].tolist(), place, (begin + length).tolist(), strict=True)
+    ):
+        start = max(at, 0)
+        rows[row, (start - at) * width : (end - at) * width] = split[(first + start) * width : (first + end) * width]
     in_piece = begin[:, None] + np.arange(-lead, size)  # the index of each event within its piece
     is_event = (in_piece >= 0) & (in_piece < (begin + length)[:, None])
-    is_last = in_piece == (pieces.num_events[piece] - 1)[:, None]
-    is_note = is_event & ~is_last
-    return _Events(
+    is_last = in_piece == (index["num_events"] - 1)[:, None]
+    raw = pieces.values(events)[:, 1:]
+    raw[~(is_event & ~is_last)] = 0
+    return _Rows(
         piece=piece,
-        index=np.where(is_note, pieces.first_event[piece][:, None] + in_piece, 0),
-        is_note=is_note,
+        events=events[:, 1:],
+        raw=raw,
+        is_note=is_event & ~is_last,
         is_end=is_event & is_last,
         is_first=in_piece == 0,
     )

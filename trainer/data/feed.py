@@ -13,7 +13,8 @@ import numpy as np
 from midi_codec.fields import FieldTable
 from trainer.config import TrainConfig
 from trainer.data.augmentation import Augmentation
-from trainer.data.batches import WHOLE, Batch, Part, Windows, keyed_rng, make_batch, plan_epoch
+from trainer.data.batches import WHOLE, Batch, Part, Windows, keyed_rng, make_batch
+from trainer.data.epoch_plan import EpochPlan
 from trainer.data.pieces import Pieces
 
 BATCH_STREAM = 1  # for draws within a batch; the plan of an epoch uses the stream (rng_seed, epoch)
@@ -97,14 +98,8 @@ def batch_windows(pieces: Pieces, config: TrainConfig, position: Position) -> Wi
     return _plan(pieces, config, position.epoch)[position.batch]
 
 
-def _plan(pieces: Pieces, config: TrainConfig, epoch: int) -> list[Windows]:
-    return plan_epoch(
-        pieces.num_events,
-        window=config.window,
-        batch_size=config.batch_size,
-        rng_seed=config.rng_seed,
-        epoch=epoch,
-    )
+def _plan(pieces: Pieces, config: TrainConfig, epoch: int) -> EpochPlan:
+    return EpochPlan(pieces, window=config.window, batch_size=config.batch_size, rng_seed=config.rng_seed, epoch=epoch)
 
 
 def _plans(pieces: Pieces, config: TrainConfig, position: Position) -> Iterator[tuple[int, int, Windows, Position]]:

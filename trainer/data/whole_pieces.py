@@ -10,7 +10,6 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from midi_codec import fields
 from trainer.data.batches import Windows
 from trainer.data.pieces import Pieces
 
@@ -51,10 +50,13 @@ def _deal(piece: np.ndarray, num_events: np.ndarray, *, begin: int, chunk: int, 
     return Windows(*columns)
 
 
-def piece_seconds(pieces: Pieces, table: fields.FieldTable) -> np.ndarray:
+def piece_seconds(pieces: Pieces) -> np.ndarray:
     """`[num_pieces]` float64, how long each piece lasts, from its first onset to its last end; at least one tick."""
-    step, duration = (pieces.raw[:, table.names.index(name)].astype(np.int64) for name in ("step", "duration"))
-    first = pieces.first_event[:-1]
-    onset = np.cumsum(step)
-    lasts = np.maximum.reduceat(onset + duration, first) - onset[first]
-    return np.maximum(lasts, 1) * pieces.milliseconds_per_tick.astype(np.float64) / 1000
+    step, duration = (pieces.names.index(name) for name in ("step", "duration"))
+    lasts = []
+    for block in pieces.blocks():
+        first = block.first_event[:-1]
+        onset = np.cumsum(block.raw[:, step], dtype=np.int64)
+        lasts.append(np.maximum.reduceat(onset + block.raw[:, duration], first) - onset[first])
+    ticks = np.maximum(np.concatenate([np.zeros(0, np.int64), *lasts]), 1)
+    return ticks * pieces.index["milliseconds_per_tick"].astype(np.float64) / 1000

@@ -9,12 +9,11 @@ The 5-gram also sees a note's other fields; see `kneser_ney`.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 
 import numpy as np
 
 from midi_codec import fields
-from trainer.data.pieces import Pieces
+from trainer.data.pieces import Block, Pieces
 from trainer.doubts import BIGRAM, FIVE_GRAM, UNIGRAM
 from trainer.evaluation import kneser_ney
 
@@ -38,62 +37,59 @@ def score_baselines(train: Pieces, held_out: Pieces, table: fields.FieldTable) -
 
 def piece_costs(train: Pieces, held_out: Pieces, table: fields.FieldTable) -> dict[str, dict[str, np.ndarray]]:
     """What each held-out piece costs under each baseline: `[num_pieces]` float64 by field, in nats."""
-    costs: dict[str, dict[str, np.ndarray]] = {UNIGRAM: {}, BIGRAM: {}}
-    columns: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
-    for field in table:
-        num_symbols = field.num_bins + 1  # the last is END in `pitch`, elsewhere the mark between pieces
-        learned = _symbols(train, table, field)
-        counted = _scored(learned, field)
-        unigram = _unigram(learned, num_symbols, scored=counted)
-        bigram = _bigram(learned, num_symbols, unigram, scored=counted)
-        symbols = _symbols(held_out, table, field)
-        scored = _scored(symbols, field)
-        targets, contexts = symbols[scored], np.append(field.num_bins, symbols[:-1])[scored]
-        spans = np.append(field.log_spans.astype(np.float64), 0.0)[targets]
-        for name, probability in ((UNIGRAM, unigram[targets]), (BIGRAM, bigram(contexts, targets))):
-            events = np.zeros(len(symbols))
-            events[scored] = spans - np.log(probability)
-            costs[name][field.name] = np.add.reduceat(events, held_out.first_event[:-1])
-        columns[0].append(learned)
-        columns[1].append(symbols)
-    bins = [np.stack(column, axis=1) for column in columns]
-    by_field = kneser_ney.piece_costs((bins[0], train.first_event), (bins[1], held_out.first_event), table)
+    models = [_models(counts, field) for counts, field in zip(pair_counts(train, table), table, strict=True)]
+    costs = {name: {field.name: np.zeros(held_out.num_pieces) for field in table} for name in (UNIGRAM, BIGRAM)}
+    held_symbols = held_out.scratch(held_out.total_events * len(table), np.uint8).reshape(-1, len(table))
+    first_piece = first_event = 0
+    for block in held_out.blocks():
+        symbols = symbols_of(block, table)
+        last_event, last_piece = first_event + len(symbols), first_piece + len(block.first_event) - 1
+        held_symbols[first_event:last_event] = symbols
+        for column, (field, (unigram, bigram)) in enumerate(zip(table, models, strict=True)):
+            targets = symbols[:, column]
+            contexts = np.append(field.num_bins, targets[:-1])
+            scored = slice(None) if field.name == "pitch" else ~block.is_end
+            spans = np.append(field.log_spans.astype(np.float64), 0.0)[targets[scored]]
+            probabilities = {UNIGRAM: unigram[targets[scored]], BIGRAM: bigram[contexts[scored], targets[scored]]}
+            for name, probability in probabilities.items():
+                events = np.zeros(len(symbols))
+                events[scored] = spans - np.log(probability)
+                costs[name][field.name][first_piece:last_piece] = np.add.reduceat(events, block.first_event[:-1])
+        first_event, first_piece = last_event, last_piece
+    learned = train.block(0, kneser_ney.num_learned(train.num_events))
+    first = np.concatenate([[0], np.cumsum(held_out.num_events, dtype=np.int64)])
+    by_field = kneser_ney.piece_costs((symbols_of(learned, table), learned.first_event), (held_symbols, first), table)
     return costs | {FIVE_GRAM: by_field}
 
 
-def _symbols(pieces: Pieces, table: fields.FieldTable, field: fields.FieldSpec) -> np.ndarray:
-    """`[num_events]` int32 bins, with `num_bins` at the END of each piece."""
-    ends = pieces.first_event[1:] - 1
-    values = pieces.raw[:, table.names.index(field.name)].copy()
-    values[ends] = field.lows[0]  # any known value: overwritten below
-    symbols = field.encode(values)
-    symbols[ends] = field.num_bins
+def pair_counts(pieces: Pieces, table: fields.FieldTable) -> list[np.ndarray]:
+    """For each field `[num_bins + 1, num_bins + 1]` int64: how often each symbol follows each, pieces apart.
+
+    The last symbol is the END of a piece, and what comes before the next one.
+    """
+    counts = [np.zeros((field.num_bins + 1) ** 2, np.int64) for field in table]
+    for block in pieces.blocks():
+        for field, count, symbols in zip(table, counts, symbols_of(block, table).T, strict=True):
+            pairs = np.append(field.num_bins, symbols[:-1]) * (field.num_bins + 1) + symbols
+            count += np.bincount(pairs, minlength=len(count))
+    return [count.reshape(field.num_bins + 1, -1) for field, count in zip(table, counts, strict=True)]
+
+
+def symbols_of(block: Block, table: fields.FieldTable) -> np.ndarray:
+    """`[num_events, num_fields]` int64 bins, with `num_bins` at the END of each piece."""
+    symbols = table.encode(block.raw).astype(np.int64)
+    symbols[block.is_end] = [field.num_bins for field in table]
     return symbols
 
 
-def _scored(symbols: np.ndarray, field: fields.FieldSpec) -> np.ndarray:
-    """Which events are scored: all of them in `pitch`, elsewhere only the notes."""
-    return np.ones(len(symbols), bool) if field.name == "pitch" else symbols < field.num_bins
-
-
-def _unigram(symbols: np.ndarray, num_symbols: int, *, scored: np.ndarray) -> np.ndarray:
-    """`[num_symbols]` probabilities, add-one smoothed over the symbols that are scored."""
-    counts = np.bincount(symbols[scored], minlength=num_symbols).astype(np.float64)
-    smoothed = counts + 1
-    if not scored.all():
-        smoothed[-1] = 0  # the mark between pieces is not an outcome here
-    return smoothed / smoothed.sum()
-
-
-def _bigram(
-    symbols: np.ndarray, num_symbols: int, unigram: np.ndarray, *, scored: np.ndarray
-) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """A function of (contexts, targets), `[n]` int each, giving `[n]` probabilities."""
-    contexts = np.append(num_symbols - 1, symbols[:-1])
-    pairs = np.bincount(contexts[scored].astype(np.int64) * num_symbols + symbols[scored], minlength=num_symbols**2)
-    counts = pairs.reshape(num_symbols, num_symbols).astype(np.float64)
-    probabilities = backed_off(counts, unigram)
-    return lambda context, target: probabilities[context, target]
+def _models(counts: np.ndarray, field: fields.FieldSpec) -> tuple[np.ndarray, np.ndarray]:
+    """`[symbols]` probabilities of the unigram, add-one smoothed, and `[contexts, symbols]` of the bigram."""
+    counts = counts.astype(np.float64)
+    smoothed = counts.sum(axis=0) + 1
+    if field.name != "pitch":  # the mark between pieces is not an outcome here
+        counts[:, -1] = smoothed[-1] = 0
+    unigram = smoothed / smoothed.sum()
+    return unigram, backed_off(counts, unigram)
 
 
 def backed_off(counts: np.ndarray, unigram: np.ndarray) -> np.ndarray:

@@ -22,10 +22,12 @@ symbols (KenLM).
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 
 import numpy as np
 
 from midi_codec import fields
+from trainer.data.pieces import BLOCK_EVENTS
 
 ORDER = 5
 MAX_LEARNED = 2_000_000  # events
@@ -158,37 +160,57 @@ def piece_costs(
     """
     sizes = [field.num_bins for field in table]
     learned = _first_pieces(*learned)
-    is_end_learned, is_end = _is_end(*learned), _is_end(*scored)
+    bins, first_event = scored
+    is_end = _is_end(*learned)
 
-    def cost(
-        targets: tuple[np.ndarray, np.ndarray], where: tuple[np.ndarray, np.ndarray], layout: Layout, size: int
-    ) -> np.ndarray:
-        """`[num_events]` of the held-out pieces; 0 where they are not scored."""
-        contexts = [symbols_at(*pieces, layout, sizes) for pieces in (learned, scored)]
+    def cost(layout: Layout, size: int, index: int | None) -> np.ndarray:
+        """`[num_pieces]` of the held-out pieces: what their ends cost, or one field of their notes."""
         context_sizes = [sizes[field] + 1 for _, field in layout]
-        model = KneserNey(targets[0][where[0]], contexts[0][where[0]], num_symbols=size, sizes=context_sizes)
-        costs = np.zeros(len(is_end))
-        costs[where[1]] = -np.log(model.probability(targets[1][where[1]], contexts[1][where[1]]))
-        return costs
+        contexts = symbols_at(*learned, layout, sizes)
+        which = slice(None) if index is None else ~is_end
+        targets = is_end.astype(np.int64) if index is None else learned[0][:, index].astype(np.int64)
+        model = KneserNey(targets[which], contexts[which], num_symbols=size, sizes=context_sizes)
+        found = np.zeros(len(first_event) - 1)
+        for first, last in _blocks(first_event):
+            begins = first_event[first : last + 1]
+            block = bins[begins[0] : begins[-1]], begins - begins[0]
+            ends = _is_end(*block)
+            where = slice(None) if index is None else ~ends
+            targets = ends.astype(np.int64) if index is None else block[0][:, index].astype(np.int64)
+            costs = np.zeros(len(ends))
+            costs[where] = -np.log(model.probability(targets[where], symbols_at(*block, layout, sizes)[where]))
+            if index is not None:
+                costs[where] += np.log(table.fields[index].spans)[targets[where]]
+            found[first:last] = np.add.reduceat(costs, block[1][:-1])
+        return found
 
-    everywhere = (np.ones(len(is_end_learned), bool), np.ones(len(is_end), bool))
-    ends = (is_end_learned.astype(np.int64), is_end.astype(np.int64))
-    end_cost = min((cost(ends, everywhere, layout, 2) for layout in end_layouts(len(sizes)).values()), key=np.sum)
+    end_cost = min((cost(layout, 2, None) for layout in end_layouts(len(sizes)).values()), key=np.sum)
     found = {}
     for index, field in enumerate(table):
-        targets = (learned[0][:, index].astype(np.int64), scored[0][:, index].astype(np.int64))
-        notes = (~is_end_learned, ~is_end)
         choices = layouts(index, len(sizes)).values()
-        costs = min((cost(targets, notes, layout, sizes[index]) for layout in choices), key=np.sum)
-        costs[~is_end] += np.log(field.spans)[targets[1][~is_end]]
-        found[field.name] = np.add.reduceat(costs + (end_cost if field.name == "pitch" else 0.0), scored[1][:-1])
+        found[field.name] = min((cost(layout, sizes[index], index) for layout in choices), key=np.sum)
+    found["pitch"] += end_cost
     return found
 
 
-def _first_pieces(bins: np.ndarray, first_event: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def num_learned(num_events: np.ndarray) -> int:
     """As many whole pieces as have `MAX_LEARNED` events together, and at least one."""
-    last = max(int(np.searchsorted(first_event, MAX_LEARNED, side="right")) - 1, 1)
+    total = np.cumsum(num_events[:MAX_LEARNED], dtype=np.int64)
+    return max(int(np.searchsorted(total, MAX_LEARNED, side="right")), 1)
+
+
+def _first_pieces(bins: np.ndarray, first_event: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    last = num_learned(np.diff(first_event))
     return bins[: first_event[last]], first_event[: last + 1]
+
+
+def _blocks(first_event: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Pieces of about `BLOCK_EVENTS` together, from the first to before the last."""
+    first = 0
+    while first < len(first_event) - 1:
+        last = int(np.searchsorted(first_event, first_event[first] + BLOCK_EVENTS, side="right")) - 1
+        yield first, max(last, first + 1)
+        first = max(last, first + 1)
 
 
 def _is_end(bins: np.ndarray, first_event: np.ndarray) -> np.ndarray:

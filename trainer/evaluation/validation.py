@@ -106,7 +106,7 @@ class Evaluator:
         nll = sum(by_field.values())
         return Evaluation(
             nll=nll,
-            nll_per_second=nll * pieces.num_notes / float(piece_seconds(pieces, table).sum()),
+            nll_per_second=nll * pieces.num_notes / float(piece_seconds(pieces).sum()),
             nll_by_field=by_field,
             accuracy={f.name: per_note[f"hits_{f.name}"] for f in table if f.loss == fields.CATEGORICAL},
             error_milliseconds={f.name: per_note[f"error_{f.name}"] for f in table if f.kind == fields.TIME},

@@ -112,8 +112,8 @@ class Run:
         )
 
         by_time = self.config.max_minutes is not None  # the number of notes is then unknown
-        total = None if by_time else round(self.config.epochs * len(train.raw))
-        done = round(self.state.position.epochs_done * len(train.raw))
+        total = None if by_time else round(self.config.epochs * train.total_events)
+        done = round(self.state.position.epochs_done * train.total_events)
         self._first: tuple[float, float] | None = None  # share and seconds after the first step of this start
         bar = progress(total=total, unit="notes", label="training", done=done)
         with contextlib.closing(self._monitor), bar:

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from midi_codec import fields
 from trainer.data.pieces import Pieces
-from trainer.evaluation.baselines import backed_off
+from trainer.evaluation.baselines import backed_off, pair_counts
 from trainer.model import mixture
 from trainer.model.note_model import NoteModel
 
@@ -23,17 +23,16 @@ NARROWEST = 1.5  # times the smallest scale: leaves the gradient room to move it
 
 def start_from_unigram(model: NoteModel, train: Pieces) -> None:
     """Sets every head's output bias, and END's, to log probabilities counted in the training split."""
-    is_note = np.ones(len(train.raw), bool)
-    is_note[train.first_event[1:] - 1] = False
+    pairs = pair_counts(train, model.table)
     for index, (field, bias) in enumerate(zip(model.table, model.output_biases, strict=True)):
-        values = train.raw[is_note, index]
         start = np.zeros(bias.shape, np.float32)
         if field.loss == fields.MSE:
-            start[0] = inverse_softplus(max(float(values.mean()) / field.scale, 1e-3))
+            values, times = value_counts(train, index)
+            start[0] = inverse_softplus(max(float(values @ times / times.sum()) / field.scale, 1e-3))
         elif field.loss == fields.MIXTURE:
-            start[:] = fit_mixture(*np.unique(values, return_counts=True), shift=field.shift)
+            start[:] = fit_mixture(*value_counts(train, index), shift=field.shift)
         else:
-            counts = np.bincount(field.encode(values), minlength=field.num_bins) + 1
+            counts = pairs[index][:, :-1].sum(axis=0) + 1
             start[: field.num_bins] = np.log(counts / counts.sum())
         bias.assign(start)
         if field.loss == fields.MIXTURE:  # at first only the weights depend on the note, not locations and scales
@@ -41,32 +40,36 @@ def start_from_unigram(model: NoteModel, train: Pieces) -> None:
             kernel[:, mixture.COMPONENTS :] = 0
             model.output_kernels[index].assign(kernel)
         if model.copying is not None and field.loss == fields.CATEGORICAL:
-            model.copying.tensors.follows[index].assign(
-                pair_gains(field.encode(np.where(is_note, train.raw[:, index], field.lows[0])), is_note, field)
-            )
+            model.copying.tensors.follows[index].assign(pair_gains(pairs[index], field))
     head_bias = np.asarray(model.head_bias.value).copy()
     head_bias[model.end_column] = math.log(train.num_pieces / max(train.num_notes, 1))
     model.head_bias.assign(head_bias)
 
 
-def pair_gains(bins: np.ndarray, is_note: np.ndarray, field: fields.FieldSpec) -> np.ndarray:
+def value_counts(pieces: Pieces, column: int) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct values of a field, ascending, and how many notes have each."""
+    values, counts = np.zeros(0, np.int64), np.zeros(0, np.int64)
+    for block in pieces.blocks():
+        found, times = np.unique(block.raw[~block.is_end, column], return_counts=True)
+        values, index = np.unique(np.concatenate([values, found]), return_inverse=True)
+        counts = np.bincount(index, weights=np.concatenate([counts, times])).astype(np.int64)
+    return values, counts
+
+
+def pair_gains(pairs: np.ndarray, field: fields.FieldSpec) -> np.ndarray:
     """`[num_bins + 1, width]` float32: log of how much likelier each value is after each value than by itself.
 
     The last row is of a piece's first note. Pairs back off to single values as in `trainer.evaluation.baselines`.
 
     Args:
-      bins: `[n]` of all events.
-      is_note: `[n]` bool.
-      field: of the bins.
+      pairs: of the field, as `trainer.evaluation.baselines.pair_counts` gives them.
+      field: of the pairs.
     """
-    size = field.num_bins
-    before = np.append(size, np.where(is_note, bins, size)[:-1])[is_note]
-    counts = np.zeros((size + 1, size))
-    np.add.at(counts, (before, bins[is_note]), 1.0)
+    counts = pairs[:, :-1].astype(np.float64)
     single = counts.sum(axis=0) + 1
     single /= single.sum()
     gains = np.log(backed_off(counts, single) / single)
-    return np.pad(gains, [[0, 0], [0, field.width - size]]).astype(np.float32)
+    return np.pad(gains, [[0, 0], [0, field.width - field.num_bins]]).astype(np.float32)
 
 
 def inverse_softplus(value: float) -> float:

@@ -16,6 +16,8 @@ from job_runtime.problem_report import UserError
 from trainer import bundle as bundle_lib
 from trainer import piece_lengths
 from trainer.config import TrainConfig
+from trainer.data.pieces import Pieces
+from trainer.data.split_cache import default_folder, load_splits
 from trainer.distribution import cluster
 from trainer.run_output import checkpoint, run_folder
 from trainer.run_output.run_state import RunState
@@ -62,6 +64,7 @@ def train(
     init_from: str | None = None,
     workers: Workers = Workers(),
     profile: bool = False,
+    cache_dir: str | None = None,
     on_validation: Callable[[dict[str, Any]], None] | None = None,
 ) -> Outcome:
     """Trains a model, or continues the run in the folder, until it is finished.
@@ -74,6 +77,7 @@ def train(
       init_from: a bundle to start from instead of random weights.
       workers: processes that train together.
       profile: whether to write a trace of some steps for TensorBoard.
+      cache_dir: local folder for the splits' caches; by default `split_cache.default_folder`.
       on_validation: called with each line of `metrics.jsonl`, before the checkpoint; may raise
         `trainer.training.hooks.Halted` to end the run there. For runs of one process.
 
@@ -97,7 +101,15 @@ def train(
     strategy = _make_strategy(config, inputs, stop, alone=state.finished)
     if cluster.is_chief():
         _claim_folder(folder, inputs, strategy)
-    return _train_on(strategy, config, inputs, data=data, folder=folder, stop=stop, profile=profile, hook=on_validation)
+    splits = load_splits(
+        data,
+        inputs.info,
+        ("train", "validation"),
+        inputs.table,
+        folder=cache_dir or default_folder(folder),
+        stop=stop,
+    )
+    return _train_on(strategy, config, inputs, *splits, folder=folder, stop=stop, profile=profile, hook=on_validation)
 
 
 def _make_strategy(config: TrainConfig, inputs: RunInputs, stop: StopSignal, *, alone: bool) -> tf.distribute.Strategy:
@@ -138,14 +150,14 @@ def _train_on(
     strategy: tf.distribute.Strategy,
     config: TrainConfig,
     inputs: RunInputs,
+    train: Pieces,
+    validation: Pieces,
     *,
-    data: str,
     folder: str,
     stop: StopSignal,
     profile: bool,
     hook: Callable[[dict[str, Any]], None] | None,
 ) -> Outcome:
-    from trainer.data import pieces
     from trainer.data.balance import balanced
     from trainer.distribution import strategy as strategies
     from trainer.evaluation import baselines
@@ -161,9 +173,8 @@ def _train_on(
     if inputs.bundle is not None:
         start = transfer.start_weights(inputs.bundle, inputs.table, inputs.info, bundle_lib.get_weights(step.model))
         bundle_lib.set_weights(step.model, start)
-    train, validation = pieces.load_splits(data, inputs.info, ("train", "validation"), inputs.table)
     scores = baselines.score_baselines(train, validation, inputs.table)
-    num_duplicates = train.count_duplicates(inputs.table)
+    num_duplicates = train.count_duplicates()
     writer = _sample_writer(config, step, folder, allow_duplicates=num_duplicates > 0)
     hooks = Hooks(on_validation=hook, write_samples=None if writer is None else writer.write, profile=profile)
 

@@ -13,6 +13,7 @@ command continues a study; if nothing is left to do, it writes the report again.
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib
 import os
 import socket
@@ -26,6 +27,7 @@ from job_runtime.command_line.settings import add_number
 from job_runtime.problem_report import UserError
 from job_runtime.watched_stop import WatchedStop
 from midi_codec.dataset import dataset_info
+from trainer.data import split_cache
 from trainer.distribution import cluster
 from trainer.training import run_checks, whole_run
 from trainer.tune import search_space
@@ -62,6 +64,7 @@ def make_parser() -> Parser:
     )
     add_number(parser, "--rng-seed", 0, "random number seed of the search", at_least=0, at_most=HIGHEST_RNG_SEED)
     add("--best-config", help="file for the best trial's settings, for trainer.task --config")
+    add("--cache-dir", help=split_cache.HELP)
     add_number(
         group_of(parser, "several workers"),
         "--heartbeat-seconds",
@@ -133,7 +136,7 @@ def _flag_problems(args: argparse.Namespace) -> list[str]:
     """Every mistake that shows without reading a file."""
     from trainer.tune import study_storage
 
-    problems = []
+    problems = split_cache.folder_problems(args.cache_dir)
     if not args.study or len(args.study) > 200:
         problems.append(f"--study is {args.study!r}, want a name of at most 200 characters")
     args.storage = args.storage or os.environ.get("TUNE_STORAGE") or study_storage.local_default(args.output or "")
@@ -200,7 +203,7 @@ def _work(study: Study, space: search_space.SearchSpace, args: argparse.Namespac
     worker = Worker(
         study,
         space,
-        train=whole_run.train,
+        train=functools.partial(whole_run.train, cache_dir=args.cache_dir or split_cache.default_folder(args.output)),
         data=args.data,
         output=args.output,
         num_trials=args.num_trials,

@@ -19,7 +19,7 @@ from job_runtime.storage import array_file
 from midi_codec import fields
 from midi_codec.dataset import dataset_info
 from trainer.config import TrainConfig
-from trainer.data import pieces
+from trainer.data import pieces, split_cache
 from trainer.evaluation import baselines
 from trainer.training import run_checks
 
@@ -42,7 +42,7 @@ def prepare(data: str, folder: pathlib.Path) -> None:
         return
     folder.mkdir(parents=True, exist_ok=True)
     table = run_checks.make_field_table(info, TrainConfig(), data)
-    train, validation = (pieces.load_split(data, info, name, table) for name in ("train", "validation"))
+    train, validation = (split_cache.load_split(data, info, name, table) for name in ("train", "validation"))
     arrays = {**arrays_of("train", train, table), **arrays_of("validation", validation, table)}
     array_file.write(str(folder / ARRAYS), arrays)
     about = describe(info, table, train, validation)
@@ -57,15 +57,15 @@ def read_about(folder: pathlib.Path) -> dict[str, Any]:
 def arrays_of(name: str, split: pieces.Pieces, table: fields.FieldTable) -> dict[str, np.ndarray]:
     """A split's arrays, by name in the file."""
     bins = bins_of(split, table).astype(np.int64)
-    return {f"{name}_bins": bins, f"{name}_first_event": split.first_event, f"{name}_is_drum": split.is_drum}
+    first_event = np.append(split.first_event, split.total_events)
+    return {f"{name}_bins": bins, f"{name}_first_event": first_event, f"{name}_is_drum": pieces.is_drum(split.events)}
 
 
 def bins_of(split: pieces.Pieces, table: fields.FieldTable) -> np.ndarray:
     """`[num_events, num_fields]` int32, zeros at END."""
-    is_note = np.ones(len(split.raw), bool)
-    is_note[split.first_event[1:] - 1] = False
-    bins = np.zeros(split.raw.shape, np.int32)
-    bins[is_note] = table.encode(split.raw[is_note])
+    block = split.block()
+    bins = table.encode(block.raw)
+    bins[block.is_end] = 0
     return bins
 
 
@@ -87,7 +87,7 @@ def describe(
         "validation": {
             "num_pieces": validation.num_pieces,
             "num_notes": validation.num_notes,
-            "seconds": float(piece_seconds(validation, table).sum()),
+            "seconds": float(piece_seconds(validation).sum()),
         },
         "baselines": scores,
     }

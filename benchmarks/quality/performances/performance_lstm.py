@@ -24,7 +24,7 @@ class Trainer:
     """Training step, feed and position in the data; resumes from a checkpoint."""
 
     def __init__(self, config: TrainConfig, data: str, info: dataset_info.DatasetInfo):
-        from trainer.data import pieces
+        from trainer.data.split_cache import load_split
         from trainer.distribution import strategy
         from trainer.evaluation.validation import Evaluator
         from trainer.run_output.run_state import RunState
@@ -35,7 +35,7 @@ class Trainer:
 
         self.config, devices = config, strategy.make_strategy()
         table = run_checks.make_field_table(info, config, data)
-        self.train, self.validation = (pieces.load_split(data, info, name, table) for name in ("train", "validation"))
+        self.train, self.validation = (load_split(data, info, name, table) for name in ("train", "validation"))
         self.step, self.state = TrainStep(config, table, devices), RunState()
         self.evaluator = Evaluator(self.step.model, devices, batch_size=max(config.batch_size, VALIDATION_ROWS))
         start_from_unigram(self.step.model, self.train)

@@ -51,7 +51,7 @@ def decisions_of(bundle: Bundle, rolls: Sequence[RollPiece], *, name: str, shift
         raise UserError(sorted(problems))
     model = bundle.build_model()
     pieces = stack_pieces(notes, table)
-    log_probabilities = np.zeros((len(DECISIONS), len(pieces.raw)))
+    log_probabilities = np.zeros((len(DECISIONS), pieces.total_events))
     compiled = None
     for chunks in plan_whole_pieces(pieces.num_events, chunk=CHUNK, batch_size=BATCH_SIZE):
         state = model.zero_state(len(chunks[0]))

@@ -17,10 +17,11 @@ def test_a_source_occurs_by_the_root_of_how_much_smaller_it_is():
     assert times == {"big": 1, "middle": 4, "small": 6}  # sqrt(200 / 11), sqrt(200 / 5)
     order = [0, *[1] * 6, *[2] * 4, 3]
     want = stack_pieces([NOTES[index] for index in order], TABLE)
-    for name in ("raw", "first_event", "is_drum", "piece_id", "milliseconds_per_tick"):
-        assert getattr(pieces, name).tolist() == getattr(want, name).tolist()
-    assert pieces.source == [PIECES.source[index] for index in order] and pieces.group.tolist() == order
-    assert pieces.onset.tolist() == want.onset.tolist()
+    assert pieces.block().raw.tolist() == want.block().raw.tolist()
+    for name in ("num_events", "piece_id", "milliseconds_per_tick"):
+        assert pieces.index[name].tolist() == want.index[name].tolist()
+    assert [pieces.source(piece) for piece in range(12)] == [PIECES.source(index) for index in order]
+    assert pieces.events is PIECES.events
 
 
 def test_paths_in_which_nothing_is_found_are_named():

@@ -2,8 +2,6 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from midi_codec.fields import build_field_table
 from midi_codec.music.notes import DRUM_PROGRAM, MILLISECONDS, Notes
@@ -11,72 +9,17 @@ from tests.trainer.tiny import make_many, make_table
 from trainer.data import batches
 from trainer.data.augmentation import Augmentation
 from trainer.data.batches import (
-    TIME_MULTIPLE,
     WHOLE,
     Batch,
     Part,
     Windows,
-    cut_windows,
     keyed_rng,
     make_batch,
-    plan_epoch,
 )
-from trainer.data.pieces import stack_pieces
+from trainer.data.pieces import is_drum, stack_pieces
 
 TABLE = make_table()
 START = np.array([5, 3, 4, 2])  # the row after each field's last bin
-
-
-def events_of(windows: Windows) -> list[tuple[int, int]]:
-    return [
-        (piece, begin + offset)
-        for piece, begin, length in zip(windows.piece, windows.begin, windows.length, strict=True)
-        for offset in range(length)
-    ]
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.lists(st.integers(2, 60), min_size=1, max_size=20), st.integers(1, 20), st.integers(0, 9))
-def test_windows_hold_every_event_once(lengths, window, seed):
-    windows = cut_windows(np.array(lengths), window, np.random.default_rng(seed))
-    assert windows.length.min() >= 1 and windows.length.max() <= window
-    want = [(piece, event) for piece, length in enumerate(lengths) for event in range(length)]
-    assert sorted(events_of(windows)) == want
-    whole = [piece for piece, length in enumerate(lengths) if length <= window]
-    assert all((windows.piece == piece).sum() == 1 for piece in whole)
-
-
-def test_an_epoch_predicts_every_event_once():
-    lengths = np.array([5, 40, 7, 100, 2])
-    for epoch in range(3):
-        plan = plan_epoch(lengths, window=8, batch_size=4, rng_seed=1, epoch=epoch)
-        assert all(1 <= len(batch) <= 4 for batch in plan)
-        events = sorted(event for batch in plan for event in events_of(batch))
-        assert events == [(piece, event) for piece, length in enumerate(lengths) for event in range(length)]
-
-
-def arrays_of(plan):
-    return [(batch.piece.tolist(), batch.begin.tolist(), batch.length.tolist()) for batch in plan]
-
-
-def test_a_plan_follows_from_seed_and_epoch():
-    lengths = np.array([30, 40, 50])
-    settings_of_plan = {"window": 8, "batch_size": 4}
-    plans = {
-        key: arrays_of(plan_epoch(lengths, **settings_of_plan, rng_seed=key[0], epoch=key[1]))
-        for key in [(0, 0), (0, 1), (1, 0)]
-    }
-    assert plans[0, 0] == arrays_of(plan_epoch(lengths, **settings_of_plan, rng_seed=0, epoch=0))
-    assert plans[0, 0] != plans[0, 1] != plans[1, 0] != plans[0, 0]
-
-
-def test_a_piece_is_cut_at_other_places_in_other_epochs():
-    first = [
-        min(begin for batch in plan_epoch(np.array([100]), window=16, batch_size=4, rng_seed=0, epoch=epoch)
-            for begin in batch.begin.tolist() if begin)
-        for epoch in range(200)
-    ]  # fmt: skip
-    assert set(first) == set(range(1, 17))
 
 
 THREE = Notes.from_columns(
@@ -155,7 +98,7 @@ def test_drums_of_a_piece_are_known_where_they_stand():
     }
     notes = Notes.from_columns(**{name: np.array(column) for name, column in columns.items()})
     pieces = stack_pieces([notes, notes], make_table(programs=(0, DRUM_PROGRAM)))
-    assert pieces.is_drum.tolist() == [True, False, False] * 2
+    assert is_drum(pieces.events).tolist() == [True, False, False] * 2
     assert (pieces.num_pieces, pieces.num_notes, pieces.num_events.tolist()) == (2, 4, [3, 3])
 
 
@@ -225,7 +168,6 @@ def test_without_a_memory_nothing_comes_along():
     batch = make_batch(pieces, windows, table=TABLE, batch_size=4, start_bins=START)
     assert (batch.before.shape, batch.before_is_note.shape) == ((4, 0, 4), (4, 0))
     assert batch.before_tick.tolist() == [0] * 4
-    assert "onset" not in vars(pieces), "onsets cost memory that nothing needs"
 
 
 @pytest.mark.parametrize("memory", [1, 5, 40])
@@ -262,8 +204,8 @@ def test_notes_before_a_window_are_changed_as_the_window_is():
         whole, late = make(0, 21, key), make(19, 2, key)
         assert (late.before[0] == whole.raw[0, :19]).all()
         assert (late.raw[0, 0] == whole.raw[0, 19]).all()
-        factor = late.before_tick[0] / pieces.onset[18]
-        np.testing.assert_allclose(late.before[0, 1:, 0], pieces.raw[1:19, 0] * factor, atol=0.51)
+        factor = late.before_tick[0] / pieces.events["onset"][18]
+        np.testing.assert_allclose(late.before[0, 1:, 0], pieces.block().raw[1:19, 0] * factor, atol=0.51)
         assert abs(late.before_tick[0] - late.before[0, :, 0].sum()) <= 19 / 2  # each step is rounded by itself
         seen.add((late.before[0, 0, 1], late.before_tick[0]))
     assert len(seen) == 20
@@ -291,33 +233,6 @@ def test_a_change_keeps_the_notes_before_within_range():
         ]
         highest[memory] = max(int(batch.raw[0, 0, 1]) for batch in made)
     assert highest == {0: 65, 2: 61}
-
-
-# Quantiles of the lengths of pieces, from the shortest to the longest: asap (performances), pop909, Nottingham.
-CORPORA = {
-    "asap": (19, 688, 1300, 2267, 4000, 7212, 15000),
-    "pop909": (180, 1035, 1350, 1664, 1980, 2387, 4200),
-    "nottingham": (71, 155, 205, 265, 380, 629, 1600),
-}
-SHARES = (0, 0.05, 0.25, 0.5, 0.75, 0.95, 1)
-
-
-@pytest.mark.parametrize("corpus", CORPORA)
-@pytest.mark.parametrize("batch_size, window", [(32, 128), (64, 64), (64, 128)])
-def test_little_of_an_epoch_is_padding(corpus, batch_size, window):
-    lengths = np.interp(np.linspace(0, 1, 800), SHARES, CORPORA[corpus]).astype(np.int64)
-    for epoch in range(3):
-        plan = plan_epoch(lengths, window=window, batch_size=batch_size, rng_seed=0, epoch=epoch)
-        cells = sum(len(batch) * -(-int(batch.length.max()) // TIME_MULTIPLE) * TIME_MULTIPLE for batch in plan)
-        assert 1 - lengths.sum() / cells < 0.05
-
-
-def test_windows_of_all_pieces_are_mixed():
-    """Where every window is alike but for its piece, a batch holds pieces from all over the split."""
-    lengths = np.full(6400, 16)
-    plan = plan_epoch(lengths, window=16, batch_size=64, rng_seed=0, epoch=0)
-    means = [batch.piece.mean() for batch in plan]
-    assert len(plan) == 100 and np.abs(np.array(means) - 3200).max() < 4 * 6400 / 12**0.5 / 8
 
 
 def test_keys_of_other_lengths_are_other_streams():

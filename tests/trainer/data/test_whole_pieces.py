@@ -61,7 +61,7 @@ def test_seconds_run_to_the_last_end_whichever_note_has_it():
     long_first = Notes.from_columns(**{k: np.array(v) for k, v in columns.items()}, program=np.zeros(3, np.int64))
     pieces = stack_pieces([*make_many([5, 40]), long_first], make_table())
     want = [*(notes.seconds for notes in make_many([5, 40])), 0.055]
-    np.testing.assert_allclose(piece_seconds(pieces, make_table()), want, rtol=1e-6)
+    np.testing.assert_allclose(piece_seconds(pieces), want, rtol=1e-6)
 
 
 def test_seconds_on_the_beats_grid_follow_the_tempo():
@@ -72,5 +72,5 @@ def test_seconds_on_the_beats_grid_follow_the_tempo():
         )
         for ticks, tempo in ((48, 60.0), (48, 120.0), (0, 60.0))
     ]
-    seconds = piece_seconds(stack_pieces(many, make_table()), make_table())
+    seconds = piece_seconds(stack_pieces(many, make_table()))
     np.testing.assert_allclose(seconds, [2.0, 1.0, 1 / 24], rtol=1e-6)  # a piece lasts a tick at least

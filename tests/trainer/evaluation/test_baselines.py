@@ -3,8 +3,9 @@ import pytest
 
 from midi_codec.music.notes import Notes
 from tests.trainer.tiny import make_many, make_table
+from trainer.data import pieces
 from trainer.data.pieces import stack_pieces
-from trainer.evaluation import baselines
+from trainer.evaluation import baselines, kneser_ney
 from trainer.evaluation.baselines import score_baselines
 
 TABLE = make_table()
@@ -56,14 +57,23 @@ def test_the_whole_is_the_sum_of_its_fields():
 
 
 def test_every_context_has_probability_one_to_give():
-    field = TABLE["pitch"]
-    symbols = baselines._symbols(stack_pieces(make_many([5]), TABLE), TABLE, field)[:3]  # two contexts stay unseen
-    scored = np.ones(len(symbols), bool)
-    unigram = baselines._unigram(symbols, 4, scored=scored)
-    bigram = baselines._bigram(symbols, 4, unigram, scored=scored)
+    counts = baselines.pair_counts(TRAIN, TABLE)[1]
+    unigram, bigram = baselines._models(counts, TABLE["pitch"])
     assert unigram.sum() == pytest.approx(1, rel=1e-12)
-    for context in range(4):
-        assert bigram(np.full(4, context), np.arange(4)).sum() == pytest.approx(1, rel=1e-12)
+    assert bigram.shape == (len(unigram), len(unigram))
+    assert bigram.sum(axis=1) == pytest.approx(np.ones(len(unigram)), rel=1e-12)  # of 65 too, which has no follower
+
+
+def test_block_by_block_the_figures_are_the_same(monkeypatch):
+    train, held_out = stack_pieces(make_many([40, 3, 25, 9]), TABLE), stack_pieces(make_many([7, 30, 12]), TABLE)
+    want = baselines.piece_costs(train, held_out, TABLE)
+    for module in (pieces, kneser_ney):
+        monkeypatch.setattr(module, "BLOCK_EVENTS", 20)
+    got = baselines.piece_costs(train, held_out, TABLE)
+    assert len(list(train.blocks())) > 2
+    for name, by_field in want.items():
+        for field, costs in by_field.items():
+            assert got[name][field].tolist() == pytest.approx(costs.tolist(), rel=1e-12), (name, field)
 
 
 def test_a_piece_that_repeats_its_corpus_is_cheaper_by_bigram():

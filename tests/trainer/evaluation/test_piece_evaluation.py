@@ -85,4 +85,4 @@ def test_sums_are_those_of_the_loops_evaluation(pieces, measured, whole):
 
 def test_progress_is_told(pieces, measured):
     _, told = measured
-    assert sum(told) == len(pieces.raw) and max(told) <= BATCH_SIZE * CHUNK
+    assert sum(told) == pieces.total_events and max(told) <= BATCH_SIZE * CHUNK

@@ -16,8 +16,8 @@ from midi_codec.dataset import dataset_info
 from tests.trainer.tiny import PIECES_BY_SPLIT
 from trainer import bundle
 from trainer.config import TrainConfig
-from trainer.data import pieces
 from trainer.data.batches import Batch
+from trainer.data.split_cache import load_split
 from trainer.evaluation import end_shift
 from trainer.evaluation.validation import Evaluator
 from trainer.run_output import checkpoint
@@ -181,7 +181,7 @@ def test_what_is_validated_and_kept_is_the_average(data, finished, averaged):
     strategy = tf.distribute.OneDeviceStrategy("/cpu:0")
     model = TrainStep(AVERAGED, kept.fields, strategy).model
     bundle.set_weights(model, kept.weights)
-    validation = pieces.load_split(data, dataset_info.load(data), "validation", kept.fields)
+    validation = load_split(data, dataset_info.load(data), "validation", kept.fields)
     nll = Evaluator(model, strategy, batch_size=VALIDATION_ROWS).evaluate(validation).nll
     assert nll == pytest.approx(lines(averaged)[-1]["validation_nll"], rel=1e-6)
     assert nll != pytest.approx(lines(finished)[-1]["validation_nll"], rel=1e-3)

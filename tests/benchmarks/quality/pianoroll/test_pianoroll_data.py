@@ -14,7 +14,7 @@ from midi_codec.dataset import dataset_info
 from tests.benchmarks import rolls
 from tests.benchmarks.rolls import make_roll, make_song
 from trainer.config import TrainConfig
-from trainer.data.pieces import load_split
+from trainer.data.split_cache import load_split
 from trainer.training.run_checks import make_field_table
 
 SONGS = {"train": [make_song(n, length=9 + n) for n in range(4)], "valid": [make_song(n, length=12) for n in (4, 5)]}
@@ -113,8 +113,7 @@ def test_the_dataset_is_what_the_trainer_reads(tmp_path):
         pieces = load_split(root, info, split, table)
         wanted = [to_piece(roll).notes for roll in SONGS[part]]
         for index, notes in enumerate(wanted):
-            begin, end = pieces.first_event[index : index + 2]
-            assert np.array_equal(pieces.raw[begin : end - 1], table.raw(notes))
+            assert np.array_equal(pieces.block(index, index + 1).raw[:-1], table.raw(notes))
     steps = info.histograms["train"]["step"]
     assert steps.values == (0, 1, 2)  # an empty frame makes a step of 2
     assert sum(steps.counts) == info.splits["train"].num_notes

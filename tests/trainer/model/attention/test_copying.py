@@ -94,10 +94,9 @@ def test_a_new_model_starts_from_pairs_of_values():
     model = NoteModel(ModelConfig(units=16, layers=1, head_units=16, attention="copy", attention_notes=8), TABLE)
     pieces = stack_pieces(make_many([20, 9, 30]), TABLE)
     start_from_unigram(model, pieces)
-    is_note = np.ones(len(pieces.raw), bool)
-    is_note[pieces.first_event[1:] - 1] = False
-    before = np.append(3, np.where(is_note, np.searchsorted([60, 62, 65], pieces.raw[:, 1]), 3)[:-1])
-    bins = np.searchsorted([60, 62, 65], pieces.raw[:, 1])
+    raw, is_note = pieces.block().raw, ~pieces.block().is_end
+    before = np.append(3, np.where(is_note, np.searchsorted([60, 62, 65], raw[:, 1]), 3)[:-1])
+    bins = np.searchsorted([60, 62, 65], raw[:, 1])
     single = np.bincount(bins[is_note], minlength=3) + 1
     single = single / single.sum()
     got = np.asarray(model.output_biases[1].value)[:3] + model.copying.tensors.follows[1].numpy()[:, :3]
