@@ -145,8 +145,10 @@ class Network:
         if field.name == "pitch" and pitch_scores is not None:
             product += context.on_pitch_axis(pitch_scores.scores[:, 0], field.width)
         if head_inputs.candidates is not None and field.loss == fields.CATEGORICAL:
-            assert self._copying is not None
-            queries = head_inputs.columns[:, None, copy_column(self._table, self._config) :]
+            assert self._copying is not None and self._sources is not None
+            count = self._sources.num_candidates
+            first = copy_column(self._table, self._config) + index * count
+            queries = head_inputs.columns[:, None, first : first + count]
             known = [column[:, None] for column in bins]
             added = copying.added_logits(self._copying, self._table, index, head_inputs.candidates, queries, known)
             product += added[:, 0]

@@ -9,6 +9,7 @@ logit, then what a context asks of h. The outputs are those of `trainer.model.he
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import keras
 import tensorflow as tf
@@ -24,6 +25,14 @@ from trainer.model.recurrent import hoisted_lstm
 
 END_COLUMNS = fields_lib.WIDTH_MULTIPLE  # the first is END's logit; the others keep the product's width a multiple
 BFLOAT16 = "bfloat16"
+
+
+class _Parts(NamedTuple):
+    """The head inputs: each head's hidden layer, END's columns, each head's queries of what to copy."""
+
+    hidden: list[tf.Tensor]
+    end: tf.Tensor
+    queries: list[tf.Tensor]
 
 
 class HeadStack:
@@ -80,11 +89,12 @@ class HeadStack:
           scores: of a context, or None.
         """
         bins = [current[..., index] for index in range(len(self._table))]
+        parts = self._parts(head_inputs)
         outputs = {
-            field.name: self.output(index, head_inputs, bins[:index], scores, candidates)
+            field.name: self._output(index, parts, bins[:index], scores, candidates)
             for index, field in enumerate(self._table)
         }
-        return HeadOutputs(end_logit=head_inputs[..., end_column(self._table, self._config)], fields=outputs)
+        return HeadOutputs(end_logit=parts.end[..., 0], fields=outputs)
 
     def with_levels(self, head_inputs: tf.Tensor, candidates: Candidates) -> tf.Tensor:
         """The head inputs with what the heads see of how much matches."""
@@ -101,9 +111,27 @@ class HeadStack:
         candidates: Candidates | None = None,
     ) -> tf.Tensor:
         """The output of one head; arguments as for `trainer.model.note_model.NoteModel.head`."""
-        size = self._config.head_units
-        field = self._table.fields[index]
-        hidden = head_inputs[..., index * size : (index + 1) * size]
+        return self._output(index, self._parts(head_inputs), bins, scores, candidates)
+
+    def _parts(self, head_inputs: tf.Tensor) -> _Parts:
+        """Split once: the gradient of a slice is as wide as what it was cut from."""
+        config, num_fields = self._config, len(self._table)
+        sizes = [config.head_units] * num_fields + [END_COLUMNS, 3 * config.context_units]
+        if (sources := config.sources) is not None:
+            sizes += [sources.num_candidates] * num_fields
+        rest = int(head_inputs.shape[-1]) - sum(sizes)
+        parts = tf.split(head_inputs, [*sizes, rest], axis=-1)
+        return _Parts(parts[:num_fields], parts[num_fields], parts[num_fields + 2 : -1])
+
+    def _output(
+        self,
+        index: int,
+        parts: _Parts,
+        bins: Sequence[tf.Tensor],
+        scores: PitchScores | None,
+        candidates: Candidates | None,
+    ) -> tf.Tensor:
+        field, hidden = self._table.fields[index], parts.hidden[index]
         for other, other_bins in zip(self._table.fields[:index], bins, strict=True):
             hidden += tf.gather(self._conditions[field.name, other.name], other_bins)
         # A bfloat16 product would round logits, and a mixture's locations, to three digits.
@@ -113,7 +141,7 @@ class HeadStack:
             product += added if len(product.shape) == 3 else added[:, 0]
         if candidates is not None and field.loss == fields_lib.CATEGORICAL:
             assert self._copying is not None
-            queries = head_inputs[..., copy_column(self._table, self._config) :]
+            queries = parts.queries[index]
             if len(product.shape) == 2:  # of one event
                 queries, bins = queries[:, None], [column[:, None] for column in bins]
             added = copying.added_logits(self._copying.tensors, self._table, index, candidates, queries, bins)

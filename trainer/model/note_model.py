@@ -45,8 +45,8 @@ class NoteModel(keras.Model):
     Args:
       config: its size and shape.
       table: the fields.
-      precision: "float32", or "bfloat16" for the products of the LSTM and the heads' hidden layers; weights, states,
-        logits and losses are always float32.
+      precision: "float32", or "bfloat16" for the products of the LSTM, the context and the heads' hidden layers;
+        weights, states, logits and losses are always float32.
 
     Call arguments:
       previous: `[batch, time, num_fields]` int32, bins of the note before; `start_bins` at the start of a piece.
@@ -132,6 +132,7 @@ class NoteModel(keras.Model):
             head_input_units=query_column(self.table, config),
             lags=config.context_lags,
             periods=config.context_periods,
+            precision=self.precision,
         )
         stream = config.layers + 1 + len(self.table)  # lower streams drop inputs and embeddings
         self._context_reader = ContextReader(self.context, config, self.table, dropout_stream=stream)

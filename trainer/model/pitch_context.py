@@ -22,11 +22,12 @@ import tensorflow as tf
 
 from midi_codec import fields as fields_lib
 from trainer.model import context
+from trainer.model.recurrent.hoisted_lstm import Rounding, exact, operand_rounding
 
 NAME = "context"  # of the layer: the prefix of its weights' names in a bundle
 LEAST_SCORE = -20.0  # of an empty zone
 CHORD_SIZES = context.CHORD + 1
-BLOCK = 8  # neighbouring pitches of one product in `convolution_blocks`; divides PITCHES
+BLOCK = 8  # neighbouring pitches of one product in `convolution_blocks`; divides PITCHES and 2 REACH
 ZONES = 2  # above a note: near, and further up
 ZONE_PADDING = 16 - ZONES
 
@@ -81,7 +82,7 @@ class Weights(NamedTuple):
       phases: `[period, units]` each.
       output_weights: `[units]`.
       above_kernel: `[above_size, width]`, its product is added to the head inputs.
-      blocks: `convolution_blocks` of arrays that no longer change, or None.
+      blocks: `convolution_blocks` of channels and chord side by side, where weights no longer change, or None.
     """
 
     input_kernel: Any
@@ -109,22 +110,19 @@ class Weights(NamedTuple):
     def of_bundle(cls, arrays: Mapping[str, np.ndarray], periods: tuple[int, ...]) -> Weights:
         """The weights of a bundle (`trainer.bundle.Bundle.weights`)."""
         weights = cls.of(lambda name: tf.constant(arrays[f"{NAME}/{name}"]), periods)
-        kernels = (arrays[f"{NAME}/{name}"] for name in ("conv_kernel", "chord_kernel"))
-        return weights._replace(blocks=tf.constant(convolution_blocks(*kernels)))
+        both = tf.concat([weights.conv_kernel, weights.chord_kernel], axis=1)
+        return weights._replace(blocks=convolution_blocks(both))
 
 
-def convolution_blocks(conv_kernel: np.ndarray, chord_kernel: np.ndarray) -> np.ndarray:
-    """Both convolutions of a few neighbouring pitches as one product, which is faster for a decoder's few rows.
+def convolution_blocks(kernel: tf.Tensor) -> tf.Tensor:
+    """The convolution's kernel `[2 REACH + 1, channels, units]` as a product's, for a few neighbouring pitches at once.
 
     Returns:
-      `[(BLOCK + 2 REACH) (channels + 1), BLOCK units]`, channels and chord side by side.
+      `[(BLOCK + 2 REACH) channels, BLOCK units]`.
     """
-    kernel = np.concatenate([conv_kernel, chord_kernel], axis=1)  # [taps, channels + 1, units]
     taps, channels, units = kernel.shape
-    blocks = np.zeros((BLOCK + taps - 1, channels, BLOCK, units), np.float32)
-    for pitch in range(BLOCK):
-        blocks[pitch : pitch + taps, :, pitch] = kernel
-    return blocks.reshape(-1, BLOCK * units)
+    shifted = [tf.pad(kernel, [[pitch, BLOCK - 1 - pitch], [0, 0], [0, 0]]) for pitch in range(BLOCK)]
+    return tf.reshape(tf.stack(shifted, axis=2), [(BLOCK + taps - 1) * channels, BLOCK * units])
 
 
 def above_size(units: int) -> int:
@@ -165,16 +163,19 @@ def remember(so_far: NotesSoFar, table: fields_lib.FieldTable, raw: tf.Tensor, s
     return NotesSoFar(memory, around[:, 0], scores.surroundings.chord_size[:, 0], above(scores, pitch)[:, 0])
 
 
-def inputs(weights: Weights, seen: tf.Tensor, onset: tf.Tensor, chord_size: tf.Tensor) -> tf.Tensor:
+def inputs(
+    weights: Weights, seen: tf.Tensor, onset: tf.Tensor, chord_size: tf.Tensor, operand: Rounding = exact
+) -> tf.Tensor:
     """`[rows, time, input_units]`, what the LSTM sees of the notes so far.
 
     Args:
       weights: of the layer.
       seen: `[rows, time, around_size]`, what was around the note before when it was scored.
       onset, chord_size: `[rows, time]` int32, of the note before.
+      operand: what rounds the product's operands.
     """
-    product = tf.tensordot(seen, weights.input_kernel, 1)
-    return product + _position(weights.input_chord, weights.input_phases, onset, chord_size)
+    product = tf.tensordot(operand(seen), operand(tf.convert_to_tensor(weights.input_kernel)), 1)
+    return tf.cast(product, tf.float32) + _position(weights.input_chord, weights.input_phases, onset, chord_size)
 
 
 def score_pitches(
@@ -183,6 +184,7 @@ def score_pitches(
     onset: tf.Tensor,
     query: tf.Tensor,
     keep: tf.Tensor | None = None,
+    operand: Rounding = exact,
 ) -> PitchScores:
     """Scores every pitch at each event.
 
@@ -192,19 +194,24 @@ def score_pitches(
       onset: `[rows, time]` int32, ticks since the piece began.
       query: `[rows, time, 3 units]`, from the LSTM's output.
       keep: `[rows, units]`, the hidden units' dropout mask, or None.
+      operand: what rounds the operands of the convolutions.
     """
     rows, time, units = tf.shape(onset)[0], tf.shape(onset)[1], weights.own.shape[1]
     events = rows * time
     first_query, second_query, output_query = tf.split(query, 3, axis=-1)
 
     position = first_query + _position(weights.chord, weights.phases, onset, surroundings.chord_size)
-    first = tf.nn.relu(_convolutions(weights, surroundings, onset) + tf.reshape(position, [events, 1, units]))
+    convolved = _convolutions(weights, surroundings, onset, operand)
+    first = tf.nn.relu(convolved + tf.reshape(position, [events, 1, units]))
 
-    output, passed = output_query + weights.output_weights, first
-    if keep is not None:
+    output, second_kernel = output_query + weights.output_weights, tf.convert_to_tensor(weights.second_kernel)
+    if keep is None:
+        second = tf.tensordot(first, second_kernel, 1)
+    else:  # a row's kernel without the units that are dropped: they need no mask of their own
         output *= keep[:, None, :]
-        passed *= tf.reshape(tf.repeat(keep, time, axis=0), [events, 1, units])
-    second = tf.tensordot(passed, weights.second_kernel, 1) + weights.second_bias
+        by_row = tf.reshape(first, [rows, time * context.PITCHES, units])
+        second = tf.reshape(tf.matmul(by_row, keep[:, :, None] * second_kernel), tf.shape(first))
+    second_query += weights.second_bias
     hidden = first + tf.nn.relu(second + tf.reshape(second_query, [events, 1, units]))
 
     scores = tf.matmul(hidden, tf.reshape(output, [events, units, 1]))
@@ -212,18 +219,26 @@ def score_pitches(
     return PitchScores(surroundings, hidden, tf.reshape(scores, [rows, time, context.PITCHES]))
 
 
-def _convolutions(weights: Weights, surroundings: context.Surroundings, onset: tf.Tensor) -> tf.Tensor:
+def _convolutions(
+    weights: Weights, surroundings: context.Surroundings, onset: tf.Tensor, operand: Rounding
+) -> tf.Tensor:
     """`[rows * time, PITCHES, units]`, both convolutions at every event; that of the channels once per moment."""
-    channels, chord = surroundings.channels, surroundings.chord
+    channels, chord = surroundings.channels, surroundings.chord[..., None]
+    units = weights.own.shape[1]
     if weights.blocks is not None and onset.shape[1] == 1:
-        return _convolve_blocks(tf.concat([channels[:, 0], chord[:, 0, :, None]], axis=2), weights)
+        both = tf.concat([channels[:, 0], chord[:, 0]], axis=2)
+        return _convolve(operand(both), operand(weights.blocks), units) + weights.own
     rows, moments = tf.shape(onset)[0], tf.shape(channels)[1]
     events = rows * tf.shape(onset)[1]
+    conv_blocks, chord_blocks = (
+        operand(convolution_blocks(tf.convert_to_tensor(kernel)))
+        for kernel in (weights.conv_kernel, weights.chord_kernel)
+    )
     by_moment = tf.reshape(channels, [rows * moments, context.PITCHES, channels.shape[3]])
-    by_moment = _convolve(by_moment, weights.conv_kernel) + weights.own
+    by_moment = _convolve(operand(by_moment), conv_blocks, units) + weights.own
     index = tf.reshape(surroundings.moment + tf.range(rows)[:, None] * moments, [events])
-    chord = tf.reshape(chord, [events, context.PITCHES, 1])
-    return tf.gather(by_moment, index) + _convolve(chord, weights.chord_kernel)
+    chord = operand(tf.reshape(chord, [events, context.PITCHES, 1]))
+    return tf.gather(by_moment, index) + _convolve(chord, chord_blocks, units)
 
 
 def above(scores: PitchScores, pitch: tf.Tensor) -> tf.Tensor:
@@ -243,22 +258,19 @@ def above(scores: PitchScores, pitch: tf.Tensor) -> tf.Tensor:
     return tf.concat([flat, tf.pad(mass, [[0, 0], [0, 0], [0, ZONE_PADDING]])], axis=2)
 
 
-def _convolve(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-    """Along the pitch axis, `[n, PITCHES, units]`.
+def _convolve(x: tf.Tensor, blocks: tf.Tensor, units: int) -> tf.Tensor:
+    """`[n, PITCHES, units]` float32, the convolution of `[n, PITCHES, channels]` along the pitch axis.
 
-    A row is added first: TensorFlow returns its input unchanged where n is 0, which happens with a batch of one row.
+    One product of overlapping blocks of pitches: on a CPU faster than TensorFlow's convolution and its gradient, for a
+    decoder's few rows too.
     """
-    return tf.nn.conv1d(tf.pad(x, [[0, 1], [0, 0], [0, 0]]), kernel, 1, "SAME")[:-1]
-
-
-def _convolve_blocks(x: tf.Tensor, weights: Weights) -> tf.Tensor:
-    """`[rows, PITCHES, units]` of channels and chord `[rows, PITCHES, channels + 1]`, by `Weights.blocks`."""
-    rows, wide = tf.shape(x)[0], BLOCK + 2 * context.REACH
+    size, channels = BLOCK + 2 * context.REACH, x.shape[2]
     x = tf.pad(x, [[0, 0], [context.REACH, context.REACH], [0, 0]])
-    width = wide * x.shape[2]
-    blocks = [tf.reshape(x[:, first : first + wide], [rows, width]) for first in range(0, context.PITCHES, BLOCK)]
-    product = tf.matmul(tf.reshape(tf.stack(blocks, axis=1), [-1, width]), weights.blocks)
-    return tf.reshape(product, [rows, context.PITCHES, weights.own.shape[1]]) + weights.own
+    by_block = tf.reshape(x, [tf.shape(x)[0], x.shape[1] // BLOCK, BLOCK * channels])
+    num_blocks = context.PITCHES // BLOCK
+    neighbours = [by_block[:, first : first + num_blocks] for first in range(size // BLOCK)]
+    product = tf.matmul(tf.reshape(tf.concat(neighbours, axis=2), [-1, size * channels]), blocks)
+    return tf.cast(tf.reshape(product, [-1, context.PITCHES, units]), tf.float32)
 
 
 def _position(chord: Any, phases: Sequence[Any], onset: tf.Tensor, chord_size: tf.Tensor) -> tf.Tensor:
@@ -276,13 +288,21 @@ class PitchContext(keras.layers.Layer):
       input_units: width of the LSTM's input.
       head_input_units: width of the head inputs without the context's query.
       lags, periods: in ticks.
+      precision: "float32", or "bfloat16" for the operands of the large products.
     """
 
     def __init__(
-        self, units: int, *, input_units: int, head_input_units: int, lags: tuple[int, ...], periods: tuple[int, ...]
+        self,
+        units: int,
+        *,
+        input_units: int,
+        head_input_units: int,
+        lags: tuple[int, ...],
+        periods: tuple[int, ...],
+        precision: str,
     ):
         super().__init__(name=NAME)
-        self.units, self._periods = units, periods
+        self.units, self._periods, self._operand = units, periods, operand_rounding(precision)
         channels = context.num_channels(lags)
         around = context.around_size(lags)
         normal = keras.initializers.RandomNormal(stddev=0.05)
@@ -314,7 +334,7 @@ class PitchContext(keras.layers.Layer):
 
     def inputs(self, seen: tf.Tensor, onset: tf.Tensor, chord_size: tf.Tensor) -> tf.Tensor:
         """`inputs` with these weights."""
-        return inputs(self.tensors, seen, onset, chord_size)
+        return inputs(self.tensors, seen, onset, chord_size, self._operand)
 
     def call(
         self,
@@ -324,4 +344,4 @@ class PitchContext(keras.layers.Layer):
         keep: tf.Tensor | None = None,
     ) -> PitchScores:
         """`score_pitches` with these weights."""
-        return score_pitches(self.tensors, surroundings, onset, query, keep)
+        return score_pitches(self.tensors, surroundings, onset, query, keep, self._operand)

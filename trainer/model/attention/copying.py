@@ -84,21 +84,20 @@ def level_inputs(weights: Weights, table: fields_lib.FieldTable, candidates: Can
       candidates: of the events.
       gap: columns between the heads' and the queries.
     """
-    sources, rows, first = candidates.sources, [], 0
+    seen = []
     if (matched := candidates.matches) is not None:
-        rows.append((tf.range(len(MATCHERS)) * NUM_LEVELS + matched.levels) * NUM_DISTANCES + matched.distances)
-        first = len(MATCHERS) * NUM_LEVELS * NUM_DISTANCES
-    rows.append(first + candidates.ages[..., None])
+        seen.append(tf.one_hot(matched.levels * NUM_DISTANCES + matched.distances, NUM_LEVELS * NUM_DISTANCES))
+    seen.append(tf.one_hot(candidates.ages[..., None], NUM_AGES))
     if candidates.echoes is not None:
-        rows.append(first + NUM_AGES + tf.range(len(sources.lags)) * NUM_SHARES + candidates.echoes.shares)
-    added = tf.reduce_sum(tf.gather(weights.levels, tf.concat(rows, axis=-1)), axis=-2)
-    if candidates.amount is not None:
-        added *= candidates.amount[:, None, None]
-    if not gap:
-        return added
-    heads = added.shape[-1] - query_units(table, sources)
-    between = tf.zeros([*tf.unstack(tf.shape(added)[:-1]), gap])
-    return tf.concat([added[..., :heads], between, added[..., heads:]], axis=-1)
+        seen.append(tf.one_hot(candidates.echoes.shares, NUM_SHARES))
+    rows, time = tf.unstack(tf.shape(candidates.ages))
+    flat = tf.concat([tf.reshape(each, [rows, time, each.shape[2] * each.shape[3]]) for each in seen], axis=2)
+    heads = weights.levels.shape[1] - query_units(table, candidates.sources)
+    levels = tf.convert_to_tensor(weights.levels)
+    if gap:
+        levels = tf.concat([levels[:, :heads], tf.zeros([levels.shape[0], gap]), levels[:, heads:]], axis=1)
+    added = tf.tensordot(flat, levels, 1)
+    return added if candidates.amount is None else added * candidates.amount[:, None, None]
 
 
 class Copying(keras.layers.Layer):
@@ -146,7 +145,7 @@ def added_logits(
       table: the fields.
       index: of the field.
       candidates: of the events.
-      queries: `[rows, time, query_units]`, from the LSTM's output.
+      queries: `[rows, time, num_candidates]`, the field's, from the LSTM's output.
       bins: `[rows, time]` each, of this note's fields before `index`.
     """
     found, pitch = candidates.bins, table.names.index("pitch")
@@ -158,8 +157,7 @@ def added_logits(
         agreement += 2**column * tf.cast(found[..., column] == known[..., None], tf.int32)
     weight = tf.reshape(weights.by_field[index], [-1])
     amount = tf.gather(weight, agreement + tf.range(count) * 2**index)
-    first = index * weights.by_field[index].shape[0]
-    amount += queries[..., first : first + count]
+    amount += queries if count == queries.shape[2] else queries[..., :count]
     if candidates.amount is not None:
         amount *= candidates.amount[:, None, None]
     shape, width = tf.shape(own), table.fields[index].width

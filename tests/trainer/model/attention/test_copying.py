@@ -47,7 +47,7 @@ def weights() -> copying.Weights:
 
 
 def logits(weights, index, found, *bins, queries=None) -> list[float]:
-    queries = np.zeros((1, 1, copying.query_units(TABLE, SOURCES)), np.float32) if queries is None else queries
+    queries = np.zeros((1, 1, NUM_CANDIDATES), np.float32) if queries is None else queries
     known = [tf.constant([[value]]) for value in bins]
     added = copying.added_logits(weights, TABLE, index, found, tf.constant(queries), known)
     assert added.shape == (1, 1, 16)
@@ -74,11 +74,10 @@ def test_after_the_pitch_the_last_note_of_that_pitch_is_one_more(weights):
 
 
 def test_the_lstm_moves_each_weight_by_itself(weights):
-    queries = np.zeros((1, 1, copying.query_units(TABLE, SOURCES)), np.float32)
-    queries[0, 0, NUM_CANDIDATES + 3] = -2.5  # of the pitch, candidate 3
+    queries = np.zeros((1, 1, NUM_CANDIDATES), np.float32)
+    queries[0, 0, 3] = -2.5
     found = candidates(k1=[2, 0, 0, 0], k3=[4, 1, 0, 0])
     assert logits(weights, 1, found, 0, queries=queries) == pytest.approx([1, 0.5, 0, 0, 0])
-    assert logits(weights, 0, found, queries=queries) == pytest.approx([0, 0, 1, 0, 3])
 
 
 def test_the_note_before_adds_its_row(weights):
