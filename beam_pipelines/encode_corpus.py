@@ -1,6 +1,6 @@
 """Turn a corpus of MIDI files into a dataset of TFRecord shards.
 
-    python -m beam_pipelines.encode_corpus --input corpus/ --output dataset/
+    python -m beam_pipelines.encode_corpus --input corpus/ --output dataset/ --time-base auto
 
 Without an engine, this process does the work, or several processes share it: each gets `--task-index` and
 `--num-tasks`, and a last step gets neither. With `--runner`, or any other of Apache Beam's flags, the encode is a Beam
@@ -42,6 +42,7 @@ from midi_codec.dataset import dataset_info
 from midi_codec.dataset.dataset_info import SPLITS, DatasetInfo
 
 PROGRAM = "python -m beam_pipelines.encode_corpus"
+FEW_PIECES = 5  # fewer of them say little of a model
 
 
 def make_parser() -> Parser:
@@ -275,7 +276,17 @@ def _print_summary(info: DatasetInfo, output: str) -> None:
         pieces, shards = counted(part.num_pieces, "piece"), counted(len(part.shard_lengths), "shard")
         music = f"{pieces:>16}  {part.num_notes:>13,} notes  {part.seconds / 3600:>9,.1f} hours"
         print(f"  {split:<10}  {music}  {shards:>12}")
+    _print_few_held_out(info)
     print(f"dataset {info.hash} in {output}")
+
+
+def _print_few_held_out(info: DatasetInfo) -> None:
+    """Says so where validation has few pieces, although the corpus has enough for more."""
+    held_out, percent = info.splits["validation"].num_pieces, info.settings.get("split_percents", {}).get("validation")
+    is_fixed = percent is None or info.settings.get("added_to") is not None
+    if not is_fixed and 0 < percent < 20 and held_out < FEW_PIECES <= info.examples // 5:
+        few = f"validation has {counted(held_out, 'piece')}, too few to measure much"
+        print(f"  {few}; --split-percents 80,20,0, with another --output, holds out more")
 
 
 def _named(counts: Mapping[str, int]) -> str:

@@ -44,6 +44,23 @@ def test_the_same_bytes_from_tasks_and_from_beam(tmp_path, capsys):
     assert sum(histogram.counts) == info.splits["validation"].num_notes > 0
 
 
+@pytest.mark.parametrize(
+    ("num_files", "flags", "is_said"),
+    [
+        (24, [], False),
+        (25, [], True),
+        (25, ["--split-percents", "80,20,0"], False),
+        (25, ["--split-regex", "(val)"], False),
+    ],
+)
+def test_few_pieces_for_validation(tmp_path, capsys, num_files, flags, is_said):
+    music = write_files(tmp_path / "music", {f"val{n}.mid": make_midi(n) for n in range(num_files)})
+    encode("--input", music, "--output", str(tmp_path / "d"), *flags)
+    few = "  validation has 1 piece, too few to measure much"
+    line = f"{few}; --split-percents 80,20,0, with another --output, holds out more"
+    assert (line in capsys.readouterr().out.splitlines()) == is_said
+
+
 def test_newcomers_move_nobody(tmp_path):
     music = write_files(tmp_path / "music", {f"{n}.mid": make_midi(n) for n in range(5)})
     encode("--input", music, "--output", str(tmp_path / "v1"))
