@@ -6,9 +6,11 @@ call. The result does not depend on the batches.
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -47,7 +49,7 @@ def encode_chunk(
     """
     builder = PartBuilder(settings, known)
     items = chunk_reader.read(chunk, max_bytes=settings.limits.max_bytes)
-    for batch in _batches(items):
+    for batch in _read_ahead(_batches(items)):
         builder.num_listed += len(batch)
         _encode_batch(batch, builder)
         on_files(len(batch))
@@ -67,11 +69,16 @@ def content_key(source: str, sha256: bytes) -> bytes:
     return hashlib.sha256(source.encode("utf-8", "surrogateescape") + b"\0" + sha256).digest()[:16]
 
 
-def _batches(items: Iterable[Item]) -> Iterator[list[Item]]:
-    batch: list[Item] = []
+class _Read(NamedTuple):
+    item: Item
+    sha256: bytes  # of its data
+
+
+def _batches(items: Iterable[Item]) -> Iterator[list[_Read]]:
+    batch: list[_Read] = []
     num_bytes = 0
     for item in items:
-        batch.append(item)
+        batch.append(_Read(item, hashlib.sha256(item.data or b"").digest()))
         num_bytes += len(item.data or b"")
         if len(batch) == FILES_PER_BATCH or num_bytes >= BYTES_PER_BATCH:
             yield batch
@@ -80,17 +87,25 @@ def _batches(items: Iterable[Item]) -> Iterator[list[Item]]:
         yield batch
 
 
-def _encode_batch(items: Sequence[Item], builder: PartBuilder) -> None:
+def _read_ahead(batches: Iterator[list[_Read]]) -> Iterator[list[_Read]]:
+    """The batches; a thread reads and hashes the next one meanwhile."""
+    with concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="read") as reader:
+        waiting = reader.submit(next, batches, None)
+        while batch := waiting.result():
+            waiting = reader.submit(next, batches, None)
+            yield batch
+
+
+def _encode_batch(inputs: Sequence[_Read], builder: PartBuilder) -> None:
     settings = builder.settings
     sources: list[str] = []
     files: list[bytes] = []
     digests: list[bytes] = []
-    for item in items:
+    for item, digest in inputs:
         if item.data is None:
             assert item.reason is not None and item.message is not None
             builder.reject(Reject(item.source, None, "read", item.reason, item.message))
             continue
-        digest = hashlib.sha256(item.data).digest()
         if builder.add_content(item.source, digest):
             sources.append(item.source)
             files.append(item.data)

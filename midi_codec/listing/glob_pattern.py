@@ -1,8 +1,8 @@
 """What a shell with `globstar` means by a pattern, as a regular expression over paths.
 
-wcmatch translates the pattern. As in a shell, a pattern may match a folder, and a folder stands for everything below
-it. Unlike in a shell, the extension of a MIDI file or an archive at the end of a pattern matches in any case, because
-a `*.mid` that misses `SONG.MID` is never intended.
+wcmatch translates the pattern; it is imported when there is one. As in a shell, a pattern may match a folder, and a
+folder stands for everything below it. Unlike in a shell, the extension of a MIDI file or an archive at the end of a
+pattern matches in any case, because a `*.mid` that misses `SONG.MID` is never intended.
 
 Beam's own matching is not used: its `**/` skips files at the root, and it distinguishes the case of extensions.
 """
@@ -11,9 +11,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-
-import bracex
-from wcmatch import glob
 
 from midi_codec.midi.midi_header import EXTENSIONS as MIDI_EXTENSIONS
 
@@ -44,6 +41,8 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
     Raises:
       ValueError: a `[` range runs backwards, or the braces expand to too many patterns; says which.
     """
+    import bracex
+
     try:
         expanded = _expand_braces(pattern)
     except bracex.ExpansionLimitException as error:
@@ -69,11 +68,15 @@ def _any_of(expressions: Iterable[str]) -> re.Pattern[str]:
 
 
 def _expand_braces(pattern: str) -> list[str]:
+    import bracex
+
     return bracex.expand(pattern, keep_escapes=True)
 
 
 def _expression(pattern: str) -> str:
     """The expression for exactly what the pattern matches, files or folders."""
+    from wcmatch import glob
+
     (expression,), _ = glob.translate(pattern, flags=glob.GLOBSTAR | glob.FORCEUNIX)
     return expression.removeprefix("^").removesuffix("$")
 

@@ -9,9 +9,11 @@ it. What looks like such an event may be another one, which is rare.
 
 from __future__ import annotations
 
-import re
+import functools
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from midi_codec.music.signatures import KeySignature, Signatures, TimeSignature
 
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 TIME_SIGNATURE, KEY_SIGNATURE = 0x58, 0x59  # kinds of meta events
 LENGTHS = {TIME_SIGNATURE: 4, KEY_SIGNATURE: 2}
 MAX_POWER = 7
-_ODD = re.compile(rb"\xff(?:\x58(?:[\x00-\x03\x05-\x7f]|\x04.[\x08-\xff])|\x59[\x00\x01\x03-\x7f])", re.DOTALL)
+MAX_REMEMBERED = 4  # signatures of a file: most files have one or two, and many have the same
 
 Event = tuple[int, int, bytes]  # tick, kind, at least the first bytes
 
@@ -39,12 +41,23 @@ def of_events(events: Iterable[Event]) -> Signatures:
     return Signatures.from_events(times, keys)
 
 
-def of_score(score: ScoreTick, data: bytes) -> Signatures:
-    """The same for the file `data` that symusic read."""
-    times, keys = score.time_signatures, score.key_signatures
-    if not (len(times) or len(keys)) or _ODD.search(data):
-        return Signatures()
-    return Signatures.from_events(
-        [TimeSignature(each.time, each.numerator, each.denominator) for each in times],
-        [KeySignature(each.time, each.key, each.tonality) for each in keys],
-    )
+def of_score(score: ScoreTick) -> Signatures:
+    """The same for a file that symusic read and that has no `odd_events`."""
+    times = tuple((each.time, each.numerator, each.denominator) for each in score.time_signatures)
+    keys = tuple((each.time, each.key, each.tonality) for each in score.key_signatures)
+    if len(times) + len(keys) > MAX_REMEMBERED:
+        return _of_values.__wrapped__(times, keys)
+    return _of_values(times, keys)
+
+
+@functools.lru_cache(maxsize=1024)
+def _of_values(times: tuple[tuple[int, int, int], ...], keys: tuple[tuple[int, int, int], ...]) -> Signatures:
+    return Signatures.from_events(map(TimeSignature._make, times), map(KeySignature._make, keys))
+
+
+def odd_events(octets: np.ndarray, metas: np.ndarray) -> np.ndarray:
+    """The positions among `metas` (of bytes FF) of what looks like a signature that readers understand differently."""
+    at = metas[octets.take(metas + 1) & 0xFE == TIME_SIGNATURE]  # or KEY_SIGNATURE
+    is_time, length = octets.take(at + 1) == TIME_SIGNATURE, octets.take(at + 2)
+    has_other_length = (length < 0x80) & (length != np.where(is_time, *LENGTHS.values()))
+    return at[has_other_length | is_time & (length == LENGTHS[TIME_SIGNATURE]) & (octets.take(at + 4) > MAX_POWER)]

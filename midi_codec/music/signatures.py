@@ -120,6 +120,8 @@ class Signatures:
 
     def until(self, tick: int) -> Signatures:
         """Those that apply from a tick up to this one."""
+        if not any(each and each[-1].tick > tick for each in (self.times, self.keys)):  # as in most files
+            return self
         return Signatures(
             tuple(each for each in self.times if each.tick <= tick),
             tuple(each for each in self.keys if each.tick <= tick),
@@ -142,6 +144,8 @@ def _merge(signatures: Iterable[_Signature]) -> tuple[_Signature, ...]:
 
 def _from(signatures: tuple[_Signature, ...], tick: int) -> tuple[_Signature, ...]:
     """Without those that others replace up to `tick`, which the ticks are then counted from."""
+    if not tick and (not signatures or signatures[0].tick >= 0):
+        return signatures
     num_past = sum(each.tick <= tick for each in signatures)
     return tuple(each._replace(tick=each.tick - tick) for each in signatures[max(num_past - 1, 0) :])
 

@@ -14,13 +14,14 @@ import hashlib
 import io
 import json
 import zlib
-from typing import BinaryIO, cast
-
-import indexed_gzip
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from beam_pipelines.corpus.chunks import PackedInputs
 from job_runtime import storage
 from job_runtime.storage import Entry
+
+if TYPE_CHECKING:
+    import indexed_gzip
 
 SMALL_BYTES = 4 << 20  # a smaller .tar.gz is unpacked from its start sooner than its seek points are fetched
 _SPACING_BYTES = 8 << 20
@@ -88,6 +89,8 @@ def open_in_order(file: BinaryIO) -> BinaryIO:
 
 def open_to_index(file: BinaryIO, at_once: int = _MOST_AT_ONCE) -> indexed_gzip.IndexedGzipFile:
     """The unpacked archive, read in blocks of `at_once` bytes; reading it makes seek points."""
+    import indexed_gzip  # not before there is such an archive
+
     return indexed_gzip.IndexedGzipFile(fileobj=_WithoutDescriptor(file), spacing=_SPACING_BYTES, buffer_size=at_once)
 
 

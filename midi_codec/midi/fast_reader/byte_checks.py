@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from midi_codec.midi import part_modes
+from midi_codec.midi import part_modes, signature_events
 from midi_codec.midi.exact_reader.track_events import (
     BANK,
     CONTROL_CHANGE,
@@ -43,6 +43,7 @@ class Appearance:
     """The results for one file."""
 
     has_odd_tempo: bool  # FF 51 with another length than 3; symusic always reads three bytes
+    has_odd_signature: bool  # symusic and other readers may understand a time or key signature differently
     may_be_late: bool  # the sum of all deltas might reach `tick_limit`
     may_move_drums: bool  # a message might put drums on another channel than 10, or remove them from 10
     num_programs: int  # an upper bound of program changes that another kind of event follows
@@ -76,6 +77,8 @@ def look_at(files: Sequence[bytes], tick_limit: int) -> list[Appearance]:
     metas = systems[values == META]
     odd = metas[(octets.take(metas + 1) == TEMPO) & (octets.take(metas + 2) != 3)]
     odd = odd[odd + 2 < stops[file_of(odd)]]
+    odd_signatures = signature_events.odd_events(octets, metas)
+    odd_signatures = odd_signatures[odd_signatures + 2 < stops[file_of(odd_signatures)]]
     suspects = _split(_suspects(octets, systems, values, stops[file_of(systems)]), begins)
     parts, systems_on = _about_parts(octets, systems[values == SYSEX])
     is_xg = count(systems_on) > 0
@@ -89,6 +92,7 @@ def look_at(files: Sequence[bytes], tick_limit: int) -> list[Appearance]:
     none = np.empty(0, np.int64)
     columns = (
         (count(odd) > 0).tolist(),
+        (count(odd_signatures) > 0).tolist(),
         is_late.tolist(),
         moves.tolist(),
         count(programs).tolist(),

@@ -196,7 +196,8 @@ def _read(file: int, data: bytes, header: Header, appearance: Appearance, column
                 return False
         if tempos["time"][microseconds == 0].max() >= SENTINEL_TICKS or not columns.pedals.add(score, SENTINEL_TICKS):
             return False
-    columns.add(file, score, tempos, num_tempos, signature_events.of_score(score, data))
+    signatures = Signatures() if appearance.has_odd_signature else signature_events.of_score(score)
+    columns.add(file, score, tempos, num_tempos, signatures)
     return True
 
 

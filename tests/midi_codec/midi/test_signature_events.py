@@ -61,3 +61,11 @@ def test_a_damaged_file_keeps_its_signatures():
     parsed = midi_file.parse_many([data], time_base=BEATS)
     assert parsed.salvage_levels == {0: "clamped"}
     assert parsed.batch.signatures == [Signatures.parse("3/4@0")]
+
+
+def test_an_odd_signature_concerns_its_own_file_alone():
+    sound = midi("00 ff 58 04 03 02 18 08" + NOTES)
+    odd = midi("00 ff 58 04 03 08 18 08" + NOTES)
+    cut = sound + b"\xff\x58"  # after the tracks; the next file's bytes are no part of an event
+    parsed = midi_file.parse_many([sound, odd, cut, odd, sound], time_base=BEATS)
+    assert [each.times_text for each in parsed.batch.signatures] == ["3/4@0", "", "3/4@0", "", "3/4@0"]
