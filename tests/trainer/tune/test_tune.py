@@ -48,6 +48,7 @@ def run(data, tmp_path, monkeypatch, with_plots):
 def test_a_study_leaves_report_data_and_the_best_settings(run, tmp_path, capsys):
     assert run("--num-trials", "4", "--best-config", str(tmp_path / "mine.yaml")) == OK
     out = tmp_path / "out"
+    assert run.training.cache_dirs == {str(out / "cache")}, "trials share it"
     report = json.loads((out / "trials.json").read_text())
     assert report["counts"]["complete"] + report["counts"]["pruned"] == len(report["trials"]) == 4
     complete = [trial for trial in report["trials"] if trial["state"] == "complete"]

@@ -46,8 +46,10 @@ class FakeTraining:
         self.runs: list[tuple[str, float, int]] = []  # folder, dropout, validation it began after
         self.fail = lambda folder, epoch: None  # called before each validation; may raise
         self.seconds = 0.0
+        self.cache_dirs: set[str | None] = set()
 
-    def __call__(self, config, *, data, folder, stop, on_validation=None):
+    def __call__(self, config, *, data, folder, stop, on_validation=None, cache_dir=None):
+        self.cache_dirs.add(cache_dir)
         name = folder.rsplit("/", 1)[-1]
         self.runs.append((name, config.dropout, self.done.get(name, 0)))
         value = config.dropout + config.layers
