@@ -33,14 +33,21 @@ VARIABLES = {
     **dict.fromkeys(("NAMESPACE", "QUEUE", "STORAGE_CLASS", "GPU_TYPE"), NAME),
     **dict.fromkeys(("CPU_MACHINE_TYPE", "TRAIN_MACHINE_TYPE", "DATAFLOW_MACHINE_TYPE"), NAME),
     "SUFFIX": (r"(-[a-z0-9-]{0,18}[a-z0-9])?", "nothing, or a hyphen and up to 19 small letters, digits and hyphens"),
-    **dict.fromkeys(("CORPUS", "DATASET", "RUN", "TUNED", "SEEDS", "MUSIC", "DATAFLOW_TEMP"), PATH),
+    **dict.fromkeys(
+        ("CORPUS", "DATASET", "RUN", "TUNED", "SEEDS", "MUSIC", "REPORTS", "EXPORTED", "DATAFLOW_TEMP"), PATH
+    ),
     **dict.fromkeys(("TRAIN_SETTINGS", "TUNE_SPACE"), PATH),
     **dict.fromkeys(("ENCODE_PODS", "TRAIN_PODS", "TUNE_PODS", "GENERATE_PODS", "DATAFLOW_WORKERS"), WHOLE),
-    **dict.fromkeys(("GPUS", "TUNE_TRIALS", "SAMPLES_PER_SEED"), WHOLE),
+    **dict.fromkeys(("GPUS", "TUNE_TRIALS", "NUM_SEEDS", "SAMPLES_PER_SEED"), WHOLE),
     **dict.fromkeys(("ENCODE_DEADLINE", "TRAIN_DEADLINE", "GENERATE_DEADLINE"), WHOLE),
-    **dict.fromkeys(("ENCODE_CPU", "TRAIN_CPU", "GENERATE_CPU"), CORES),
-    **dict.fromkeys(("ENCODE_MEMORY", "TRAIN_MEMORY", "GENERATE_MEMORY", "FINISH_MEMORY", "VOLUME_SIZE"), SIZE),
-    **dict.fromkeys(("ENCODE_FLAGS", "TRAIN_FLAGS", "TUNE_FLAGS", "GENERATE_FLAGS"), FLAGS),
+    **dict.fromkeys(("ENCODE_CPU", "TRAIN_CPU", "GENERATE_CPU", "REPORT_CPU"), CORES),
+    **dict.fromkeys(("ENCODE_MEMORY", "TRAIN_MEMORY", "GENERATE_MEMORY", "REPORT_MEMORY", "FINISH_MEMORY"), SIZE),
+    **dict.fromkeys(("VOLUME_SIZE", "QUEUE_MEMORY"), SIZE),
+    "QUEUE_CPU": WHOLE,
+    "QUEUE_GPUS": (r"[0-9]+", "a whole number"),
+    **dict.fromkeys(
+        ("ENCODE_FLAGS", "TRAIN_FLAGS", "TUNE_FLAGS", "SEEDS_FLAGS", "GENERATE_FLAGS", "EVALUATE_FLAGS"), FLAGS
+    ),
     "DATAFLOW_ACCOUNT": (r"[a-z0-9-]+@[a-z0-9.-]+", "the e-mail address of a service account"),
     "DATAFLOW_SUBNETWORK": (r"(https://|regions/)[a-z0-9./-]+", "regions/REGION/subnetworks/NAME"),
     "ACCESS_MODE": (r"ReadWrite(Once|Many)", "ReadWriteOnce or ReadWriteMany"),

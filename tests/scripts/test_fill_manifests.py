@@ -13,7 +13,7 @@ from job_runtime import command
 from job_runtime.problem_report import UserError
 from scripts import environment, fill_manifests
 from scripts.environment import Environment, filled
-from tests.k8s.rendered import ENVIRONMENTS, K8S, OWN, fill, job_specs, kubectl, render_folder
+from tests.k8s.rendered import ENVIRONMENTS, K8S, OWN, fill, job_specs, kubectl, of_kind, render_folder
 
 GKE = (K8S / "environments" / "gke.env").read_text()
 
@@ -68,8 +68,8 @@ COMPONENTS=local
         ":7: ENCODE_IMAGE is 'registry/encode', want an image with a tag or a digest:"
         " REGISTRY/encode:0.1.0, REGISTRY/encode@sha256:...",
         ":8: 'SUFFIX=\"-two': No closing quotation, want NAME=value",
-        ": JOBS: there is no dance, want some of common, encode, encode-dataflow, generate, train, train-jobset,"
-        " train-workers, tune",
+        ": JOBS: there is no dance, want some of common, compare, encode, encode-dataflow, evaluate, evaluate-music,"
+        " export, files, generate, queue, report, seeds, tensorboard, train, train-jobset, train-workers, tune",
     ]
     missing = {each.split()[1] for each in found[8:] if " is missing, " in each}
     assert missing == {"NAMESPACE", "CORPUS", "DATASET", "ENCODE_PODS", "SUFFIX", "STORAGE_CLASS"} | {
@@ -139,6 +139,21 @@ def test_a_suffix_lets_two_jobs_of_a_kind_run(tmp_path):
         ]
         assert container["resources"]["limits"]["nvidia.com/gpu"] == 1
     assert workers["template"]["spec"]["subdomain"] == "train-workers-b"
+
+
+def test_a_queue_covers_all_that_a_pod_may_ask_for(tmp_path):
+    kubectl()
+    name, values = ENVIRONMENTS["spot"]
+    deploy = fill(name, tmp_path, **values, JOBS='"queue train"')
+    queue = of_kind(render_folder(deploy / "queue"), "ClusterQueue")["midi-lstm"]
+    local = of_kind(render_folder(deploy / "queue"), "LocalQueue")["midi-lstm"]
+    (group,) = queue["spec"]["resourceGroups"]
+    train = of_kind(render_folder(deploy / "train"), "Job")["train"]
+    (container,) = train["spec"]["template"]["spec"]["containers"]
+    assert set(group["coveredResources"]) == set(container["resources"]["requests"])
+    assert [each["name"] for each in group["flavors"][0]["resources"]] == group["coveredResources"]
+    assert train["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == local["metadata"]["name"]
+    assert local["metadata"]["namespace"] == "midi-lstm" and "namespace" not in queue["metadata"]
 
 
 @pytest.mark.parametrize("path", sorted((K8S / "environments").glob("*.env")), ids=lambda path: path.stem)
