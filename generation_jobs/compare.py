@@ -11,7 +11,9 @@ JSON to --output, with every piece). docs/memorisation.md says more.
 from __future__ import annotations
 
 import argparse
+import array
 import dataclasses
+import heapq
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -28,7 +30,9 @@ from job_runtime import command
 from job_runtime.command_line.flags import Parser
 from job_runtime.logs.progress import progress
 from job_runtime.problem_report import UserError
+from job_runtime.spool import Spool
 from midi_codec.dataset.dataset_info import DatasetInfo
+from midi_codec.dataset.records import Piece
 from midi_codec.music.notes import MILLISECONDS, TICKS_PER_BEAT, TICKS_PER_SECOND
 
 PROGRAM = "python -m generation_jobs.compare"
@@ -37,25 +41,37 @@ NUM_PRINTED = 5  # pieces in the table
 QUANTILES = {"median": 0.5, "90 %": 0.9, "99 %": 0.99, "longest": 1.0}
 THRESHOLD_QUANTILE = 0.999  # of the reference; an observed length
 CLEARLY = 1.5  # times the longest run of held-out pieces; unseen pieces were seen to reach that
-MAX_INDEXED = 10_000_000  # notes: the index takes a quarter of a minute
-NEAR_SHARE = 0.5  # a near-duplicate shares this part of a piece, or more, in one run
+MAX_INDEXED = 10_000_000  # notes, for one figure: the index takes a quarter of a minute
+NEAR_SHARE = 0.5  # a near-duplicate shares this part of its notes, or more, in one run that is above the threshold
 
 
 def main(argv: Sequence[str]) -> int:
     args = make_parser().parse_args(argv)
     info, index = _check(args)
-    pieces = generated_music.read(args.music, time_base=info.time_base)
-    result = corpus_command.describe(args, info, Overview(pieces))
     index = index or corpus_index.build(args.data, info)
-    reference = list(reference_runs(index, args.data, info, args.split, pieces))
-    figures, by_piece = compare(pieces, index, reference)
-    result |= {"time_base": info.time_base} | figures
+    overview, runs = Overview(), Spool[tuple[dict[str, Any], int, Copied]]()
+    ids: list[str] = []  # of the generated notes
+
+    def searched() -> Iterator[Piece]:
+        """The generated notes of each piece, once its run is known."""
+        for piece in generated_music.stream(args.music, time_base=info.time_base):
+            overview.add(piece)
+            name = {"seed_id": piece.line["seed_id"], "sample": piece.line["sample"], "path": _path(piece)}
+            runs.append((name, piece.num_generated, index.longest_run(*piece.part)))
+            notes = piece.notes.take(slice(piece.num_given, None)).from_first_onset()
+            ids.append(notes.piece_id if len(notes) else "")
+            yield Piece(_path(piece), "", "", notes)
+
+    of_music = Index.build(searched(), time_base=info.time_base, dataset="generated")
+    reference = list(reference_runs(index, args.data, info, args.split, overview.shapes))
+    figures, by_piece = compare(runs, of_music, exact_groups(ids), reference)
+    result = corpus_command.describe(args, info, overview) | {"time_base": info.time_base} | figures
     corpus_command.write(args, table(result), result, by_piece)
     return command.OK
 
 
 def make_parser() -> Parser:
-    index_help = "index that generation_jobs.memorisation wrote for the dataset (default: build one in memory)"
+    index_help = "index that generation_jobs.memorisation wrote for the dataset (default: build one in temporary files)"
     parser = corpus_command.make_parser(PROGRAM, __doc__, index_help=index_help)
     parser.add_argument("--compare-with", dest="data", help=argparse.SUPPRESS)  # the name in earlier versions
     return parser
@@ -73,28 +89,52 @@ def _check(args: argparse.Namespace) -> tuple[DatasetInfo, Index | None]:
 
 
 def compare(
-    pieces: Sequence[GeneratedPiece], index: Index, reference: Sequence[Copied]
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The figures of the set, and those of each piece."""
-    longest = (index.longest_run(*piece.part) for piece in pieces)
-    runs = list(progress(longest, total=len(pieces), unit="pieces", label="comparing"))
+    runs: Spool[tuple[dict[str, Any], int, Copied]],
+    of_music: Index,
+    exact: Sequence[Sequence[int]],
+    reference: Sequence[Copied],
+) -> tuple[dict[str, Any], Spool[dict[str, Any]]]:
+    """The figures of the set, and those of each piece.
+
+    Args:
+      runs: the name of each piece, how many notes were generated, and what it shares with the corpus.
+      of_music: the index of the generated notes of the same pieces.
+      exact: groups of equal pieces.
+    """
     limit = threshold(reference)
-    shared, repeated = duplicates(pieces, index.time_base, limit)
-    figures = []
-    for piece, run, other in zip(pieces, runs, shared, strict=True):
+    figures = Spool[dict[str, Any]]()
+    lengths, shared = array.array("q"), array.array("q")
+    near: list[dict[str, Any]] = []
+    num_near = 0
+    mutual_runs = progress(shared_runs(of_music), total=len(runs), unit="pieces", label="duplicates")
+    for (name, num_notes, run), other in zip(runs, mutual_runs, strict=True):
+        lengths.append(run.num_notes)
+        shared.append(other.num_notes)
         mutual = {"num_notes": other.num_notes, "with": other.piece_id, "transposition": other.transposition}
-        name = {"seed_id": piece.line["seed_id"], "sample": piece.line["sample"], "path": _path(piece)}
         figures.append(name | dataclasses.asdict(run) | {"shared": mutual})
+        if other.num_notes > (limit or 0) and other.num_notes >= NEAR_SHARE * num_notes:
+            num_near += 1
+            near = _largest([*near, {"path": name["path"], "with": other.piece_id} | _size(other)])
+    names = [[of_music.columns.name_of(row)[0] for row in group] for group in exact[:NUM_WORST]]
+    summary = {"exact": names, "num_exact_groups": len(exact), "num_exact_pieces": sum(map(len, exact))}
     result = {
-        "num_pieces": len(pieces),
-        "generated": quantiles(runs),
-        "reference": {"num_pieces": len(reference), **quantiles(reference)},
+        "num_pieces": len(runs),
+        "generated": quantiles(lengths),
+        "reference": {"num_pieces": len(reference), **quantiles([run.num_notes for run in reference])},
         "threshold_notes": limit,
-        "num_above_threshold": None if limit is None else sum(run.num_notes > limit for run in runs),
-        "worst": sorted(figures, key=lambda figure: -figure["num_notes"])[:NUM_WORST],
-        "duplicates": repeated,
+        "num_above_threshold": None if limit is None else int((np.array(lengths) > limit).sum()),
+        "worst": heapq.nsmallest(NUM_WORST, figures, key=lambda figure: -figure["num_notes"]),
+        "duplicates": summary | {"near": near, "num_near_pieces": num_near, "runs": quantiles(shared)},
     }
     return result, figures
+
+
+def _largest(figures: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return sorted(figures, key=lambda figure: -figure["num_notes"])[:NUM_WORST]
+
+
+def _size(run: Copied) -> dict[str, Any]:
+    return {"num_notes": run.num_notes, "transposition": run.transposition}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,20 +172,19 @@ def longest_runs(pieces: Sequence[GeneratedPiece], data: str, info: DatasetInfo)
         return None
     index = corpus_index.build(data, info)
     generated = max((index.longest_run(*piece.part).num_notes for piece in pieces), default=0)
-    held_out = reference_runs(index, data, info, "validation", pieces)
+    held_out = reference_runs(index, data, info, "validation", shapes_of(pieces))
     return LongestRuns(generated, max((run.num_notes for run in held_out), default=None))
 
 
 def reference_runs(
-    index: Index, data: str, info: DatasetInfo, split: str, pieces: Sequence[GeneratedPiece]
+    index: Index, data: str, info: DatasetInfo, split: str, shapes: Sequence[tuple[int, int]]
 ) -> Iterator[Copied]:
-    """The longest runs that pieces of a split, cut like the generated ones, share with the index."""
-    return (index.longest_run(*part) for part in cut_alike(corpus_notes(data, info, split), shapes_of(pieces)))
+    """The longest runs that pieces of a split, cut to these shapes, share with the index."""
+    return (index.longest_run(*part) for part in cut_alike(corpus_notes(data, info, split), shapes))
 
 
-def quantiles(runs: Sequence[Copied]) -> dict[str, int | None]:
+def quantiles(lengths: Sequence[int]) -> dict[str, int | None]:
     """Quantiles of the lengths in notes, each an observed length; None without runs."""
-    lengths = [run.num_notes for run in runs]
     if not lengths:
         return dict.fromkeys(QUANTILES)
     return {name: int(np.quantile(lengths, level, method="higher")) for name, level in QUANTILES.items()}
@@ -155,28 +194,6 @@ def threshold(reference: Sequence[Copied]) -> int | None:
     """The longest run that does not count as copied: the 99.9 % quantile of the reference, or None without one."""
     lengths = [run.num_notes for run in reference]
     return int(np.quantile(lengths, THRESHOLD_QUANTILE, method="higher")) if lengths else None
-
-
-def duplicates(
-    pieces: Sequence[GeneratedPiece], time_base: str, limit: int | None
-) -> tuple[list[Copied], dict[str, Any]]:
-    """The longest run that each piece shares with another, and a summary.
-
-    A near-duplicate has at least half of its notes in that run, and more than `limit`.
-    """
-    generated = [piece.notes.take(slice(piece.num_given, None)).from_first_onset() for piece in pieces]
-    names = [_path(piece) for piece in pieces]
-    runs = shared_runs(generated, names, time_base=time_base)
-    shared = list(progress(runs, total=len(pieces), unit="pieces", label="duplicates"))
-    exact = [[names[row] for row in group] for group in exact_groups(generated)]
-    near: list[dict[str, Any]] = [
-        {"path": name, "with": run.piece_id, "num_notes": run.num_notes, "transposition": run.transposition}
-        for name, run, notes in zip(names, shared, generated, strict=True)
-        if run.num_notes > (limit or 0) and run.num_notes >= NEAR_SHARE * len(notes)
-    ]
-    near.sort(key=lambda figure: -figure["num_notes"])
-    summary = {"exact": exact[:NUM_WORST], "num_exact_groups": len(exact), "num_exact_pieces": sum(map(len, exact))}
-    return shared, summary | {"near": near[:NUM_WORST], "num_near_pieces": len(near), "runs": quantiles(shared)}
 
 
 def table(result: dict[str, Any]) -> Iterator[str]:

@@ -29,7 +29,7 @@ from generation_jobs.decoder import bundles
 from generation_jobs.job.job import request_key
 from generation_jobs.memorisation import corpus_index
 from generation_jobs.memorisation.corpus_index import Index
-from generation_jobs.output.generated_music import GeneratedPiece
+from generation_jobs.output.generated_music import GeneratedPiece, shapes_of
 from generation_jobs.seeds import setting_conflicts
 from generation_jobs.settings.requests import Settings
 from job_runtime import command
@@ -220,15 +220,15 @@ def judge(pieces: Sequence[GeneratedPiece], data: str, info: DatasetInfo, index:
     shares = {comparison.measure.name: comparison.of_ceiling for comparison in comparisons}
     known = [share for share in shares.values() if share is not None]
     copied = [index.longest_run(*piece.part) for piece in pieces]
-    reference = list(compare.reference_runs(index, data, info, SPLIT, pieces))
+    reference = list(compare.reference_runs(index, data, info, SPLIT, shapes_of(pieces)))
     num_notes = sum(piece.num_generated for piece in pieces)
     return {
         "of_ceiling": {name: None if share is None else round(share, 4) for name, share in shares.items()},
         "lowest": round(min(known), 4) if known else None,
         "mean": round(float(np.mean(known)), 4) if known else None,
         "below": sorted(name for name, share in shares.items() if share is not None and share < evaluate.FLOOR),
-        "copied": compare.quantiles(copied),
-        "held_out_copied": compare.quantiles(reference),
+        "copied": compare.quantiles([run.num_notes for run in copied]),
+        "held_out_copied": compare.quantiles([run.num_notes for run in reference]),
         "num_beyond_held_out": sum(run.num_notes > (compare.threshold(reference) or 0) for run in copied),
         "ended": round(float(np.mean([bool(piece.line["ended"]) for piece in pieces])), 4),
         "nats_per_note": round(-sum(piece.line["log_likelihood"] for piece in pieces) / max(num_notes, 1), 4),

@@ -6,75 +6,80 @@ addition, the longest run that each piece shares with any other is found, by the
 
 from __future__ import annotations
 
-import collections
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from generation_jobs.memorisation import index_files
 from generation_jobs.memorisation.corpus_index import Copied, Index
-from generation_jobs.memorisation.note_strings import END, Strings
-from generation_jobs.memorisation.run_search import DEPTH, Run, Text, common_symbols, longest_common
-from midi_codec.dataset.records import Piece
-from midi_codec.music.notes import Notes
+from generation_jobs.memorisation.note_strings import Strings
+from generation_jobs.memorisation.run_search import Run, Text, common_symbols, longest_common
+from generation_jobs.memorisation.suffix_sort import DEPTH
 
 _CHUNK = 1 << 16  # positions whose symbols are compared at once
 
 
-def exact_groups(generated: Sequence[Notes]) -> list[list[int]]:
-    """Indices of pieces with equal notes, for each group of two or more, in order; pieces without notes are skipped."""
-    rows: dict[str, list[int]] = collections.defaultdict(list)
-    for row, notes in enumerate(generated):
-        if len(notes):
-            rows[notes.piece_id].append(row)
-    return [group for group in rows.values() if len(group) > 1]
+def exact_groups(piece_ids: Iterable[str]) -> list[list[int]]:
+    """Indices of pieces with equal notes, for each group of two or more, in order.
 
-
-def shared_runs(generated: Sequence[Notes], names: Sequence[str], *, time_base: str) -> Iterator[Copied]:
-    """For each piece, in order, its longest run in common with any other; `piece_id` is the other piece's name.
-
-    `generated` excludes the primers' notes, and positions count within it. Of equally long runs the first is given.
-
-    Raises:
-      ValueError: the pieces are on another grid than `time_base`.
+    Args:
+      piece_ids: of the generated notes; empty for a piece without notes, which is skipped.
     """
-    pieces = [Piece(name, "", "", notes) for name, notes in zip(names, generated, strict=True)]
-    index = Index.build(pieces, time_base=time_base, dataset="")
+    ids = np.array(list(map(str.encode, piece_ids)), np.bytes_)
+    order = np.argsort(ids, kind="stable")
+    order = order[ids[order] != b""]
+    is_first = np.append(True, ids[order[1:]] != ids[order[:-1]])[: len(order)]
+    begins = np.flatnonzero(is_first)
+    groups = [order[begin:end] for begin, end in itertools.pairwise([*begins, len(order)]) if end > begin + 1]
+    return sorted(group.tolist() for group in groups)
+
+
+def shared_runs(index: Index) -> Iterator[Copied]:
+    """For each piece of the index, in order, its longest run in common with any other.
+
+    Positions count within the notes that the index has. Of equally long runs the first is given.
+    """
+    columns = index.columns
     bounds = _common_with_others(index)
-    strings = index.strings
-    for begin, end in zip(strings.offsets[:-1].tolist(), strings.offsets[1:].tolist(), strict=True):
+    for begin, end in zip(columns.offsets[:-1].tolist(), columns.offsets[1:].tolist(), strict=True):
         rows = slice(begin, end)
         mine = Strings(
-            strings.symbol[rows],
-            strings.step[rows],
-            strings.note[rows],
-            strings.pitch[rows],
-            np.array([0, end - begin]),
+            symbol=columns.symbol[rows],
+            step=columns.step[rows],
+            note=columns.note[rows],
+            pitch=columns.pitch[rows],
+            offsets=np.array([0, end - begin]),
         )
-        query = Text.of(mine.symbol, mine.step, time_base, padding=END)
-        run: Run = longest_common(query, index.text, index.order, bounds=bounds[rows], excluded=(begin, end))
+        query = Text.of_query(mine.symbol, mine.step, index.time_base)
+        run: Run = longest_common(
+            query, index.text, columns.order, bounds=bounds[rows].astype(np.int64), excluded=(begin, end)
+        )
         yield index.describe(run, mine, 0)
 
 
 def _common_with_others(index: Index) -> np.ndarray:
-    """`[total]`: the most symbols that each position has in common with any position of another piece, up to DEPTH.
+    """`[total]` uint8: the most symbols that each position has in common with any of another piece, up to DEPTH.
 
     In sorted order that position is the nearest one of another piece. (The number is a little too high where both
-    pieces end within these symbols.)
+    pieces end within these symbols.) The result is in a temporary file.
     """
-    order, text = index.order, index.text
-    total = len(order)
-    piece = np.repeat(np.arange(len(index.piece_ids), dtype=np.int32), np.diff(index.strings.offsets))[order]
-    starts = np.flatnonzero(np.diff(piece, prepend=-1))  # of blocks of consecutive positions of one piece
-    block = np.cumsum(np.diff(piece, prepend=-1) != 0) - 1
-    before = starts[block] - 1
-    after = np.append(starts, total)[block + 1]
-    bounds = np.zeros(total, np.int64)
-    for begin in range(0, total, _CHUNK):
-        rows = np.arange(begin, min(begin + _CHUNK, total))
-        for others in (before[rows], after[rows]):
-            is_there = (others >= 0) & (others < total)
-            at, found = order[rows[is_there]], order[others[is_there]]
-            common = common_symbols(text, text, at, found)
-            bounds[at] = np.maximum(bounds[at], np.minimum(common, DEPTH))
-    bounds[text.symbol[:total] >= END] = 0
+    order, text = index.columns.order, index.text
+    bounds = index_files.temporary(len(text), np.uint8)
+    chunks = range(0, len(order), _CHUNK)
+    for begins, step in ((chunks, 1), (reversed(chunks), -1)):  # the nearest one before, then the nearest one after
+        last, last_at, nearest = -1, -1, -1  # the position seen last and its piece, and the nearest one of another
+        for begin in begins:
+            at = order[begin : begin + _CHUNK][::step].astype(np.int64)
+            if not len(at):
+                continue
+            piece = np.searchsorted(index.columns.offsets, at, "right")
+            seen = np.append(last_at, at[:-1])
+            is_new = piece != np.append(last, piece[:-1])
+            place = np.maximum.accumulate(np.where(is_new, np.arange(len(at)), -1))
+            found = np.where(place >= 0, seen[np.maximum(place, 0)], nearest)
+            last, nearest, last_at = int(piece[-1]), int(found[-1]), int(at[-1])
+            is_there = found >= 0
+            common = common_symbols(text, text, at[is_there], found[is_there])
+            bounds[at[is_there]] = np.maximum(bounds[at[is_there]], np.minimum(common, DEPTH))
     return bounds

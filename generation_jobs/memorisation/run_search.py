@@ -1,12 +1,12 @@
 """The longest run that a string shares with many others, found exactly and without comparing it to all of them.
 
-A suffix array holds all positions of the corpus, sorted by the symbols that follow. Those that begin like a given
+A suffix array holds the positions of the corpus, sorted by the symbols that follow. Those that begin like a given
 position of a piece are adjacent, so two binary searches find them. Only intervals are sorted, since times agree only
 approximately (and not transitively: no order groups all times that agree). Each candidate is then followed note by
 note, including times.
 
-Sorting stops at `DEPTH` symbols, which takes five NumPy sorts whatever repeats there are. A longer run still begins
-with a position that has `DEPTH` symbols in common, so nothing is lost.
+Sorting stops at `DEPTH` symbols (`suffix_sort`). A longer run still begins with a position that has `DEPTH` symbols in
+common, so nothing is lost.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import dataclasses
 
 import numpy as np
 
-from generation_jobs.memorisation.note_strings import BOUNDARY, END, steps_agree
+from generation_jobs.memorisation.note_strings import END, steps_agree
+from generation_jobs.memorisation.suffix_sort import DEPTH
 
-DEPTH = 32  # symbols that suffixes are sorted by
 _CHUNK = 1 << 17  # pairs followed at once
 _BLOCK = 8  # steps followed at once
 
@@ -31,11 +31,10 @@ class Text:
     time_base: str
 
     @classmethod
-    def of(cls, symbol: np.ndarray, step: np.ndarray, time_base: str, *, padding: int) -> Text:
-        """`padding`: BOUNDARY for a corpus, END for a query; the two are never equal."""
-        symbol = np.concatenate([symbol, np.full(DEPTH, padding, np.uint16)])
-        symbol[symbol == BOUNDARY] = padding
-        return cls(symbol, np.concatenate([step, np.zeros(DEPTH, np.int32)]), time_base)
+    def of_query(cls, symbol: np.ndarray, step: np.ndarray, time_base: str) -> Text:
+        """Its padding and boundaries are END, never equal to BOUNDARY, the padding of an index."""
+        symbol = np.concatenate([symbol, np.full(DEPTH, END, np.uint16)])
+        return cls(np.minimum(symbol, np.uint16(END)), np.concatenate([step, np.zeros(DEPTH, np.int32)]), time_base)
 
     def __len__(self) -> int:
         return len(self.symbol) - DEPTH
@@ -50,28 +49,6 @@ class Run:
     found: int = 0  # entry of the corpus
 
 
-def sort_suffixes(symbol: np.ndarray) -> np.ndarray:
-    """`[total]` int32: positions sorted by the `DEPTH` symbols from each one on; ties in the order of positions.
-
-    Prefix doubling (Manber and Myers 1993): the rank by 2 k symbols comes from the ranks by k here and k further on.
-    """
-    total = len(symbol)
-    rank = symbol.astype(np.int64)
-    length = 1
-    order = np.argsort(rank, kind="stable")
-    while length < DEPTH and total:
-        highest = int(rank.max()) + 2
-        later = np.full(total, highest - 1)  # what is beyond the end comes last, as BOUNDARY does
-        later[:-length] = rank[length:]
-        key = rank * highest + later
-        length *= 2
-        order = np.argsort(key, kind="stable")
-        key = key[order]
-        rank = np.empty(total, np.int64)
-        rank[order] = np.cumsum(np.diff(key, prepend=key[:1]) != 0)
-    return order.astype(np.int32)
-
-
 def longest_common(
     query: Text,
     corpus: Text,
@@ -83,7 +60,7 @@ def longest_common(
     """The longest run of agreeing steps; of equally long runs the first in the query, then in the corpus.
 
     Args:
-      order: `sort_suffixes` of the corpus.
+      order: the positions of the corpus, sorted.
       bounds: `[len(query)]`, upper bounds for how many symbols each position of the query has in common with any
         position of the corpus that counts, at most DEPTH; None: they are computed.
       excluded: first and one past the last entry of the corpus that do not count.

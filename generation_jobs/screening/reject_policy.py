@@ -7,12 +7,11 @@ import dataclasses
 import hashlib
 from typing import Any
 
-from generation_jobs.memorisation import corpus_index
+from generation_jobs.memorisation import corpus_index, index_files
 from generation_jobs.memorisation.corpus_index import Index
 from generation_jobs.screening import thresholds
 from generation_jobs.screening.thresholds import Judgement, Screen
 from generation_jobs.settings.requests import Result
-from job_runtime import storage
 from job_runtime.command import collecting
 from job_runtime.command_line import settings
 from job_runtime.command_line.flags import group_of
@@ -105,6 +104,6 @@ def load(args: argparse.Namespace, time_base: str | None) -> tuple[Policy, list[
 
 
 def _index(path: str) -> Index:
-    if storage.exists(path):
+    if index_files.is_index(path):
         return Index.load(path)
     return corpus_index.build(path, split_reader.load_trainable(path))

@@ -181,7 +181,7 @@ def write_bytes(path: str, data: bytes, only_if_absent: bool, durable: bool) -> 
     return True
 
 
-def write_parts(path: str, parts: Iterable[bytes]) -> None:
+def write_parts(path: str, parts: Iterable[bytes], durable: bool) -> None:
     with joined(parts) as file, _mistakes_named(path, "written"):
         _blob(path).upload_from_file(file, content_type="application/octet-stream", retry=DEFAULT_RETRY)
 

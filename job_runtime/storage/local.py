@@ -170,8 +170,8 @@ def _why_not_replaced(path: str) -> str | None:
     return None if stat.S_ISREG(mode) or stat.S_ISDIR(mode) else io_errors.reason(io_errors.not_regular(path, mode))
 
 
-def write_parts(path: str, parts: Iterable[bytes]) -> None:
-    _write(path, parts, only_if_absent=False, durable=True)
+def write_parts(path: str, parts: Iterable[bytes], durable: bool) -> None:
+    _write(path, parts, only_if_absent=False, durable=durable)
 
 
 def write_bytes(path: str, data: bytes, only_if_absent: bool, durable: bool) -> bool:

@@ -160,7 +160,7 @@ def write_bytes(path: str, data: bytes, only_if_absent: bool, durable: bool) -> 
     return True
 
 
-def write_parts(path: str, parts: Iterable[bytes]) -> None:
+def write_parts(path: str, parts: Iterable[bytes], durable: bool) -> None:
     with joined(parts) as file, _mistakes_named(path, "written"):
         _client().upload_fileobj(file, **_bucket_and_key(path))  # in several requests, as one may have 5 GB
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 
 from job_runtime.logs.progress import progress
@@ -29,11 +30,24 @@ def read_split(root: str, info: DatasetInfo, split: str, *, label: str | None = 
     Raises:
       UserError: a shard cannot be read.
     """
-    paths = dataset_info.shard_paths(root, info, split)
-    pieces: Iterable[Piece] = (piece for path in paths for piece in records.read_pieces(path, time_base=info.time_base))
+    pieces: Iterable[Piece] = itertools.chain.from_iterable(read_shards(root, info, split))
     if label is not None:
         pieces = progress(pieces, total=info.splits[split].num_pieces, unit=f"{split} pieces", label=label)
+    yield from pieces
+
+
+def read_shards(root: str, info: DatasetInfo, split: str) -> Iterator[Iterator[Piece]]:
+    """The pieces of each shard; reads a shard when its first piece is asked for.
+
+    Raises:
+      UserError: the shard cannot be read.
+    """
+    for path in dataset_info.shard_paths(root, info, split):
+        yield _read_shard(root, path, info.time_base)
+
+
+def _read_shard(root: str, path: str, time_base: str) -> Iterator[Piece]:
     try:
-        yield from pieces
+        yield from records.read_pieces(path, time_base=time_base)
     except (OSError, ValueError) as error:
         raise UserError(f"{root!r} cannot be read: {error}") from error

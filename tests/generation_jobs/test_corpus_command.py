@@ -35,7 +35,7 @@ def test_commands_load_the_corpus_its_index_and_its_thresholds(music):
     info = dataset_info.load(box_model.corpus_folder("beats"))
     args = compare.make_parser().parse_args(["--music", music, "--data", "box", "--index", "box"])
     found, index = compare._check(args)
-    assert (found, index.dataset, len(index.piece_ids)) == (info, info.hash, info.splits["train"].num_pieces)
+    assert (found, index.dataset, index.num_pieces) == (info, info.hash, info.splits["train"].num_pieces)
     args = evaluate.make_parser().parse_args(["--music", music, "--data", "box", "--screen", "box"])
     found, screen = evaluate._check(args)
     assert (found, screen.dataset, screen.index) == (info, info.hash, None)

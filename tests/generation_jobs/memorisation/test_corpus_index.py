@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
 
 from generation_jobs.memorisation import __main__ as memorisation_command
-from generation_jobs.memorisation import run_search
+from generation_jobs.memorisation import index_files, run_search
 from generation_jobs.memorisation.corpus_index import Copied, Index
+from generation_jobs.memorisation.index_build import Build
 from generation_jobs.memorisation.note_strings import CHORD_TICKS, SLACK_TICKS, TRIVIAL_STEPS
 from job_runtime import command
 from job_runtime.problem_report import UserError
@@ -31,8 +33,19 @@ def notes_of(pitch, start, *, program=0, time_base=MILLISECONDS) -> Notes:
 
 
 def index_of(*pieces: Notes, time_base: str = MILLISECONDS) -> Index:
-    named = [Piece(f"id{k}", "group", f"{k}.mid", notes) for k, notes in enumerate(pieces)]
-    return Index.build(named, time_base=time_base, dataset="d" * 32)
+    return Index.build(map(piece_of, pieces, itertools.count()), time_base=time_base, dataset="d" * 32)
+
+
+def piece_of(notes: Notes, number: int) -> Piece:
+    return Piece(f"id{number}", "group", f"{number}.mid", notes)
+
+
+def build_of(sources: list[list[Piece]], folder) -> Build:
+    return Build(str(folder), sources, MILLISECONDS, "d" * 32)
+
+
+def files_of(folder) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def melody(num_notes: int, rng_seed: int, *, num_pitches: int = 12, time_base: str = MILLISECONDS) -> Notes:
@@ -242,7 +255,8 @@ def test_the_file_gives_the_same_answers_and_has_the_same_bytes_every_time(tmp_p
     for name in ("a", "b"):
         argv = ["--data", str(tmp_path / "data"), "--output", str(tmp_path / name)]
         assert memorisation_command.main(argv) == command.OK
-    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert files_of(tmp_path / "a") == files_of(tmp_path / "b")
+    assert files_of(tmp_path / "a").keys() == {*index_files.COLUMNS, "index.json"}
     num_pitched = sum(int((piece.program != DRUM_PROGRAM).sum()) for piece in pieces)
     assert capsys.readouterr().out.splitlines()[0] == f"{num_pitched} notes of 5 pieces in {tmp_path / 'a'}"
     loaded, built = Index.load(str(tmp_path / "a")), index_of(*pieces)
@@ -254,19 +268,24 @@ def test_the_file_gives_the_same_answers_and_has_the_same_bytes_every_time(tmp_p
 
 
 def test_files_that_are_not_an_index_are_refused(tmp_path):
-    with pytest.raises(UserError, match="does not exist, want an index"):
+    with pytest.raises(UserError, match="holds no whole index"):
         Index.load(str(tmp_path / "none"))
-    (tmp_path / "text").write_text("text")
-    with pytest.raises(UserError, match="'.*text' is not an index of generation_jobs.memorisation"):
-        Index.load(str(tmp_path / "text"))
-    index_of(melody(10, 0)).save(str(tmp_path / "index"))
-    whole = (tmp_path / "index").read_bytes()
-    (tmp_path / "cut").write_bytes(whole[:-100])
-    with pytest.raises(UserError, match="is not an index"):
-        Index.load(str(tmp_path / "cut"))
-    (tmp_path / "later").write_bytes(whole.replace(b'"format_version": 1', b'"format_version": 2'))
-    with pytest.raises(UserError, match="is not an index"):  # its checksum is wrong, too
-        Index.load(str(tmp_path / "later"))
+    (tmp_path / "old").write_bytes(b"PK: the one file of an earlier version")
+    with pytest.raises(UserError, match="'.*old' is a file, want the folder of an index; an earlier version wrote one"):
+        Index.load(str(tmp_path / "old"))
+    folder = tmp_path / "index"
+    build_of([[piece_of(melody(10, 0), 0)]], folder).finish()
+    note = (folder / "note").read_bytes()
+    (folder / "note").write_bytes(note[:-4])
+    with pytest.raises(UserError, match="not a whole index .*: note has 36 bytes, want 40; note has 9 values, want 10"):
+        Index.load(str(folder))
+    (folder / "note").unlink()
+    with pytest.raises(UserError, match="holds no whole index"):
+        Index.load(str(folder))
+    info = (folder / "index.json").read_text()
+    (folder / "index.json").write_text(info.replace('"format_version": 2', '"format_version": 3'))
+    with pytest.raises(UserError, match="format_version is 3, want 2"):
+        Index.load(str(folder))
 
 
 def test_a_dataset_without_training_pieces_has_no_index(tmp_path):

@@ -4,9 +4,11 @@ import argparse
 
 import pytest
 
+from generation_jobs.memorisation import __main__ as memorisation_command
 from generation_jobs.screening import reject_policy
 from generation_jobs.screening.reject_policy import DROP, KEEP, RETRY, Policy
 from generation_jobs.screening.thresholds import Screen
+from job_runtime import command
 from midi_codec.music.notes import BEATS, MILLISECONDS
 from tests.generation_jobs.report_fakes import make_dataset, make_notes
 
@@ -68,7 +70,8 @@ def test_a_dataset_alone_measures_copies_but_rejects_nothing(tmp_path):
 def test_an_index_may_replace_its_dataset(tmp_path):
     info = make_dataset(tmp_path / "dataset", {"train": [make_notes(40, rng_seed=3)]})
     policy, _ = load("--compare-with", str(tmp_path / "dataset"))
-    policy.screen.index.save(str(tmp_path / "train.index"))
+    flags = ["--data", str(tmp_path / "dataset"), "--output", str(tmp_path / "train.index")]
+    assert memorisation_command.main(flags) == command.OK
     again, problems = load("--compare-with", str(tmp_path / "train.index"))
     assert problems == [] and again.description() == policy.description() and again.screen.dataset == info.hash
 
