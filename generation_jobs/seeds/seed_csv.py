@@ -12,6 +12,7 @@ otherwise as text.
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -86,10 +87,15 @@ def _record(header: Sequence[str], cells: Sequence[str]) -> tuple[dict[str, Any]
             record[key] = cell
             continue
         try:
-            record[key] = _value(cell)
+            record[key] = _plain_value(cell) if cell[0] not in "{[ " else _value(cell)
         except ValueError as error:
             problems.append(f"{key}: {error}")
     return record, problems
+
+
+@functools.lru_cache(4096)
+def _plain_value(cell: str) -> Any:
+    return _value(cell)  # neither a list nor an object, which others could change
 
 
 def _value(cell: str) -> Any:

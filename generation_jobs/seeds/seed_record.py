@@ -30,6 +30,7 @@ KEYS = (
     *("notes", "tempo", *_SIGNATURE_KEYS, "origin", "num_samples", *SETTINGS),
 )
 _KNOWN = frozenset(KEYS)
+_NO_SIGNATURES = Signatures()
 
 Origin = Mapping[str, "str | int"]
 Row = tuple[int, "dict[str, Any] | None", list[str]]  # line from 1; the record, or why it cannot be read
@@ -50,7 +51,7 @@ class Seed:
     to_seconds: float | None = None
     notes: InlineNotes | None = None
     tempo: float | None = None  # of `notes`, quarter notes per minute
-    signatures: Signatures = Signatures()  # of `notes`, in ticks of the bundle's grid from the first of them
+    signatures: Signatures = _NO_SIGNATURES  # of `notes`, in ticks of the bundle's grid from the first of them
     origin: Origin | None = None  # where `notes` are from
     num_samples: int | None = None  # None: the command's --samples-per-seed
     overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # settings of this seed
@@ -106,7 +107,8 @@ def to_record(seed: Seed) -> dict[str, Any]:
 def _seed(record: dict[str, Any], line: int, notes: InlineNotes | None) -> Seed:
     given = {key: record[key] for key in _PLAIN_KEYS if key in record}
     tempo = canonical_tempo(tempo_to_microseconds(record["tempo"])) if "tempo" in record else None
-    signatures = Signatures.parse(*(record.get(key, "") for key in _SIGNATURE_KEYS))
+    texts = [record.get(key, "") for key in _SIGNATURE_KEYS]
+    signatures = Signatures.parse(*texts) if any(texts) else _NO_SIGNATURES
     overrides = {name: record[name] for name in SETTINGS if name in record}
     origin = record.get("origin")
     given |= {"signatures": signatures, "overrides": overrides}

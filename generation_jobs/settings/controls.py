@@ -105,13 +105,15 @@ class Allowed:
             if controls.programs is not None:
                 program = _members(controls.programs, 129)[values]
 
-        def span(name: str) -> tuple[int, int]:
-            low, high = getattr(controls, f"min_{name}"), getattr(controls, f"max_{name}")
-            first = 0 if low is None else ticks(low, table.time_base, tempo, up=True)
-            last = fields.MAX_TICK if high is None else ticks(high, table.time_base, tempo, up=False)
-            return first, min(last, table[name].largest)
+        return cls(pitch, program, *(_span(controls, table, tempo, name) for name in ("step", "duration")))
 
-        return cls(pitch, program, span("step"), span("duration"))
+
+def _span(controls: Controls, table: fields.FieldTable, tempo: float, name: str) -> tuple[int, int]:
+    """The first and last ticks of a time field."""
+    low, high = getattr(controls, f"min_{name}"), getattr(controls, f"max_{name}")
+    first = 0 if low is None else ticks(low, table.time_base, tempo, up=True)
+    last = fields.MAX_TICK if high is None else ticks(high, table.time_base, tempo, up=False)
+    return first, min(last, table[name].largest)
 
 
 def _members(values: Iterable[int], size: int) -> np.ndarray:
@@ -161,7 +163,7 @@ def primer_problems(controls: Controls, table: fields.FieldTable, primer: Notes)
         return
     ends = np.sort(primer.start.astype(np.int64) + np.maximum(primer.duration, 1))
     ticks_until_room = ends[-limit] - int(primer.start[-1])
-    if ticks_until_room > max(0, Allowed.from_controls(controls, table, primer.tempo).step[1]):
+    if ticks_until_room > 0 and ticks_until_room > max(0, _span(controls, table, primer.tempo, "step")[1]):
         yield f"max_polyphony is {limit}, but the primer's notes keep sounding for longer than any allowed step"
 
 

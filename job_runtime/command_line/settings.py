@@ -217,6 +217,9 @@ _READERS: dict[Any, Callable[[str], Any]] = {
 }
 
 
+_PLAIN = frozenset({str, int, float, bool, type(None)})  # equal values of one type are the same value
+
+
 def is_whole(value: object) -> TypeGuard[int]:
     """Whether it is a whole number; True and 1.0 are not."""
     return isinstance(value, int) and not isinstance(value, bool)
@@ -345,9 +348,19 @@ def problems_in(settings: Any) -> Iterator[str]:
     yield from problems_with(type(settings), vars(settings))
 
 
+def _fits_class(cls: type, name: str, value: Any) -> bool:
+    """Whether the value fits the class's setting; many seeds have the same values."""
+    return _known_fit(cls, name, value) if type(value) in _PLAIN else settings_of(cls)[name].fits(value)
+
+
+@functools.lru_cache(4096, typed=True)
+def _known_fit(cls: type, name: str, value: Any) -> bool:
+    return settings_of(cls)[name].fits(value)
+
+
 def problems_with(cls: type, values: Mapping[str, Any]) -> Iterator[str]:
     """Sentences on those of the values, by name, that are settings of the class and do not fit; `auto` does not."""
     for name, each in settings_of(cls).items():
-        if name in values and not each.fits(values[name]):
+        if name in values and not _fits_class(cls, name, values[name]):
             wanted = dataclasses.replace(each, auto=False).wanted_of(values[name])
             yield f"{name} is {values[name]!r}, want {wanted}"

@@ -13,6 +13,7 @@ from job_runtime.command_line.settings import (
     Kind,
     add_flags,
     problems_in,
+    problems_with,
     read_flags,
     same_setting,
     setting,
@@ -220,3 +221,8 @@ def test_auto_is_a_value_of_a_flag_and_not_of_an_object():
         "width is 'auto', want a whole number, 1 to 99999",
         "wait is 0.0, want a number above 0, or none",
     ]
+
+
+@pytest.mark.parametrize("value, fits", [(1, True), (True, False), (1.0, False), (1, True), (0, False), (False, False)])
+def test_equal_values_of_different_types_are_checked_separately(value, fits):
+    assert (list(problems_with(Example, {"count": value})) == []) == fits
