@@ -29,6 +29,7 @@ from beam_pipelines.corpus.inputs import Corpus
 from beam_pipelines.execution import encode_job, local_run, wait_for_tasks
 from beam_pipelines.execution.encode_job import EncodeJob, WorkItem
 from beam_pipelines.output import claim, dataset_files, output_folder
+from beam_pipelines.settings import splits
 from beam_pipelines.settings.encode_settings import AUTO, Settings
 from beam_pipelines.survey import time_base_choice
 from job_runtime import command, storage
@@ -42,7 +43,6 @@ from midi_codec.dataset import dataset_info
 from midi_codec.dataset.dataset_info import SPLITS, DatasetInfo
 
 PROGRAM = "python -m beam_pipelines.encode_corpus"
-FEW_PIECES = 5  # fewer of them say little of a model
 
 
 def make_parser() -> Parser:
@@ -97,11 +97,15 @@ def main(argv: Sequence[str]) -> int:
                 raise UserError(output_folder.problems_of_too_few(args.output))
             seconds = time.monotonic() - began
             output_folder.write_run_info(args.output, {**run_info, "finished": _now(), "seconds": round(seconds, 1)})
+            is_default = args.time_base is None and args.add_to is None and not beam_flags
+            advice = time_base_choice.advice(corpus, settings.limits) if is_default else None
             output_folder.delete_work(args.output)
     if existing is not None and existing.hash != info.hash:
         print(f"the dataset differs from the earlier one, {existing.hash}: another version of the programs made it")
     _print_summary(info, args.output)
     print(f"took {seconds:.1f} s, {info.inputs / seconds:,.0f} files per second")
+    if advice:
+        print(advice)
     return command.OK
 
 
@@ -276,17 +280,9 @@ def _print_summary(info: DatasetInfo, output: str) -> None:
         pieces, shards = counted(part.num_pieces, "piece"), counted(len(part.shard_lengths), "shard")
         music = f"{pieces:>16}  {part.num_notes:>13,} notes  {part.seconds / 3600:>9,.1f} hours"
         print(f"  {split:<10}  {music}  {shards:>12}")
-    _print_few_held_out(info)
+    if few := splits.few_held_out(info):
+        print(f"  {few}")
     print(f"dataset {info.hash} in {output}")
-
-
-def _print_few_held_out(info: DatasetInfo) -> None:
-    """Says so where validation has few pieces, although the corpus has enough for more."""
-    held_out, percent = info.splits["validation"].num_pieces, info.settings.get("split_percents", {}).get("validation")
-    is_fixed = percent is None or info.settings.get("added_to") is not None
-    if not is_fixed and 0 < percent < 20 and held_out < FEW_PIECES <= info.examples // 5:
-        few = f"validation has {counted(held_out, 'piece')}, too few to measure much"
-        print(f"  {few}; --split-percents 80,20,0, with another --output, holds out more")
 
 
 def _named(counts: Mapping[str, int]) -> str:

@@ -16,13 +16,15 @@ import numpy as np
 
 from job_runtime.command_line import numerals
 from job_runtime.command_line.expressions import expression
+from job_runtime.command_line.numerals import counted
 from job_runtime.command_line.settings import Kind, setting, shown
-from midi_codec.dataset.dataset_info import SPLITS
+from midi_codec.dataset.dataset_info import SPLITS, DatasetInfo
 
 DEFAULT_PERCENTS: tuple[int, ...] = (90, 5, 5)
 ALIASES = {"train": "train", "training": "train", "valid": "validation", "val": "validation", "dev": "validation"}
 ALIASES |= {"validation": "validation", "test": "test", "testing": "test"}
 NUM_EXAMPLES = 3  # of paths named in a message
+FEW_PIECES = 5  # fewer of them say little of a model
 
 
 def parse_percents(text: str) -> tuple[int, ...]:
@@ -187,3 +189,13 @@ def unmatched(regex: str, sources: Iterable[str]) -> list[str]:
 
 def _paths(sources: Sequence[str]) -> str:
     return ", ".join(repr(source) for source in sources[:NUM_EXAMPLES])
+
+
+def few_held_out(info: DatasetInfo) -> str | None:
+    """A sentence if validation has few pieces, although the corpus has enough for more."""
+    held_out, percent = info.splits["validation"].num_pieces, info.settings.get("split_percents", {}).get("validation")
+    is_fixed = percent is None or info.settings.get("added_to") is not None
+    if is_fixed or not 0 < percent < 20 or not held_out < FEW_PIECES <= info.examples // 5:
+        return None
+    few = f"validation has {counted(held_out, 'piece')}, too few to measure much"
+    return f"{few}; --split-percents 80,20,0, with another --output, holds out more"

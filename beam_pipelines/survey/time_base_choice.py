@@ -72,6 +72,14 @@ def choose(corpus: Corpus, limits: Limits) -> TimeBaseChoice:
     return TimeBaseChoice(num_pieces=num_pieces, written_share=num_written / max(num_notes, 1))
 
 
+def advice(corpus: Corpus, limits: Limits) -> str | None:
+    """A sentence if beats suit a corpus that was encoded in milliseconds because nobody chose a grid."""
+    choice = choose(corpus, limits)
+    if choice.time_base == MILLISECONDS:
+        return None
+    return f"{choice.reason}; this dataset is on {MILLISECONDS}, the default"
+
+
 def count_positions(batch: NoteBatch) -> np.ndarray:
     """At how many positions of the beat each piece's notes begin, on average: `[pieces]` float64, 1 to 24.
 
