@@ -10,6 +10,7 @@ TENSORFLOW = [
     "tensorflow==2.17.1",  # the newest that tensorflow-io loads under
     "tensorflow-io==0.37.1",
     "keras>=3.15,<4",
+    "setuptools<81",  # TensorBoard imports pkg_resources
 ]
 
 PYARROW = "pyarrow>=17"  # Beam asks for it, too

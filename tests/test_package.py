@@ -1,5 +1,6 @@
 """What the built packages hold besides code."""
 
+import importlib.util
 import shutil
 import subprocess
 import sys
@@ -59,3 +60,7 @@ def test_the_wheel_brings_the_command(built):
             "[console_scripts]",
             "midi-lstm = midi_lstm.__main__:run",
         ]
+
+
+def test_tensorboard_finds_what_it_imports():
+    assert importlib.util.find_spec("pkg_resources")  # setuptools below 81
