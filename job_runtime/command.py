@@ -22,7 +22,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 
-from job_runtime import early_stop, io_errors, tensorflow_import
+from job_runtime import compile_cache, early_stop, io_errors, tensorflow_import
 from job_runtime.command_line import numerals
 from job_runtime.command_line.flags import Parser, group_of
 from job_runtime.logs import foreign_lines, json_log, masking
@@ -137,7 +137,13 @@ def _prepare_output(program: str) -> None:
     elif early_stop.is_command:
         masking.install()
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # file names may be any bytes
-    tensorflow_import.watch(foreign_lines.quiet_tensorflow)
+    tensorflow_import.watch(_prepare_tensorflow)
+
+
+def _prepare_tensorflow() -> None:
+    foreign_lines.quiet_tensorflow()
+    if early_stop.is_command:
+        compile_cache.use()
 
 
 def _complain(text: str) -> None:
@@ -158,6 +164,7 @@ def exit_process(status: int) -> None:
     saved, and must not wait for threads that are still working.
     """
     early_stop.ignore()
+    compile_cache.seal()
     if status == INTERRUPTED or "tensorflow_io" in sys.modules:
         sys.stdout.flush()
         sys.stderr.flush()

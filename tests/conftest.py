@@ -28,6 +28,7 @@ CHROMIUM_FLAGS = [
     "--disable-sync",
     "--autoplay-policy=no-user-gesture-required",
 ]
+os.environ["MIDI_LSTM_CACHE"] = "off"  # commands that tests start compile as on a new machine
 SLOW_SECONDS = 1800  # that a slow test may take; others have `timeout` of pyproject.toml
 
 

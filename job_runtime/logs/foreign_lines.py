@@ -29,6 +29,7 @@ _NAMED = re.compile(r"(?:absl: )?(INFO|WARNING|ERROR|CRITICAL|FATAL)\b")
 _NOTICES = re.compile(
     r"WARNING: All log messages before absl::InitializeLog|To enable the following instructions: .*rebuild TensorFlow"
     r"|\[Compiling module .*\] Very slow compile\?|\*{32}$"
+    r"|\[libprotobuf ERROR .*Error parsing text-format tensorflow\.XlaSerializedCacheEntry"  # it is binary
 )
 _HARMLESS = re.compile(  # named as warnings and errors: without a GPU, at the end of a dataset, on a busy machine
     r"Unable to register cu(?:FFT|DNN|BLAS) factory|TF-TRT Warning: Could not find TensorRT"

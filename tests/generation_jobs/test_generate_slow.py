@@ -13,7 +13,7 @@ from generation_jobs import generate
 from generation_jobs.output import manifest, piece_bytes
 from generation_jobs.seeds import seed_list
 from generation_jobs.seeds.inline_notes import InlineNotes
-from job_runtime import command, storage
+from job_runtime import command, compile_cache, storage
 from midi_codec.midi import midi_writer
 from tests.generation_jobs.fakes import FakeDecoder, make_bundle
 from tests.generation_jobs.seeds.test_primers import make_notes
@@ -138,3 +138,15 @@ def test_a_job_from_a_bucket_to_a_bucket(kind, request, tmp_path, monkeypatch):
     assert {
         e.path.removeprefix(f"{root}/music/"): storage.read_bytes(e.path) for e in storage.list_files(f"{root}/music")
     } == local
+
+
+def test_what_the_first_command_compiled_makes_the_same_pieces_in_the_second(tmp_path):
+    environment = {**os.environ, compile_cache.VARIABLE: str(tmp_path / "cache")}
+    entries, music = [], []
+    for name in ("first", "second"):
+        flags = ["--output", str(tmp_path / name), "--max-notes", "40", "--num-slots", "16"]
+        subprocess.run([sys.executable, "-m", "generation_jobs.generate", *flags], env=environment, check=True)
+        entries.append({path.name: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.*")})
+        music.append({path: data for path, data in files_of(tmp_path / name).items() if "run_info" not in path})
+    assert entries[0] == entries[1] and sorted(name.rpartition(".")[2] for name in entries[0]) == ["pb", "sha256"]
+    assert music[0] == music[1] and len(music[0]) > 1
