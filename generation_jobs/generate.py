@@ -43,8 +43,8 @@ if TYPE_CHECKING:
 FILES = "files and speed"  # the group of flags in `--help`
 MAX_SLOTS = 4096
 MAX_DAMAGE = 5  # damaged files to name
-FEW_SLOTS, MANY_SLOTS = 64, 256  # with many, pieces take less time each, but the first ones come later
-MANY_SAMPLES = 2048  # of the whole job, so that all of its tasks use as many slots
+FEW_SAMPLES, MANY_SAMPLES = 16, 2048  # of the whole job, so that all of its tasks use as many slots
+FEW_SLOTS, SLOTS, MANY_SLOTS = 16, 64, 256  # with many, pieces take less time each, but the first ones come later
 PIECES_PER_SLOT = 128  # requested at once: slots are empty only at the end of such a batch
 
 
@@ -71,7 +71,7 @@ class JobSettings:
             f"1, or a multiple of {WIDTH_MULTIPLE}, at most {MAX_SLOTS}",
             lambda value: value == 1 or 0 < value <= MAX_SLOTS and value % WIDTH_MULTIPLE == 0,
         ),
-        default_text=f"{FEW_SLOTS}; {MANY_SLOTS} for {MANY_SAMPLES:,} samples and more",
+        default_text=f"{SLOTS}; {FEW_SLOTS} up to {FEW_SAMPLES} samples, {MANY_SLOTS} from {MANY_SAMPLES:,} samples",
         group=FILES,
     )
 
@@ -256,7 +256,8 @@ def _with_prefix(problems: Sequence[str]) -> list[str]:
 
 
 def _default_slots(job: Job) -> int:
-    return MANY_SLOTS if job.shards.num_samples >= MANY_SAMPLES else FEW_SLOTS
+    num_samples = job.shards.num_samples
+    return FEW_SLOTS if num_samples <= FEW_SAMPLES else SLOTS if num_samples < MANY_SAMPLES else MANY_SLOTS
 
 
 def _make_decoder(bundle: Sequence[Bundle], num_slots: int) -> Decoder:

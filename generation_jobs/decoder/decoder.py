@@ -24,7 +24,11 @@ Several bundles are an ensemble: each keeps its own state, and their probabiliti
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import dataclasses
+import functools
+import operator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent import futures
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -103,13 +107,27 @@ class Decoder:
         self._call = tf.function(self._decode, autograph=False, jit_compile=True)
 
     def prepare(self, requests: Sequence[Request]) -> None:
-        """Compiles what these requests need; otherwise `generate` does it. Draws nothing that counts."""
-        for kind in sorted({RequestKind.of_request(request) for request in requests}):
-            own = [request for request in requests if RequestKind.of_request(request) == kind]
-            with_primer = [request for request in own if request.primer is not None]
-            queue = self._queue((with_primer or own)[:1], kind)
-            queue.refresh()
-            self._call(self._empty_slots(kind.has_controls), queue.tensors() | {"count": np.array(0, np.int32)})
+        """Compiles what these requests need, on all cores; otherwise `generate` does it. Draws nothing that counts.
+
+        Functions are traced one after another, so that their names, which XLA's cache knows them by, do not vary.
+        """
+        first = {RequestKind.of_request(request): request for request in reversed(requests)}
+        calls = [self._traced_call(first[kind], kind) for kind in sorted(first)]
+        if any(request.primer is not None for request in requests):
+            calls.append(self._prefill.traced_call())
+        if len(calls) == 1:
+            calls[0]()
+        elif calls:
+            with futures.ThreadPoolExecutor(len(calls)) as pool:
+                list(pool.map(operator.call, calls))
+
+    def _traced_call(self, request: Request, kind: RequestKind) -> Callable[[], Any]:
+        """A call for requests of this kind that draws nothing that counts; the first one compiles."""
+        queue = self._queue([dataclasses.replace(request, primer=None)], kind)
+        queue.refresh()
+        inputs = self._empty_slots(kind.has_controls), queue.tensors() | {"count": np.array(0, np.int32)}
+        self._call.get_concrete_function(*inputs)
+        return functools.partial(self._call, *inputs)
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Result]]:
         """Yields (index into `requests`, result) as pieces end.

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -75,6 +76,13 @@ class Prefill:
         while len(self._kept) > MAX_KEPT:
             self._kept.popitem(last=False)
         return [starts[key] if key else self._silence for key in keys]
+
+    def traced_call(self) -> Callable[[], Any]:
+        """A call for any primers, without any; the first one compiles."""
+        notes = np.zeros((self._rows, NOTES_PER_CALL, len(self._table)), np.int32)
+        inputs = self.initial_states(self._rows), notes, notes, notes, np.zeros(self._rows, np.int32)
+        self._call.get_concrete_function(*inputs)
+        return functools.partial(self._call, *inputs)
 
     def _compute(self, primers: Sequence[np.ndarray]) -> list[Start]:
         lengths = np.zeros(self._rows, np.int32)

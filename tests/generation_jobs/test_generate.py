@@ -208,12 +208,13 @@ def test_jobs_of_many_samples_have_more_slots_whatever_the_task(folder, monkeypa
     slots = []
     monkeypatch.setattr(generate, "_make_decoder", lambda bundle, num_slots: slots.append(num_slots) or FakeDecoder())
     monkeypatch.setattr(generate, "MANY_SAMPLES", 20)
-    (folder / "seeds.jsonl").write_text('{"id": "a", "num_samples": 19, "max_notes": 1}')
-    assert run() == 0
+    for number in (16, 17, 19):
+        (folder / "seeds.jsonl").write_text(f'{{"id": "a", "num_samples": {number}, "max_notes": 1}}')
+        assert run("--output", f"music-{number}") == 0
     (folder / "seeds.jsonl").write_text('{"id": "a", "num_samples": 20, "max_notes": 1}')
     assert run("--output", "more", "--num-tasks", "3", "--task-index", "2") == 0
     assert run("--output", "told", "--num-slots", "16") == 0
-    assert slots == [64, 256, 16]
+    assert slots == [16, 64, 64, 256, 16]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

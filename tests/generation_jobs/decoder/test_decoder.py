@@ -354,12 +354,19 @@ def test_an_ensemble_of_mixtures_says_what_its_members_say():
     assert_model_agrees(bundle, results_of(decoder, [make_request(number) for number in range(24)]))
 
 
+def num_traces(decoder: Decoder) -> list[int]:
+    """Of the decoder's own function, and of the one for primers."""
+    return [function.experimental_get_tracing_count() for function in (decoder._call, decoder._prefill._call)]
+
+
 def test_preparing_changes_nothing(decoder, results):
     steps = decoder.num_steps
     decoder.prepare([make_request(number) for number in NUMBERS])
     assert decoder.num_steps == steps
+    traced = num_traces(decoder)
     assert_same(results_of(decoder, [make_request(3)])[0], results[3])
     assert decoder.num_steps > steps
+    assert num_traces(decoder) == traced and min(traced) > 0
 
 
 def test_no_requests(decoder):
