@@ -104,8 +104,10 @@ class Comparison:
 
     @property
     def of_ceiling(self) -> float | None:
-        """The overlap as a share of the ceiling's."""
-        return None if self.overlap is None or not self.ceiling else self.overlap / max(self.ceiling.overlap, 1e-9)
+        """The overlap as a share of the ceiling's; None without a ceiling, or of one that is 0."""
+        if self.overlap is None or self.ceiling is None or self.ceiling.overlap < 1e-9:
+            return None
+        return self.overlap / self.ceiling.overlap
 
 
 def compare(generated: Looks, corpus: Iterable[Part], held_out: Iterable[Part]) -> list[Comparison]:

@@ -19,6 +19,7 @@ from generation_jobs.screening import screen_checks
 from generation_jobs.screening.thresholds import fit, limit_copies, reject_shares
 from job_runtime import command, storage
 from job_runtime.command_line.flags import Parser
+from job_runtime.command_line.numerals import counted
 from job_runtime.problem_report import UserError
 from midi_codec.dataset import split_reader
 from trainer import box_model
@@ -53,7 +54,8 @@ def main(argv: Sequence[str]) -> int:
         print(f"{name:<16} {word:>8} {value:g}")
     if held_out:
         reasons = ", ".join(f"{name} {100 * share:.1f} %" for name, share in shares.items() if name != "any")
-        print(f"rejects {100 * shares['any']:.1f} % of {len(held_out):,} validation pieces: {reasons or 'none'}")
+        pieces = counted(len(held_out), "validation piece")
+        print(f"rejects {100 * shares['any']:.1f} % of {pieces}: {reasons or 'none'}")
     return command.OK
 
 

@@ -129,8 +129,9 @@ class Progress(Generic[T]):
             os.replace(temporary, self._file)
 
     def _count(self) -> str:
-        is_complete = self.done == self._total or self._total is None
-        return f"{self.done:,} {self._unit}" if is_complete else f"{self.done:,} of {self._total:,} {self._unit}"
+        last = self.done if self._total is None else self._total
+        unit = self._unit.removesuffix("s") if last == 1 else self._unit
+        return f"{self.done:,} {unit}" if self.done == last else f"{self.done:,} of {last:,} {unit}"
 
     def _line(self) -> str:
         rate = self._rate()

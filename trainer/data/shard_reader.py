@@ -82,7 +82,7 @@ def _in_order(read: Callable[[S], T], shards: Sequence[S], *, label: str) -> Gen
     with ThreadPoolExecutor(READERS, thread_name_prefix="shards") as pool:
         remaining, ahead = iter(shards), collections.deque[Future[T]]()
         try:
-            with progress(shards, unit="shard", label=label) as shown:
+            with progress(shards, unit="shards", label=label) as shown:
                 for _ in shown:
                     ahead.extend(
                         pool.submit(read, shard) for shard in itertools.islice(remaining, READERS - len(ahead))

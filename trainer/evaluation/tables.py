@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from job_runtime.command_line.numerals import counted
+
 COLUMN = 17
 TOP_TITLES = {
     "top1": "the likeliest bin is the note's, %",
@@ -43,7 +45,7 @@ def format_report(report: Mapping[str, Any]) -> str:
 def _headline(report: Mapping[str, Any]) -> str:
     data, split, intervals = report["data"], report["split"], report["intervals"]
     text = (
-        f"{data['split']} of {data['path']}: {split['num_pieces']:,} pieces, {split['num_notes']:,} notes,"
+        f"{data['split']} of {data['path']}: {counted(split['num_pieces'], 'piece')}, {split['num_notes']:,} notes,"
         f" {split['seconds']:,.0f} s of music\n"
     )
     if split["num_groups"] < 2:

@@ -80,6 +80,14 @@ def test_compare_without_a_held_out_part_has_no_ceiling():
         assert comparison.ceiling is None and comparison.of_ceiling is None
 
 
+def test_nothing_is_a_share_of_a_ceiling_of_nothing():
+    """One held-out piece, in no pitch class of the corpus."""
+    generated, held_out = ([Part(make_notes([0, 10], [5, 5], pitch=pitch))] for pitch in ([60, 61], [61, 61]))
+    corpus = [Part(make_notes([0, 10], [5, 5], pitch=[60, 60]))]
+    found = by_name(compare(Looks(measures(MILLISECONDS), generated), corpus, held_out), "pitch_class")
+    assert (found.overlap, found.ceiling.overlap, found.of_ceiling) == (0.5, 0.0, None)
+
+
 def test_draws_are_the_same_every_time_and_reach_the_size():
     counts = np.random.default_rng(0).integers(1, 9, (20, 5)).astype(float)
     first, again = (corpus_comparison._draws(counts, 100) for _ in range(2))

@@ -141,7 +141,7 @@ def test_the_command_writes_what_load_reads(tmp_path, capsys):
     copied = make_index(*train).longest_run(train[0]).num_notes
     assert load(path) == dataclasses.replace(wanted, thresholds={**wanted.thresholds, screening.COPIED_NOTES: copied})
     assert copied > 50
-    assert "rejects 0.0 % of 1 validation pieces: none" in capsys.readouterr().out
+    assert "rejects 0.0 % of 1 validation piece: none" in capsys.readouterr().out
     assert json.loads((tmp_path / "thresholds.json").read_text())["validation_rejects"] == {"any": 0.0}
 
 

@@ -107,6 +107,13 @@ def test_unknown_total(clock, capsys):
     assert capsys.readouterr().err == "reading: 3 files in 0.0 s\n"
 
 
+def test_one_is_not_plural(clock, capsys):
+    assert list(progress(["a"], unit="train shards", label="reading")) == ["a"]
+    with progress(total=1, unit="files", label="encoding"):
+        pass
+    assert capsys.readouterr().err == "reading: 1 train shard in 0.0 s\nencoding: 0 of 1 file in 0.0 s\n"
+
+
 def test_nothing_to_iterate_is_an_error():
     with pytest.raises(TypeError, match="counts by update"):
         list(progress(total=3))
