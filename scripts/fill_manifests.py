@@ -18,7 +18,7 @@ from scripts.environment import REFERENCE, Environment, filled
 
 PROGRAM = "python -m scripts.fill_manifests"
 K8S = pathlib.Path(__file__).resolve().parent.parent / "k8s"
-ALWAYS = ("base/common", "components/job", "components/train-config")
+ALWAYS = ("base/common", "components/job", "components/train-config", "monitoring")
 MARK = "environment.env"
 KUSTOMIZATION = """# Made by {program} from {name}; edit that, not this.
 apiVersion: kustomize.config.k8s.io/v1beta1

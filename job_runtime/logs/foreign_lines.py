@@ -115,8 +115,8 @@ def is_chatter(line: str) -> bool:
     return level == "I" or (level != "F" and _HARMLESS.search(line) is not None)
 
 
-def json_line(message: str, severity: str, program: str, index: str) -> str:
-    """The object of one message; `index` is the completion index, or empty."""
+def json_line(message: str, severity: str, program: str, index: str, **fields: object) -> str:
+    """The object of one message, with more fields; `index` is the completion index, or empty."""
     now = time.time()
     record: dict[str, object] = {
         "time": f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(now))}.{int(now % 1 * 1000):03d}Z",
@@ -126,7 +126,7 @@ def json_line(message: str, severity: str, program: str, index: str) -> str:
     }
     if index.isascii() and index.isdecimal() and len(index) <= 18:
         record["task"] = int(index)
-    return json.dumps(record, ensure_ascii=False)  # the stream writes lone surrogates as backslash escapes
+    return json.dumps(record | fields, ensure_ascii=False)  # the stream writes lone surrogates as backslash escapes
 
 
 def _as_object(message: str, program: str, index: str) -> str:

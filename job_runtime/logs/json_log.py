@@ -3,9 +3,9 @@
     {"time": "2026-11-23T06:20:00.123Z", "severity": "INFO", "message": "encoding: ...", "command": "...", "task": 3}
 
 `severity` is a name that log collectors know: INFO for printed lines and progress, the level of a `logging` record, and
-ERROR for the user's mistakes. A traceback is one message. `task` is the completion index, if there is one. Output of
-C++ libraries, Python's warnings and child processes becomes objects too (`foreign_lines`), as long as the process
-lives. Secrets are masked.
+ERROR for the user's mistakes. A traceback is one message. `task` is the completion index, if there is one. Lines of
+progress also have `progress`, an object with what `PROGRESS_FILE` holds. Output of C++ libraries, Python's warnings and
+child processes becomes objects too (`foreign_lines`), as long as the process lives. Secrets are masked.
 """
 
 from __future__ import annotations
@@ -97,12 +97,12 @@ class JsonLines(io.TextIOBase):
     def flush(self) -> None:
         self._stream.flush()
 
-    def write_object(self, message: str, severity: str) -> None:
-        """Writes one object, in a single call."""
-        self._stream.write(_json_line(message, severity, self._program) + "\n")
+    def write_object(self, message: str, severity: str, **fields: object) -> None:
+        """Writes one object, in a single call; `fields` are added to it."""
+        self._stream.write(_json_line(message, severity, self._program, **fields) + "\n")
         self._stream.flush()
 
 
-def _json_line(message: str, severity: str, program: str) -> str:
+def _json_line(message: str, severity: str, program: str, **fields: object) -> str:
     index = os.environ.get(foreign_lines.INDEX_VARIABLE, "")
-    return foreign_lines.json_line(masking.mask(message), severity, program, index)
+    return foreign_lines.json_line(masking.mask(message), severity, program, index, **fields)

@@ -13,7 +13,8 @@ Time left is estimated from what was done since the first update, because what c
 not repeated.
 
 If PROGRESS_FILE is set, the same is written to that file, as a JSON object, as often as a line is logged.
-`job_runtime.liveness` tells from the file's age whether the process still makes progress.
+`job_runtime.liveness` tells from the file's age whether the process still makes progress. Where logs are JSON, the lines
+have these numbers, too, as `progress`.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from collections.abc import Iterable, Iterator, Sized
 from typing import Any, Generic, TypeVar, overload
 
 from job_runtime import io_errors
+from job_runtime.logs import json_log
 
 T = TypeVar("T")
 
@@ -121,12 +123,22 @@ class Progress(Generic[T]):
         if self._file is None or time.monotonic() - self._last_write_time < LINE_SECONDS:
             return
         self._last_write_time = time.monotonic()
-        record = {"label": self._label, "done": self.done, "total": self._total, "unit": self._unit, "note": self._note}
         temporary = f"{self._file}.{os.getpid()}"
         with io_errors.named(self._file):
             with open(temporary, "w", encoding="utf-8") as file:
-                json.dump(record, file)
+                json.dump({**self._numbers(), "note": self._note}, file)
             os.replace(temporary, self._file)
+
+    def _numbers(self) -> dict[str, object]:
+        rate = self._rate()
+        return {
+            "label": self._label,
+            "done": self.done,
+            "total": self._total,
+            "unit": self._unit,
+            "percent": round(100 * self.done / self._total, 2) if self._total else None,
+            "per_second": None if rate is None else round(rate, 3),
+        }
 
     def _count(self) -> str:
         last = self.done if self._total is None else self._total
@@ -155,7 +167,11 @@ class Progress(Generic[T]):
         return f"; {self._note}" if self._note else ""
 
     def _print(self, line: str) -> None:
-        print(f"{self._label}: {line}", file=sys.stderr, flush=True)
+        text = f"{self._label}: {line}"
+        if isinstance(sys.stderr, json_log.JsonLines):
+            sys.stderr.write_object(text, "INFO", progress=self._numbers())
+        else:
+            print(text, file=sys.stderr, flush=True)
 
 
 @overload

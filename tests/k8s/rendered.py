@@ -59,7 +59,7 @@ OVERLAYS = [
     f"{where}/{job.name}"
     for where, (name, values) in ENVIRONMENTS.items()
     for job in sorted(fill(name, Path(_FILLED.name) / where, **values).iterdir())
-    if job.is_dir() and job.name not in ("base", "components")
+    if (job / "kustomization.yaml").is_file()
 ]
 
 

@@ -43,7 +43,7 @@ def test_only_what_the_chosen_jobs_use_must_be_set(tmp_path):
     (tmp_path / "my.env").write_text(text)
     assert fill_manifests.main([str(tmp_path / "my.env"), "--output", str(tmp_path / "deploy")]) == command.OK
     made = sorted(path.name for path in (tmp_path / "deploy").iterdir())
-    assert made == ["base", "components", "encode", "environment.env", "train"]
+    assert made == ["base", "components", "encode", "environment.env", "monitoring", "train"]
 
 
 def test_every_wrong_line_is_named_at_once(tmp_path):
@@ -111,7 +111,8 @@ def test_an_output_is_replaced_but_nothing_else_is(tmp_path):
     first = fill("local", tmp_path)
     (first / "encode" / "own.yaml").write_text("")
     assert fill("local", tmp_path, JOBS="encode") == first
-    assert sorted(path.name for path in first.iterdir()) == ["base", "components", "encode", "environment.env"]
+    made = ["base", "components", "encode", "environment.env", "monitoring"]
+    assert sorted(path.name for path in first.iterdir()) == made
     assert [path.name for path in (first / "encode").iterdir()] == ["kustomization.yaml"]
     (tmp_path / "precious").mkdir()
     with pytest.raises(UserError, match="precious exists and was not made from an environment"):

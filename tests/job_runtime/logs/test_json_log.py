@@ -12,11 +12,14 @@ PROGRAM = """
 import logging, sys
 from job_runtime.problem_report import UserError
 from job_runtime import command
+from job_runtime.logs.progress import progress
 def main(argv):
     print("made 3 pieces", "\\u00e9")
     print("half a ", end="")
     print("line\\nand another")
-    print("training: 5 of 9 notes", file=sys.stderr)
+    bar = progress(total=9, unit="notes", label="training", done=4)
+    bar.update(1)
+    bar.close()
     logging.getLogger("trainer.training.loop").warning("step %d is passed over", 7)
     if argv[0] == "mistake":
         raise UserError(["--data is not given", "--output is 'x', want a folder"])
@@ -41,12 +44,14 @@ def test_every_line_is_an_object():
     assert done.returncode == 0
     assert said(done.stdout) == [("INFO", "made 3 pieces é"), ("INFO", "half a line"), ("INFO", "and another")]
     assert said(done.stderr) == [
-        ("INFO", "training: 5 of 9 notes"),
+        ("INFO", "training: 5 of 9 notes in 0.0 s"),
         ("WARNING", "trainer.training.loop: step 7 is passed over"),
     ]
     first = json.loads(done.stdout.splitlines()[0])
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", first.pop("time"))
     assert first == {"severity": "INFO", "message": "made 3 pieces é", "command": "demo"}
+    numbers = {"label": "training", "done": 5, "total": 9, "unit": "notes", "percent": 55.56, "per_second": None}
+    assert [json.loads(line).get("progress") for line in done.stderr.splitlines()] == [numbers, None]
 
 
 def test_mistakes_are_errors_and_the_index_is_told():

@@ -135,6 +135,10 @@ def test_a_file_is_written_as_often_as_a_line(clock, tmp_path, monkeypatch):
         (4, "loss 2"),
         (8, "loss 2"),
     ]
+    assert found[-1] == {
+        **{"label": "training", "done": 8, "total": 9, "unit": "steps", "note": "loss 2"},
+        **{"percent": 88.89, "per_second": 0.333},
+    }
     assert [each.name for each in tmp_path.iterdir()] == ["progress.json"]
 
 
