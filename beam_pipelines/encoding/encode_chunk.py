@@ -49,7 +49,7 @@ def encode_chunk(
     """
     builder = PartBuilder(settings, known)
     items = chunk_reader.read(chunk, max_bytes=settings.limits.max_bytes)
-    for batch in _read_ahead(_batches(items)):
+    for batch in _read_ahead(batches(items)):
         builder.num_listed += len(batch)
         _encode_batch(batch, builder)
         on_files(len(batch))
@@ -69,16 +69,17 @@ def content_key(source: str, sha256: bytes) -> bytes:
     return hashlib.sha256(source.encode("utf-8", "surrogateescape") + b"\0" + sha256).digest()[:16]
 
 
-class _Read(NamedTuple):
+class Read(NamedTuple):
     item: Item
     sha256: bytes  # of its data
 
 
-def _batches(items: Iterable[Item]) -> Iterator[list[_Read]]:
-    batch: list[_Read] = []
+def batches(items: Iterable[Item]) -> Iterator[list[Read]]:
+    """The inputs, as many together as are parsed together."""
+    batch: list[Read] = []
     num_bytes = 0
     for item in items:
-        batch.append(_Read(item, hashlib.sha256(item.data or b"").digest()))
+        batch.append(Read(item, hashlib.sha256(item.data or b"").digest()))
         num_bytes += len(item.data or b"")
         if len(batch) == FILES_PER_BATCH or num_bytes >= BYTES_PER_BATCH:
             yield batch
@@ -87,16 +88,16 @@ def _batches(items: Iterable[Item]) -> Iterator[list[_Read]]:
         yield batch
 
 
-def _read_ahead(batches: Iterator[list[_Read]]) -> Iterator[list[_Read]]:
+def _read_ahead(read: Iterator[list[Read]]) -> Iterator[list[Read]]:
     """The batches; a thread reads and hashes the next one meanwhile."""
     with concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="read") as reader:
-        waiting = reader.submit(next, batches, None)
+        waiting = reader.submit(next, read, None)
         while batch := waiting.result():
-            waiting = reader.submit(next, batches, None)
+            waiting = reader.submit(next, read, None)
             yield batch
 
 
-def _encode_batch(inputs: Sequence[_Read], builder: PartBuilder) -> None:
+def _encode_batch(inputs: Sequence[Read], builder: PartBuilder) -> None:
     settings = builder.settings
     sources: list[str] = []
     files: list[bytes] = []

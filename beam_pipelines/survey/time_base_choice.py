@@ -14,6 +14,7 @@ import numpy as np
 
 from beam_pipelines.corpus import chunk_reader, chunks
 from beam_pipelines.corpus.inputs import Corpus
+from beam_pipelines.encoding.encode_chunk import batches
 from beam_pipelines.survey.read_sample import is_chosen
 from midi_codec.midi import midi_file
 from midi_codec.midi.midi_header import Limits
@@ -62,10 +63,9 @@ def choose(corpus: Corpus, limits: Limits) -> TimeBaseChoice:
         if is_chosen(chunks.source_of(place, row), share)
     ]
     num_pieces = num_notes = num_written = 0
-    for item in chunk_reader.read(chunks.pack(chosen), max_bytes=limits.max_bytes):
-        if item.data is None:
-            continue
-        batch = midi_file.parse_many([item.data], time_base=BEATS, limits=limits).batch
+    for inputs in batches(chunk_reader.read(chunks.pack(chosen), max_bytes=limits.max_bytes)):
+        files = [item.data for item, _ in inputs if item.data is not None]
+        batch = midi_file.parse_many(files, time_base=BEATS, limits=limits).batch
         num_pieces += len(batch.tempo)
         num_notes += len(batch.start)
         num_written += int(np.diff(batch.offsets)[count_positions(batch) <= MOST_POSITIONS].sum())

@@ -32,7 +32,7 @@ ANY_TEMPO = re.compile(re.escape(TEMPO_EVENT) + rb"...", re.DOTALL)
 PADDING = bytes(8)  # after a file, so that bytes follow the last ones
 KEY_SIGNATURE = 0x59
 MAX_STEPS = 32  # backwards from a byte, to find out what it is
-BLOCK_BYTES = 1 << 16  # checked together
+BLOCK_BYTES = 1 << 17  # checked together
 DATA_BYTES = np.full(256, -1)  # of a system message, by status; -1 for those that are undefined
 DATA_BYTES[[SYSEX, ESCAPE]] = 0
 DATA_BYTES[list(SYSTEM_DATA_BYTES)] = list(SYSTEM_DATA_BYTES.values())
@@ -123,10 +123,11 @@ def _mark(octets: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.nd
         np.bitwise_and(block, second, out=work)
         pairs.append(np.flatnonzero(np.greater(work, 0x7F, out=mask)) + (begin + 1))
         np.bitwise_or(second, third, out=work)
-        np.multiply(block, np.less(work, 0x80, out=mask), out=statuses[begin : begin + len(third)])
-        np.bitwise_and(second, 0xF8, out=work)
-        at = np.flatnonzero(np.equal(work, 0x78, out=mask))
-        banks.append(at[block.take(at) == BANK] + begin)
+        np.multiply(block, np.less(work, 0x80, out=mask).view(np.uint8), out=statuses[begin : begin + len(third)])
+        np.bitwise_xor(second, 0x78, out=work)
+        np.bitwise_and(work, 0xF8, out=work)  # 0 for 120 to 127
+        np.bitwise_or(work, block, out=work)
+        banks.append(np.flatnonzero(np.equal(work, BANK, out=mask)) + begin)
     none = np.empty(0, np.int64)
     return np.concatenate([none, *late]), np.concatenate([none, *pairs]), np.concatenate([none, *banks]), statuses
 
