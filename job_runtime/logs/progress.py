@@ -13,8 +13,8 @@ Time left is estimated from what was done since the first update, because what c
 not repeated.
 
 If PROGRESS_FILE is set, the same is written to that file, as a JSON object, as often as a line is logged.
-`job_runtime.liveness` tells from the file's age whether the process still makes progress. Where logs are JSON, the lines
-have these numbers, too, as `progress`.
+`job_runtime.liveness` tells from the file's age whether the process still makes progress. Where logs are JSON, the
+lines have these numbers, too, as `progress`.
 """
 
 from __future__ import annotations
