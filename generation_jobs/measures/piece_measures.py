@@ -21,6 +21,8 @@ the length.
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from generation_jobs.memorisation.note_strings import BOUNDARY, Strings, strings_of
@@ -60,13 +62,17 @@ def recurrence(notes: Notes) -> np.ndarray:
 def phrase_lengths(notes: Notes) -> np.ndarray:
     """`[n]` int64; 0 for a drum."""
     lengths = np.zeros(len(notes), np.int64)
-    for program in np.unique(notes.program[notes.program != DRUM_PROGRAM]):
-        strings, index = _programs_of(notes, program)
-        begins = np.append(True, strings.step[1:] > 0)
-        gaps = strings.step[1:][begins[1:]]
+    programs = np.unique(notes.program[notes.program != DRUM_PROGRAM])
+    if not len(programs):
+        return lengths
+    strings, index = _programs_of(notes, *programs)
+    for begin, stop in itertools.pairwise(strings.offsets.tolist()):
+        step = strings.step[begin + 1 : stop]
+        begins = np.append(True, step > 0)
+        gaps = step[begins[1:]]
         is_first = np.append(True, gaps >= LONG_GAP * np.median(gaps)) if len(gaps) else np.array([True])
         phrase = np.cumsum(is_first) - 1  # [chords]
-        lengths[index] = np.bincount(phrase)[phrase][np.cumsum(begins) - 1]
+        lengths[index[begin:stop]] = np.bincount(phrase)[phrase][np.cumsum(begins) - 1]
     return lengths
 
 

@@ -43,13 +43,16 @@ def main(argv: Sequence[str]) -> int:
 
     time_base = info.time_base if info else run.time_base if run else "milliseconds"
     pieces = list(generated_music.with_notes(args.music, lines, time_base=time_base))
-    comparisons, comparison_note = _compare(pieces, args.data, info) if info else ([], None)
-    runs = compare.longest_runs(pieces, args.data, info) if info else None
     corpus = generated_music.corpus_notes(args.data, info, "train") if info else ()
     figures = piece_figures.figures_of(pieces, time_base, cut_alike(corpus, generated_music.shapes_of(pieces)))
     highlights = piece_figures.choose_highlights(figures.distances)
-    with command.StopSignal() as stop:
-        sounds = piece_sounds.make_sounds(pieces, highlights=highlights, stop=stop)
+    with piece_sounds.rendering(pieces, highlights=highlights) as finish_sounds:
+        comparisons, comparison_note = _compare(pieces, args.data, info) if info else ([], None)
+        runs = compare.longest_runs(pieces, args.data, info) if info else None
+        midi = midi_files.pack(pieces, args.music)
+        originals = seed_originals.find(pieces, args.data, info) if info else {}
+        with command.StopSignal() as stop:
+            sounds = finish_sounds(stop)
     given = (("Music", args.music), ("Corpus", args.data), ("Training run", args.run))
     content = page_content.make_content(
         pieces,
@@ -57,9 +60,9 @@ def main(argv: Sequence[str]) -> int:
         highlights=highlights,
         figures=figures,
         sounds=sounds,
-        midi=midi_files.pack(pieces, args.music),
+        midi=midi,
         midi_links=midi_files.links(pieces, args.music, args.output),
-        originals=seed_originals.find(pieces, args.data, info) if info else {},
+        originals=originals,
         run=run,
         info=info,
         comparisons=comparisons,

@@ -6,7 +6,8 @@ synthesizes the sound of the other pieces when they are played.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 
 from generation_jobs import audio_file
 from generation_jobs.output.generated_music import GeneratedPiece
@@ -19,26 +20,32 @@ from midi_codec.music.notes import Notes
 MAX_BYTES = 24 << 20  # sound in the page, so that it still opens fast: 20 pieces of two minutes
 
 
-def make_sounds(pieces: Sequence[GeneratedPiece], *, highlights: Sequence[int], stop: StopSignal) -> dict[int, bytes]:
-    """Ogg Vorbis files of the highlights, by the index of the piece; those beyond `MAX_BYTES` are left out.
+@contextlib.contextmanager
+def rendering(
+    pieces: Sequence[GeneratedPiece], *, highlights: Sequence[int]
+) -> Iterator[Callable[[StopSignal], dict[int, bytes]]]:
+    """Renders the highlights during the block; call what it gives at the end of the block.
 
-    Raises:
-      Interrupted: `stop` was requested.
+    That returns Ogg Vorbis files by the index of the piece, without those beyond `MAX_BYTES`; it raises Interrupted if
+    `stop` is requested.
     """
     chosen = [index for index in highlights if len(pieces[index].notes)]
-    sounds: dict[int, bytes] = {}
-    num_bytes = 0
-
     with process_pool(max(1, min(num_cores(), len(chosen)))) as pool:
         done = pool.map(_sound, [pieces[index].notes for index in chosen])
-        bar = progress(done, total=len(chosen), unit="pieces", label="rendering sound")
-        for index, data in zip(chosen, bar, strict=True):
-            if stop.requested:
-                raise Interrupted("the page is not written; start the same command again")
-            if num_bytes + len(data) <= MAX_BYTES:
-                sounds[index] = data
-                num_bytes += len(data)
-    return sounds
+
+        def finish(stop: StopSignal) -> dict[int, bytes]:
+            sounds: dict[int, bytes] = {}
+            num_bytes = 0
+            bar = progress(done, total=len(chosen), unit="pieces", label="rendering sound")
+            for index, data in zip(chosen, bar, strict=True):
+                if stop.requested:
+                    raise Interrupted("the page is not written; start the same command again")
+                if num_bytes + len(data) <= MAX_BYTES:
+                    sounds[index] = data
+                    num_bytes += len(data)
+            return sounds
+
+        yield finish
 
 
 def _sound(notes: Notes) -> bytes:

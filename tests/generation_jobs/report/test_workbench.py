@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import shutil
@@ -51,7 +52,7 @@ def make_page(root: Path, pieces: list, data: DatasetInfo | None = None) -> Path
     output = root / "report.html"
     flags = ["--music", str(root / "music"), "--output", str(output), *(["--data", str(root / "data")] if data else [])]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(piece_sounds, "make_sounds", lambda *args, **keywords: {})
+        patch.setattr(piece_sounds, "rendering", lambda *args, **keywords: contextlib.nullcontext(lambda stop: {}))
         assert report.main(flags) == command.OK
     return output
 
