@@ -17,7 +17,7 @@ Nothing here was measured on a cluster. Assumptions for encode and generate:
 For train: all workers run at the speed of the slowest, times `EFFICIENCY`. If one is preempted, all restart together
 from the last checkpoint.
 
-The cost is machine hours times your price; `docs/cluster.md` has the formula.
+The cost is machine hours times your price; `scripts.run_cost` makes a table of it.
 """
 
 from __future__ import annotations
