@@ -29,6 +29,7 @@ from generation_jobs.output.shards import MIDI_FOLDER, Shards
 from job_runtime import command, storage
 from job_runtime.command import Interrupted, StopSignal
 from job_runtime.command_line.flags import Parser, group_of
+from job_runtime.command_line.numerals import counted
 from job_runtime.command_line.settings import add_number
 from job_runtime.logs.progress import progress
 from job_runtime.problem_report import UserError, sentences
@@ -65,7 +66,7 @@ def main(argv: Sequence[str]) -> int:
         selected = storage.join(args.output, SELECTED)
         lines = (line for number, line in enumerate(manifest.stream(args.output)) if chosen[number])
         storage.write_parts(selected, (manifest.join_lines([manifest.dumps(line)]) for line in lines))
-        print(f"{chosen.sum():,} pieces selected: {selected}")
+        print(f"{counted(int(chosen.sum()), 'piece')} selected: {selected}")
     if args.export:
         name = export.title(args.name, args.export_to or args.output)
         with StopSignal() as stop:
