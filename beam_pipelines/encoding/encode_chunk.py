@@ -6,11 +6,9 @@ call. The result does not depend on the batches.
 
 from __future__ import annotations
 
-import concurrent.futures
 import dataclasses
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from typing import NamedTuple
 
 import numpy as np
 
@@ -49,7 +47,7 @@ def encode_chunk(
     """
     builder = PartBuilder(settings, known)
     items = chunk_reader.read(chunk, max_bytes=settings.limits.max_bytes)
-    for batch in _read_ahead(batches(items)):
+    for batch in batches(items):
         builder.num_listed += len(batch)
         _encode_batch(batch, builder)
         on_files(len(batch))
@@ -69,17 +67,12 @@ def content_key(source: str, sha256: bytes) -> bytes:
     return hashlib.sha256(source.encode("utf-8", "surrogateescape") + b"\0" + sha256).digest()[:16]
 
 
-class Read(NamedTuple):
-    item: Item
-    sha256: bytes  # of its data
-
-
-def batches(items: Iterable[Item]) -> Iterator[list[Read]]:
+def batches(items: Iterable[Item]) -> Iterator[list[Item]]:
     """The inputs, as many together as are parsed together."""
-    batch: list[Read] = []
+    batch: list[Item] = []
     num_bytes = 0
     for item in items:
-        batch.append(Read(item, hashlib.sha256(item.data or b"").digest()))
+        batch.append(item)
         num_bytes += len(item.data or b"")
         if len(batch) == FILES_PER_BATCH or num_bytes >= BYTES_PER_BATCH:
             yield batch
@@ -88,25 +81,17 @@ def batches(items: Iterable[Item]) -> Iterator[list[Read]]:
         yield batch
 
 
-def _read_ahead(read: Iterator[list[Read]]) -> Iterator[list[Read]]:
-    """The batches; a thread reads and hashes the next one meanwhile."""
-    with concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="read") as reader:
-        waiting = reader.submit(next, read, None)
-        while batch := waiting.result():
-            waiting = reader.submit(next, read, None)
-            yield batch
-
-
-def _encode_batch(inputs: Sequence[Read], builder: PartBuilder) -> None:
+def _encode_batch(items: Sequence[Item], builder: PartBuilder) -> None:
     settings = builder.settings
     sources: list[str] = []
     files: list[bytes] = []
     digests: list[bytes] = []
-    for item, digest in inputs:
+    for item in items:
         if item.data is None:
             assert item.reason is not None and item.message is not None
             builder.reject(Reject(item.source, None, "read", item.reason, item.message))
             continue
+        digest = hashlib.sha256(item.data).digest()
         if builder.add_content(item.source, digest):
             sources.append(item.source)
             files.append(item.data)

@@ -63,8 +63,8 @@ def choose(corpus: Corpus, limits: Limits) -> TimeBaseChoice:
         if is_chosen(chunks.source_of(place, row), share)
     ]
     num_pieces = num_notes = num_written = 0
-    for inputs in batches(chunk_reader.read(chunks.pack(chosen), max_bytes=limits.max_bytes)):
-        files = [item.data for item, _ in inputs if item.data is not None]
+    for items in batches(chunk_reader.read(chunks.pack(chosen), max_bytes=limits.max_bytes)):
+        files = [item.data for item in items if item.data is not None]
         batch = midi_file.parse_many(files, time_base=BEATS, limits=limits).batch
         num_pieces += len(batch.tempo)
         num_notes += len(batch.start)
