@@ -26,7 +26,7 @@ def exact_groups(piece_ids: Iterable[str]) -> list[list[int]]:
     Args:
       piece_ids: of the generated notes; empty for a piece without notes, which is skipped.
     """
-    ids = np.array(list(map(str.encode, piece_ids)), np.bytes_)
+    ids = np.fromiter(map(str.encode, piece_ids), "S32")
     order = np.argsort(ids, kind="stable")
     order = order[ids[order] != b""]
     is_first = np.append(True, ids[order[1:]] != ids[order[:-1]])[: len(order)]

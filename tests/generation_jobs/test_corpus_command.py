@@ -39,3 +39,10 @@ def test_commands_load_the_corpus_its_index_and_its_thresholds(music):
     args = evaluate.make_parser().parse_args(["--music", music, "--data", "box", "--screen", "box"])
     found, screen = evaluate._check(args)
     assert (found, screen.dataset, screen.index) == (info, info.hash, None)
+
+
+@pytest.mark.parametrize("figures", [[], [{"seed_id": "a\nb", "shared": {"with": None}}], [{"x": 1.5, "y": []}, {}]])
+def test_pieces_are_written_one_by_one_as_json_would_write_them_together(figures):
+    result = {"measures": [], "nested": {"list": [1, []]}}
+    wanted = json.dumps(result | {"pieces": figures}, indent=1) + "\n"
+    assert b"".join(corpus_command._with_pieces(result, iter(figures))).decode() == wanted
