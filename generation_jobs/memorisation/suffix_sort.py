@@ -18,7 +18,7 @@ import numpy as np
 from generation_jobs.memorisation.note_strings import BOUNDARY
 
 DEPTH = 32  # symbols that positions are sorted by
-BUCKET = 1 << 22  # positions, more where one beginning is very common
+BUCKET = 1 << 21  # positions, which take 80 bytes each; more where one beginning is very common
 MAX_BUCKETS = 256
 _CELL_BITS = 24  # at most, of the beginnings that are counted
 _CHUNK = 1 << 20
