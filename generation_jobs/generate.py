@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from generation_jobs.decoder import bundles
 from generation_jobs.job import chosen_pieces, dry_run, task
-from generation_jobs.job.job import Job
+from generation_jobs.job.job import Job, with_precision
 from generation_jobs.job.task import Decoder, Summary
 from generation_jobs.output.shards import MAX_PIECES_PER_SHARD
 from generation_jobs.screening import reject_policy
@@ -36,6 +36,7 @@ from midi_codec.dataset import dataset_info
 from midi_codec.fields import WIDTH_MULTIPLE, FieldTable
 from midi_codec.music.notes import BEATS
 from trainer import box_model
+from trainer.model import precision as precision_lib
 
 if TYPE_CHECKING:
     from trainer.bundle import Bundle
@@ -64,6 +65,13 @@ class JobSettings:
         default_text="one .mid file per piece",
         group=FILES,
     )
+    precision: str = setting(
+        precision_lib.AUTO,
+        "precision of matrix products; auto: as the job was started, and for a new one bfloat16 where the processor has"
+        " AMX, else float32",
+        choices=precision_lib.CHOICES,
+        group=FILES,
+    )
     num_slots: int | None = setting(
         None,
         "pieces decoded at once; more is faster for many pieces, and takes more memory",
@@ -84,7 +92,8 @@ def main(argv: Sequence[str]) -> int:
             print(remark, flush=True)
         if args.bundle is None:
             print(f"without --bundle: {box_model.NAME}, {this_job.bundle}, see {box_model.CARD}", flush=True)
-        make_decoder = functools.partial(_make_decoder, bundle, num_slots)
+        this_job = with_precision(this_job, writes=not (args.dry_run or only))
+        make_decoder = functools.partial(_make_decoder, bundle, num_slots, this_job.precision)
         if args.dry_run:
             left = dry_run.left_to_make(this_job)
             trial = dry_run.measure(this_job, left, make_decoder, num_slots=num_slots)
@@ -192,6 +201,7 @@ def _check(args: argparse.Namespace, in_flags: Sequence[str]) -> tuple[list[Bund
         samples_per_seed=own.samples_per_seed,
         rng_seed=own.rng_seed,
         policy=policy,
+        precision=own.precision,
         pieces_per_shard=own.pieces_per_shard,
         num_tasks=num_tasks,
         task_index=task_index,
@@ -260,11 +270,12 @@ def _default_slots(job: Job) -> int:
     return FEW_SLOTS if num_samples <= FEW_SAMPLES else SLOTS if num_samples < MANY_SAMPLES else MANY_SLOTS
 
 
-def _make_decoder(bundle: Sequence[Bundle], num_slots: int) -> Decoder:
+def _make_decoder(bundle: Sequence[Bundle], num_slots: int, precision: str) -> Decoder:
+    print(precision_lib.describe(precision), flush=True)
     with stage("loading TensorFlow and the model"):
         from generation_jobs.decoder.decoder import Decoder
 
-        return Decoder(bundle, num_slots=num_slots)
+        return Decoder(bundle, num_slots=num_slots, precision=precision)
 
 
 if __name__ == "__main__":

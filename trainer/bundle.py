@@ -25,6 +25,7 @@ from job_runtime.storage import array_file
 from midi_codec.fields import FieldTable
 from trainer import box_model, piece_lengths
 from trainer.model.model_config import ModelConfig
+from trainer.model.precision import FLOAT32
 
 if TYPE_CHECKING:
     from trainer.model.note_model import NoteModel
@@ -67,7 +68,7 @@ class Bundle:
         """Whether the training split has duplicate notes; True if the bundle does not say."""
         return self.dataset.get("duplicate_notes") != 0
 
-    def build_model(self) -> NoteModel:
+    def build_model(self, precision: str = FLOAT32) -> NoteModel:
         """The Keras model with these weights; imports TensorFlow.
 
         Raises:
@@ -84,7 +85,7 @@ class Bundle:
             problems.append(f"no weight is a recurrent kernel of {config.units} units")
         if problems:
             raise UserError(f"bundle {self.hash}: {problem}" for problem in problems)
-        model = NoteModel(config, self.fields)
+        model = NoteModel(config, self.fields, precision=precision)
         try:
             set_weights(model, self.weights)
         except ValueError as error:

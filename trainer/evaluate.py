@@ -27,6 +27,7 @@ from midi_codec.dataset import dataset_info
 from trainer import box_model
 from trainer.doubts import BASELINES
 from trainer.evaluation import compatibility
+from trainer.model import precision
 
 if TYPE_CHECKING:
     from trainer.bundle import Bundle
@@ -40,6 +41,7 @@ def main(argv: Sequence[str]) -> int:
     args, problems = make_parser().parse(argv)
     with WatchedStop() as stop:
         info, bundles = _check(args, problems)
+        print(precision.describe(args.precision), flush=True)
         with stage("loading TensorFlow"):
             importlib.import_module("tensorflow")
         report = evaluate(args, info, bundles, stop)
@@ -66,6 +68,13 @@ def make_parser() -> Parser:
         action="store_false",
         help="leave out the baselines, which need the training split",
     )
+    add(
+        "--precision",
+        choices=precision.CHOICES,
+        default=precision.FLOAT32,
+        help="precision of matrix products; auto: bfloat16 where the processor has AMX, else float32"
+        " (default: %(default)s)",
+    )
     add_number(parser, "--batch-size", 64, "the most pieces at once", at_least=1, at_most=65_536)
     add_number(
         parser, "--num-resamples", 2000, "resamples for the confidence intervals", at_least=100, at_most=1_000_000
@@ -83,6 +92,8 @@ def _check(args: argparse.Namespace, problems: list[str]) -> tuple[dataset_info.
     from trainer import bundle as bundle_lib
 
     problems += _flag_problems(args)
+    if args.precision == precision.AUTO:
+        args.precision = precision.fastest()
     info, bundles = None, {}
     with command.collecting(problems):
         args.data = args.data and box_model.resolve_data(args.data, None)
@@ -128,7 +139,7 @@ def evaluate(
         columns = bundle.fields.names
         pieces = loaded.get(columns) or load_split(args.data, info, args.split, bundle.fields)
         loaded[columns] = pieces
-        measured.append(_measure(names[path], path, bundle, pieces, args.batch_size, stop))
+        measured.append(_measure(names[path], path, bundle, pieces, args, stop))
     split = figures.Split(
         piece_id=[name.decode() for name in pieces.piece_id.tolist()],
         group=pieces.group,
@@ -159,7 +170,7 @@ def _baselines(root: str, info: dataset_info.DatasetInfo, split: str) -> list[Me
 
 
 def _measure(
-    name: str, path: str, bundle: Bundle, pieces: Pieces, batch_size: int, stop: command.StopSignal
+    name: str, path: str, bundle: Bundle, pieces: Pieces, args: argparse.Namespace, stop: command.StopSignal
 ) -> Measured:
     from trainer.evaluation import calibration
     from trainer.evaluation.figures import Measured
@@ -173,15 +184,16 @@ def _measure(
                 raise command.Interrupted("an evaluation saves nothing on the way; start the same command again")
 
         sums = evaluate_pieces(
-            bundle.build_model(),
+            bundle.build_model(args.precision),
             pieces,
             deviations=bundle.deviations,
-            batch_size=batch_size,
+            batch_size=args.batch_size,
             after_chunk=after_chunk,
         )
     about = {
         "bundle": path,
         "hash": bundle.hash,
+        "precision": args.precision,
         "trained_on": bundle.dataset["hash"],
         "deviations": bundle.deviations,
         "reliability": {field: calibration.describe_reliability(c) for field, c in sums.reliability.items()},

@@ -1,7 +1,7 @@
 """Our decoder in one precision, as a process that generates for each request (`python -m benchmarks.speed.decoding`).
 
 The first input line is a JSON object: `precision`, `steps` per run, and for each case the bundle's size and the number
-of pieces at once. A precision needs a process of its own, because oneDNN reads it when TensorFlow is imported.
+of pieces at once.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from benchmarks.harness import synthetic
 from benchmarks.peers import serve
 from generation_jobs.settings.requests import Request, Sampling
 
-ENVIRONMENT = {"bfloat16": {"ONEDNN_DEFAULT_FPMATH_MODE": "BF16"}}
-
 
 def main() -> None:
     setup = json.loads(sys.stdin.readline())
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.update(ENVIRONMENT.get(setup["precision"], {}))
-    cases = {name: make_run(*case, steps=setup["steps"]) for name, case in setup["cases"].items()}
+    cases = {
+        name: make_run(*case, precision=setup["precision"], steps=setup["steps"])
+        for name, case in setup["cases"].items()
+    }
     serve.serve(cases, ["tensorflow", "keras"])
 
 
-def make_run(size: Mapping[str, int], batch: int, *, steps: int) -> Callable[[], None]:
+def make_run(size: Mapping[str, int], batch: int, *, precision: str, steps: int) -> Callable[[], None]:
     """Generates that many pieces of that many notes, each from silence."""
     from generation_jobs.decoder.decoder import Decoder
 
-    decoder: Any = Decoder(synthetic.make_bundle(**size), num_slots=batch)
+    decoder: Any = Decoder(synthetic.make_bundle(**size), num_slots=batch, precision=precision)
     requests = [
         Request(key=(batch, number), primer=None, max_notes=steps, max_seconds=None, sampling=Sampling())
         for number in range(batch)

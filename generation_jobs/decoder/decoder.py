@@ -45,6 +45,7 @@ from generation_jobs.settings.requests import PER_FIELD, Request, Result
 from midi_codec import fields
 from midi_codec.music.note_batch import NoteBatch
 from trainer.bundle import Bundle
+from trainer.model.precision import FLOAT32
 from trainer.sampling import constraints, field_sampling
 from trainer.sampling.constraints import Constraints
 from trainer.sampling.field_sampling import DrawnNote, RowSettings
@@ -89,19 +90,20 @@ class Decoder:
     Args:
       bundle: the model, or the models of an ensemble, whose field tables are equal (`bundles.load`).
       num_slots: pieces decoded at once; 1, or a multiple of 16, so that all rows of a batch are computed alike.
+      precision: of the network's products, float32 or bfloat16.
 
     Attributes:
       num_steps: events drawn in every slot so far.
     """
 
-    def __init__(self, bundle: Bundle | Sequence[Bundle], *, num_slots: int = 64) -> None:
+    def __init__(self, bundle: Bundle | Sequence[Bundle], *, num_slots: int = 64, precision: str = FLOAT32) -> None:
         if num_slots < 1 or num_slots % fields.WIDTH_MULTIPLE and num_slots > 1:
             raise ValueError(f"num_slots is {num_slots}, want 1, or a multiple of {fields.WIDTH_MULTIPLE}")
         bundles = [bundle] if isinstance(bundle, Bundle) else list(bundle)
         self.bundle, self.num_slots, self.num_steps = bundles[0], num_slots, 0
         self._table = self.bundle.fields
         self._allow_duplicates = any(model.may_have_duplicate_notes for model in bundles)
-        self._network = Network(self.bundle) if len(bundles) == 1 else Ensemble(bundles)
+        self._network = Network(self.bundle, precision) if len(bundles) == 1 else Ensemble(bundles, precision)
         self._prefill = Prefill(self._network, self._table, rows=max(num_slots, fields.WIDTH_MULTIPLE))
         self._early_ends, self._loop_guard = EarlyEnds(bundles), LoopGuard(bundles)
         self._call = tf.function(self._decode, autograph=False, jit_compile=True)
@@ -199,6 +201,7 @@ class Decoder:
             for name, shape in shapes.items()
         }
         waiting = tf.reduce_max(tf.concat([slots["request"], [-1]], 0)) + 1  # requests with a slot come first
+        slots = slots | {"state": self._network.by_feature(slots["state"])}
 
         def body(step: tf.Tensor, slots: Arrays, waiting: tf.Tensor, arrays: Arrays) -> tuple[Any, ...]:
             slots, waiting = self._refill(slots, waiting, queue)
@@ -212,6 +215,7 @@ class Decoder:
             parallel_iterations=1,
             maximum_iterations=STEPS_PER_CALL,
         )
+        slots = slots | {"state": self._network.by_row(slots["state"])}
         return slots, {name: array.stack() for name, array in arrays.items()}
 
     def _refill(self, slots: Arrays, waiting: tf.Tensor, queue: Arrays) -> tuple[Arrays, tf.Tensor]:
@@ -226,7 +230,7 @@ class Decoder:
 
     def _started(self, slots: Arrays, starts: tf.Tensor, turn: tf.Tensor, queue: Arrays) -> Arrays:
         """The slots with the request `turn` in each of those that `starts`."""
-        row = tf.where(starts, turn, 0)
+        row, network = tf.where(starts, turn, 0), self._network
 
         def started(initial: tf.Tensor, current: tf.Tensor) -> tf.Tensor:
             initial = tf.gather(initial, row)
@@ -238,7 +242,7 @@ class Decoder:
             "early_share": started(self._early_ends.share(queue["initial_position"]), slots["early_share"]),
             "cost": tf.where(starts, self._loop_guard.begin(self.num_slots), slots["cost"]),
             **{name: started(queue[f"initial_{name}"], slots[name]) for name in ("position", "ticks", "previous")},
-            "state": tf.nest.map_structure(started, state, slots["state"]),
+            "state": network.by_feature(tf.nest.map_structure(started, state, network.by_row(slots["state"]))),
         }
         if "drawn" in slots:
             refilled["drawn"] = tf.nest.map_structure(started, drawn, slots["drawn"])

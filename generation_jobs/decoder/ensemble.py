@@ -17,6 +17,7 @@ from generation_jobs.decoder.network import Network
 from midi_codec import fields
 from trainer.bundle import Bundle
 from trainer.model import mixture
+from trainer.model.precision import FLOAT32
 
 PerModel = list[Any]
 
@@ -26,14 +27,21 @@ class Ensemble:
 
     Args:
       bundles: at least two, with the same field table.
+      precision: of the products.
     """
 
-    def __init__(self, bundles: Sequence[Bundle]) -> None:
+    def __init__(self, bundles: Sequence[Bundle], precision: str = FLOAT32) -> None:
         self._table = bundles[0].fields
-        self._networks = [Network(bundle) for bundle in bundles]
+        self._networks = [Network(bundle, precision) for bundle in bundles]
 
     def zero_state(self, slots: int) -> PerModel:
         return [network.zero_state(slots) for network in self._networks]
+
+    def by_feature(self, state: PerModel) -> PerModel:
+        return [network.by_feature(own) for network, own in zip(self._networks, state, strict=True)]
+
+    def by_row(self, state: PerModel) -> PerModel:
+        return [network.by_row(own) for network, own in zip(self._networks, state, strict=True)]
 
     def trunk(
         self, previous: tf.Tensor, state: PerModel, copying_amount: tf.Tensor | None = None

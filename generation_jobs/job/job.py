@@ -27,6 +27,7 @@ from generation_jobs.settings.requests import Request, Result, Settings
 from job_runtime import json_text, storage
 from job_runtime.code_version import code_version
 from job_runtime.problem_report import UserError
+from trainer.model.precision import AUTO, BFLOAT16, FLOAT32, fastest
 
 
 class Sample(NamedTuple):
@@ -40,6 +41,7 @@ class Job:
 
     Attributes:
       bundle, dataset: hashes.
+      precision: of the products; `auto` until `with_precision` has chosen.
       pieces_per_shard: None: every piece is its own file, and shards have the default size.
     """
 
@@ -53,6 +55,7 @@ class Job:
     samples_per_seed: int
     rng_seed: int
     policy: Policy = Policy()
+    precision: str = FLOAT32
     pieces_per_shard: int | None = None
     num_tasks: int = 1
     task_index: int = 0
@@ -128,6 +131,7 @@ class Job:
         origin = {
             "rng_seed": self.rng_seed,
             "bundle": self.bundle,
+            "precision": self.precision,
             "dataset": self.dataset,
             "settings": dataclasses.asdict(self.settings_of(seed)),
             "code_version": code_version("job_runtime", "midi_codec", "trainer", "generation_jobs"),
@@ -157,6 +161,7 @@ class Job:
             "samples_per_seed": self.samples_per_seed,
             **dataclasses.asdict(self.settings),
             **self.policy.description(),
+            "precision": self.precision,
             "num_samples": self.shards.num_samples,
             "pieces_per_shard": self.shards.pieces_per_shard,
             "layout": "mid" if self.pieces_per_shard is None else "tar",
@@ -194,6 +199,29 @@ def request_key(rng_seed: int, seed_id: str, sample: int, attempt: int = 0) -> t
     return int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:8], "little")
 
 
+def with_precision(job: Job, *, writes: bool) -> Job:
+    """The job with `auto` decided: by `job.json`, so that all tasks and restarts agree; before, by this processor.
+
+    Args:
+      writes: whether the job is started here; if not, nothing is written.
+    """
+    if job.precision != AUTO:
+        return job
+    chosen = dataclasses.replace(job, precision=fastest())
+    path = storage.join(job.output, manifest.JOB_FILE)
+    if writes and storage.write_bytes(path, _to_json(chosen), only_if_absent=True):
+        return chosen
+    try:
+        theirs = json_text.load(path, dict[str, Any]).get("precision", FLOAT32)
+    except FileNotFoundError:
+        return chosen
+    return dataclasses.replace(job, precision=theirs) if theirs in (FLOAT32, BFLOAT16) else chosen
+
+
+def _to_json(job: Job) -> bytes:
+    return f"{json.dumps(job.description(), indent=1)}\n".encode()
+
+
 def begin(job: Job) -> None:
     """Writes `job.json`, or checks that it is equal; then what the job read, where that is missing.
 
@@ -201,8 +229,7 @@ def begin(job: Job) -> None:
       UserError: the output was started with other settings; one sentence per difference.
     """
     path = storage.join(job.output, manifest.JOB_FILE)
-    mine = job.description()
-    if not storage.write_bytes(path, f"{json.dumps(mine, indent=1)}\n".encode(), only_if_absent=True):
+    if not storage.write_bytes(path, _to_json(job), only_if_absent=True):
         compare(job)
     for name, make in job.copies().items():
         copy = storage.join(job.output, name)
@@ -217,7 +244,7 @@ def compare(job: Job) -> None:
       UserError: as `begin`. FileNotFoundError: there is none yet.
     """
     path, mine = storage.join(job.output, manifest.JOB_FILE), job.description()
-    theirs = json_text.load(path, dict[str, Any])
+    theirs = {"precision": FLOAT32, **json_text.load(path, dict[str, Any])}  # jobs of earlier versions do not name it
     if theirs.get("format_version") != mine["format_version"]:
         raise UserError(
             f"--output {job.output!r} was started by another version of this program, which writes job format "

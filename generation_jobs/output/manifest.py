@@ -92,7 +92,7 @@ def make_line(
 
     Args:
       path: of its `.mid` file, relative to the output folder; None: the piece is left out.
-      origin: rng_seed, bundle, dataset, settings and code version.
+      origin: rng_seed, bundle, precision, dataset, settings and code version.
       screening: how the piece was judged; None where there was no screening.
       salvaged: the salvage level that read the primer's file, where strict reading failed.
       primer: where the primer's notes are from; None if that is not known, or there is no primer.
@@ -106,6 +106,7 @@ def make_line(
         "path": path,
         "piece_id": notes.piece_id,
         "bundle": origin["bundle"],
+        "precision": origin["precision"],
         "dataset": origin["dataset"],
         "settings": dict(origin["settings"]),
         "num_primer_notes": result.num_primer_notes,

@@ -48,7 +48,8 @@ def make_music(
     log_likelihoods: Mapping[tuple[str, int], float] | None = None,
 ) -> None:
     """A finished job of (seed id, sample, notes); the likelihood per note falls with the index in the list."""
-    origin = {"rng_seed": 0, "bundle": BUNDLE_HASH, "dataset": dataset, "settings": SETTINGS, "code_version": "c0de"}
+    origin = {"rng_seed": 0, "bundle": BUNDLE_HASH, "precision": "float32", "dataset": dataset}
+    origin |= {"settings": SETTINGS, "code_version": "c0de"}
     lines = []
     for index, (seed_id, sample, notes) in enumerate(pieces):
         num_given = min(num_primer_notes, len(notes))

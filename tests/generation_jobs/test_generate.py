@@ -22,7 +22,7 @@ def folder(tmp_path, monkeypatch):
     """A folder with a bundle and a seed list, and the fake decoder."""
     bundle.save(str(tmp_path / "bundle"), make_bundle())
     (tmp_path / "seeds.jsonl").write_text(LIST)
-    monkeypatch.setattr(generate, "_make_decoder", lambda bundle, num_slots: FakeDecoder())
+    monkeypatch.setattr(generate, "_make_decoder", lambda *_: FakeDecoder())
     monkeypatch.delenv("JOB_COMPLETION_INDEX", raising=False)
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -206,7 +206,7 @@ class _Signalled(FakeDecoder):
 
 def test_jobs_of_many_samples_have_more_slots_whatever_the_task(folder, monkeypatch):
     slots = []
-    monkeypatch.setattr(generate, "_make_decoder", lambda bundle, num_slots: slots.append(num_slots) or FakeDecoder())
+    monkeypatch.setattr(generate, "_make_decoder", lambda _, num_slots, __: slots.append(num_slots) or FakeDecoder())
     monkeypatch.setattr(generate, "MANY_SAMPLES", 20)
     for number in (16, 17, 19):
         (folder / "seeds.jsonl").write_text(f'{{"id": "a", "num_samples": {number}, "max_notes": 1}}')
@@ -221,18 +221,18 @@ def test_jobs_of_many_samples_have_more_slots_whatever_the_task(folder, monkeypa
 def test_a_signal_ends_with_75_and_the_next_start_continues(folder, capsys, monkeypatch, number):
     decoder = _Signalled()
     decoder.number = number
-    monkeypatch.setattr(generate, "_make_decoder", lambda bundle, num_slots: decoder)
+    monkeypatch.setattr(generate, "_make_decoder", lambda *_: decoder)
     before = signal.getsignal(number)
     assert run("--samples-per-seed", "4") == 75
     assert "interrupted; 2 pieces are whole; start the same command again to continue" in capsys.readouterr().err
     assert signal.getsignal(number) is before
-    monkeypatch.setattr(generate, "_make_decoder", lambda bundle, num_slots: FakeDecoder())
+    monkeypatch.setattr(generate, "_make_decoder", lambda *_: FakeDecoder())
     assert run("--samples-per-seed", "4") == 0
     assert capsys.readouterr().out.splitlines()[0] == "7 pieces in music: 5 made, 2 already there"
 
 
 def test_a_signal_while_the_decoder_is_being_made_ends_with_75(folder, capsys, monkeypatch):
-    monkeypatch.setattr(generate, "_make_decoder", lambda bundle, num_slots: signal.raise_signal(signal.SIGTERM))
+    monkeypatch.setattr(generate, "_make_decoder", lambda *_: signal.raise_signal(signal.SIGTERM))
     assert run() == 75
     assert "start the same command again to continue" in capsys.readouterr().err
 

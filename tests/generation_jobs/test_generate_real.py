@@ -59,7 +59,7 @@ def decoder(folder):
 @pytest.fixture
 def run(folder, decoder, monkeypatch):
     """Runs the command in this process and gives its status."""
-    monkeypatch.setattr(generate, "_make_decoder", lambda bundle, num_slots: decoder)
+    monkeypatch.setattr(generate, "_make_decoder", lambda *_: decoder)
     return lambda output, *flags: command.run("generate", generate.main, [*paths(folder, output), *flags])
 
 

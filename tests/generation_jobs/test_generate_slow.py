@@ -34,7 +34,7 @@ class Slow(FakeDecoder):
             time.sleep(float(sys.argv[1]))
             yield answer
 
-generate._make_decoder = lambda bundle, num_slots: Slow()
+generate._make_decoder = lambda *_: Slow()
 sys.exit(command.run("generate", generate.main, sys.argv[2:]))
 """
 NUM_PIECES = 60
@@ -110,7 +110,7 @@ def test_a_signal_ends_the_process_with_75(folder):
 @pytest.mark.parametrize("kind", ["gs", "s3"])
 def test_a_job_from_a_bucket_to_a_bucket(kind, request, tmp_path, monkeypatch):
     root = request.getfixturevalue(f"{kind}_bucket")
-    monkeypatch.setattr(generate, "_make_decoder", lambda bundle, num_slots: FakeDecoder(stop_after=stop_after))
+    monkeypatch.setattr(generate, "_make_decoder", lambda *_: FakeDecoder(stop_after=stop_after))
     bundle.save(f"{root}/bundle", make_bundle())
     storage.write_bytes(f"{root}/lists/riff.mid", midi_writer.serialize(make_notes(8)))
     seeds = [

@@ -131,10 +131,10 @@ def guess(field: fields.FieldSpec, output: tf.Tensor) -> tf.Tensor:
     return tf.gather(middles, tf.argmax(output, axis=-1, output_type=tf.int32))
 
 
-def standardise(x: tf.Tensor) -> tf.Tensor:
+def standardise(x: tf.Tensor, *, axis: int = -1) -> tf.Tensor:
     """`[..., units]` with mean 0 and variance 1 over the units: layer norm without its scale and shift."""
-    centred = x - tf.reduce_mean(x, axis=-1, keepdims=True)
-    variance = tf.reduce_mean(tf.square(centred), axis=-1, keepdims=True)
+    centred = x - tf.reduce_mean(x, axis=axis, keepdims=True)
+    variance = tf.reduce_mean(tf.square(centred), axis=axis, keepdims=True)
     return centred * tf.math.rsqrt(variance + NORM_EPSILON)
 
 

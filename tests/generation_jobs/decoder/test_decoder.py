@@ -393,3 +393,23 @@ def test_encode_bins_is_the_fields_encode():
     for field in make_table(programs=(0, 40, 128)):
         values = np.array([0, 1, 4, 5, 19, 20, 40, MAX_TICK]) if field.kind == "time" else np.array(field.values)
         assert encode_bins(field, tf.constant(values, tf.int32)).numpy().tolist() == field.encode(values).tolist()
+
+
+WIDE = {"units": 256, "layers": 2, "head_units": 32}  # with 64 slots the products are large enough for oneDNN
+
+
+@pytest.mark.slow
+def test_in_bfloat16_a_piece_depends_on_its_request_alone_and_is_as_likely():
+    bundle = make_bundle(CATEGORICAL, (0, 128), config={**WIDE, "attention": "copy", "attention_notes": 8})
+    decoder = Decoder(bundle, num_slots=64, precision="bfloat16")
+    requests = [make_request(number) for number in range(100)]
+    want = results_of(decoder, requests)
+    for number in (3, 50):
+        assert_same(results_of(decoder, [requests[number]])[0], want[number])
+    order = np.random.default_rng(3).permutation(100).tolist()
+    for number, got in zip(order, results_of(decoder, [requests[number] for number in order]), strict=True):
+        assert_same(got, want[number])
+    ordered = [result for result in want[:40] if (np.diff(result.notes.start) > 0).all()]
+    found, by_model = -sum(result.log_likelihood for result in ordered), nll_by_model(bundle, ordered).sum()
+    assert found != pytest.approx(by_model, rel=1e-6)  # which is in float32
+    assert found == pytest.approx(by_model, rel=0.05)

@@ -54,9 +54,9 @@ def step_by_step(maker: Prefill, primer: np.ndarray) -> list[np.ndarray]:
     state, drawn = maker.initial_states(1)
     previous = tf.constant(table.start_bins[None])
     for values in primer[:, None]:
-        head_inputs, state = network.trunk(previous, state)
+        head_inputs, state = network.trunk(previous, network.by_feature(state))
         pitch_scores = network.score_pitches(head_inputs, state, tf.constant(values[:, table.names.index("step")]))
-        state = network.remember(state, tf.constant(values), pitch_scores)
+        state = network.by_row(network.remember(state, tf.constant(values), pitch_scores))
         rules = constraints.Constraints(table, {"notes_per_tick": tf.zeros(1)}, drawn)
         previous = tf.constant(table.encode(values))
         drawn = rules.after(tf.constant(values), previous, tf.ones(1, bool), tf.zeros(1, bool))

@@ -13,6 +13,7 @@ from generation_jobs.settings.requests import Settings
 from job_runtime.problem_report import UserError
 from midi_codec.music.notes import MILLISECONDS
 from tests.generation_jobs.fakes import DATASET_HASH, make_bundle
+from trainer.model import precision
 
 INLINE = {"pitch": [60, 64], "velocity": [80, 90], "start_seconds": [0, 0.5], "duration_seconds": [1, 1]}
 LIST = b"\n".join(
@@ -110,6 +111,40 @@ def test_an_output_of_an_older_format_is_refused_by_name(tmp_path):
         "this one writes 3: finish the job with that version, or choose another --output"
     ]
     assert len(manifest.shards_of(str(tmp_path))) == 1  # what it finished is read
+
+
+@pytest.fixture
+def processor(monkeypatch):
+    """Lets a test choose what the processor can do."""
+    return lambda has_tiles: monkeypatch.setattr(precision, "multiplies_bfloat16", lambda: has_tiles)
+
+
+def with_auto(output: pathlib.Path, *, writes: bool = True) -> str:
+    return job.with_precision(make_job(output, precision=precision.AUTO), writes=writes).precision
+
+
+@pytest.mark.parametrize(("first", "chosen"), [(True, "bfloat16"), (False, "float32")])
+def test_the_first_task_chooses_the_precision_for_all(tmp_path, processor, first, chosen):
+    processor(first)
+    assert with_auto(tmp_path, writes=False) == chosen and not (tmp_path / "job.json").exists()
+    assert with_auto(tmp_path) == chosen
+    processor(not first)
+    assert with_auto(tmp_path) == with_auto(tmp_path, writes=False) == chosen
+    job.begin(make_job(tmp_path, precision=chosen))
+    other = {"bfloat16": "float32", "float32": "bfloat16"}[chosen]
+    assert job.with_precision(make_job(tmp_path, precision=other), writes=True).precision == other
+    with pytest.raises(UserError, match=f"was started with precision '{chosen}', now it is '{other}'"):
+        job.begin(make_job(tmp_path, precision=other))
+
+
+def test_a_job_of_an_earlier_version_continues_in_float32(tmp_path, processor):
+    processor(True)
+    job.begin(make_job(tmp_path))
+    path = tmp_path / "job.json"
+    path.write_bytes(path.read_bytes().replace(b' "precision": "float32",\n', b""))
+    assert "precision" not in json.loads(path.read_bytes())
+    assert with_auto(tmp_path) == "float32"
+    job.begin(make_job(tmp_path))
 
 
 def test_another_number_of_tasks_may_continue(tmp_path):

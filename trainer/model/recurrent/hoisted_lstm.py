@@ -9,13 +9,12 @@ the lists they write: stacking it would copy it once more.
 
 from __future__ import annotations
 
-import functools
-import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
 
+from trainer.model.precision import FLOAT32, multiplies_bfloat16
 from trainer.model.recurrent import batch_halves
 
 PADDING = 16  # extra columns: rows whose distance is a power of two would share the same cache lines
@@ -62,7 +61,7 @@ def operand_rounding(precision: str) -> Rounding:
     Where the processor multiplies bfloat16 no faster than float32 (no AMX), rounded values are cast back to float32:
     the products are the same and their sums no less exact, in less time.
     """
-    if precision == "float32":
+    if precision == FLOAT32:
         return exact
     if multiplies_bfloat16():
         return lambda value: tf.cast(value, tf.bfloat16)
@@ -72,13 +71,6 @@ def operand_rounding(precision: str) -> Rounding:
 def exact(value: tf.Tensor) -> tf.Tensor:
     """The value as it is."""
     return value
-
-
-@functools.cache
-def multiplies_bfloat16() -> bool:
-    """Whether this processor has tiles that multiply bfloat16 (AMX), according to Linux."""
-    description = pathlib.Path("/proc/cpuinfo")
-    return description.exists() and "amx_bf16" in description.read_text(encoding="utf-8").split()
 
 
 def _product(a: tf.Tensor, b: tf.Tensor, **transposes: bool) -> tf.Tensor:
