@@ -1,7 +1,7 @@
 """The batches of an epoch, in order: every piece cut into windows, the windows shuffled and sorted by length.
 
 Each epoch cuts every piece at a new random offset, so that each event is predicted exactly once per epoch. The plan
-depends on `rng_seed` and the epoch alone. It takes 16 bytes per window and 12 per piece, in scratch files where the
+depends on `rng_seed` and the epoch alone. It takes 12 bytes per window and per piece, in scratch files where the
 pieces have a folder; a batch is looked up when it is made.
 """
 

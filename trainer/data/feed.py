@@ -67,6 +67,7 @@ class Feed:
         start = time.monotonic()
         while len(self._ahead) <= PREFETCHED:
             epoch, index, windows, after = next(self._plans)
+            self._fetch(windows)
             self._ahead.append((self._pool.submit(self._make, epoch, index, windows), after))
         future, after = self._ahead.popleft()
         batch = future.result()
@@ -77,17 +78,24 @@ class Feed:
         """Ends the threads."""
         self._pool.shutdown(cancel_futures=True)
 
+    def _fetch(self, windows: Windows) -> None:
+        own = windows.take(self._part.rows(self._num_rows(windows)))
+        self._pieces.fetch(own.piece, own.begin - max(self._memory, 1) - 1, own.begin + own.length)
+
+    def _num_rows(self, windows: Windows) -> int:
+        """The last batches of an epoch have only as many rows as fill the replicas."""
+        replicas = self._part.replicas
+        return -(-len(windows) // replicas) * replicas
+
     def _make(self, epoch: int, index: int, windows: Windows) -> Batch:
-        config, replicas = self._config, self._part.replicas
         return make_batch(
             self._pieces,
             windows,
             table=self._table,
-            # The last batches of an epoch have only as many rows as fill the replicas.
-            batch_size=-(-len(windows) // replicas) * replicas,
+            batch_size=self._num_rows(windows),
             start_bins=self._start_bins,
             amounts=self._amounts,
-            rng=keyed_rng(config.rng_seed, BATCH_STREAM, epoch, index),
+            rng=keyed_rng(self._config.rng_seed, BATCH_STREAM, epoch, index),
             memory=self._memory,
             part=self._part,
         )

@@ -73,6 +73,7 @@ class Pieces:
       text: uint8, the sources.
       names: of the fields, in the order of the table.
       folder: for scratch files; None keeps them in memory.
+      mapped: the file that the events are mapped from, and where they begin in it; None if they are in memory.
     """
 
     events: np.ndarray
@@ -80,6 +81,7 @@ class Pieces:
     text: np.ndarray
     names: tuple[str, ...]
     folder: str | None = None
+    mapped: tuple[mmap.mmap, int] | None = None
 
     @property
     def num_pieces(self) -> int:
@@ -134,8 +136,12 @@ class Pieces:
         index = self.index[begin:end]
         lengths = index["num_events"].astype(np.int64)
         first = np.concatenate([[0], np.cumsum(lengths)])
-        at = np.repeat(index["first_event"] - first[:-1], lengths) + np.arange(first[-1])
-        block = Block(self.values(self.events[at]), first)
+        place = index["first_event"] - first[:-1]
+        if len(index) and (place == place[0]).all():  # one after the other in the file, too
+            events = self.events[place[0] : place[0] + first[-1]]
+        else:
+            events = self.events[np.repeat(place, lengths) + np.arange(first[-1])]
+        block = Block(self.values(events), first)
         block.raw[block.is_end] = 0
         block.raw[block.first_event[:-1], 0] = 0
         return block
@@ -161,6 +167,24 @@ class Pieces:
             same[block.first_event[1:] - 2] = False  # an END
             count += int(same.sum())
         return count
+
+    def fetch(self, piece: np.ndarray, begin: np.ndarray, end: np.ndarray) -> None:
+        """Has the disk read events of some pieces, all at the same time; without it a copy waits for each in turn.
+
+        From then on a read of an event that is not in the page cache brings no others: shuffled windows need none.
+
+        Args:
+          piece, begin, end: `[n]`, the first event within the piece, and the one after the last.
+        """
+        if self.mapped is None:
+            return
+        mapped, at = self.mapped
+        mapped.madvise(mmap.MADV_RANDOM, 0, at + self.events.nbytes)
+        first, width = self.index["first_event"][piece], self.events.itemsize
+        begins = (at + width * (first + np.maximum(begin, 0))) // mmap.PAGESIZE * mmap.PAGESIZE
+        sizes = at + width * (first + end) - begins
+        for place, size in zip(begins.tolist(), sizes.tolist(), strict=True):
+            mapped.madvise(mmap.MADV_WILLNEED, place, size)
 
     def scratch(self, size: int, dtype: np.dtype | type) -> np.ndarray:
         """`[size]` zeros to write to: in a file without a name, which the process's end deletes, if there is a folder.

@@ -164,7 +164,8 @@ class _Cache:
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         events = np.frombuffer(mapped, self._dtype, self._num_events, self._begins[0])
         index = np.frombuffer(mapped, PIECE, self._num_pieces, self._begins[1])
-        return Pieces(events, index, np.frombuffer(mapped, np.uint8)[self._begins[2] :], table.names, folder)
+        text = np.frombuffer(mapped, np.uint8)[self._begins[2] :]
+        return Pieces(events, index, text, table.names, folder, (mapped, self._begins[0]))
 
     def trouble(self, path: str) -> str | None:
         """None if the file is whole, empty if there is none, otherwise what is wrong with it."""

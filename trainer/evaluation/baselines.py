@@ -69,16 +69,23 @@ def pair_counts(pieces: Pieces, table: fields.FieldTable) -> list[np.ndarray]:
     """
     counts = [np.zeros((field.num_bins + 1) ** 2, np.int64) for field in table]
     for block in pieces.blocks():
-        for field, count, symbols in zip(table, counts, symbols_of(block, table).T, strict=True):
-            pairs = np.append(field.num_bins, symbols[:-1]) * (field.num_bins + 1) + symbols
+        for column, (field, count) in enumerate(zip(table, counts, strict=True)):
+            symbols = _symbols(block, field, column)
+            pairs = symbols.astype(np.int64)
+            pairs[0] += field.num_bins * (field.num_bins + 1)
+            pairs[1:] += symbols[:-1] * (field.num_bins + 1)
             count += np.bincount(pairs, minlength=len(count))
     return [count.reshape(field.num_bins + 1, -1) for field, count in zip(table, counts, strict=True)]
 
 
 def symbols_of(block: Block, table: fields.FieldTable) -> np.ndarray:
-    """`[num_events, num_fields]` int64 bins, with `num_bins` at the END of each piece."""
-    symbols = table.encode(block.raw).astype(np.int64)
-    symbols[block.is_end] = [field.num_bins for field in table]
+    """`[num_events, num_fields]` int32 bins, with `num_bins` at the END of each piece."""
+    return np.stack([_symbols(block, field, column) for column, field in enumerate(table)], axis=1)
+
+
+def _symbols(block: Block, field: fields.FieldSpec, column: int) -> np.ndarray:
+    symbols = field.encode(block.raw[:, column])
+    symbols[block.first_event[1:] - 1] = field.num_bins
     return symbols
 
 

@@ -5,6 +5,7 @@ TensorFlow is imported only once everything that does not need it has been check
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,8 @@ from trainer.run_output.run_state import RunState
 from trainer.training import run_checks, transfer
 from trainer.training.hooks import Hooks
 from trainer.training.run_checks import RunInputs
+
+MANY_NOTES = 5_000_000  # counting them takes seconds
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -173,8 +176,9 @@ def _train_on(
     if inputs.bundle is not None:
         start = transfer.start_weights(inputs.bundle, inputs.table, inputs.info, bundle_lib.get_weights(step.model))
         bundle_lib.set_weights(step.model, start)
-    scores = baselines.score_baselines(train, validation, inputs.table)
-    num_duplicates = train.count_duplicates()
+    with stage("counting for the baselines") if train.num_notes > MANY_NOTES else contextlib.nullcontext():
+        scores = baselines.score_baselines(train, validation, inputs.table)
+        num_duplicates = train.count_duplicates()
     writer = _sample_writer(config, step, folder, allow_duplicates=num_duplicates > 0)
     hooks = Hooks(on_validation=hook, write_samples=None if writer is None else writer.write, profile=profile)
 

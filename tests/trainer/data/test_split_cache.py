@@ -1,5 +1,6 @@
 """The cache of a split: what it holds, what is wrong with shards, and what happens to it on a disk."""
 
+import contextlib
 import dataclasses
 import errno
 import fcntl
@@ -21,7 +22,9 @@ from job_runtime.storage import partial_files
 from midi_codec.dataset import dataset_info, records
 from midi_codec.dataset.dataset_info import DatasetInfo
 from tests.trainer.tiny import make_many, make_notes, make_table, write_dataset
+from trainer.config import TrainConfig
 from trainer.data import shard_reader, split_cache
+from trainer.data.feed import Feed, Position
 from trainer.data.pieces import Pieces, stack_pieces
 from trainer.data.split_cache import load_split, load_splits
 
@@ -228,6 +231,22 @@ def test_it_is_built_once(tmp_path, info, monkeypatch, caplog):
     mapped = load(tmp_path, info)
     assert mapped.events.tobytes() == built.events.tobytes() and mapped.index.tobytes() == built.index.tobytes()
     assert not caplog.records
+
+
+@pytest.mark.parametrize("memory", [0, 20])
+def test_batches_from_the_file_are_those_from_memory(memory, tmp_path, info):
+    config = TrainConfig(batch_size=2, window=5, transpose=3, velocity=2, tempo=0.1)
+    made = []
+    for pieces in (load(tmp_path, info), stack_pieces(make_many(LENGTHS), TABLE)):
+        feed = Feed(pieces, TABLE, config, start_bins=TABLE.start_bins, position=Position(), memory=memory)
+        with contextlib.closing(feed):
+            batches = [next(feed) for _ in range(30)]  # more than an epoch
+        made.append([(batch.as_dict().items(), batch.num_events, after) for batch, after in batches])
+    for (arrays, *rest), (want, *want_rest) in zip(*made, strict=True):
+        assert [(name, array.dtype, array.tolist()) for name, array in arrays] == [
+            (name, array.dtype, array.tolist()) for name, array in want
+        ]
+        assert rest == want_rest
 
 
 DAMAGED = {

@@ -17,6 +17,7 @@ from tests.trainer.tiny import PIECES_BY_SPLIT
 from trainer import bundle
 from trainer.config import TrainConfig
 from trainer.data.batches import Batch
+from trainer.data.pieces import stack_pieces
 from trainer.data.split_cache import load_split
 from trainer.evaluation import end_shift
 from trainer.evaluation.validation import Evaluator
@@ -53,6 +54,23 @@ def finished(data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     assert train(data, folder).state.step == 6
     return folder
+
+
+@pytest.mark.slow
+def test_a_run_from_the_cache_is_the_run_from_memory(data, finished, tmp_path, monkeypatch):
+    def stacked(_data, _info, splits, table, **_):
+        return [stack_pieces(PIECES_BY_SPLIT[split], table) for split in splits]
+
+    assert {path.name.rsplit("-")[-1] for path in (finished / "cache").glob("*.columns")} == {
+        "train.columns",
+        "validation.columns",
+    }
+    monkeypatch.setattr(whole_run, "load_splits", stacked)
+    train(data, tmp_path)
+    assert bundle.load(f"{tmp_path}/bundle").hash == bundle.load(f"{finished}/bundle").hash
+    timed = {"seconds", "notes_per_second", "input_wait_share"}
+    got, want = ([{k: v for k, v in line.items() if k not in timed} for line in lines(f)] for f in (tmp_path, finished))
+    assert got == want
 
 
 def lines(folder) -> list[dict]:
