@@ -95,7 +95,9 @@ class TrainStep:
     def _replica_step(self, batch: Mapping[str, tf.Tensor], num_events: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         rows = batch_halves.split(batch, whole=("step_key",))
         with batch_halves.as_parts():
-            results = [self._gradients(part, num_events) for part in rows]
+            # a function is traced once for all parts
+            gradients_of = tf.function(self._gradients, autograph=False) if len(rows) > 1 else self._gradients
+            results = [gradients_of(part, num_events) for part in rows]
         total = tf.add_n([total for total, _ in results])
         gradients = [tf.add_n(summands) for summands in zip(*(summands for _, summands in results), strict=True)]
         gradients = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, gradients)
