@@ -61,7 +61,7 @@ def _of_training(is_still_improving: bool | None) -> Remedies:
     return Remedies(
         general=general,
         times=f"All of these are about time: {OTHER_GRID} may suit this music better.",
-        patterns=f"{general} --attention (copy or echo) helps most if it was not used.",
+        patterns=f"{general} --attention (copy, or on beats echo) helps most if it was not used.",
     )
 
 
