@@ -170,16 +170,23 @@ class Evaluator:
     ) -> tuple[tf.Tensor, State]:
         rows = tf.shape(batch["bins"])[0]  # rows whose pieces have ended were dropped from the end
         flat = {f"state_{index}": value[:rows] for index, value in enumerate(tf.nest.flatten(state))}
-        states = []
-        for part in batch_halves.split({**batch, **flat}, whole=("step_key",)):
-            with batch_halves.as_parts():
-                before = tf.nest.pack_sequence_as(state, [part[name] for name in flat])
-                outputs, after = self._model(
-                    part["previous"], part["bins"], before, raw=part["raw"], is_note=part["is_note"]
-                )
-                measures = measure(self._model, outputs, part, deviations)
-            is_event = (part["is_note"] + part["is_end"]) > 0
-            sums = tf.stack([tf.reduce_sum(values) for values in measures])
-            totals += tf.concat([sums, end_shift.sums(outputs.end_logit, is_event)], axis=0)
-            states.append(after)
+        parts, states = batch_halves.split({**batch, **flat}, whole=("step_key",)), []
+        with batch_halves.as_parts():
+            # a function is traced once for all parts
+            sums_of = tf.function(self._sums, autograph=False) if len(parts) > 1 else self._sums
+            for part in parts:
+                before = tf.nest.pack_sequence_as(state, [part.pop(name) for name in flat])
+                sums, after = sums_of(part, before, deviations)
+                totals += sums
+                states.append(after)
         return totals, tf.nest.map_structure(lambda *values: tf.concat(values, axis=0), *states)
+
+    def _sums(
+        self, part: Mapping[str, tf.Tensor], before: State, deviations: Mapping[str, tf.Tensor]
+    ) -> tuple[tf.Tensor, State]:
+        """What some rows add to the totals, and the state after them."""
+        outputs, after = self._model(part["previous"], part["bins"], before, raw=part["raw"], is_note=part["is_note"])
+        measures = measure(self._model, outputs, part, deviations)
+        is_event = (part["is_note"] + part["is_end"]) > 0
+        sums = tf.stack([tf.reduce_sum(values) for values in measures])
+        return tf.concat([sums, end_shift.sums(outputs.end_logit, is_event)], axis=0), after
