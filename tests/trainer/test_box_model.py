@@ -15,7 +15,7 @@ from trainer import box_model, bundle
 NUM_PIECES = 16
 
 
-def test_it_is_small_and_holds_bundles_styles_and_corpora_and_nothing_else():
+def test_it_is_small_and_holds_bundles_styles_corpora_and_terms_and_nothing_else():
     entries = {
         entry.path.removeprefix(f"{box_model.root()}/"): entry.size for entry in storage.list_files(box_model.root())
     }
@@ -31,7 +31,8 @@ def test_it_is_small_and_holds_bundles_styles_and_corpora_and_nothing_else():
             "validation-00000-of-00001.tfrecord.xz",
         )
     }
-    assert wanted | corpora == {name for name in entries if not name.startswith("styles/")}
+    terms = {"terms/freedoom.txt", "terms/groove.txt"}
+    assert wanted | corpora | terms == {name for name in entries if not name.startswith("styles/")}
     assert sum(size for name, size in entries.items() if name not in corpora) <= box_model.MAX_BYTES == 16_000_000
     assert sum(entries[name] for name in corpora) <= len(weights) * 5_500_000
     assert "beats" in weights
@@ -89,8 +90,8 @@ def test_it_learned_more_than_counting(grid):
 
 
 @pytest.mark.slow
-def test_its_pieces_are_fiddle_tunes_that_end(tmp_path):
-    line = ["--output", str(tmp_path / "music"), "--samples-per-seed", str(NUM_PIECES)]
+def test_its_tunes_are_fiddle_tunes_that_end(tmp_path):
+    line = ["--style", "tunes", "--output", str(tmp_path / "music"), "--samples-per-seed", str(NUM_PIECES)]
     assert command.run("generate", generate.main, line) == 0
     lines = manifest.read(str(tmp_path / "music"))
     assert len({line["piece_id"] for line in lines}) == NUM_PIECES
