@@ -64,9 +64,10 @@ def make_parser() -> Parser:
     )
     add_number(parser, "--rng-seed", 0, "random number seed of the search", at_least=0, at_most=HIGHEST_RNG_SEED)
     add("--best-config", help="file for the best trial's settings, for trainer.task --config")
-    add("--cache-dir", help=split_cache.HELP)
+    workers = group_of(parser, "several workers")
+    workers.add_argument("--cache-dir", help=split_cache.HELP)
     add_number(
-        group_of(parser, "several workers"),
+        workers,
         "--heartbeat-seconds",
         20,
         "a worker silent for three times as long counts as dead",
