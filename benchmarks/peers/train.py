@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -57,7 +58,7 @@ def make_step(
     return step
 
 
-def steps_of(precision: str, **size: int) -> dict[str, Callable[[], None]]:
+def steps_of(precision: str, **size: Any) -> dict[str, Callable[[], None]]:
     """Every way to train in a precision, by name."""
     kinds = {"float32": (torch.float32, False)}
     if precision == "bfloat16":

@@ -49,9 +49,8 @@ def test_a_line_says_where_a_piece_comes_from(tmp_path):
     notes = midi_file.parse((tmp_path / line["path"]).read_bytes())
     assert list(line) == [
         "seed_id", "sample", "rng_seed", "path", "piece_id", "bundle", "precision", "dataset", "settings",
-        "num_primer_notes", "primer_salvaged", "primer", "num_notes", "seconds", "signatures", "log_likelihood", "ended", "checks",
-        "screening",
-        "code_version",
+        "num_primer_notes", "primer_salvaged", "primer", "num_notes", "seconds", "signatures", "log_likelihood",
+        "ended", "checks", "screening", "code_version",
     ]  # fmt: skip
     num_generated = len(notes) - 2
     given = {"temperature": 0.0, "max_notes": 20, "max_seconds": 60.0}
