@@ -17,8 +17,8 @@ from job_runtime.problem_report import UserError
 from midi_codec.fields import CATEGORICAL, TIMING_LOSSES
 from trainer import yaml_file
 from trainer.model.model_config import ModelConfig
+from trainer.model.precision import FLOAT32, PRECISIONS
 
-FLOAT32, BFLOAT16 = "float32", "bfloat16"
 STOP, RESTORE = "stop", "restore"
 MAX_BATCH = 2**20
 MODEL, REGULARISATION, OPTIMISATION = "model", "regularisation", "optimisation"  # groups of flags in `--help`
@@ -49,7 +49,7 @@ class TrainConfig:
     attention_dropout: float = same_setting(ModelConfig, "attention_dropout", auto=True, group=REGULARISATION)
     attention_gaps: float = same_setting(ModelConfig, "attention_gaps", auto=True, group=REGULARISATION)
     precision: str = setting(
-        FLOAT32, "precision of matrix products; weights stay float32", choices=(FLOAT32, BFLOAT16), group=OPTIMISATION
+        FLOAT32, "precision of matrix products; weights stay float32", choices=PRECISIONS, group=OPTIMISATION
     )
     batch_size: int = setting(
         32, "windows per step, over all replicas", at_least=1, at_most=MAX_BATCH, auto=True, group=OPTIMISATION

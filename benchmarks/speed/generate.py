@@ -23,6 +23,7 @@ from benchmarks.harness.rounds import Case, Rate, best, measure, print_report, t
 from benchmarks.speed.gemm import gemm_case, gemm_of_peer, shares_of_limit
 from job_runtime import command
 from midi_codec import fields
+from trainer.model.precision import PRECISIONS
 
 SIZE = {"units": 512, "layers": 2, "head_units": 128}
 QUICK_SIZE = {"units": 32, "layers": 2, "head_units": 16}
@@ -32,7 +33,6 @@ PREDICTED_NOTES, QUICK_PREDICTED = 20, 2
 NUM_ROUNDS = 7
 WINDOW, CLASSIC_UNITS = 25, 128  # of the classic loop
 CLASSIC_SIZE = {"units": CLASSIC_UNITS, "layers": 1, "head_units": 128}
-PRECISIONS = ("float32", "bfloat16")
 
 
 def main(argv: Sequence[str]) -> int:

@@ -24,11 +24,11 @@ from benchmarks.speed import replicas
 from benchmarks.speed.gemm import gemm_of_peer, shares_of_limit
 from benchmarks.speed.lstm_stack import make_step
 from job_runtime import command
+from trainer.model.precision import PRECISIONS
 
 SIZE = {"units": 512, "layers": 2, "batch": 64, "time": 128}
 QUICK_SIZE = {"units": 32, "layers": 2, "batch": 16, "time": 16}
 NUM_ROUNDS = 9
-PRECISIONS = ("float32", "bfloat16")
 PAIRS = [
     ("ours_float32", "pytorch_float32"),
     ("ours_float32", "keras"),

@@ -24,7 +24,6 @@ from trainer.model.pitch_context import PitchScores
 from trainer.model.recurrent import hoisted_lstm
 
 END_COLUMNS = fields_lib.WIDTH_MULTIPLE  # the first is END's logit; the others keep the product's width a multiple
-BFLOAT16 = "bfloat16"
 
 
 class _Parts(NamedTuple):
@@ -69,9 +68,7 @@ class HeadStack:
 
     def inputs(self, h: tf.Tensor) -> tf.Tensor:
         """`[..., width]`, the head inputs, from h `[..., units]`."""
-        if self._precision != BFLOAT16:
-            return tf.tensordot(h, self._kernel, 1) + self._bias
-        operand = hoisted_lstm.operand_rounding(BFLOAT16)
+        operand = hoisted_lstm.operand_rounding(self._precision)
         return tf.cast(tf.tensordot(operand(h), operand(self._kernel), 1), tf.float32) + self._bias
 
     def outputs(

@@ -6,7 +6,8 @@ import functools
 import pathlib
 
 FLOAT32, BFLOAT16, AUTO = "float32", "bfloat16", "auto"
-CHOICES = (FLOAT32, BFLOAT16, AUTO)
+PRECISIONS = (FLOAT32, BFLOAT16)
+CHOICES = (*PRECISIONS, AUTO)
 TILES = "amx_bf16"  # Linux's name for instructions that multiply tiles of bfloat16 (AMX)
 
 

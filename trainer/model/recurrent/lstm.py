@@ -17,9 +17,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from trainer.model.precision import PRECISIONS
 from trainer.model.recurrent.hoisted_lstm import hoisted_lstm
 
-PRECISIONS = ("float32", "bfloat16")
 CUDNN = "cuDNN"
 HOISTED = "hoisted"
 

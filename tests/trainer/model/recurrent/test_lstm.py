@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from trainer.model.precision import PRECISIONS
 from trainer.model.recurrent import hoisted_lstm, lstm
 
 SHAPES = [(1, 1, 1, 1), (3, 7, 5, 4), (2, 33, 16, 16)]  # batch, time, features, units
@@ -55,7 +56,7 @@ def test_another_precision_is_refused():
         lstm.LSTM(4, "float16")
 
 
-@pytest.mark.parametrize("precision", lstm.PRECISIONS)
+@pytest.mark.parametrize("precision", PRECISIONS)
 def test_another_recurrent_kernel_stands_in_and_gets_the_gradient(precision):
     layer, _ = make_pair(5, 4, precision)
     x, state, factors = random_case(3, 7, 5, 4)

@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from tests.trainer.model.recurrent.test_lstm import make_pair, random_case, results
+from trainer.model.precision import PRECISIONS
 from trainer.model.recurrent import lstm
 
 GPU = tf.config.LogicalDevice("/device:GPU:0", "GPU")
@@ -53,7 +54,7 @@ def test_a_gpu_in_sight_means_cudnn(gpu):
     assert lstm.kernels_in_use() == lstm.CUDNN == "cuDNN"
 
 
-@pytest.mark.parametrize("precision", lstm.PRECISIONS)
+@pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("with_kernel", [False, True])
 def test_the_traced_step_holds_cudnns_ops_and_no_loop(gpu, precision, with_kernel):
     """Forward and gradient, with a recurrent kernel of the caller's too."""
