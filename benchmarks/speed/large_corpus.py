@@ -90,18 +90,10 @@ def write_dataset(root: str, num_notes: int, *, one_shard: bool) -> None:
     }
     columns = {name: np.concatenate([getattr(piece, name) for piece in notes]) for name in dataset_info.COLUMNS}
     found = {name: np.unique(values, return_counts=True) for name, values in columns.items()}
-    total = sum(split.num_pieces for split in splits.values())
-    info = DatasetInfo(
+    info = DatasetInfo.of_examples(
         time_base=notes[0].time_base,
         programs=(0,),
         splits=splits,
-        inputs=total,
-        other_files=0,
-        examples=total,
-        rejects={},
-        duplicates=dataset_info.NO_DUPLICATES,
-        salvaged={},
-        groups=dict.fromkeys(dataset_info.GROUP_COUNTS, 0),
         histograms={
             split: {
                 name: Histogram(values=tuple(values.tolist()), counts=tuple((counts * number).tolist()))
@@ -111,7 +103,6 @@ def write_dataset(root: str, num_notes: int, *, one_shard: bool) -> None:
             }
             for split, number in shards.items()
         },
-        settings={},
     )
     for split in shards:
         for path in dataset_info.shard_paths(root, info, split)[: 1 if one_shard else None]:

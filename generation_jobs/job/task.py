@@ -28,6 +28,7 @@ from generation_jobs.output import manifest
 from generation_jobs.settings.requests import Request, Result
 from job_runtime import storage
 from job_runtime.command import Interrupted, StopSignal
+from job_runtime.command_line.numerals import counted
 from job_runtime.logs.progress import Progress, progress, stage
 
 DEFAULT_BATCH = 8192
@@ -156,9 +157,8 @@ class _Share:
         if outcome is None:
             return
         self._counts["notes"] += outcome.num_notes
-        self._progress.note(
-            f"{self._counts['notes'] / max(time.monotonic() - self._started, 1e-9):,.0f} notes per second"
-        )
+        rate = self._counts["notes"] / max(time.monotonic() - self._started, 1e-9)
+        self._progress.note(f"{counted(round(rate), 'note')} per second")
         self._counts["over"] += 1
         self._expect(is_settled=outcome.retry is None)
         if outcome.retry is not None:

@@ -84,13 +84,20 @@ class Build:
         buckets = Buckets.of(self._symbols(), self._check)
         self._make_order(buckets, range(len(buckets)), self._done())
         storage.delete(storage.join(self.folder, index_files.INDEX_FILE))
-        files = {}
+        files: dict[str, int] = dict.fromkeys(COLUMNS, 0)
+        checksums = dict(files)
         for name in COLUMNS:
-            parts = self._column_parts(name, len(buckets))
-            path = storage.join(self.folder, name)
-            storage.write_parts(path, parts, durable=self.durable)
-            files[name] = storage.size(path) or 0
-        index_files.write_info(self.folder, time_base=self.time_base, dataset=self.dataset, files=files)
+
+            def parts(name: str = name) -> Iterator[bytes]:
+                for part in self._column_parts(name, len(buckets)):
+                    files[name] += len(part)
+                    checksums[name] = index_files.crc(part, checksums[name])
+                    yield part
+
+            storage.write_parts(storage.join(self.folder, name), parts(), durable=self.durable)
+        index_files.write_info(
+            self.folder, time_base=self.time_base, dataset=self.dataset, files=files, checksums=checksums
+        )
         storage.delete_folder(storage.join(self.folder, index_files.PARTS_FOLDER))
 
     # -------------------------------------------------------------------------------------------- parts

@@ -117,6 +117,14 @@ class DatasetInfo:
         if accounted != self.inputs:
             raise ValueError(f"inputs is {self.inputs}, examples + rejects + duplicates is {accounted}")
 
+    @classmethod
+    def of_examples(cls, *, splits: Mapping[str, SplitInfo], **more: Any) -> DatasetInfo:
+        """A dataset of which every input is an example; `more`: the other fields that are not empty."""
+        total = sum(split.num_pieces for split in splits.values())
+        empty: dict[str, Any] = {"other_files": 0, "rejects": {}, "duplicates": NO_DUPLICATES, "salvaged": {}}
+        empty |= {"groups": dict.fromkeys(GROUP_COUNTS, 0), "settings": {}}
+        return cls(splits=splits, inputs=total, examples=total, **{**empty, **more})
+
     def to_json(self) -> str:
         """The text of the file: keys sorted, one line per key, each list on one line."""
         return _pretty(self._fields()) + "\n"

@@ -14,7 +14,7 @@ from generation_jobs.output.shards import Shards
 from generation_jobs.settings.requests import Result
 from job_runtime import storage
 from midi_codec.dataset import dataset_info, records
-from midi_codec.dataset.dataset_info import GROUP_COUNTS, NO_DUPLICATES, SPLITS, DatasetInfo, Histogram, SplitInfo
+from midi_codec.dataset.dataset_info import SPLITS, DatasetInfo, Histogram, SplitInfo
 from midi_codec.dataset.records import Piece
 from midi_codec.music.notes import MILLISECONDS, Notes
 from midi_codec.music.signatures import Signatures
@@ -98,20 +98,11 @@ def make_dataset(root: Path, pieces: Mapping[str, Sequence[Notes]], *, time_base
         histograms[split] = {column: Histogram() for column in dataset_info.COLUMNS}
         if notes:
             (root / dataset_info.shard_name(split, 0, 1)).write_bytes(records.write_records(examples))
-    total = sum(split.num_pieces for split in splits.values())
-    info = DatasetInfo(
+    info = DatasetInfo.of_examples(
         time_base=time_base,
         programs=(0, 40, 128),
         splits=splits,
-        inputs=total,
-        other_files=0,
-        examples=total,
-        rejects={},
-        duplicates=NO_DUPLICATES,
-        salvaged={},
-        groups=dict.fromkeys(GROUP_COUNTS, 0),
         histograms=histograms,
-        settings={},
     )
     dataset_info.save(str(root), info)
     return info

@@ -40,8 +40,7 @@ def dataset(tmp_path):
         shard = records.write_records(map(records.serialize_example, part))
         (root / dataset_info.shard_name("validation", index, 2)).write_bytes(shard)
     empty = dataset_info.SplitInfo()
-    info = dataset_info.DatasetInfo(
-        format_version=dataset_info.FORMAT_VERSION,
+    info = dataset_info.DatasetInfo.of_examples(
         time_base=MILLISECONDS,
         programs=(0, 40),
         splits={
@@ -49,18 +48,10 @@ def dataset(tmp_path):
             "validation": dataset_info.SplitInfo(num_pieces=12, num_notes=1, seconds=1.0, shard_lengths=(5, 7)),
             "test": empty,
         },
-        inputs=12,
-        other_files=0,
-        examples=12,
-        rejects={},
-        duplicates=dataset_info.NO_DUPLICATES,
-        salvaged={},
-        groups=dict.fromkeys(dataset_info.GROUP_COUNTS, 0),
         histograms={
             split: {column: dataset_info.Histogram() for column in dataset_info.COLUMNS}
             for split in dataset_info.SPLITS
         },
-        settings={},
     )
     dataset_info.save(str(root), info)
     return tmp_path

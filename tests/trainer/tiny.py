@@ -10,8 +10,6 @@ from job_runtime import storage
 from midi_codec.dataset import dataset_info, records
 from midi_codec.dataset.dataset_info import (
     COLUMNS,
-    GROUP_COUNTS,
-    NO_DUPLICATES,
     SPLITS,
     DatasetInfo,
     Histogram,
@@ -67,23 +65,14 @@ def make_info(
     sizes: Mapping[str, tuple[int, int]], *, time_base: str = BEATS, programs: tuple[int, ...] = (0,)
 ) -> DatasetInfo:
     """What a dataset would say of its pieces and notes by split; without histograms."""
-    num = sum(pieces for pieces, _ in sizes.values())
-    return DatasetInfo(
+    return DatasetInfo.of_examples(
         time_base=time_base,
         programs=programs,
         splits={
             name: SplitInfo(num_pieces=pieces, num_notes=notes, shard_lengths=(pieces,))
             for name, (pieces, notes) in sizes.items()
         },
-        inputs=num,
-        other_files=0,
-        examples=num,
-        rejects={},
-        duplicates=NO_DUPLICATES,
-        salvaged={},
-        groups=dict.fromkeys(GROUP_COUNTS, 0),
         histograms={name: dict.fromkeys(COLUMNS, Histogram()) for name in sizes},
-        settings={},
     )
 
 
@@ -96,7 +85,7 @@ def _histogram(pieces: Sequence[Notes], column: str) -> Histogram:
 def write_dataset(root: str, splits: dict[str, list[Notes]], *, time_base: str = MILLISECONDS) -> DatasetInfo:
     """A dataset folder of one shard a split, as the encode job leaves it."""
     pieces = {split: splits.get(split, []) for split in SPLITS}
-    info = DatasetInfo(
+    info = DatasetInfo.of_examples(
         time_base=time_base,
         programs=(0,),
         splits={
@@ -108,15 +97,7 @@ def write_dataset(root: str, splits: dict[str, list[Notes]], *, time_base: str =
             )
             for split, notes in pieces.items()
         },
-        inputs=sum(map(len, pieces.values())),
-        other_files=0,
-        examples=sum(map(len, pieces.values())),
-        rejects={},
-        duplicates=NO_DUPLICATES,
-        salvaged={},
-        groups=dict.fromkeys(GROUP_COUNTS, 0),
         histograms={split: {c: _histogram(notes, c) for c in COLUMNS} for split, notes in pieces.items()},
-        settings={},
     )
     for split, notes in pieces.items():
         examples = [

@@ -26,7 +26,7 @@ from job_runtime import storage
 from job_runtime.problem_report import UserError
 from job_runtime.storage import array_file
 from midi_codec.dataset import dataset_info, records
-from midi_codec.dataset.dataset_info import NO_DUPLICATES, SPLITS, DatasetInfo, SplitInfo
+from midi_codec.dataset.dataset_info import SPLITS, DatasetInfo, SplitInfo
 from midi_codec.music.note_batch import NoteBatch
 from midi_codec.music.notes import BEATS, Notes
 
@@ -178,17 +178,10 @@ def _write(folder: str, notes: Mapping[str, Sequence[Notes]], settings: Mapping[
             seconds=round(sum(n.seconds for n in mine), 3),
             shard_lengths=(len(mine),) if examples else (),
         )
-    total = sum(split.num_pieces for split in splits.values())
-    info = DatasetInfo(
+    info = DatasetInfo.of_examples(
         time_base=BEATS,
         programs=(0,),
         splits=splits,
-        inputs=total,
-        other_files=0,
-        examples=total,
-        rejects={},
-        duplicates=NO_DUPLICATES,
-        salvaged={},
         groups=_count_groups(notes),
         histograms=value_counts.histograms(),
         settings=settings,

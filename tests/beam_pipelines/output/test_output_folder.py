@@ -9,8 +9,6 @@ from job_runtime.problem_report import UserError
 from midi_codec.dataset import dataset_info
 from midi_codec.dataset.dataset_info import (
     COLUMNS,
-    GROUP_COUNTS,
-    NO_DUPLICATES,
     SPLITS,
     DatasetInfo,
     Histogram,
@@ -21,17 +19,10 @@ from tests.beam_pipelines.corpora import make_settings
 
 
 def save_dataset(folder, settings: Settings) -> DatasetInfo:
-    info = DatasetInfo(
+    info = DatasetInfo.of_examples(
         time_base=settings.time_base,
         programs=(),
         splits={split: SplitInfo() for split in SPLITS},
-        inputs=0,
-        other_files=0,
-        examples=0,
-        rejects={},
-        duplicates=NO_DUPLICATES,
-        salvaged={},
-        groups=dict.fromkeys(GROUP_COUNTS, 0),
         histograms={split: {column: Histogram() for column in COLUMNS} for split in SPLITS},
         settings=settings.as_dict(),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 
+import google_crc32c
 import numpy as np
 import pytest
 
@@ -276,6 +277,11 @@ def test_files_that_are_not_an_index_are_refused(tmp_path):
     folder = tmp_path / "index"
     build_of([[piece_of(melody(10, 0), 0)]], folder).finish()
     note = (folder / "note").read_bytes()
+    damaged = note[:-4] + b"\0\0\0\1"
+    (folder / "note").write_bytes(damaged)
+    checksums = f"{google_crc32c.value(damaged)}, want {google_crc32c.value(note)}"
+    with pytest.raises(UserError, match=f"not a whole index of .*: the checksum of note is {checksums}$"):
+        Index.load(str(folder))
     (folder / "note").write_bytes(note[:-4])
     with pytest.raises(UserError, match="not a whole index .*: note has 36 bytes, want 40; note has 9 values, want 10"):
         Index.load(str(folder))
