@@ -31,6 +31,7 @@ from job_runtime.command_line.flags import Parser, group_of
 from job_runtime.command_line.settings import Kind, setting
 from job_runtime.logs.progress import stage
 from job_runtime.problem_report import UserError
+from job_runtime.processes import num_cores
 from job_runtime.watched_stop import StopAtOnce
 from midi_codec.dataset import dataset_info
 from midi_codec.fields import WIDTH_MULTIPLE, FieldTable
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
 FILES = "files and speed"  # the group of flags in `--help`
 MAX_SLOTS = 4096
 MAX_DAMAGE = 5  # damaged files to name
+SLOTS_PER_CORE = 128  # a group of the decoder's; so more cores change no note
+SAMPLES_PER_SLOT = 8
 FEW_SAMPLES, MANY_SAMPLES = 16, 2048  # of the whole job, so that all of its tasks use as many slots
 FEW_SLOTS, SLOTS, MANY_SLOTS = 16, 64, 256  # with many, pieces take less time each, but the first ones come later
 PIECES_PER_SLOT = 128  # requested at once: slots are empty only at the end of such a batch
@@ -79,7 +82,8 @@ class JobSettings:
             f"1, or a multiple of {WIDTH_MULTIPLE}, at most {MAX_SLOTS}",
             lambda value: value == 1 or 0 < value <= MAX_SLOTS and value % WIDTH_MULTIPLE == 0,
         ),
-        default_text=f"{SLOTS}; {FEW_SLOTS} up to {FEW_SAMPLES} samples, {MANY_SLOTS} from {MANY_SAMPLES:,} samples",
+        default_text=f"{SLOTS}; {FEW_SLOTS} up to {FEW_SAMPLES} samples; from {MANY_SAMPLES:,} samples"
+        f" {SLOTS_PER_CORE} per core, at least {MANY_SLOTS}",
         group=FILES,
     )
 
@@ -267,14 +271,19 @@ def _with_prefix(problems: Sequence[str]) -> list[str]:
 
 def _default_slots(job: Job) -> int:
     num_samples = job.shards.num_samples
-    return FEW_SLOTS if num_samples <= FEW_SAMPLES else SLOTS if num_samples < MANY_SAMPLES else MANY_SLOTS
+    if num_samples < MANY_SAMPLES:
+        return FEW_SLOTS if num_samples <= FEW_SAMPLES else SLOTS
+    slots = min(num_samples // SAMPLES_PER_SLOT, SLOTS_PER_CORE * num_cores(), MAX_SLOTS)
+    return max(MANY_SLOTS, slots // SLOTS_PER_CORE * SLOTS_PER_CORE)
 
 
 def _make_decoder(bundle: Sequence[Bundle], num_slots: int, precision: str) -> Decoder:
     print(precision_lib.describe(precision), flush=True)
     with stage("loading TensorFlow and the model"):
+        from generation_jobs.decoder import groups
         from generation_jobs.decoder.decoder import Decoder
 
+        groups.use_one_thread_per_group(num_slots)
         return Decoder(bundle, num_slots=num_slots, precision=precision)
 
 

@@ -20,6 +20,9 @@ from generation_jobs.settings.requests import Request, Sampling
 def main() -> None:
     setup = json.loads(sys.stdin.readline())
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from generation_jobs.decoder import groups
+
+    groups.use_one_thread_per_group(max(batch for _, batch in setup["cases"].values()))
     cases = {
         name: make_run(*case, precision=setup["precision"], steps=setup["steps"])
         for name, case in setup["cases"].items()

@@ -34,6 +34,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from generation_jobs.decoder import groups
 from generation_jobs.decoder.endings import EarlyEnds
 from generation_jobs.decoder.ensemble import Ensemble
 from generation_jobs.decoder.loop_guard import LoopGuard
@@ -84,6 +85,15 @@ class _Outcome(NamedTuple):
     ticks: tf.Tensor
 
 
+@dataclasses.dataclass
+class _Group:
+    """Slots, and which of the requests they are for."""
+
+    indices: Sequence[int]
+    queue: RequestQueue
+    slots: Arrays
+
+
 class Decoder:
     """Generates pieces with one bundle, or with several together.
 
@@ -93,18 +103,19 @@ class Decoder:
       precision: of the network's products, float32 or bfloat16.
 
     Attributes:
-      num_steps: events drawn in every slot so far.
+      num_steps: events drawn in every slot so far, on average.
     """
 
     def __init__(self, bundle: Bundle | Sequence[Bundle], *, num_slots: int = 64, precision: str = FLOAT32) -> None:
         if num_slots < 1 or num_slots % fields.WIDTH_MULTIPLE and num_slots > 1:
             raise ValueError(f"num_slots is {num_slots}, want 1, or a multiple of {fields.WIDTH_MULTIPLE}")
         bundles = [bundle] if isinstance(bundle, Bundle) else list(bundle)
-        self.bundle, self.num_slots, self.num_steps = bundles[0], num_slots, 0
+        self.bundle, self.num_slots, self._rows = bundles[0], num_slots, groups.rows(num_slots)
+        self.num_steps = 0.0
         self._table = self.bundle.fields
         self._allow_duplicates = any(model.may_have_duplicate_notes for model in bundles)
         self._network = Network(self.bundle, precision) if len(bundles) == 1 else Ensemble(bundles, precision)
-        self._prefill = Prefill(self._network, self._table, rows=max(num_slots, fields.WIDTH_MULTIPLE))
+        self._prefill = Prefill(self._network, self._table, rows=max(self._rows, fields.WIDTH_MULTIPLE))
         self._early_ends, self._loop_guard = EarlyEnds(bundles), LoopGuard(bundles)
         self._call = tf.function(self._decode, autograph=False, jit_compile=True)
 
@@ -145,19 +156,32 @@ class Decoder:
                 yield chosen[index], result
 
     def _generate(self, requests: Sequence[Request], kind: RequestKind) -> Iterator[tuple[int, Result]]:
-        queue = self._queue(requests, kind)
-        slots = self._empty_slots(kind.has_controls)
-        while True:
-            queue.refresh()
-            if queue.is_empty:
-                return
-            slots["request"] = tf.constant(queue.renumber(slots["request"].numpy()))
-            slots, emitted = self._call(slots, queue.tensors())
-            self.num_steps += STEPS_PER_CALL
-            yield from queue.collect({name: value.numpy() for name, value in emitted.items()})
+        count = min(groups.num_groups(self.num_slots), -(-len(requests) // self._rows))
+        own_groups = [
+            _Group(
+                indices=range(first, len(requests), count),
+                queue=self._queue(requests[first::count], kind),
+                slots=self._empty_slots(kind.has_controls),
+            )
+            for first in range(count)
+        ]
+        for results in groups.results_of_calls(self._make_call, own_groups):
+            self.num_steps += STEPS_PER_CALL / count
+            yield from results
+
+    def _make_call(self, group: _Group) -> list[tuple[int, Result]] | None:
+        """The results of a group's next call; None when all its requests are over."""
+        queue, slots = group.queue, group.slots
+        queue.refresh()
+        if queue.is_empty:
+            return None
+        slots["request"] = tf.constant(queue.renumber(slots["request"].numpy()))
+        group.slots, emitted = self._call(slots, queue.tensors())
+        results = queue.collect({name: value.numpy() for name, value in emitted.items()})
+        return [(group.indices[index], result) for index, result in results]
 
     def _queue(self, requests: Sequence[Request], kind: RequestKind) -> RequestQueue:
-        size = self.num_slots * (1 + WAITING_PER_SLOT)
+        size = self._rows * (1 + WAITING_PER_SLOT)
         return RequestQueue(requests, self._table, size=size, compute_starts=self._prefill.starts, kind=kind)
 
     def _check(self, requests: Sequence[Request]) -> None:
@@ -176,7 +200,7 @@ class Decoder:
                 raise ValueError(f"request {index}: {'; '.join(problems)}")
 
     def _empty_slots(self, has_controls: bool) -> Arrays:
-        size = self.num_slots
+        size = self._rows
         state, drawn = self._prefill.initial_states(size)
         return {
             **({"drawn": drawn} if has_controls else {}),
@@ -196,7 +220,7 @@ class Decoder:
             name: tf.TensorArray(
                 tf.float32 if name in ("log_likelihood", "end_logit") else tf.int32,
                 STEPS_PER_CALL,
-                element_shape=[self.num_slots, *shape],
+                element_shape=[self._rows, *shape],
             )
             for name, shape in shapes.items()
         }
@@ -240,7 +264,7 @@ class Decoder:
         refilled = {
             "request": tf.where(starts, turn, slots["request"]),
             "early_share": started(self._early_ends.share(queue["initial_position"]), slots["early_share"]),
-            "cost": tf.where(starts, self._loop_guard.begin(self.num_slots), slots["cost"]),
+            "cost": tf.where(starts, self._loop_guard.begin(self._rows), slots["cost"]),
             **{name: started(queue[f"initial_{name}"], slots[name]) for name in ("position", "ticks", "previous")},
             "state": network.by_feature(tf.nest.map_structure(started, state, network.by_row(slots["state"]))),
         }

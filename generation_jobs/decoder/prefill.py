@@ -12,6 +12,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import functools
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -55,6 +56,7 @@ class Prefill:
         self._network, self._table, self._rows = network, table, min(rows, MAX_ROWS)
         self._call = tf.function(self._consume, autograph=False, jit_compile=True)
         self._kept: collections.OrderedDict[bytes, Start] = collections.OrderedDict()
+        self._lock = threading.Lock()  # groups of slots ask at the same time
         self._silence = Start(table.start_bins, 0, self._take(self.initial_states(1), 0))
 
     def initial_states(self, rows: int) -> tuple[Any, constraints.State]:
@@ -63,6 +65,10 @@ class Prefill:
 
     def starts(self, primers: Sequence[np.ndarray]) -> list[Start]:
         """The start after each primer, `[length, num_fields]` int32 as in `FieldTable.raw`; an empty one is silence."""
+        with self._lock:
+            return self._starts(primers)
+
+    def _starts(self, primers: Sequence[np.ndarray]) -> list[Start]:
         keys = [primer.tobytes() for primer in primers]
         new = {key: primer for key, primer in zip(keys, primers, strict=True) if key and key not in self._kept}
         starts = {key: self._kept[key] for key in keys if key in self._kept}

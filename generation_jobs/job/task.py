@@ -39,7 +39,7 @@ class Decoder(Protocol):
     """The interface of `generation_jobs.decoder.decoder.Decoder` that a task uses."""
 
     num_slots: int
-    num_steps: int
+    num_steps: float
 
     def prepare(self, requests: Sequence[Request]) -> None: ...
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 
 def seconds_left(
-    *, num_steps: int, num_slots: int, seconds: float, num_over: int, num_left: int, limit: float
+    *, num_steps: float, num_slots: int, seconds: float, num_over: int, num_left: int, limit: float
 ) -> float | None:
     """Seconds until the rest is made; None before the first step.
 

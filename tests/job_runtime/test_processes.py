@@ -9,6 +9,7 @@ from concurrent.futures.process import BrokenProcessPool
 
 import pytest
 
+from job_runtime import processes
 from job_runtime.processes import num_cores, process_pool
 
 
@@ -42,3 +43,12 @@ def test_a_process_killed_from_outside_is_noticed():
 
 def test_at_least_one_core():
     assert 1 <= num_cores() <= (os.cpu_count() or 1)
+
+
+@pytest.mark.parametrize(("cpu_max", "cores"), [("max 100000", 8), ("250000 100000", 3), ("5000 100000", 1), (None, 8)])
+def test_a_quota_counts_as_cores(monkeypatch, tmp_path, cpu_max, cores):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    monkeypatch.setattr(processes, "CPU_MAX", tmp_path / "cpu.max")
+    if cpu_max is not None:
+        (tmp_path / "cpu.max").write_text(cpu_max + "\n")
+    assert num_cores() == cores

@@ -319,8 +319,10 @@ def test_a_context_knows_the_chord_that_is_drawn():
 
 
 def test_the_number_of_slots_changes_nothing(decoder, results):
-    many = results_of(Decoder(decoder.bundle, num_slots=48), [make_request(number) for number in range(40)])
-    for got, want in zip(many, results, strict=False):
+    many = results_of(
+        Decoder(decoder.bundle, num_slots=64), [make_request(number) for number in range(60)]
+    )  # two groups
+    for got, want in zip(many, results, strict=True):
         assert got.notes == want.notes and got.log_likelihood == pytest.approx(want.log_likelihood, rel=1e-5)
 
 
