@@ -8,6 +8,7 @@ character. A reader also gives the shape it wants, as a type: a built-in one, `t
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import json
@@ -66,7 +67,7 @@ def load_lines(path: str, shape: Any = Any, *, allow_nan: bool = False) -> list[
     """
     values, problems = [], []
     try:
-        text = _decode(_read(path))
+        text = _text_of(_read(path))
     except JsonError as error:
         raise UserError(f"{path}: {problem}" for problem in error.problems) from error
     for number, line in enumerate(text.removesuffix("\n").split("\n") if text else (), 1):
@@ -98,18 +99,18 @@ def parse(data: bytes | str, shape: Any = Any, *, allow_nan: bool = False, any_n
     Raises:
       JsonError: it lists everything that is wrong.
     """
-    text = _decode(data) if isinstance(data, bytes) else data
+    text = _text_of(data) if isinstance(data, bytes) else data
     try:
-        value = _DECODER_WITH_NAN.decode(text) if allow_nan else _DECODER.decode(text)
-        if text.count(":") != _num_keys(value):  # more colons: a string holds one, or a key was given twice
-            _DECODER_OF_UNIQUE_KEYS.decode(text)
+        value = _decode(text, allow_nan)
     except RecursionError:
         raise JsonError([f"is nested too deep, want at most {MAX_DEPTH} levels"]) from None
     except ValueError as error:
         if "integer string conversion" in str(error):
             raise JsonError([f"an integer has thousands of digits, want {LOWEST} to {HIGHEST}"]) from None
         raise JsonError([f"not JSON: {error}"]) from error
-    if errors := list(_unreadable(value, any_number or allow_nan)) if _SUSPICIOUS.search(text) else []:
+    is_any_number = any_number or allow_nan
+    is_suspicious = "\\u" in text if is_any_number else _SUSPICIOUS.search(text)
+    if errors := list(_unreadable(value, is_any_number)) if is_suspicious else []:
         raise JsonError(errors)
     if errors := list(problems(value, shape)):
         raise JsonError(errors)
@@ -234,7 +235,19 @@ def _below(location: str, key: str) -> str:
     return f"{location}.{key}" if location else key
 
 
-def _decode(data: bytes) -> str:
+def _decode(text: str, allow_nan: bool) -> Any:
+    """Raises RecursionError or ValueError."""
+    num_objects = text.count("{")
+    if num_objects <= _FEW_OBJECTS and num_objects + text.count("[") <= MAX_DEPTH and not allow_nan:
+        with contextlib.suppress(ValueError):  # of two mistakes the syntax is named first, below
+            return _DECODER_OF_UNIQUE_KEYS.decode(text)
+    value = _DECODER_WITH_NAN.decode(text) if allow_nan else _DECODER.decode(text)
+    if text.count(":") != _num_keys(value):  # more colons: a string holds one, or a key was given twice
+        _DECODER_OF_UNIQUE_KEYS.decode(text) if not allow_nan else _DECODER_OF_UNIQUE_KEYS_WITH_NAN.decode(text)
+    return value
+
+
+def _text_of(data: bytes) -> str:
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -295,7 +308,9 @@ _SUSPICIOUS = re.compile(r"[0-9]{19}|[0-9][eE]\+?[0-9]{3}|\\u[dD][89a-fA-F]")
 _HALF_CHARACTER = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 _DECODER = json.JSONDecoder(parse_constant=_refuse)
 _DECODER_WITH_NAN = json.JSONDecoder()
-_DECODER_OF_UNIQUE_KEYS = json.JSONDecoder(object_pairs_hook=_unique)
+_DECODER_OF_UNIQUE_KEYS = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse)
+_DECODER_OF_UNIQUE_KEYS_WITH_NAN = json.JSONDecoder(object_pairs_hook=_unique)
+_FEW_OBJECTS = 4  # up to here, looking at the keys while decoding takes less time than counting them afterwards
 _EXACT_TYPES: dict[Any, set[type]] = {int: {int}, float: {int, float}, str: {str}, bool: {bool}}
 _NAMES: dict[Any, str] = {
     int: "a whole number",

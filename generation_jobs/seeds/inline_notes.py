@@ -16,6 +16,8 @@ the bundle's grid has the other one. Nothing here loops over notes in Python.
 from __future__ import annotations
 
 import dataclasses
+import functools
+import itertools
 import operator
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -35,6 +37,7 @@ SECONDS = "seconds"
 BEATS = "beats"
 MAX_TIME = 100_000  # of a start or a duration, seconds or beats: whatever the tempo, ticks stay below 2^31
 
+_FEW = 8  # are parsed one by one if anything is wrong with them
 _WHOLE_KEYS = ("pitch", "velocity", "program")
 _TIME_NAMES = ("start", "duration")
 _DECIMALS = {SECONDS: 3, BEATS: 6}  # as written; enough for a tick of either grid to come back exactly
@@ -89,12 +92,17 @@ def to_ticks(
     ticks = np.repeat(factors, [len(notes.pitch) for notes in seeds])
     columns = {name: np.concatenate([getattr(notes, name) for notes in seeds]) for name in ("pitch", "velocity")}
     columns["program"] = np.concatenate(
-        [np.full(len(notes.pitch), program) if notes.program is None else notes.program for notes in seeds]
+        [_same(program, len(notes.pitch)) if notes.program is None else notes.program for notes in seeds]
     )
     for name in _TIME_NAMES:
         times = np.concatenate([getattr(notes, name) for notes in seeds])
         columns[name] = np.floor(times * ticks + 0.5).astype(np.int64)
     return columns
+
+
+@functools.lru_cache(1024)
+def _same(value: int, length: int) -> np.ndarray:
+    return np.full(length, value)
 
 
 def _ticks_per_unit(unit: str, tempo: float | None, time_base: str) -> float:
@@ -104,8 +112,80 @@ def _ticks_per_unit(unit: str, tempo: float | None, time_base: str) -> float:
     return TICKS_PER_BEAT / (1.0 if unit == BEATS else seconds_per_beat)
 
 
-def parse(value: object) -> tuple[InlineNotes | None, list[str]]:
-    """Checks the `notes` of a seed; returns the notes, or what is wrong with them (without the line)."""
+Parsed = tuple["InlineNotes | None", list[str]]  # the notes, or what is wrong with them (without the line)
+
+
+def parse_many(values: Sequence[object]) -> list[Parsed]:
+    """`parse` of each; those with the same keys are checked and converted together."""
+    parsed: list[Parsed | None] = [None] * len(values)
+    alike: dict[tuple[str, ...], list[int]] = {}
+    columns = list(values)
+    for index, value in enumerate(values):
+        if isinstance(value, list):
+            columns[index], problems = _columns_of_list(value)
+            if problems:
+                parsed[index] = None, problems
+                continue
+        if isinstance(columns[index], dict):
+            alike.setdefault(tuple(columns[index]), []).append(index)  # type: ignore[arg-type]
+    for members in alike.values():
+        for index, notes in _parse_alike(members, columns):
+            parsed[index] = notes, []
+    return [parse(value) if done is None else done for value, done in zip(values, parsed, strict=True)]
+
+
+def _parse_alike(members: Sequence[int], columns: Sequence[Any]) -> Iterator[tuple[int, InlineNotes]]:
+    """Those of the members, which have the same keys, that are in order."""
+    joined = _join([columns[index] for index in members])
+    if joined is not None:
+        whole, times, unit, lengths = joined
+        stops = list(itertools.accumulate(lengths))
+        for index, begin, stop in zip(members, [0, *stops], stops, strict=False):
+            own = {name: None if all_of is None else all_of[begin:stop] for name, all_of in whole.items()}
+            own |= {name: all_of[begin:stop] for name, all_of in times.items()}
+            yield index, InlineNotes(**own, unit=unit)  # type: ignore[arg-type]  # only `program` may be None
+    elif len(members) > _FEW:
+        for half in (members[: len(members) // 2], members[len(members) // 2 :]):
+            yield from _parse_alike(half, columns)
+
+
+def _join(
+    columns: Sequence[dict[str, Any]],
+) -> tuple[dict[str, np.ndarray | None], dict[str, np.ndarray], str, list[int]] | None:
+    """The columns of all, one after another, their unit, and the lengths; None if anything is wrong with them."""
+    keys = columns[0].keys()
+    unit = SECONDS if "start_seconds" in keys else BEATS
+    time_keys = {name: f"{name}_{unit}" for name in _TIME_NAMES}
+    if keys - {"program"} != {"pitch", "velocity", *time_keys.values()}:
+        return None
+    lists = {key: [each[key] for each in columns] for key in keys}
+    if any(set(map(type, all_of)) != {list} for all_of in lists.values()):
+        return None
+    lengths = list(map(len, lists["pitch"]))
+    if not min(lengths) or any(list(map(len, all_of)) != lengths for all_of in lists.values()):
+        return None
+    joined = {key: _joined(key, all_of) for key, all_of in lists.items()}
+    if any(array is None for array in joined.values()):
+        return None
+    times = {name: joined[key] for name, key in time_keys.items()}
+    return {name: joined.get(name) for name in _WHOLE_KEYS}, times, unit, lengths  # type: ignore[return-value]
+
+
+def _joined(key: str, lists: Sequence[list[Any]]) -> np.ndarray | None:
+    """The values of a column of several seeds; None if any is not of its type or out of range."""
+    values = list(itertools.chain.from_iterable(lists))
+    valid_types, low, high = _valid(key)
+    if not set(map(type, values)) <= valid_types:
+        return None
+    try:
+        array = np.array(values, np.int64 if key in _WHOLE_KEYS else np.float64)
+    except OverflowError:
+        return None
+    return array if low <= array.min() and array.max() <= high else None
+
+
+def parse(value: object) -> Parsed:
+    """Checks the `notes` of a seed."""
     columns: object = value
     if isinstance(value, list):
         columns, problems = _columns_of_list(value)
@@ -165,17 +245,20 @@ def _problems(columns: dict[str, Any]) -> Iterator[str]:
 
 def _column_problems(key: str, values: list[Any]) -> Iterator[str]:
     """The first invalid value of a column; a column without one is checked at C speed."""
-    is_whole = key in _WHOLE_KEYS
-    low, high = COLUMN_RANGES[key] if is_whole else (0, MAX_TIME)
-    valid_types = {int} if is_whole else {int, float}  # exact types: True is not a number
+    valid_types, low, high = _valid(key)
     kinds = set(map(type, values))
     if kinds <= valid_types and (not values or low <= min(values) and max(values) <= high):
         return
-    wanted = f"a whole number, {low} to {high}" if is_whole else f"a number, {low} to {high}"
+    wanted = f"a whole number, {low} to {high}" if key in _WHOLE_KEYS else f"a number, {low} to {high}"
     for index, value in enumerate(values):
         if type(value) not in valid_types or not low <= value <= high:
             yield f"notes.{key}[{index}] is {_short(value)}, want {wanted}"
             return
+
+
+def _valid(key: str) -> tuple[set[type], int, int]:
+    """The exact types (True is not a number) and the range of a column's values."""
+    return ({int}, *COLUMN_RANGES[key]) if key in _WHOLE_KEYS else ({int, float}, 0, MAX_TIME)
 
 
 def _keys(keys: object) -> str:

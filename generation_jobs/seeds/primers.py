@@ -17,7 +17,7 @@ import numpy as np
 from generation_jobs.seeds import inline_notes, primer_sources
 from generation_jobs.seeds.primer_reading import Reading
 from generation_jobs.seeds.primer_sources import Columns
-from generation_jobs.seeds.seed_record import Origin, Seed
+from generation_jobs.seeds.seed_record import NO_SIGNATURES, Origin, Seed, without_garbage_collection
 from generation_jobs.settings import program_map
 from generation_jobs.settings.program_map import advice
 from job_runtime.problem_report import Problem
@@ -61,7 +61,7 @@ class Primers:
         filled = lengths > 0
         firsts = self._columns["start"][self.offsets[:-1][filled]]
         self._columns["start"] = self._columns["start"] - np.repeat(firsts, lengths[filled])
-        self.signatures = self._until_last_onset(signatures or [Signatures()] * len(columns))
+        self.signatures = self._until_last_onset(signatures or [NO_SIGNATURES] * len(columns))
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -78,7 +78,7 @@ class Primers:
         """Later changes are not those of the notes that continue the primer."""
         starts, stops = self._columns["start"], self.offsets[1:].tolist()
         return [
-            each.until(int(starts[stop - 1])) if each != Signatures() and stop > begin else each
+            each.until(int(starts[stop - 1])) if each is not NO_SIGNATURES and stop > begin else each
             for each, begin, stop in zip(signatures, self.offsets[:-1].tolist(), stops, strict=True)
         ]
 
@@ -86,7 +86,7 @@ class Primers:
     def digest(self) -> str:
         """32 hex digits that change with any note or signature of any primer."""
         digest = hashlib.sha256(self.time_base.encode())
-        if any(each != Signatures() for each in self.signatures):
+        if any(each is not NO_SIGNATURES and each != NO_SIGNATURES for each in self.signatures):
             digest.update(json.dumps([[each.times_text, each.keys_text] for each in self.signatures]).encode())
         for values in (self.offsets, self.tempos, *self._columns.values()):
             digest.update(np.ascontiguousarray(values, values.dtype.newbyteorder("<")).tobytes())
@@ -100,6 +100,14 @@ class Primers:
         ticks[lengths > 0] = self._columns["start"][self.offsets[1:][lengths > 0] - 1]
         return ticks * [seconds_per_tick(self.time_base, tempo) for tempo in self.tempos]
 
+    @property
+    def num_sounding(self) -> np.ndarray:
+        """`[num_seeds]`: the notes of each primer that sound beyond its last onset; one of no length lasts a tick."""
+        start, lengths = self._columns["start"].astype(np.int64), np.diff(self.offsets)
+        last = np.repeat(start[self.offsets[1:][lengths > 0] - 1], lengths[lengths > 0])
+        sounds = start + np.maximum(self._columns["duration"], 1) > last
+        return np.diff(np.append(0, np.cumsum(sounds))[self.offsets])
+
     def with_values(self, column: str, values: np.ndarray) -> Iterator[tuple[int, tuple[int, ...]]]:
         """The seeds that have any of these values (0 to 255) in a column, and which values, ascending."""
         rows = np.flatnonzero(np.isin(self._columns[column], values))
@@ -112,6 +120,7 @@ class Primers:
         return np.unique(self._columns[column])
 
 
+@without_garbage_collection()
 def load(
     seeds: Sequence[Seed],
     *,

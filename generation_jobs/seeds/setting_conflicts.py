@@ -13,13 +13,13 @@ from typing import Any
 from generation_jobs.seeds.primers import Primers
 from generation_jobs.seeds.seed_record import Seed
 from generation_jobs.settings import program_map
-from generation_jobs.settings.controls import Controls, primer_problems, program_problems, tempo_problems
+from generation_jobs.settings.controls import MAX_POLYPHONY, Controls, primer_problems, program_problems, tempo_problems
 from generation_jobs.settings.requests import PER_FIELD, Settings
 from job_runtime.problem_report import Problem
 from midi_codec.fields import CATEGORICAL, FieldTable
 from midi_codec.music.notes import DEFAULT_TEMPO
 
-_CONTROL_NAMES = frozenset(field.name for field in dataclasses.fields(Controls))
+_OF_BUNDLE = frozenset({"map_programs", *(field.name for field in dataclasses.fields(Controls))})
 
 
 def find(
@@ -66,16 +66,19 @@ def _of_seeds(
 ) -> Iterator[tuple[Seed, str]]:
     checked: dict[tuple[Any, ...], tuple[Controls, tuple[str, ...]]] = {}
     tempos, last_onsets = primers.tempos.tolist(), primers.last_onset_seconds.tolist()
+    num_sounding = primers.num_sounding.tolist()
     for index, seed in enumerate(seeds):
         overrides = seed.overrides
-        relevant = ((name, repr(value)) for name, value in overrides.items() if _depends_on_bundle(name, value))
+        relevant = [(name, repr(value)) for name, value in overrides.items() if _depends_on_bundle(name, value)]
         key = (tempos[index], *relevant)
         if key not in checked:
             own = settings.override(overrides)
             checked[key] = own.controls, tuple(dict.fromkeys(of_settings(own, table, tempos[index])))
         controls, problems = checked[key]
         yield from ((seed, problem) for problem in problems)
-        if controls.max_polyphony is not None and not problems and (primer := primers[index]) is not None:
+        if not problems and num_sounding[index] >= (controls.max_polyphony or MAX_POLYPHONY + 1):
+            primer = primers[index]
+            assert primer is not None
             yield from ((seed, problem) for problem in primer_problems(controls, table, primer))
         limit = overrides.get("max_seconds", settings.max_seconds)
         if limit is not None and last_onsets[index] > limit:
@@ -87,4 +90,4 @@ def _of_seeds(
 
 
 def _depends_on_bundle(name: str, value: object) -> bool:
-    return name in _CONTROL_NAMES or name == "map_programs" or isinstance(value, Mapping)
+    return name in _OF_BUNDLE or isinstance(value, dict)

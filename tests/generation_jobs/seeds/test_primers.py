@@ -304,3 +304,10 @@ def test_where_primers_are_from(folder):
         2: {"source": "x"},
         3: {"midi": "four.mid", "sha256": digest, "from_note": 0, "num_notes": 4},
     }
+
+
+def test_notes_that_sound_beyond_the_last_onset_are_counted():
+    long = inline(pitch=[60, 64, 67], velocity=[80] * 3, start_seconds=[0, 0.5, 1], duration_seconds=[1.001, 0.5, 0])
+    seeds = [Seed(id="a", notes=long), Seed(id="b"), Seed(id="c", notes=long)]
+    loaded, problems = primers.load(seeds, folder="", table=TABLE)
+    assert problems == [] and loaded.num_sounding.tolist() == [2, 0, 2]  # the one that ends at the onset does not

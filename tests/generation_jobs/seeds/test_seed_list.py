@@ -64,6 +64,7 @@ def test_all_problems_of_a_list_are_reported_with_their_lines():
             b'{"midi": "x.mid"}',
             b'{"id": "b", "id": "c"}',
             b'{"id": "d", "temperature": NaN}',
+            b'{"id": "e", "id": "f"} x',
         ]
     )
     seeds, problems = seed_list.parse(data)
@@ -77,6 +78,7 @@ def test_all_problems_of_a_list_are_reported_with_their_lines():
         (6, "there is no 'id'; every seed needs one"),
         (7, "not JSON: the key 'id' is given twice"),
         (8, "not JSON: NaN is not a number"),
+        (9, "not JSON: Extra data: line 1 column 24 (char 23)"),
     ]
 
 
