@@ -121,7 +121,8 @@ class Network:
             candidates = past.event_candidates(self._table, self._sources, state[self._config.layers])
             candidates = candidates._replace(amount=copying_amount)
             gap = copy_column(self._table, self._config) - query_column(self._table, self._config)
-            head_inputs += copying.level_inputs(self._copying, self._table, candidates, gap=gap)[:, 0]
+            added = copying.level_inputs(self._copying, self._table, candidates, gap=gap, operand=self._round)
+            head_inputs += added[:, 0]
         return HeadInputs(head_inputs, candidates), [*after, *state[self._config.layers :]]
 
     def _product(self, kernel: tf.Tensor, inputs: Sequence[tf.Tensor]) -> tf.Tensor:

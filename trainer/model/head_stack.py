@@ -40,7 +40,7 @@ class HeadStack:
     Args:
       config: of the model.
       table: the fields.
-      precision: of the product that gives the head inputs.
+      precision: of the products that give the head inputs.
       kernel, bias: of that product.
       conditions: embeddings `[num_bins, head_units]` by (field, earlier field).
       output_kernels, output_biases: of each field.
@@ -97,7 +97,10 @@ class HeadStack:
         """The head inputs with what the heads see of how much matches."""
         assert self._copying is not None
         gap = copy_column(self._table, self._config) - query_column(self._table, self._config)
-        return head_inputs + copying.level_inputs(self._copying.tensors, self._table, candidates, gap=gap)
+        operand = hoisted_lstm.operand_rounding(self._precision)
+        return head_inputs + copying.level_inputs(
+            self._copying.tensors, self._table, candidates, gap=gap, operand=operand
+        )
 
     def output(
         self,

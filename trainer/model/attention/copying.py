@@ -27,6 +27,7 @@ from trainer.model.attention.matches import (
 )
 from trainer.model.attention.past import NUM_AGES, Candidates, same_pitch
 from trainer.model.attention.sources import MATCHERS, Sources
+from trainer.model.recurrent.hoisted_lstm import Rounding, exact
 
 NAME = "copying"
 FIRST_WEIGHT = 0.5
@@ -74,7 +75,14 @@ def query_units(table: fields_lib.FieldTable, sources: Sources) -> int:
     return -(-columns // fields_lib.WIDTH_MULTIPLE) * fields_lib.WIDTH_MULTIPLE
 
 
-def level_inputs(weights: Weights, table: fields_lib.FieldTable, candidates: Candidates, *, gap: int) -> tf.Tensor:
+def level_inputs(
+    weights: Weights,
+    table: fields_lib.FieldTable,
+    candidates: Candidates,
+    *,
+    gap: int,
+    operand: Rounding = exact,
+) -> tf.Tensor:
     """`[rows, time, width]` to add to the head inputs: what is seen of how much matches, how far back, and how far
     the piece is.
 
@@ -83,6 +91,7 @@ def level_inputs(weights: Weights, table: fields_lib.FieldTable, candidates: Can
       table: the fields.
       candidates: of the events.
       gap: columns between the heads' and the queries.
+      operand: what rounds the product's operands.
     """
     seen = []
     if (matched := candidates.matches) is not None:
@@ -96,7 +105,7 @@ def level_inputs(weights: Weights, table: fields_lib.FieldTable, candidates: Can
     levels = tf.convert_to_tensor(weights.levels)
     if gap:
         levels = tf.concat([levels[:, :heads], tf.zeros([levels.shape[0], gap]), levels[:, heads:]], axis=1)
-    added = tf.tensordot(flat, levels, 1)
+    added = tf.cast(tf.tensordot(operand(flat), operand(levels), 1), tf.float32)
     return added if candidates.amount is None else added * candidates.amount[:, None, None]
 
 
@@ -160,10 +169,19 @@ def added_logits(
     amount += queries if count == queries.shape[2] else queries[..., :count]
     if candidates.amount is not None:
         amount *= candidates.amount[:, None, None]
-    shape, width = tf.shape(own), table.fields[index].width
-    event = tf.reshape(tf.range(shape[0] * shape[1]), [shape[0], shape[1], 1])
-    place = tf.where(own >= 0, event * width + own, MISSING)
-    sums = tf.math.unsorted_segment_sum(amount, place, shape[0] * shape[1] * width)
+    width = table.fields[index].width
+    sums = _sums_by_value(amount, own, width)
     last = own[:, :, candidates.sources.num_matches]
     row = tf.where(last >= 0, last, table.fields[index].num_bins)
-    return tf.reshape(sums, [shape[0], shape[1], width]) + tf.gather(weights.follows[index], row)
+    return sums + tf.gather(weights.follows[index], row)
+
+
+def _sums_by_value(amount: tf.Tensor, value: tf.Tensor, width: int) -> tf.Tensor:
+    """`[rows, time, width]`, for each value the sum of the amounts `[rows, time, count]` of those that have it."""
+    if value.shape[1] == 1:  # of one event: XLA adds segments one after another
+        return tf.reduce_sum(tf.where(value[..., None] == tf.range(width), amount[..., None], 0.0), axis=2)
+    shape = tf.shape(value)
+    event = tf.reshape(tf.range(shape[0] * shape[1]), [shape[0], shape[1], 1])
+    place = tf.where(value >= 0, event * width + value, MISSING)
+    sums = tf.math.unsorted_segment_sum(amount, place, shape[0] * shape[1] * width)
+    return tf.reshape(sums, [shape[0], shape[1], width])
