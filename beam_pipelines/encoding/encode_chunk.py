@@ -59,7 +59,7 @@ class Known:
     """Inputs of an older dataset: the `content_key`s of those it read, and sources of those it could not read."""
 
     contents: Collection[bytes] = ()
-    unread: Collection[str] = ()
+    unread: frozenset[str] = frozenset()
 
 
 def content_key(source: str, sha256: bytes) -> bytes:

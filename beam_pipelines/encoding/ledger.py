@@ -12,17 +12,20 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import itertools
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from job_runtime import json_text, storage
+from job_runtime.storage.sorted_runs import sort_strings
 
 REJECTS = "rejects"
 DUPLICATES = "duplicates"
 SALVAGED = "salvaged"
 KINDS = (REJECTS, DUPLICATES, SALVAGED)
 NUM_REASONS = 5  # named in a message
+LINES_AT_ONCE = 1_000
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -57,6 +60,8 @@ class Salvaged:
 
 
 Line = Reject | Duplicate | Salvaged
+_CASES = {REJECTS: "reason", DUPLICATES: "kind", SALVAGED: "rung"}
+_END = "\1\1"  # below any character of `_sortable`
 _LINES: Mapping[str, type] = {REJECTS: Reject, DUPLICATES: Duplicate, SALVAGED: Salvaged}
 
 
@@ -65,11 +70,29 @@ def file_name(kind: str) -> str:
     return f"{kind}-00000-of-00001.jsonl"
 
 
-def write(root: str, kind: str, lines: Iterable[Line]) -> None:
-    """Writes a ledger, empty or not."""
-    ordered = sorted(lines, key=lambda line: (line.path, str(line)))
-    text = "".join(json.dumps(dataclasses.asdict(line)) + "\n" for line in ordered)
-    storage.write_bytes(storage.join(root, file_name(kind)), text.encode())
+def write(root: str, kind: str, lines: Iterable[Line]) -> collections.Counter[str]:
+    """Writes a ledger, empty or not, without holding its lines in memory.
+
+    Returns:
+      how many lines there are of each reason, kind or rung.
+    """
+    counts: collections.Counter[str] = collections.Counter()
+    case = _CASES[kind]
+
+    def keyed() -> Iterator[str]:
+        for line in lines:
+            counts[getattr(line, case)] += 1
+            yield f"{_sortable(line.path)}{_END}{line}{_END}{json.dumps(dataclasses.asdict(line))}"
+
+    texts = (key.rpartition(_END)[2] + "\n" for key in sort_strings(keyed()))
+    blocks = iter(lambda: "".join(itertools.islice(texts, LINES_AT_ONCE)).encode(), b"")
+    storage.write_parts(storage.join(root, file_name(kind)), blocks)
+    return counts
+
+
+def _sortable(path: str) -> str:
+    """The path in characters above _END's, in the same order; NUL and the next character are escaped."""
+    return path.replace("\1", "\1\3").replace("\0", "\1\2")
 
 
 def read(root: str, kind: str) -> list[Any]:

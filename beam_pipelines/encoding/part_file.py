@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import google_crc32c
@@ -72,6 +72,13 @@ class Part:
     num_listed: int = 0
     found_again: Sequence[str] = ()
     num_bytes: int = 0
+
+    def examined(self) -> Iterator[str]:
+        """The sources of inputs of a chunk, whatever came of them; nothing of a shard of the older dataset."""
+        if self.num_listed:
+            yield from self.sources
+        yield from self.found_again
+        yield from (reject.path for reject in self.rejects)
 
 
 class DamagedPartError(ValueError):

@@ -6,7 +6,7 @@ same name and the same bytes went into the older dataset. Inputs that it could n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection
 
 import numpy as np
 
@@ -73,7 +73,7 @@ def known_inputs(base: Base | None) -> Known:
     """The inputs that the older dataset accounts for; none without one."""
     if base is None:
         return Known()
-    unread = {line.path for line in ledger.read(base.path, ledger.REJECTS) if line.stage == "read"}
+    unread = frozenset(line.path for line in ledger.read(base.path, ledger.REJECTS) if line.stage == "read")
     return Known({row.tobytes() for row in _hashes(base).astype(">u8")}, unread)
 
 
@@ -90,27 +90,18 @@ def _hashes(base: Base) -> np.ndarray:
     return hashes
 
 
-def carried(base: Base | None, parts: Sequence[Part]) -> Carried:
-    """What the older dataset's ledgers say, except of inputs that it could not read and that were tried again."""
+def carried(base: Base | None) -> Carried:
+    """What a plan takes from the older dataset, besides its pieces."""
     if base is None:
         return Carried()
-    retried = set(_paths(parts))
-    rejects = [
-        line for line in ledger.read(base.path, ledger.REJECTS) if line.stage != "read" or line.path not in retried
-    ]
     return Carried(
-        rejects=rejects,
         duplicates=ledger.read(base.path, ledger.DUPLICATES),
-        salvaged=ledger.read(base.path, ledger.SALVAGED),
         moved_groups=dataset_info.load(base.path).moved_groups,
         contents=_hashes(base),
     )
 
 
-def _paths(parts: Iterable[Part]) -> Iterable[str]:
-    for part in parts:
-        if part.num_listed:
-            yield from part.sources
-        yield from part.found_again
-        for reject in part.rejects:
-            yield reject.path
+def lines(base: Base | None, kind: str, retried: Collection[str]) -> list[ledger.Line]:
+    """A ledger of the older dataset, without the inputs that it could not read and that were tried again."""
+    old = ledger.read(base.path, kind) if base is not None else []
+    return [line for line in old if kind != ledger.REJECTS or line.stage != "read" or line.path not in retried]

@@ -1,86 +1,166 @@
 """The search for near-duplicates as a Beam transform. It finds the same pairs as `near_duplicates.find_pairs`.
 
-(piece_id, signature) --packed--> side input of all signatures
-    a few bands per element -> find_pairs in these bands --packed--> GroupByKey -> no pair twice -> (piece_id, piece_id)
+    fingerprints -> Bands -> by (band, range of buckets) -> Candidates -╮
+                 -> Ranges -> by range of ids -> with the first's fingerprint -> with the second's -> pairs
 
-A worker holds all signatures, 288 bytes per piece (52 MB for 180,000 pieces). Sending the rows of every band to
-workers by bucket would give the shuffle six times as much without the signatures, and sixty times with them. Data
-between workers is packed in arrays: a Python object per piece or pair costs a runner more than the search itself.
+A worker holds the rows of one range of buckets, or the fingerprints of one range of ids, never those of the corpus.
+Data between workers is packed in arrays: a Python object per piece or pair costs a runner more than the search itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import apache_beam as beam
 import numpy as np
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
-from beam_pipelines.encoding.fingerprints import DTYPE, NUM_VALUES
-from beam_pipelines.planning import near_duplicates
+from beam_pipelines.encoding.fingerprints import EMPTY
+from beam_pipelines.encoding.part_file import Part
+from beam_pipelines.planning import digests, near_duplicates
+from beam_pipelines.planning.near_duplicates import NUM_BANDS, PAIR, SIGNATURE
 
-_BANDS_AT_ONCE = 8  # so eight workers can share the search; each prepares all rows once per element
-_ROW = np.dtype([("piece_id", "S32"), ("signature", DTYPE, (NUM_VALUES,))])
+FINGERPRINT = np.dtype([("id", digests.DTYPE), ("signature", SIGNATURE)])
+
+_ROW = np.dtype([("id", digests.DTYPE), ("key", "u8")])
+_HALF = np.dtype([("first", digests.DTYPE), ("second", digests.DTYPE), ("signature", SIGNATURE)])  # the first's
 _MOST_ROWS = 1 << 13  # in a packed element: a few MB, since runners want small elements
-_NUM_RANGES = 64  # of pieces by id: a pair is sent to the range of its first piece
+_BUCKETS_PER_RANGE = 1_000_000  # pieces that a worker sorts at once, 24 bytes each
+_IDS_PER_RANGE = 200_000  # pieces whose fingerprints a worker holds, 272 bytes each
+
+
+def fingerprints_of(part: Part) -> np.ndarray:
+    """`[n]` of FINGERPRINT: the pieces of a part that have one."""
+    is_filled = (part.signatures != EMPTY).any(axis=1)
+    rows = np.empty(int(is_filled.sum()), FINGERPRINT)
+    rows["id"], rows["signature"] = digests.pack(part.rows["piece_id"][is_filled]), part.signatures[is_filled]
+    return rows
 
 
 class NearDuplicatePairs(beam.PTransform):
     """Pairs of pieces that are the same music.
 
-    Input: (piece_id, signature `[NUM_VALUES]`); a piece may occur several times.
-    Output: (piece_id, piece_id), the smaller first; no pair twice.
+    Input: arrays of FINGERPRINT; a piece may occur several times. Output: arrays of PAIR; no pair twice.
     """
 
-    def expand(self, pieces: beam.PCollection) -> beam.PCollection:
-        packed = pieces | "Pack" >> beam.ParDo(_PackFn())
-        begins = range(0, near_duplicates.NUM_BANDS, _BANDS_AT_ONCE)
-        bands = [tuple(range(begin, begin + _BANDS_AT_ONCE)) for begin in begins]
-        return (
-            pieces.pipeline
-            | "Bands" >> beam.Create(bands)
-            | "Spread" >> beam.Reshuffle()
-            | "FindPairs" >> beam.FlatMap(_find_pairs, beam.pvalue.AsIter(packed))
-            | beam.GroupByKey()
-            | "NoPairTwice" >> beam.FlatMap(_unpack_pairs)
+    def __init__(self, num_pieces: int):
+        """`num_pieces`: about how many there are; it decides into how many ranges the work is divided."""
+        super().__init__()
+        self._bucket_ranges = 1 + num_pieces // _BUCKETS_PER_RANGE
+        self._id_ranges = 1 + num_pieces // _IDS_PER_RANGE
+
+    def expand(self, fingerprints: beam.PCollection) -> beam.PCollection:
+        packed = fingerprints | "Pack" >> beam.ParDo(_PackFn())
+        known = packed | "Ranges" >> beam.FlatMap(_by_id, "id", self._id_ranges)
+        candidates = (
+            packed
+            | "Bands" >> beam.FlatMap(_by_bucket, self._bucket_ranges)
+            | "SameBucket" >> beam.GroupByKey()
+            | "Candidates" >> beam.FlatMapTuple(_find_candidates)
+            | "ByFirst" >> beam.FlatMap(_by_id, "first", self._id_ranges)
         )
+        halves = (
+            {"pairs": candidates, "known": known}
+            | "WithFirst" >> beam.CoGroupByKey()
+            | "AddFirst" >> beam.FlatMapTuple(_add_first)
+            | "BySecond" >> beam.FlatMap(_by_id, "second", self._id_ranges)
+        )
+        return (
+            {"pairs": halves, "known": known}
+            | "WithSecond" >> beam.CoGroupByKey()
+            | "Compare" >> beam.FlatMapTuple(_compare)
+        )
+
+    def display_data(self) -> dict[str, Any]:
+        return {"bands": NUM_BANDS, "bucket_ranges": self._bucket_ranges, "id_ranges": self._id_ranges}
 
 
 class _PackFn(beam.DoFn):
-    """Packs many pieces into one element."""
+    """Joins small arrays."""
 
     def start_bundle(self) -> None:
-        self._rows: list[tuple[bytes, np.ndarray]] = []
+        self._arrays: list[np.ndarray] = []
 
-    def process(self, piece: tuple[str, np.ndarray]) -> Iterator[bytes]:
-        piece_id, signature = piece
-        self._rows.append((piece_id.encode(), signature))
-        if len(self._rows) == _MOST_ROWS:
+    def process(self, array: np.ndarray) -> Iterator[np.ndarray]:
+        self._arrays.append(array)
+        if sum(map(len, self._arrays)) >= _MOST_ROWS:
             yield self._pack()
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
-        if self._rows:
+        if self._arrays:
             window = GlobalWindow()
             yield WindowedValue(self._pack(), window.max_timestamp(), [window])
 
-    def _pack(self) -> bytes:
-        rows, self._rows = self._rows, []
-        return np.array(rows, _ROW).tobytes()
+    def _pack(self) -> np.ndarray:
+        arrays, self._arrays = self._arrays, []
+        return np.concatenate(arrays)
 
 
-def _find_pairs(bands: Sequence[int], packed: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Yields (range, its pairs of ids)."""
-    rows = np.frombuffer(b"".join(packed), _ROW)
-    ids, first = np.unique(rows["piece_id"], return_index=True)
-    pairs = near_duplicates.find_pairs(rows["signature"][first], ids, bands)
-    bounds = np.searchsorted(pairs[:, 0], np.arange(_NUM_RANGES + 1) * len(ids) // _NUM_RANGES)
-    for number, (begin, end) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
-        if begin < end:
-            yield number, ids[pairs[begin:end]].tobytes()
+def _by_id(array: np.ndarray, name: str, num_ranges: int) -> Iterator[tuple[int, np.ndarray]]:
+    """The rows by range of the ids in a column."""
+    ids = np.ascontiguousarray(array[name]).view(np.uint8).reshape(-1, digests.DTYPE.itemsize)
+    return _divide(array, ids[:, 0].astype(np.int64) << 8 | ids[:, 1], 1 << 16, num_ranges)
 
 
-def _unpack_pairs(pairs_of_range: tuple[int, Iterable[bytes]]) -> Iterator[tuple[str, str]]:
-    pairs = np.unique(np.frombuffer(b"".join(pairs_of_range[1]), "S64"))
-    for left, right in pairs.view("S32").reshape(-1, 2).tolist():
-        yield left.decode(), right.decode()
+def _by_bucket(fingerprints: np.ndarray, num_ranges: int) -> Iterator[tuple[tuple[int, int], np.ndarray]]:
+    """The rows of each band by range of buckets."""
+    bands = near_duplicates.bands_of(near_duplicates.fill(fingerprints["signature"]))
+    rows = np.empty(len(fingerprints), _ROW)
+    rows["id"] = fingerprints["id"]
+    for band in range(NUM_BANDS):
+        rows["key"] = near_duplicates.band_keys(bands[:, band], bands[:, (band + 1) % NUM_BANDS])
+        for number, some in _divide(rows, bands[:, band], 1 << 32, num_ranges):
+            yield (band, number), some
+
+
+def _divide(
+    array: np.ndarray, values: np.ndarray, num_values: int, num_ranges: int
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Rows by the range that their value is in: (range, rows)."""
+    ranges = values.astype(np.uint64) * np.uint64(num_ranges) // np.uint64(num_values)
+    for number in np.unique(ranges).tolist():
+        yield number, array[ranges == number]
+
+
+def _find_candidates(_: tuple[int, int], arrays: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Arrays of PAIR, to be compared."""
+    rows = _distinct(arrays)
+    for found in near_duplicates.candidates(rows["key"]):
+        pairs = np.empty(len(found), PAIR)
+        pairs["first"], pairs["second"] = rows["id"][found[:, 0]], rows["id"][found[:, 1]]
+        yield pairs
+
+
+def _add_first(_: int, grouped: Mapping[str, Iterable[np.ndarray]]) -> Iterator[np.ndarray]:
+    """Arrays of _HALF: each pair once, with the fingerprint of its first piece."""
+    known = _distinct(grouped["known"])
+    pairs = np.unique(np.concatenate([np.zeros(0, PAIR), *grouped["pairs"]]).view("S32")).view(PAIR)
+    for some in _blocks(pairs):
+        halves = np.empty(len(some), _HALF)
+        halves["first"], halves["second"] = some["first"], some["second"]
+        halves["signature"] = known["signature"][np.searchsorted(known["id"], some["first"])]
+        yield halves
+
+
+def _compare(_: int, grouped: Mapping[str, Iterable[np.ndarray]]) -> Iterator[np.ndarray]:
+    """Arrays of PAIR: those that are the same music."""
+    known = _distinct(grouped["known"])
+    for halves in grouped["pairs"]:
+        signatures = known["signature"][np.searchsorted(known["id"], halves["second"])]
+        same = halves[near_duplicates.are_same(halves["signature"], signatures)]
+        pairs = np.empty(len(same), PAIR)
+        pairs["first"], pairs["second"] = same["first"], same["second"]
+        yield pairs
+
+
+def _distinct(arrays: Iterable[np.ndarray]) -> np.ndarray:
+    """The rows in the order of their ids; of equal pieces one."""
+    rows = np.concatenate(list(arrays))
+    return rows[np.unique(rows["id"], return_index=True)[1]]
+
+
+def _blocks(rows: np.ndarray) -> Iterator[np.ndarray]:
+    for begin in range(0, len(rows), _MOST_ROWS):
+        yield rows[begin : begin + _MOST_ROWS]

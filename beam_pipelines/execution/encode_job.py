@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from beam_pipelines.corpus.inputs import Corpus
 from beam_pipelines.encoding import part_file
@@ -93,13 +93,12 @@ def list_work_items(corpus: Corpus, settings: Settings) -> list[WorkItem]:
     return items
 
 
-def check_complete(parts: Iterable[Part], job: EncodeJob) -> None:
+def check_complete(num_listed: int, job: EncodeJob) -> None:
     """Checks that the parts account for every input that was listed.
 
     Raises:
       RuntimeError: they do not, which would be a fault of this program.
     """
-    num_listed = sum(part.num_listed for part in parts)
     if num_listed != job.num_inputs:
         raise RuntimeError(f"{job.num_inputs:,} inputs were listed and the parts account for {num_listed:,}")
 

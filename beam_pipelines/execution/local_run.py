@@ -13,11 +13,12 @@ import dataclasses
 import gc
 from collections.abc import Iterator, Sequence
 
+from beam_pipelines.encoding.encode_chunk import Known
 from beam_pipelines.encoding.part_file import Part
 from beam_pipelines.execution import base_dataset, dataset_steps
-from beam_pipelines.execution.dataset_steps import SplitCounts
+from beam_pipelines.execution.dataset_steps import SplitCounts, Summary
 from beam_pipelines.execution.encode_job import EncodeJob, WorkItem
-from beam_pipelines.planning.plan import PartHeaders
+from beam_pipelines.planning.part_headers import PartHeaders
 from job_runtime.command import Interrupted, StopSignal
 from job_runtime.logs.progress import progress
 from midi_codec.dataset.dataset_info import DatasetInfo
@@ -41,7 +42,8 @@ def run_share(job: EncodeJob, items: Sequence[WorkItem], *, task_index: int, num
       Interrupted: a signal asked to stop; finished parts stay.
     """
     own_items = items[task_index::num_tasks]
-    num_inputs = sum(part.num_inputs for _, part in _make_parts(job, own_items, None, stop))
+    known = base_dataset.known_inputs(job.settings.base)
+    num_inputs = sum(part.num_inputs for _, part in _make_parts(job, own_items, known, None, stop))
     return Share(len(own_items), num_inputs)
 
 
@@ -51,21 +53,23 @@ def run(job: EncodeJob, items: Sequence[WorkItem], *, num_inputs: int, stop: Sto
     Raises:
       Interrupted: as `run_share`.
     """
-    paths, headers = [], PartHeaders()
-    for path, part in _make_parts(job, items, num_inputs, stop):
+    paths, headers, retried = [], PartHeaders(), set[str]()
+    known = base_dataset.known_inputs(job.settings.base)
+    for path, part in _make_parts(job, items, known, num_inputs, stop):
         paths.append(path)
         headers.add(part)
-    summary, entries = dataset_steps.plan_dataset(job, headers)
-    del headers
+        retried |= known.unread.intersection(part.examined())
+    plan = dataset_steps.plan_dataset(job, headers)
+    ledgers = dataset_steps.write_ledgers(job, plan, retried)
 
     def write(index: int) -> SplitCounts:
         if stop.requested:
             raise Interrupted("start the same command again to continue")
-        return dataset_steps.write_shard(job, index, entries[index], paths)
+        return dataset_steps.write_shard(job, index, plan.entries.of(index), paths)
 
     with concurrent.futures.ThreadPoolExecutor(SHARDS_AT_ONCE) as writers:
-        corrections = list(writers.map(write, range(len(entries))))
-    return dataset_steps.publish(job, summary, corrections)
+        corrections = list(writers.map(write, range(len(plan.entries))))
+    return dataset_steps.publish(job, Summary.of(plan), ledgers, corrections)
 
 
 def _keep_freed_memory() -> None:
@@ -84,11 +88,10 @@ def _keep_freed_memory() -> None:
 
 
 def _make_parts(
-    job: EncodeJob, items: Sequence[WorkItem], num_inputs: int | None, stop: StopSignal
+    job: EncodeJob, items: Sequence[WorkItem], known: Known, num_inputs: int | None, stop: StopSignal
 ) -> Iterator[tuple[str, Part]]:
     """The path and header of each item's part."""
     _keep_freed_memory()
-    known = base_dataset.known_inputs(job.settings.base)
     with progress(total=num_inputs, unit="files", label="encoding") as bar:
 
         def on_files(count: int) -> None:

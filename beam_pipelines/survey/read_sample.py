@@ -18,7 +18,8 @@ from beam_pipelines.corpus import chunks
 from beam_pipelines.corpus.chunks import Input
 from beam_pipelines.corpus.inputs import Corpus
 from beam_pipelines.encoding.encode_chunk import encode_chunk
-from beam_pipelines.planning.plan import PartHeaders, make_plan
+from beam_pipelines.planning.part_headers import PartHeaders
+from beam_pipelines.planning.plan import make_plan
 from beam_pipelines.settings.encode_settings import Settings
 from beam_pipelines.survey import estimate
 from beam_pipelines.survey.estimate import MEASURES, Estimate, Sample
@@ -84,18 +85,16 @@ def _describe(headers: PartHeaders, sizes: dict[str, int], settings: Settings, w
     """What the sample holds; duplicates are those that `--near-duplicates drop` would leave out."""
     index_of = {source: index for index, source in enumerate(sizes)}
     measures = {name: np.zeros(len(sizes)) for name in MEASURES}
-    if not headers.parts:
-        return Sample(sizes=np.zeros(0), measures=measures)
-    rows, indexes = headers.rows(), [index_of[source] for source in headers.sources()]
+    indexes = [index_of[source] for source in headers.sources]
     measures["examples"][indexes] = 1
     for name, column in (("notes", "num_notes"), ("seconds", "seconds"), ("record_bytes", "length")):
-        measures[name][indexes] = rows[column]
+        measures[name][indexes] = headers.rows.column(column)
     plan = make_plan(headers, dataclasses.replace(settings, near_duplicates="drop"), SPLITS)
     return Sample(
         sizes=np.array(list(sizes.values()), np.float64),
         measures=measures,
         work_seconds=work_seconds,
-        rejects=plan.rejects,
-        salvaged=plan.salvaged,
-        duplicates={**NO_DUPLICATES, **collections.Counter(line.kind for line in plan.duplicates)},
+        rejects=list(plan.rejects()),
+        salvaged=list(headers.salvaged()),
+        duplicates={**NO_DUPLICATES, **collections.Counter(line.kind for line in plan.duplicates())},
     )

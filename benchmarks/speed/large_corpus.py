@@ -19,14 +19,13 @@ import pathlib
 import shutil
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from benchmarks.harness import synthetic
+from benchmarks.harness.phases import phase
 from job_runtime import command, storage
 from midi_codec import fields
 from midi_codec.dataset import dataset_info, records
@@ -40,7 +39,6 @@ VALIDATION_SHARE = 0.01
 BATCHES = 400
 TRAINING: dict[str, Any] = {"batch_size": 64, "window": 128, "transpose": 5}
 MEMORY = 144  # notes before a window
-SAMPLE_SECONDS = 0.02
 
 
 def main(argv: Sequence[str]) -> int:
@@ -168,37 +166,6 @@ def repeat_first_shard(root: str, info: DatasetInfo, split: str, dtype: np.dtype
     events, index, text = lay_out(notes, dtype, piece_ids=names, group_ids=names, sources=sources)
     for _ in info.splits[split].shard_lengths:
         yield LaidOut(events, index.copy(), text)  # the builder moves its positions
-
-
-@contextlib.contextmanager
-def phase(figures: dict[str, Any], name: str) -> Iterator[None]:
-    """Adds the seconds of the block, and the highest of many looks at the memory of the process."""
-    done, most = threading.Event(), [own_megabytes()]
-
-    def watch() -> None:
-        while not done.wait(SAMPLE_SECONDS):
-            most.append(max(most.pop(), own_megabytes()))
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    start, processor_start = time.monotonic(), time.process_time()
-    try:
-        yield
-    finally:
-        seconds, processor_seconds = time.monotonic() - start, time.process_time() - processor_start
-        done.set()
-        thread.join()
-        figures[name] = {
-            "seconds": round(seconds, 2),
-            "processor_seconds": round(processor_seconds, 2),
-            "own_megabytes": round(most[0]),
-        }
-
-
-def own_megabytes() -> float:
-    """RssAnon of this process."""
-    status = pathlib.Path("/proc/self/status").read_text()
-    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("RssAnon")) / 1000
 
 
 def bytes_read() -> int:

@@ -25,6 +25,14 @@ def test_a_ledger_is_sorted_by_path_and_has_one_line_an_input(tmp_path):
     assert ledger.read(str(tmp_path), ledger.REJECTS) == [REJECTS[1], REJECTS[2], REJECTS[0]]
 
 
+def test_any_path_is_in_its_place_and_lines_of_one_path_are_by_their_text(tmp_path):
+    paths = ["a", "a\1", "a\1A", "a\0", "a\0z", "a\2", "ab", "A", "", "a\1\1", "\U0001f3b5", "\uffff"]
+    lines = [Salvaged(path, sha256, "clamped") for path in paths for sha256 in ("b", "a\n", "a")]
+    counts = ledger.write(str(tmp_path), ledger.SALVAGED, lines)
+    assert ledger.read(str(tmp_path), ledger.SALVAGED) == sorted(lines, key=lambda line: (line.path, str(line)))
+    assert counts == {"clamped": 36}
+
+
 def test_an_empty_ledger_is_an_empty_file(tmp_path):
     ledger.write(str(tmp_path), ledger.DUPLICATES, [])
     assert (tmp_path / "duplicates-00000-of-00001.jsonl").read_bytes() == b""

@@ -8,38 +8,54 @@ import pytest
 from apache_beam.testing.util import assert_that, equal_to
 
 from beam_pipelines.execution import beam_near_duplicates
-from beam_pipelines.execution.beam_near_duplicates import NearDuplicatePairs
+from beam_pipelines.execution.beam_near_duplicates import FINGERPRINT, NearDuplicatePairs
+from beam_pipelines.planning import digests
 from beam_pipelines.planning.near_duplicates import find_pairs
 from tests.beam_pipelines.planning.test_near_duplicates import families, make_ids
 
 
-def check_pairs(pieces: list[tuple[str, np.ndarray]], expected: list[tuple[str, str]]) -> None:
+def rows_of(signatures: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    rows = np.empty(len(ids), FINGERPRINT)
+    rows["id"], rows["signature"] = digests.pack(ids), signatures
+    return rows
+
+
+def check_pairs(arrays: list[np.ndarray], expected: list[tuple[bytes, bytes]], num_pieces: int) -> None:
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
-        pairs = pipeline | beam.Create(pieces) | NearDuplicatePairs()
-        assert_that(pairs, equal_to(expected))
+        found = pipeline | beam.Create(arrays) | NearDuplicatePairs(num_pieces)
+        assert_that(found | beam.FlatMap(lambda pairs: pairs.tolist()), equal_to(expected))
 
 
-@pytest.mark.parametrize("most_rows", [1 << 13, 16])
-def test_as_without_an_engine(monkeypatch, most_rows):
+@pytest.mark.parametrize("most_rows, num_pieces", [(1 << 13, 120), (16, 3_000_000)])
+def test_as_without_an_engine(monkeypatch, most_rows, num_pieces):
+    """In one range, and in 4 of buckets and 16 of ids. Exact duplicates come as often as they are read."""
     monkeypatch.setattr(beam_near_duplicates, "_MOST_ROWS", most_rows)
-    signatures, ids = families(120), make_ids(120)
-    signatures[::10] = 0
-    names = [piece_id.decode() for piece_id in ids]
-    expected = [(names[one], names[other]) for one, other in find_pairs(signatures, ids).tolist()]
+    numbers = np.random.default_rng(3).permutation(1 << 20)[:120]
+    signatures, ids = families(120), np.array([b"%032x" % (int(number) << 108) for number in numbers], "S32")
+    expected = digests.pack(ids)[find_pairs(signatures, ids)].tolist()
     assert len(expected) > 100
-    pieces = list(zip(names, signatures, strict=True))
-    check_pairs([*pieces, *pieces[:30]], expected)  # exact duplicates come as often as they are read
+    rows = rows_of(signatures, ids)
+    check_pairs([rows[:50], rows[50:], rows[:0], rows[:30]], [tuple(pair) for pair in expected], num_pieces)
+
+
+def test_ranges_are_of_all_ids_in_order():
+    rows = rows_of(families(2000), make_ids(2000))
+    rows["id"] = digests.pack(np.array([b"%032x" % (number << 117) for number in range(2000)], "S32"))
+    found = list(beam_near_duplicates._by_id(rows, "id", 4))
+    assert [(number, len(some)) for number, some in found] == [(0, 512), (1, 512), (2, 512), (3, 464)]
+    assert np.concatenate([some["id"] for _, some in found]).tolist() == rows["id"].tolist()
 
 
 def test_pieces_are_packed_in_elements_of_bounded_size(monkeypatch):
     monkeypatch.setattr(beam_near_duplicates, "_MOST_ROWS", 2)
     fn = beam_near_duplicates._PackFn()
     fn.start_bundle()
-    packed = [element for row in families(5) for element in fn.process(("0" * 32, row))]
+    packed = [element for row in families(5) for element in fn.process(row[np.newaxis])]
     packed += [element.value for element in fn.finish_bundle()]
-    assert [len(element) / 288 for element in packed] == [2, 2, 1]
+    assert [len(element) for element in packed] == [2, 2, 1]
     assert list(fn.finish_bundle()) == []
 
 
 def test_no_pieces():
-    check_pairs([], [])
+    check_pairs([], [], 0)
+    check_pairs([np.zeros(0, FINGERPRINT)], [], 0)

@@ -2,6 +2,7 @@
 
 import apache_beam as beam
 import pytest
+from apache_beam.transforms.display import DisplayData
 
 from beam_pipelines import encode_corpus, settings_from_flags
 from beam_pipelines.corpus import inputs
@@ -32,14 +33,34 @@ def test_the_same_bytes_as_without_an_engine(music, tmp_path, near):
     assert (info.groups["pieces"], info.duplicates["near"]) == {"group": (9, 0), "drop": (0, 6), "keep": (0, 0)}[near]
 
 
-def test_counters_agree_with_the_dataset(music, tmp_path):
-    args = encode_corpus.make_parser().parse_args(["--input", music, "--output", str(tmp_path / "d")])
+def make_pipeline(music: str, output: str, *flags: str) -> beam.Pipeline:
+    args = encode_corpus.make_parser().parse_args(["--input", music, "--output", output, *flags])
     found = inputs.find(args.input, output=args.output, work_folder=output_folder.work_folder(args.output))
     settings = settings_from_flags.make_settings(args, found, [])
     assert settings is not None
     pipeline = beam.Pipeline(options=beam_options.make_options([]))
     job = encode_job.make_job(found, settings, args.output)
     beam_pipeline.build(pipeline, job, encode_job.list_work_items(found, settings))
+    return pipeline
+
+
+def test_the_graph_reads_as_the_steps_of_an_encode(music, tmp_path):
+    pipeline = make_pipeline(music, str(tmp_path / "d"), *FLAGS)
+    steps = {step.full_label: step for step in pipeline.transforms_stack[0].parts}
+    assert list(steps) == ["List", "ReadParseClean", "DedupeGroupAssign", "AllRejects", "Tied", "Write"]
+    outputs = {name: {*step.outputs} - {None} for name, step in steps.items()}  # None: `parts`, and `examples`
+    assert outputs["ReadParseClean"] == {"fingerprints", "rejects", "salvaged", "retried"}
+    assert outputs["DedupeGroupAssign"] == {"duplicates", "rejects", "summary"}
+    shown = {name: DisplayData.create_from(step.transform).items for name, step in steps.items()}
+    values = {(name, item.key): item.value for name, items in shown.items() for item in items}
+    assert values["List", "inputs"] == 17
+    assert values["ReadParseClean", "time_base"] == "milliseconds"
+    assert values["DedupeGroupAssign", "near_duplicates"] == "group"
+    assert values["Write", "shards_per_split"] == 3
+
+
+def test_counters_agree_with_the_dataset(music, tmp_path):
+    pipeline = make_pipeline(music, str(tmp_path / "d"))
     counters = pipeline.run().metrics().query()["counters"]
     assert {c.key.metric.name: c.committed for c in counters if c.key.metric.namespace == "encode_corpus"} == {
         "inputs": 17,

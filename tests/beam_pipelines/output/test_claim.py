@@ -148,17 +148,17 @@ def test_a_run_that_has_lost_its_claim_leaves_nothing_that_looks_complete(tmp_pa
 def test_a_run_that_comes_second_to_the_end_does_not_replace_the_first(tmp_path, monkeypatch):
     write = dataset_steps.write_ledgers
 
-    def meanwhile(job, plan):
-        summary = write(job, plan)
+    def meanwhile(job, *args):
+        counts = write(job, *args)
         other = corpus(tmp_path, 100)
         encode(*other, "--output", str(tmp_path / "other"))
         (tmp_path / "d/dataset_info.json").write_bytes((tmp_path / "other/dataset_info.json").read_bytes())
-        return summary
+        return counts
 
     monkeypatch.setattr(
         dataset_steps,
         "write_ledgers",
-        lambda job, plan: meanwhile(job, plan) if job.output.endswith("/d") else write(job, plan),
+        lambda job, *args: meanwhile(job, *args) if job.output.endswith("/d") else write(job, *args),
     )
     with pytest.raises(UserError, match="another encode has finished there meanwhile"):
         encode(*corpus(tmp_path, 0), "--output", str(tmp_path / "d"))

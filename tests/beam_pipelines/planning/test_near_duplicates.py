@@ -11,6 +11,7 @@ from beam_pipelines.planning.near_duplicates import (
     NUM_BANDS,
     are_same,
     band_keys,
+    bands_of,
     candidates,
     components,
     fill,
@@ -54,20 +55,21 @@ def test_fill_is_the_same_in_turns(monkeypatch):
 
 
 def test_band_keys_hold_two_bins_and_the_next_two():
-    filled = np.arange(NUM_VALUES, dtype=np.uint16)[np.newaxis]
-    assert band_keys(filled, 0).tolist() == [0 << 48 | 64 << 32 | 1 << 16 | 65]
-    assert band_keys(filled, 63).tolist() == [63 << 48 | 127 << 32 | 0 << 16 | 64]
-    assert band_keys(filled, 0).dtype == np.uint64
+    (bands,) = bands_of(np.arange(NUM_VALUES, dtype=np.uint16)[np.newaxis])
+    assert bands[[0, 1, 63]].tolist() == [0 << 16 | 64, 1 << 16 | 65, 63 << 16 | 127]
+    keys = band_keys(bands[[0, 63]], bands[[1, 0]])
+    assert keys.tolist() == [0 << 48 | 64 << 32 | 1 << 16 | 65, 63 << 48 | 127 << 32 | 0 << 16 | 64]
+    assert keys.dtype == np.uint64
 
 
 def test_candidates_are_those_of_one_bucket():
     keys = np.array([5 << 32 | 1, 9 << 32, 5 << 32 | 3, 4 << 32, 5 << 32 | 2], np.uint64)
-    assert sorted(candidates(keys).tolist()) == [[0, 2], [0, 4], [2, 4]]
+    assert sorted(np.concatenate(list(candidates(keys))).tolist()) == [[0, 2], [0, 4], [2, 4]]
 
 
 def test_in_a_large_bucket_neighbours_by_the_next_band_are_compared():
     lower = np.random.default_rng(0).permutation(100)
-    found = candidates((7 << 32 | lower).astype(np.uint64))
+    (found,) = candidates((7 << 32 | lower).astype(np.uint64))
     distances = np.abs(lower[found[:, 0]] - lower[found[:, 1]])
     assert np.bincount(distances).tolist() == [0, 99, 98, 97, 96, 95, 94, 93, 92]
     assert (found[:, 0] < found[:, 1]).all()
@@ -75,7 +77,7 @@ def test_in_a_large_bucket_neighbours_by_the_next_band_are_compared():
 
 @pytest.mark.parametrize("num", [0, 1])
 def test_no_candidates(num):
-    assert candidates(np.zeros(num, np.uint64)).shape == (0, 2)
+    assert list(candidates(np.zeros(num, np.uint64))) == []
 
 
 @pytest.mark.parametrize(

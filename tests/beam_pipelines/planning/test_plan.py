@@ -8,8 +8,11 @@ import pytest
 from beam_pipelines.encoding.encode_chunk import PartBuilder
 from beam_pipelines.encoding.ledger import Duplicate, Reject
 from beam_pipelines.encoding.part_file import Part
+from beam_pipelines.planning import digests
 from beam_pipelines.planning import plan as plan_lib
-from beam_pipelines.planning.plan import Carried, PartHeaders, Plan, make_plan
+from beam_pipelines.planning.near_duplicates import PAIR, Search
+from beam_pipelines.planning.part_headers import PartHeaders
+from beam_pipelines.planning.plan import Carried, Plan, make_plan
 from beam_pipelines.settings.splits import SplitRule, split_of_group
 from midi_codec.dataset.dataset_info import SPLITS
 from midi_codec.dataset.records import Piece
@@ -40,13 +43,18 @@ def old(files: dict[str, tuple[int, int, str]], **changes) -> Part:
 
 def plan_of(*parts: Part, pairs=(), carried=None, **changes) -> Plan:
     settings = make_settings(split_rule=HALVES, **changes)
-    named = [(IDS[one], IDS[other]) for one, other in pairs]
-    return make_plan(PartHeaders(parts), settings, ("train", "validation"), carried=carried, pairs=named)
+    return make_plan(PartHeaders(parts), settings, ("train", "validation"), carried=carried, pairs=packed(pairs))
+
+
+def packed(pairs) -> list[np.ndarray]:
+    """Pairs of numbers as an engine finds them, in several arrays."""
+    named = [digests.pack(np.array(sorted(IDS[number].encode() for number in pair), "S32")) for pair in pairs]
+    return [np.array([tuple(pair)], PAIR) for pair in named]
 
 
 def outcome(plan: Plan) -> dict[str, tuple[str, str]]:
     """Split and group of each kept piece, by piece_id."""
-    entries = np.concatenate(plan.entries)
+    entries = np.concatenate(list(plan.entries))
     kept = entries[entries["kept"]]
     return {e["piece_id"].decode(): (SPLITS[e["split"]], e["group_id"].decode()) for e in kept}
 
@@ -63,16 +71,16 @@ def test_alone_each_piece_is_its_own_group():
     plan = plan_of(part({"a.mid": 0, "b.mid": 1}), part({"c.mid": 2}))
     assert outcome(plan) == {IDS[n]: (by_hash(n), IDS[n]) for n in (0, 1, 2)}
     assert plan.groups == {"groups": 0, "pieces": 0, "largest": 0, "in_several_splits": 0}
-    assert (plan.rejects, plan.duplicates) == ([], [])
+    assert (list(plan.rejects()), list(plan.duplicates())) == ([], [])
 
 
 def test_of_equal_pieces_the_smallest_source_stays_whatever_part_it_lies_in():
     plan = plan_of(part({"b.mid": 0, "c.mid": 1}), part({"a.mid": 0}), part({"d.mid": 0}))
-    assert sorted(plan.duplicates) == [
+    assert sorted(plan.duplicates()) == [
         Duplicate("b.mid", "exact", IDS[0], "a.mid", by_hash(0)),
         Duplicate("d.mid", "exact", IDS[0], "a.mid", by_hash(0)),
     ]
-    entries = np.concatenate(plan.entries)
+    entries = np.concatenate(list(plan.entries))
     assert [(e["part"], bool(e["kept"])) for e in entries[entries["piece_id"] == IDS[0].encode()]] == [
         (0, False),
         (1, True),
@@ -97,7 +105,7 @@ def test_near_duplicates_share_the_group_of_the_smallest_id_and_its_split():
 def test_near_duplicates_dropped_leave_the_smallest_source():
     plan = plan_of(part({"b.mid": 1, "a.mid": 2, "c.mid": 3}), pairs=[(1, 2), (1, 3)], near_duplicates="drop")
     assert outcome(plan) == {IDS[2]: (by_hash(2), IDS[2])}
-    assert plan.duplicates == [
+    assert list(plan.duplicates()) == [
         Duplicate("b.mid", "near", IDS[1], "a.mid", by_hash(2)),
         Duplicate("c.mid", "near", IDS[3], "a.mid", by_hash(2)),
     ]
@@ -105,7 +113,7 @@ def test_near_duplicates_dropped_leave_the_smallest_source():
 
 
 def test_near_duplicates_kept_are_not_even_looked_for(monkeypatch):
-    monkeypatch.setattr(plan_lib.near_duplicates, "find_pairs", lambda *_: pytest.fail("looked for"))
+    monkeypatch.setattr(Search, "__init__", lambda *_: pytest.fail("looked for"))
     plan = make_plan(
         PartHeaders([part({"a.mid": 0, "b.mid": 1})]), make_settings(split_rule=HALVES, near_duplicates="keep"), SPLITS
     )
@@ -147,7 +155,7 @@ def test_a_dropped_newcomer_hands_its_ties_on():
 def test_the_ledger_names_who_stays_in_the_end():
     files = {"a.mid": 1, "b.mid": 2, "c.mid": 2}
     plan = plan_of(part(files), pairs=[(1, 2)], near_duplicates="drop")
-    assert sorted(plan.duplicates) == [
+    assert sorted(plan.duplicates()) == [
         Duplicate("b.mid", "near", IDS[2], "a.mid", by_hash(1)),
         Duplicate("c.mid", "exact", IDS[2], "a.mid", by_hash(1)),
     ]
@@ -156,8 +164,8 @@ def test_the_ledger_names_who_stays_in_the_end():
 def test_equals_of_a_newcomer_that_ties_splits_are_rejected_with_it():
     before = old({"o.mid": (1, 1, "train"), "p.mid": (2, 2, "validation")})
     plan = plan_of(before, part({"a.mid": 3, "b.mid": 3}), pairs=[(3, 1), (3, 2)])
-    assert [(line.path, line.reason) for line in plan.rejects] == [("a.mid", "ties_splits"), ("b.mid", "ties_splits")]
-    assert plan.duplicates == []
+    assert [(line.path, line.reason) for line in plan.rejects()] == [("a.mid", "ties_splits"), ("b.mid", "ties_splits")]
+    assert list(plan.duplicates()) == []
 
 
 def test_many_newcomers_of_one_group():
@@ -179,7 +187,7 @@ def test_by_regex_paths_decide_the_split_and_leaks_are_counted():
     pieces = NoteBatch.from_notes([NOTES[1], NOTES[2]], MILLISECONDS)
     builder.add_pieces(pieces, ["train/a.mid", "valid/b.mid"])
     settings = make_settings(split_rule=rule)
-    plan = make_plan(PartHeaders([builder.build()[0]]), settings, ("train", "validation"), pairs=[(IDS[1], IDS[2])])
+    plan = make_plan(PartHeaders([builder.build()[0]]), settings, ("train", "validation"), pairs=packed([(1, 2)]))
     group = min(IDS[1], IDS[2])
     assert outcome(plan) == {IDS[1]: ("train", group), IDS[2]: ("validation", group)}
     assert plan.groups == {"groups": 1, "pieces": 2, "largest": 2, "in_several_splits": 1}
@@ -187,7 +195,7 @@ def test_by_regex_paths_decide_the_split_and_leaks_are_counted():
 
 def test_an_old_piece_outlives_a_newcomer_with_equal_notes():
     plan = plan_of(old({"z.mid": (5, 5, "validation")}), part({"a.mid": 5}))
-    assert plan.duplicates == [Duplicate("a.mid", "exact", IDS[5], "z.mid", "validation")]
+    assert list(plan.duplicates()) == [Duplicate("a.mid", "exact", IDS[5], "z.mid", "validation")]
     assert outcome(plan) == {IDS[5]: ("validation", IDS[5])}
 
 
@@ -208,7 +216,7 @@ def test_a_newcomer_that_ties_two_splits_together_is_rejected_and_the_others_are
         IDS[5]: ("validation", IDS[2]),
     }
     message = "it is the same music as pieces of the older dataset that are in different splits"
-    assert plan.rejects == [Reject("b.mid", None, "group", "ties_splits", message)]
+    assert list(plan.rejects()) == [Reject("b.mid", None, "group", "ties_splits", message)]
 
 
 def test_newcomers_among_themselves_are_grouped_as_ever():
@@ -223,15 +231,13 @@ def test_dropping_spares_old_pieces():
     before = old({"o.mid": (1, 1, "train"), "p.mid": (2, 2, "train")})
     plan = plan_of(before, part({"a.mid": 3}), pairs=[(1, 2), (2, 3)], near_duplicates="drop")
     assert set(outcome(plan)) == {IDS[1], IDS[2]}
-    assert plan.duplicates == [Duplicate("a.mid", "near", IDS[3], "o.mid", "train")]
+    assert list(plan.duplicates()) == [Duplicate("a.mid", "near", IDS[3], "o.mid", "train")]
 
 
-def test_what_the_older_ledgers_say_comes_along():
-    line = Reject("r.mid", "ff", "parse", "empty", "the file is empty")
-    carried = Carried(rejects=[line], contents=np.array([[9, 1]], np.uint64))
-    plan = plan_of(part({"a.mid": 0}), carried=carried)
-    assert plan.rejects == [line]
-    assert plan.contents.tolist() == [[9, 1]]
+def test_the_inputs_of_both_are_accounted_for_in_order():
+    newer = dataclasses.replace(part({"a.mid": 0}), contents=np.array([[9, 2], [8, 1 << 63]], ">u8"))
+    plan = plan_of(newer, carried=Carried(contents=np.array([[9, 1], [255, 256]], np.uint64)))
+    assert plan.contents().tolist() == [[8, 1 << 63], [9, 1], [9, 2], [255, 256]]
 
 
 def test_the_order_of_parts_decides_nothing():
@@ -239,7 +245,7 @@ def test_the_order_of_parts_decides_nothing():
     pairs = [(1, 2), (2, 3)]
     one, other = plan_of(*parts, pairs=pairs), plan_of(*parts[::-1], pairs=pairs[::-1])
     assert outcome(one) == outcome(other)
-    assert sorted(one.duplicates) == sorted(other.duplicates)
+    assert sorted(one.duplicates()) == sorted(other.duplicates())
     assert dataclasses.asdict(one.splits["train"]) == dataclasses.asdict(other.splits["train"])
 
 
@@ -292,7 +298,7 @@ def test_a_dropped_near_duplicate_goes_where_its_group_moved():
     one, other, third = of_one_split("train", 3)
     files = {"a.mid": one, "b.mid": other, "c.mid": third}
     plan = plan_of(part(files), pairs=[(other, third)], near_duplicates="drop")
-    (line,) = plan.duplicates
+    (line,) = plan.duplicates()
     assert (line.path, line.kept) == ("c.mid", "b.mid")
     assert outcome(plan)[IDS[other]][0] == line.split
     assert plan.splits["validation"].num_pieces == plan.splits["train"].num_pieces == 1
@@ -322,3 +328,39 @@ def test_newcomers_alone_fill_what_an_older_dataset_left_empty():
     assert (nobody.moved_groups, nobody.splits["validation"].num_pieces) == ({}, 0)
     plan = plan_of(before, part({f"{n}.mid": n for n in olds[3:]}), pairs=[(olds[3], olds[0])])
     assert plan.moved_groups == {IDS[olds[4]]: "validation"}
+
+
+def test_paths_of_an_older_datasets_duplicates_tie_to_the_piece_that_was_kept():
+    """Two old pieces may have had one name; then it is the one with the smaller id."""
+    regex = {"group_regex": "^(.)/"}
+    before = old({"o.mid": (1, 1, "train"), "p.mid": (2, 2, "train"), "q.mid": (4, 4, "train")}, **regex)
+    again = old({"o.mid": (5, 5, "train")}, **regex)
+    lines = [Duplicate(path, "exact", "", kept, "train") for path, kept in (("a/0", "o.mid"), ("b/0", "not here"))]
+    newcomers = part({"a/3.mid": 3, "b/6.mid": 6}, **regex)
+    carried = Carried(duplicates=lines)
+    for parts in ((before, again, newcomers), (newcomers, again, before)):
+        groups = {piece: group for piece, (_, group) in outcome(plan_of(*parts, carried=carried, **regex)).items()}
+        assert (groups[IDS[3]], groups[IDS[6]]) == (min(IDS[1], IDS[5]), IDS[6])
+
+
+def test_near_duplicates_are_found_in_the_headers_and_compared_pair_by_pair_only_where_that_matters(monkeypatch):
+    """Components and pairs give the same groups."""
+    parts = [near_part({f"{n}.mid": n for n in range(0, 40, 2)}), near_part({f"{n}.mid": n for n in range(1, 40, 2)})]
+    settings = make_settings(split_rule=HALVES)
+    groups = outcome(make_plan(PartHeaders(parts), settings, SPLITS))
+    family = [IDS[number] for number in range(0, 40, 4)]
+    assert {piece for piece, (_, group) in groups.items() if group != piece} == {*family} - {min(family)}
+    assert {groups[piece][1] for piece in family} == {min(family)}
+    monkeypatch.setattr(plan_lib, "needs_pairs", lambda *_: True)
+    assert outcome(make_plan(PartHeaders(parts[::-1]), settings, SPLITS)) == groups
+
+
+def near_part(files: dict[str, int]) -> Part:
+    """Every fourth piece has one fingerprint, with a few bins of its own; the others have none."""
+    whole = part(files)
+    numbers = [int(source.removesuffix(".mid")) for source in whole.sources]
+    signatures = np.tile(np.arange(1, 129, dtype=np.uint16), (len(numbers), 1))
+    for row, number in enumerate(numbers):
+        signatures[row, number : number + 20] += 1000 + number
+    signatures[np.array(numbers) % 4 != 0] = 0
+    return dataclasses.replace(whole, signatures=signatures)

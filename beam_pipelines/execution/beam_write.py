@@ -1,0 +1,98 @@
+"""The last transform of the Beam pipeline: ledgers, shards, and `dataset_info.json` once they are written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+
+from beam_pipelines.encoding import ledger
+from beam_pipelines.execution import dataset_steps
+from beam_pipelines.execution.dataset_steps import SplitCounts, Summary
+from beam_pipelines.execution.encode_job import EncodeJob
+
+
+class WriteDataset(beam.PTransform):
+    """Writes everything but the parts.
+
+    Input: a dict of `parts`, paths; `examples`, (shard number, entries); `summary`; the lines of each ledger by its
+    kind; `retried` and `tied`, sources, as of `dataset_steps.write_ledger`. Output: the DatasetInfo, if it is complete.
+    """
+
+    def __init__(self, job: EncodeJob):
+        super().__init__()
+        self._job = job
+
+    def expand(self, inputs: Mapping[str, beam.PCollection]) -> beam.PCollection:
+        once = inputs["summary"].pipeline | "Once" >> beam.Create([None])
+        ledgers = inputs | "Ledgers" >> WriteLedgers(self._job)
+        shards = inputs["examples"] | "Spread" >> beam.Reshuffle()
+        paths = beam.pvalue.AsList(inputs["parts"])
+        corrections = shards | "Shards" >> beam.ParDo(_WriteShardFn(self._job), paths)
+        return once | "Publish" >> beam.ParDo(
+            _PublishFn(self._job),
+            beam.pvalue.AsSingleton(inputs["summary"]),
+            beam.pvalue.AsDict(ledgers),
+            beam.pvalue.AsList(corrections),
+        )
+
+    def display_data(self) -> dict[str, Any]:
+        return {"output": self._job.output, "shards_per_split": self._job.settings.num_shards}
+
+
+class WriteLedgers(beam.PTransform):
+    """Writes the ledgers, each on one worker, which sorts the lines on its disk. Output: (kind, counts)."""
+
+    def __init__(self, job: EncodeJob):
+        super().__init__()
+        self._job = job
+
+    def expand(self, inputs: Mapping[str, beam.PCollection]) -> beam.PCollection:
+        pipeline = inputs["summary"].pipeline
+        lines = [inputs[kind] | f"As_{kind}" >> beam.WithKeys(kind) for kind in ledger.KINDS]
+        every = pipeline | "Kinds" >> beam.Create([(kind, None) for kind in ledger.KINDS])  # empty ones are written too
+        retried, tied = (beam.pvalue.AsIter(inputs[name]) for name in ("retried", "tied"))
+        return (
+            [*lines, every]
+            | beam.Flatten()
+            | beam.GroupByKey()
+            | "Write" >> beam.ParDo(_WriteLedgerFn(self._job), retried, tied)
+        )
+
+
+class _StepFn(beam.DoFn):
+    """A step of `dataset_steps` on a worker."""
+
+    def __init__(self, job: EncodeJob):
+        self._job = job
+
+
+class _WriteLedgerFn(_StepFn):
+    def process(
+        self, keyed: tuple[str, Iterable[ledger.Line | None]], retried: Iterable[str], tied: Iterable[str]
+    ) -> Iterator[tuple[str, Mapping[str, int]]]:
+        kind, lines = keyed
+        written = (line for line in lines if line is not None)
+        counts = dataset_steps.write_ledger(self._job, kind, written, retried=frozenset(retried), tied=frozenset(tied))
+        yield kind, counts
+
+
+class _WriteShardFn(_StepFn):
+    """Writes one shard number of every split. Output: corrections of the counts."""
+
+    def process(self, shard: tuple[int, np.ndarray], paths: Sequence[str]) -> Iterator[SplitCounts]:
+        index, entries = shard
+        yield dataset_steps.write_shard(self._job, index, entries, sorted(paths))
+
+
+class _PublishFn(_StepFn):
+    """Writes `dataset_info.json` once everything else is written."""
+
+    def process(
+        self, _: None, summary: Summary, ledgers: dataset_steps.LedgerCounts, corrections: Sequence[SplitCounts]
+    ) -> Iterator[Any]:
+        info = dataset_steps.publish(self._job, summary, ledgers, corrections)
+        if info is not None:
+            yield info

@@ -1,0 +1,158 @@
+"""What happens to each row of the headers, and so what each shard's writer needs to know."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from beam_pipelines.encoding.ledger import Duplicate
+from beam_pipelines.planning import digests
+from beam_pipelines.planning.groups import Groups, Pieces
+from beam_pipelines.planning.part_headers import PartHeaders
+from job_runtime.spool import in_blocks
+from midi_codec.dataset.dataset_info import SPLITS, SplitInfo
+
+ENTRY = np.dtype(
+    [
+        ("piece_id", "S32"),
+        ("group_id", "S32"),
+        ("part", "u4"),
+        ("offset", "u8"),
+        ("length", "u4"),
+        ("split", "u1"),  # the final split
+        ("counted", "u1"),  # the split in which its part counted it
+        ("kept", "?"),
+    ]
+)
+"""What the writer of a shard needs to know of a record; `part` is an index into the list of parts."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Decisions:
+    """What happens to each row.
+
+    Attributes:
+      distinct: `[pieces]`, the row of each piece that stands for its equals.
+      piece_of: `[rows]`, the piece of each row.
+    """
+
+    headers: PartHeaders
+    pieces: Pieces
+    groups: Groups
+    distinct: np.ndarray
+    piece_of: np.ndarray
+
+    @functools.cached_property
+    def kept(self) -> np.ndarray:
+        """`[rows]` bool."""
+        kept = np.zeros(len(self.piece_of), bool)
+        kept[self.distinct[self.groups.is_kept]] = True
+        return kept
+
+    def survivors(self, rows: np.ndarray) -> np.ndarray:
+        """The piece that is kept instead of each row's, as a rule its own. It decides group and split."""
+        return self.groups.stands_for[self.piece_of[rows]]
+
+    @functools.cached_property
+    def tied_sources(self) -> Sequence[str]:
+        """Of rows that are rejected because they tie splits."""
+        if not self.groups.tied.any():
+            return []
+        return self.headers.sources.take(np.flatnonzero(self.groups.tied[self.groups.stands_for[self.piece_of]]))
+
+    def duplicates(self) -> Iterator[Duplicate]:
+        """Rows that are neither kept nor tied."""
+        for dropped in in_blocks(np.flatnonzero(~self.kept)):
+            survivors = self.survivors(dropped)
+            is_tied = self.groups.tied[survivors]
+            rows, survivors = dropped[~is_tied], survivors[~is_tied]
+            pieces = self.piece_of[rows]
+            columns = (
+                self.headers.sources.take(rows),
+                np.where(self.distinct[pieces] == rows, "near", "exact").tolist(),
+                digests.unpack(self.pieces.names[self.pieces.own_name[pieces]]).tolist(),
+                self.headers.sources.take(self.distinct[survivors]),
+                self.groups.splits[survivors].tolist(),
+            )
+            for source, kind, piece_id, kept, split in zip(*columns, strict=True):
+                yield Duplicate(source, kind, piece_id.decode(), kept, SPLITS[split])
+
+    def moved_groups(self) -> dict[str, str]:
+        """The split by id of each group that fills a split that would be empty."""
+        moved = np.flatnonzero(self.groups.moved & self.groups.is_kept)
+        ids = digests.unpack(self.pieces.names[self.groups.names[moved]]).tolist()
+        return {group.decode(): SPLITS[split] for group, split in zip(ids, self.groups.splits[moved], strict=True)}
+
+    def describe_groups(self) -> tuple[dict[str, int], int]:
+        """The counts of `DatasetInfo.groups`, of groups of two pieces or more, and the number of all groups."""
+        kept = self.groups.is_kept
+        names, splits = self.groups.names[kept], self.groups.splits[kept]
+        sizes = np.bincount(names, minlength=len(self.pieces.names))
+        num_splits = np.zeros(len(sizes), np.uint8)
+        for split in range(len(SPLITS)):
+            num_splits[np.unique(names[splits == split])] += 1
+        shared = sizes[sizes > 1]
+        described = {
+            "groups": len(shared),
+            "pieces": int(shared.sum()),
+            "largest": int(shared.max(initial=0)),
+            "in_several_splits": int((num_splits > 1).sum()),
+        }
+        return described, int((sizes > 0).sum())
+
+    def describe_splits(self, splits: Sequence[str], num_shards: int) -> dict[str, SplitInfo]:
+        """The sizes of all splits; only `splits` get shards."""
+        lengths = np.zeros((len(SPLITS), num_shards), np.int64)
+        notes, microseconds = np.zeros(len(SPLITS), np.int64), np.zeros(len(SPLITS), np.int64)
+        begin = 0
+        for block in self.headers.rows.blocks():
+            rows = begin + np.flatnonzero(self.kept[begin : begin + len(block)])
+            kept, split = block[rows - begin], self.groups.splits[self.survivors(rows)]
+            begin += len(block)
+            np.add.at(lengths, (split, kept["shard"]), 1)
+            np.add.at(notes, split, kept["num_notes"])
+            # Whole microseconds add up to the same sum in any order.
+            np.add.at(microseconds, split, np.rint(kept["seconds"] * 1e6).astype(np.int64))
+        return {
+            split: SplitInfo(
+                num_pieces=int(lengths[index].sum()),
+                num_notes=int(notes[index]),
+                seconds=round(int(microseconds[index]) / 1e6, 3),
+                shard_lengths=tuple(lengths[index].tolist()) if split in splits else (),
+            )
+            for index, split in enumerate(SPLITS)
+        }
+
+
+class ShardEntries:
+    """For each shard number `[n]` of ENTRY, by (part, offset); made when they are asked for."""
+
+    def __init__(self, decisions: Decisions, num_shards: int):
+        shard = decisions.headers.rows.column("shard")
+        self._decisions = decisions
+        self._begins = decisions.headers.begins()
+        self._rows = np.argsort(shard, kind="stable").astype(np.uint32)  # rows are by (part, offset)
+        self._bounds = np.concatenate([[0], np.cumsum(np.bincount(shard, minlength=num_shards))])
+
+    def __len__(self) -> int:
+        return len(self._bounds) - 1
+
+    def of(self, shard: int) -> np.ndarray:
+        """The entries of a shard number."""
+        rows = self._rows[self._bounds[shard] : self._bounds[shard + 1]].astype(np.int64)
+        heads, decisions = self._decisions.headers.rows.take(rows), self._decisions
+        groups, survivors = decisions.groups, decisions.survivors(rows)
+        entries = np.zeros(len(rows), ENTRY)
+        for name in ("piece_id", "offset", "length"):
+            entries[name] = heads[name]
+        entries["part"] = np.searchsorted(self._begins, rows, side="right") - 1
+        entries["split"], entries["counted"] = groups.splits[survivors], heads["split"]
+        entries["group_id"] = digests.unpack(decisions.pieces.names[groups.names[survivors]])
+        entries["kept"] = decisions.kept[rows]
+        return entries
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return map(self.of, range(len(self)))
