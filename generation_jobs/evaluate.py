@@ -2,6 +2,7 @@
 
     python -m generation_jobs.evaluate --music music --data dataset
     python -m generation_jobs.evaluate --music music --data dataset --screen thresholds.json --output evaluation.json
+    python -m generation_jobs.evaluate --music music --data dataset --discriminator
 
 Prints a table, then one line of JSON (or writes the JSON to --output, with each piece's figures). Generated notes are
 compared with the train split; the ceiling is what --split reaches against it. docs/evaluate_music.md says more.
@@ -11,17 +12,27 @@ from __future__ import annotations
 
 import argparse
 import collections
+import itertools
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from generation_jobs import corpus_command
-from generation_jobs.measures import corpus_comparison, endings
+from generation_jobs.measures import corpus_comparison, discriminator, endings
 from generation_jobs.measures.corpus_comparison import Comparison, Looks, cut_alike
+from generation_jobs.measures.discriminator import Told, Windows
 from generation_jobs.measures.endings import Endings
 from generation_jobs.measures.music_doubts import doubts
 from generation_jobs.measures.music_measures import measures
 from generation_jobs.output import generated_music
-from generation_jobs.output.generated_music import GeneratedPiece, Overview, corpus_notes, shapes_of
+from generation_jobs.output.generated_music import (
+    MAX_CORPUS_PIECES,
+    GeneratedPiece,
+    Overview,
+    corpus_notes,
+    corpus_pieces,
+    shapes_of,
+)
 from generation_jobs.screening import thresholds
 from generation_jobs.screening.thresholds import Screen
 from job_runtime import command
@@ -40,13 +51,17 @@ DECIMALS = 6
 def main(argv: Sequence[str]) -> int:
     args = make_parser().parse_args(argv)
     info, screen = _check(args)
-    train, held_out = (list(corpus_notes(args.data, info, split)) for split in ("train", args.split))
+    pieces = [list(corpus_pieces(args.data, info, split)) for split in ("train", args.split)]
+    train, held_out = ([piece.notes for piece in corpus] for corpus in pieces)
     overview, looks = Overview(), Looks(measures(info.time_base))
     ended = Endings(endings.shortest(train))
     judged: collections.Counter[tuple[str, ...]] = collections.Counter()
     figures = Spool[dict[str, Any]]()
+    windows = Windows() if args.discriminator else None
     for piece in generated_music.stream(args.music, time_base=info.time_base):
         overview.add(piece)
+        if windows and windows.num_added < MAX_CORPUS_PIECES:
+            windows.add(f"{piece.line['seed_id']}:{piece.line['sample']}", piece.part)
         row = zip(looks.chosen, looks.add(piece.part), strict=True)
         if args.output:
             named = {"seed_id": piece.line["seed_id"], "sample": piece.line["sample"]}
@@ -57,6 +72,7 @@ def main(argv: Sequence[str]) -> int:
             ended.add_cut()
         if screen:
             judged[_judge(screen, piece)] += 1
+    told = discriminator.compare(windows, overview.shapes, *pieces) if windows else None
     comparisons = compare_looks(looks, overview.shapes, train, held_out)
     result = corpus_command.describe(args, info, overview) | {
         "num_pieces": overview.num_pieces,
@@ -64,15 +80,17 @@ def main(argv: Sequence[str]) -> int:
         "measures": [describe(comparison) for comparison in comparisons],
         "endings": _compare_endings(overview.ways, ended, train, held_out),
         "screening": _reject_shares(judged, overview.shapes, screen, held_out) if screen else None,
+        "discriminator": told.to_json() if isinstance(told, Told) else told,
     }
     lines = [
         *table(comparisons, args.split),
         *_means_table(comparisons, args.split),
         *_ending_lines(result["endings"], args.split),
         *_screening_lines(result["screening"], args.split),
+        *_discriminator_lines(told, args.split),
         *doubts(comparisons, is_box=all(map(box_model.has, result["bundles"]))),
     ]
-    corpus_command.write(args, lines, result, figures)
+    corpus_command.write(args, lines, result, _with_scores(figures, told))
     return command.OK
 
 
@@ -83,6 +101,11 @@ def make_parser() -> Parser:
     parser = corpus_command.make_parser(PROGRAM, __doc__, index_help=index_help)
     parser.add_argument(
         "--screen", help="thresholds that generation_jobs.screening wrote, or box (default: no screening)"
+    )
+    parser.add_argument(
+        "--discriminator",
+        action="store_true",
+        help="train a small network to tell generated windows from those of train; takes minutes, needs TensorFlow",
     )
     return parser
 
@@ -216,6 +239,23 @@ def _screening_lines(shares: dict[str, dict[str, float]] | None, split: str) -> 
     for name, by_reason in (shares or {}).items():
         reasons = ", ".join(f"{reason} {100 * share:.1f} %" for reason, share in by_reason.items() if reason != "any")
         yield f"rejected of {titles[name]}: {100 * by_reason.get('any', 0):.1f} %{f' ({reasons})' if reasons else ''}"
+
+
+def _discriminator_lines(told: Told | str | None, split: str) -> Iterable[str]:
+    if isinstance(told, str):
+        return ("", f"no discriminator: {told}")
+    return () if told is None else discriminator.lines(told, split)
+
+
+def _with_scores(figures: Iterable[dict[str, Any]], told: Told | str | None) -> Iterable[dict[str, Any]]:
+    """The figures of the pieces, each with the discriminator's log odds that it is from the corpus."""
+    if not isinstance(told, Told):
+        return figures
+    scores = itertools.chain(told.scores.tolist(), itertools.repeat(math.nan))
+    return (
+        figure | {"discriminator": None if math.isnan(score) else _rounded(score)}
+        for figure, score in zip(figures, scores, strict=False)
+    )
 
 
 def _rounded(value: float | None) -> float | None:

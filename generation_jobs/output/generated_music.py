@@ -20,6 +20,7 @@ from job_runtime.logs.progress import progress
 from job_runtime.problem_report import UserError
 from midi_codec.dataset import split_reader
 from midi_codec.dataset.dataset_info import DatasetInfo
+from midi_codec.dataset.records import Piece
 from midi_codec.midi import midi_file
 from midi_codec.music.notes import Notes
 
@@ -175,10 +176,15 @@ class Overview:
 
 
 def corpus_notes(data: str, info: DatasetInfo, split: str) -> Iterator[Notes]:
-    """The notes of the first pieces of a split.
+    """The notes of the first pieces of a split; raises as `corpus_pieces` does."""
+    return (piece.notes for piece in corpus_pieces(data, info, split))
+
+
+def corpus_pieces(data: str, info: DatasetInfo, split: str) -> Iterator[Piece]:
+    """The first pieces of a split.
 
     Raises:
       UserError: a shard cannot be read.
     """
     corpus = split_reader.read_split(data, info, split, label="comparing")
-    return (piece.notes for piece in itertools.islice(corpus, MAX_CORPUS_PIECES))
+    return itertools.islice(corpus, MAX_CORPUS_PIECES)

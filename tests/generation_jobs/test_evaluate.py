@@ -77,6 +77,14 @@ def test_the_file_has_the_figures_of_each_piece_and_is_reproducible(folders, cap
     assert "rejected of generated: " in capsys.readouterr().out
 
 
+def test_a_discriminator_needs_ten_pieces(folders, capsys):
+    assert run(folders, "--discriminator") == command.OK
+    lines = capsys.readouterr().out.splitlines()
+    reason = "6 real pieces have 64 notes after the primer, want at least 10"
+    assert f"no discriminator: {reason}" in lines
+    assert json.loads(lines[-1])["discriminator"] == reason
+
+
 def test_music_equal_to_the_corpus_overlaps_completely(tmp_path, capsys):
     notes = [make_notes(100, rng_seed=seed) for seed in range(4)]
     make_dataset(tmp_path / "data", {"train": notes, "validation": notes})
