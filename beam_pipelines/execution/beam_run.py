@@ -10,10 +10,14 @@ import re
 import signal
 import tempfile
 import threading
+import time
 from collections.abc import Sequence
+from typing import Any
 
 import apache_beam as beam
+import requests
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.portability import flink_uber_jar_job_server
 from apache_beam.runners.runner import PipelineResult, PipelineState
 
 from beam_pipelines.execution import beam_pipeline
@@ -23,6 +27,7 @@ from job_runtime.logs import foreign_lines
 from job_runtime.logs.progress import Progress, progress
 
 POLL_SECONDS = 0.2
+REMOTE = ("PortableRunner", "DataflowRunner")  # their `run` returns once the job is submitted
 CANCEL_SECONDS = 6.0  # of the ten within which an interrupted command ends
 
 
@@ -60,12 +65,18 @@ class _PipelineThread:
     def __init__(self, pipeline: beam.Pipeline):
         self._error: BaseException | None = None
         self._result: PipelineResult | None = None  # set while the job runs on another machine
+        self._submitted = threading.Event()
+        self._problem = f"no answer in {CANCEL_SECONDS:g} seconds"
+        self._is_remote = any(cls.__name__ in REMOTE for cls in type(pipeline.runner).__mro__)
         self._thread = threading.Thread(target=self._run, args=[pipeline], name="pipeline", daemon=True)
         self._thread.start()
 
     def _run(self, pipeline: beam.Pipeline) -> None:
         try:
-            self._result = pipeline.run()
+            try:
+                self._result = pipeline.run()
+            finally:
+                self._submitted.set()
             state = self._result.wait_until_finish()
             if state in (PipelineState.CANCELLED, PipelineState.FAILED):
                 raise RuntimeError(f"the pipeline ended as {state}; see the runner's log")
@@ -74,17 +85,24 @@ class _PipelineThread:
 
     def cancel(self, seconds: float) -> None:
         """Asks a remote runner to end the job, which a restart would otherwise run twice; waits at most `seconds`."""
+        deadline = time.monotonic() + seconds
+        if self._is_remote:  # what is being submitted cannot be cancelled yet
+            self._submitted.wait(seconds)
         if self._result is not None:
             request = threading.Thread(target=self._request_cancel, name="cancel", daemon=True)
             request.start()
-            request.join(seconds)
+            request.join(deadline - time.monotonic())
+        if self._is_remote and self._problem:
+            logging.warning("the job could not be cancelled and may still run: %s", self._problem)
 
     def _request_cancel(self) -> None:
         assert self._result is not None
+        flink_uber_jar_job_server.FlinkBeamJob.cancel = _cancel_flink_job
         try:
             self._result.cancel()
+            self._problem = ""
         except Exception as error:  # many runners cannot cancel; the user has to know
-            logging.warning("the job could not be cancelled and may still run: %s", error)
+            self._problem = str(error)
 
     def wait(self, seconds: float) -> bool:
         """Whether the pipeline has ended; raises what it raised."""
@@ -92,6 +110,12 @@ class _PipelineThread:
         if self._error is not None:
             raise _as_io_error(self._error) or self._error
         return not self._thread.is_alive()
+
+
+def _cancel_flink_job(job: Any) -> None:
+    """Replaces Beam 2.72's method, which asks Flink at an address that Flink does not have."""
+    job.request(requests.patch, f"v1/jobs/{job._flink_job_id}", expected_status=202, params={"mode": "cancel"})
+    job.delete_jar()
 
 
 def _as_io_error(error: BaseException) -> OSError | None:
