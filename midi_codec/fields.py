@@ -40,6 +40,11 @@ WIDTH_MULTIPLE = 16  # rows of a batch compute identically only if they fill who
 MAX_TIME_BINS = 128
 MAX_TICK = 2**31 - 1  # the range of a time field: what an int32 column holds
 FEW_TICKS = 1 << 16
+WIDE_BIN = (
+    1.5  # a bin with a note begins at this share of its end or later, so that what is drawn in it is like the note
+)
+TOO_WIDE = 1.0  # nats; more than any bin of rare notes costs by its ticks
+NARROW_TICKS = 8  # a bin with fewer ticks may be wider than that
 NATS_WORTH_MORE_BINS = 0.02  # per note; for a smaller gain the smaller table is chosen
 
 
@@ -328,6 +333,9 @@ def choose_time_edges(values: np.ndarray, counts: np.ndarray, *, max_bins: int =
     index = np.arange(len(edges))
     crosses = (index[:, None] < boundary) & (index[None, :] > boundary)
     bin_costs[crosses | (index[None, :] <= index[:, None])] = np.inf
+    seen = np.searchsorted(values, edges, side="left")  # values below each edge
+    is_wide = (edges[None, :] > WIDE_BIN * edges[:, None]) & (edges[None, :] > edges[:, None] + NARROW_TICKS)
+    bin_costs[is_wide & (seen[None, :] > seen[:, None])] += TOO_WIDE
     costs = [np.where(index == 0, 0.0, np.inf)]  # costs[k][e]: lowest cost of k bins up to edge e
     origins = []
     for _ in range(max_bins):

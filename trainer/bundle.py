@@ -30,6 +30,7 @@ from trainer.model.precision import FLOAT32
 if TYPE_CHECKING:
     from trainer.model.note_model import NoteModel
 
+FEW_RESTRIKES = 0.001  # of the notes: with no more of them, a key that is struck again ends its note
 FORMAT_VERSION = 2
 FILE_NAME = "bundle.json"
 _WEIGHTS = re.compile(r"[0-9A-Za-z_-]+\.npz")
@@ -43,9 +44,9 @@ class Bundle:
       config: the fields of `trainer.model.model_config.ModelConfig`.
       fields: the field table.
       dataset: of the dataset it was trained on: `hash`, `time_base`, of its training split `num_notes`,
-        `duplicate_notes` (they repeat the onset, pitch and program of another note) and `notes_per_piece`
-        (`trainer.piece_lengths`), and the `limits` and `cleaning` it was encoded with. Bundles of earlier versions
-        have fewer of these.
+        `duplicate_notes` (they repeat the onset, pitch and program of another note), `restrike_share` (of its notes,
+        how many begin while their pitch and program sounds) and `notes_per_piece` (`trainer.piece_lengths`), and the
+        `limits` and `cleaning` it was encoded with. Bundles of earlier versions have fewer of these.
       metrics: validation likelihoods, baselines, accuracy, error; see `trainer.evaluation.validation`.
       deviations: of an MSE head, the standard deviation of its validation residual in ticks, by field.
       weights: arrays by path.
@@ -67,6 +68,11 @@ class Bundle:
     def may_have_duplicate_notes(self) -> bool:
         """Whether the training split has duplicate notes; True if the bundle does not say."""
         return self.dataset.get("duplicate_notes") != 0
+
+    @property
+    def may_restrike(self) -> bool:
+        """Whether notes of the training split begin while their key sounds; True if the bundle does not say."""
+        return self.dataset.get("restrike_share", 1.0) > FEW_RESTRIKES
 
     def build_model(self, precision: str = FLOAT32) -> NoteModel:
         """The Keras model with these weights; imports TensorFlow.

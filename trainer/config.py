@@ -46,6 +46,7 @@ class TrainConfig:
     attention: str = same_setting(ModelConfig, "attention", auto=True, group=MODEL)
     attention_notes: int = same_setting(ModelConfig, "attention_notes", group=MODEL)
     attention_lags: tuple[int, ...] = same_setting(ModelConfig, "attention_lags", auto=True, group=MODEL)
+    attention_chord: int = same_setting(ModelConfig, "attention_chord", auto=True, group=MODEL)
     attention_dropout: float = same_setting(ModelConfig, "attention_dropout", auto=True, group=REGULARISATION)
     attention_gaps: float = same_setting(ModelConfig, "attention_gaps", auto=True, group=REGULARISATION)
     precision: str = setting(

@@ -26,6 +26,7 @@ ATTENTION_DROPOUT = {BEATS: 0.5, MILLISECONDS: 0.0}
 GAPS = {NONE: 0.0, ECHO: 0.35, COPY: 0.2}
 # Beats, half bars, bars of 3/4 and 4/4, and twice, four and eight times as much.
 ATTENTION_LAGS = {BEATS: (24, 48, 72, 96, 144, 192, 288, 384, 768), MILLISECONDS: ()}
+ATTENTION_CHORD = {BEATS: 0, MILLISECONDS: 50}  # played times are never quite equal
 PERIODS = {BEATS: (24, 96), MILLISECONDS: ()}
 CONTEXT_UNITS, CONTEXT_NOTES = 32, 144
 LEAST_MINUTES = 1.0  # with less there is no time for the model's size and context
@@ -123,6 +124,7 @@ def _choose(corpus: _Corpus, given: Mapping[str, Any], *, is_new: bool, num_work
         "context_periods": PERIODS[corpus.time_base],
         "attention": attention,
         "attention_lags": ATTENTION_LAGS[corpus.time_base],
+        "attention_chord": ATTENTION_CHORD[corpus.time_base],
         "attention_dropout": ATTENTION_DROPOUT[corpus.time_base],
         "attention_gaps": GAPS[attention],
         "batch_size": batch,

@@ -114,6 +114,7 @@ class Decoder:
         self.num_steps = 0.0
         self._table = self.bundle.fields
         self._allow_duplicates = any(model.may_have_duplicate_notes for model in bundles)
+        self._may_restrike = any(model.may_restrike for model in bundles)
         self._network = Network(self.bundle, precision) if len(bundles) == 1 else Ensemble(bundles, precision)
         self._prefill = Prefill(self._network, self._table, rows=max(self._rows, fields.WIDTH_MULTIPLE))
         self._early_ends, self._loop_guard = EarlyEnds(bundles), LoopGuard(bundles)
@@ -181,8 +182,14 @@ class Decoder:
         return [(group.indices[index], result) for index, result in results]
 
     def _queue(self, requests: Sequence[Request], kind: RequestKind) -> RequestQueue:
-        size = self._rows * (1 + WAITING_PER_SLOT)
-        return RequestQueue(requests, self._table, size=size, compute_starts=self._prefill.starts, kind=kind)
+        return RequestQueue(
+            requests,
+            self._table,
+            size=self._rows * (1 + WAITING_PER_SLOT),
+            compute_starts=self._prefill.starts,
+            kind=kind,
+            may_restrike=self._may_restrike,
+        )
 
     def _check(self, requests: Sequence[Request]) -> None:
         """Checks all primers at once, as `primers.load` did; one by one only to name those that do not fit."""

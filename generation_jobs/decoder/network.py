@@ -55,7 +55,7 @@ class Network:
         self._copying = None
         self._sources = config.sources
         if self._sources is not None:
-            self._copying = copying.Weights.of_bundle(bundle.weights, self._table)
+            self._copying = copying.Weights.of_bundle(bundle.weights, self._table, self._sources)
 
     @property
     def end_column(self) -> int:

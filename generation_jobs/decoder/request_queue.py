@@ -61,6 +61,7 @@ class RequestQueue:
       size: number of requests in a window.
       compute_starts: gives the starts of primers, as `prefill.Prefill.starts`.
       kind: of all the requests.
+      may_restrike: whether a note may sound on while its key is struck again.
     """
 
     def __init__(
@@ -71,8 +72,10 @@ class RequestQueue:
         size: int,
         compute_starts: Callable[[Sequence[np.ndarray]], Sequence[Start]],
         kind: RequestKind = PLAIN,
+        may_restrike: bool = True,
     ) -> None:
         self._requests, self._table, self._size, self._kind = requests, table, size, kind
+        self._may_restrike = may_restrike
         self._compute_starts = compute_starts
         self._next = 0
         self._window: list[_Piece] = []
@@ -194,7 +197,11 @@ class RequestQueue:
             if piece.is_over:
                 over.append(piece)
         for piece in sorted(over, key=lambda piece: piece.index):
-            yield piece.index, _finish(piece, self._table)
+            result = _finish(piece, self._table)
+            if not self._may_restrike:
+                notes = end_at_restrikes(result.notes, num_given=result.num_primer_notes)
+                result = dataclasses.replace(result, notes=notes)
+            yield piece.index, result
 
 
 def _max_ticks(request: Request, time_base: str) -> int:
@@ -219,3 +226,17 @@ def _finish(piece: _Piece, table: fields.FieldTable) -> Result:
         log_likelihood=float(events.log_likelihood.astype(np.float64).sum()),
         ended=ended,
     )
+
+
+def end_at_restrikes(notes: Notes, *, num_given: int) -> Notes:
+    """The notes, those after the given ones no longer than until their pitch and program begin again."""
+    order = np.lexsort((notes.start, notes.pitch, notes.program))
+    start, pitch, program = (column[order] for column in (notes.start, notes.pitch, notes.program))
+    is_same = (pitch[1:] == pitch[:-1]) & (program[1:] == program[:-1])
+    is_last = np.append(~is_same | (start[1:] > start[:-1]), True)[: len(notes)]  # of those that begin together
+    last = np.flatnonzero(is_last)[np.cumsum(is_last) - is_last]
+    again = np.append(is_same, False)[last] & (order >= num_given)
+    longest = np.where(again, np.append(start[1:], 0)[last] - start, notes.duration[order])
+    duration = notes.duration.copy()
+    duration[order] = np.minimum(duration[order], longest)
+    return dataclasses.replace(notes, duration=duration)

@@ -34,6 +34,17 @@ CASES = {
 }
 
 
+def test_a_rare_long_time_has_a_bin_of_its_like():
+    """One bin from 101 to 20,000 ticks would cost little, but most of what is drawn in it would be like no note."""
+    values, counts = [*range(100, 110), 130, 20_000], [1000] * 10 + [1, 1]
+    edges = choose_time_edges(np.array(values), np.array(counts))
+    for value in values:
+        index = int(np.searchsorted(edges, value, side="right")) - 1
+        low, high = int(edges[index]), int(edges[index + 1])
+        assert low <= value < high <= 1.5 * low
+    assert len(edges) - 1 <= 32
+
+
 @pytest.mark.parametrize("values, counts", CASES.values(), ids=CASES)
 @pytest.mark.parametrize("max_bins", [2, 3, 4, 5])
 def test_edges_minimise_the_mean_log_span(monkeypatch, values, counts, max_bins):
@@ -43,6 +54,7 @@ def test_edges_minimise_the_mean_log_span(monkeypatch, values, counts, max_bins)
     monkeypatch.setattr(fields, "_candidate_edges", lambda *_: np.array(candidates))
     monkeypatch.setattr(fields, "WIDTH_MULTIPLE", 1)
     monkeypatch.setattr(fields, "NATS_WORTH_MORE_BINS", 0.0)
+    monkeypatch.setattr(fields, "TOO_WIDE", 0.0)
     best = min(
         cost_of((0, *chosen, MAX_TICK + 1), values, counts)
         for size in range(1, max_bins)

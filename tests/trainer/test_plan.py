@@ -141,6 +141,12 @@ def test_the_notes_so_far_on_both_grids(time_base, lags, periods):
     assert (config.context_lags, config.context_periods, config.context_notes) == (lags, periods, 144)
 
 
+@pytest.mark.parametrize("time_base, chord", [(BEATS, 0), (MILLISECONDS, 50)])
+def test_played_steps_match_if_both_are_within_a_chord(time_base, chord):
+    config = plan.resolve({}, make_corpus(50, 25_000, time_base=time_base)).config
+    assert (config.attention, config.attention_chord) == ("copy", chord)
+
+
 def test_what_is_given_wins_setting_by_setting_and_the_rest_follows_from_it():
     given = {"batch_size": 32, "units": 64, "context_lags": (), "patience": None, "epochs": 4.0, "head_units": 16}
     config = plan.resolve(given, HUNDRED).config
@@ -203,5 +209,5 @@ def test_several_instruments_copy_echoes_only(main, want):
     config = plan.resolve({}, dataclasses.replace(info, histograms=histograms)).config
     assert config.attention == want
     assert (config.attention_lags[0], config.attention_dropout) == (24, 0.5)
-    assert config.attention_gaps == {"copy": 0.2, "echo": 0.35}[want]
+    assert (config.attention_chord, config.attention_gaps) == (0, {"copy": 0.2, "echo": 0.35}[want])
     assert plan.resolve({"attention": "copy"}, info).config.attention == "copy"

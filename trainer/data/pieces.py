@@ -168,6 +168,28 @@ class Pieces:
             count += int(same.sum())
         return count
 
+    def restrike_share(self, *, enough: int = 1_000_000) -> float:
+        """The share of the notes, of the first `enough` or a few more, that begin while their key sounds.
+
+        A key is a pitch of a program.
+        """
+        columns = [self.names.index(name) for name in ("pitch", "program") if name in self.names]
+        found = seen = 0
+        for block in self.blocks():
+            is_note = ~block.is_end
+            piece = np.repeat(np.arange(len(block.first_event) - 1), np.diff(block.first_event))
+            key = np.stack([piece, *block.raw[:, columns].T])[:, is_note]
+            onset = np.cumsum(block.raw[:, 0], dtype=np.int64)[is_note]
+            end = onset + block.raw[is_note, self.names.index("duration")]
+            order = np.lexsort((onset, *key))
+            key, onset, end = key[:, order], onset[order], end[order]
+            again = (key[:, 1:] == key[:, :-1]).all(axis=0) & (onset[1:] > onset[:-1])
+            found += int((again & (onset[1:] < end[:-1])).sum())
+            seen += len(onset)
+            if seen >= enough:
+                break
+        return found / max(seen, 1)
+
     def fetch(self, piece: np.ndarray, begin: np.ndarray, end: np.ndarray) -> None:
         """Has the disk read events of some pieces, all at the same time; without it a copy waits for each in turn.
 

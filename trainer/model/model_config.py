@@ -70,6 +70,12 @@ class ModelConfig:
         at_least=1,
         at_most=MAX_CONTEXT_TICKS,
     )
+    attention_chord: int = setting(
+        0,
+        "in ticks: for copy, steps match if both are at most this long or neither is; 0: if they are equal",
+        at_least=0,
+        at_most=MAX_CONTEXT_TICKS,
+    )
     attention_dropout: float = setting(
         0.0, "share of the windows that are trained without copying", at_least=0, below=1
     )
@@ -86,7 +92,7 @@ class ModelConfig:
         """What can be copied; None without copying."""
         if self.attention == NONE:
             return None
-        return Sources(self.attention_notes, self.attention == COPY, self.attention_lags)
+        return Sources(self.attention_notes, self.attention == COPY, self.attention_lags, self.attention_chord)
 
     def problems(self) -> list[str]:
         """Every value that cannot work, one sentence each."""

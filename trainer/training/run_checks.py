@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from typing import Any
 
+from job_runtime import storage
 from job_runtime.problem_report import UserError
 from midi_codec import fields
 from midi_codec.dataset import dataset_info
@@ -49,6 +51,19 @@ def check(config: TrainConfig, *, data: str, folder: str, init_from: str | None 
     described = run_folder.describe(config, dataset=info.hash, init_from=bundle.hash if bundle else None)
     run_folder.check(folder, described)
     return RunInputs(info, table, bundle, described)
+
+
+def check_bins(folder: str, table: fields.FieldTable) -> None:
+    """Raises UserError if the run in the folder has other bins: another version of the programs chose them."""
+    path = storage.join(folder, "bundle")
+    if not storage.exists(storage.join(path, bundle_lib.FILE_NAME)):
+        return
+    there = bundle_lib.load_description(path)["fields"]
+    if there != json.loads(json.dumps(table.to_json())):
+        raise UserError(
+            f"{folder} was begun by another version of the programs, which chose other bins for the times of this"
+            " dataset; want another --output"
+        )
 
 
 def check_dataset(info: dataset_info.DatasetInfo, config: TrainConfig, path: str) -> None:

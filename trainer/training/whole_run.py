@@ -98,6 +98,8 @@ def train(
     state = RunState() if saved is None else RunState.from_json(saved)
     if state.is_over or (state.finished and not cluster.is_chief()):
         return Outcome(state, is_chief=cluster.is_chief(), was_finished=True)
+    if not state.finished:
+        run_checks.check_bins(folder, inputs.table)
 
     # A finished run can lack only the samples of its last validation. The chief draws them alone: the other workers
     # may be gone for good.
@@ -188,6 +190,7 @@ def _train_on(
         scores,
         num_notes=train.num_notes,
         duplicate_notes=num_duplicates,
+        restrike_share=train.restrike_share(),
         notes_per_piece=piece_lengths.describe(train.num_events - 1),
     )
     if config.balance_regex is not None:

@@ -71,7 +71,7 @@ CASES = {
     "categorical": (CATEGORICAL, (0, 128), CONFIG),
     "deep": (CATEGORICAL, (), DEEP),
     "context, mse": (MSE, (), {**CONFIG, **CONTEXT, "context_lags": (), "layers": 1}),
-    "copying": (CATEGORICAL, (0, 128), {**CONFIG, "attention": "copy", "attention_notes": 8}),
+    "copying": (CATEGORICAL, (0, 128), {**CONFIG, "attention": "copy", "attention_notes": 8, "attention_chord": 4}),
     "context, copying": (
         CATEGORICAL,
         (0, 128),

@@ -47,6 +47,22 @@ def test_notes_that_repeat_onset_pitch_and_program_are_counted():
     assert stack_pieces([], table).count_duplicates() == 0
 
 
+def test_the_share_of_notes_that_begin_while_their_key_sounds():
+    """Durations are 40: of the six notes after another of their key, one begins later, one together, one at its end."""
+    table = build_field_table({"step": ([0, 50], [1, 1]), "duration": ([40], [1])}, programs=(0, 7), time_base="beats")
+
+    def piece(*notes: tuple[int, int, int]) -> Notes:
+        start, pitch, program = np.array(notes).T
+        return Notes.from_columns(
+            start=start, pitch=pitch, program=program, velocity=np.full(len(notes), 9), duration=np.full(len(notes), 40)
+        )
+
+    first = piece((0, 60, 0), (0, 60, 7), (0, 61, 0), (39, 60, 0), (40, 60, 7), (40, 60, 7), (79, 61, 0))
+    assert stack_pieces([first, piece((0, 60, 0))], table).restrike_share() == 1 / 8
+    assert stack_pieces([piece((0, 60, 0), (0, 60, 0)), first], table).restrike_share(enough=1) == 1 / 9
+    assert stack_pieces([], table).restrike_share() == 0
+
+
 def test_no_pieces():
     empty = stack_pieces([], TABLE)
     assert (empty.num_pieces, empty.num_notes, empty.block().raw.shape) == (0, 0, (0, 4))

@@ -33,7 +33,7 @@ DEEP = dataclasses.replace(
 CONTEXT = dataclasses.replace(
     PLAIN, context_units=16, context_notes=32, context_lags=(8, 25), context_periods=(50,), layer_norm=True
 )
-COPYING = {"attention": "copy", "attention_notes": 24}
+COPYING = {"attention": "copy", "attention_notes": 24, "attention_chord": 4}
 CASES = {
     "categorical": (CATEGORICAL, (0, 128), PLAIN),
     "mse": (MSE, (), PLAIN),

@@ -284,7 +284,7 @@ def test_losses_written_out():
 
 @pytest.mark.parametrize("timing_loss", [CATEGORICAL, MSE, MIXTURE])
 def test_every_weight_of_a_model_that_copies_has_a_gradient(timing_loss):
-    model = make_model(make_table(timing_loss=timing_loss), attention="copy", attention_notes=8)
+    model = make_model(make_table(timing_loss=timing_loss), attention="copy", attention_notes=8, attention_chord=4)
     bins = random_bins(model, 2, 5)
     targets = {"bins": bins, "raw": bins, "is_note": tf.ones([2, 5]), "is_end": tf.zeros([2, 5])}
     with tf.GradientTape() as tape:

@@ -5,6 +5,7 @@ Music repeats itself, exactly or transposed, and an LSTM does not remember bars.
 candidate's matcher and order, on which earlier fields of the note agree with it, and on the LSTM's output. The heads,
 END's among them, also see how much matches. The likelihood stays exact, and a candidate that misleads gets no weight.
 
+With `Sources.chord`, for music that was played, a copied step, duration or velocity adds to the bins around it too.
 The value of the note before adds to the logits too: a new model starts from how often each value follows each other in
 the training split (`trainer.training.prior`).
 """
@@ -31,6 +32,10 @@ from trainer.model.recurrent.hoisted_lstm import Rounding, exact
 
 NAME = "copying"
 FIRST_WEIGHT = 0.5
+FAST_RATE = 10.0
+BLUR_REACH = 8  # bins
+FIRST_BLUR = np.exp(-np.abs(np.arange(-BLUR_REACH, BLUR_REACH + 1)) / 2.5).astype(np.float32)
+BLURRED = ("step", "duration", "velocity")
 
 
 class Weights(NamedTuple):
@@ -40,27 +45,44 @@ class Weights(NamedTuple):
       by_field: `[num_candidates, 2 ** index]` for each field, None if its head is not categorical: by which earlier
         fields agree.
       follows: `[num_bins + 1, width]` for each such field: what its value in the note before adds to the logits.
+      blur: `[2 BLUR_REACH + 1]` for step, duration and velocity with `Sources.chord`, otherwise None: what a copied
+        value adds to the bins around its own.
       levels: `[num_rows, head input units and queries]`, by matcher, level and distance, then by age, then by lag and
         share.
     """
 
     by_field: tuple[Any, ...]
     follows: tuple[Any, ...]
+    blur: tuple[Any, ...]
     levels: Any
 
     @classmethod
-    def of(cls, find: Callable[[str], Any], table: fields_lib.FieldTable) -> Weights:
+    def of(cls, find: Callable[[str], Any], table: fields_lib.FieldTable, sources: Sources) -> Weights:
         """The weights that `find` returns for their names in the layer."""
         by_field, follows = (
             tuple(find(f"{kind}_{field.name}") if field.loss == fields_lib.CATEGORICAL else None for field in table)
             for kind in ("weight", "follows")
         )
-        return cls(by_field, follows, find("levels"))
+        blur = tuple(find(f"blur_{field.name}") if _is_blurred(field, sources) else None for field in table)
+        return cls(by_field, follows, blur, find("levels"))
 
     @classmethod
-    def of_bundle(cls, arrays: Mapping[str, np.ndarray], table: fields_lib.FieldTable) -> Weights:
+    def of_bundle(cls, arrays: Mapping[str, np.ndarray], table: fields_lib.FieldTable, sources: Sources) -> Weights:
         """The weights of a bundle (`trainer.bundle.Bundle.weights`)."""
-        return cls.of(lambda name: tf.constant(arrays[f"{NAME}/{name}"]), table)
+        return cls.of(lambda name: tf.constant(arrays[f"{NAME}/{name}"]), table, sources)
+
+
+def _is_blurred(field: fields_lib.FieldSpec, sources: Sources) -> bool:
+    return bool(sources.chord) and field.name in BLURRED and field.loss == fields_lib.CATEGORICAL
+
+
+def rate_of(path: str) -> float:
+    """By what training multiplies the learning rate of the variable with this path.
+
+    A step of Adam moves a weight by the learning rate at most. A few hundred steps would leave the weights of copying
+    near their beginning, and a long match needs them far from there.
+    """
+    return FAST_RATE if path.startswith(tuple(f"{NAME}/{kind}" for kind in ("weight_", "blur_", "levels"))) else 1.0
 
 
 def num_rows(sources: Sources) -> int:
@@ -128,15 +150,19 @@ class Copying(keras.layers.Layer):
             self.add_weight(name=f"weight_{field.name}", shape=shape, initializer=start)
             shape = (field.num_bins + 1, field.width)
             self.add_weight(name=f"follows_{field.name}", shape=shape, initializer="zeros")
+            if _is_blurred(field, sources):
+                self.add_weight(
+                    name=f"blur_{field.name}", shape=FIRST_BLUR.shape, initializer=lambda *_, **__: FIRST_BLUR
+                )
         shape = (num_rows(sources), head_input_units + query_units(table, sources))
         self.add_weight(name="levels", shape=shape, initializer="zeros")
-        self._table, self.built = table, True
+        self._table, self._sources, self.built = table, sources, True
 
     @property
     def tensors(self) -> Weights:
         """The weights as they are now."""
         by_name = {weight.name: weight for weight in self.weights}
-        return Weights.of(by_name.__getitem__, self._table)
+        return Weights.of(by_name.__getitem__, self._table, self._sources)
 
 
 def added_logits(
@@ -173,6 +199,8 @@ def added_logits(
     sums = _sums_by_value(amount, own, width)
     last = own[:, :, candidates.sources.num_matches]
     row = tf.where(last >= 0, last, table.fields[index].num_bins)
+    if weights.blur[index] is not None:
+        sums = _blurred(sums, weights.blur[index])
     return sums + tf.gather(weights.follows[index], row)
 
 
@@ -185,3 +213,10 @@ def _sums_by_value(amount: tf.Tensor, value: tf.Tensor, width: int) -> tf.Tensor
     place = tf.where(value >= 0, event * width + value, MISSING)
     sums = tf.math.unsorted_segment_sum(amount, place, shape[0] * shape[1] * width)
     return tf.reshape(sums, [shape[0], shape[1], width])
+
+
+def _blurred(sums: tf.Tensor, blur: tf.Tensor) -> tf.Tensor:
+    """What was played is never quite equal, so a copied value also speaks for its neighbours."""
+    width = sums.shape[2]
+    padded = tf.pad(sums, [[0, 0], [0, 0], [BLUR_REACH, BLUR_REACH]])
+    return tf.add_n([blur[tap] * padded[:, :, tap : tap + width] for tap in range(len(FIRST_BLUR))])

@@ -8,7 +8,8 @@ says, the note that followed there is a candidate for the next note:
     transposed    step, interval to the note before, program          moved by the same interval
     pitches       pitch, program                                      as it was
 
-Times are equal if they are in the same bin. For each matcher and order there is one candidate, the most recent one
+Steps are equal if they are in the same bin; with `Sources.chord`, for music that was played, if both are within a chord
+or neither is. For each matcher and order there is one candidate, the most recent one
 within `size` notes. Runs, `[rows, matchers, size]` int8, say how many of the last notes, at most `LONGEST`, agree with
 those up to each of the `size` notes before the last.
 """
@@ -21,7 +22,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from midi_codec import fields as fields_lib
-from trainer.model.attention.sources import BEYOND, MATCHERS, ORDERS
+from trainer.model.attention.sources import BEYOND, MATCHERS, ORDERS, Sources
 
 LONGEST = ORDERS[-1]
 TRANSPOSED = MATCHERS.index("transposed")
@@ -49,15 +50,15 @@ def no_runs(rows: int | tf.Tensor, *, size: int) -> tf.Tensor:
     return tf.zeros([rows, len(MATCHERS), size], tf.int8)
 
 
-def runs_of(table: fields_lib.FieldTable, columns: tf.Tensor, *, size: int) -> tf.Tensor:
+def runs_of(table: fields_lib.FieldTable, sources: Sources, columns: tf.Tensor) -> tf.Tensor:
     """The runs after the notes with these bins, `[rows, num_fields, size + BEYOND]`."""
-    return _runs(_agreements(table, columns, time=LONGEST, size=size))
+    return _runs(_agreements(table, sources, columns, time=LONGEST))
 
 
-def longer_runs(table: fields_lib.FieldTable, columns: tf.Tensor, runs: tf.Tensor) -> tf.Tensor:
+def longer_runs(table: fields_lib.FieldTable, sources: Sources, columns: tf.Tensor, runs: tf.Tensor) -> tf.Tensor:
     """The runs with one more note, the last of `columns`."""
-    found, size = [], runs.shape[2]
-    for common in _what_agrees(table, columns):
+    found, size = [], sources.size
+    for common in _what_agrees(table, sources, columns):
         equal = [column[:, -1:] == column[:, -1 - size : -1] for column in common]
         found.append(functools.reduce(tf.logical_and, [common[0][:, -1:] >= 0, *equal]))
     longer = tf.minimum(runs + tf.constant(1, tf.int8), tf.constant(LONGEST, tf.int8))
@@ -65,20 +66,20 @@ def longer_runs(table: fields_lib.FieldTable, columns: tf.Tensor, runs: tf.Tenso
 
 
 def of_window(
-    table: fields_lib.FieldTable, columns: tf.Tensor, *, time: int | tf.Tensor, size: int
+    table: fields_lib.FieldTable, sources: Sources, columns: tf.Tensor, *, time: int | tf.Tensor
 ) -> tuple[Matches, tf.Tensor]:
     """What the last `time` events may copy, the last of which comes after the last note but one, and the runs after.
 
     Args:
       columns: `[rows, num_fields, size + BEYOND + time]` int32 bins.
     """
-    agreements = _agreements(table, columns, time=time + LONGEST, size=size)
+    agreements = _agreements(table, sources, columns, time=time + LONGEST)
     latest, matched = [], agreements[:, :, :-1]  # the last note is before no event of the window
     for order in ORDERS:
         latest.append(latest_true(matched[:, :, LONGEST - 1 :]))
         matched &= tf.pad(matched[:, :, :-order], [[0, 0], [0, 0], [order, 0], [0, 0]])
     found = tf.transpose(tf.stack(latest, axis=1), [2, 3, 0, 1])
-    return _matches(table, columns[:, :, BEYOND - 1 : -1], found, size), _runs(agreements[:, :, -LONGEST:])
+    return _matches(table, columns[:, :, BEYOND - 1 : -1], found, sources.size), _runs(agreements[:, :, -LONGEST:])
 
 
 def of_event(table: fields_lib.FieldTable, columns: tf.Tensor, runs: tf.Tensor) -> Matches:
@@ -100,7 +101,7 @@ def notes_at(columns: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
     return tf.reshape(found, tf.concat([tf.shape(index), [columns.shape[1]]], 0))
 
 
-def _what_agrees(table: fields_lib.FieldTable, columns: tf.Tensor) -> tuple[list[tf.Tensor], ...]:
+def _what_agrees(table: fields_lib.FieldTable, sources: Sources, columns: tf.Tensor) -> tuple[list[tf.Tensor], ...]:
     """For each matcher, the columns `[rows, notes - 1]` that two notes must have in common; the first note has none.
 
     Where there is no note, or an interval to none, the first of them is below 0.
@@ -108,23 +109,29 @@ def _what_agrees(table: fields_lib.FieldTable, columns: tf.Tensor) -> tuple[list
     step, pitch = (columns[:, table.names.index(name)] for name in ("step", "pitch"))
     program = [columns[:, table.names.index("program"), 1:]] if "program" in table.names else []
     before, pitch, step = pitch[:, :-1], pitch[:, 1:], step[:, 1:]
+    if sources.chord:
+        step = tf.cast(step > sources.chord_bin(table), columns.dtype)
     rising = pitch - before + table["pitch"].num_bins  # above 0 between two notes
     interval = tf.where((before >= 0) & (pitch >= 0), rising, tf.constant(MISSING, pitch.dtype))
     return [pitch, step, *program], [interval, step, *program], [pitch, *program]
 
 
-def _agreements(table: fields_lib.FieldTable, columns: tf.Tensor, *, time: int | tf.Tensor, size: int) -> tf.Tensor:
+def _agreements(
+    table: fields_lib.FieldTable, sources: Sources, columns: tf.Tensor, *, time: int | tf.Tensor
+) -> tf.Tensor:
     """`[matchers, rows, time, size]` bool: whether each of the last `time` notes agrees with the `size` before it.
 
     Args:
+      table: the fields.
+      sources: what is copied.
       columns: `[rows, num_fields, notes]`, at least `time` + `size` + 1 notes.
       time: how many notes.
-      size: how many notes before.
     """
+    size = sources.size
     length = tf.shape(columns)[2] - 1
     index = length - time - size + tf.range(time)[:, None] + tf.range(size)
     found = []
-    for common in _what_agrees(table, columns):
+    for common in _what_agrees(table, sources, columns):
         own = [column[:, length - time :, None] for column in common]
         earlier = [tf.gather(column, index, axis=1) for column in common]
         equal = [one == other for one, other in zip(own, earlier, strict=True)]

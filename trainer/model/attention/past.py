@@ -14,7 +14,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from midi_codec import fields as fields_lib
-from trainer.model.attention import echoes, matches
+from trainer.model.attention import echoes, matches, pulses
 from trainer.model.attention.echoes import Echoes, Moments
 from trainer.model.attention.matches import MISSING, Matches, latest_true, notes_at
 from trainer.model.attention.sources import BEYOND, LAST_NOTES, Sources
@@ -111,7 +111,7 @@ def window_candidates(
     onset = _onsets(table, past, notes, is_note)
     matched, runs = None, ()
     if sources.has_matches:
-        matched, runs = matches.of_window(table, columns, time=time, size=size)
+        matched, runs = matches.of_window(table, sources, columns, time=time)
     heard = None
     if onset is not None:
         heard = echoes.of_window(table, columns, onset, sources.lags, time=time, size=size, is_hidden=is_hidden)
@@ -139,7 +139,7 @@ def remember(table: fields_lib.FieldTable, sources: Sources, past: Past, note: t
     """The past with one more note, values `[rows, num_fields]`."""
     bins = tf.cast(encode_notes(table, note), tf.int16)
     columns = tf.concat([past.bins[:, :, 1:], bins[:, :, None]], axis=2)
-    runs = matches.longer_runs(table, columns, past.runs) if sources.has_matches else ()
+    runs = matches.longer_runs(table, sources, columns, past.runs) if sources.has_matches else ()
     moments: Moments | tuple[()] = ()
     if isinstance(past.moments, Moments):
         step = note[:, table.names.index("step")]
@@ -161,7 +161,7 @@ def _past(table: fields_lib.FieldTable, sources: Sources, columns: tf.Tensor, on
     """The past whose notes are these, `[rows, num_fields, size + BEYOND]`."""
     return Past(
         tf.cast(columns, tf.int16),
-        matches.runs_of(table, columns, size=sources.size) if sources.has_matches else (),
+        matches.runs_of(table, sources, columns) if sources.has_matches else (),
         echoes.moments_of(table, columns, onset, sources.lags, size=sources.size) if sources.lags else (),
     )
 
@@ -196,6 +196,8 @@ def _candidates(
         bins.insert(0, matched.bins)
     if heard is not None:
         bins.append(heard.bins)
+    if sources.chord:
+        bins.append(pulses.of_events(table, sources, columns))
     ages = _ages(columns[:, table.names.index("pitch")], time, size)
     return Candidates(tf.concat(bins, axis=2), matched, heard, ages, columns, sources)
 

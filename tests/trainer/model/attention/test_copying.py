@@ -1,5 +1,6 @@
 """What copying adds to the logits, and where a new model starts."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -15,6 +16,7 @@ from trainer.model.attention.sources import Sources
 from trainer.model.model_config import ModelConfig
 from trainer.model.note_model import NoteModel
 from trainer.training.prior import start_from_unigram
+from trainer.training.train_step import Adam
 
 TABLE = make_table()
 SIZE = 4
@@ -143,3 +145,30 @@ def test_a_row_that_copies_half_adds_half_its_weights_and_the_whole_pair(weights
     weights.follows[0].assign(tf.ones(weights.follows[0].shape))
     found = candidates(k1=[2, 0, 0, 0], k3=[4, 1, 0, 0])._replace(amount=tf.constant([0.5]))
     assert logits(weights, 0, found) == pytest.approx([1, 1, 1.5, 1, 2.5])
+
+
+def test_played_values_also_add_to_the_bins_around_theirs():
+    """A weight of 2 on bin 1, and a blur of 10 in the middle, 4 just below, 1 two above."""
+    layer = Copying(TABLE, SOURCES._replace(chord=4), head_input_units=32)
+    weights = layer.tensors
+    assert [None if blur is None else blur.shape[0] for blur in weights.blur] == [17, None, 17, 17]
+    taps = np.zeros(17)
+    taps[8], taps[9], taps[6] = 10, 4, 1
+    weights.blur[0].assign(taps)
+    weights.by_field[0].assign(tf.fill(weights.by_field[0].shape, 2.0))
+    weights.follows[0].assign(tf.zeros(weights.follows[0].shape))
+    assert logits(weights, 0, candidates(k1=[1, 0, 0, 0])) == pytest.approx([8, 20, 0, 2, 0])
+
+
+def test_what_copies_learns_ten_times_as_fast_but_what_was_counted_and_what_reads_the_lstm():
+    layer = Copying(TABLE, SOURCES._replace(chord=4), head_input_units=32)
+    rates = {weight.path: copying.rate_of(weight.path) for weight in layer.weights}
+    assert {path for path, rate in rates.items() if rate == 1} == {f"copying/follows_{name}" for name in TABLE.names}
+    assert set(rates.values()) == {1.0, 10.0} and copying.rate_of("head_kernel") == 1
+    other = keras.Variable(np.zeros(3, np.float32), name="other")
+    adam = Adam(learning_rate=0.01)
+    variables = [next(weight for weight in layer.weights if weight.path == "copying/weight_step"), other]
+    adam.build(variables)
+    adam.apply([tf.ones(variable.shape) for variable in variables], variables)
+    np.testing.assert_allclose(variables[0], copying.FIRST_WEIGHT - 0.1, rtol=1e-5)
+    np.testing.assert_allclose(other, -0.01, rtol=1e-5)
