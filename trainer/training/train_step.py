@@ -31,15 +31,18 @@ class Adam(keras.optimizers.Adam):
     """Adam for gradients that are already summed over the replicas; Keras would sum them once more.
 
     Its weight decay, decoupled from the gradients (AdamW: Loshchilov and Hutter 2019), applies to matrices only: biases
-    and norms are not pulled towards zero. What copies learns faster than the rest (`copying.rate_of`).
+    and norms are not pulled towards zero. The weights of `copying.learns_fast` learn at `copying_rate` times the rate.
     """
+
+    copying_rate = 1.0
 
     def _all_reduce_sum_gradients(self, grads_and_vars: Any) -> Any:
         return grads_and_vars
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         path = self._trainable_variables[self._get_variable_index(variable)].path
-        super().update_step(gradient, variable, learning_rate * copying.rate_of(path))
+        rate = self.copying_rate if copying.learns_fast(path) else 1.0
+        super().update_step(gradient, variable, learning_rate * rate)
 
     def _use_weight_decay(self, variable: keras.Variable) -> bool:
         return len(variable.shape) > 1
@@ -54,6 +57,8 @@ class TrainStep:
         with strategy.scope():
             self.model = NoteModel(config.model, table, precision=config.precision)
             self.optimizer = Adam(learning_rate=config.learning_rate, weight_decay=config.weight_decay or None)
+            if config.attention_chord:
+                self.optimizer.copying_rate = copying.FAST_RATE
             self.optimizer.build(self.model.trainable_variables)
             self._average = None
             if config.weight_average:

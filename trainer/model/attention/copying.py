@@ -76,13 +76,13 @@ def _is_blurred(field: fields_lib.FieldSpec, sources: Sources) -> bool:
     return bool(sources.chord) and field.name in BLURRED and field.loss == fields_lib.CATEGORICAL
 
 
-def rate_of(path: str) -> float:
-    """By what training multiplies the learning rate of the variable with this path.
+def learns_fast(path: str) -> bool:
+    """Whether the weight with this path is one of those that learn at `FAST_RATE` times the rate with `Sources.chord`.
 
     A step of Adam moves a weight by the learning rate at most. A few hundred steps would leave the weights of copying
     near their beginning, and a long match needs them far from there.
     """
-    return FAST_RATE if path.startswith(tuple(f"{NAME}/{kind}" for kind in ("weight_", "blur_", "levels"))) else 1.0
+    return path.startswith(tuple(f"{NAME}/{kind}" for kind in ("weight_", "blur_", "levels")))
 
 
 def num_rows(sources: Sources) -> int:
