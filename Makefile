@@ -3,7 +3,7 @@ PYTHON := .venv/bin/python
 ROOMS := job_runtime midi_codec beam_pipelines trainer generation_jobs demo midi_lstm benchmarks scripts tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup manifests run box-model test test-all lint docs bench peers quality lock clean
+.PHONY: help setup manifests images run box-model test test-all lint docs bench peers quality lock clean
 
 help:
 	@echo "make run              from real music to new music, in ten minutes; then open run/report.html"
@@ -20,6 +20,7 @@ help:
 	@echo "make quality SET=... DATA=...   trains and evaluates on piano rolls, or resumes: docs/quality.md"
 	@echo "make lock             resolves requirements.lock from setup.py"
 	@echo "make manifests ENV=../my.env OUT=../deploy   fills k8s/ for a cluster: docs/cluster.md"
+	@echo "make images           builds the images of k8s/images; TARGETS, REGISTRY, TAG, BUILDER, BASE, SBOM: docs/platform.md"
 	@echo "make clean            deletes .venv, .venv-peers, caches and run/"
 
 setup: .venv/.installed
@@ -50,6 +51,10 @@ test-all: setup
 # Needs no package. What is not set or wrong in ENV is named, all at once.
 manifests:
 	@python3 -m scripts.fill_manifests $(if $(ENV),"$(ENV)") $(if $(OUT),--output "$(OUT)")
+
+# Docker or buildah; what is given here is in the script's environment. Takes minutes and gigabytes, so no test calls it.
+images:
+	@bash scripts/build_images.sh $(TARGETS)
 
 lint: setup
 	$(PYTHON) -m ruff check .
