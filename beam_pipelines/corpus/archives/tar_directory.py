@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import io
 import math
+import re
 import struct
 import tarfile
 import zlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
-_BLOCK = 512
+_BLOCK, _PREFIX = 512, 345  # bytes; where the first part of a long name begins
+_SIZE = re.compile(rb"([0-7]{11})[\0 ]")
+_CHECKSUM = re.compile(rb"([0-7]{6})\0 0")  # and the type of a file
 _MOST_HEADER_BYTES = 1 << 20  # of a long name or a pax header
 _MOST_BYTES = 1 << 60  # that a member may declare: an exabyte; beyond it, offsets no longer fit 64 bits
 _PIECE = 1 << 18
@@ -67,6 +70,20 @@ class _Headers(io.RawIOBase):
             raise BombError(f"it unpacks to more than {self._max_bytes:,} bytes")
 
 
+class _Member(tarfile.TarInfo):
+    """Of a plain header of a file, `tarfile` reads only what a listing needs, in a fifth of the time."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Member:
+        size, checksum = _SIZE.match(buf, 124), _CHECKSUM.match(buf, 148)
+        is_plain = size and checksum and len(buf) == _BLOCK and not buf[_PREFIX]
+        if not is_plain or sum(buf) - sum(buf[148:156]) + 8 * ord(" ") != int(checksum[1], 8):  # type: ignore[index]
+            return super().frombuf(buf, encoding, errors)
+        member = cls(buf[:100].partition(b"\0")[0].decode(encoding, errors))
+        member.size = int(size[1], 8)  # type: ignore[index]
+        return member
+
+
 def read_directory(
     file: BinaryIO, *, max_bytes: float = math.inf, check_end: bool = False
 ) -> Iterator[tarfile.TarInfo]:
@@ -82,7 +99,7 @@ def read_directory(
     """
     headers = _Headers(file, max_bytes)
     try:
-        with tarfile.TarFile(fileobj=headers, encoding="utf-8", errors="surrogateescape") as tar:
+        with tarfile.TarFile(fileobj=headers, tarinfo=_Member, encoding="utf-8", errors="surrogateescape") as tar:
             while (member := tar.next()) is not None:
                 if not (0 <= member.size <= _MOST_BYTES and 0 <= member.offset_data <= _MOST_BYTES):
                     raise DamagedTarError(f"a member says that it has {_shown(member.size)} bytes")
