@@ -88,12 +88,12 @@ def test_a_line_through_two_encodes():
         return {"processor_seconds": seconds, "megabytes": megabytes, "disk_megabytes": 10 * megabytes}
 
     encode = {
-        "100": {"parts": usage(20, 100), "last": usage(12, 50)},
-        "200": {"parts": usage(30, 100), "last": usage(14, 60)},
+        "100": {"task_0": usage(20, 100), "task_1": usage(20, 100), "last": usage(12, 50)},
+        "200": {"task_0": usage(30, 100), "task_1": usage(30, 100), "last": usage(14, 60)},
     }
     found = rehearsal.extrapolate(encode, Usage(processor_seconds=60), 1000)
-    # parts 10 + n / 10, of which 60 seconds list; the last step 10 + n / 50
-    assert found["minutes_by_pods"] == {"1": round((60 + 50 + 30) / 60, 2), "4": 1.71, "16": 1.55, "64": 1.51}
+    # each task 10 + n / 10, of which 60 seconds list; so the parts take 100. The last step takes 10 + n / 50
+    assert found["minutes_by_pods"] == {"1": round((60 + 100 + 30) / 60, 2), "4": 1.92, "16": 1.6, "64": 1.53}
     assert (found["megabytes"], found["disk_megabytes"]) == (140, 1400)
 
 
