@@ -71,7 +71,7 @@ class _Headers(io.RawIOBase):
 
 
 class _Member(tarfile.TarInfo):
-    """Of a plain header of a file, `tarfile` reads only what a listing needs, in a fifth of the time."""
+    """Of a plain header of a file, only what a listing needs is read; `tarfile` itself reads the others."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Member:
