@@ -1,31 +1,26 @@
 """A cluster of processes: runs the pods of rendered Jobs on this machine, by the Job controller's rules.
 
-A pod is its container's own command, arguments and environment, and nothing else of ours. What differs from a
-cluster: the image is this Python; mounted paths lie below a folder; pods that meet by a Service's name meet on
-loopback; what is no Job (a database) is not run, but given; nothing is limited.
+A pod is its container's own command, arguments and environment (`containers.py`), and nothing else of ours. What is no
+Job (a database) is not run, but given; nothing is limited.
 """
 
 from __future__ import annotations
 
 import collections
 import dataclasses
-import os
 import re
 import signal
-import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from benchmarks.harness.machine import ROOT
+from tests.k8s import containers
 from tests.k8s.rendered import Object, job_specs, of_kind
 
 POLL_SECONDS = 0.05
-WORKER_HOST = re.compile(r"[a-z0-9-]+-\{index\}\.[a-z0-9-]+:[0-9]+")
 
 
 @dataclasses.dataclass(eq=False)
@@ -137,10 +132,15 @@ class Cluster:
         **environment: str,
     ):
         self.folder, self.objects, self.environment = folder, objects, environment
-        self.hosts, self.secrets = hosts, secrets
         self.jobs = [Job(name, spec) for name, spec in job_specs(objects)]
         self.pods: list[Pod] = []  # all there were
-        self._ports = _free_ports()
+        self._around = containers.Surroundings(
+            config_map=lambda name: of_kind(objects, "ConfigMap")[name]["data"],
+            secret=lambda *which: secrets[which],
+            claim=self.volume,
+            hosts=hosts,
+            worker_ports=containers.free_worker_ports(),
+        )
 
     def __enter__(self) -> Cluster:
         return self
@@ -214,77 +214,13 @@ class Cluster:
                     job.failures.clear()
 
     def _start(self, job: Job, index: int | None) -> Pod:
-        spec = job.spec["template"]["spec"]
-        (container,) = spec["containers"]
         own = self.folder / "pods" / f"{job.name}-{index}-{len(self.pods)}"
         own.mkdir(parents=True)
-        mounts = self._mounts(spec, container, own)
-        values = {each["name"]: self._value(each) for each in container["env"]}
-        arguments = [_mapped(each, mounts) for each in container["args"]]
-        arguments = [WORKER_HOST.sub(f"127.0.0.1:{self._ports}{{index}}", each) for each in arguments]
-        environment = {
-            "PATH": os.environ["PATH"],
-            "PYTHONPATH": str(ROOT),
-            "HOME": str(own),
-            "TMPDIR": str(own),
-            **{name: _mapped(value, mounts) for name, value in values.items()},
-            **self.environment,
-        }
-        if index is not None:
-            environment["JOB_COMPLETION_INDEX"] = str(index)
+        given = {} if index is None else {"JOB_COMPLETION_INDEX": str(index)}
+        line, environment = containers.process(job.spec["template"], own, self._around, **given, **self.environment)
         log = own / "log"
         with open(log, "wb") as file:
-            process = subprocess.Popen(
-                [sys.executable, "-m", *arguments], env=environment, cwd=own, stdout=file, stderr=subprocess.STDOUT
-            )
-        pod = Pod(job.name, index, process, log, float(spec["terminationGracePeriodSeconds"]))
+            process = subprocess.Popen(line, env=environment, cwd=own, stdout=file, stderr=subprocess.STDOUT)
+        pod = Pod(job.name, index, process, log, float(job.spec["template"]["spec"]["terminationGracePeriodSeconds"]))
         self.pods.append(pod)
         return pod
-
-    def _value(self, variable: Object) -> str:
-        if "value" not in variable:
-            wanted = variable["valueFrom"]["secretKeyRef"]
-            return self.secrets[wanted["name"], wanted["key"]]
-        text = variable["value"]
-        for service, here in self.hosts.items():
-            text = text.replace(service, here)
-        return text
-
-    def _mounts(self, spec: Object, container: Object, own: Path) -> dict[str, str]:
-        """By path in the container, the folder here."""
-        volumes = {volume["name"]: volume for volume in spec["volumes"]}
-        found = {}
-        for mount in container["volumeMounts"]:
-            volume = volumes[mount["name"]]
-            path = own / mount["name"]
-            if "persistentVolumeClaim" in volume:
-                path = self.volume(volume["persistentVolumeClaim"]["claimName"])
-            path.mkdir(exist_ok=True)
-            if "configMap" in volume:
-                data = of_kind(self.objects, "ConfigMap")[volume["configMap"]["name"]]["data"]
-                for name, text in data.items():
-                    (path / name).write_text(text)
-            found[mount["mountPath"]] = str(path)
-        return found
-
-
-def _mapped(text: str, mounts: dict[str, str]) -> str:
-    """A value, or a flag with one, whose path lies below a mounted one."""
-    flag, equals, value = text.rpartition("=")
-    for mounted, here in mounts.items():
-        if value == mounted or value.startswith(f"{mounted}/"):
-            return f"{flag}{equals}{here}{value.removeprefix(mounted)}"
-    return text
-
-
-def _free_ports() -> str:
-    """The first digits of ten ports of which the first four are free."""
-    for first in range(2300, 3200):
-        try:
-            for last in range(4):
-                with socket.socket() as each:
-                    each.bind(("127.0.0.1", 10 * first + last))
-        except OSError:
-            continue
-        return str(first)
-    raise AssertionError("no free ports")
