@@ -23,7 +23,7 @@ def make_job(text: str = '{"id": "a"}\n{"id": "b", "num_samples": 5}\n', **chang
 class Constant:
     """Makes pieces of `num_notes` notes that end by themselves, unless the limit comes first."""
 
-    num_slots, num_steps = 64, 0
+    num_slots, num_steps = 64, 0.0
 
     def __init__(self, num_notes: int):
         self.num_notes = num_notes
