@@ -122,12 +122,12 @@ def fastest(case: str, variants: Mapping[str, Variant], batch: int, steps: int) 
 def main() -> None:
     size = json.loads(sys.stdin.readline())
     torch.manual_seed(0)
-    batches, steps = size.pop("batches"), size.pop("steps")
+    runs = size.pop("runs")
     model = StepModel(**size).eval()
     cases: dict[str, Callable[[], object]] = {"gemm_numpy_float32": serve.numpy_gemm()}
     for precision in ("float32", "bfloat16"):
         variants = variants_of(precision, model)
-        for batch in batches:
+        for batch, steps in runs:
             case = f"pytorch_{precision}@b{batch}"
             cases[case] = fastest(case, variants, batch, steps)
         cases[f"gemm_pytorch_{precision}"] = serve.torch_gemm(getattr(torch, precision))

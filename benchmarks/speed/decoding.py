@@ -1,7 +1,7 @@
 """Our decoder in one precision, as a process that generates for each request (`python -m benchmarks.speed.decoding`).
 
-The first input line is a JSON object: `precision`, `steps` per run, and for each case the bundle's size and the number
-of pieces at once.
+The first input line is a JSON object: `precision`, and for each case the bundle's size, the number of pieces at once,
+and their notes.
 """
 
 from __future__ import annotations
@@ -22,15 +22,12 @@ def main() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from generation_jobs.decoder import groups
 
-    groups.use_one_thread_per_group(max(batch for _, batch in setup["cases"].values()))
-    cases = {
-        name: make_run(*case, precision=setup["precision"], steps=setup["steps"])
-        for name, case in setup["cases"].items()
-    }
+    groups.use_one_thread_per_group(max(batch for _, batch, _ in setup["cases"].values()))
+    cases = {name: make_run(*case, precision=setup["precision"]) for name, case in setup["cases"].items()}
     serve.serve(cases, ["tensorflow", "keras"])
 
 
-def make_run(size: Mapping[str, int], batch: int, *, precision: str, steps: int) -> Callable[[], None]:
+def make_run(size: Mapping[str, int], batch: int, steps: int, *, precision: str) -> Callable[[], None]:
     """Generates that many pieces of that many notes, each from silence."""
     from generation_jobs.decoder.decoder import Decoder
 
