@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import hashlib
+import math
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -37,6 +38,7 @@ MIN_FILES = 3
 NUM_FIRST_PIECES = 10  # by the model in the box, before anything is trained
 NUM_PIECES, QUICK_PIECES = 64, 16
 QUICK_CHORALES = 48
+SECONDS, FEWEST_NOTES, MOST_NOTES, QUICK_NOTES = 24, 400, 800, 100  # of a piece: bands play 400 notes in 15 seconds
 # The trainer chooses the other settings for the corpus and these minutes.
 OWN_TRAINING = ("--max-minutes", "4")
 # Chorales are not learned by heart in this time: on a slow machine the minutes end their training, on a fast one the
@@ -56,7 +58,7 @@ class Plan:
     split_percents: str
     training: tuple[str, ...]
     num_pieces: int  # to generate
-    max_notes: int  # per piece
+    max_notes: int | None  # per piece; None: as the corpus's density asks
     num_chorales: int | None = None  # None: all
 
     def path(self, name: str) -> str:
@@ -119,7 +121,7 @@ def make_plan(args: argparse.Namespace) -> Plan:
         split_percents="80,10,10",
         training=QUICK_TRAINING if args.quick else training,
         num_pieces=QUICK_PIECES if args.quick else NUM_PIECES,
-        max_notes=100 if args.quick else 400,
+        max_notes=QUICK_NOTES if args.quick else None,
         num_chorales=QUICK_CHORALES if args.quick and not has_own_corpus else None,
     )
 
@@ -155,7 +157,8 @@ def _train_and_generate(plan: Plan, steps: Steps) -> None:
     openings = ["--data", dataset, "--split", split, "--num-seeds", str(num_seeds), "--output", seeds]
     steps.run("openings", "generation_jobs.make_seeds", openings, outputs=[seeds])
     generate = ["--bundle", storage.join(run, "bundle"), "--seeds", seeds, "--output", music]
-    generate += ["--samples-per-seed", str(plan.num_pieces // num_seeds), "--max-notes", str(plan.max_notes)]
+    max_notes = plan.max_notes or notes_per_piece(info)
+    generate += ["--samples-per-seed", str(plan.num_pieces // num_seeds), "--max-notes", str(max_notes)]
     steps.run("generate", "generation_jobs.generate", generate, outputs=[music])
     report = ["--music", music, "--data", dataset, "--run", run, "--output", plan.path(summary.REPORT)]
     steps.run("report", "generation_jobs.report", report, outputs=[plan.path(summary.REPORT)])
@@ -169,6 +172,13 @@ def choose_openings(info: DatasetInfo, num_pieces: int) -> tuple[str, int]:
     split = max(("test", "validation"), key=lambda name: info.splits[name].num_pieces)
     most = max(1, min(info.splits[split].num_pieces, num_pieces // 2))
     return split, next(count for count in range(most, 0, -1) if num_pieces % count == 0)
+
+
+def notes_per_piece(info: DatasetInfo) -> int:
+    """Hundreds of notes: enough for `SECONDS` of music as dense as the corpus's training split, within limits."""
+    train = info.splits["train"]
+    hundreds = math.ceil(SECONDS * train.num_notes / max(train.seconds, 1.0) / 100)
+    return min(max(100 * hundreds, FEWEST_NOTES), MOST_NOTES)
 
 
 def _find(pattern: str, plan: Plan) -> Corpus:

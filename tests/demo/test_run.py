@@ -1,4 +1,5 @@
 import argparse
+import dataclasses
 
 import pytest
 
@@ -61,6 +62,15 @@ def test_all_mistakes_are_named_at_once():
 def test_openings_divide_the_pieces_evenly(validation, test, want):
     info = make_info({"train": (1, 0), "validation": (validation, 0), "test": (test, 0)})
     assert run.choose_openings(info, 64) == want
+
+
+@pytest.mark.parametrize(
+    ("notes", "seconds", "want"), [(1000, 100, 400), (2471, 100, 600), (9000, 100, 800), (0, 0, 400)]
+)
+def test_pieces_of_dense_music_have_more_notes(notes, seconds, want):
+    info = make_info({"train": (1, notes), "validation": (1, 0), "test": (1, 0)})
+    train = dataclasses.replace(info.splits["train"], seconds=seconds)
+    assert run.notes_per_piece(dataclasses.replace(info, splits={**info.splits, "train": train})) == want
 
 
 def test_a_corpus_without_midi_is_the_users_mistake(tmp_path):
