@@ -7,6 +7,7 @@ number of cores changes no note.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
 from typing import TypeVar
@@ -39,10 +40,12 @@ def rows(num_slots: int) -> int:
 def use_one_thread_per_group(num_slots: int) -> None:
     """Keeps each matrix product on its group's core, unless most cores would have no group.
 
-    Must be called before TensorFlow computes anything. The products of a single slot gain from a second core.
+    Only a process in which TensorFlow has computed nothing yet can change its threads; another keeps those it has, and
+    makes the same notes. The products of a single slot gain from a second core.
     """
     if num_slots > 1 and 2 * num_groups(num_slots) >= num_cores():
-        tf.config.threading.set_intra_op_parallelism_threads(1)
+        with contextlib.suppress(RuntimeError):
+            tf.config.threading.set_intra_op_parallelism_threads(1)
 
 
 def results_of_calls(call: Callable[[Group], Result | None], groups: Sequence[Group]) -> Iterator[Result]:

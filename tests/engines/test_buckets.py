@@ -16,7 +16,8 @@ def test_google_with_the_pods_own_credentials(copy_music, plain, gs_bucket, gcs_
     gcs_server.requests.clear()
     text = runs.encode(source, f"{gs_bucket}/d", *flags, env=google)
     assert "Traceback" not in text
-    asked = [request for request in gcs_server.requests if request.method != "CONNECT"]
+    # for the rest of an upload, the emulator itself names an address without TLS
+    asked = [one for one in gcs_server.requests if one.method != "CONNECT" and "upload_id=" not in one.path]
     assert asked and all(request.is_secure for request in asked)
     assert {request.authorization for request in asked} == {f"Bearer {servers.TOKEN}"}
     assert runs.files_of(f"{gs_bucket}/d") == plain

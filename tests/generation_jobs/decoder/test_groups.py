@@ -49,3 +49,10 @@ def test_what_a_group_raises_ends_the_others():
 
     with pytest.raises(ValueError, match="no"):
         list(groups.results_of_calls(call, ["good", "bad"]))
+
+
+def test_a_process_that_has_computed_keeps_its_threads():
+    tf.constant(1.0)
+    threads = tf.config.threading.get_intra_op_parallelism_threads()
+    groups.use_one_thread_per_group(4096)
+    assert tf.config.threading.get_intra_op_parallelism_threads() == threads
