@@ -101,3 +101,4 @@ def _make_parts(
 
         for item in items:
             yield job.ensure_part(item, known=known, on_files=on_files)
+            gc.collect()  # the few cycles of a part hold megabytes; all older objects are frozen, so this is quick
