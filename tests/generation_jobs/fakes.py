@@ -39,7 +39,7 @@ class FakeDecoder:
     stop_after: int | None = None
     asked: int = 0  # requests of all calls
     num_slots: int = 64
-    num_steps: int = 0
+    num_steps: float = 0.0
 
     def prepare(self, requests: Sequence[Request]) -> None:
         pass
