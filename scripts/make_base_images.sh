@@ -6,7 +6,6 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python="$1" beam="$2"
-mirror="${DEBIAN_MIRROR:-http://deb.debian.org/debian}"
 launcher="${BEAM_LAUNCHER:-v$(sed -n 's/^apache-beam==//p' requirements.lock)}"
 work=$(mktemp -d)
 container=""
@@ -29,7 +28,7 @@ make_image() { # NAME: an image of $work/root
 
 if ! buildah inspect --type image "$python" >/dev/null 2>&1; then
     debootstrap --variant=minbase --include=ca-certificates,netbase,tzdata,python3,python3-venv,python3-pip \
-        bookworm "$work/root" "$mirror" >/dev/null
+        bookworm "$work/root" ${DEBIAN_MIRROR:+"$DEBIAN_MIRROR"} >/dev/null  # else debootstrap's own mirror
     chroot "$work/root" apt-get clean
     rm -rf "$work"/root/var/lib/apt/lists/* "$work"/root/var/log/* "$work"/root/usr/share/{man,locale}
     find "$work/root/usr/share/doc" -type f ! -name copyright -delete

@@ -24,7 +24,7 @@ from job_runtime.logs.progress import progress
 from midi_codec.dataset.dataset_info import DatasetInfo
 
 SHARDS_AT_ONCE = 4  # while one waits for the disk or the bucket, others read
-OBJECTS_PER_COLLECTION = 100_000  # an encode leaves next to no cycles
+OBJECTS_PER_COLLECTION = 100_000  # the few cycles of a part are collected after it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,4 +101,4 @@ def _make_parts(
 
         for item in items:
             yield job.ensure_part(item, known=known, on_files=on_files)
-            gc.collect()  # the few cycles of a part hold megabytes; all older objects are frozen, so this is quick
+            gc.collect()  # cycles hold a part's arrays, megabytes; all older objects are frozen, so this is quick
