@@ -75,6 +75,6 @@ def compiled_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TrainStep, "__init__", init_step)
         patch.setattr(Evaluator, "__init__", init_evaluator)
-        patch.setattr(batch_halves, "_num_cores", lambda: 1)
+        patch.setattr(batch_halves, "num_cores", lambda: 1)
         patch.setattr(tf.summary, "histogram", lambda *_, **__: None)
         yield

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-import os
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import tensorflow as tf
+
+from job_runtime.processes import num_cores
 
 NUM_PARTS = 2
 _IS_PART = contextvars.ContextVar("is_part", default=False)
@@ -26,7 +27,7 @@ def limit_threads() -> None:
     To be called before TensorFlow computes anything. Later, or if threads have been set already, it changes nothing.
     """
     is_set = tf.config.threading.get_intra_op_parallelism_threads() != 0
-    if is_set or _num_cores() != NUM_PARTS or tf.config.list_physical_devices("GPU"):
+    if is_set or num_cores() != NUM_PARTS or tf.config.list_physical_devices("GPU"):
         return
     with contextlib.suppress(RuntimeError):  # TensorFlow has started
         tf.config.threading.set_intra_op_parallelism_threads(1)
@@ -35,7 +36,7 @@ def limit_threads() -> None:
 
 def count() -> int:
     """In how many parts a batch is computed here; inside a part, one."""
-    if _IS_PART.get() or _num_cores() == 1 or tf.config.list_logical_devices("GPU"):
+    if _IS_PART.get() or num_cores() == 1 or tf.config.list_logical_devices("GPU"):
         return 1
     if tf.distribute.has_strategy() and len(tf.distribute.get_strategy().extended.worker_devices) > 1:
         return 1
@@ -68,7 +69,3 @@ def as_parts() -> Iterator[None]:
         yield
     finally:
         _IS_PART.reset(token)
-
-
-def _num_cores() -> int:
-    return len(os.sched_getaffinity(0))

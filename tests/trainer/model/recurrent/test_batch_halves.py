@@ -10,7 +10,7 @@ GPU = tf.config.LogicalDevice("/device:GPU:0", "GPU")
 
 @pytest.fixture(autouse=True)
 def two_cores(monkeypatch):
-    monkeypatch.setattr(batch_halves, "_num_cores", lambda: 2)
+    monkeypatch.setattr(batch_halves, "num_cores", lambda: 2)
 
 
 def test_rows_are_cut_in_two_and_what_is_whole_is_not():
@@ -50,9 +50,9 @@ def test_nothing_is_cut_on_one_core_on_a_gpu_or_among_replicas(monkeypatch):
     assert strategy.experimental_local_results(strategy.run(lambda: tf.constant(batch_halves.count())))[0].numpy() == 1
     one_device = tf.distribute.OneDeviceStrategy("CPU:0")
     assert one_device.run(lambda: tf.constant(batch_halves.count())).numpy() == 2
-    monkeypatch.setattr(batch_halves, "_num_cores", lambda: 1)
+    monkeypatch.setattr(batch_halves, "num_cores", lambda: 1)
     assert batch_halves.count() == 1
-    monkeypatch.setattr(batch_halves, "_num_cores", lambda: 2)
+    monkeypatch.setattr(batch_halves, "num_cores", lambda: 2)
     monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: [GPU] if kind == "GPU" else [])
     assert batch_halves.count() == 1
 
@@ -85,7 +85,7 @@ class Threading:
     ],
 )
 def test_threads_are_limited_on_two_cores_unless_somebody_has_set_them(monkeypatch, cores, before, want):
-    monkeypatch.setattr(batch_halves, "_num_cores", lambda: cores)
+    monkeypatch.setattr(batch_halves, "num_cores", lambda: cores)
     monkeypatch.setattr(tf.config, "threading", before)
     batch_halves.limit_threads()
     assert (before.intra, before.inter) == want
