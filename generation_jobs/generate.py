@@ -24,7 +24,7 @@ from generation_jobs.screening import reject_policy
 from generation_jobs.seeds import primers, seed_list, seed_record, setting_conflicts, styles
 from generation_jobs.seeds.primer_reading import Reading
 from generation_jobs.settings.controls import CONTROLS
-from generation_jobs.settings.requests import DEFAULTS, PRIMERS, SAMPLING, Settings
+from generation_jobs.settings.requests import DEFAULTS, PRIMERS, SAMPLING, SLOTS_PER_CORE, Settings
 from job_runtime import command, problem_report, storage
 from job_runtime.command_line import settings as settings_lib
 from job_runtime.command_line.flags import Parser, group_of
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
 FILES = "files and speed"  # the group of flags in `--help`
 MAX_SLOTS = 4096
 MAX_DAMAGE = 5  # damaged files to name
-SLOTS_PER_CORE = 128  # a group of the decoder's; so more cores change no note
 SAMPLES_PER_SLOT = 8
 FEW_SAMPLES, MANY_SAMPLES = 16, 2048  # of the whole job, so that all of its tasks use as many slots
 FEW_SLOTS, SLOTS, MANY_SLOTS = 16, 64, 256  # with many, pieces take less time each, but the first ones come later

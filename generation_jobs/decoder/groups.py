@@ -14,10 +14,10 @@ from typing import TypeVar
 
 import tensorflow as tf
 
+from generation_jobs.settings.requests import SLOTS_PER_CORE
 from job_runtime.processes import num_cores
 from midi_codec.fields import WIDTH_MULTIPLE
 
-MAX_ROWS = 128  # more slots in a group make few more notes per second
 MIN_ROWS = 32  # fewer slots in a group use a core badly
 
 Group = TypeVar("Group")
@@ -28,7 +28,7 @@ def num_groups(num_slots: int) -> int:
     """A GPU computes all slots at once."""
     if num_slots < 2 * MIN_ROWS or tf.config.list_physical_devices("GPU"):
         return 1
-    return max(2, -(-num_slots // MAX_ROWS))
+    return max(2, -(-num_slots // SLOTS_PER_CORE))
 
 
 def rows(num_slots: int) -> int:

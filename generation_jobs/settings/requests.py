@@ -177,6 +177,7 @@ class Settings(Controls, Sampling):
 
 
 SETTINGS = settings_of(Settings)
+SLOTS_PER_CORE = 128  # the most that are decoded together on one core: more make few more notes per second
 PER_FIELD = tuple(name for name, each in SETTINGS.items() if each.per_field)
 DEFAULTS = Settings(
     min_p={"pitch": 0.05}, steer_end=True, avoid_loops=True
