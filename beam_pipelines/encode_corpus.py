@@ -10,7 +10,6 @@ pipeline. The dataset is the same, byte for byte.
 from __future__ import annotations
 
 import argparse
-import collections
 import dataclasses
 import datetime
 import importlib.metadata
@@ -28,19 +27,17 @@ from beam_pipelines.corpus import inputs as corpus_lib
 from beam_pipelines.corpus.inputs import Corpus
 from beam_pipelines.execution import encode_job, local_run, wait_for_tasks
 from beam_pipelines.execution.encode_job import EncodeJob, WorkItem
-from beam_pipelines.output import claim, dataset_files, output_folder
-from beam_pipelines.settings import splits
+from beam_pipelines.output import claim, dataset_files, output_folder, summary_text
 from beam_pipelines.settings.encode_settings import AUTO, Settings
 from beam_pipelines.survey import time_base_choice
 from job_runtime import command, storage
 from job_runtime.command import StopSignal
 from job_runtime.command_line.flags import Parser, group_of
-from job_runtime.command_line.numerals import counted
 from job_runtime.command_line.settings import add_number
 from job_runtime.logs import masking
 from job_runtime.problem_report import UserError
 from midi_codec.dataset import dataset_info
-from midi_codec.dataset.dataset_info import SPLITS, DatasetInfo
+from midi_codec.dataset.dataset_info import DatasetInfo
 
 PROGRAM = "python -m beam_pipelines.encode_corpus"
 
@@ -102,7 +99,7 @@ def main(argv: Sequence[str]) -> int:
             output_folder.delete_work(args.output)
     if existing is not None and existing.hash != info.hash:
         print(f"the dataset differs from the earlier one, {existing.hash}: another version of the programs made it")
-    _print_summary(info, args.output)
+    summary_text.print_summary(info, args.output)
     print(f"took {seconds:.1f} s, {info.inputs / seconds:,.0f} files per second")
     if advice:
         print(advice)
@@ -121,7 +118,7 @@ def _find_existing(output: str, settings: Settings, *, is_quiet: bool = False) -
 def _report_complete(output: str, info: DatasetInfo) -> int:
     output_folder.delete_work(output)
     print(f"already complete: {output}")
-    _print_summary(info, output)
+    summary_text.print_summary(info, output)
     return command.OK
 
 
@@ -197,6 +194,8 @@ def _check(
         problems += [] if problems else options.problems_of_runner(beam_flags)
     if corpus is None or settings is None or problems:
         raise UserError(problems)
+    for remark in settings.labels.remarks:
+        print(remark, flush=True)
     if settings.time_base == AUTO:
         choice = time_base_choice.choose(corpus, settings.limits)
         print(choice.reason, flush=True)
@@ -254,41 +253,6 @@ def _run_info(argv: Sequence[str]) -> dict[str, Any]:
 
 def _now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-
-
-def _print_summary(info: DatasetInfo, output: str) -> None:
-    duplicates = {kind: count for kind, count in info.duplicates.items() if count}
-    print(f"{counted(info.inputs, 'input')}, {counted(info.other_files, 'other file')}")
-    totals = [
-        counted(sum(kinds.values()), noun) + _named(kinds)
-        for noun, kinds in (("duplicate", duplicates), ("reject", info.rejects))
-    ]
-    print(f"  {counted(info.examples, 'example')}, {', '.join(totals)}")
-    if info.salvaged:
-        print(f"  {sum(info.salvaged.values()):,} salvaged{_named(info.salvaged)}")
-    groups = info.groups
-    if groups["groups"]:
-        pieces, of_groups = counted(groups["pieces"], "piece"), counted(groups["groups"], "group")
-        print(f"  {pieces} in {of_groups}, the largest of {groups['largest']:,}")
-    if groups["in_several_splits"]:
-        leaking = counted(groups["in_several_splits"], "group")
-        print(f"  {leaking} in several splits because of --split-regex: music leaks")
-    for split, count in sorted(collections.Counter(info.moved_groups.values()).items()):
-        print(f"  {split} would have been empty; groups moved there from a split with more: {count:,}")
-    for split in SPLITS:
-        part = info.splits[split]
-        pieces, shards = counted(part.num_pieces, "piece"), counted(len(part.shard_lengths), "shard")
-        music = f"{pieces:>16}  {part.num_notes:>13,} notes  {part.seconds / 3600:>9,.1f} hours"
-        print(f"  {split:<10}  {music}  {shards:>12}")
-    if few := splits.few_held_out(info):
-        print(f"  {few}")
-    print(f"dataset {info.hash} in {output}")
-
-
-def _named(counts: Mapping[str, int]) -> str:
-    """Such as ` (empty 1, no_header 2)`."""
-    named = ", ".join(f"{name} {count:,}" for name, count in counts.items())
-    return f" ({named})" if named else ""
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ def main(argv: Sequence[str]) -> int:
     described = describe(info, name=export.title(args.name, args.output), license=args.license)
     with StopSignal() as stop:
         sources = [Source(split, info.splits[split].num_notes, _rows(args.data, info, split, stop)) for split in SPLITS]
-        splits = export.write(args.output, sources, own=COLUMNS, described=described)
+        splits = export.write(args.output, sources, own=(*COLUMNS, *label_columns(info)), described=described)
     print(export.describe(args.output, splits))
     return command.OK
 
@@ -58,7 +58,12 @@ def _rows(root: str, info: DatasetInfo, split: str, stop: StopSignal) -> Iterato
         if stop.requested:
             raise Interrupted(command.TO_CONTINUE)
         texts = {name: plain(getattr(piece, name)) for name in ("piece_id", "group_id", "source")}
-        yield Row(texts, piece.notes)
+        yield Row({**texts, **{f"label_{name}": piece.labels.get(name) for name in info.labels}}, piece.notes)
+
+
+def label_columns(info: DatasetInfo) -> list[Column]:
+    """A column for each label."""
+    return [Column(f"label_{name}", "string", f"the label {name}; null where there is none") for name in info.labels]
 
 
 def describe(info: DatasetInfo, *, name: str, license: str) -> Description:

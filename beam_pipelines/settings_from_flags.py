@@ -9,7 +9,9 @@ from beam_pipelines.corpus.inputs import Corpus
 from beam_pipelines.execution import base_dataset
 from beam_pipelines.settings import splits
 from beam_pipelines.settings.encode_settings import AUTO, Base, Settings, default_num_shards
+from beam_pipelines.settings.labels import LabelRule
 from beam_pipelines.settings.splits import SplitRule
+from job_runtime import command
 from job_runtime.command_line import settings as settings_lib
 from job_runtime.command_line.flags import group_of
 from job_runtime.command_line.numerals import counted
@@ -24,7 +26,7 @@ from midi_codec.midi.midi_header import Limits
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of all settings; each is defined by the field it sets."""
     group_of(parser, CLEANING, "each is off unless given; see docs/cleaning.md")
-    for cls in (Settings, SplitRule, CleaningRules, Limits):
+    for cls in (Settings, SplitRule, LabelRule, CleaningRules, Limits):
         settings_lib.add_flags(parser, cls)
 
 
@@ -35,6 +37,7 @@ def make_settings(args: argparse.Namespace, corpus: Corpus | None, problems: lis
     values = settings_lib.read_flags(Settings, args, problems)
     limits = Limits(**settings_lib.read_flags(Limits, args, problems))
     rules = read_cleaning_rules(args, limits, problems)
+    label_rule = _label_rule(args, corpus, problems)
     base, info = _base(args, problems)
     if corpus is None or len(problems) > num_before:
         return None
@@ -46,6 +49,7 @@ def make_settings(args: argparse.Namespace, corpus: Corpus | None, problems: lis
         limits=limits,
         cleaning=rules,
         base=base,
+        labels=label_rule,
         **{"num_shards": default_num_shards(corpus.num_inputs), **values},
     )
     if base and info:
@@ -66,6 +70,16 @@ def _split_rule(args: argparse.Namespace, corpus: Corpus | None, problems: list[
     assert rule.percents is not None
     if corpus is not None and args.add_to is None and corpus.num_inputs < len(rule.splits_of(())):
         problems.append(splits.too_few(rule.percents, f"--input gives {counted(corpus.num_inputs, 'file')}"))
+    return rule
+
+
+def _label_rule(args: argparse.Namespace, corpus: Corpus | None, problems: list[str]) -> LabelRule:
+    rule = LabelRule(**settings_lib.read_flags(LabelRule, args, problems))
+    if rule.key is not None and rule.file is None:
+        problems.append(f"--labels-key is {rule.key!r}, which needs --labels")
+    if corpus is not None:
+        with command.collecting(problems):
+            rule = rule.checked(corpus.sources())
     return rule
 
 

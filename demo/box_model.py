@@ -24,6 +24,7 @@ from job_runtime.command import StopSignal
 from job_runtime.command_line.settings import add_number
 from midi_codec.dataset import dataset_info, records
 from midi_codec.dataset.dataset_info import DatasetInfo
+from midi_codec.dataset.labels import LabelCounts
 from midi_codec.dataset.records import Piece
 from midi_codec.dataset.split_reader import read_split
 from midi_codec.fields import CATEGORY, FieldSpec, FieldTable
@@ -153,6 +154,10 @@ def _compressed(pieces: Sequence[Piece]) -> bytes:
 def _info_of(pieces: Mapping[str, Sequence[Piece]], info: DatasetInfo) -> DatasetInfo:
     """The info of a dataset with only these pieces of another."""
     notes = {split: [piece.notes for piece in own] for split, own in pieces.items()}
+    labels = LabelCounts()
+    for split, own in pieces.items():
+        for piece in own:
+            labels.add(split, piece.labels)
     splits = {
         split: dataset_info.SplitInfo(
             num_pieces=len(own),
@@ -174,6 +179,7 @@ def _info_of(pieces: Mapping[str, Sequence[Piece]], info: DatasetInfo) -> Datase
         salvaged={},
         groups=dict.fromkeys(dataset_info.GROUP_COUNTS, 0),
         moved_groups={},
+        labels=labels.counts(),
         settings={**info.settings, dataset_info.PACKED_FROM: info.corpus_hash},
         histograms={
             split: {name: _histogram(own, name) for name in dataset_info.COLUMNS} for split, own in notes.items()

@@ -14,11 +14,12 @@ import numpy as np
 
 from beam_pipelines.corpus import chunk_reader
 from beam_pipelines.corpus.chunk_reader import Item
-from beam_pipelines.encoding import cleaning, fingerprints, part_file
+from beam_pipelines.encoding import attributes, cleaning, fingerprints, part_file
 from beam_pipelines.encoding.ledger import Reject, Salvaged
 from beam_pipelines.encoding.part_file import Part
 from beam_pipelines.encoding.value_counts import ValueCounts
 from beam_pipelines.settings.encode_settings import Settings
+from midi_codec.dataset import labels as labels_lib
 from midi_codec.dataset import records, tfrecord_framing
 from midi_codec.dataset.dataset_info import SPLITS
 from midi_codec.midi import midi_file
@@ -130,6 +131,7 @@ class PartBuilder:
         self._sources: list[str] = []
         self._rows: list[np.ndarray] = []
         self._signatures: list[np.ndarray] = []
+        self._labels: list[bytes] = []
         self._records: list[bytes] = []
         self._value_counts = ValueCounts()
 
@@ -149,13 +151,18 @@ class PartBuilder:
     def add_pieces(self, batch: NoteBatch, sources: Sequence[str]) -> None:
         """Adds newcomers; no piece may be empty."""
         ids = batch.piece_ids()
-        packed = records.serialize_batch(batch, piece_ids=ids, sources=sources)
-        assign = self.settings.split_rule.assign
+        assign, rule = self.settings.split_rule.assign, self.settings.labels
+        labels = [b""] * len(ids)
+        if rule.is_given:
+            computed = attributes.of_batch(batch, rule.attributes)
+            pairs = zip(sources, computed, strict=True)
+            labels = [labels_lib.serialize({**rule.of(source), **own}) for source, own in pairs]
+        packed = records.serialize_batch(batch, piece_ids=ids, sources=sources, labels=labels)
         splits = [
             SPLIT_INDICES[assign(group_id=piece_id, source=source)]
             for piece_id, source in zip(ids, sources, strict=True)
         ]
-        self._add(batch, ids, sources, packed, np.array(splits, np.uint8), group_ids=b"")
+        self._add(batch, ids, sources, packed, labels, np.array(splits, np.uint8), group_ids=b"")
 
     def add_old_pieces(self, pieces: Sequence[records.Piece], packed: Sequence[bytes], split: str) -> None:
         """Adds pieces of an older dataset, which keep their group and split."""
@@ -163,7 +170,8 @@ class PartBuilder:
         groups = np.array([piece.group_id.encode() for piece in pieces], "S32")
         splits = np.full(len(pieces), SPLIT_INDICES[split], np.uint8)
         ids, sources = [piece.piece_id for piece in pieces], [piece.source for piece in pieces]
-        self._add(batch, ids, sources, packed, splits, group_ids=groups)
+        labels = [labels_lib.serialize(piece.labels) for piece in pieces]
+        self._add(batch, ids, sources, packed, labels, splits, group_ids=groups)
 
     def _add(
         self,
@@ -171,6 +179,7 @@ class PartBuilder:
         ids: Sequence[str],
         sources: Sequence[str],
         packed: Sequence[bytes],
+        labels: Sequence[bytes],
         splits: np.ndarray,
         group_ids: np.ndarray | bytes,
     ) -> None:
@@ -189,6 +198,7 @@ class PartBuilder:
         self._rows.append(rows)
         self._sources += sources
         self._records += framed
+        self._labels += labels
         self._signatures.append(fingerprints.of_batch(batch))
         self._value_counts.add(batch, splits)
 
@@ -204,6 +214,7 @@ class PartBuilder:
             sources=[self._sources[index] for index in order],
             signatures=np.concatenate([empty, *self._signatures])[order],
             contents=np.frombuffer(b"".join(self._contents), ">u8").reshape(-1, 2),
+            labels=[self._labels[index].decode() for index in order] if any(self._labels) else [],
             counts=self._value_counts.counts(),
             rejects=self._rejects,
             salvaged=self.salvaged,

@@ -59,6 +59,7 @@ class Part:
       num_listed: inputs of the chunk, including those that the older dataset accounts for; 0 for a shard of it.
       found_again: sources of inputs that the older dataset lists as unreadable, although it has them.
       num_bytes: of the files that were read.
+      labels: `[n]`, of the same pieces, as `labels.serialize` gives them; empty if no piece has any.
     """
 
     rows: np.ndarray
@@ -72,6 +73,7 @@ class Part:
     num_listed: int = 0
     found_again: Sequence[str] = ()
     num_bytes: int = 0
+    labels: Sequence[str] = ()
 
     def examined(self) -> Iterator[str]:
         """The sources of inputs of a chunk, whatever came of them; nothing of a shard of the older dataset."""
@@ -102,6 +104,7 @@ def pack(part: Part, records: bytes) -> tuple[Part, bytes]:
         "num_listed": part.num_listed,
         "found_again": list(part.found_again),
         "num_bytes": part.num_bytes,
+        "labels": list(part.labels),
     }
     line = json.dumps(described).encode() + b"\n"
     header_length = len(line) + sum(array.nbytes for array in arrays.values())
@@ -158,6 +161,7 @@ def _unpack_header(header: bytes) -> Part:
         num_listed=described["num_listed"],
         found_again=described["found_again"],
         num_bytes=described["num_bytes"],
+        labels=described["labels"],
     )
 
 

@@ -23,7 +23,7 @@ from job_runtime.storage import array_file
 from midi_codec.dataset import dataset_info, records
 from midi_codec.dataset.dataset_info import SPLITS, DatasetInfo
 
-_MAY_DIFFER = {"inputs_hash", "num_shards", "added_to"}
+_MAY_DIFFER = {"inputs_hash", "num_shards", "added_to", "label_file"}
 
 
 def problems_with(base: Base, info: DatasetInfo, settings: Settings) -> list[str]:

@@ -24,7 +24,7 @@ from beam_pipelines.settings.splits import too_few
 from job_runtime import storage
 from job_runtime.command_line.numerals import counted
 from job_runtime.problem_report import UserError
-from midi_codec.dataset import dataset_info
+from midi_codec.dataset import dataset_info, labels
 from midi_codec.dataset.dataset_info import NO_DUPLICATES, SPLITS, DatasetInfo, SplitInfo
 
 SplitCounts = Mapping[str, Mapping[str, Counts]]  # by split and column
@@ -39,6 +39,7 @@ class Summary:
     counts: SplitCounts
     groups: Mapping[str, int]
     moved_groups: Mapping[str, str]
+    labels: labels.Counts
     num_groups: int
 
     @property
@@ -155,6 +156,7 @@ def _dataset_info(
         salvaged=salvaged,
         groups=summary.groups,
         moved_groups=summary.moved_groups,
+        labels=summary.labels,
         histograms=histograms,
         settings=job.settings.as_dict(),
     )

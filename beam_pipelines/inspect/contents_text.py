@@ -11,7 +11,8 @@ from beam_pipelines.inspect import note_histograms
 from beam_pipelines.inspect.dataset_contents import Case, Contents
 from beam_pipelines.inspect.note_histograms import Bars
 from job_runtime.command_line.numerals import counted
-from midi_codec.dataset.dataset_info import SPLITS
+from midi_codec.dataset import labels
+from midi_codec.dataset.dataset_info import SPLITS, DatasetInfo
 from midi_codec.dataset.records import Piece
 from midi_codec.music.notes import DRUM_PROGRAM
 
@@ -26,6 +27,7 @@ def format_contents(contents: Contents) -> str:
     """Everything but the notes of a piece."""
     parts = [_overview(contents), _cases("Rejects", contents.rejects), _cases("Salvaged", contents.salvaged)]
     parts += [_cases("Duplicates", contents.duplicates, prefix="kept: "), _groups(contents), _lengths(contents)]
+    parts += [_labels(contents.info)]
     parts += [_bars(bars) for bars in note_histograms.of_dataset(contents.info, coarse=True)]
     parts += [_bars(note_histograms.of_programs(contents.info)), _settings(contents)]
     return "\n\n".join(text for part in parts if (text := "\n".join(part)))
@@ -99,6 +101,12 @@ def _lengths(contents: Contents) -> Iterator[str]:
     yield f"  smallest {quartiles[0]}, quartiles {', '.join(quartiles[1:4])}, largest {quartiles[4]}"
 
 
+def _labels(info: DatasetInfo) -> Iterator[str]:
+    if info.labels:
+        yield "Labels, and how many pieces have each value"
+    yield from (f"  {line}" for line in labels.describe(info.labels, info.examples))
+
+
 def _bars(bars: Bars) -> Iterator[str]:
     totals = bars.totals
     if not any(totals):
@@ -137,6 +145,8 @@ def _piece_lines(piece: Piece, split: str | None) -> Iterator[str]:
     signatures = [text for text in (notes.signatures.times_text, notes.signatures.keys_text) if text]
     if signatures:
         yield f"signatures {'; '.join(signatures)}"
+    if piece.labels:
+        yield f"labels {', '.join(f'{name} {value}' for name, value in piece.labels.items())}"
     yield ""
     yield f"  {'start':>10} {'step':>8} {'pitch':>9} {'duration':>9} {'velocity':>9} {'program':>8}"
     shown = notes.take(slice(0, NUM_NOTES))
@@ -175,6 +185,7 @@ def to_dict(contents: Contents) -> dict[str, Any]:
             }
             for name in ("rejects", "salvaged", "duplicates")
         },
+        "labels": info.labels,
         "groups": {**info.groups, "largest_groups": _groups_of(contents)},
         "histograms": {each.name: {"bins": list(each.labels), "counts": each.counts} for each in bars},
         "settings": dict(info.settings),
@@ -196,6 +207,7 @@ def piece_to_dict(piece: Piece, split: str | None) -> dict[str, Any]:
         "group_id": piece.group_id,
         "source": piece.source,
         "split": split,
+        "labels": dict(piece.labels),
         "tempo": notes.tempo,
         "time_signatures": notes.signatures.times_text or None,
         "key_signatures": notes.signatures.keys_text or None,

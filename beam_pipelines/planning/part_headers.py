@@ -26,6 +26,7 @@ class PartHeaders:
       contents: of all parts.
       value_counts: their sum.
       num_listed: likewise.
+      labels: of the pieces of each part that has any: the index of the part's first row, and the labels of its rows.
     """
 
     def __init__(self, parts: Iterable[Part] = (), *, with_signatures: bool = True):
@@ -35,6 +36,7 @@ class PartHeaders:
         self.contents = ArraySpool(("<u8", (2,)))
         self.value_counts = ValueCounts()
         self.num_listed = 0
+        self.labels: Spool[tuple[int, Sequence[str]]] = Spool()
         self._with_signatures = with_signatures
         self._lengths: list[int] = []
         self._lines: Spool[tuple[Sequence[Reject], Sequence[Salvaged]]] = Spool()
@@ -42,6 +44,8 @@ class PartHeaders:
             self.add(part)
 
     def add(self, part: Part) -> None:
+        if part.labels:
+            self.labels.append((len(self.rows), part.labels))
         self.rows.append(part.rows)
         self.sources.append(part.sources)
         if self._with_signatures:

@@ -27,6 +27,7 @@ from beam_pipelines.planning.part_headers import PartHeaders
 from beam_pipelines.planning.path_ties import find_path_ties
 from beam_pipelines.planning.shard_entries import Decisions, ShardEntries
 from beam_pipelines.settings.encode_settings import Settings
+from midi_codec.dataset import labels
 from midi_codec.dataset.dataset_info import SplitInfo
 
 
@@ -56,6 +57,7 @@ class Plan:
     groups: Mapping[str, int]
     num_groups: int  # groups of one piece included
     moved_groups: Mapping[str, str]  # as in DatasetInfo
+    labels: labels.Counts
 
     def rejects(self) -> Iterator[Reject]:
         yield from self.headers.rejects()
@@ -104,6 +106,7 @@ def make_plan(
         groups=groups,
         num_groups=num_groups,
         moved_groups={**carried.moved_groups, **decisions.moved_groups()},
+        labels=decisions.count_labels(),
     )
 
 

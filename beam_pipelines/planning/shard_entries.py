@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,9 @@ from beam_pipelines.planning import digests
 from beam_pipelines.planning.groups import Groups, Pieces
 from beam_pipelines.planning.part_headers import PartHeaders
 from job_runtime.spool import in_blocks
+from midi_codec.dataset import labels
 from midi_codec.dataset.dataset_info import SPLITS, SplitInfo
+from midi_codec.dataset.labels import Counts, LabelCounts
 
 ENTRY = np.dtype(
     [
@@ -125,6 +128,17 @@ class Decisions:
             )
             for index, split in enumerate(SPLITS)
         }
+
+    def count_labels(self) -> Counts:
+        """The pieces of each value, by split."""
+        counts = LabelCounts()
+        for first, texts in self.headers.labels:
+            rows = first + np.flatnonzero(self.kept[first : first + len(texts)])
+            splits = self.groups.splits[self.survivors(rows)].tolist()
+            labelled = zip(splits, (texts[row - first] for row in rows.tolist()), strict=True)
+            for (split, text), number in collections.Counter(labelled).items():
+                counts.add(SPLITS[split], labels.parse(text), number)
+        return counts.counts()
 
 
 class ShardEntries:

@@ -10,6 +10,7 @@ import json
 import re
 from typing import Any
 
+from beam_pipelines.settings.labels import LabelRule
 from beam_pipelines.settings.splits import SplitRule, expression
 from job_runtime.code_version import code_version
 from job_runtime.command_line.settings import setting
@@ -42,6 +43,7 @@ class Settings:
     limits: Limits
     cleaning: CleaningRules = CleaningRules()
     base: Base | None = None
+    labels: LabelRule = LabelRule()
     time_base: str = setting(
         MILLISECONDS,
         "grid of times; beats, in 24 ticks per quarter note, are for music that was written rather than played; "
@@ -79,6 +81,7 @@ class Settings:
             "group_regex": self.group_regex,
             "added_to": self.base.hash if self.base else None,
             **self.split_rule.settings(),
+            **self.labels.settings(),
         }
 
     def part_key(self, chunk: bytes) -> str:

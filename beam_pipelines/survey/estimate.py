@@ -31,6 +31,7 @@ class Sample:
       measures: each `[files]` float64, 0 for a file that gave no example.
       work_seconds: of one core.
       duplicates: how many of each kind.
+      labels: a line for each.
     """
 
     sizes: np.ndarray
@@ -39,6 +40,7 @@ class Sample:
     rejects: Sequence[Reject] = ()
     salvaged: Sequence[Salvaged] = ()
     duplicates: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    labels: Sequence[str] = ()
 
     @property
     def num_files(self) -> int:

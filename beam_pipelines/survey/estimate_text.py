@@ -41,6 +41,7 @@ def _lines(estimate: Estimate) -> Iterator[str]:
         "salvaged", collections.Counter(line.rung for line in sample.salvaged), estimate.salvaged, estimate
     )
     yield from _duplicates(estimate)
+    yield from (f"  label {line}" for line in sample.labels)
     if estimate.unseen:
         yield f"up to {estimate.unseen:,.0f} inputs may have a reason that none of these files had"
     times = ", ".join(

@@ -25,6 +25,7 @@ from beam_pipelines.survey import estimate
 from beam_pipelines.survey.estimate import MEASURES, Estimate, Sample
 from job_runtime.command import Interrupted, StopSignal
 from job_runtime.logs.progress import progress
+from midi_codec.dataset import labels
 from midi_codec.dataset.dataset_info import NO_DUPLICATES, SPLITS
 
 SAMPLE_FILES = 5000  # seconds of work, and ranges of a few percent
@@ -97,4 +98,5 @@ def _describe(headers: PartHeaders, sizes: dict[str, int], settings: Settings, w
         rejects=list(plan.rejects()),
         salvaged=list(headers.salvaged()),
         duplicates={**NO_DUPLICATES, **collections.Counter(line.kind for line in plan.duplicates())},
+        labels=list(labels.describe(plan.labels, sum(split.num_pieces for split in plan.splits.values()))),
     )

@@ -15,14 +15,13 @@ import numpy as np
 from beam_pipelines.corpus import chunk_reader, chunks
 from beam_pipelines.corpus.inputs import Corpus
 from beam_pipelines.encoding.encode_chunk import batches
+from beam_pipelines.encoding.piece_measures import MOST_POSITIONS, count_positions
 from beam_pipelines.survey.read_sample import is_chosen
 from midi_codec.midi import midi_file
 from midi_codec.midi.midi_header import Limits
-from midi_codec.music.note_batch import NoteBatch
-from midi_codec.music.notes import BEATS, MILLISECONDS, TICKS_PER_BEAT
+from midi_codec.music.notes import BEATS, MILLISECONDS
 
 SAMPLE_FILES = 200
-MOST_POSITIONS = 8.0  # of 24; docs/encode.md lists what real corpora give
 ENOUGH_NOTES = 0.5  # the share of the notes that must be in written pieces
 
 
@@ -78,17 +77,3 @@ def advice(corpus: Corpus, limits: Limits) -> str | None:
     if choice.time_base == MILLISECONDS:
         return None
     return f"{choice.reason}; this dataset is on {MILLISECONDS}, the default"
-
-
-def count_positions(batch: NoteBatch) -> np.ndarray:
-    """At how many positions of the beat each piece's notes begin, on average: `[pieces]` float64, 1 to 24.
-
-    Args:
-      batch: pieces on the beats grid, each with at least one note.
-    """
-    lengths = np.diff(batch.offsets)
-    piece = np.repeat(np.arange(len(lengths)), lengths)
-    cells = piece * TICKS_PER_BEAT + batch.start % TICKS_PER_BEAT
-    counts = np.bincount(cells, minlength=len(lengths) * TICKS_PER_BEAT).reshape(-1, TICKS_PER_BEAT)
-    share = counts / lengths[:, None]
-    return np.exp(-(share * np.log(share, where=share > 0, out=np.zeros_like(share))).sum(axis=1))

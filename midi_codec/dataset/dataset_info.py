@@ -16,6 +16,7 @@ from typing import Annotated, Any, TypedDict
 
 from job_runtime import json_text, storage
 from job_runtime.problem_report import UserError
+from midi_codec.dataset import labels as labels_lib
 from midi_codec.music.notes import COLUMN_RANGES, DRUM_PROGRAM, TIME_BASES
 
 FORMAT_VERSION = 2  # of the folder: this file, the examples, the order of notes, the hash in piece_id
@@ -27,6 +28,7 @@ NO_DUPLICATES = dict.fromkeys(DUPLICATE_KINDS, 0)
 COLUMNS = ("step", "pitch", "duration", "velocity", "program")
 _BOX = "box"  # the corpus of the model in the box, for commands that may import the trainer
 _BOX_PATH = 'python -c "from trainer import box_model; print(box_model.corpus_folder())"'
+_LATER = ("moved_groups", "labels")  # fields that earlier versions did not have
 PACKED_FROM = "packed_from"  # a setting: the hash of the dataset that these pieces are from
 
 
@@ -74,6 +76,7 @@ class DatasetInfo:
     programs              those of the kept pieces, ascending, 128 for drums
     histograms            by split and column, over every note of the split
     settings              what determined the content besides the inputs: the split rule, limits and the like
+    labels                pieces by name of a label, split and value (`labels.Counts`)
     """
 
     format_version: int = FORMAT_VERSION
@@ -90,6 +93,7 @@ class DatasetInfo:
     histograms: Mapping[str, Mapping[str, Histogram]]
     settings: Mapping[str, Any]
     moved_groups: Mapping[str, str] = dataclasses.field(default_factory=dict)  # group_id -> split
+    labels: labels_lib.Counts = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.format_version != FORMAT_VERSION:
@@ -103,6 +107,10 @@ class DatasetInfo:
                 raise ValueError(f"{name} has {sorted(counts)}, want {', '.join(keys)}")
         for split, columns in self.histograms.items():
             _check_histograms(split, columns, self.splits[split].num_notes)
+        for name, by_split in self.labels.items():
+            counts = [count for values in by_split.values() for count in values.values()]
+            if not set(by_split) <= set(SPLITS) or min(counts, default=1) < 1:
+                raise ValueError(f"labels.{name} is {by_split}, want counts from 1 by split and value")
         is_empty = not any(split.num_notes for split in self.splits.values())
         if list(self.programs) != sorted(set(self.programs) & set(range(DRUM_PROGRAM + 1))) or not (
             self.programs or is_empty
@@ -130,9 +138,9 @@ class DatasetInfo:
         return _pretty(self._fields()) + "\n"
 
     def _fields(self) -> dict[str, Any]:
-        """All fields; without an empty `moved_groups`, as in datasets of versions that did not have it."""
+        """All fields; without those that are empty and that datasets of earlier versions did not have."""
         fields = _to_fields(self)
-        return {name: value for name, value in fields.items() if name != "moved_groups" or value}
+        return {name: value for name, value in fields.items() if name not in _LATER or value}
 
     @classmethod
     def from_json(cls, text: str) -> DatasetInfo:
@@ -143,7 +151,7 @@ class DatasetInfo:
         """
         json_text.parse(text, _Versioned)
         fields = json_text.parse(text, cls)
-        fields.setdefault("moved_groups", {})
+        fields = {name: {} for name in _LATER} | fields
         fields["splits"] = {name: _from_fields(SplitInfo, split) for name, split in fields["splits"].items()}
         fields["histograms"] = {
             split: {column: _from_fields(Histogram, histogram) for column, histogram in columns.items()}

@@ -3,7 +3,8 @@
 An example holds one value each of `piece_id`, `group_id`, `source` (bytes) and `tempo` (float), and the
 int64 lists `step`, `pitch`, `duration`, `velocity`, `program`, all of one length. END is not stored.
 A piece whose signatures are known has `time_signatures` and `key_signatures` (bytes, as `signatures` writes them), and
-a generated piece may have `provenance` (bytes): what it was made from, as JSON.
+a generated piece may have `provenance` (bytes): what it was made from, as JSON. A piece with labels has `labels`
+(bytes, as `labels` writes them).
 
 The wire format is packed here with NumPy, as importing TensorFlow costs a worker seconds and hundreds of megabytes.
 The bytes are those of `tf.train.Example.SerializeToString(deterministic=True)`: map entries are in the order of their
@@ -30,6 +31,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from job_runtime import storage
+from midi_codec.dataset import labels as labels_lib
 from midi_codec.dataset import varints
 from midi_codec.dataset.tfrecord_framing import read_records, write_records
 from midi_codec.music.note_batch import NoteBatch
@@ -53,8 +55,8 @@ __all__ += [
 BYTES_FEATURES = ("piece_id", "group_id", "source")
 NOTE_FEATURES = ("step", "pitch", "duration", "velocity", "program")
 FEATURES = tuple(sorted((*BYTES_FEATURES, "tempo", *NOTE_FEATURES)))  # the order on the wire
-PROVENANCE, TIMES, KEYS = "provenance", "time_signatures", "key_signatures"
-OPTIONAL_FEATURES = (PROVENANCE, TIMES, KEYS)  # that an example may lack
+PROVENANCE, TIMES, KEYS, LABELS = "provenance", "time_signatures", "key_signatures", "labels"
+OPTIONAL_FEATURES = (PROVENANCE, TIMES, KEYS, LABELS)  # that an example may lack
 
 _BYTES_LIST, _FLOAT_LIST, _INT64_LIST = 1, 2, 3  # field numbers of Feature
 _KINDS = {name: _BYTES_LIST for name in BYTES_FEATURES} | {name: _INT64_LIST for name in NOTE_FEATURES}
@@ -77,6 +79,7 @@ class Piece:
     group_id: str
     source: str
     notes: Notes
+    labels: labels_lib.Labels = dataclasses.field(default_factory=dict)
 
 
 def serialize_example(piece: Piece) -> bytes:
@@ -88,21 +91,36 @@ def serialize_example(piece: Piece) -> bytes:
     notes = piece.notes
     if len(notes) and notes.start[0] != 0:
         raise ValueError(f"start[0] is {notes.start[0]}, want 0: records begin at the first onset")
-    return serialize_columns(piece_id=piece.piece_id, group_id=piece.group_id, source=piece.source, notes=notes)
+    return serialize_columns(
+        piece_id=piece.piece_id, group_id=piece.group_id, source=piece.source, notes=notes, labels=piece.labels
+    )
 
 
 def serialize_columns(
-    *, piece_id: str, group_id: str, source: str, notes: Notes, provenance: str | None = None
+    *,
+    piece_id: str,
+    group_id: str,
+    source: str,
+    notes: Notes,
+    provenance: str | None = None,
+    labels: labels_lib.Labels = MappingProxyType({}),
 ) -> bytes:
     """`serialize_example` without a Piece; silence before the first onset is dropped, because only steps are stored."""
     batch = NoteBatch.from_notes([notes], notes.time_base)
-    more = {} if provenance is None else {PROVENANCE: [provenance.encode()]}
+    more = {PROVENANCE: [(provenance or "").encode()], LABELS: [labels_lib.serialize(labels)]}
     return _serialize(batch, piece_ids=[piece_id], group_ids=[group_id], sources=[source], more=more)[0]
 
 
-def serialize_batch(batch: NoteBatch, *, piece_ids: Sequence[str], sources: Sequence[str]) -> list[bytes]:
-    """`serialize_columns` of every piece; each is in the group named after its own `piece_id`."""
-    return _serialize(batch, piece_ids=piece_ids, group_ids=piece_ids, sources=sources)
+def serialize_batch(
+    batch: NoteBatch, *, piece_ids: Sequence[str], sources: Sequence[str], labels: Sequence[bytes] | None = None
+) -> list[bytes]:
+    """`serialize_columns` of every piece; each is in the group named after its own `piece_id`.
+
+    Args:
+      labels: as `labels.serialize` gives them; None for none.
+    """
+    more = {} if labels is None else {LABELS: labels}
+    return _serialize(batch, piece_ids=piece_ids, group_ids=piece_ids, sources=sources, more=more)
 
 
 def _serialize(
@@ -111,7 +129,7 @@ def _serialize(
     piece_ids: Sequence[str],
     group_ids: Sequence[str],
     sources: Sequence[str],
-    more: Mapping[str, Sequence[bytes]] = MappingProxyType({}),
+    more: Mapping[str, Sequence[bytes]],
 ) -> list[bytes]:
     columns: dict[str, Sequence[bytes]] = {
         "piece_id": [piece_id.encode() for piece_id in piece_ids],
@@ -209,7 +227,8 @@ def deserialize_example(data: bytes, *, time_base: str) -> Piece:
     typed: dict[str, Any] = {name: columns[name].astype(dtype) for name, dtype in COLUMN_DTYPES.items()}
     texts = {name: payloads[name].decode("utf-8", "surrogateescape") for name in BYTES_FEATURES}
     signatures = read_signatures(payloads)
-    return Piece(**texts, notes=Notes(**typed, tempo=tempo, time_base=time_base, signatures=signatures))
+    notes = Notes(**typed, tempo=tempo, time_base=time_base, signatures=signatures)
+    return Piece(**texts, notes=notes, labels=labels_lib.parse(payloads.get(LABELS, b"")))
 
 
 def read_signatures(payloads: Mapping[str, bytes]) -> Signatures:

@@ -25,7 +25,7 @@ FLAGS = ("--num-shards", "3", "--split-percents", "60,20,20")
 
 @pytest.mark.parametrize("near", ["group", "drop", "keep"])
 def test_the_same_bytes_as_without_an_engine(music, tmp_path, near):
-    flags = ("--input", music, *FLAGS, "--near-duplicates", near)
+    flags = ("--input", music, *FLAGS, "--near-duplicates", near, "--label-regex", "(?P<number>[0-9]+)")
     assert encode(*flags, "--output", str(tmp_path / "plain")) == 0
     assert encode(*flags, "--output", str(tmp_path / "beam"), "--runner=FnApiRunner") == 0
     assert files_of(tmp_path / "beam") == files_of(tmp_path / "plain")

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from beam_pipelines.encoding import piece_measures
 from beam_pipelines.survey import time_base_choice
 from job_runtime.problem_report import UserError
 from midi_codec.dataset import dataset_info
@@ -31,7 +32,7 @@ PLAYED = {f"played/{number}.mid": make_midi(number, num_notes=24) for number in 
 
 def test_positions_of_the_beat():
     pieces = [piece([5, 29, 53]), piece([0, 6, 12, 18, 24, 30]), piece(np.arange(48)), piece([0, 24, 48, 60])]
-    found = time_base_choice.count_positions(NoteBatch.from_notes(pieces, BEATS))
+    found = piece_measures.count_positions(NoteBatch.from_notes(pieces, BEATS))
     assert found == pytest.approx([1.0, 3.7797631, 24.0, 1.7547654])
 
 

@@ -61,6 +61,17 @@ def test_batches_give_the_bytes_of_single_pieces():
         assert record == want
 
 
+def test_labels_are_in_a_record():
+    notes, own = make_notes(5), {"composer": "Bach", "year": "1722"}
+    plain = records.Piece(piece_id=notes.piece_id, group_id="a", source="b", notes=notes.from_first_onset())
+    record = records.serialize_example(dataclasses.replace(plain, labels=own))
+    assert records.deserialize_example(record, time_base=MILLISECONDS).labels == own
+    assert records.deserialize_example(records.serialize_example(plain), time_base=MILLISECONDS).labels == {}
+    assert b"labels" not in records.serialize_example(plain)
+    parsed = records.parse_example(record)
+    assert parsed["step"].shape == (5,)
+
+
 def test_silence_before_the_first_onset_is_not_in_a_record():
     notes = make_notes(5)
     late = dataclasses.replace(notes, start=notes.start + 700)
