@@ -1,6 +1,6 @@
 """Turn a corpus of MIDI files into a dataset of TFRecord shards.
 
-    python -m beam_pipelines.encode_corpus --input corpus/ --output dataset/ --time-base auto
+    python -m beam_pipelines.encode_corpus --input corpus/ --output dataset/
 
 Without an engine, this process does the work, or several processes share it: each gets `--task-index` and
 `--num-tasks`, and a last step gets neither. With `--runner`, or any other of Apache Beam's flags, the encode is a Beam
@@ -10,6 +10,7 @@ pipeline. The dataset is the same, byte for byte.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import datetime
 import importlib.metadata
@@ -66,6 +67,8 @@ def main(argv: Sequence[str]) -> int:
         return _survey(args, beam_flags, problems)
     began, run_info = time.monotonic(), _run_info(argv)
     corpus, settings = _check(args, beam_flags, output_folder.work_folder(args.output or ""), problems)
+    if settings.time_base == AUTO:
+        settings = dataclasses.replace(settings, time_base=_choose_time_base(corpus, settings, args.output))
     existing, is_whole = _find_existing(args.output, settings)
     if existing is not None and is_whole:
         return _report_complete(args.output, existing)
@@ -94,15 +97,11 @@ def main(argv: Sequence[str]) -> int:
                 raise UserError(output_folder.problems_of_too_few(args.output))
             seconds = time.monotonic() - began
             output_folder.write_run_info(args.output, {**run_info, "finished": _now(), "seconds": round(seconds, 1)})
-            is_default = args.time_base is None and args.add_to is None and not beam_flags
-            advice = time_base_choice.advice(corpus, settings.limits) if is_default else None
             output_folder.delete_work(args.output)
     if existing is not None and existing.hash != info.hash:
         print(f"the dataset differs from the earlier one, {existing.hash}: another version of the programs made it")
     summary_text.print_summary(info, args.output)
     print(f"took {seconds:.1f} s, {info.inputs / seconds:,.0f} files per second")
-    if advice:
-        print(advice)
     return command.OK
 
 
@@ -128,9 +127,11 @@ def _survey(args: argparse.Namespace, beam_flags: Sequence[str], problems: list[
     with tempfile.TemporaryDirectory(prefix="survey-") as folder, command.StopSignal() as stop:
         corpus, settings = _check(args, beam_flags, folder, problems)
         corpus.save_indexes()
+        choice = time_base_choice.choose(corpus, settings.limits)
+        if settings.time_base == AUTO:
+            settings = dataclasses.replace(settings, time_base=choice.time_base)
         print(estimate_text.format_estimate(read_sample.run(corpus, settings, stop=stop)))
-        if args.time_base != AUTO:  # otherwise it has been said
-            print(time_base_choice.choose(corpus, settings.limits).reason)
+        print(choice.reason)
     return command.OK
 
 
@@ -196,11 +197,19 @@ def _check(
         raise UserError(problems)
     for remark in settings.labels.remarks:
         print(remark, flush=True)
-    if settings.time_base == AUTO:
-        choice = time_base_choice.choose(corpus, settings.limits)
-        print(choice.reason, flush=True)
-        settings = dataclasses.replace(settings, time_base=choice.time_base)
     return corpus, settings
+
+
+def _choose_time_base(corpus: Corpus, settings: Settings, output: str) -> str:
+    """The grid of a dataset of the same inputs that is in the folder already, or the one that suits the corpus."""
+    if storage.exists(storage.join(output, dataset_info.FILE_NAME)):
+        with contextlib.suppress(UserError):  # what is wrong with it is said later
+            info = dataset_info.load(output)
+            if info.settings["inputs_hash"] == settings.inputs_hash:
+                return info.time_base
+    choice = time_base_choice.choose(corpus, settings.limits)
+    print(choice.reason, flush=True)
+    return choice.time_base
 
 
 def _problems_of_waiting(args: argparse.Namespace, beam_flags: Sequence[str]) -> Iterator[str]:

@@ -41,7 +41,7 @@ def make_settings(args: argparse.Namespace, corpus: Corpus | None, problems: lis
     base, info = _base(args, problems)
     if corpus is None or len(problems) > num_before:
         return None
-    if info is not None and values.get("time_base") == AUTO:
+    if info is not None and values.get("time_base", AUTO) == AUTO:
         values["time_base"] = info.time_base
     settings = Settings(
         inputs_hash=corpus.hash,

@@ -16,7 +16,7 @@ from job_runtime.code_version import code_version
 from job_runtime.command_line.settings import setting
 from midi_codec.cleaning.cleaning_rules import CleaningRules
 from midi_codec.midi.midi_header import Limits
-from midi_codec.music.notes import MILLISECONDS, TIME_BASES
+from midi_codec.music.notes import TIME_BASES
 
 INPUTS_PER_SHARD = 1000  # records are small: about 20 MB per shard for piano performances
 AUTO = "auto"  # a time base that is still to be chosen; no part is encoded with it
@@ -45,9 +45,10 @@ class Settings:
     base: Base | None = None
     labels: LabelRule = LabelRule()
     time_base: str = setting(
-        MILLISECONDS,
+        AUTO,
         "grid of times; beats, in 24 ticks per quarter note, are for music that was written rather than played; "
-        "auto looks at where the notes of a sample begin, and says what it chose",
+        "auto looks at where the notes of a sample begin, and says what it chose; with --add-to, auto is the older "
+        "dataset's grid",
         metavar="GRID",
         choices=TIME_BASE_CHOICES,
     )

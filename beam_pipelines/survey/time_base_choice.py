@@ -69,11 +69,3 @@ def choose(corpus: Corpus, limits: Limits) -> TimeBaseChoice:
         num_notes += len(batch.start)
         num_written += int(np.diff(batch.offsets)[count_positions(batch) <= MOST_POSITIONS].sum())
     return TimeBaseChoice(num_pieces=num_pieces, written_share=num_written / max(num_notes, 1))
-
-
-def advice(corpus: Corpus, limits: Limits) -> str | None:
-    """A sentence if beats suit a corpus that was encoded in milliseconds because nobody chose a grid."""
-    choice = choose(corpus, limits)
-    if choice.time_base == MILLISECONDS:
-        return None
-    return f"{choice.reason}; this dataset is on {MILLISECONDS}, the default"

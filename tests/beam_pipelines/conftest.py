@@ -8,7 +8,7 @@ from beam_pipelines.survey import time_base_choice
 
 @pytest.fixture
 def parsed_files(monkeypatch) -> list[int]:
-    """How many files each call of the parser got, from here on; without the sample for advice on the grid."""
+    """How many files each call of the parser got, from here on; without the sample that chooses the grid."""
     counts: list[int] = []
     real = encode_chunk.midi_file.parse_many
 
@@ -16,6 +16,7 @@ def parsed_files(monkeypatch) -> list[int]:
         counts.append(len(files))
         return real(files, **more)
 
-    monkeypatch.setattr(time_base_choice, "advice", lambda *_: None)
+    chosen = time_base_choice.TimeBaseChoice(num_pieces=0, written_share=0.0)
+    monkeypatch.setattr(time_base_choice, "choose", lambda *_: chosen)
     monkeypatch.setattr(encode_chunk.midi_file, "parse_many", parse_many)
     return counts

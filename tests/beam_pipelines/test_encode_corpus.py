@@ -241,7 +241,8 @@ def test_a_fault_of_ours_leaves_no_dataset(tmp_path, monkeypatch):
     write_files(tmp_path / "music", {"a.mid": make_midi(1)})
     monkeypatch.setattr(encode_chunk.midi_file, "parse_many", lambda *_, **__: 1 // 0)
     with pytest.raises(ZeroDivisionError):
-        encode("--input", str(tmp_path / "music"), "--output", str(tmp_path / "d"), *ALL_TRAIN)
+        flags = ("--input", str(tmp_path / "music"), "--output", str(tmp_path / "d"), "--time-base", "milliseconds")
+        encode(*flags, *ALL_TRAIN)
     assert [path.name for path in (tmp_path / "d").iterdir() if path.name != "work"] == ["run_info.json"]
 
 
@@ -277,7 +278,8 @@ def test_the_summary_and_run_info(tmp_path, capsys):
     flags = ("--input", str(tmp_path / "music"), "--output", str(tmp_path / "d"), "--split-percents", "100,0,0")
     encode(*flags)
     lines = capsys.readouterr().out.splitlines()
-    assert lines[:3] == [
+    assert lines[0].startswith("--time-base milliseconds suits this corpus")
+    assert lines[1:4] == [
         "8 inputs, 2 other files",
         "  3 examples, 2 duplicates (exact 2), 3 rejects (empty 1, no_header 2)",
         "  train               3 pieces             72 notes        0.0 hours       1 shard",

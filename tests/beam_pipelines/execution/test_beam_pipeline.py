@@ -34,7 +34,8 @@ def test_the_same_bytes_as_without_an_engine(music, tmp_path, near):
 
 
 def make_pipeline(music: str, output: str, *flags: str) -> beam.Pipeline:
-    args = encode_corpus.make_parser().parse_args(["--input", music, "--output", output, *flags])
+    flags = ("--input", music, "--output", output, "--time-base", "milliseconds", *flags)
+    args = encode_corpus.make_parser().parse_args(flags)
     found = inputs.find(args.input, output=args.output, work_folder=output_folder.work_folder(args.output))
     settings = settings_from_flags.make_settings(args, found, [])
     assert settings is not None
