@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
 from beam_pipelines.encoding.part_file import Part
-from beam_pipelines.execution import base_dataset
+from beam_pipelines.encoding.value_counts import ValueCounts
+from beam_pipelines.execution import base_dataset, dataset_steps
 from beam_pipelines.execution.beam_near_duplicates import fingerprints_of
-from beam_pipelines.execution.encode_job import EncodeJob, WorkItem
+from beam_pipelines.execution.dataset_steps import SplitCounts
+from beam_pipelines.execution.encode_job import EncodeJob, WorkItem, check_complete
 from beam_pipelines.output import output_folder
+from beam_pipelines.planning import keyed
 from job_runtime import storage
 
 METRICS = "encode_corpus"  # the namespace of our counters
@@ -42,21 +45,60 @@ class ReadParseClean(beam.PTransform):
 
     One step does all of it, because a part is what a restart finds again.
 
-    Input: from `ListInputs`. Outputs: `parts`, paths; `fingerprints`, arrays; `rejects`; `salvaged`; `retried`, the
-    sources of inputs that the older dataset could not read.
+    Input: from `ListInputs`. Outputs: `heads`, Sourced; `fingerprints` and `contents`, arrays; `totals`, one, once all
+    inputs are accounted for; `rejects`; `salvaged`; `retried`, the sources of inputs that the older dataset could not
+    read.
     Counters: `inputs`, `parsed`, `notes`, `rejected`, `rejected_<reason>`, `salvaged_<level>`.
     """
 
     def __init__(self, job: EncodeJob, progress_path: str | None):
         super().__init__()
-        self._fn = _EncodeFn(job, progress_path)
+        self._job, self._fn = job, _EncodeFn(job, progress_path)
 
-    def expand(self, items: beam.PCollection) -> Any:
-        outputs = beam.ParDo(self._fn).with_outputs("fingerprints", "rejects", "salvaged", "retried", main="parts")
-        return items | "Encode" >> outputs
+    def expand(self, items: beam.PCollection) -> dict[str, beam.PCollection]:
+        names = ("fingerprints", "contents", "totals", "rejects", "salvaged", "retried")
+        encoded = items | "Encode" >> beam.ParDo(self._fn).with_outputs(*names, main="heads")
+        totals = encoded.totals | "Total" >> beam.CombineGlobally(_TotalFn()) | "Check" >> beam.Map(_check, self._job)
+        return {**{name: getattr(encoded, name) for name in ("heads", *names)}, "totals": totals}
 
     def display_data(self) -> dict[str, Any]:
         return self._fn.display_data()
+
+
+class Totals(NamedTuple):
+    """Sums over parts: the inputs that were listed, and the counts of notes."""
+
+    num_listed: int
+    counts: SplitCounts
+
+
+class _TotalFn(beam.CombineFn):
+    def create_accumulator(self, *_: Any) -> tuple[int, ValueCounts]:
+        return 0, ValueCounts()
+
+    def add_input(self, sums: tuple[int, ValueCounts], part: Totals, *_: Any) -> tuple[int, ValueCounts]:
+        sums[1].add_counts(part.counts)
+        return sums[0] + part.num_listed, sums[1]
+
+    def merge_accumulators(self, several: Iterable[tuple[int, ValueCounts]], *_: Any) -> tuple[int, ValueCounts]:
+        merged = self.create_accumulator()
+        for each in several:
+            merged = self.add_input(merged, self.extract_output(each))
+        return merged
+
+    def extract_output(self, sums: tuple[int, ValueCounts], *_: Any) -> Totals:
+        return Totals(sums[0], sums[1].counts())
+
+
+def _check(totals: Totals, job: EncodeJob) -> Totals:
+    """What is decided and written waits for this.
+
+    Raises:
+      UserError: another encode has taken the folder.
+    """
+    check_complete(totals.num_listed, job)
+    dataset_steps.check_claim(job)
+    return totals
 
 
 class _StoredItem(NamedTuple):
@@ -93,10 +135,13 @@ class _EncodeFn(beam.DoFn):
         self._known = base_dataset.known_inputs(self._job.settings.base)
 
     def process(self, item: _StoredItem) -> Iterator[Any]:
-        path, part = self._job.ensure_part(item.load(), known=self._known, on_files=self._note_progress)
+        loaded = item.load()
+        _, part = self._job.ensure_part(loaded, known=self._known, on_files=self._note_progress)
         _count(part)
-        yield path
+        yield keyed.heads_of(part, self._job.part_key(loaded))
         yield beam.pvalue.TaggedOutput("fingerprints", fingerprints_of(part))
+        yield beam.pvalue.TaggedOutput("contents", part.contents)
+        yield beam.pvalue.TaggedOutput("totals", Totals(part.num_listed, part.counts))
         for reject in part.rejects:
             yield beam.pvalue.TaggedOutput("rejects", reject)
         for line in part.salvaged:

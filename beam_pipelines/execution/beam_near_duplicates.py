@@ -4,7 +4,6 @@
                  -> Ranges -> by range of ids -> with the first's fingerprint -> with the second's -> pairs
 
 A worker holds the rows of one range of buckets, or the fingerprints of one range of ids, never those of the corpus.
-Data between workers is packed in arrays: a Python object per piece or pair costs a runner more than the search itself.
 """
 
 from __future__ import annotations
@@ -14,11 +13,10 @@ from typing import Any
 
 import apache_beam as beam
 import numpy as np
-from apache_beam.transforms.window import GlobalWindow
-from apache_beam.utils.windowed_value import WindowedValue
 
 from beam_pipelines.encoding.fingerprints import EMPTY
 from beam_pipelines.encoding.part_file import Part
+from beam_pipelines.execution.beam_ranges import MOST_ROWS, PackFn, by_name, divide
 from beam_pipelines.planning import digests, near_duplicates
 from beam_pipelines.planning.near_duplicates import NUM_BANDS, PAIR, SIGNATURE
 
@@ -26,7 +24,6 @@ FINGERPRINT = np.dtype([("id", digests.DTYPE), ("signature", SIGNATURE)])
 
 _ROW = np.dtype([("id", digests.DTYPE), ("key", "u8")])
 _HALF = np.dtype([("first", digests.DTYPE), ("second", digests.DTYPE), ("signature", SIGNATURE)])  # the first's
-_MOST_ROWS = 1 << 13  # in a packed element: a few MB, since runners want small elements
 _BUCKETS_PER_RANGE = 1_000_000  # pieces that a worker sorts at once, 24 bytes each
 _IDS_PER_RANGE = 200_000  # pieces whose fingerprints a worker holds, 272 bytes each
 
@@ -52,20 +49,20 @@ class NearDuplicatePairs(beam.PTransform):
         self._id_ranges = 1 + num_pieces // _IDS_PER_RANGE
 
     def expand(self, fingerprints: beam.PCollection) -> beam.PCollection:
-        packed = fingerprints | "Pack" >> beam.ParDo(_PackFn())
-        known = packed | "Ranges" >> beam.FlatMap(_by_id, "id", self._id_ranges)
+        packed = fingerprints | "Pack" >> beam.ParDo(PackFn())
+        known = packed | "Ranges" >> beam.FlatMap(by_name, "id", self._id_ranges)
         candidates = (
             packed
             | "Bands" >> beam.FlatMap(_by_bucket, self._bucket_ranges)
             | "SameBucket" >> beam.GroupByKey()
             | "Candidates" >> beam.FlatMapTuple(_find_candidates)
-            | "ByFirst" >> beam.FlatMap(_by_id, "first", self._id_ranges)
+            | "ByFirst" >> beam.FlatMap(by_name, "first", self._id_ranges)
         )
         halves = (
             {"pairs": candidates, "known": known}
             | "WithFirst" >> beam.CoGroupByKey()
             | "AddFirst" >> beam.FlatMapTuple(_add_first)
-            | "BySecond" >> beam.FlatMap(_by_id, "second", self._id_ranges)
+            | "BySecond" >> beam.FlatMap(by_name, "second", self._id_ranges)
         )
         return (
             {"pairs": halves, "known": known}
@@ -77,33 +74,6 @@ class NearDuplicatePairs(beam.PTransform):
         return {"bands": NUM_BANDS, "bucket_ranges": self._bucket_ranges, "id_ranges": self._id_ranges}
 
 
-class _PackFn(beam.DoFn):
-    """Joins small arrays."""
-
-    def start_bundle(self) -> None:
-        self._arrays: list[np.ndarray] = []
-
-    def process(self, array: np.ndarray) -> Iterator[np.ndarray]:
-        self._arrays.append(array)
-        if sum(map(len, self._arrays)) >= _MOST_ROWS:
-            yield self._pack()
-
-    def finish_bundle(self) -> Iterator[WindowedValue]:
-        if self._arrays:
-            window = GlobalWindow()
-            yield WindowedValue(self._pack(), window.max_timestamp(), [window])
-
-    def _pack(self) -> np.ndarray:
-        arrays, self._arrays = self._arrays, []
-        return np.concatenate(arrays)
-
-
-def _by_id(array: np.ndarray, name: str, num_ranges: int) -> Iterator[tuple[int, np.ndarray]]:
-    """The rows by range of the ids in a column."""
-    ids = np.ascontiguousarray(array[name]).view(np.uint8).reshape(-1, digests.DTYPE.itemsize)
-    return _divide(array, ids[:, 0].astype(np.int64) << 8 | ids[:, 1], 1 << 16, num_ranges)
-
-
 def _by_bucket(fingerprints: np.ndarray, num_ranges: int) -> Iterator[tuple[tuple[int, int], np.ndarray]]:
     """The rows of each band by range of buckets."""
     bands = near_duplicates.bands_of(near_duplicates.fill(fingerprints["signature"]))
@@ -111,17 +81,8 @@ def _by_bucket(fingerprints: np.ndarray, num_ranges: int) -> Iterator[tuple[tupl
     rows["id"] = fingerprints["id"]
     for band in range(NUM_BANDS):
         rows["key"] = near_duplicates.band_keys(bands[:, band], bands[:, (band + 1) % NUM_BANDS])
-        for number, some in _divide(rows, bands[:, band], 1 << 32, num_ranges):
+        for number, some in divide(rows, bands[:, band], 1 << 32, num_ranges):
             yield (band, number), some
-
-
-def _divide(
-    array: np.ndarray, values: np.ndarray, num_values: int, num_ranges: int
-) -> Iterator[tuple[int, np.ndarray]]:
-    """Rows by the range that their value is in: (range, rows)."""
-    ranges = values.astype(np.uint64) * np.uint64(num_ranges) // np.uint64(num_values)
-    for number in np.unique(ranges).tolist():
-        yield number, array[ranges == number]
 
 
 def _find_candidates(_: tuple[int, int], arrays: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
@@ -162,5 +123,5 @@ def _distinct(arrays: Iterable[np.ndarray]) -> np.ndarray:
 
 
 def _blocks(rows: np.ndarray) -> Iterator[np.ndarray]:
-    for begin in range(0, len(rows), _MOST_ROWS):
-        yield rows[begin : begin + _MOST_ROWS]
+    for begin in range(0, len(rows), MOST_ROWS):
+        yield rows[begin : begin + MOST_ROWS]

@@ -9,16 +9,18 @@ import apache_beam as beam
 import numpy as np
 
 from beam_pipelines.encoding import ledger
-from beam_pipelines.execution import dataset_steps
+from beam_pipelines.execution import base_dataset, dataset_steps
 from beam_pipelines.execution.dataset_steps import SplitCounts, Summary
 from beam_pipelines.execution.encode_job import EncodeJob
+from beam_pipelines.planning import keyed, plan
 
 
 class WriteDataset(beam.PTransform):
     """Writes everything but the parts.
 
-    Input: a dict of `parts`, paths; `examples`, (shard number, entries); `summary`; the lines of each ledger by its
-    kind; `retried` and `tied`, sources, as of `dataset_steps.write_ledger`. Output: the DatasetInfo, if it is complete.
+    Input: a dict of `examples`, (shard number, what `keyed.number_parts` takes); `summary`; `contents`, arrays; the
+    lines of each ledger by its kind; `retried` and `tied`, sources, as of `dataset_steps.write_ledger`.
+    Output: the DatasetInfo, if it is complete.
     """
 
     def __init__(self, job: EncodeJob):
@@ -26,16 +28,30 @@ class WriteDataset(beam.PTransform):
         self._job = job
 
     def expand(self, inputs: Mapping[str, beam.PCollection]) -> beam.PCollection:
-        once = inputs["summary"].pipeline | "Once" >> beam.Create([None])
-        ledgers = inputs | "Ledgers" >> WriteLedgers(self._job)
-        shards = inputs["examples"] | "Spread" >> beam.Reshuffle()
-        paths = beam.pvalue.AsList(inputs["parts"])
-        corrections = shards | "Shards" >> beam.ParDo(_WriteShardFn(self._job), paths)
+        job, pipeline = self._job, inputs["summary"].pipeline
+        summary = beam.pvalue.AsSingleton(inputs["summary"])
+        ledgers = inputs | "Ledgers" >> WriteLedgers(job)
+        hashes = (
+            (inputs["contents"], pipeline | "NoContents" >> beam.Create([np.zeros((0, 2), np.uint64)]))
+            | "Contents" >> beam.Flatten()
+            | "ToOne" >> beam.WithKeys(0)
+            | "AllContents" >> beam.GroupByKey()
+            | "InputHashes" >> beam.ParDo(_WriteHashesFn(job), summary)
+        )
+        every = pipeline | "ShardNumbers" >> beam.Create([(index, None) for index in range(job.settings.num_shards)])
+        corrections = (
+            (inputs["examples"], every)  # empty shards are written too
+            | "Entries" >> beam.Flatten()
+            | "SameShard" >> beam.GroupByKey()
+            | "Shards" >> beam.ParDo(_WriteShardFn(job))
+        )
+        once = pipeline | "Once" >> beam.Create([None])
         return once | "Publish" >> beam.ParDo(
-            _PublishFn(self._job),
-            beam.pvalue.AsSingleton(inputs["summary"]),
+            _PublishFn(job),
+            summary,
             beam.pvalue.AsDict(ledgers),
-            beam.pvalue.AsList(corrections),
+            beam.pvalue.AsIter(corrections),
+            beam.pvalue.AsList(hashes),
         )
 
     def display_data(self) -> dict[str, Any]:
@@ -79,19 +95,36 @@ class _WriteLedgerFn(_StepFn):
         yield kind, counts
 
 
+class _WriteHashesFn(_StepFn):
+    """Writes the hashes of all inputs: one file, so one worker, 16 bytes per input. Output: True."""
+
+    def process(self, keyed: tuple[int, Iterable[np.ndarray]], _: Summary) -> Iterator[bool]:
+        old = base_dataset.carried(self._job.settings.base).contents
+        dataset_steps.write_input_hashes(self._job, plan.sort_contents([old, *keyed[1]]))
+        yield True
+
+
 class _WriteShardFn(_StepFn):
     """Writes one shard number of every split. Output: corrections of the counts."""
 
-    def process(self, shard: tuple[int, np.ndarray], paths: Sequence[str]) -> Iterator[SplitCounts]:
-        index, entries = shard
-        yield dataset_steps.write_shard(self._job, index, entries, sorted(paths))
+    def process(
+        self, keyed_entries: tuple[int, Iterable[tuple[np.ndarray, np.ndarray] | None]]
+    ) -> Iterator[SplitCounts]:
+        index, several = keyed_entries
+        entries, parts = keyed.number_parts(each for each in several if each is not None)
+        yield dataset_steps.write_shard(self._job, index, entries, [self._job.path_of_part(key) for key in parts])
 
 
 class _PublishFn(_StepFn):
     """Writes `dataset_info.json` once everything else is written."""
 
     def process(
-        self, _: None, summary: Summary, ledgers: dataset_steps.LedgerCounts, corrections: Sequence[SplitCounts]
+        self,
+        _: None,
+        summary: Summary,
+        ledgers: dataset_steps.LedgerCounts,
+        corrections: Iterable[SplitCounts],
+        hashes: Sequence[bool],
     ) -> Iterator[Any]:
         info = dataset_steps.publish(self._job, summary, ledgers, corrections)
         if info is not None:

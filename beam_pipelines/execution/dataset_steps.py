@@ -51,24 +51,28 @@ class Summary:
         return cls(**{field.name: getattr(plan, field.name) for field in dataclasses.fields(cls)})
 
 
-def plan_dataset(job: EncodeJob, headers: PartHeaders, *, pairs: Iterable[np.ndarray] | None = None) -> Plan:
+def plan_dataset(job: EncodeJob, headers: PartHeaders) -> Plan:
     """Decides on every piece, and writes the hashes of all inputs. This is the first step that writes into the dataset.
 
     Args:
       headers: of all parts; entries refer to a part by its index here.
-      pairs: near-duplicates, if the engine has already found them.
 
     Raises:
       UserError: another encode has taken the folder.
     """
     check_complete(headers.num_listed, job)
     carried = base_dataset.carried(job.settings.base)
-    plan = make_plan(headers, job.settings, job.splits, carried=carried, pairs=pairs)
+    plan = make_plan(headers, job.settings, job.splits, carried=carried)
     check_claim(job)
-    hashes = io.BytesIO()
-    np.save(hashes, plan.contents().astype("<u8", copy=False), allow_pickle=False)
-    storage.write_bytes(storage.join(job.output, dataset_files.INPUT_HASHES), hashes.getvalue())
+    write_input_hashes(job, plan.contents())
     return plan
+
+
+def write_input_hashes(job: EncodeJob, contents: np.ndarray) -> None:
+    """`contents`: from `plan.sort_contents`."""
+    hashes = io.BytesIO()
+    np.save(hashes, contents.astype("<u8", copy=False), allow_pickle=False)
+    storage.write_bytes(storage.join(job.output, dataset_files.INPUT_HASHES), hashes.getvalue())
 
 
 def write_ledgers(job: EncodeJob, plan: Plan, retried: Collection[str]) -> LedgerCounts:

@@ -42,10 +42,16 @@ class EncodeJob:
         names = {shard_name(split, index, num) for split in self.splits for index in range(num)}
         return names | {*dataset_files.LEDGERS}
 
+    def part_key(self, item: WorkItem) -> str:
+        """The name of the part of a work item: 32 hex digits."""
+        return self.settings.part_key(item.chunk or f"shard {item.shard[0]} {item.shard[1]}".encode())
+
     def part_path(self, item: WorkItem) -> str:
         """Where the part of a work item is written."""
-        name = item.chunk or f"shard {item.shard[0]} {item.shard[1]}".encode()
-        return storage.join(output_folder.work_folder(self.output), f"{self.settings.part_key(name)}.part")
+        return self.path_of_part(self.part_key(item))
+
+    def path_of_part(self, key: str) -> str:
+        return storage.join(output_folder.work_folder(self.output), f"{key}.part")
 
     def ensure_part(
         self, item: WorkItem, *, known: Known, on_files: Callable[[int], None] = lambda _: None

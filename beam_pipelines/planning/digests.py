@@ -26,3 +26,11 @@ def unpack(digests: np.ndarray) -> np.ndarray:
     """`[n]` S32 from `[n]` of DTYPE; there is no way back to an empty id."""
     values = np.ascontiguousarray(digests, DTYPE).view(np.uint8).reshape(-1, 16)
     return np.stack([_HEX[values >> 4], _HEX[values & 15]], axis=2).reshape(-1, 32).view("S32")[:, 0]
+
+
+def find(own: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The index of each in `own`, which ascends (of equal ones the first), and whether it is there."""
+    if not len(own):
+        return np.zeros(len(wanted), np.int64), np.zeros(len(wanted), bool)
+    at = np.minimum(np.searchsorted(own, wanted), len(own) - 1)
+    return at, own[at] == wanted

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
 from beam_pipelines.planning import digests
 from beam_pipelines.planning.near_duplicates import connect
 from beam_pipelines.settings.encode_settings import Settings
-from beam_pipelines.settings.splits import fill_empty
+from beam_pipelines.settings.splits import fill_empty, has_empty
 from job_runtime.spool import in_blocks
 
 NEWCOMER = -1
@@ -66,7 +66,7 @@ class Near:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Groups:
-    """The groups of pieces; `names` and `splits` are meaningful only for kept ones.
+    """The groups of pieces. A dropped near-duplicate has those of the piece that is kept instead.
 
     Attributes:
       stands_for: `[n]` the piece that is kept instead of each; itself unless it is a dropped near-duplicate.
@@ -88,31 +88,57 @@ class Groups:
         return (self.stands_for == np.arange(len(self.stands_for))) & ~self.tied
 
 
+def make_pieces(ids: np.ndarray, old_groups: np.ndarray, splits: np.ndarray, sources: Sources) -> Pieces:
+    """Pieces from digests, `ids` ascending; `old_groups` are empty for newcomers."""
+    is_old = old_groups != b""
+    names, own_name, old_group = ids, np.arange(len(ids)), np.full(len(ids), NEWCOMER)
+    if is_old.any():
+        names = np.union1d(ids, old_groups[is_old])
+        own_name = np.searchsorted(names, ids)
+        old_group[is_old] = np.searchsorted(names, old_groups[is_old])
+    return Pieces(names=names, own_name=own_name, old_group=old_group, splits=splits, sources=sources)
+
+
+def near_of_pairs(pieces: Pieces, pairs: Iterable[np.ndarray], settings: Settings) -> Near:
+    """Near-duplicates from `[m, 2]` arrays of pieces."""
+    roots, found = np.arange(len(pieces)), [np.zeros((0, 2), np.int64)]
+    for some in pairs:
+        connect(roots, some)
+        found += [some] if needs_pairs(pieces, settings) else []
+    return Near(roots=roots, pairs=np.concatenate(found))
+
+
 def needs_pairs(pieces: Pieces, settings: Settings) -> bool:
     """Whether `Near.pairs` matter: only where newcomers join old groups one after the other."""
     return settings.near_duplicates == "group" and bool(pieces.is_old.any())
 
 
 def find_groups(pieces: Pieces, near: Near, ties: np.ndarray, settings: Settings) -> Groups:
-    """Groups pieces.
+    """Groups pieces; splits that are empty stay so. Pieces without near-duplicates and ties may be left out.
 
     Args:
-      ties: `[m, 2]` pieces that belong together for another reason than `near`.
+      ties: `[m, 2]` a piece, and the number of a path: pieces with the same path belong together.
     """
     percents, is_old = settings.split_rule.percents, pieces.is_old
-    stands_for = np.arange(len(pieces))
-    pairs, root = near.pairs, near.roots.copy()
+    num, num_paths = len(pieces), int(ties[:, 1].max(initial=-1)) + 1
+    stands_for = np.arange(num)
+    pairs, root = near.pairs, near.roots
     if settings.near_duplicates == "drop":
-        kept = choose(near.roots, len(pieces), is_old, pieces.sources)[near.roots]
+        kept = choose(near.roots, num, is_old, pieces.sources)[near.roots]
         pairs, root, stands_for = None, stands_for, np.where(is_old, stands_for, kept)
-    ties = stands_for[ties]
+    ties = np.stack([stands_for[ties[:, 0]], num + ties[:, 1]], axis=1)
+    root = np.concatenate([root, np.arange(num, num + num_paths)])  # paths are nodes of the graph, after the pieces
     connect(root, ties)
-    splits = pieces.splits if percents is None else pieces.splits[root]
-    groups = Groups(stands_for=stands_for, tied=np.zeros(len(pieces), bool), names=pieces.own_name[root], splits=splits)
+    splits = pieces.splits if percents is None else pieces.splits[root[:num]]
+    names = pieces.own_name[root[:num]]
+    groups = Groups(stands_for=stands_for, tied=np.zeros(num, bool), names=names, splits=splits)
     if is_old.any():
         edges = ties if pairs is None else np.concatenate([pairs, ties])
         groups = _join_old_groups(pieces, groups, root, edges, percents)
-    return _fill_splits(pieces, groups, percents)
+    if settings.near_duplicates != "drop":
+        return groups
+    columns = {name: getattr(groups, name)[stands_for] for name in ("tied", "names", "splits")}
+    return dataclasses.replace(groups, **columns)
 
 
 def choose(labels: np.ndarray, num_labels: int, is_old: np.ndarray, sources: Sources) -> np.ndarray:
@@ -134,29 +160,26 @@ def choose(labels: np.ndarray, num_labels: int, is_old: np.ndarray, sources: Sou
     return chosen
 
 
-def _fill_splits(pieces: Pieces, groups: Groups, percents: Sequence[int] | None) -> Groups:
+def fill_splits(pieces: Pieces, groups: Groups, percents: Sequence[int] | None) -> Groups:
     """Fills splits that would be empty with groups of newcomers, as far as there are any; not if paths decide."""
     splits, kept = groups.splits.copy(), groups.is_kept
-    sizes = np.bincount(splits[kept], minlength=len(percents or ()))
-    if percents is not None and any(percent and not size for percent, size in zip(percents, sizes, strict=True)):
+    if percents is not None and has_empty(np.bincount(splits[kept], minlength=len(percents)), percents):
         group_ids = digests.unpack(pieces.names[groups.names[kept]])
         splits[kept] = fill_empty(group_ids, splits[kept], ~pieces.is_old[kept], percents)
+        splits = splits[groups.stands_for]
     return dataclasses.replace(groups, splits=splits, moved=splits != groups.splits)
 
 
 @dataclasses.dataclass
 class _Newcomers:
-    """A growing group of newcomers: the smallest of them, and the smallest of the old groups it touches."""
+    """A growing group of newcomers: the smallest of them, and of the old groups it touches, with that one's split."""
 
     piece: int
-    old_group: int | None = None
-    split: int | None = None  # of the old groups
+    old: tuple[int, int] | None = None
 
     def join(self, other: _Newcomers) -> None:
         self.piece = min(self.piece, other.piece)
-        if other.old_group is not None:
-            self.old_group = other.old_group if self.old_group is None else min(self.old_group, other.old_group)
-            self.split = other.split
+        self.old = min((old for old in (self.old, other.old) if old is not None), default=None)
 
 
 def _join_old_groups(
@@ -164,24 +187,27 @@ def _join_old_groups(
 ) -> Groups:
     """`groups` with the old ones, and with the newcomers of components that have an old piece.
 
+    A path joins nothing by itself: it is a growing group from the beginning, which newcomers with that path touch.
+
     Args:
-      root: the smallest piece in the component of each, by all `edges`.
+      root: the smallest number in the component of each piece and path, by all `edges`.
       percents: None if paths decide the split; then no piece can be tied.
     """
-    is_old = pieces.is_old
-    names = np.where(is_old, pieces.old_group, groups.names)
-    splits = np.where(is_old, pieces.splits, groups.splits)
+    num, num_paths = len(pieces), len(root) - len(pieces)
+    names = np.where(pieces.is_old, pieces.old_group, groups.names)
+    splits = np.where(pieces.is_old, pieces.splits, groups.splits)
     tied = groups.tied.copy()
-    touches = np.zeros(len(pieces), bool)
+    is_old = np.concatenate([pieces.is_old, np.zeros(num_paths, bool)])
+    touches = np.zeros(len(root), bool)
     touches[root[is_old]] = True
     touches = touches[root]
-    joining = np.flatnonzero(touches & ~is_old & (groups.stands_for == np.arange(len(pieces))))
+    joining = np.flatnonzero(touches[:num] & ~pieces.is_old & (groups.stands_for == np.arange(num)))
     joining = joining[np.array(sorted(range(len(joining)), key=pieces.sources(joining).__getitem__), np.int64)]
     neighbours: dict[int, list[int]] = collections.defaultdict(list)
     for left, right in edges[touches[edges[:, 0]] & (edges[:, 0] != edges[:, 1])].tolist():
         neighbours[left].append(right)
         neighbours[right].append(left)
-    parents: dict[int, int] = {}  # union-find over the newcomers that have joined
+    parents: dict[int, int] = {}  # union-find over the newcomers that have joined, and the paths
     joined: dict[int, _Newcomers] = {}  # by root
 
     def root_of(piece: int) -> int:
@@ -190,28 +216,32 @@ def _join_old_groups(
             piece = parents[piece]
         return piece
 
-    for piece in joining.tolist():
-        touched = sorted({root_of(near) for near in neighbours[piece] if near in parents})
-        parts = [joined[each] for each in touched]
-        parts += [
-            _Newcomers(piece, int(pieces.old_group[near]), int(splits[near]))
-            for near in neighbours[piece]
-            if is_old[near]
-        ]
-        if percents is not None and len({part.split for part in parts if part.split is not None}) > 1:
-            tied[piece] = True
-            continue
-        newcomers = _Newcomers(piece)
+    def old_neighbours(node: int) -> list[_Newcomers]:
+        old = [near for near in neighbours[node] if is_old[near]]
+        return [_Newcomers(node, (int(pieces.old_group[near]), int(splits[near]))) for near in old]
+
+    def join(node: int, parts: Sequence[_Newcomers], touched: Sequence[int]) -> None:
+        newcomers = _Newcomers(node)
         for part in parts:
             newcomers.join(part)
-        parents[piece] = piece
-        joined[piece] = newcomers
         for each in touched:
-            parents[each] = piece
             del joined[each]
+        parents.update(dict.fromkeys([*touched, node], node))
+        joined[node] = newcomers
+
+    for path in (num + np.flatnonzero(touches[num:])).tolist():
+        join(path, old_neighbours(path), ())
+    for piece in joining.tolist():
+        touched = sorted({root_of(near) for near in neighbours[piece] if near in parents})
+        parts = [joined[each] for each in touched] + old_neighbours(piece)
+        if percents is not None and len({part.old[1] for part in parts if part.old is not None}) > 1:
+            tied[piece] = True
+        else:
+            join(piece, parts, touched)
     for piece in parents:
         group = joined[root_of(piece)]
-        names[piece] = pieces.own_name[group.piece] if group.old_group is None else group.old_group
-        if percents is not None:
-            splits[piece] = pieces.splits[group.piece] if group.split is None else group.split
+        if piece < num:
+            names[piece] = pieces.own_name[group.piece] if group.old is None else group.old[0]
+            if percents is not None:
+                splits[piece] = pieces.splits[group.piece] if group.old is None else group.old[1]
     return dataclasses.replace(groups, tied=tied, names=names, splits=splits)

@@ -29,7 +29,7 @@ class PartHeaders:
       labels: of the pieces of each part that has any: the index of the part's first row, and the labels of its rows.
     """
 
-    def __init__(self, parts: Iterable[Part] = (), *, with_signatures: bool = True):
+    def __init__(self, parts: Iterable[Part] = ()):
         self.rows = ArraySpool(part_file.ROW)
         self.sources = TextSpool()
         self.signatures = ArraySpool(near_duplicates.SIGNATURE)
@@ -37,7 +37,6 @@ class PartHeaders:
         self.value_counts = ValueCounts()
         self.num_listed = 0
         self.labels: Spool[tuple[int, Sequence[str]]] = Spool()
-        self._with_signatures = with_signatures
         self._lengths: list[int] = []
         self._lines: Spool[tuple[Sequence[Reject], Sequence[Salvaged]]] = Spool()
         for part in parts:
@@ -46,16 +45,19 @@ class PartHeaders:
     def add(self, part: Part) -> None:
         if part.labels:
             self.labels.append((len(self.rows), part.labels))
-        self.rows.append(part.rows)
-        self.sources.append(part.sources)
-        if self._with_signatures:
-            self.signatures.append(part.signatures)
+        self.add_rows(part.rows, part.sources, [len(part.rows)])
+        self.signatures.append(part.signatures)
         self.contents.append(part.contents)
         self.value_counts.add_counts(part.counts)
         self.num_listed += part.num_listed
-        self._lengths.append(len(part.rows))
         if part.rejects or part.salvaged:
             self._lines.append((part.rejects, part.salvaged))
+
+    def add_rows(self, rows: np.ndarray, sources: Sequence[str], lengths: Sequence[int]) -> None:
+        """Adds only the rows, and their sources, of one or more parts with so many rows each."""
+        self.rows.append(rows)
+        self.sources.append(sources)
+        self._lengths += lengths
 
     def rejects(self) -> Iterator[Reject]:
         for rejects, _ in self._lines:

@@ -8,7 +8,7 @@
    splits is rejected (`ties_splits`).
 
 Pieces are compared in the order of their piece_ids, so nothing depends on the order of the parts. Headers stay in
-temporary files; in memory are some numbers per piece, about 100 bytes.
+temporary files; in memory are some numbers per piece, about 100 bytes. `keyed.py` decides the same on an engine.
 """
 
 from __future__ import annotations
@@ -21,11 +21,21 @@ import numpy as np
 from beam_pipelines.encoding.ledger import Duplicate, Reject
 from beam_pipelines.encoding.value_counts import Counts
 from beam_pipelines.planning import digests
-from beam_pipelines.planning.groups import NEWCOMER, Near, Pieces, choose, find_groups, needs_pairs
-from beam_pipelines.planning.near_duplicates import Search, connect
+from beam_pipelines.planning.groups import (
+    Near,
+    Pieces,
+    Sources,
+    choose,
+    fill_splits,
+    find_groups,
+    make_pieces,
+    near_of_pairs,
+    needs_pairs,
+)
+from beam_pipelines.planning.near_duplicates import Search
 from beam_pipelines.planning.part_headers import PartHeaders
 from beam_pipelines.planning.path_ties import find_path_ties
-from beam_pipelines.planning.shard_entries import Decisions, ShardEntries
+from beam_pipelines.planning.shard_entries import Decisions, ShardEntries, describe_groups, describe_splits
 from beam_pipelines.settings.encode_settings import Settings
 from midi_codec.dataset import labels
 from midi_codec.dataset.dataset_info import SplitInfo
@@ -67,20 +77,20 @@ class Plan:
         return self.decisions.duplicates()
 
     def contents(self) -> np.ndarray:
-        """`[m, 2]` uint64, ascending: the inputs that the dataset accounts for."""
-        table = np.concatenate([self.carried.contents, *self.headers.contents.blocks()])
-        keys = np.ascontiguousarray(table, ">u8").view(digests.DTYPE)[:, 0]
-        keys.sort()
-        return keys.view(">u8").reshape(-1, 2).astype(np.uint64)
+        """As `sort_contents`, of the inputs that the dataset accounts for."""
+        return sort_contents([self.carried.contents, *self.headers.contents.blocks()])
+
+
+def sort_contents(blocks: Iterable[np.ndarray]) -> np.ndarray:
+    """`[m, 2]` uint64, ascending: the hashes of all inputs, from arrays of some."""
+    table = np.concatenate([np.zeros((0, 2), np.uint64), *blocks])
+    keys = np.ascontiguousarray(table, ">u8").view(digests.DTYPE)[:, 0]
+    keys.sort()
+    return keys.view(">u8").reshape(-1, 2).astype(np.uint64)
 
 
 def make_plan(
-    headers: PartHeaders,
-    settings: Settings,
-    splits: Sequence[str],
-    *,
-    carried: Carried | None = None,
-    pairs: Iterable[np.ndarray] | None = None,
+    headers: PartHeaders, settings: Settings, splits: Sequence[str], *, carried: Carried | None = None
 ) -> Plan:
     """Decides on every piece.
 
@@ -88,23 +98,30 @@ def make_plan(
       headers: in any order; entries refer to a part by its index here.
       splits: those that get shards.
       carried: what the ledgers of the older dataset add.
-      pairs: near-duplicates as arrays of near_duplicates.PAIR, if an engine has found them; else they are found here.
     """
     carried = carried or Carried()
-    distinct, piece_of, pieces = _find_pieces(headers)
-    near = _find_near(headers, distinct, pieces, pairs, settings)
+    distinct, piece_of, pieces = find_pieces(headers)
+    near = _find_near(headers, distinct, pieces, settings)
     ties = find_path_ties(headers, piece_of, pieces.is_old, carried.duplicates, settings)
-    decisions = Decisions(headers, pieces, find_groups(pieces, near, ties, settings), distinct, piece_of)
-    groups, num_groups = decisions.describe_groups()
+    groups = fill_splits(pieces, find_groups(pieces, near, ties, settings), settings.split_rule.percents)
+    decisions = Decisions(
+        headers=headers,
+        pieces=pieces,
+        groups=groups,
+        distinct=distinct,
+        piece_of=piece_of,
+        kept_sources=lambda chosen: headers.sources.take(distinct[groups.stands_for[chosen]]),
+    )
+    counts = decisions.count_groups()
     return Plan(
         headers=headers,
         carried=carried,
         decisions=decisions,
         entries=ShardEntries(decisions, settings.num_shards),
-        splits=decisions.describe_splits(splits, settings.num_shards),
+        splits=describe_splits(decisions.split_sizes(settings.num_shards), splits),
         counts=headers.value_counts.counts(),
-        groups=groups,
-        num_groups=num_groups,
+        groups=describe_groups(counts),
+        num_groups=int(counts[0]),
         moved_groups={**carried.moved_groups, **decisions.moved_groups()},
         labels=decisions.count_labels(),
     )
@@ -116,7 +133,7 @@ def tied_reject(source: str) -> Reject:
     return Reject(source, None, "group", "ties_splits", message)
 
 
-def _find_pieces(headers: PartHeaders) -> tuple[np.ndarray, np.ndarray, Pieces]:
+def find_pieces(headers: PartHeaders) -> tuple[np.ndarray, np.ndarray, Pieces]:
     """The row of each distinct piece, by piece_id; the piece of every row; and the pieces."""
     num_rows = len(headers.rows)
     ids, old_groups = np.empty(num_rows, digests.DTYPE), np.empty(num_rows, digests.DTYPE)
@@ -133,58 +150,17 @@ def _find_pieces(headers: PartHeaders) -> tuple[np.ndarray, np.ndarray, Pieces]:
     piece_of[order] = np.cumsum(is_first) - 1
     ids = ids[order[is_first]]
     del order
-    is_old = old_groups != b""
-    distinct = choose(piece_of, len(ids), is_old, headers.sources.take)
-    old_groups, is_old = old_groups[distinct], is_old[distinct]
-    names, own_name = ids, np.arange(len(ids))
-    old_group = np.full(len(ids), NEWCOMER)
-    if is_old.any():
-        names = np.union1d(ids, old_groups[is_old])
-        own_name = np.searchsorted(names, ids)
-        old_group[is_old] = np.searchsorted(names, old_groups[is_old])
-    pieces = Pieces(
-        names=names,
-        own_name=own_name,
-        old_group=old_group,
-        splits=splits[distinct],
-        sources=lambda chosen: headers.sources.take(distinct[chosen]),
-    )
-    return distinct, piece_of, pieces
+    distinct = choose(piece_of, len(ids), old_groups != b"", headers.sources.take)
+    sources: Sources = lambda chosen: headers.sources.take(distinct[chosen])  # noqa: E731
+    return distinct, piece_of, make_pieces(ids, old_groups[distinct], splits[distinct], sources)
 
 
-def _find_near(
-    headers: PartHeaders,
-    distinct: np.ndarray,
-    pieces: Pieces,
-    pairs: Iterable[np.ndarray] | None,
-    settings: Settings,
-) -> Near:
-    roots = np.arange(len(distinct))
+def _find_near(headers: PartHeaders, distinct: np.ndarray, pieces: Pieces, settings: Settings) -> Near:
     if settings.near_duplicates == "keep":
-        return Near(roots=roots, pairs=np.zeros((0, 2), np.int64))
-    if pairs is None:
-        search = Search(headers.signatures, distinct)
-        if not needs_pairs(pieces, settings):
-            roots[search.places] = search.places[search.components()]
-            return Near(roots=roots)
-        numbered = iter([search.places[search.pairs()]])
-    else:
-        own = pieces.names[pieces.own_name]
-        numbered = (np.stack([_numbers_of(own, some[name]) for name in ("first", "second")], axis=1) for some in pairs)
-    found = [np.zeros((0, 2), np.int64)]
-    for some in numbered:
-        connect(roots, some)
-        found += [some] if needs_pairs(pieces, settings) else []
-    return Near(roots=roots, pairs=np.concatenate(found))
-
-
-def _numbers_of(own: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """The index of each id in `own`, which ascends.
-
-    Raises:
-      RuntimeError: one is missing: parts have changed during the run.
-    """
-    numbers = np.minimum(np.searchsorted(own, ids), max(len(own) - 1, 0))
-    if len(ids) and not (len(own) and np.array_equal(own[numbers], ids)):
-        raise RuntimeError("near-duplicates name a piece that no part has; start the same command again")
-    return numbers
+        return near_of_pairs(pieces, (), settings)
+    search = Search(headers.signatures, distinct)
+    if needs_pairs(pieces, settings):
+        return near_of_pairs(pieces, [search.places[search.pairs()]], settings)
+    roots = np.arange(len(distinct))
+    roots[search.places] = search.places[search.components()]
+    return Near(roots=roots)

@@ -105,6 +105,11 @@ def split_of_group(group_id: str, percents: Sequence[int]) -> str:
     raise ValueError(f"split percents must add up to 100, got {tuple(percents)}")
 
 
+def has_empty(sizes: np.ndarray, percents: Sequence[int]) -> bool:
+    """Whether a split that is to have pieces has none; `sizes`: of all splits."""
+    return any(percent and not size for percent, size in zip(percents, sizes, strict=True))
+
+
 def fill_empty(group_ids: np.ndarray, splits: np.ndarray, may_move: np.ndarray, percents: Sequence[int]) -> np.ndarray:
     """Gives every split with a percentage at least one group, as long as there are enough groups.
 

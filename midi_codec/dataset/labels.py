@@ -86,6 +86,16 @@ class LabelCounts:
                 self._too_many.add(name)
                 values.clear()
 
+    def add_counts(self, counts: Counts) -> None:
+        """Adds the `counts` of another object of this class."""
+        for name, by_split in counts.items():
+            if not by_split:
+                self._by_name[name] = {}
+                self._too_many.add(name)
+            for split, values in by_split.items():
+                for value, number in values.items():
+                    self.add(split, {name: value}, number)
+
     def counts(self) -> Counts:
         counts: dict[str, dict[str, dict[str, int]]] = {}
         for name, values in sorted(self._by_name.items()):

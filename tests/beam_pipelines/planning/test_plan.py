@@ -1,6 +1,7 @@
 """Which pieces stay, and where: exact duplicates, near-duplicates, groups by path, an older dataset."""
 
 import dataclasses
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -8,13 +9,18 @@ import pytest
 from beam_pipelines.encoding.encode_chunk import PartBuilder
 from beam_pipelines.encoding.ledger import Duplicate, Reject
 from beam_pipelines.encoding.part_file import Part
-from beam_pipelines.planning import digests
+from beam_pipelines.planning import digests, keyed
 from beam_pipelines.planning import plan as plan_lib
+from beam_pipelines.planning.groups import Near, near_of_pairs
+from beam_pipelines.planning.keyed import Sourced
 from beam_pipelines.planning.near_duplicates import PAIR, Search
 from beam_pipelines.planning.part_headers import PartHeaders
 from beam_pipelines.planning.plan import Carried, Plan, make_plan
-from beam_pipelines.settings.splits import SplitRule, split_of_group
+from beam_pipelines.planning.shard_entries import describe_splits
+from beam_pipelines.settings.encode_settings import Settings
+from beam_pipelines.settings.splits import SplitRule, has_empty, split_of_group
 from midi_codec.dataset.dataset_info import SPLITS
+from midi_codec.dataset.labels import Counts, LabelCounts
 from midi_codec.dataset.records import Piece
 from midi_codec.music.note_batch import NoteBatch
 from midi_codec.music.notes import MILLISECONDS
@@ -41,15 +47,75 @@ def old(files: dict[str, tuple[int, int, str]], **changes) -> Part:
     return builder.build()[0]
 
 
-def plan_of(*parts: Part, pairs=(), carried=None, **changes) -> Plan:
-    settings = make_settings(split_rule=HALVES, **changes)
-    return make_plan(PartHeaders(parts), settings, ("train", "validation"), carried=carried, pairs=packed(pairs))
+def plan_of(*parts: Part, pairs=(), carried=None, split_rule=HALVES, **changes) -> Plan:
+    """With these near-duplicates; decided in one process, and by ranges as on an engine, which gives the same."""
+    settings = make_settings(split_rule=split_rule, **changes)
+
+    def find_near(headers, distinct, pieces, settings) -> Near:
+        own = pieces.names[pieces.own_name]
+        return near_of_pairs(pieces, [keyed.numbers_of_pairs(own, each) for each in packed(pairs)], settings)
+
+    with mock.patch.object(plan_lib, "_find_near", find_near):
+        plan = make_plan(PartHeaders(parts), settings, ("train", "validation"), carried=carried)
+    check_keyed(parts, packed(pairs), carried or Carried(), settings, plan)
+    return plan
 
 
 def packed(pairs) -> list[np.ndarray]:
     """Pairs of numbers as an engine finds them, in several arrays."""
     named = [digests.pack(np.array(sorted(IDS[number].encode() for number in pair), "S32")) for pair in pairs]
     return [np.array([tuple(pair)], PAIR) for pair in named]
+
+
+def check_keyed(parts, pairs, carried: Carried, settings: Settings, plan: Plan) -> None:
+    """The steps of `execution/beam_decide.py` on three ranges of ids decide what the plan says."""
+    heads = Sourced.join([keyed.heads_of(each, f"{number:032x}") for number, each in enumerate(parts)])
+    ranges = [heads[range_of(heads.rows["id"]) == number] for number in range(3)]
+    ties = np.zeros(0, keyed.TIE)
+    if settings.group_regex is not None:
+        dropped = list(keyed.dropped_lines(carried.duplicates, settings))
+        older = keyed.ties_of_dropped([keyed.old_sources(heads)], dropped)
+        ties = keyed.shared_ties(np.concatenate([keyed.own_ties(heads), older]))
+    ids = np.concatenate([ties["id"], *(each[name] for each in pairs for name in ("first", "second"))])
+    found = [keyed.find_nodes(some, ids[range_of(ids) == number]) for number, some in enumerate(ranges) if len(some)]
+    decided = list(keyed.decide_graph([nodes for nodes, _ in found], pairs, [ties], settings))
+    in_range = [[some[range_of(some.rows["id"]) == number] for some in decided] for number in range(3)]
+    moved: dict[bytes, int] = {}
+
+    def decide() -> list[keyed.Range]:
+        some = zip(ranges, in_range, strict=True)
+        return [keyed.decide_range(heads, own, moved) for heads, own in some if len(heads)]
+
+    kept = np.concatenate([each.grouped() for each in decide()])
+    of_graph = [some.rows["split"][some.rows["is_kept"]] for some in decided]
+    sizes = sum([sizes for _, sizes in found], np.bincount(np.concatenate([[], *of_graph]).astype(int), minlength=3))
+    assert sizes.tolist() == np.bincount(kept["split"], minlength=3).tolist()
+    if (percents := settings.split_rule.percents) is not None and has_empty(sizes, percents):
+        moved = keyed.fill([kept], percents)
+    results = [each.decisions for each in decide()]
+    assert merged_labels(results) == plan.labels
+    assert {digests.unpack(np.array([group], digests.DTYPE))[0].decode() for group in moved} == {
+        *plan.decisions.moved_groups()
+    }
+    assert sorted(line for each in results for line in each.duplicates()) == sorted(plan.duplicates())
+    assert sorted(source for each in results for source in each.tied_sources) == sorted(plan.decisions.tied_sources)
+    assert describe_splits(sum(each.split_sizes(settings.num_shards) for each in results), SPLITS[:2]) == plan.splits
+    for shard, entries in enumerate(plan.entries):
+        mine = [own for each in decide() for number, own in each.entries(settings.num_shards) if number == shard]
+        numbered, names = keyed.number_parts(mine)
+        numbered["part"] = np.array([int(name, 16) for name in names], np.int64)[numbered["part"]]
+        assert numbered.tolist() == entries.tolist()
+
+
+def merged_labels(results) -> Counts:
+    counts = LabelCounts()
+    for each in results:
+        counts.add_counts(each.count_labels())
+    return counts.counts()
+
+
+def range_of(ids: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(ids).view(np.uint8).reshape(-1, 16)[:, 0] % 3
 
 
 def outcome(plan: Plan) -> dict[str, tuple[str, str]]:
@@ -186,8 +252,7 @@ def test_by_regex_paths_decide_the_split_and_leaks_are_counted():
     builder = PartBuilder(make_settings(split_rule=rule))
     pieces = NoteBatch.from_notes([NOTES[1], NOTES[2]], MILLISECONDS)
     builder.add_pieces(pieces, ["train/a.mid", "valid/b.mid"])
-    settings = make_settings(split_rule=rule)
-    plan = make_plan(PartHeaders([builder.build()[0]]), settings, ("train", "validation"), pairs=packed([(1, 2)]))
+    plan = plan_of(builder.build()[0], pairs=[(1, 2)], split_rule=rule)
     group = min(IDS[1], IDS[2])
     assert outcome(plan) == {IDS[1]: ("train", group), IDS[2]: ("validation", group)}
     assert plan.groups == {"groups": 1, "pieces": 2, "largest": 2, "in_several_splits": 1}
@@ -341,6 +406,19 @@ def test_paths_of_an_older_datasets_duplicates_tie_to_the_piece_that_was_kept():
     for parts in ((before, again, newcomers), (newcomers, again, before)):
         groups = {piece: group for piece, (_, group) in outcome(plan_of(*parts, carried=carried, **regex)).items()}
         assert (groups[IDS[3]], groups[IDS[6]]) == (min(IDS[1], IDS[5]), IDS[6])
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_path_ties_newcomers_whichever_of_them_is_rejected(order):
+    """Newcomer 3 is the same music as a piece of another split; 4 and 5 share its path, and nothing else."""
+    regex = {"group_regex": "^(.)/"}
+    before = old({"a/o.mid": (1, 1, "train"), "p.mid": (2, 2, "validation")}, **regex)
+    files = [part({f"a/{number}.mid": number}, **regex) for number in (3, 4, 5)]
+    plan = plan_of(*[before, *files][::order], pairs=[(3, 2)], **regex)
+    assert plan.decisions.tied_sources == ["a/3.mid"]
+    assert {outcome(plan)[IDS[number]] for number in (1, 4, 5)} == {("train", IDS[1])}
+    after = plan_of(*[old({"p.mid": (2, 2, "validation")}), *files][::order], pairs=[(3, 2)], **regex)
+    assert {outcome(after)[IDS[number]] for number in (2, 3, 4, 5)} == {("validation", IDS[2])}
 
 
 def test_near_duplicates_are_found_in_the_headers_and_compared_pair_by_pair_only_where_that_matters(monkeypatch):

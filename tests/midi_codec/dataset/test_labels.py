@@ -42,6 +42,10 @@ def test_counts():
         "name": {"train": {"a": 4, "b": 3}, "test": {"a": 1}},
         "one": {"train": {"x": 7}, "test": {"x": 1}},
     }
+    twice = LabelCounts()
+    for _ in range(2):
+        twice.add_counts(counts.counts())
+    assert twice.counts()["name"] == {"train": {"a": 8, "b": 6}, "test": {"a": 2}}
     assert list(labels.describe(counts.counts(), 10, most=1)) == [
         "name: a 5, 1 other values, without 2",
         "one: x 8, without 2",
@@ -54,4 +58,9 @@ def test_too_many_values_are_not_listed(monkeypatch):
     for value in "abca":
         counts.add("train", {"name": value, "one": "x"})
     assert counts.counts() == {"name": {}, "one": {"train": {"x": 4}}}
+    again = LabelCounts()
+    again.add("train", {"name": "a"})
+    again.add_counts(counts.counts())
+    again.add("train", {"name": "a"})
+    assert again.counts() == counts.counts()
     assert next(labels.describe(counts.counts(), 4)) == "name: more than 2 values, which only the records have"
