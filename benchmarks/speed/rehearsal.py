@@ -2,6 +2,7 @@
 
     python -m benchmarks.rehearsal --folder SCRATCH
     python -m benchmarks.rehearsal --folder SCRATCH --files 1000000 --shares 0.1 1 --stages corpus list encode
+    python -m benchmarks.rehearsal --folder SCRATCH --made-up --pieces 1000000
 
 It makes a corpus of tar archives, lists all of it, encodes two shares of it as two tasks and a last step, trains fifty
 steps on the larger one, generates pieces as tasks, and runs what reads them. A straight line through the two encodes
@@ -21,7 +22,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from benchmarks.harness import machine, midi_tars, processes
+from benchmarks.harness import machine, made_up_music, midi_tars, processes
 from benchmarks.harness.processes import Usage
 from generation_jobs.seeds import seed_json
 from job_runtime import command, storage
@@ -161,6 +162,8 @@ class Rehearsal:
         return self.dataset(self.sizes[-1])
 
     def _train(self) -> dict[str, Any]:
+        if self._args.made_up:
+            return {}
         notes = dataset_info.load(str(self._data)).splits["train"].num_notes
         epochs = self._args.steps * TRAINING["batch-size"] * WINDOW / notes
         flags = [part for name, value in TRAINING.items() for part in (f"--{name}", value)]
@@ -169,6 +172,9 @@ class Rehearsal:
         return self._command("train", [*given, "--evaluate-every", epochs, *flags], output)
 
     def _generate(self) -> dict[str, Any]:
+        if self._args.made_up:
+            made_up_music.write(self.music, self._args.pieces, self._stop)
+            return {}
         seeds = self._folder / "seeds" / "seeds.jsonl"
         seeds.parent.mkdir(exist_ok=True)
         num_seeds = -(-self._args.pieces // SAMPLES_PER_SEED)
@@ -254,6 +260,7 @@ def main(argv: Sequence[str]) -> int:
     add_number(parser, "--pieces", 20_000, "to generate", at_least=1)
     add_number(parser, "--notes", 32, "the most of a generated piece", at_least=1)
     add_number(parser, "--tasks", 4, "that generate them", at_least=1)
+    parser.add_argument("--made-up", action="store_true", help="pieces are made with arrays; nothing is trained")
     parser.add_argument("--stages", nargs="*", default=[], help="only these; keeps what is in the folder")
     args = parser.parse_args(argv)
     with StopSignal() as stop:
