@@ -14,6 +14,7 @@ import argparse
 import array
 import dataclasses
 import heapq
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -25,7 +26,13 @@ from generation_jobs.memorisation import corpus_index
 from generation_jobs.memorisation.corpus_index import Copied, Index
 from generation_jobs.memorisation.duplicates import exact_groups, shared_runs
 from generation_jobs.output import generated_music
-from generation_jobs.output.generated_music import GeneratedPiece, Overview, corpus_notes, shapes_of
+from generation_jobs.output.generated_music import (
+    PIECES_AT_ONCE,
+    GeneratedPiece,
+    Overview,
+    corpus_notes,
+    shapes_of,
+)
 from job_runtime import command
 from job_runtime.command_line.flags import Parser
 from job_runtime.logs.progress import progress
@@ -54,13 +61,15 @@ def main(argv: Sequence[str]) -> int:
 
     def searched() -> Iterator[Piece]:
         """The generated notes of each piece, once its run is known."""
-        for piece in generated_music.stream(args.music, time_base=info.time_base):
-            overview.add(piece)
-            name = {"seed_id": piece.line["seed_id"], "sample": piece.line["sample"], "path": _path(piece)}
-            runs.append((name, piece.num_generated, index.longest_run(*piece.part)))
-            notes = piece.notes.take(slice(piece.num_given, None)).from_first_onset()
-            ids.append(notes.piece_id if len(notes) else "")
-            yield Piece(_path(piece), "", "", notes)
+        pieces = generated_music.stream(args.music, time_base=info.time_base)
+        while some := list(itertools.islice(pieces, PIECES_AT_ONCE)):
+            for piece, run in zip(some, index.longest_runs([piece.part for piece in some]), strict=True):
+                overview.add(piece)
+                name = {"seed_id": piece.line["seed_id"], "sample": piece.line["sample"], "path": _path(piece)}
+                runs.append((name, piece.num_generated, run))
+                notes = piece.notes.take(slice(piece.num_given, None)).from_first_onset()
+                ids.append(notes.piece_id if len(notes) else "")
+                yield Piece(_path(piece), "", "", notes)
 
     of_music = Index.build(searched(), time_base=info.time_base, dataset="generated")
     reference = list(reference_runs(index, args.data, info, args.split, overview.shapes))
@@ -180,7 +189,9 @@ def reference_runs(
     index: Index, data: str, info: DatasetInfo, split: str, shapes: Sequence[tuple[int, int]]
 ) -> Iterator[Copied]:
     """The longest runs that pieces of a split, cut to these shapes, share with the index."""
-    return (index.longest_run(*part) for part in cut_alike(corpus_notes(data, info, split), shapes))
+    parts = cut_alike(corpus_notes(data, info, split), shapes)
+    while some := list(itertools.islice(parts, PIECES_AT_ONCE)):
+        yield from index.longest_runs(some)
 
 
 def quantiles(lengths: Sequence[int]) -> dict[str, int | None]:

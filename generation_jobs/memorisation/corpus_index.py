@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -18,12 +18,13 @@ from generation_jobs.memorisation import index_files
 from generation_jobs.memorisation.index_build import Build, in_batches
 from generation_jobs.memorisation.index_files import Columns
 from generation_jobs.memorisation.note_strings import Strings, strings_of
-from generation_jobs.memorisation.run_search import Run, Text, longest_common
+from generation_jobs.memorisation.run_search import Runs, Text, longest_common, together
 from job_runtime.logs.progress import progress
 from midi_codec.dataset.dataset_info import DatasetInfo
 from midi_codec.dataset.records import Piece
 from midi_codec.dataset.split_reader import read_shards
 from midi_codec.music.notes import Notes
+from midi_codec.music.piece_offsets import offsets_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,19 +90,30 @@ class Index:
         Raises:
           ValueError: the notes are on another grid.
         """
-        mine = strings_of([notes.take(slice(num_primer_notes, None))], self.time_base)
-        query = Text.of_query(mine.symbol, mine.step, self.time_base)
-        return self.describe(longest_common(query, self.text, self.columns.order), mine, num_primer_notes)
+        return self.longest_runs([(notes, num_primer_notes)])[0]
 
-    def describe(self, run: Run, mine: Strings, num_primer_notes: int) -> Copied:
-        """A run of steps as a run of notes: one note more, starting with the note that the first step leaves."""
-        if not run.num_steps:
+    def longest_runs(self, parts: Sequence[tuple[Notes, int]]) -> list[Copied]:
+        """As `longest_run`, of several pieces with their primers; together they take a tenth of the time."""
+        found = []
+        for begin, end in together(offsets_of([len(notes) for notes, _ in parts])):
+            mine = strings_of([notes.take(slice(given, None)) for notes, given in parts[begin:end]], self.time_base)
+            query = Text.of_query(mine.symbol, mine.step, self.time_base)
+            runs = longest_common(query, mine.offsets, self.text, self.columns.order)
+            found += self.describe(runs, mine, [given for _, given in parts[begin:end]])
+        return found
+
+    def describe(self, runs: Runs, mine: Strings, num_primer_notes: Sequence[int]) -> list[Copied]:
+        """Runs of steps as runs of notes: one note more, starting with the note that the first step leaves."""
+        return [self._describe(*runs.of(piece), mine, given) for piece, given in enumerate(num_primer_notes)]
+
+    def _describe(self, num_steps: int, at: int, found: int, mine: Strings, num_primer_notes: int) -> Copied:
+        if not num_steps:
             return Copied(0)
-        theirs, at, found = self.columns, run.at - 1, run.found - 1
+        theirs, at, found = self.columns, at - 1, found - 1
         row = int(np.searchsorted(theirs.offsets, found, "right")) - 1
         piece_id, source = theirs.name_of(row)
         return Copied(
-            num_notes=run.num_steps + 1,
+            num_notes=num_steps + 1,
             piece_id=piece_id,
             source=source,
             at_note=int(mine.note[at]) + num_primer_notes,

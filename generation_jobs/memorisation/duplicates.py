@@ -14,7 +14,7 @@ import numpy as np
 from generation_jobs.memorisation import index_files
 from generation_jobs.memorisation.corpus_index import Copied, Index
 from generation_jobs.memorisation.note_strings import Strings
-from generation_jobs.memorisation.run_search import Run, Text, common_symbols, longest_common
+from generation_jobs.memorisation.run_search import Text, common_symbols, longest_common, together
 from generation_jobs.memorisation.suffix_sort import DEPTH
 
 _CHUNK = 1 << 16  # positions whose symbols are compared at once
@@ -42,20 +42,25 @@ def shared_runs(index: Index) -> Iterator[Copied]:
     """
     columns = index.columns
     bounds = _common_with_others(index)
-    for begin, end in zip(columns.offsets[:-1].tolist(), columns.offsets[1:].tolist(), strict=True):
-        rows = slice(begin, end)
+    for first, last in together(columns.offsets):
+        offsets = columns.offsets[first : last + 1].astype(np.int64)
+        rows = slice(int(offsets[0]), int(offsets[-1]))
         mine = Strings(
             symbol=columns.symbol[rows],
             step=columns.step[rows],
             note=columns.note[rows],
             pitch=columns.pitch[rows],
-            offsets=np.array([0, end - begin]),
+            offsets=offsets - offsets[0],
         )
-        query = Text.of_query(mine.symbol, mine.step, index.time_base)
-        run: Run = longest_common(
-            query, index.text, columns.order, bounds=bounds[rows].astype(np.int64), excluded=(begin, end)
+        runs = longest_common(
+            Text.of_query(mine.symbol, mine.step, index.time_base),
+            mine.offsets,
+            index.text,
+            columns.order,
+            bounds=bounds[rows].astype(np.int64),
+            excluded=np.stack([offsets[:-1], offsets[1:]], axis=1),
         )
-        yield index.describe(run, mine, 0)
+        yield from index.describe(runs, mine, [0] * (len(offsets) - 1))
 
 
 def _common_with_others(index: Index) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The longest run that a string shares with many others, found exactly and without comparing it to all of them.
+"""The longest run that each of some strings shares with many others, found exactly and without comparing all of them.
 
 A suffix array holds the positions of the corpus, sorted by the symbols that follow. Those that begin like a given
 position of a piece are adjacent, so two binary searches find them. Only intervals are sorted, since times agree only
@@ -12,12 +12,14 @@ common, so nothing is lost.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 
 import numpy as np
 
 from generation_jobs.memorisation.note_strings import END, steps_agree
 from generation_jobs.memorisation.suffix_sort import DEPTH
 
+ENTRIES_AT_ONCE = 1 << 15  # of the queries, as far as they are several
 _CHUNK = 1 << 17  # pairs followed at once
 _BLOCK = 8  # steps followed at once
 
@@ -32,7 +34,10 @@ class Text:
 
     @classmethod
     def of_query(cls, symbol: np.ndarray, step: np.ndarray, time_base: str) -> Text:
-        """Its padding and boundaries are END, never equal to BOUNDARY, the padding of an index."""
+        """Its padding and boundaries are END, never equal to BOUNDARY, the padding of an index.
+
+        It may hold several pieces, each of which begins with a boundary: no run goes beyond it.
+        """
         symbol = np.concatenate([symbol, np.full(DEPTH, END, np.uint16)])
         return cls(np.minimum(symbol, np.uint16(END)), np.concatenate([step, np.zeros(DEPTH, np.int32)]), time_base)
 
@@ -40,68 +45,98 @@ class Text:
         return len(self.symbol) - DEPTH
 
 
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """Steps that agree, and where they begin; `num_steps` is 0 if nothing agrees."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class Runs:
+    """`[pieces]` int64: steps that agree, and where they begin; `num_steps` is 0 where nothing agrees."""
 
-    num_steps: int = 0
-    at: int = 0  # entry of the query
-    found: int = 0  # entry of the corpus
+    num_steps: np.ndarray
+    at: np.ndarray  # entry of the query
+    found: np.ndarray  # entry of the corpus
+
+    def of(self, piece: int) -> tuple[int, int, int]:
+        return int(self.num_steps[piece]), int(self.at[piece]), int(self.found[piece])
+
+
+def together(offsets: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Where pieces are divided so that some of them together have about ENTRIES_AT_ONCE entries: first and past last.
+
+    Args:
+      offsets: `[pieces + 1]`, where each begins.
+    """
+    begin = 0
+    while begin < len(offsets) - 1:
+        end = int(np.searchsorted(offsets, offsets[begin] + ENTRIES_AT_ONCE, "right")) - 1
+        yield begin, (begin := max(end, begin + 1))
 
 
 def longest_common(
     query: Text,
+    offsets: np.ndarray,
     corpus: Text,
     order: np.ndarray,
     *,
     bounds: np.ndarray | None = None,
-    excluded: tuple[int, int] = (0, 0),
-) -> Run:
-    """The longest run of agreeing steps; of equally long runs the first in the query, then in the corpus.
+    excluded: np.ndarray | None = None,
+) -> Runs:
+    """The longest run of agreeing steps of each piece; of equally long ones the first in the query, then in the corpus.
 
     Args:
+      offsets: `[pieces + 1]`, where each piece of the query begins, and the end.
       order: the positions of the corpus, sorted.
       bounds: `[len(query)]`, upper bounds for how many symbols each position of the query has in common with any
         position of the corpus that counts, at most DEPTH; None: they are computed.
-      excluded: first and one past the last entry of the corpus that do not count.
+      excluded: `[pieces, 2]`, first and one past the last entry of the corpus that do not count; None: all count.
     """
+    num = len(offsets) - 1
     places = np.flatnonzero(query.symbol[: len(query)] < END)
-    if bounds is None:
-        bounds = np.zeros(len(query), np.int64)
-        bounds[places] = _common_with_neighbours(query, corpus, order, places)
-    best = Run()
-    length = int(bounds.max(initial=0))
+    bounds = _common_with_neighbours(query, corpus, order, places) if bounds is None else bounds[places]
+    piece = np.repeat(np.arange(num), np.diff(offsets))[places]
+    excluded = np.zeros((num, 2), np.int64) if excluded is None else excluded
+    best = np.zeros((num, 3), np.int64)
+    length = np.zeros(num, np.int64)
+    np.maximum.at(length, piece, bounds)
     # few positions have much in common, and the longest run is usually among them: try the longest prefixes first
-    while length:
-        chosen = places[bounds[places] >= length]
-        best = _follow_all(query, corpus, order, chosen, length, excluded)
-        if best.num_steps >= length:
-            break
-        length = max(best.num_steps, length * 3 // 4)
-    return best
+    while length.any():
+        chosen = (length[piece] > 0) & (bounds >= length[piece])
+        best[length > 0] = 0
+        _follow_all(query, corpus, order, places[chosen], piece[chosen], length, excluded, best)
+        found = best[:, 0]
+        length = np.where((length > 0) & (found < length), np.maximum(found, length * 3 // 4), 0)
+    return Runs(*best.T)
 
 
 def _follow_all(
-    query: Text, corpus: Text, order: np.ndarray, places: np.ndarray, length: int, excluded: tuple[int, int]
-) -> Run:
-    """The longest of the runs that begin with `length` equal symbols or more; shorter ones may be missed."""
-    low = _search(query, corpus, order, places, length, after_equal=False)
-    high = _search(query, corpus, order, places, length, after_equal=True)
+    query: Text,
+    corpus: Text,
+    order: np.ndarray,
+    places: np.ndarray,
+    piece: np.ndarray,
+    length: np.ndarray,
+    excluded: np.ndarray,
+    best: np.ndarray,
+) -> None:
+    """Puts the longest of the runs that begin with `length` equal symbols or more into `best`; may miss shorter ones.
+
+    Args:
+      places, piece: where runs may begin in the query, and the piece of each. length, excluded, best: by piece.
+    """
+    low = _search(query, corpus, order, places, length[piece], after_equal=False)
+    high = _search(query, corpus, order, places, length[piece], after_equal=True)
     ends = np.cumsum(high - low)
-    best = Run()
     for begin in range(0, int(ends[-1]) if len(ends) else 0, _CHUNK):
         pairs = np.arange(begin, min(begin + _CHUNK, ends[-1]))
         row = np.searchsorted(ends, pairs, "right")
-        at, found = places[row], order[high[row] - (ends[row] - pairs)].astype(np.int64)
-        counts = (found < excluded[0]) | (found >= excluded[1])
+        at, found, own = places[row], order[high[row] - (ends[row] - pairs)].astype(np.int64), piece[row]
+        counts = (found < excluded[own, 0]) | (found >= excluded[own, 1])
         counts &= ~_agree(query, corpus, at - 1, found - 1)  # otherwise the run begins earlier, and is found there
-        at, found = at[counts], found[counts]
-        if len(at):
-            lengths = _follow(query, corpus, at, found)
-            first = np.lexsort([found, at, -lengths])[0]
-            run = Run(int(lengths[first]), int(at[first]), int(found[first]))
-            best = min(best, run, key=lambda one: (-one.num_steps, one.at, one.found))
-    return best
+        at, found, own = at[counts], found[counts], own[counts]
+        known = np.flatnonzero(best[:, 0])  # in earlier chunks
+        lengths = np.concatenate([_follow(query, corpus, at, found), best[known, 0]])
+        at, found = np.concatenate([at, best[known, 1]]), np.concatenate([found, best[known, 2]])
+        own = np.concatenate([own, known])
+        ranked = np.lexsort([found, at, -lengths, own])
+        first = ranked[np.diff(own[ranked], prepend=-1) != 0]
+        best[own[first]] = np.stack([lengths[first], at[first], found[first]], axis=1)
 
 
 def _agree(query: Text, corpus: Text, at: np.ndarray, found: np.ndarray) -> np.ndarray:
@@ -127,7 +162,7 @@ def _common_with_neighbours(query: Text, corpus: Text, order: np.ndarray, places
     """The most symbols, up to DEPTH, in common with any position of the corpus: its neighbours in sorted order."""
     if not len(order):
         return np.zeros(len(places), np.int64)
-    after = _search(query, corpus, order, places, DEPTH, after_equal=False)
+    after = _search(query, corpus, order, places, np.full(len(places), DEPTH), after_equal=False)
     return np.maximum(
         common_symbols(query, corpus, places, order[np.maximum(after - 1, 0)]),
         common_symbols(query, corpus, places, order[np.minimum(after, len(order) - 1)]),
@@ -142,20 +177,39 @@ def common_symbols(query: Text, corpus: Text, at: np.ndarray, found: np.ndarray)
 
 
 def _search(
-    query: Text, corpus: Text, order: np.ndarray, places: np.ndarray, length: int, *, after_equal: bool
+    query: Text, corpus: Text, order: np.ndarray, places: np.ndarray, lengths: np.ndarray, *, after_equal: bool
 ) -> np.ndarray:
-    """`[places]`: where each would be inserted, by `length` symbols, before or after its equals: binary searches."""
-    wanted = query.symbol[places[:, None] + np.arange(length)]
+    """`[places]`: where each would be inserted, by `lengths` symbols, before or after its equals: binary searches."""
     low, high = np.zeros(len(places), np.int64), np.full(len(places), len(order), np.int64)
-    rows = np.arange(len(places))
     for _ in range(len(order).bit_length()):
-        middle = (low + high) // 2
-        is_open = low < high
-        suffix = order[np.minimum(middle, len(order) - 1)].astype(np.int64)
-        theirs = corpus.symbol[suffix[:, None] + np.arange(length)]
-        first = (theirs != wanted).argmax(axis=1)  # 0 if all symbols are equal, and then the first ones are equal too
-        theirs, ours = theirs[rows, first], wanted[rows, first]
-        goes_right = (theirs <= ours if after_equal else theirs < ours) & is_open
-        low = np.where(goes_right, middle + 1, low)
-        high = np.where(goes_right | ~is_open, high, middle)
+        rows = np.flatnonzero(low < high)
+        middle = (low[rows] + high[rows]) // 2
+        below, is_equal = _compare(query, corpus, places[rows], order[middle].astype(np.int64), lengths[rows])
+        goes_right = below | is_equal if after_equal else below
+        low[rows[goes_right]] = middle[goes_right] + 1
+        high[rows[~goes_right]] = middle[~goes_right]
     return low
+
+
+def _compare(
+    query: Text, corpus: Text, at: np.ndarray, found: np.ndarray, lengths: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """`[pairs]` bool each: whether the corpus's `lengths` symbols come before the query's, and whether they are equal.
+
+    The first few symbols decide as a rule.
+    """
+    below, is_equal = np.zeros(len(at), bool), np.zeros(len(at), bool)
+    rows, begin = np.arange(len(at)), 0
+    while len(rows):
+        ahead = np.arange(begin, min(begin + _BLOCK, DEPTH))
+        theirs, ours = corpus.symbol[found[rows, None] + ahead], query.symbol[at[rows, None] + ahead]
+        differs = (theirs != ours) & (ahead < lengths[rows, None])
+        first = differs.argmax(axis=1)
+        is_decided = differs[np.arange(len(rows)), first]
+        decided = np.flatnonzero(is_decided)
+        below[rows[decided]] = theirs[decided, first[decided]] < ours[decided, first[decided]]
+        begin += _BLOCK
+        rows = rows[~is_decided]
+        is_equal[rows] = lengths[rows] <= begin
+        rows = rows[lengths[rows] > begin]
+    return below, is_equal
