@@ -70,7 +70,7 @@ def main(argv: Sequence[str]) -> int:
     own_corpus = None if plan.corpus is None else _find(plan.corpus, plan)
     with StopSignal() as stop:
         try:
-            steps = Steps(plan.folder, 6, stop)
+            steps = Steps(plan.folder, 7, stop)
             if own_corpus is None:
                 _first_pieces(plan, stop)
             _encode(plan, own_corpus, steps)
@@ -156,9 +156,12 @@ def _train_and_generate(plan: Plan, steps: Steps) -> None:
     seeds, (split, num_seeds) = plan.path("seeds.jsonl"), choose_openings(info, plan.num_pieces)
     openings = ["--data", dataset, "--split", split, "--num-seeds", str(num_seeds), "--output", seeds]
     steps.run("openings", "generation_jobs.make_seeds", openings, outputs=[seeds])
-    generate = ["--bundle", storage.join(run, "bundle"), "--seeds", seeds, "--output", music]
-    max_notes = plan.max_notes or notes_per_piece(info)
-    generate += ["--samples-per-seed", str(plan.num_pieces // num_seeds), "--max-notes", str(max_notes)]
+    model, max_notes = storage.join(run, "bundle"), str(plan.max_notes or notes_per_piece(info))
+    copying = plan.path("copying.json")
+    calibrate = ["--bundle", model, "--data", dataset, "--max-notes", max_notes, "--output", copying]
+    steps.run("calibrate", "generation_jobs.calibrate", calibrate, outputs=[copying])
+    generate = ["--bundle", model, "--seeds", seeds, "--output", music]
+    generate += ["--samples-per-seed", str(plan.num_pieces // num_seeds), "--max-notes", max_notes]
     steps.run("generate", "generation_jobs.generate", generate, outputs=[music])
     report = ["--music", music, "--data", dataset, "--run", run, "--output", plan.path(summary.REPORT)]
     steps.run("report", "generation_jobs.report", report, outputs=[plan.path(summary.REPORT)])

@@ -186,8 +186,12 @@ def _check(args: argparse.Namespace, in_flags: Sequence[str]) -> tuple[list[Bund
     with command.collecting(problems):
         reading = Reading.of_bundle(models[0]) if models else None
     table = models[0].fields if models else None
+    if settings and models and "copying" not in values:
+        settings = dataclasses.replace(settings, copying=bundles.copying(models))
     policy, in_policy = reject_policy.load(args, table.time_base if table else None)
     problems += in_policy
+    if models and "copying" in values and not any(model.copies for model in models):
+        problems.append(f"--copying is {args.copying}, but the model does not copy; want no --copying")
     seeds, read_primers, in_list = _read_seeds(args, own, table, settings, reading)
     problems += in_list
     if problems:

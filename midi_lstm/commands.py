@@ -71,6 +71,7 @@ STAGES: dict[str, tuple[Command, ...]] = {
         Command("export", "trainer.export", "train", "a model as a TensorFlow SavedModel"),
     ),
     "a model makes music": (
+        Command("calibrate", "generation_jobs.calibrate", "generate", "how much a model should copy"),
         Command("seeds", "generation_jobs.make_seeds", "generate", "a list of openings to continue"),
         Command("generate", "generation_jobs.generate", "generate", "music from silence or from seeds"),
         Command("merge", "generation_jobs.merge", "generate", "check a finished job; one manifest, or Parquet"),

@@ -74,6 +74,16 @@ class Bundle:
         """Whether notes of the training split begin while their key sounds; True if the bundle does not say."""
         return self.dataset.get("restrike_share", 1.0) > FEW_RESTRIKES
 
+    @property
+    def copies(self) -> bool:
+        """Whether the model copies from the piece so far."""
+        return ModelConfig(**self.config).sources is not None
+
+    @property
+    def copying(self) -> float:
+        """How much it should copy when it generates: what `generation_jobs.calibrate` found, else 1."""
+        return self.metrics.get("copying", 1.0)
+
     def build_model(self, precision: str = FLOAT32) -> NoteModel:
         """The Keras model with these weights; imports TensorFlow.
 
@@ -149,11 +159,26 @@ def save(folder: str, bundle: Bundle) -> None:
         "metrics": bundle.metrics,
         "deviations": bundle.deviations,
     }
-    storage.write_bytes(storage.join(folder, FILE_NAME), (json.dumps(described, indent=1) + "\n").encode())
+    storage.write_bytes(storage.join(folder, FILE_NAME), _to_json(described))
     for entry in list(storage.list_files(folder)):
         other = entry.path.rsplit("/", 1)[-1]
         if other.startswith("weights-") and other.endswith(".npz") and other != name:
             storage.delete(entry.path)
+
+
+def add_metrics(folder: str, metrics: Mapping[str, Any]) -> None:
+    """Adds to the metrics of a bundle's description, whose weights and hash stay.
+
+    Raises:
+      UserError: as `load_description`.
+    """
+    described = load_description(folder)
+    described["metrics"] = {**described["metrics"], **metrics}
+    storage.write_bytes(storage.join(folder, FILE_NAME), _to_json(described))
+
+
+def _to_json(described: Mapping[str, Any]) -> bytes:
+    return f"{json.dumps(described, indent=1)}\n".encode()
 
 
 def as_float16(bundle: Bundle, *, max_bytes: int) -> Bundle:
@@ -268,6 +293,7 @@ class _Metrics(TypedDict, total=False):
     error_milliseconds: _Figures
     baselines: Mapping[str, _Baseline]
     end_shift: float
+    copying: float
 
 
 class _Description(_Versioned):

@@ -17,6 +17,7 @@ from midi_codec.dataset import labels as labels_lib
 
 ATTRIBUTES = ("key", "density", "polyphony", "instruments", "timing")  # `encoding.attributes` computes them
 _ATTRIBUTES_WANTED = f"some of {', '.join(ATTRIBUTES)}, each once, separated by commas"
+LABELS = "labels"  # the group of flags in `--help`
 _REGEX_WANTED = "a regular expression whose named groups give labels, such as '^(?P<composer>[^/]+)/'"
 
 
@@ -49,6 +50,7 @@ class LabelRule:
         None,
         "labels from the path: each named group is one",
         flag="--label-regex",
+        group=LABELS,
         metavar="REGEX",
         kind=Kind(_REGEX_WANTED, read=_read_regex),
     )
@@ -56,12 +58,14 @@ class LabelRule:
         None,
         "labels from a CSV file or JSON Lines: a column that names the source, the others are labels",
         flag="--labels",
+        group=LABELS,
         metavar="FILE",
     )
     key: str | None = setting(
         None,
         "the column of --labels that names the source",
         flag="--labels-key",
+        group=LABELS,
         metavar="COLUMN",
         default_text=f"the first of {', '.join(KEYS)}",
     )
@@ -69,6 +73,7 @@ class LabelRule:
         (),
         "labels computed from the notes",
         flag="--label-attributes",
+        group=LABELS,
         metavar="NAMES",
         kind=Kind(_ATTRIBUTES_WANTED, read=_read_attributes),
     )

@@ -47,6 +47,12 @@ def ensemble_problems(bundles: Sequence[Bundle], names: Sequence[str]) -> Iterat
         yield "--bundle: models with --timing-loss mse give a number, not probabilities, and cannot be averaged"
 
 
+def copying(bundles: Sequence[Bundle]) -> float:
+    """How much a model that copies should do so: the mean over those of an ensemble that copy, 1 without one."""
+    found = [bundle.copying for bundle in bundles if bundle.copies]
+    return sum(found) / len(found) if found else 1.0
+
+
 def joined(hashes: Sequence[str]) -> str:
     """The hashes as `job.json` and the manifest name them: each once, in the order of the command."""
     return "+".join(dict.fromkeys(hashes))

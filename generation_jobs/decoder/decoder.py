@@ -294,7 +294,7 @@ class Decoder:
         uniforms = field_sampling.note_uniforms(request["key"], slots["position"], len(names))
         settings = _settings_per_field(request)
         head_inputs: Any  # of one network, or a list of an ensemble's
-        amount = self._loop_guard.amount(slots["cost"], request["avoids_loops"])
+        amount = self._loop_guard.amount(slots["cost"], request["copying"], request["avoids_loops"])
         head_inputs, state = network.trunk(slots["previous"], slots["state"], amount)
         end_logit = network.end_logit(head_inputs)
         probability, early_share = self._early_ends.limit(

@@ -132,6 +132,7 @@ class RequestQueue:
             ),  # the last may only be END
             "steers": self._column(steers, np.bool_),
             "avoids_loops": self._column([request.avoid_loops for request in requests], np.bool_),
+            "copying": self._column([request.copying for request in requests], np.float32),
             "max_ticks": self._column([_max_ticks(request, self._table.time_base) for request in requests], np.int32),
             "temperature": self._by_field(requests, "temperature", 1.0, np.float32),
             **self._limit_columns(requests),

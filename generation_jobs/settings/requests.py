@@ -18,6 +18,7 @@ from midi_codec.music.notes import Notes
 
 SAMPLING, PRIMERS = "sampling", "primers"  # groups of flags in `--help`
 MAX_NOTES = 100_000  # of one generated piece; the decoder holds up to this many notes per slot
+MAX_COPYING = 4.0  # times what the model learned
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.001, 1000.0  # beyond, a masked value could be drawn, or float32 divide by zero
 STEERED: Final = "steered"
 Ended = bool | Literal["steered"]  # how a piece ended: `Result.ended`
@@ -92,6 +93,7 @@ class Request:
     controls     what the generated notes keep to
     steer_end    whether a piece that meets a limit ends at the best place before it, and none ends too soon
     avoid_loops  whether a model that copies does so less while the piece is more predictable than real music
+    copying      how much a model that copies does so: a factor
     """
 
     key: tuple[int, int]
@@ -102,6 +104,7 @@ class Request:
     controls: Controls = Controls()
     steer_end: bool = False
     avoid_loops: bool = False
+    copying: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -144,6 +147,14 @@ class Settings(Controls, Sampling):
         "a model that copies does so less while the piece is more predictable than held-out music",
         group=CONTROLS,
     )
+    copying: float = setting(
+        1.0,
+        "how much a model that copies does so; with more, pieces repeat themselves more",
+        at_least=0,
+        at_most=MAX_COPYING,
+        default_text="what generation_jobs.calibrate found for the bundle, else 1",
+        group=CONTROLS,
+    )
     map_programs: str | None = setting(
         None,
         "what becomes of the primer's programs that the model does not know, or should not continue",
@@ -169,6 +180,7 @@ class Settings(Controls, Sampling):
             controls=self.controls,
             steer_end=self.steer_end,
             avoid_loops=self.avoid_loops,
+            copying=self.copying,
         )
 
     def override(self, values: Mapping[str, Any]) -> Settings:

@@ -61,6 +61,18 @@ def test_flags_become_settings_and_seeds_override_them(folder):
     assert a["dataset"] == "d" * 32
 
 
+def test_copying_is_what_calibrate_found_unless_a_flag_or_a_seed_says_it(folder, capsys):
+    made = make_bundle()
+    bundle.save("bundle", dataclasses.replace(made, config={"attention": "copy"}, metrics={"copying": 1.3}))
+    (folder / "seeds.jsonl").write_text('{"id": "a"}\n{"id": "b", "copying": 0.5}\n')
+    assert run() == run("--output", "more", "--copying", "2") == 0
+    found = [[line["settings"]["copying"] for line in manifest.read(music)] for music in ("music", "more")]
+    assert found == [[1.3, 0.5], [2.0, 0.5]]
+    bundle.save("bundle", made)
+    assert run("--output", "other", "--copying", "2") == 2
+    assert "--copying is 2, but the model does not copy; want no --copying" in capsys.readouterr().err
+
+
 def test_without_a_bundle_and_a_list_the_model_in_the_box_starts_from_silence(folder, capsys):
     line = ["--output", "music", "--samples-per-seed", "2"]
     assert command.run("generate", generate.main, line) == 0

@@ -72,6 +72,16 @@ def test_the_hash_covers_model_fields_and_weights_and_nothing_else(bundle):
     assert len(bundle.hash) == 32 and int(bundle.hash, 16) >= 0
 
 
+def test_metrics_are_added_to_the_description_alone(bundle, tmp_path):
+    bundle_lib.save(str(tmp_path), bundle_lib.as_float16(bundle, max_bytes=10**6))
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.name != "bundle.json"}
+    assert bundle_lib.load(str(tmp_path)).copying == 1.0
+    bundle_lib.add_metrics(str(tmp_path), {"copying": 1.3})
+    loaded = bundle_lib.load(str(tmp_path))
+    assert (loaded.metrics, loaded.copying) == ({"validation_nll": 1.5, "copying": 1.3}, 1.3)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.name != "bundle.json"} == before
+
+
 def test_new_weights_replace_the_old_ones(bundle, tmp_path):
     bundle_lib.save(str(tmp_path), bundle)
     better = dataclasses.replace(bundle, weights={name: 2 * array for name, array in bundle.weights.items()})

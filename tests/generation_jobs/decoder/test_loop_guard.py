@@ -32,15 +32,16 @@ def guard(*configs: dict, nats: float | None = 4.0) -> LoopGuard:
 def test_copying_counts_in_proportion_to_what_notes_cost():
     active = guard(ECHO)
     assert active.begin(3).numpy().tolist() == [4.0, 4.0, 4.0]
-    costs = tf.constant([2.0, 8.0, 2.0])
-    assert active.amount(costs, tf.constant([True, True, False])).numpy() == pytest.approx([0.5, 1.0, 1.0])
+    costs, copying = tf.constant([1.5, 3.5, 1.5]), tf.constant([1.0, 1.25, 1.25])
+    amount = active.amount(costs, copying, tf.constant([True, True, False]))
+    assert amount.numpy() == pytest.approx([0.5, 1.25, 1.25])
     after = active.after(tf.constant([3.2, 0.0]), tf.constant([0.0, -3.2]))
     assert after.numpy() == pytest.approx([3.1, 0.1])
 
 
 def test_a_cost_below_nothing_copies_nothing():
     """A time bin of one tick may have a density above 1 in a mixture."""
-    assert guard(ECHO).amount(tf.constant([-1.0]), tf.constant([True])).numpy().tolist() == [0.0]
+    assert guard(ECHO).amount(tf.constant([-1.0]), tf.ones(1), tf.constant([True])).numpy().tolist() == [0.0]
 
 
 @pytest.mark.parametrize(
@@ -57,8 +58,10 @@ def test_a_cost_below_nothing_copies_nothing():
 def test_only_models_that_can_do_without_copying_are_asked(configs, nats, want):
     chosen = guard(*configs, nats=nats)
     assert chosen.is_active is want
-    amount = chosen.amount(chosen.begin(2), tf.constant([True, True]))
-    assert (amount is not None) is want
+    amount = chosen.amount(chosen.begin(2), tf.ones(2), tf.constant([True, True]))
+    copies = any(configs)
+    assert (amount is not None) is copies
+    assert not copies or amount.numpy().tolist() == [1.0, 1.0]
     assert np.isfinite(chosen.begin(2)).all()
 
 

@@ -1,0 +1,193 @@
+"""Finds how much a model that copies should do so, for music that repeats itself as its corpus does.
+
+    python -m generation_jobs.calibrate --bundle run/bundle --data dataset
+
+A wrong note ends a repeat, and a model errs more often than a composer: what it makes from openings of held-out pieces
+often repeats itself too little. This command makes such music with more and more copying, until patterns recur as often
+as in the training split. It keeps the amount at which the least alike measure of `generation_jobs.evaluate` is most
+alike, and writes it into the bundle's description, where `generate` finds it. The weights stay. See docs/generate.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import itertools
+import json
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from generation_jobs.evaluate import compare_looks
+from generation_jobs.job.job import request_key
+from generation_jobs.measures.corpus_comparison import Comparison, Looks
+from generation_jobs.measures.music_doubts import LEAST_RECURRENCE, UNLIKE
+from generation_jobs.measures.music_measures import Part, measures
+from generation_jobs.output.generated_music import corpus_notes
+from generation_jobs.settings.requests import DEFAULTS, MAX_NOTES, Request, Settings
+from job_runtime import command, storage
+from job_runtime.command_line.flags import Parser
+from job_runtime.command_line.settings import add_number
+from job_runtime.logs.progress import stage
+from job_runtime.problem_report import UserError
+from job_runtime.watched_stop import StopAtOnce
+from midi_codec.dataset import dataset_info, split_reader
+from midi_codec.dataset.dataset_info import DatasetInfo
+from midi_codec.music.notes import Notes
+from trainer import box_model
+from trainer import bundle as bundle_lib
+from trainer.model import precision as precision_lib
+
+if TYPE_CHECKING:
+    from generation_jobs.decoder.decoder import Decoder
+    from trainer.bundle import Bundle
+
+PROGRAM = "python -m generation_jobs.calibrate"
+AMOUNTS = (1.0, 1.1, 1.2, 1.3, 1.45, 1.6, 1.8)
+RECURRENCE = "recurrence"
+NUM_PIECES = 64
+NUM_OPENINGS, OPENING_NOTES = 16, 16
+NUM_SLOTS = 64
+
+
+class Trial(NamedTuple):
+    """What music with an amount of copying is like.
+
+    Attributes:
+      copying: the amount.
+      recurrence, corpus_recurrence: the mean share of a piece's notes that belong to a pattern that occurred before.
+      measure: the one that is least like the corpus for what `generation_jobs.evaluate` wants of it.
+      likeness: of that measure, as a share of what the corpus's own pieces reach.
+      margin: that share divided by what is wanted.
+    """
+
+    copying: float
+    recurrence: float
+    corpus_recurrence: float
+    measure: str
+    likeness: float
+    margin: float
+
+
+def main(argv: Sequence[str]) -> int:
+    args, problems = make_parser().parse(argv)
+    model, info = _check(args, problems)
+    trials: list[Trial] = []
+    if not model.copies:
+        print("the model does not copy (--attention none): there is nothing to find")
+    else:
+        with StopAtOnce():
+            trials = list(_trials(args, model, info))
+    best = max(trials, key=lambda trial: trial.margin, default=None)
+    if best:
+        bundle_lib.add_metrics(args.bundle, {"copying": best.copying})
+        print(f"copying: {best.copying:g}, written into {storage.join(args.bundle, bundle_lib.FILE_NAME)}")
+    if args.output:
+        result = {
+            "bundle": model.hash,
+            "dataset": info.hash,
+            "copying": best.copying if best else None,
+            "trials": [trial._asdict() for trial in trials],
+        }
+        storage.write_bytes(args.output, f"{json.dumps(result, indent=1)}\n".encode())
+    return command.OK
+
+
+def make_parser() -> Parser:
+    parser = command.make_parser(PROGRAM, __doc__)
+    add = parser.add_argument
+    add("--bundle", required=True, help="a bundle folder that the trainer wrote; its description is changed")
+    add("--data", required=True, help="the dataset that it was trained on")
+    held_out = dataset_info.SPLITS[1:]
+    add("--split", choices=held_out, default="validation", help="split to take openings from (default: %(default)s)")
+    text = "most notes of a piece; take that of the later job"
+    add_number(parser, "--max-notes", DEFAULTS.max_notes, text, at_least=1, at_most=MAX_NOTES)
+    add("--output", help="a JSON file for the figures of every trial (default: none)")
+    return parser
+
+
+def _check(args: argparse.Namespace, problems: list[str]) -> tuple[Bundle, DatasetInfo]:
+    """Raises UserError with every mistake."""
+    model, info = None, None
+    if args.output:
+        problems += storage.output_problems("--output", args.output, is_file=True)
+    if args.bundle == box_model.BOX:
+        problems.append("--bundle is box, which is part of the program; want a bundle of your own")
+    else:
+        with command.collecting(problems, "--bundle"):
+            model = bundle_lib.load(args.bundle) if args.bundle else None
+    with command.collecting(problems, "--data"):
+        info = split_reader.load_trainable(args.data) if args.data else None
+    if model and info and model.dataset["hash"] != info.corpus_hash:
+        problems.append(
+            f"--data is dataset {info.corpus_hash}, the bundle was trained on {model.dataset['hash']}; want the latter"
+        )
+    if info and not info.splits[args.split].num_notes:
+        problems.append(f"--split is {args.split}, which has no notes in {args.data}; want one that has")
+    if problems or model is None or info is None:
+        raise UserError(problems)
+    return model, info
+
+
+def _trials(args: argparse.Namespace, model: Bundle, info: DatasetInfo) -> Iterator[Trial]:
+    """Music with more and more copying, until patterns recur as often as in the training split."""
+    train, held_out = (list(corpus_notes(args.data, info, split)) for split in ("train", args.split))
+    settings = dataclasses.replace(DEFAULTS, max_notes=args.max_notes)
+    decoder = _make_decoder(model)
+    openings = _openings(held_out, model)
+    for amount in AMOUNTS:
+        parts = _generate(decoder, openings, dataclasses.replace(settings, copying=amount))
+        shapes = [(part.num_given, len(part.notes)) for part in parts]
+        trial = judge(amount, compare_looks(Looks(measures(info.time_base), parts), shapes, train, held_out))
+        print(
+            f"copying {trial.copying:.2f}: {trial.recurrence:.2f} of a piece's notes recur "
+            f"({trial.corpus_recurrence:.2f} in the training split); least alike: {trial.measure}, "
+            f"{trial.likeness:.2f} of what the corpus's own pieces reach",
+            flush=True,
+        )
+        yield trial
+        if trial.recurrence >= trial.corpus_recurrence:
+            return
+
+
+def _make_decoder(model: Bundle) -> Decoder:
+    with stage("loading TensorFlow and the model"):
+        from generation_jobs.decoder import groups
+        from generation_jobs.decoder.decoder import Decoder
+
+        groups.use_one_thread_per_group(NUM_SLOTS)
+        return Decoder(model, num_slots=NUM_SLOTS, precision=precision_lib.fastest())
+
+
+def judge(amount: float, comparisons: Sequence[Comparison]) -> Trial:
+    """How like its corpus music is. Of patterns it counts how often they recur: as between both splits is right."""
+    likeness = {each.measure.name: each.of_ceiling for each in comparisons if each.of_ceiling is not None}
+    means = next(each.means for each in comparisons if each.measure.name == RECURRENCE)
+    ours, theirs, held_out = (mean or 0.0 for mean in means)
+    low, high = sorted((theirs, held_out))
+    likeness[RECURRENCE] = 1.0 if low <= ours <= high else ours / low if ours < low else high / ours
+    margins = {name: value / (LEAST_RECURRENCE if name == RECURRENCE else UNLIKE) for name, value in likeness.items()}
+    least = min(margins, key=lambda name: margins[name])
+    return Trial(amount, ours, theirs, least, likeness[least], margins[least])
+
+
+def _openings(pieces: Sequence[Notes], model: Bundle) -> Sequence[Notes | None]:
+    """Of the first pieces that the model can continue, in the dataset's order, which is that of a hash."""
+    openings = (piece.take(slice(OPENING_NOTES)).from_first_onset() for piece in pieces if len(piece) > OPENING_NOTES)
+    known = itertools.islice((notes for notes in openings if not model.fields.problems(notes)), NUM_OPENINGS)
+    return list(known) or [None]
+
+
+def _generate(decoder: Decoder, openings: Sequence[Notes | None], settings: Settings) -> list[Part]:
+    requests: list[Request] = []
+    for number in range(NUM_PIECES):
+        primer = openings[number % len(openings)]
+        key = request_key(0, PROGRAM if primer is None else primer.piece_id, number)
+        requests.append(settings.request(key, primer))
+    results: list[Any] = [None] * len(requests)
+    for index, result in decoder.generate(requests):
+        results[index] = Part(result.notes, result.num_primer_notes)
+    return [part for part in results if len(part.notes) > part.num_given]
+
+
+if __name__ == "__main__":
+    command.exit_process(command.run(PROGRAM, main))
