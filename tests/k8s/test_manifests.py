@@ -6,6 +6,7 @@ import functools
 import importlib
 import json
 import re
+import signal
 from typing import Any
 
 import kubernetes_validate
@@ -155,11 +156,14 @@ def test_jobs_end_as_the_contract_of_statuses_says(overlay):
         }
         (disruption,) = [rule["action"] for rule in rules if "onPodConditions" in rule]
         together = name == "train-worker"  # of a JobSet: it restarts them all
-        assert by_status == {command.USER_ERROR: "FailJob", command.INTERRUPTED: "FailJob" if together else "Ignore"}
-        assert disruption == ("FailJob" if together else "Ignore")
+        again = "FailJob" if together else "Ignore"
+        early = 128 + signal.SIGTERM  # before the command could catch it
+        assert by_status == {command.USER_ERROR: "FailJob", command.INTERRUPTED: again, early: again}
+        assert disruption == again
         assert {rule["onExitCodes"]["containerName"] for rule in rules if "onExitCodes" in rule} == {container["name"]}
         indexed = spec.get("completionMode") == "Indexed"
         assert ("backoffLimitPerIndex" in spec) == (indexed and not together)
+        assert spec.get("maxFailedIndexes", 0) <= spec["completions"]  # the API server refuses more
         assert pod["terminationGracePeriodSeconds"] == (15 if "spot" in overlay else 25)  # a command is gone in ten
 
 
