@@ -18,9 +18,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from generation_jobs import corpus_command
-from generation_jobs.measures import corpus_comparison, discriminator, endings
+from generation_jobs.measures import corpus_comparison, discriminator, diversity, endings
 from generation_jobs.measures.corpus_comparison import Comparison, Looks, cut_alike
 from generation_jobs.measures.discriminator import Told, Windows
+from generation_jobs.measures.diversity import Patterns
 from generation_jobs.measures.endings import Endings
 from generation_jobs.measures.music_doubts import doubts
 from generation_jobs.measures.music_measures import measures
@@ -58,10 +59,13 @@ def main(argv: Sequence[str]) -> int:
     judged: collections.Counter[tuple[str, ...]] = collections.Counter()
     figures = Spool[dict[str, Any]]()
     windows = Windows() if args.discriminator else None
+    patterns = Patterns()
     for piece in generated_music.stream(args.music, time_base=info.time_base):
         overview.add(piece)
         if windows and windows.num_added < MAX_CORPUS_PIECES:
             windows.add(f"{piece.line['seed_id']}:{piece.line['sample']}", piece.part)
+        if overview.num_pieces <= MAX_CORPUS_PIECES:
+            patterns.add(piece.part)
         row = zip(looks.chosen, looks.add(piece.part), strict=True)
         if args.output:
             named = {"seed_id": piece.line["seed_id"], "sample": piece.line["sample"]}
@@ -79,6 +83,7 @@ def main(argv: Sequence[str]) -> int:
         "num_notes_generated": overview.num_generated,
         "measures": [describe(comparison) for comparison in comparisons],
         "endings": _compare_endings(overview.ways, ended, train, held_out),
+        "distinct_patterns": diversity.compare(patterns, cut_alike(train, overview.shapes)),
         "screening": _reject_shares(judged, overview.shapes, screen, held_out) if screen else None,
         "discriminator": told.to_json() if isinstance(told, Told) else told,
     }
@@ -86,6 +91,7 @@ def main(argv: Sequence[str]) -> int:
         *table(comparisons, args.split),
         *_means_table(comparisons, args.split),
         *_ending_lines(result["endings"], args.split),
+        *diversity.lines(result["distinct_patterns"]),
         *_screening_lines(result["screening"], args.split),
         *_discriminator_lines(told, args.split),
         *doubts(comparisons, is_box=all(map(box_model.has, result["bundles"]))),
