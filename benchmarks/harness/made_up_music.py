@@ -1,14 +1,19 @@
-"""The output of a generation job whose pieces are made with arrays, not by a model; written as `generate` writes it."""
+"""The output of a generation job whose pieces are made with arrays, not by a model; written as `generate` writes it.
+
+After the first shards, pieces repeat with other names, so that a million are written in two minutes.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from generation_jobs.job import job as jobs
 from generation_jobs.job.job import Job
-from generation_jobs.job.piece_keeper import PendingSample, PieceKeeper
+from generation_jobs.job.piece_keeper import PendingSample, Piece, PieceKeeper
 from generation_jobs.output import manifest
 from generation_jobs.seeds.primers import Primers
 from generation_jobs.seeds.seed_record import Seed
@@ -18,8 +23,9 @@ from job_runtime.logs.progress import progress
 from midi_codec.music.notes import DEFAULT_TEMPO, MILLISECONDS, Notes
 
 NUM_NOTES = 16, 32  # of a piece, fewest and most
-SAMPLES_PER_SEED, PIECES_PER_SHARD = 10, 512
-COPY_EVERY = 1000  # of so many pieces, one is the one before it
+SAMPLES_PER_SEED, PIECES_PER_SHARD = 10, 500
+NUM_ORIGINALS = 40  # shards
+_SEED = "seed-{:07d}"
 
 
 def write(output: pathlib.Path, num_pieces: int, stop: StopSignal) -> None:
@@ -33,7 +39,7 @@ def write(output: pathlib.Path, num_pieces: int, stop: StopSignal) -> None:
         output=str(output),
         bundle="0" * 32,
         dataset="0" * 32,
-        seeds=[Seed(id=f"seed-{number:07d}") for number in range(num_seeds)],
+        seeds=[Seed(id=_SEED.format(number)) for number in range(num_seeds)],
         primers=Primers([None] * num_seeds, [DEFAULT_TEMPO] * num_seeds, MILLISECONDS),
         seeds_digest="0" * 32,
         settings=Settings(max_notes=NUM_NOTES[1]),
@@ -45,20 +51,47 @@ def write(output: pathlib.Path, num_pieces: int, stop: StopSignal) -> None:
     keeper = PieceKeeper(job)
     finished = manifest.finished_shards(job.output, job.shards)
     missing = [shard for shard in range(len(job.shards)) if shard not in finished]
+    originals: dict[int, Mapping[int, Piece]] = {}
     for shard in progress(missing, unit="shards", label="making pieces"):
-        kept = {}
-        for number in job.shards.numbers(shard):
-            outcome = keeper.keep(PendingSample(number), Result(make_notes(number), 0, -100.0, True))
-            assert outcome.piece is not None, outcome.error
-            kept[number] = outcome.piece
-        keeper.finish(shard, kept)
+        original = shard % NUM_ORIGINALS
+        if original not in originals:
+            originals[original] = {number: _make(keeper, number) for number in job.shards.numbers(original)}
+        keeper.finish(shard, {piece.number: piece for piece in _renamed(job, originals[original], original, shard)})
         if stop.requested:
             raise Interrupted(TO_CONTINUE)
 
 
+def _make(keeper: PieceKeeper, number: int) -> Piece:
+    outcome = keeper.keep(PendingSample(number), Result(make_notes(number), 0, -100.0, True))
+    assert outcome.piece is not None, outcome.error
+    return outcome.piece
+
+
+def _renamed(job: Job, pieces: Mapping[int, Piece], old_shard: int, shard: int) -> Iterator[Piece]:
+    """The pieces of a shard as those of another; all names have the same lengths."""
+    for number, piece in zip(job.shards.numbers(shard), pieces.values(), strict=False):
+        old, new = (_SEED.format(each // SAMPLES_PER_SEED) for each in (piece.number, number))
+        names = {old: new, job.shards.tar(old_shard): job.shards.tar(shard)}
+
+        def rename(data: bytes, names: Mapping[str, str] = names) -> bytes:
+            for before, after in names.items():
+                data = data.replace(before.encode(), after.encode())
+            return data
+
+        assert piece.example is not None
+        yield dataclasses.replace(
+            piece,
+            number=number,
+            path=job.path(number),
+            line=rename(piece.line.encode()).decode(),
+            data=rename(piece.data),
+            example=rename(piece.example),
+        )
+
+
 def make_notes(key: int) -> Notes:
     """Chords of two notes, at random."""
-    rng = np.random.Generator(np.random.Philox(key - (key % COPY_EVERY == COPY_EVERY - 1)))
+    rng = np.random.Generator(np.random.Philox(key))
     chords = int(rng.integers(NUM_NOTES[0], NUM_NOTES[1], endpoint=True)) // 2
     upper = rng.integers(55, 90, chords)
     pitch = np.stack([upper, upper - rng.integers(3, 20, chords)], axis=1).reshape(-1)
