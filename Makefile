@@ -3,7 +3,7 @@ PYTHON := .venv/bin/python
 ROOMS := job_runtime midi_codec beam_pipelines trainer generation_jobs demo midi_lstm benchmarks scripts tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup manifests images run box-model test test-all lint docs bench peers quality lock clean
+.PHONY: help setup manifests images run box-model test test-all test-cluster lint docs bench peers quality lock clean
 
 help:
 	@echo "make run              from real music to new music, in ten minutes; then open run/report.html"
@@ -13,6 +13,7 @@ help:
 	@echo "make setup            .venv from requirements.lock (the other targets call it)"
 	@echo "make test             all tests except the slow ones"
 	@echo "make test-all         the slow tests: servers, kills, many processes"
+	@echo "make test-cluster     Jobs on a real API server, which it builds with Go first: docs/cluster.md"
 	@echo "make lint             ruff (rules and format), mypy, who may import whom, and the tables of settings in docs/"
 	@echo "make docs             the documentation site, in site/; a broken link is an error"
 	@echo "make bench            the benchmarks; needs make peers"
@@ -47,6 +48,14 @@ test-all: setup
 	@bash scripts/install_debian.sh
 	@bash scripts/install_kubectl.sh
 	$(PYTHON) -m pytest -m slow -n 2 --dist loadfile --max-worker-restart 0
+
+# Not in CI: the first time it compiles Kubernetes.
+test-cluster: export KUBERNETES := $(abspath $(or $(KUBERNETES),../kubernetes))
+test-cluster: setup
+	@bash scripts/install_debian.sh
+	@bash scripts/install_kubectl.sh
+	@bash scripts/build_kubernetes.sh "$$KUBERNETES"
+	$(PYTHON) -m pytest tests/k8s/real/manifests.py tests/k8s/real/rules.py tests/k8s/real/commands.py
 
 # Needs no package. What is not set or wrong in ENV is named, all at once.
 manifests:

@@ -41,16 +41,13 @@ class Surroundings:
     worker_ports: str = ""
 
 
-def process(
-    pod: Object, own: Path, around: Surroundings, image: tuple[str, ...] = IMAGE, **given: str
-) -> tuple[list[str], dict[str, str]]:
+def process(pod: Object, own: Path, around: Surroundings, **given: str) -> tuple[list[str], dict[str, str]]:
     """Command line and environment of a pod's only container.
 
     Args:
       pod: with `spec`, and `metadata` where a variable takes its value from there.
       own: the pod's folder, which exists; volumes of its own are made there.
       around: what it refers to.
-      image: the entry point of its image.
       **given: more variables, such as an image sets.
     """
     (container,) = pod["spec"]["containers"]
@@ -59,7 +56,7 @@ def process(
     for each in container.get("env", []):
         text = VARIABLE.sub(lambda found: variables.get(found[1], found[0]), _value(each, pod, around))
         variables[each["name"]] = mapped(text, mounts)
-    line = [*container.get("command", image), *container.get("args", [])]
+    line = [*container.get("command", IMAGE), *container.get("args", [])]
     line = [WORKER_HOST.sub(f"127.0.0.1:{around.worker_ports}{{index}}", each) for each in line]
     python = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
     own_folders = {"HOME": str(own), "TMPDIR": str(own)}

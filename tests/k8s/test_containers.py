@@ -5,7 +5,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.k8s import containers
+from tests.k8s.real import node
 
 LABEL = "batch.kubernetes.io/job-completion-index"
 POD = {
@@ -72,3 +75,18 @@ def test_a_container_as_a_process(tmp_path: Path):
         "FROM_IMAGE": "yes",
     }
     assert (own / "config" / "space.yaml").read_text() == "units: 8\n"
+
+
+@pytest.mark.parametrize(
+    ("returncode", "is_disrupted", "phase", "code", "conditions"),
+    [
+        (0, False, "Succeeded", 0, ["Ready"]),
+        (75, False, "Failed", 75, ["Ready"]),
+        (-9, True, "Failed", 137, ["Ready", "DisruptionTarget"]),
+    ],
+)
+def test_the_status_of_a_pod_that_has_ended(returncode, is_disrupted, phase, code, conditions):
+    status = node.end_of(POD, returncode, is_disrupted)
+    (container,) = status["containerStatuses"]
+    assert (status["phase"], container["state"]["terminated"]["exitCode"]) == (phase, code)
+    assert [each["type"] for each in status["conditions"]] == conditions
