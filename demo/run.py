@@ -70,7 +70,7 @@ def main(argv: Sequence[str]) -> int:
     own_corpus = None if plan.corpus is None else _find(plan.corpus, plan)
     with StopSignal() as stop:
         try:
-            steps = Steps(plan.folder, 7, stop)
+            steps = Steps(plan.folder, 8, stop)
             if own_corpus is None:
                 _first_pieces(plan, stop)
             _encode(plan, own_corpus, steps)
@@ -160,7 +160,10 @@ def _train_and_generate(plan: Plan, steps: Steps) -> None:
     copying = plan.path("copying.json")
     calibrate = ["--bundle", model, "--data", dataset, "--max-notes", max_notes, "--output", copying]
     steps.run("calibrate", "generation_jobs.calibrate", calibrate, outputs=[copying])
+    screen = plan.path("thresholds.json")
+    steps.run("screen", "generation_jobs.screening", ["--data", dataset, "--output", screen], outputs=[screen])
     generate = ["--bundle", model, "--seeds", seeds, "--output", music]
+    generate += ["--screen", screen, "--compare-with", dataset, "--on-reject", "retry", "--max-retries", "8"]
     generate += ["--samples-per-seed", str(plan.num_pieces // num_seeds), "--max-notes", max_notes]
     steps.run("generate", "generation_jobs.generate", generate, outputs=[music])
     report = ["--music", music, "--data", dataset, "--run", run, "--output", plan.path(summary.REPORT)]

@@ -58,8 +58,8 @@ def test_own_music_stopped_in_training_then_finished_then_not_repeated(tmp_path)
     process = start(tmp_path / "my music", tmp_path / "run")
     out, _ = process.communicate()
     assert process.returncode == 0
-    assert "[2/7] encode: already done" in out
-    assert "[3/7] train: python -m trainer.task" in out
+    assert "[2/8] encode: already done" in out
+    assert "[3/8] train: python -m trainer.task" in out
     assert "; 1 file not used" in out
     assert "generated     16 pieces, " in out
 
@@ -72,5 +72,5 @@ def test_own_music_stopped_in_training_then_finished_then_not_repeated(tmp_path)
 
     before = {path: os.stat(path).st_mtime_ns for path in folder.rglob("*") if path.is_file()}
     out, _ = start(tmp_path / "my music", tmp_path / "run").communicate()
-    assert out.count("already done") == 8
+    assert out.count("already done") == 9
     assert {path: os.stat(path).st_mtime_ns for path in before} == before
