@@ -10,6 +10,7 @@ full. A shorter piece is one window. Times are in seconds on the grid of millise
                       ... 64: tunes repeat their strains, and that must not hide four notes repeated endlessly
     longest_silence   the longest time without a sounding note before a note begins
     longest_note      the longest duration
+    note_share        the same as a share of the window's time, from the first onset to the last end
     overlap_share     the share of notes that begin while one of the same pitch and program sounds
     max_polyphony     the most notes that sound as a note begins, that one included
     max_begun         the most notes that begin within one second, or beat
@@ -34,8 +35,8 @@ LOOPS = {f"loop_notes_{longest}": longest for longest in (2, 4, 8, 16, 32, MAX_L
 LOW = ("low_density", "ended_notes")  # too low is a fault; for the others too high
 RATES = ("max_begun", "low_density", "high_density")  # above 0; outliers differ by a factor
 NAMES = (
-    "longest_repeat", "pitch_share", *LOOPS, "longest_silence", "longest_note", "overlap_share", "max_polyphony",
-    "max_begun", "low_density", "high_density", "length", "ended_notes",
+    "longest_repeat", "pitch_share", *LOOPS, "longest_silence", "longest_note", "note_share", "overlap_share",
+    "max_polyphony", "max_begun", "low_density", "high_density", "length", "ended_notes",
 )  # fmt: skip
 DECIMALS = 6
 
@@ -114,6 +115,9 @@ def _judge_window(row: dict[str, np.ndarray], unit: int) -> dict[str, float]:
         **_loop_notes(voice),
         "longest_silence": row["silence"].max() / unit,
         "longest_note": row["duration"].max() / unit,
+        "note_share": row["duration"].max() / max(int((start + row["duration"]).max() - start[0]), 1)
+        if size >= MIN_DENSITY_NOTES
+        else np.nan,
         "overlap_share": row["overlaps"].mean() if size >= MIN_DENSITY_NOTES else np.nan,
         "max_polyphony": row["sounding"].max(),
         "max_begun": begun.max(),

@@ -23,8 +23,8 @@ def test_every_value_of_a_plain_piece():
     got = check(list(range(0, 64_000, 1000)), [500] * 64, pitch=scale(64), ended=True)
     assert got == {
         "longest_repeat": 1, "pitch_share": 1 / 64, **dict.fromkeys(LOOPS, 0), "longest_silence": 0.5,
-        "longest_note": 0.5, "overlap_share": 0, "max_polyphony": 1, "max_begun": 1, "low_density": 1,
-        "high_density": 1, "length": 63.5, "ended_notes": 64,
+        "longest_note": 0.5, "note_share": 0.007874, "overlap_share": 0, "max_polyphony": 1, "max_begun": 1,
+        "low_density": 1, "high_density": 1, "length": 63.5, "ended_notes": 64,
     }  # fmt: skip
     assert set(got) == set(NAMES)
 
@@ -36,13 +36,19 @@ def test_times_on_the_grid_of_beats_are_in_beats():
 
 def test_a_short_piece_has_no_shares_and_no_density():
     got = check([0, 10], [5, 5])
-    assert {"pitch_share", "overlap_share", "low_density", "high_density", "ended_notes"}.isdisjoint(got)
+    assert {"pitch_share", "note_share", "overlap_share", "low_density", "high_density", "ended_notes"}.isdisjoint(got)
 
 
 def test_a_very_long_note():
     got = check(list(range(0, 400, 10)), [5] * 40, pitch=[*range(20), *[99] * 20])
     assert got["longest_repeat"] == 20
     assert got["pitch_share"] == 0.5
+
+
+def test_a_note_that_lasts_for_most_of_its_window():
+    got = check(list(range(0, 400, 10)), [5] * 10 + [300] + [5] * 29)
+    assert got["note_share"] == round(300 / 400, 6)
+    assert check(list(range(0, 400, 10)), [5] * 39 + [400])["note_share"] == round(400 / 790, 6)
 
 
 def test_repeats_are_within_one_program():
