@@ -26,7 +26,9 @@ from typing import Any
 import numpy as np
 
 from job_runtime import json_text
+from midi_codec.dataset import labels as labels_lib
 from midi_codec.dataset.dataset_info import COLUMNS, DatasetInfo
+from midi_codec.dataset.labels import Vocabulary
 from midi_codec.music import notes as notes_lib
 from midi_codec.music.note_batch import NoteBatch
 
@@ -133,6 +135,7 @@ class FieldTable:
     fields: tuple[FieldSpec, ...]
     time_base: str
     only_program: int | None = None  # of every note, if the corpus has only one and therefore no field for it
+    labels: tuple[Vocabulary, ...] = ()  # that the model is conditioned on
 
     def __iter__(self) -> Iterator[FieldSpec]:
         return iter(self.fields)
@@ -190,10 +193,13 @@ class FieldTable:
         return problems
 
     def to_json(self) -> dict[str, Any]:
+        """As in a bundle; without labels as earlier versions wrote it."""
+        labels = {"labels": [dataclasses.asdict(each) for each in self.labels]} if self.labels else {}
         return {
             "time_base": self.time_base,
             "only_program": self.only_program,
             "fields": [dataclasses.asdict(field) for field in self.fields],
+            **labels,
         }
 
     @classmethod
@@ -209,7 +215,8 @@ class FieldTable:
         for entry in value["fields"]:
             tuples = {name: tuple(entry[name]) for name in ("values", "edges")}
             fields.append(FieldSpec(**{**entry, **tuples}))
-        table = cls(tuple(fields), value["time_base"], value["only_program"])
+        labels = tuple(Vocabulary(name=each["name"], values=tuple(each["values"])) for each in value.get("labels", ()))
+        table = cls(tuple(fields), value["time_base"], value["only_program"], labels)
         if problems := list(_problems(table)):
             raise json_text.JsonError(problems)
         return table
@@ -243,6 +250,13 @@ def _problems(table: FieldTable) -> Iterator[str]:
         for name in ("scale", "shift"):
             if not getattr(field, name) > 0:
                 yield f"fields.{field.name}.{name} is {getattr(field, name)}, want a number above 0"
+    if len({each.name for each in table.labels}) != len(table.labels):
+        yield "labels has a name twice, want each once"
+    for each in table.labels:
+        if problem := labels_lib.name_problem(each.name):
+            yield f"labels: {problem}"
+        if not each.values or any(low >= high for low, high in itertools.pairwise(each.values)):
+            yield f"labels.{each.name}.values is {json_text.shown(each.values)}, want at least one, ascending"
 
 
 def build_field_table(
@@ -284,15 +298,21 @@ def build_field_table(
     return FieldTable(tuple(fields), time_base, programs[0])
 
 
-def dataset_table(info: DatasetInfo, *, timing_loss: str = CATEGORICAL) -> FieldTable:
-    """The table of a dataset, with bins made for its training split."""
+def dataset_table(info: DatasetInfo, *, timing_loss: str = CATEGORICAL, labels: Sequence[str] = ()) -> FieldTable:
+    """The table of a dataset, with bins made for its training split.
+
+    Args:
+      labels: names of labels that a model is conditioned on, each with values in the training split.
+    """
     train = info.histograms["train"]
-    return build_field_table(
+    table = build_field_table(
         {name: (train[name].values, train[name].counts) for name in ("step", "duration")},
         programs=info.programs,
         time_base=info.time_base,
         timing_loss=timing_loss,
     )
+    known = tuple(Vocabulary(name=name, values=tuple(sorted(info.labels[name]["train"]))) for name in labels)
+    return dataclasses.replace(table, labels=known)
 
 
 def _spread(values: np.ndarray, counts: np.ndarray) -> float:

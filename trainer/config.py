@@ -12,8 +12,9 @@ from typing import Any
 from job_runtime import json_text
 from job_runtime.command_line import settings
 from job_runtime.command_line.expressions import expression
-from job_runtime.command_line.settings import problems_in, same_setting, setting
+from job_runtime.command_line.settings import Kind, problems_in, same_setting, setting
 from job_runtime.problem_report import UserError
+from midi_codec.dataset import labels
 from midi_codec.fields import CATEGORICAL, TIMING_LOSSES
 from trainer import yaml_file
 from trainer.model.model_config import ModelConfig
@@ -23,6 +24,14 @@ STOP, RESTORE = "stop", "restore"
 MAX_BATCH = 2**20
 MODEL, REGULARISATION, OPTIMISATION = "model", "regularisation", "optimisation"  # groups of flags in `--help`
 DATA, VALIDATION = "windows and augmentation", "validation"
+
+
+def _read_names(text: str) -> tuple[str, ...]:
+    return () if text == settings.NONE else tuple(name.strip() for name in text.split(","))
+
+
+def _are_names(value: Any) -> bool:
+    return len(set(value)) == len(value) and not any(map(labels.name_problem, value))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -49,6 +58,20 @@ class TrainConfig:
     attention_chord: int = same_setting(ModelConfig, "attention_chord", auto=True, group=MODEL)
     attention_dropout: float = same_setting(ModelConfig, "attention_dropout", auto=True, group=REGULARISATION)
     attention_gaps: float = same_setting(ModelConfig, "attention_gaps", auto=True, group=REGULARISATION)
+    condition_on: tuple[str, ...] = setting(
+        (),
+        "labels of the dataset that the model is told: pieces can then be generated with them",
+        kind=Kind("names of labels, each once, separated by commas", _are_names, _read_names),
+        metavar="LABELS",
+        group=MODEL,
+    )
+    label_dropout: float = setting(
+        0.1,
+        "share of the windows in which a label is unknown; above 0 the model also learns to do without",
+        at_least=0,
+        below=1,
+        group=REGULARISATION,
+    )
     precision: str = setting(
         FLOAT32, "precision of matrix products; weights stay float32", choices=PRECISIONS, group=OPTIMISATION
     )
@@ -133,7 +156,7 @@ class TrainConfig:
     rng_seed: int = setting(0, "random number seed of weights and batches", at_least=0, at_most=2**31 - 1)
 
     def __post_init__(self) -> None:
-        for name in ("context_lags", "context_periods", "attention_lags"):  # JSON and YAML have lists
+        for name in ("context_lags", "context_periods", "attention_lags", "condition_on"):  # JSON and YAML have lists
             object.__setattr__(self, name, tuple(getattr(self, name)))
 
     @property

@@ -134,9 +134,9 @@ def evaluate(
 
     names = short_names(list(bundles))
     measured = _baselines(args.data, info, args.split) if args.baselines else []
-    loaded: dict[tuple[str, ...], Pieces] = {}  # once for all tables that have the same columns
+    loaded: dict[Any, Pieces] = {}  # once for all tables that have the same columns and labels
     for path, bundle in bundles.items():
-        columns = bundle.fields.names
+        columns = bundle.fields.names, bundle.fields.labels
         pieces = loaded.get(columns) or load_split(args.data, info, args.split, bundle.fields)
         loaded[columns] = pieces
         measured.append(_measure(names[path], path, bundle, pieces, args, stop))

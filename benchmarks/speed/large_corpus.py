@@ -163,7 +163,9 @@ def repeat_first_shard(root: str, info: DatasetInfo, split: str, dtype: np.dtype
     pieces = list(records.read_pieces(path, time_base=info.time_base))
     names = [piece.piece_id for piece in pieces]
     notes, sources = [piece.notes for piece in pieces], [piece.source for piece in pieces]
-    events, index, text = lay_out(notes, dtype, piece_ids=names, group_ids=names, sources=sources)
+    events, index, text = lay_out(
+        notes, dtype, piece_ids=names, group_ids=names, sources=sources, labels=[{}] * len(pieces)
+    )
     for _ in info.splits[split].shard_lengths:
         yield LaidOut(events, index.copy(), text)  # the builder moves its positions
 

@@ -63,5 +63,7 @@ def _difference(first: fields.FieldTable, other: fields.FieldTable) -> str:
         return f"a grid of {other.time_base}, not {first.time_base}"
     if first.names != other.names:
         return f"fields {', '.join(other.names)}, not {', '.join(first.names)}"
+    if first.labels != other.labels:
+        return "other labels, or other values of them"
     differ = [a.name for a, b in zip(first, other, strict=True) if a != b]
     return f"other values or bins of {', '.join(differ)}" if differ else "another program"

@@ -37,6 +37,7 @@ import tensorflow as tf
 from generation_jobs.decoder import groups
 from generation_jobs.decoder.endings import EarlyEnds
 from generation_jobs.decoder.ensemble import Ensemble
+from generation_jobs.decoder.guided import Guided, Pair
 from generation_jobs.decoder.loop_guard import LoopGuard
 from generation_jobs.decoder.network import Network
 from generation_jobs.decoder.prefill import Prefill
@@ -115,8 +116,10 @@ class Decoder:
         self._table = self.bundle.fields
         self._allow_duplicates = any(model.may_have_duplicate_notes for model in bundles)
         self._may_restrike = any(model.may_restrike for model in bundles)
-        self._network = Network(self.bundle, precision) if len(bundles) == 1 else Ensemble(bundles, precision)
-        self._prefill = Prefill(self._network, self._table, rows=max(self._rows, fields.WIDTH_MULTIPLE))
+        network = Network(self.bundle, precision) if len(bundles) == 1 else Ensemble(bundles, precision)
+        self._networks: dict[bool, Network | Ensemble | Guided] = {False: network, True: Guided(network)}
+        rows = max(self._rows, fields.WIDTH_MULTIPLE)
+        self._prefills = {key: Prefill(own, self._table, rows=rows) for key, own in self._networks.items()}
         self._early_ends, self._loop_guard = EarlyEnds(bundles), LoopGuard(bundles)
         self._call = tf.function(self._decode, autograph=False, jit_compile=True)
 
@@ -127,8 +130,8 @@ class Decoder:
         """
         first = {RequestKind.of_request(request): request for request in reversed(requests)}
         calls = [self._traced_call(first[kind], kind) for kind in sorted(first)]
-        if any(request.primer is not None for request in requests):
-            calls.append(self._prefill.traced_call())
+        primed = {request.condition.is_guided for request in requests if request.primer is not None}
+        calls += [self._prefills[is_guided].traced_call() for is_guided in sorted(primed)]
         if len(calls) == 1:
             calls[0]()
         elif calls:
@@ -139,7 +142,7 @@ class Decoder:
         """A call for requests of this kind that draws nothing that counts; the first one compiles."""
         queue = self._queue([dataclasses.replace(request, primer=None)], kind)
         queue.refresh()
-        inputs = self._empty_slots(kind.has_controls), queue.tensors() | {"count": np.array(0, np.int32)}
+        inputs = self._empty_slots(kind), queue.tensors() | {"count": np.array(0, np.int32)}
         self._call.get_concrete_function(*inputs)
         return functools.partial(self._call, *inputs)
 
@@ -162,7 +165,7 @@ class Decoder:
             _Group(
                 indices=range(first, len(requests), count),
                 queue=self._queue(requests[first::count], kind),
-                slots=self._empty_slots(kind.has_controls),
+                slots=self._empty_slots(kind),
             )
             for first in range(count)
         ]
@@ -186,7 +189,7 @@ class Decoder:
             requests,
             self._table,
             size=self._rows * (1 + WAITING_PER_SLOT),
-            compute_starts=self._prefill.starts,
+            compute_starts=self._prefills[kind.is_guided].starts,
             kind=kind,
             may_restrike=self._may_restrike,
         )
@@ -206,11 +209,11 @@ class Decoder:
             if problems:
                 raise ValueError(f"request {index}: {'; '.join(problems)}")
 
-    def _empty_slots(self, has_controls: bool) -> Arrays:
+    def _empty_slots(self, kind: RequestKind) -> Arrays:
         size = self._rows
-        state, drawn = self._prefill.initial_states(size)
+        state, drawn = self._prefills[kind.is_guided].initial_states(size)
         return {
-            **({"drawn": drawn} if has_controls else {}),
+            **({"drawn": drawn} if kind.has_controls else {}),
             "request": tf.fill([size], -1),
             "position": tf.zeros([size], tf.int32),
             "ticks": tf.zeros([size], tf.int32),
@@ -219,6 +222,10 @@ class Decoder:
             "previous": tf.zeros([size, len(self._table)], tf.int32),
             "state": state,
         }
+
+    def _network(self, slots: Arrays) -> Any:
+        """The network whose states these slots have."""
+        return self._networks[isinstance(slots["state"], Pair)]
 
     def _decode(self, slots: Arrays, queue: Arrays) -> tuple[Arrays, Arrays]:
         """Makes `STEPS_PER_CALL` steps: the slots after them, and what each step emitted for each slot."""
@@ -232,7 +239,8 @@ class Decoder:
             for name, shape in shapes.items()
         }
         waiting = tf.reduce_max(tf.concat([slots["request"], [-1]], 0)) + 1  # requests with a slot come first
-        slots = slots | {"state": self._network.by_feature(slots["state"])}
+        network = self._network(slots)
+        slots = slots | {"state": network.by_feature(slots["state"])}
 
         def body(step: tf.Tensor, slots: Arrays, waiting: tf.Tensor, arrays: Arrays) -> tuple[Any, ...]:
             slots, waiting = self._refill(slots, waiting, queue)
@@ -246,7 +254,7 @@ class Decoder:
             parallel_iterations=1,
             maximum_iterations=STEPS_PER_CALL,
         )
-        slots = slots | {"state": self._network.by_row(slots["state"])}
+        slots = slots | {"state": network.by_row(slots["state"])}
         return slots, {name: array.stack() for name, array in arrays.items()}
 
     def _refill(self, slots: Arrays, waiting: tf.Tensor, queue: Arrays) -> tuple[Arrays, tf.Tensor]:
@@ -261,13 +269,15 @@ class Decoder:
 
     def _started(self, slots: Arrays, starts: tf.Tensor, turn: tf.Tensor, queue: Arrays) -> Arrays:
         """The slots with the request `turn` in each of those that `starts`."""
-        row, network = tf.where(starts, turn, 0), self._network
+        row, network = tf.where(starts, turn, 0), self._network(slots)
 
         def started(initial: tf.Tensor, current: tf.Tensor) -> tf.Tensor:
             initial = tf.gather(initial, row)
             return tf.where(tf.reshape(starts, [-1] + [1] * (len(current.shape) - 1)), initial, current)
 
-        state, drawn = tf.nest.pack_sequence_as(self._prefill.initial_states(1), queue["initial_state"])
+        state, drawn = tf.nest.pack_sequence_as(
+            self._prefills[isinstance(slots["state"], Pair)].initial_states(1), queue["initial_state"]
+        )
         refilled = {
             "request": tf.where(starts, turn, slots["request"]),
             "early_share": started(self._early_ends.share(queue["initial_position"]), slots["early_share"]),
@@ -289,7 +299,7 @@ class Decoder:
 
     def _draw_event(self, slots: Arrays, request: Arrays, rules: Constraints | None) -> _Event:
         """Draws END or a note from the network's heads, each field given those before it."""
-        network, names = self._network, self._table.names
+        network, names = self._network(slots), self._table.names
         step, pitch = names.index("step"), names.index("pitch")
         uniforms = field_sampling.note_uniforms(request["key"], slots["position"], len(names))
         settings = _settings_per_field(request)

@@ -14,6 +14,7 @@ from typing import Any
 import tensorflow as tf
 
 from generation_jobs.decoder.network import Network
+from generation_jobs.settings.label_weights import Condition
 from midi_codec import fields
 from trainer.bundle import Bundle
 from trainer.model import mixture
@@ -34,8 +35,8 @@ class Ensemble:
         self._table = bundles[0].fields
         self._networks = [Network(bundle, precision) for bundle in bundles]
 
-    def zero_state(self, slots: int) -> PerModel:
-        return [network.zero_state(slots) for network in self._networks]
+    def zero_state(self, slots: int, conditions: Sequence[Condition] | None = None) -> PerModel:
+        return [network.zero_state(slots, conditions) for network in self._networks]
 
     def by_feature(self, state: PerModel) -> PerModel:
         return [network.by_feature(own) for network, own in zip(self._networks, state, strict=True)]

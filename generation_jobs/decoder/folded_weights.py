@@ -28,7 +28,7 @@ def fold(
     layers = [_folded_layer(weights, config, index) for index in range(config.layers)]
     kernel, recurrent, bias = zip(*layers, strict=True)
     tables = [weights[f"embedding_{field.name}"] @ kernel[0] for field in table]
-    tables[0] = tables[0] + bias[0]
+    tables[0] = tables[0] + bias[0] + sum(weights[f"label_{label.name}"][0] @ kernel[0] for label in table.labels)
     first = [np.zeros_like(kernel[0][:0]) if not config.context_units else kernel[0]]
     stacked = [np.concatenate(pair) for pair in zip([*first, *kernel[1:]], recurrent, strict=True)]
     head_kernel, head_bias = _folded_norm(weights, config, config.layers, weights["head_kernel"], weights["head_bias"])
@@ -49,6 +49,13 @@ def fold(
         "output_kernels": [_output_kernel(weights, field) for field in table],
         "output_biases": [tf.constant(weights[f"output_bias_{field.name}"]) for field in table],
     }
+
+
+def label_rows(weights: dict[str, np.ndarray], table: fields.FieldTable, config: ModelConfig) -> dict[str, np.ndarray]:
+    """By label, `[values, 4 units]`: what each value adds to the first layer's gates, compared with an unknown one."""
+    kernel, _, _ = _folded_layer(weights, config, 0)
+    tables = {label.name: weights[f"label_{label.name}"] for label in table.labels}
+    return {name: (rows - rows[0]) @ kernel for name, rows in tables.items()}
 
 
 def _folded_layer(weights: dict[str, np.ndarray], config: ModelConfig, layer: int) -> Arrays:

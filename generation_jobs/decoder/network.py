@@ -13,9 +13,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
-from generation_jobs.decoder.folded_weights import fold
+from generation_jobs.decoder.folded_weights import fold, label_rows
+from generation_jobs.settings.label_weights import NO_CONDITION, Condition
 from midi_codec import fields
 from trainer.bundle import Bundle
 from trainer.model import context, pitch_context
@@ -27,7 +29,7 @@ from trainer.model.model_config import ModelConfig
 from trainer.model.pitch_context import NotesSoFar, PitchScores
 from trainer.model.precision import FLOAT32
 
-State = list[Any]  # each layer's (h, c), `[slots, units]` by row, when copying `Past`, and with a context `NotesSoFar`
+State = list[Any]  # each layer's (h, c), `[slots, units]` by row; of what the model has: `Past`, labels, `NotesSoFar`
 
 
 class HeadInputs(NamedTuple):
@@ -49,6 +51,7 @@ class Network:
         self._table, self._config = bundle.fields, ModelConfig(**bundle.config)
         config, self._operand = self._config, tf.as_dtype(precision)
         self._weights = fold(bundle.weights, self._table, config, self._operand)
+        self._label_rows = label_rows(bundle.weights, self._table, config)
         self._context = None
         if config.context_units:
             self._context = pitch_context.Weights.of_bundle(bundle.weights, config.context_periods)
@@ -66,28 +69,49 @@ class Network:
         """`[slots]`, log odds that the piece ends here."""
         return head_inputs.columns[:, self.end_column]
 
-    def zero_state(self, slots: int) -> State:
-        """The state of pieces that have not begun."""
+    def zero_state(self, slots: int, conditions: Sequence[Condition] | None = None) -> State:
+        """The state of pieces that have not begun; without conditions of pieces whose labels are unknown."""
         config, zeros = self._config, tf.zeros([slots, self._config.units])
         state: State = [(zeros, zeros) for _ in range(config.layers)]
         if self._sources is not None:
             state.append(past.nothing_before(slots, sources=self._sources, num_fields=len(self._table)))
+        if self._label_rows:
+            state.append(self._label_gates(conditions or [NO_CONDITION] * slots))
         if self._context is not None:
             notes, lags, units = config.context_notes, config.context_lags, config.context_units
             state.append(pitch_context.nothing_so_far(slots, notes=notes, lags=lags, units=units))
         return state
 
+    @property
+    def _label_place(self) -> int:
+        """The index in a state of what the labels add to the first layer's gates."""
+        return self._config.layers + (self._sources is not None)
+
+    def _label_gates(self, conditions: Sequence[Condition]) -> tf.Tensor:
+        """`[slots, 4 units]` float32."""
+        gates = np.zeros((len(conditions), 4 * self._config.units), np.float32)
+        vocabularies = {label.name: label for label in self._table.labels}
+        for row, condition in enumerate(conditions):
+            for name, weights in condition.labels:
+                for value, weight in weights:
+                    gates[row] += np.float32(weight) * self._label_rows[name][vocabularies[name].index(value)]
+        return tf.constant(gates)
+
     def by_feature(self, state: State) -> State:
         """The state as `trunk` takes it: h, in the products' precision, and c of each layer as `[units, slots]`."""
         layers = self._config.layers
         turned = [(self._round(tf.transpose(h)), tf.transpose(c)) for h, c in state[:layers]]
-        return [*turned, *state[layers:]]
+        return [*turned, *self._with_turned_labels(state)[layers:]]
+
+    def _with_turned_labels(self, state: State) -> State:
+        place = self._label_place
+        return [*state[:place], tf.transpose(state[place]), *state[place + 1 :]] if self._label_rows else state
 
     def by_row(self, state: State) -> State:
         """What `by_feature` was given: a row of every array belongs to a slot."""
         layers = self._config.layers
         turned = [(tf.transpose(tf.cast(h, tf.float32)), tf.transpose(c)) for h, c in state[:layers]]
-        return [*turned, *state[layers:]]
+        return [*turned, *self._with_turned_labels(state)[layers:]]
 
     def trunk(
         self, previous: tf.Tensor, state: State, copying_amount: tf.Tensor | None = None
@@ -102,6 +126,8 @@ class Network:
         weights = self._weights
         sums = tf.add_n([tf.gather(table, previous[:, index]) for index, table in enumerate(weights["tables"])])
         sums = tf.transpose(sums)  # before the product is added: rows of a table are faster to read than columns
+        if self._label_rows:
+            sums += state[self._label_place]
         x, after = None, []
         for index, (h, c) in enumerate(state[: self._config.layers]):
             inputs = [] if x is None else [self._standardise(x, axis=0)]
@@ -203,10 +229,11 @@ class Network:
         """
         if self._context is None:
             layers = self._config.layers
-            after = self._consume_by_layer(previous, state[:layers], counts)
+            labels = state[self._label_place] if self._label_rows else None
+            after = self._consume_by_layer(previous, state[:layers], counts, labels)
             if self._sources is not None:
                 after.append(past.past_after(self._table, self._sources, state[layers], values, counts))
-            return after
+            return after if labels is None else [*after, labels]
         step = self._table.names.index("step")
 
         def body(position: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
@@ -222,7 +249,9 @@ class Network:
         )
         return state
 
-    def _consume_by_layer(self, previous: tf.Tensor, state: State, counts: tf.Tensor) -> State:
+    def _consume_by_layer(
+        self, previous: tf.Tensor, state: State, counts: tf.Tensor, labels: tf.Tensor | None
+    ) -> State:
         """Layer by layer: one input product for all notes; only the recurrent product waits for the note before."""
         weights, units, num_notes = self._weights, self._config.units, previous.shape[1]
 
@@ -231,6 +260,7 @@ class Network:
 
         before = tf.transpose(previous, [1, 0, 2])  # time first
         sums = tf.add_n([tf.gather(table, before[:, :, index]) for index, table in enumerate(weights["tables"])])
+        sums = sums if labels is None else sums + labels
         x, after = None, []
         for index, (h, c) in enumerate(state):
             kernel = weights["lstm_kernels"][index]

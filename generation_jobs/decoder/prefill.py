@@ -3,8 +3,8 @@
 The notes of a primer are given, so nothing waits for a draw: a layer's input product is one product for many notes, and
 no head is computed. The hundred samples of a seed start from one computed state.
 
-A state depends only on its primer: the batch always has the same number of rows, and every row of a batch is
-computed alike wherever it is.
+A state depends only on its primer and the piece's labels: the batch always has the same number of rows, and every row
+of a batch is computed alike wherever it is.
 """
 
 from __future__ import annotations
@@ -20,14 +20,20 @@ import numpy as np
 import tensorflow as tf
 
 from generation_jobs.decoder.ensemble import Ensemble
+from generation_jobs.decoder.guided import Guided
 from generation_jobs.decoder.network import Network, keep_rows
 from generation_jobs.settings.controls import MAX_POLYPHONY
+from generation_jobs.settings.label_weights import NO_CONDITION, Condition
 from midi_codec import fields
 from trainer.sampling import constraints
 
 NOTES_PER_CALL = 64
 MAX_ROWS = 64
 MAX_KEPT = 1024  # states of primers, about 10 kB each
+
+
+Key = tuple[bytes, Condition]  # of a start: its primer, and what the model is told
+_SILENCE: Key = (b"", NO_CONDITION)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -52,36 +58,39 @@ class Prefill:
       rows: number of primers in a batch; the same for a whole job.
     """
 
-    def __init__(self, network: Network | Ensemble, table: fields.FieldTable, *, rows: int) -> None:
+    def __init__(self, network: Network | Ensemble | Guided, table: fields.FieldTable, *, rows: int) -> None:
         self._network, self._table, self._rows = network, table, min(rows, MAX_ROWS)
         self._call = tf.function(self._consume, autograph=False, jit_compile=True)
-        self._kept: collections.OrderedDict[bytes, Start] = collections.OrderedDict()
+        self._kept: collections.OrderedDict[Key, Start] = collections.OrderedDict()
         self._lock = threading.Lock()  # groups of slots ask at the same time
         self._silence = Start(table.start_bins, 0, self._take(self.initial_states(1), 0))
 
-    def initial_states(self, rows: int) -> tuple[Any, constraints.State]:
-        """The states of pieces that have not begun."""
-        return self._network.zero_state(rows), constraints.nothing_drawn(rows, MAX_POLYPHONY)
+    def initial_states(self, rows: int, conditions: Sequence[Condition] | None = None) -> tuple[Any, constraints.State]:
+        """The states of pieces that have not begun; without conditions of pieces whose labels are unknown."""
+        return self._network.zero_state(rows, conditions), constraints.nothing_drawn(rows, MAX_POLYPHONY)
 
-    def starts(self, primers: Sequence[np.ndarray]) -> list[Start]:
+    def starts(self, primers: Sequence[np.ndarray], conditions: Sequence[Condition] | None = None) -> list[Start]:
         """The start after each primer, `[length, num_fields]` int32 as in `FieldTable.raw`; an empty one is silence."""
         with self._lock:
-            return self._starts(primers)
+            return self._starts(primers, conditions or [NO_CONDITION] * len(primers))
 
-    def _starts(self, primers: Sequence[np.ndarray]) -> list[Start]:
-        keys = [primer.tobytes() for primer in primers]
-        new = {key: primer for key, primer in zip(keys, primers, strict=True) if key and key not in self._kept}
+    def _starts(self, primers: Sequence[np.ndarray], conditions: Sequence[Condition]) -> list[Start]:
+        keys = [(primer.tobytes(), condition) for primer, condition in zip(primers, conditions, strict=True)]
+        new = {
+            key: primer for key, primer in zip(keys, primers, strict=True) if key != _SILENCE and key not in self._kept
+        }
         starts = {key: self._kept[key] for key in keys if key in self._kept}
         waiting = list(new.items())
         for first in range(0, len(waiting), self._rows):
             batch = waiting[first : first + self._rows]
-            starts |= zip((key for key, _ in batch), self._compute([primer for _, primer in batch]), strict=True)
-        for key in dict.fromkeys(filter(None, keys)):
+            computed = self._compute([primer for _, primer in batch], [condition for (_, condition), _ in batch])
+            starts |= zip((key for key, _ in batch), computed, strict=True)
+        for key in dict.fromkeys(key for key in keys if key != _SILENCE):
             self._kept[key] = starts[key]
             self._kept.move_to_end(key)
         while len(self._kept) > MAX_KEPT:
             self._kept.popitem(last=False)
-        return [starts[key] if key else self._silence for key in keys]
+        return [self._silence if key == _SILENCE else starts[key] for key in keys]
 
     def traced_call(self) -> Callable[[], Any]:
         """A call for any primers, without any; the first one compiles."""
@@ -90,7 +99,7 @@ class Prefill:
         self._call.get_concrete_function(*inputs)
         return functools.partial(self._call, *inputs)
 
-    def _compute(self, primers: Sequence[np.ndarray]) -> list[Start]:
+    def _compute(self, primers: Sequence[np.ndarray], conditions: Sequence[Condition]) -> list[Start]:
         lengths = np.zeros(self._rows, np.int32)
         lengths[: len(primers)] = [len(primer) for primer in primers]
         num_calls = -(-int(lengths.max()) // NOTES_PER_CALL)
@@ -99,8 +108,8 @@ class Prefill:
             values[row, : len(primer)] = primer
         bins = self._table.encode(values)
         start_bins = np.broadcast_to(np.asarray(self._table.start_bins, np.int32), (self._rows, 1, len(self._table)))
-        previous = np.concatenate([start_bins, bins[:, :-1]], axis=1)
-        states = self.initial_states(self._rows)
+        previous = np.concatenate([start_bins, bins], axis=1)  # each note's input, and the first one drawn's
+        states = self.initial_states(self._rows, [*conditions, *[NO_CONDITION] * (self._rows - len(primers))])
         for call in range(num_calls):
             notes = slice(call * NOTES_PER_CALL, (call + 1) * NOTES_PER_CALL)
             counts = np.clip(lengths - notes.start, 0, NOTES_PER_CALL)
@@ -108,7 +117,7 @@ class Prefill:
         arrays = [array.numpy() for array in tf.nest.flatten(states)]
         step = self._table.names.index("step")
         return [
-            Start(bins[row, len(primer) - 1], int(primer[1:, step].sum()), tuple(array[row] for array in arrays))
+            Start(previous[row, len(primer)], int(primer[1:, step].sum()), tuple(array[row] for array in arrays))
             for row, primer in enumerate(primers)
         ]
 

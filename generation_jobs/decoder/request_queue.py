@@ -16,6 +16,7 @@ from generation_jobs.decoder import endings
 from generation_jobs.decoder.endings import Events
 from generation_jobs.decoder.prefill import Start
 from generation_jobs.settings.controls import Controls, columns
+from generation_jobs.settings.label_weights import Condition
 from generation_jobs.settings.requests import STEERED, Ended, Request, Result
 from generation_jobs.settings.value_kinds import MAX_SECONDS
 from midi_codec import fields
@@ -30,11 +31,14 @@ class RequestKind(NamedTuple):
     is_restricted: bool  # top_k or top_p
     has_min_p: bool  # costs far less, and is one of the defaults
     has_controls: bool
+    is_guided: bool = False
 
     @classmethod
     def of_request(cls, request: Request) -> RequestKind:
         sampling = request.sampling
-        return cls(sampling.is_restricted, sampling.has_min_p, not request.controls.is_free)
+        return cls(
+            sampling.is_restricted, sampling.has_min_p, not request.controls.is_free, request.condition.is_guided
+        )
 
 
 PLAIN = RequestKind(is_restricted=False, has_min_p=False, has_controls=False)
@@ -70,7 +74,7 @@ class RequestQueue:
         table: fields.FieldTable,
         *,
         size: int,
-        compute_starts: Callable[[Sequence[np.ndarray]], Sequence[Start]],
+        compute_starts: Callable[[Sequence[np.ndarray], Sequence[Condition]], Sequence[Start]],
         kind: RequestKind = PLAIN,
         may_restrike: bool = True,
     ) -> None:
@@ -95,7 +99,8 @@ class RequestQueue:
         if not new:
             return
         primers = [self._raw(self._requests[index].primer) for index in new]
-        for index, primer, start in zip(new, primers, self._compute_starts(primers), strict=True):
+        conditions = [self._requests[index].condition for index in new]
+        for index, primer, start in zip(new, primers, self._compute_starts(primers, conditions), strict=True):
             self._window.append(_Piece(index, self._requests[index], primer, start))
         self._next = new.stop
 

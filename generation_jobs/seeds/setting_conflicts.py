@@ -12,14 +12,14 @@ from typing import Any
 
 from generation_jobs.seeds.primers import Primers
 from generation_jobs.seeds.seed_record import Seed
-from generation_jobs.settings import program_map
+from generation_jobs.settings import label_weights, program_map
 from generation_jobs.settings.controls import MAX_POLYPHONY, Controls, primer_problems, program_problems, tempo_problems
 from generation_jobs.settings.requests import PER_FIELD, Settings
 from job_runtime.problem_report import Problem
 from midi_codec.fields import CATEGORICAL, FieldTable
 from midi_codec.music.notes import DEFAULT_TEMPO
 
-_OF_BUNDLE = frozenset({"map_programs", *(field.name for field in dataclasses.fields(Controls))})
+_OF_BUNDLE = frozenset({"map_programs", "label", "guidance", *(field.name for field in dataclasses.fields(Controls))})
 
 
 def find(
@@ -46,6 +46,7 @@ def find(
 def of_settings(settings: Settings, table: FieldTable, tempo: float = DEFAULT_TEMPO) -> Iterator[str]:
     """Why no piece of this tempo (quarter notes per minute) can be made with these settings."""
     yield from tempo_problems(settings.controls, table, tempo)
+    yield from label_weights.problems(settings.label, settings.guidance, table)
     if settings.map_programs is not None:
         targets = program_map.parse(settings.map_programs).targets()
         yield from program_problems("map_programs", targets, table)

@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 
 from generation_jobs.settings import program_map
 from generation_jobs.settings.controls import CONTROLS, Controls
+from generation_jobs.settings.label_weights import LABEL, MAX_GUIDANCE, NO_CONDITION, Condition, condition
 from generation_jobs.settings.value_kinds import MAX_SECONDS
 from job_runtime.command_line.settings import Kind, is_number, setting, settings_of
 from midi_codec.music.notes import Notes
@@ -94,6 +95,7 @@ class Request:
     steer_end    whether a piece that meets a limit ends at the best place before it, and none ends too soon
     avoid_loops  whether a model that copies does so less while the piece is more predictable than real music
     copying      how much a model that copies does so: a factor
+    condition    the labels that the model is told
     """
 
     key: tuple[int, int]
@@ -105,6 +107,7 @@ class Request:
     steer_end: bool = False
     avoid_loops: bool = False
     copying: float = 1.0
+    condition: Condition = NO_CONDITION
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -113,8 +116,8 @@ class Result:
 
     notes             the primer followed by the generated notes, moved so that the first onset is tick 0
     num_primer_notes  how many of `notes` are the primer's; they come first
-    log_likelihood    nats, of the generated notes under the model at temperature 1, with as much copying as when they
-                      were drawn; includes END if it was drawn
+    log_likelihood    nats, of the generated notes under the model at temperature 1, with as much copying and guidance
+                      as when they were drawn; includes END if it was drawn
     ended             True: the model ended the piece itself, before any limit did; STEERED: a limit would have cut it,
                       and it ends at a good place before that; False: it was cut
     """
@@ -155,6 +158,21 @@ class Settings(Controls, Sampling):
         default_text="what generation_jobs.calibrate found for the bundle, else 1",
         group=CONTROLS,
     )
+    label: Mapping[str, Any] | None = setting(
+        None,
+        "labels that a model with --condition-on is told",
+        metavar="NAME=VALUE",
+        kind=LABEL,
+        group=SAMPLING,
+    )
+    guidance: float | None = setting(
+        None,
+        "how much the label counts: 1 as in training, more for clearer examples of it, at twice the time",
+        at_least=0,
+        at_most=MAX_GUIDANCE,
+        default_text="1",
+        group=SAMPLING,
+    )
     map_programs: str | None = setting(
         None,
         "what becomes of the primer's programs that the model does not know, or should not continue",
@@ -181,6 +199,7 @@ class Settings(Controls, Sampling):
             steer_end=self.steer_end,
             avoid_loops=self.avoid_loops,
             copying=self.copying,
+            condition=condition(self.label, self.guidance),
         )
 
     def override(self, values: Mapping[str, Any]) -> Settings:

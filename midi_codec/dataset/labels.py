@@ -7,6 +7,8 @@ A record has them as a JSON object, `dataset_info.json` counts their values. A p
 from __future__ import annotations
 
 import collections
+import dataclasses
+import functools
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -22,6 +24,25 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 Labels = Mapping[str, str]
 Counts = Mapping[str, Mapping[str, Mapping[str, int]]]
 """Pieces by name of a label, split and value; a name with more than `MOST_VALUES` values has no splits."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Vocabulary:
+    """The values of a label that a model knows, ascending: value i has index i + 1, index 0 is for all others."""
+
+    name: str
+    values: tuple[str, ...]
+
+    @property
+    def size(self) -> int:
+        return 1 + len(self.values)
+
+    @functools.cached_property
+    def _indices(self) -> Mapping[str, int]:
+        return {value: index for index, value in enumerate(self.values, 1)}
+
+    def index(self, value: str | None) -> int:
+        return self._indices.get(value or "", 0)
 
 
 def name_problem(name: str) -> str | None:

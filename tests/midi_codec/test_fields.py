@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from job_runtime import json_text
 from midi_codec import fields
 from midi_codec.fields import CATEGORY, MAX_TICK, MSE, TIME, FieldSpec, FieldTable, build_field_table, choose_time_edges
 from midi_codec.music.notes import BEATS, MILLISECONDS, Notes
+from tests.trainer.tiny import COMPOSER, LIVE, make_table
 
 STEP = FieldSpec(name="step", kind=TIME, edges=(0, 1, 5, MAX_TICK + 1), largest=30)
 PROGRAM = FieldSpec(name="program", kind=CATEGORY, values=(0, 40, 128))
@@ -239,3 +241,17 @@ def test_problems_names_everything_a_model_cannot_take():
     only = FieldTable((STEP,), MILLISECONDS, only_program=40)
     assert only.problems(make_notes()) == ["program 0 given, but the model knows only 40"]
     assert only.problems(make_notes(program=[40, 40])) == []
+
+
+def test_labels_of_a_table():
+    table = dataclasses.replace(make_table(), labels=(COMPOSER, LIVE))
+    assert FieldTable.from_json(json.loads(json.dumps(table.to_json()))) == table
+    assert "labels" not in make_table().to_json()
+    assert [COMPOSER.index(value) for value in ("Bach", "Mozart", "Haydn", "", None)] == [1, 2, 0, 0, 0]
+    damaged = {**table.to_json(), "labels": [{"name": "a b", "values": []}, {"name": "x", "values": ["b", "a"]}] * 2}
+    with pytest.raises(json_text.JsonError) as error:
+        FieldTable.from_json(damaged)
+    assert [problem.split(",")[0] for problem in error.value.problems] == [
+        "labels has a name twice",
+        *["labels: 'a b' is not the name of a label", "labels.a b.values is ()", "labels.x.values is ('b'"] * 2,
+    ]

@@ -15,6 +15,7 @@ from midi_codec.dataset.dataset_info import (
     Histogram,
     SplitInfo,
 )
+from midi_codec.dataset.labels import LabelCounts, Vocabulary
 from midi_codec.fields import CATEGORICAL, CATEGORY, MAX_TICK, TIME, FieldSpec, FieldTable
 from midi_codec.music.notes import BEATS, MILLISECONDS, Notes
 
@@ -39,6 +40,16 @@ def make_table(
     if programs:
         fields.append(FieldSpec(name="program", kind=CATEGORY, values=programs))
     return FieldTable(tuple(fields), MILLISECONDS, None if programs else 0)
+
+
+COMPOSER = Vocabulary(name="composer", values=("Bach", "Mozart"))
+LIVE = Vocabulary(name="live", values=("yes",))
+
+
+def make_labels(number: int) -> dict[str, str]:
+    """Labels for a table with `COMPOSER` and `LIVE`; some are unknown, or no value of the table."""
+    composer = ("Bach", "Mozart", "Haydn", "")[number % 4]
+    return {**({"composer": composer} if composer else {}), **({"live": "yes"} if number % 3 else {})}
 
 
 def make_notes(number: int, *, num_notes: int) -> Notes:
@@ -82,9 +93,16 @@ def _histogram(pieces: Sequence[Notes], column: str) -> Histogram:
     return Histogram(values=tuple(distinct.tolist()), counts=tuple(counts.tolist()))
 
 
-def write_dataset(root: str, splits: dict[str, list[Notes]], *, time_base: str = MILLISECONDS) -> DatasetInfo:
-    """A dataset folder of one shard a split, as the encode job leaves it."""
+def write_dataset(
+    root: str, splits: dict[str, list[Notes]], *, time_base: str = MILLISECONDS, has_labels: bool = False
+) -> DatasetInfo:
+    """A dataset folder of one shard a split, as the encode job leaves it; labels are those of `make_labels`."""
     pieces = {split: splits.get(split, []) for split in SPLITS}
+    counts = LabelCounts()
+    if has_labels:
+        for split, notes in pieces.items():
+            for index in range(len(notes)):
+                counts.add(split, make_labels(index))
     info = DatasetInfo.of_examples(
         time_base=time_base,
         programs=(0,),
@@ -98,10 +116,19 @@ def write_dataset(root: str, splits: dict[str, list[Notes]], *, time_base: str =
             for split, notes in pieces.items()
         },
         histograms={split: {c: _histogram(notes, c) for c in COLUMNS} for split, notes in pieces.items()},
+        labels=counts.counts(),
     )
     for split, notes in pieces.items():
         examples = [
-            records.serialize_example(records.Piece(piece.piece_id, piece.piece_id, f"{split}-{index}.mid", piece))
+            records.serialize_example(
+                records.Piece(
+                    piece.piece_id,
+                    piece.piece_id,
+                    f"{split}-{index}.mid",
+                    piece,
+                    make_labels(index) if has_labels else {},
+                )
+            )
             for index, piece in enumerate(notes)
         ]
         if notes:

@@ -75,6 +75,7 @@ class Batch:
       before_is_note: `[rows, memory]` float32, 0 where the piece has not begun.
       before_tick: `[rows]` int32, from the start of the piece to the onset of the note before the window; 0 where
         there is none.
+      labels: `[rows, labels]` int32, as in `Pieces.labels`.
       step_key: `[2]` uint32, the same on all workers.
       num_events: of the global batch.
     """
@@ -89,6 +90,7 @@ class Batch:
     before: np.ndarray
     before_is_note: np.ndarray
     before_tick: np.ndarray
+    labels: np.ndarray
     step_key: np.ndarray
     num_events: int
 
@@ -117,6 +119,7 @@ def make_batch(
     start_bins: np.ndarray,
     amounts: Augmentation | None = None,
     rng: np.random.Generator | None = None,
+    label_dropout: float = 0.0,
     memory: int = 0,
     part: Part = WHOLE,
 ) -> Batch:
@@ -128,6 +131,7 @@ def make_batch(
       table: the fields.
       start_bins: `[num_fields]`, the input at a piece's first event.
       amounts, rng: augmentation and the stream it draws from; None leaves the notes as they are.
+      label_dropout: with `rng`, the share of the labels that are unknown.
       memory: how many notes before the window are included. They are augmented as the window is, and only so much
         that they stay within range too.
       part: which rows are gathered; the draws of `rng` are those of the whole batch, and a row's do not depend on it.
@@ -140,6 +144,7 @@ def make_batch(
     if memory:
         before_tick = np.where(is_note[:, lead - 1], rows.events["onset"][:, lead - 1], 0)
 
+    labels = pieces.labels[rows.piece]
     step_key, keys = np.zeros(2, np.uint32), np.zeros((0, 2), np.uint32)
     if rng is not None:
         step_key = rng.integers(0, 2**32, 2, np.uint32)
@@ -149,6 +154,9 @@ def make_batch(
             drums = is_drum(rows.events) & is_note
             raw = augment(raw, is_note=is_note, is_drum=drums, table=table, amounts=amounts, draws=draws)
             before_tick = scale_times(before_tick, amounts, draws)
+        if labels.size and label_dropout:
+            drawn = _pad(rng.random((len(windows), labels.shape[1])), batch_size)[own]
+            labels = np.where(drawn < label_dropout, 0, labels)
 
     recent, is_recent = raw[:, lead - 1 :], is_note[:, lead - 1 :]  # [rows, 1 + size]
     bins = np.zeros(recent.shape, np.int32)
@@ -164,6 +172,7 @@ def make_batch(
         before=raw[:, :memory].astype(np.int32),
         before_is_note=is_note[:, :memory].astype(np.float32),
         before_tick=before_tick,
+        labels=labels.astype(np.int32),
         step_key=step_key,
         num_events=int(windows.length.sum()),
     )

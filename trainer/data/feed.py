@@ -96,6 +96,7 @@ class Feed:
             start_bins=self._start_bins,
             amounts=self._amounts,
             rng=keyed_rng(self._config.rng_seed, BATCH_STREAM, epoch, index),
+            label_dropout=self._config.label_dropout,
             memory=self._memory,
             part=self._part,
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import mmap
 import os
 import tempfile
@@ -17,6 +18,8 @@ import numpy as np
 
 from job_runtime import io_errors
 from midi_codec import fields
+from midi_codec.dataset import labels as labels_lib
+from midi_codec.dataset.labels import Labels, Vocabulary
 from midi_codec.music.notes import DRUM_PROGRAM, Notes
 
 BLOCK_EVENTS = 1 << 18  # in memory at a time, or one piece if that is longer
@@ -30,6 +33,7 @@ PIECE = np.dtype(
         ("group_id", "S32"),  # the same for near-duplicates, and takes of the same music
         ("source_begin", "<i8"),  # of its path below the corpus, in `Pieces.text`
         ("source_size", "<i4"),
+        ("labels_size", "<i4"),  # of its labels, after its source
     ]
 )
 
@@ -70,10 +74,11 @@ class Pieces:
     Attributes:
       events: `[n]` of `event_dtype`.
       index: `[num_pieces]` of `PIECE`; may name a piece more than once.
-      text: uint8, the sources.
+      text: uint8, the sources, each followed by the labels of its piece (`midi_codec.dataset.labels`).
       names: of the fields, in the order of the table.
       folder: for scratch files; None keeps them in memory.
       mapped: the file that the events are mapped from, and where they begin in it; None if they are in memory.
+      vocabularies: of the labels that a model is conditioned on.
     """
 
     events: np.ndarray
@@ -82,6 +87,7 @@ class Pieces:
     names: tuple[str, ...]
     folder: str | None = None
     mapped: tuple[mmap.mmap, int] | None = None
+    vocabularies: tuple[Vocabulary, ...] = ()
 
     @property
     def num_pieces(self) -> int:
@@ -119,6 +125,22 @@ class Pieces:
         """Its path below the corpus; empty where it is not from a dataset."""
         begin, size = int(self.index["source_begin"][piece]), int(self.index["source_size"][piece])
         return self.text[begin : begin + size].tobytes().decode("utf-8", "surrogateescape")
+
+    @functools.cached_property
+    def labels(self) -> np.ndarray:
+        """`[num_pieces, labels]` int32, the index of each piece's values in the vocabularies; 0 for unknown."""
+        found = np.zeros((self.num_pieces, len(self.vocabularies)), np.int32)
+        if not self.vocabularies:
+            return found
+        begins = (self.index["source_begin"] + self.index["source_size"]).tolist()
+        rows: dict[bytes, list[int]] = {}
+        for piece, (begin, size) in enumerate(zip(begins, self.index["labels_size"].tolist(), strict=True)):
+            text = self.text[begin : begin + size].tobytes()
+            if text not in rows:
+                labels = labels_lib.parse(text)
+                rows[text] = [each.index(labels.get(each.name)) for each in self.vocabularies]
+            found[piece] = rows[text]
+        return found
 
     def blocks(self) -> Iterator[Block]:
         """All pieces in their order, a few at a time."""
@@ -228,18 +250,21 @@ def lay_out(
     piece_ids: Sequence[str],
     group_ids: Sequence[str],
     sources: Sequence[str],
+    labels: Sequence[Labels],
 ) -> tuple[np.ndarray, np.ndarray, bytes]:
     """The events, index and text of pieces one after the other, each with its END."""
     lengths = np.array([len(piece) for piece in notes], np.int64)
-    texts = [source.encode("utf-8", "surrogateescape") for source in sources]
+    paths = [source.encode("utf-8", "surrogateescape") for source in sources]
+    written = list(map(labels_lib.serialize, labels))
     index = np.zeros(len(notes), PIECE)
     index["num_events"] = lengths + 1
     index["first_event"] = np.cumsum(lengths + 1) - (lengths + 1)
     index["milliseconds_per_tick"] = [1000 * piece.seconds_per_tick for piece in notes]
     index["piece_id"] = [name.encode("ascii") for name in piece_ids]
     index["group_id"] = [name.encode("ascii") for name in group_ids]
-    index["source_size"] = [len(text) for text in texts]
-    index["source_begin"] = np.cumsum(index["source_size"], dtype=np.int64) - index["source_size"]
+    index["source_size"], index["labels_size"] = list(map(len, paths)), list(map(len, written))
+    sizes = index["source_size"].astype(np.int64) + index["labels_size"]
+    index["source_begin"] = np.cumsum(sizes) - sizes
     events = np.zeros(int(lengths.sum()) + len(notes), dtype)
     if not len(notes):
         return events, index, b""
@@ -252,7 +277,7 @@ def lay_out(
     firsts = [piece.start[0] if len(piece) else 0 for piece in notes]
     events["onset"][is_note] = starts - np.repeat(firsts, lengths)
     events["onset"][ends] = np.where(lengths > 0, events["onset"][ends - 1], 0)
-    return events, index, b"".join(texts)
+    return events, index, b"".join(itertools.chain.from_iterable(zip(paths, written, strict=True)))
 
 
 def stack_pieces(
@@ -261,12 +286,15 @@ def stack_pieces(
     *,
     piece_ids: Sequence[str] | None = None,
     sources: Sequence[str] | None = None,
+    labels: Sequence[Labels] | None = None,
 ) -> Pieces:
     """Pieces in memory, each in the group of its `piece_id`, which by default is computed from the notes."""
     names = [notes.piece_id for notes in pieces] if piece_ids is None else piece_ids
     paths = [""] * len(pieces) if sources is None else sources
-    events, index, text = lay_out(pieces, event_dtype(fields.MAX_TICK), piece_ids=names, group_ids=names, sources=paths)
-    return Pieces(events, index, np.frombuffer(text, np.uint8), table.names)
+    own = [dict[str, str]()] * len(pieces) if labels is None else labels
+    dtype = event_dtype(fields.MAX_TICK)
+    events, index, text = lay_out(pieces, dtype, piece_ids=names, group_ids=names, sources=paths, labels=own)
+    return Pieces(events, index, np.frombuffer(text, np.uint8), table.names, vocabularies=table.labels)
 
 
 def is_drum(events: np.ndarray) -> np.ndarray:

@@ -124,6 +124,7 @@ def _lay_out_shard(
                     piece_ids=[piece.piece_id for piece in block],
                     group_ids=[piece.group_id for piece in block],
                     sources=[piece.source for piece in block],
+                    labels=[piece.labels for piece in block],
                 )
             )
     except ValueError as error:

@@ -5,7 +5,7 @@ One file per split, named by the dataset's hash. All numbers are little-endian.
     header    4096 bytes: JSON of what the file holds and its checksums, then spaces
     events    `[num_events]` of `pieces.event_dtype`
     index     `[num_pieces]` of `pieces.PIECE`
-    text      the sources of the pieces, UTF-8
+    text      the sources and labels of the pieces, UTF-8
 
 Processes that share a folder share the file: the first one builds it under a temporary name while the others wait, and
 the kernel gives all of them the same pages. Every opening checks the header and the CRC-32C of everything, at some
@@ -40,7 +40,7 @@ from midi_codec.dataset.dataset_info import DatasetInfo
 from trainer.data.pieces import PIECE, Pieces, event_dtype
 from trainer.data.shard_reader import read_shards
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 1: without labels
 HEADER_BYTES = 4096
 CHECKED_BYTES = 1 << 22  # at a time
 POLL_SECONDS = 0.2
@@ -165,7 +165,7 @@ class _Cache:
         events = np.frombuffer(mapped, self._dtype, self._num_events, self._begins[0])
         index = np.frombuffer(mapped, PIECE, self._num_pieces, self._begins[1])
         text = np.frombuffer(mapped, np.uint8)[self._begins[2] :]
-        return Pieces(events, index, text, table.names, folder, (mapped, self._begins[0]))
+        return Pieces(events, index, text, table.names, folder, (mapped, self._begins[0]), table.labels)
 
     def trouble(self, path: str) -> str | None:
         """None if the file is whole, empty if there is none, otherwise what is wrong with it."""

@@ -93,7 +93,7 @@ def _compile(
         batch: Mapping[str, tf.Tensor], state: State, deviations: Mapping[str, tf.Tensor]
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor], State]:
         rows = tf.shape(batch["bins"])[0]
-        state = tf.nest.map_structure(lambda value: value[:rows], state)
+        state = model.with_labels(tf.nest.map_structure(lambda value: value[:rows], state), batch["labels"])
         outputs, state = model(batch["previous"], batch["bins"], state, raw=batch["raw"], is_note=batch["is_note"])
         measures = measure(model, outputs, batch, deviations, top=TOP)
         counts = {}

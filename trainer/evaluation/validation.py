@@ -185,6 +185,7 @@ class Evaluator:
         self, part: Mapping[str, tf.Tensor], before: State, deviations: Mapping[str, tf.Tensor]
     ) -> tuple[tf.Tensor, State]:
         """What some rows add to the totals, and the state after them."""
+        before = self._model.with_labels(before, part["labels"])
         outputs, after = self._model(part["previous"], part["bins"], before, raw=part["raw"], is_note=part["is_note"])
         measures = measure(self._model, outputs, part, deviations)
         is_event = (part["is_note"] + part["is_end"]) > 0

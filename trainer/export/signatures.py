@@ -1,9 +1,9 @@
 """The signatures of an exported model: the note model's own steps, between values of notes instead of bins.
 
 With a context the state holds a memory of notes, which are integers: then `state` and `hidden` are rows of int32 that
-hold floats bit by bit. The pitch scores of a note are computed when its pitch is drawn, and once more by the next
-`step`, which
-remembers the note: between the two only the note itself has to be passed on.
+hold floats bit by bit. With labels the state holds those of its piece, and `state` is such a row, too. The pitch scores
+of a note are computed when its pitch is drawn, and once more by the next `step`, which remembers the note: between the
+two only the note itself has to be passed on.
 """
 
 from __future__ import annotations
@@ -54,25 +54,38 @@ class Signatures:
         temperature = tf.TensorSpec([None], tf.float32, "temperature")
         notes = tf.TensorSpec([None, None, num_fields], tf.int32, "notes")
         length = tf.TensorSpec([None], tf.int32, "length")
+        batch_size = tf.TensorSpec([], tf.int32, "batch_size")
+        labels = tf.TensorSpec([None, len(self._table.labels)], tf.int32, "labels")
         signatures: dict[str, tuple[Callable[..., dict[str, tf.Tensor]], list[tf.TensorSpec]]] = {
-            "start": (self.start, [tf.TensorSpec([], tf.int32, "batch_size")]),
+            "start": (self.start, [batch_size]),
             "step": (self.step, [note, state]),
             "draw": (self.draw, [note, hidden, uniform, temperature]),
             "likelihood": (self.likelihood, [notes, length]),
         }
+        if self._table.labels:
+            signatures["start_with_labels"] = (self.start, [batch_size, labels])
+            signatures["likelihood_with_labels"] = (self.likelihood, [notes, length, labels])
         for index, field in enumerate(self._table):
             signatures[f"head_{field.name}"] = (self._head_function(index), [hidden, note])
         return {name: _trace(function, *specs) for name, (function, specs) in signatures.items()}
 
-    def start(self, batch_size: tf.Tensor) -> dict[str, tf.Tensor]:
-        """What comes before the first note: `note` `[batch, num_fields]`, `state` `[batch, layers, 2, units]`."""
-        state, head_inputs = self._model.zero_state(batch_size), tf.zeros([batch_size, self._model.head_bias.shape[0]])
+    def start(self, batch_size: tf.Tensor, labels: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
+        """What comes before the first note: `note` `[batch, num_fields]`, `state` `[batch, layers, 2, units]`.
+
+        `labels` `[batch, labels]` int32 is 0 for unknown, i + 1 for value i; None if all are unknown.
+        """
+        state = self._zero_state(batch_size, labels)
+        head_inputs = tf.zeros([batch_size, self._model.head_bias.shape[0]])
         note = tf.fill([batch_size, len(self._table)], NO_NOTE)
         return {"note": note, "state": self._packed_state(state, head_inputs)}
 
+    def _zero_state(self, batch_size: tf.Tensor, labels: tf.Tensor | None) -> State:
+        state = self._model.zero_state(batch_size)
+        return state if labels is None else self._model.with_labels(state, labels)
+
     def step(self, note: tf.Tensor, state: tf.Tensor) -> dict[str, tf.Tensor]:
         """From the note before: END's log odds `[batch]`, `hidden` for the heads, and the state after."""
-        before = self._remember(note, state) if self._has_memory else _unpack(state)
+        before = self._remember(note, state) if self._has_words else _unpack(state)
         h, after = self._model.trunk(self._bins_before(note)[:, None, :], before)
         head_inputs = self._model.head_inputs(h, after)
         return {
@@ -82,7 +95,7 @@ class Signatures:
         }
 
     def _remember(self, note: tf.Tensor, state: tf.Tensor) -> State:
-        """The state of a model with a context, unpacked and with `note` added; rows without a note keep theirs."""
+        """A state that is a row of words, unpacked and with `note` added; rows without a note keep theirs."""
         model = self._model
         zeros = (model.zero_state(1), tf.zeros([1, model.head_bias.shape[0]]))
         before, head_inputs = _from_words(state, zeros)
@@ -97,7 +110,7 @@ class Signatures:
         return tf.nest.map_structure(choose, before, after)
 
     def _packed_state(self, state: State, head_inputs: tf.Tensor) -> tf.Tensor:
-        return _words((state, head_inputs)) if self._has_memory else _pack(state)
+        return _words((state, head_inputs)) if self._has_words else _pack(state)
 
     def _packed_hidden(self, head_inputs: tf.Tensor, state: State) -> tf.Tensor:
         return _words((head_inputs, self._memories(state))) if self._has_memory else head_inputs
@@ -120,6 +133,11 @@ class Signatures:
     def _has_memory(self) -> bool:
         """Whether the state holds notes."""
         return self._model.memory > 0
+
+    @property
+    def _has_words(self) -> bool:
+        """Whether the state holds more than the layers'."""
+        return self._has_memory or bool(self._table.labels)
 
     def _memories(self, state: State) -> list[Any]:
         """The notes that a state holds."""
@@ -174,11 +192,11 @@ class Signatures:
 
         return head
 
-    def likelihood(self, notes: tf.Tensor, length: tf.Tensor) -> dict[str, tf.Tensor]:
+    def likelihood(self, notes: tf.Tensor, length: tf.Tensor, labels: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
         """Exact nats of whole pieces: `nll` `[batch, time + 1, num_fields]` float64, END's in `pitch`.
 
         `notes` holds each piece's values from its first note on, `length` its number of notes; later values are not
-        read and cost 0.
+        read and cost 0. `labels` are as in `start`.
         """
         batch, time = tf.shape(notes)[0], tf.shape(notes)[1]
         index = tf.range(time + 1)[None, :]
@@ -189,7 +207,7 @@ class Signatures:
         columns = [self._encode(field, raw[..., column]) for column, field in enumerate(self._table)]
         bins = tf.stack(columns, axis=-1)
         first = tf.tile(tf.constant(self._model.start_bins)[None, None], [batch, 1, 1])
-        state = self._model.zero_state(batch)
+        state = self._zero_state(batch, labels)
         previous = tf.concat([first, bins[:, :-1]], axis=1)
         outputs, _ = self._model(previous, bins, state, raw=raw, is_note=tf.cast(is_note, tf.float32))
         targets = {

@@ -7,8 +7,9 @@ of its heads and is exact. Whether the piece ends here (END, value 128 of `pitch
 before the step, costs -log P(end), and a note costs -log(1 - P(end)) in its pitch field. Otherwise the pitch head
 would have to average over every step that could have been drawn before an END.
 
-With a context (`trainer.model.context_reader`) the model also looks at the notes so far. Everything that has a width
-is padded to `fields.WIDTH_MULTIPLE`.
+With labels the embeddings of the piece's values are added to those of every note; the state carries their sum. With a
+context (`trainer.model.context_reader`) the model also looks at the notes so far. Everything that has a width is padded
+to `fields.WIDTH_MULTIPLE`.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from trainer.model.pitch_context import PitchContext, PitchScores
 from trainer.model.recurrent import dropout, lstm
 from trainer.model.recurrent.recurrent_stack import RecurrentStack
 
-State = list[Any]  # (h, c) of each layer, each `[batch, units]`, and with a context `NotesSoFar`
+State = list[Any]  # (h, c) of each layer, each `[batch, units]`; of what the model has: `Past`, labels, `NotesSoFar`
 
 
 class NoteModel(keras.Model):
@@ -99,6 +100,10 @@ class NoteModel(keras.Model):
         self.embeddings = [
             self.add_weight(name=f"embedding_{field.name}", shape=(field.num_bins + 1, units), initializer=normal)
             for field in self.table
+        ]
+        self._label_tables = [
+            self.add_weight(name=f"label_{each.name}", shape=(each.size, units), initializer="zeros")
+            for each in self.table.labels
         ]
         self.conditions = {
             (field.name, other.name): self.add_weight(
@@ -182,13 +187,36 @@ class NoteModel(keras.Model):
         state: State = [(zeros, zeros) for _ in self.lstm_layers]
         if self._sources is not None:
             state.append(past.nothing_before(batch_size, sources=self._sources, num_fields=len(self.table)))
+        if self._label_tables:
+            state.append(self._label_inputs(tf.zeros([batch_size, len(self._label_tables)], tf.int32)))
         if self._context_reader is not None:
             state.append(self._context_reader.empty_state(batch_size))
         return state
 
+    @property
+    def _label_place(self) -> int:
+        """The index in a state of what the labels add to the first layer's inputs."""
+        return self.config.layers + (self._sources is not None)
+
+    def _label_inputs(self, labels: tf.Tensor) -> tf.Tensor:
+        """`[batch, units]`, from `[batch, labels]` int32."""
+        indices = tf.unstack(labels, num=len(self._label_tables), axis=1)
+        return tf.add_n([tf.gather(table, index) for table, index in zip(self._label_tables, indices, strict=True)])
+
+    def with_labels(self, state: State, labels: tf.Tensor) -> State:
+        """The state of pieces with these labels; in `zero_state` all are unknown.
+
+        Args:
+          labels: `[batch, labels]` int32, as in `Pieces.labels`.
+        """
+        if not self._label_tables:
+            return state
+        place = self._label_place
+        return [*state[:place], self._label_inputs(labels), *state[place + 1 :]]
+
     def state_before(self, batch: Mapping[str, Any]) -> State:
         """The state at the start of a batch's windows: the LSTM knows nothing, a context the notes before."""
-        state = self.zero_state(tf.shape(batch["bins"])[0])
+        state = self.with_labels(self.zero_state(tf.shape(batch["bins"])[0]), batch["labels"])
         if self._sources is not None:
             seen = slice(-self._sources.memory, None)
             before, is_note = batch["before"][:, seen], batch["before_is_note"][:, seen]
@@ -213,10 +241,13 @@ class NoteModel(keras.Model):
         if self._sources is not None:
             candidates, copied = self._window_candidates(self._sources, state[layers], raw, is_note, dropout_keys)
             pasts.append(copied)
-        window = inputs = scores = None
+        window = scores = seen = None
+        if self._label_tables:
+            pasts.append(state[self._label_place])
         if reader is not None:
             window = reader.window(state[-1], raw, is_note)
-            inputs = reader.window_inputs(state[-1], window)
+            seen = reader.window_inputs(state[-1], window)
+        inputs = self._with_label_inputs(seen, state)
         h, new_state = self.recurrent_stack(previous, inputs, state[:layers], dropout_keys, step_key)
         head_inputs = self._head_stack.inputs(h)
         if reader is not None and window is not None:
@@ -238,6 +269,13 @@ class NoteModel(keras.Model):
             candidates = candidates._replace(amount=tf.cast(copies[:, 0] > 0, tf.float32))
         return candidates, after
 
+    def _with_label_inputs(self, inputs: tf.Tensor | None, state: State) -> tf.Tensor | None:
+        """What is added to the embeddings, `[batch, time, units]`: what a context says, and the labels."""
+        if not self._label_tables:
+            return inputs
+        own = state[self._label_place][:, None]
+        return own if inputs is None else inputs + own
+
     def _with_levels(self, head_inputs: tf.Tensor, candidates: Candidates | None) -> tf.Tensor:
         return head_inputs if candidates is None else self._head_stack.with_levels(head_inputs, candidates)
 
@@ -251,7 +289,8 @@ class NoteModel(keras.Model):
           previous: `[batch, 1, num_fields]` int32, bins of the note before.
           state: before the event.
         """
-        inputs = None if self._context_reader is None else self._context_reader.event_inputs(state[-1])
+        seen = None if self._context_reader is None else self._context_reader.event_inputs(state[-1])
+        inputs = self._with_label_inputs(seen, state)
         h, new_state = self.recurrent_stack(previous, inputs, state[: self.config.layers], None, None)
         return h, [*new_state, *state[self.config.layers :]]
 

@@ -47,7 +47,7 @@ def check(config: TrainConfig, *, data: str, folder: str, init_from: str | None 
     else:
         check_dataset(info, config, data)
         transfer.check_settings(bundle, config, str(init_from))
-        table = transfer.make_table(bundle, info, data)
+        table = transfer.make_table(bundle, info, data, labels=config.condition_on)
     described = run_folder.describe(config, dataset=info.hash, init_from=bundle.hash if bundle else None)
     run_folder.check(folder, described)
     return RunInputs(info, table, bundle, described)
@@ -67,12 +67,19 @@ def check_bins(folder: str, table: fields.FieldTable) -> None:
 
 
 def check_dataset(info: dataset_info.DatasetInfo, config: TrainConfig, path: str) -> None:
-    """Raises UserError where a split that training needs is empty, or a setting does not fit the grid."""
+    """Raises UserError where a split that training needs is empty, or a setting does not fit the grid or the labels."""
     problems = [
         f"{path}: the {split} split holds no piece, want at least one"
         for split in ("train", "validation")
         if not info.splits[split].num_notes or not info.histograms[split]["step"].values
     ]
+    for name in config.condition_on:
+        if name not in info.labels:
+            known = ", ".join(info.labels) or "none: see --label-regex and --labels of encode_corpus"
+            problems.append(f"condition_on names {name!r}, which is no label of {path}; it has {known}")
+        elif "train" not in info.labels[name]:
+            few = "more values than a model can know" if not info.labels[name] else "no value in the train split"
+            problems.append(f"condition_on names {name!r}, which has {few} in {path}")
     if config.tempo and info.time_base == BEATS:
         problems.append(f"tempo is {config.tempo} but {path} is on a grid of {BEATS}, which has no tempo; want 0")
     if problems:
@@ -82,4 +89,4 @@ def check_dataset(info: dataset_info.DatasetInfo, config: TrainConfig, path: str
 def make_field_table(info: dataset_info.DatasetInfo, config: TrainConfig, path: str) -> fields.FieldTable:
     """The field table of the training split; raises as `check_dataset` does."""
     check_dataset(info, config, path)
-    return fields.dataset_table(info, timing_loss=config.timing_loss)
+    return fields.dataset_table(info, timing_loss=config.timing_loss, labels=config.condition_on)

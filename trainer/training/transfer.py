@@ -6,7 +6,7 @@ The model gets the field table of its own corpus; the bundle's weights are mappe
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,8 +38,8 @@ def check_settings(bundle: Bundle, config: TrainConfig, path: str) -> None:
         raise UserError(problems)
 
 
-def make_table(bundle: Bundle, info: dataset_info.DatasetInfo, path: str) -> FieldTable:
-    """The field table of a dataset for a model that starts from the bundle.
+def make_table(bundle: Bundle, info: dataset_info.DatasetInfo, path: str, *, labels: Sequence[str] = ()) -> FieldTable:
+    """The field table of a dataset for a model that starts from the bundle, and is conditioned on these labels.
 
     Raises:
       UserError: the dataset has another grid.
@@ -48,7 +48,7 @@ def make_table(bundle: Bundle, info: dataset_info.DatasetInfo, path: str) -> Fie
         raise UserError(
             f"{path}: the bundle knows a grid of {bundle.fields.time_base}, but the dataset has one of {info.time_base}"
         )
-    table = fields.dataset_table(info, timing_loss=bundle.fields["step"].loss)
+    table = fields.dataset_table(info, timing_loss=bundle.fields["step"].loss, labels=labels)
     own = tuple(
         field
         if field.loss == CATEGORICAL  # otherwise the head's numbers are in the bundle's units

@@ -31,6 +31,7 @@ RULES: tuple[tuple[str, tuple[str, ...]], ...] = (  # full name of a weight, wit
     ("head_kernel|context/above_kernel|[a-z]+/levels", (PLAIN, HEAD_INPUTS)),
     ("head_bias", (HEAD_INPUTS,)),
 )
+LABEL = "label_"  # the prefix of a label's table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +80,7 @@ def map_weights(
     ]:
         raise UserError(problems)
     _change_program_field(mapped, weights, old, new, counts)
+    _change_labels(mapped, weights, old, new)
     return {name: array.astype(np.float32) for name, array in mapped.items()}
 
 
@@ -140,7 +142,7 @@ def _mapped(
     head_units: int,
 ) -> np.ndarray:
     """One weight, as float64 where it changes."""
-    if name not in weights:
+    if name not in weights or name.startswith(LABEL):
         return fresh
     array = weights[name]
     match, roles = next(
@@ -208,3 +210,16 @@ def _change_program_field(
             amounts = np.array([1 + seen.get(value, 0) for value in new["program"].values])
             bias[: len(amounts)] = np.log(amounts / amounts.sum())
         mapped["output_bias_program"] = bias
+
+
+def _change_labels(
+    mapped: dict[str, np.ndarray], weights: Mapping[str, np.ndarray], old: FieldTable, new: FieldTable
+) -> None:
+    """The tables of labels: a value that is new begins as if it were unknown, and so does all without an old label."""
+    known = {each.name: each for each in old.labels}
+    for each in new.labels:
+        if each.name in known:
+            rows = [0, *map(known[each.name].index, each.values)]
+            mapped[LABEL + each.name] = weights[LABEL + each.name][rows]
+    for name in known.keys() - {each.name for each in new.labels}:
+        mapped["embedding_step"] = mapped["embedding_step"] + weights[LABEL + name][0]

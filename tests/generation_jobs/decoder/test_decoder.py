@@ -12,10 +12,12 @@ import pytest
 import tensorflow as tf
 
 from generation_jobs.decoder.decoder import STEPS_PER_CALL, Decoder
+from generation_jobs.settings.label_weights import condition
 from generation_jobs.settings.requests import STEERED, Request, Result, Sampling
+from midi_codec.dataset.labels import Vocabulary
 from midi_codec.fields import CATEGORICAL, MAX_TICK, MIXTURE, MSE
 from midi_codec.music.notes import BEATS
-from tests.trainer.tiny import ALL_PITCHES, make_notes, make_table
+from tests.trainer.tiny import ALL_PITCHES, COMPOSER, LIVE, make_notes, make_table
 from trainer import bundle as bundle_lib
 from trainer.bundle import Bundle
 from trainer.data.batches import Batch, Windows, make_batch
@@ -33,11 +35,17 @@ GREEDY = dataclasses.replace(FREE, temperature=0.0)
 
 
 def make_bundle(
-    timing_loss: str, programs: tuple[int, ...], *, zero_step_bias: float = -12.0, config: Mapping[str, Any] = CONFIG
+    timing_loss: str,
+    programs: tuple[int, ...],
+    *,
+    zero_step_bias: float = -12.0,
+    config: Mapping[str, Any] = CONFIG,
+    labels: tuple[Vocabulary, ...] = (),
 ) -> Bundle:
     """Random weights, with an END now and then, and hardly a step of 0, so that notes come in their total order."""
     pitches = {"pitches": ALL_PITCHES} if "context_units" in config else {}
     table = make_table(timing_loss=timing_loss, programs=programs, **pitches)
+    table = dataclasses.replace(table, labels=labels)
     model = NoteModel(ModelConfig(**config), table)
     rng = np.random.default_rng(5)
     for variable in model.trainable_variables:
@@ -82,9 +90,14 @@ CASES = {
 }
 
 
+LABELLED = ("categorical", "deep", "context, copying")
+LABELS: list[dict[str, str]] = [{}, {"composer": "Bach"}, {"composer": "Mozart", "live": "yes"}, {"live": "yes"}]
+
+
 def make_case(name: str) -> Bundle:
     timing_loss, programs, config = CASES[name]
-    return make_bundle(timing_loss, programs, config=config)
+    labels = (COMPOSER, LIVE) if name in LABELLED else ()
+    return make_bundle(timing_loss, programs, config=config, labels=labels)
 
 
 BOTH = ["categorical", pytest.param("context, mixture", marks=pytest.mark.slow)]
@@ -110,8 +123,14 @@ def make_request(number: int, **changes) -> Request:
         "max_notes": int(rng.integers(1, 60)),
         "max_seconds": None if rng.random() < 0.7 else float(rng.uniform(0.05, 0.6)),
         "sampling": sampling,
+        "condition": condition(labels_of(number), None),  # what a model without labels does not look at
     }
     return Request(**{**values, **changes})
+
+
+def labels_of(number: int) -> dict[str, str]:
+    """The labels of request `number`."""
+    return LABELS[number % len(LABELS)]
 
 
 def results_of(decoder: Decoder, requests: list[Request]) -> list[Result]:
@@ -199,14 +218,16 @@ def test_limits_are_kept_and_only_cut(decoder, results):
 
 
 def ask_model(bundle: Bundle, results: list[Result]) -> tuple[NoteModel, HeadOutputs, Batch]:
-    """The Keras model on the results' notes, a row per result: what it says of each, given those before it."""
+    """The Keras model on the notes of results 0 to n: what it says of each, given those before it, a row per result."""
     model, rows = bundle.build_model(), len(results)
-    pieces = stack_pieces([result.notes for result in results], bundle.fields)
+    labels = [labels_of(number) for number in range(rows)]
+    pieces = stack_pieces([result.notes for result in results], bundle.fields, labels=labels)
     events = np.array([len(result.notes) + bool(result.ended) for result in results])
     windows = Windows(np.arange(rows), np.zeros(rows, np.int64), events)
     batch = make_batch(pieces, windows, table=bundle.fields, batch_size=rows, start_bins=model.start_bins)
     raw, is_note = tf.constant(batch.raw), tf.constant(batch.is_note)
-    outputs, _ = model(batch.previous, batch.bins, model.zero_state(rows), raw=raw, is_note=is_note)
+    state = model.with_labels(model.zero_state(rows), tf.constant(batch.labels))
+    outputs, _ = model(batch.previous, batch.bins, state, raw=raw, is_note=is_note)
     return model, outputs, batch
 
 
@@ -358,7 +379,7 @@ def test_an_ensemble_of_mixtures_says_what_its_members_say():
 
 def num_traces(decoder: Decoder) -> list[int]:
     """Of the decoder's own function, and of the one for primers."""
-    return [function.experimental_get_tracing_count() for function in (decoder._call, decoder._prefill._call)]
+    return [function.experimental_get_tracing_count() for function in (decoder._call, decoder._prefills[False]._call)]
 
 
 def test_preparing_changes_nothing(decoder, results):

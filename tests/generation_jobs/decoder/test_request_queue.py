@@ -28,7 +28,7 @@ def make_request(number: int = 0, *, primer: Notes | None = None, max_seconds=No
     )
 
 
-def begin(primers) -> list[Start]:
+def begin(primers, _conditions) -> list[Start]:
     """A state that says how long the primer was."""
     return [
         Start(np.full(4, len(primer), np.int32), 10 * len(primer), (np.full((2, 3), len(primer), np.float32),))
@@ -97,7 +97,7 @@ def test_settings_by_field():
     ],
 )
 def test_a_kind_has_what_was_asked_for(how, want):
-    assert RequestKind.of_request(make_request(1, **how)) == (*want, False)
+    assert RequestKind.of_request(make_request(1, **how)) == (*want, False, False)
 
 
 def test_a_window_that_is_not_full():

@@ -8,7 +8,7 @@ from generation_jobs.seeds.seed_record import Seed
 from generation_jobs.settings.requests import Settings
 from midi_codec.fields import MSE
 from midi_codec.music.notes import BEATS, COLUMN_DTYPES
-from tests.trainer.tiny import make_notes, make_table
+from tests.trainer.tiny import COMPOSER, LIVE, make_notes, make_table
 
 TABLE = make_table()  # steps up to 30 ticks, durations up to 60, pitches 60, 62, 65
 NO_PITCH = "min_pitch, max_pitch and pitch_classes leave no pitch that the model can draw"
@@ -87,3 +87,28 @@ def test_a_primer_that_is_longer_than_the_piece_may_be():
     assert flags == [] and seeds == [(1, want)]
     _, seeds = find(Settings(max_seconds=1.5), {}, primers=[notes], line=0)  # a folder has no lines
     assert seeds[0][0] == 0 and seeds[0][1].startswith("seed 's0': max_seconds is 1.5")
+
+
+LABELLED = dataclasses.replace(TABLE, labels=(COMPOSER, LIVE))
+
+
+def test_labels_that_the_model_does_not_know():
+    assert find(
+        Settings(label={"composer": "Bach"}), {"label": {"composer": {"unknown": 1, "Mozart": 2}}}, table=LABELLED
+    ) == ([], [])
+    flags, seeds = find(Settings(label={"mood": "sad"}), {}, {"label": {"composer": "Haydn"}}, table=LABELLED)
+    assert flags == ["label names 'mood', which this model does not know; it knows composer, live"]
+    assert seeds == [(2, "label has composer 'Haydn', which this model does not know; it knows 'Bach', 'Mozart'")]
+    (problem,) = setting_conflicts.of_settings(Settings(label={"composer": "Bach"}), TABLE)
+    assert problem.endswith("it knows no labels: want a bundle trained with --condition-on")
+
+
+def test_guidance_needs_a_label_and_classes():
+    flags, seeds = find(Settings(guidance=2.0), {"label": {"live": "yes"}}, {}, table=LABELLED)
+    assert flags == ["guidance is 2, which strengthens a label, and there is no label"] and seeds == []
+    assert find(Settings(guidance=2.0), {"label": {"live": "yes"}}, table=LABELLED) == ([], [])
+    numbers = dataclasses.replace(make_table(timing_loss=MSE), labels=(LIVE,))
+    settings = Settings(label={"live": "yes"}, guidance=2.0)
+    assert list(setting_conflicts.of_settings(settings, numbers)) == [
+        "guidance needs classes: want a model trained with --timing-loss categorical"
+    ]

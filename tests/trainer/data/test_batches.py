@@ -5,7 +5,7 @@ import pytest
 
 from midi_codec.fields import build_field_table
 from midi_codec.music.notes import DRUM_PROGRAM, MILLISECONDS, Notes
-from tests.trainer.tiny import make_many, make_table
+from tests.trainer.tiny import COMPOSER, LIVE, make_labels, make_many, make_table
 from trainer.data import batches
 from trainer.data.augmentation import Augmentation
 from trainer.data.batches import (
@@ -237,3 +237,42 @@ def test_a_change_keeps_the_notes_before_within_range():
 
 def test_keys_of_other_lengths_are_other_streams():
     assert keyed_rng(3, 1).integers(2**32) != keyed_rng(3, 1, 0, 0).integers(2**32)  # NumPy pads with zeros
+
+
+LABELLED = dataclasses.replace(TABLE, labels=(COMPOSER, LIVE))
+
+
+def test_labels_are_those_of_the_pieces():
+    pieces = stack_pieces([THREE] * 4, LABELLED, labels=[make_labels(number) for number in range(4)])
+    assert pieces.labels.tolist() == [[1, 0], [2, 1], [0, 1], [0, 0]]
+    assert stack_pieces([THREE] * 2, LABELLED).labels.tolist() == [[0, 0], [0, 0]]
+    assert stack_pieces([THREE] * 2, TABLE).labels.shape == (2, 0)
+    windows = Windows(np.array([1, 0, 1]), np.zeros(3, np.int64), np.full(3, 4))
+    batch = make_batch(pieces, windows, table=LABELLED, batch_size=4, start_bins=START, label_dropout=0.9)
+    assert batch.labels[:3].tolist() == [[2, 1], [1, 0], [2, 1]]  # nothing is dropped without a stream
+
+
+def test_labels_are_dropped_by_the_stream_of_the_batch():
+    pieces = stack_pieces([THREE] * 300, LABELLED, labels=[{"composer": "Mozart", "live": "yes"}] * 300)
+    windows = Windows(np.arange(300), np.zeros(300, np.int64), np.full(300, 4))
+    whole, plain = (
+        make_batch(
+            pieces, windows, table=LABELLED, batch_size=300, start_bins=START, rng=keyed_rng(1, 2), label_dropout=rate
+        )
+        for rate in (0.25, 0.0)
+    )
+    assert plain.labels.tolist() == [[2, 1]] * 300
+    known = whole.labels > 0
+    assert known.mean(axis=0) == pytest.approx([0.75, 0.75], abs=0.06) and (known[:, 0] != known[:, 1]).sum() > 60
+    assert (whole.dropout_keys == plain.dropout_keys).all() and (whole.step_key == plain.step_key).all()
+    part = make_batch(
+        pieces,
+        windows,
+        table=LABELLED,
+        batch_size=300,
+        start_bins=START,
+        rng=keyed_rng(1, 2),
+        label_dropout=0.25,
+        part=Part(1, 2, 2),
+    )
+    assert (part.labels == whole.labels[150:]).all()

@@ -21,7 +21,16 @@ from job_runtime.problem_report import UserError
 from job_runtime.storage import partial_files
 from midi_codec.dataset import dataset_info, records
 from midi_codec.dataset.dataset_info import DatasetInfo
-from tests.trainer.tiny import make_many, make_notes, make_table, write_dataset
+from tests.trainer.tiny import (
+    COMPOSER,
+    LIVE,
+    PIECES_BY_SPLIT,
+    make_labels,
+    make_many,
+    make_notes,
+    make_table,
+    write_dataset,
+)
 from trainer.config import TrainConfig
 from trainer.data import shard_reader, split_cache
 from trainer.data.feed import Feed, Position
@@ -200,11 +209,11 @@ def test_the_file_written_out(tmp_path, info):
     load(tmp_path, info)
     data = cache_path(tmp_path, info).read_bytes()
     header = json.loads(data[:4096])
-    parts = data[4096:4528], data[4528:5172], data[5172:]
+    parts = data[4096:4528], data[4528:5200], data[5200:]
     assert header.pop("checksums") == [google_crc32c.value(part) for part in parts]
     assert header == {
-        "format_version": 1, "dataset": info.hash, "split": "train", "num_events": 48, "num_pieces": 7,
-        "event_bytes": 9, "piece_bytes": 92, "text_bytes": 35,
+        "format_version": 2, "dataset": info.hash, "split": "train", "num_events": 48, "num_pieces": 7,
+        "event_bytes": 9, "piece_bytes": 96, "text_bytes": 35,
     }  # fmt: skip
     assert parts[2] == b"".join(f"{number}.mid".encode() for number in range(7))
     second = make_many(LENGTHS)[1]
@@ -255,7 +264,7 @@ DAMAGED = {
     "a source": lambda data: data[:-1] + b"x",
     "cut": lambda data: data[:-1],
     "longer": lambda data: data + b"x",
-    "another version": lambda data: data.replace(b'"format_version": 1', b'"format_version": 2'),
+    "another version": lambda data: data.replace(b'"format_version": 2', b'"format_version": 1'),
     "another split": lambda data: data.replace(b'"split": "train"', b'"split": "tests"'),
     "no header": lambda data: bytes(4096) + data[4096:],
     "a header of another kind": lambda data: b"[1]".ljust(4096) + data[4096:],
@@ -334,8 +343,8 @@ def test_a_signal_ends_the_wait_for_another_builder(tmp_path, info):
 
 def test_a_disk_that_is_too_small_is_named_before_the_shards_are_read(tmp_path, info, monkeypatch):
     hide_shards(monkeypatch)
-    monkeypatch.setattr(split_cache.shutil, "disk_usage", lambda _: SimpleNamespace(free=5171))
-    with pytest.raises(OSError, match="the cache of train takes 5,172 bytes; --cache-dir .*, 5,171 are free") as error:
+    monkeypatch.setattr(split_cache.shutil, "disk_usage", lambda _: SimpleNamespace(free=5199))
+    with pytest.raises(OSError, match="the cache of train takes 5,200 bytes; --cache-dir .*, 5,199 are free") as error:
         load(tmp_path, info)
     assert (error.value.errno, error.value.filename) == (errno.ENOSPC, str(tmp_path / "cache"))
 
@@ -345,7 +354,7 @@ def test_a_disk_that_fills_up_is_named(tmp_path, info, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(split_cache.os, "pwrite", pwrite)
-    with pytest.raises(OSError, match="No space left on device: the cache of train takes 5,172 bytes") as error:
+    with pytest.raises(OSError, match="No space left on device: the cache of train takes 5,200 bytes") as error:
         load(tmp_path, info)
     assert error.value.filename == str(tmp_path / "cache")
     assert [path.name for path in (tmp_path / "cache").iterdir()] == [f".{info.hash}-train.lock"]
@@ -374,3 +383,16 @@ def test_where_caches_are(monkeypatch):
     assert split_cache.folder_problems("gs://bucket/cache") == [
         "--cache-dir is gs://bucket/cache, want a local folder, on a disk of this machine"
     ]
+
+
+def test_labels_are_in_the_file(tmp_path):
+    info = write_dataset(str(tmp_path / "data"), PIECES_BY_SPLIT, has_labels=True)
+    table = dataclasses.replace(TABLE, labels=(LIVE, COMPOSER))
+    for _ in range(2):  # built, then mapped
+        pieces = load_split(str(tmp_path / "data"), info, "train", table, folder=str(tmp_path / "cache"))
+        want = [
+            [table.labels[0].index(own.get("live")), table.labels[1].index(own.get("composer"))]
+            for own in map(make_labels, range(5))
+        ]
+        assert pieces.labels.tolist() == want == [[0, 1], [1, 2], [1, 0], [0, 0], [1, 1]]
+        assert [pieces.source(piece) for piece in range(5)] == [f"train-{piece}.mid" for piece in range(5)]

@@ -3,9 +3,9 @@ import pytest
 import tensorflow as tf
 
 from midi_codec.fields import CATEGORICAL, TIME
-from tests.trainer.evaluation.test_validation import EVERY_HEAD, LENGTHS, make_model, outputs_of
-from tests.trainer.tiny import make_many
-from trainer.data.pieces import Pieces, stack_pieces
+from tests.trainer.evaluation.test_validation import EVERY_HEAD, LENGTHS, make_model, outputs_of, stack
+from tests.trainer.tiny import make_labels, make_many
+from trainer.data.pieces import Pieces
 from trainer.evaluation.calibration import CONFIDENCE_BINS
 from trainer.evaluation.measures import TOP, measure_names
 from trainer.evaluation.piece_evaluation import PieceSums, evaluate_pieces
@@ -22,7 +22,7 @@ def model() -> NoteModel:
 
 @pytest.fixture(scope="module")
 def pieces() -> Pieces:
-    return stack_pieces(make_many(LENGTHS), EVERY_HEAD)
+    return stack(make_many(LENGTHS))
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def test_each_piece_is_what_it_is_by_itself(model, measured, whole):
     got, _ = measured
     assert list(got.sums) == measure_names(EVERY_HEAD, top=TOP)
     for number, notes in enumerate(make_many(LENGTHS)):
-        batch, outputs = outputs_of(model, notes)
+        batch, outputs = outputs_of(model, notes, make_labels(number))
         for index, field in enumerate(EVERY_HEAD):
             nll = model.field_nll(field, outputs, batch.as_dict(), whole.deviations.get(field.name)).numpy()
             assert got.sums[f"nll_{field.name}"][number] == pytest.approx(nll.sum(), rel=2e-5)

@@ -8,10 +8,10 @@ import tensorflow as tf
 from midi_codec.fields import CATEGORICAL, MIXTURE, MSE, FieldTable
 from midi_codec.music.notes import BEATS, MILLISECONDS, Notes
 from tests.trainer.strategies import under_several_forms
-from tests.trainer.tiny import ALL_PITCHES, make_many, make_table
+from tests.trainer.tiny import ALL_PITCHES, COMPOSER, LIVE, make_labels, make_many, make_table
 from trainer.data import batches
 from trainer.data.batches import Windows, make_batch
-from trainer.data.pieces import stack_pieces
+from trainer.data.pieces import Pieces, stack_pieces
 from trainer.evaluation.validation import Evaluation, Evaluator
 from trainer.model.model_config import ModelConfig
 from trainer.model.note_model import NoteModel
@@ -37,6 +37,7 @@ EVERY_HEAD = FieldTable(
     ),
     MILLISECONDS,
     only_program=0,
+    labels=(COMPOSER, LIVE),
 )
 WITH_CONTEXT = dataclasses.replace(
     PLAIN, context_units=16, context_notes=32, context_lags=(8, 25), context_periods=(8,)
@@ -54,15 +55,21 @@ def evaluator(model) -> Evaluator:
     return Evaluator(model, tf.distribute.OneDeviceStrategy(ONE), batch_size=4, chunk=16)
 
 
-def outputs_of(model: NoteModel, notes: Notes):
+def stack(many: list[Notes]) -> Pieces:
+    """Pieces with labels."""
+    return stack_pieces(many, EVERY_HEAD, labels=list(map(make_labels, range(len(many)))))
+
+
+def outputs_of(model: NoteModel, notes: Notes, labels: dict[str, str]):
     """A whole piece by itself in one call: batch, and what the heads say, without padding."""
-    pieces = stack_pieces([notes], model.table)
+    pieces = stack_pieces([notes], model.table, labels=[labels])
     events = len(notes) + 1
     windows = Windows(np.zeros(1, np.int64), np.zeros(1, np.int64), np.array([events]))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(batches, "TIME_MULTIPLE", 1)
         batch = make_batch(pieces, windows, table=model.table, batch_size=1, start_bins=model.start_bins)
-    outputs, _ = model(batch.previous, batch.bins, model.zero_state(1), raw=batch.raw, is_note=batch.is_note)
+    state = model.with_labels(model.zero_state(1), tf.constant(pieces.labels))
+    outputs, _ = model(batch.previous, batch.bins, state, raw=batch.raw, is_note=batch.is_note)
     return batch, outputs
 
 
@@ -72,8 +79,8 @@ def by_hand(model: NoteModel, many: list[Notes]) -> dict[str, dict[str, float]]:
     found = {name: dict.fromkeys(table.names, 0.0) for name in ("nll", "hits", "error", "square")}
     guesses: dict[str, list[np.ndarray]] = {name: [] for name in table.names}
     raws: dict[str, list[np.ndarray]] = {name: [] for name in table.names}
-    for notes in many:
-        batch, outputs = outputs_of(model, notes)
+    for number, notes in enumerate(many):
+        batch, outputs = outputs_of(model, notes, make_labels(number))
         end = outputs.end_logit.numpy()[0].astype(np.float64)
         found["nll"]["pitch"] += np.logaddexp(0, end[:-1]).sum() + np.logaddexp(0, -end[-1])
         for index, field in enumerate(table):
@@ -106,7 +113,7 @@ def by_hand(model: NoteModel, many: list[Notes]) -> dict[str, dict[str, float]]:
 
 def test_whole_pieces_in_chunks_equal_each_piece_by_itself(model, evaluator):
     many = make_many(LENGTHS)
-    got, want = evaluator.evaluate(stack_pieces(many, model.table)), by_hand(model, many)
+    got, want = evaluator.evaluate(stack(many)), by_hand(model, many)
     assert got.num_notes == sum(LENGTHS)
     assert got.nll_by_field == pytest.approx(want["nll"], rel=2e-5)
     assert got.nll == pytest.approx(sum(want["nll"].values()), rel=2e-5)
@@ -122,7 +129,7 @@ def test_whole_pieces_in_chunks_equal_each_piece_by_itself(model, evaluator):
 
 @pytest.fixture(scope="module")
 def on_one_device(evaluator) -> list[Evaluation]:
-    return [evaluator.evaluate(stack_pieces(make_many(lengths), EVERY_HEAD)) for lengths in SPLITS]
+    return [evaluator.evaluate(stack(make_many(lengths))) for lengths in SPLITS]
 
 
 @pytest.mark.slow  # fast: tests/trainer/training/test_train_step.py
@@ -133,7 +140,7 @@ def test_a_strategy_changes_nothing(make_strategy, on_one_device):
         model = make_model(EVERY_HEAD, WITH_CONTEXT)
     evaluator = Evaluator(model, strategy, batch_size=4, chunk=16)
     for lengths, want in zip(SPLITS, on_one_device, strict=True):
-        got = evaluator.evaluate(stack_pieces(make_many(lengths), EVERY_HEAD))
+        got = evaluator.evaluate(stack(make_many(lengths)))
         assert got.nll_by_field == pytest.approx(want.nll_by_field, rel=1e-5)
         assert got.nll_per_second == pytest.approx(want.nll_per_second, rel=1e-5)
         assert got.deviations == pytest.approx(want.deviations, rel=1e-5)
@@ -149,7 +156,7 @@ def test_it_can_be_stopped_between_chunks(evaluator):
             raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        evaluator.evaluate(stack_pieces(make_many(LENGTHS), EVERY_HEAD), between_chunks=stop_at_the_third)
+        evaluator.evaluate(stack(make_many(LENGTHS)), between_chunks=stop_at_the_third)
     assert calls == [0, 1, 2]
 
 
@@ -160,7 +167,7 @@ def test_error_on_the_beats_grid_is_in_milliseconds_of_each_piece(model, evaluat
         for tempo in (60.0, 150.0)
     ]
     got = evaluator.evaluate(stack_pieces(many, EVERY_HEAD))
-    guess = outputs_of(model, many[0])[1].fields["step"].numpy()[0, 0]  # of a step of 0
+    guess = outputs_of(model, many[0], {})[1].fields["step"].numpy()[0, 0]  # of a step of 0
     assert got.error_milliseconds["step"] == pytest.approx(guess * (1000 / 24 + 400 / 24) / 2, rel=1e-5)
 
 

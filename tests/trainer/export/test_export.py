@@ -13,8 +13,9 @@ import tensorflow as tf
 
 from job_runtime.command import OK
 from job_runtime.problem_report import UserError
+from midi_codec.dataset.labels import Vocabulary
 from midi_codec.fields import CATEGORICAL, MIXTURE, MSE
-from tests.trainer.tiny import ALL_PITCHES, make_many, make_table
+from tests.trainer.tiny import ALL_PITCHES, COMPOSER, LIVE, make_many, make_table
 from trainer import bundle as bundle_lib
 from trainer.bundle import Bundle
 from trainer.export import __main__ as export
@@ -38,10 +39,15 @@ CASES = {
     "categorical": (CATEGORICAL, (0, 128), PLAIN),
     "mse": (MSE, (), PLAIN),
     "mixture": (MIXTURE, (), PLAIN),
-    "deep": (CATEGORICAL, (), DEEP),
+    "deep, labels": (CATEGORICAL, (), DEEP, (COMPOSER, LIVE)),
     "context": (CATEGORICAL, (), CONTEXT),
     "copying": (CATEGORICAL, (0, 128), dataclasses.replace(PLAIN, **COPYING)),
-    "context, copying": (CATEGORICAL, (), dataclasses.replace(CONTEXT, **COPYING, attention_lags=(2, 12))),
+    "context, copying, labels": (
+        CATEGORICAL,
+        (),
+        dataclasses.replace(CONTEXT, **COPYING, attention_lags=(2, 12)),
+        (COMPOSER, LIVE),
+    ),
 }
 WITHOUT_OUR_CODE = """
 import sys
@@ -74,9 +80,12 @@ for folder in sys.argv[2:]:
 """
 
 
-def make_bundle(timing_loss: str, programs: tuple[int, ...], config: ModelConfig) -> Bundle:
+def make_bundle(
+    timing_loss: str, programs: tuple[int, ...], config: ModelConfig, labels: tuple[Vocabulary, ...] = ()
+) -> Bundle:
     pitches = {"pitches": ALL_PITCHES} if config.context_units else {}
     table = make_table(timing_loss=timing_loss, programs=programs, **pitches)
+    table = dataclasses.replace(table, labels=labels)
     model = NoteModel(config, table)
     rng = np.random.default_rng(5)
     for variable in model.trainable_variables:
@@ -178,6 +187,35 @@ def test_likelihood_is_what_the_heads_say_of_each_note(exported):
                 want = field.log_spans[bin_] - float(said["log_probabilities"][0, bin_])
             want += np.logaddexp(0, odds) if field.name == "pitch" else 0
             assert nll[place, index] == pytest.approx(want, rel=1e-4, abs=1e-4)
+
+
+def test_labels_are_the_models(exported):
+    bundle, folder = exported
+    call = tf.saved_model.load(folder).signatures
+    if not bundle.fields.labels:
+        assert {"start_with_labels", "likelihood_with_labels"}.isdisjoint(call)
+        return
+    table, model = bundle.fields, bundle.build_model()
+    notes = np.stack([table.raw(make_many([4])[0])] * 3)
+    labels = tf.constant([[0, 0], [2, 1], [1, 0]])
+    given = {"notes": tf.constant(notes), "length": tf.fill([3], 4)}
+    nll = call["likelihood_with_labels"](**given, labels=labels)["nll"].numpy()
+    np.testing.assert_array_equal(nll[0], call["likelihood"](**given)["nll"].numpy()[0])
+    assert abs(nll[1] - nll[0]).max() > 0.01 and abs(nll[2] - nll[1]).max() > 0.01
+    bins = table.encode(notes)
+    previous = np.concatenate([np.tile(model.start_bins, (3, 1, 1)), bins[:, :-1]], axis=1)
+    state = model.with_labels(model.zero_state(3), labels)
+    outputs, _ = model(previous, bins, state, raw=tf.constant(notes), is_note=tf.ones([3, 4]))
+    start = call["start_with_labels"](batch_size=tf.constant(3), labels=labels)
+    before, state = start["note"], start["state"]
+    for place in range(4):
+        out = call["step"](note=before, state=state)
+        before, state = tf.constant(notes[:, place]), out["state"]
+        np.testing.assert_allclose(out["end_log_odds"], outputs.end_logit[:, place], rtol=1e-4, atol=1e-5)
+        odds = outputs.end_logit[:, place].numpy().astype(np.float64)
+        velocity = tf.nn.log_softmax(outputs.fields["velocity"][:, place, :2]).numpy()
+        np.testing.assert_allclose(nll[:, place, 3], -velocity[range(3), bins[:, place, 3]], rtol=1e-4, atol=1e-4)
+        assert (nll[:, place, 1] > np.logaddexp(0, odds) - 1e-4).all()
 
 
 def test_draws_cost_what_likelihood_says(exported):

@@ -7,6 +7,7 @@ devices
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 import sys
 from typing import Any
@@ -16,7 +17,7 @@ import tensorflow as tf
 
 from tests.trainer.on_devices import split_cpu
 from tests.trainer.strategies import worker
-from tests.trainer.tiny import make_many, make_table
+from tests.trainer.tiny import COMPOSER, LIVE, make_labels, make_many, make_table
 from trainer.config import TrainConfig
 from trainer.data.batches import WHOLE, Batch, Part
 from trainer.data.feed import Feed, Position
@@ -26,7 +27,7 @@ from trainer.evaluation.validation import Evaluator
 from trainer.training.prior import start_from_unigram
 from trainer.training.train_step import TrainStep
 
-TABLE = make_table()
+TABLE = dataclasses.replace(make_table(), labels=(COMPOSER, LIVE))
 CONFIG = TrainConfig(
     units=16,
     layers=1,
@@ -41,9 +42,10 @@ CONFIG = TrainConfig(
     transpose=0,
     velocity=0,
     tempo=0.1,
+    label_dropout=0.3,
 )
-PIECES = stack_pieces(make_many([30, 9, 12, 40, 5, 21]), TABLE)
-HELD_OUT = stack_pieces(make_many([17, 40, 3]), TABLE)  # several chunks
+PIECES = stack_pieces(make_many([30, 9, 12, 40, 5, 21]), TABLE, labels=list(map(make_labels, range(6))))
+HELD_OUT = stack_pieces(make_many([17, 40, 3]), TABLE, labels=list(map(make_labels, range(3))))  # several chunks
 STEPS = 24
 RATE = 1e-3
 

@@ -6,8 +6,11 @@ import json
 import pytest
 
 from job_runtime.problem_report import UserError
-from tests.trainer.tiny import make_table
+from midi_codec.dataset.labels import Vocabulary
+from tests.trainer.tiny import LIVE, PIECES_BY_SPLIT, make_table, write_dataset
 from trainer import bundle
+from trainer.config import TrainConfig
+from trainer.training import run_checks
 from trainer.training.run_checks import check_bins
 
 
@@ -23,3 +26,21 @@ def test_a_run_with_other_bins_is_refused(tmp_path, monkeypatch):
     other = dataclasses.replace(table, fields=(step, *table.fields[1:]))
     with pytest.raises(UserError, match="other bins for the times of this dataset; want another --output"):
         check_bins(str(tmp_path), other)
+
+
+def test_labels_of_a_run(tmp_path):
+    data = str(tmp_path / "data")
+    info = write_dataset(data, PIECES_BY_SPLIT, has_labels=True)
+    config = TrainConfig(condition_on=("live", "composer"))
+    table = run_checks.make_field_table(info, config, data)
+    assert table.labels == (LIVE, Vocabulary(name="composer", values=("Bach", "Haydn", "Mozart")))
+    many = dataclasses.replace(info, labels={"title": {}, "year": {"validation": {"1722": 1}}})
+    with pytest.raises(UserError) as error:
+        run_checks.check_dataset(many, TrainConfig(condition_on=("title", "year", "mood")), "data")
+    assert error.value.problems == [
+        "condition_on names 'title', which has more values than a model can know in data",
+        "condition_on names 'year', which has no value in the train split in data",
+        "condition_on names 'mood', which is no label of data; it has title, year",
+    ]
+    with pytest.raises(UserError, match="it has none: see --label-regex and --labels of encode_corpus"):
+        run_checks.check_dataset(dataclasses.replace(info, labels={}), TrainConfig(condition_on=("mood",)), "data")

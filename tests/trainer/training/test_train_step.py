@@ -172,7 +172,8 @@ def test_a_step_is_adam_on_the_clipped_mean_gradient(on_one_device):
     model = step.model
     keys = {"dropout_keys": tensors["dropout_keys"], "step_key": tensors["step_key"]}
     with tf.GradientTape() as tape:
-        outputs, _ = model(tensors["previous"], tensors["bins"], model.zero_state(len(batch.bins)), **keys)
+        state = model.with_labels(model.zero_state(len(batch.bins)), tensors["labels"])
+        outputs, _ = model(tensors["previous"], tensors["bins"], state, **keys)
         losses = field_losses(TABLE, outputs, tensors)
         loss = tf.add_n([tf.reduce_sum(one) for one in losses.values()]) / batch.num_events
     gradients = [

@@ -8,6 +8,7 @@ import pytest
 
 from job_runtime.problem_report import UserError
 from midi_codec.dataset.dataset_info import Histogram
+from midi_codec.dataset.labels import Vocabulary
 from midi_codec.fields import CATEGORY, MAX_TICK, MSE, TIME, FieldSpec, FieldTable
 from midi_codec.music.notes import Notes
 from tests.trainer.tiny import ALL_PITCHES, make_table
@@ -179,3 +180,27 @@ def test_a_weight_of_another_size_is_named():
     with pytest.raises(UserError) as error:
         map_weights(start, OLD, OLD, head_units=16, fresh=random_weights(OLD))
     assert error.value.problems == ["lstm_0/lstm_cell/bias has shape (3,), want (64,)"]
+
+
+def with_labels(*labels: Vocabulary) -> FieldTable:
+    return dataclasses.replace(OLD, labels=labels)
+
+
+BACH = Vocabulary(name="composer", values=("Bach", "Liszt"))
+OTHERS = Vocabulary(name="composer", values=("Albeniz", "Bach", "Mozart"))
+
+
+def test_a_label_that_is_new_changes_nothing_at_first():
+    found = mapped(with_labels(BACH))
+    assert found["label_composer"].shape == (3, 16) and not found["label_composer"].any()
+
+
+def test_values_of_a_label_keep_their_rows_and_new_ones_are_like_an_unknown():
+    old, found = random_weights(with_labels(BACH))["label_composer"], mapped(with_labels(OTHERS), with_labels(BACH))
+    assert (found["label_composer"] == old[[0, 0, 1, 0]]).all()
+
+
+def test_without_its_label_a_model_is_as_with_an_unknown_one():
+    want = costs(with_labels(BACH), random_weights(with_labels(BACH)))
+    for name, got in costs(OLD, mapped(OLD, with_labels(BACH))).items():
+        np.testing.assert_allclose(got, want[name], rtol=1e-5, atol=1e-5)
