@@ -27,7 +27,7 @@ from job_runtime.command_line.flags import Parser
 from job_runtime.problem_report import UserError
 from midi_codec.dataset import dataset_info
 from midi_codec.dataset.dataset_info import DatasetInfo
-from midi_codec.music.notes import BEATS, TIME_BASES
+from midi_codec.music.notes import BEATS, MILLISECONDS, TICKS_PER_SECOND, TIME_BASES
 from trainer import box_model, bundle
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ NUM_FIRST_PIECES = 10  # by the model in the box, before anything is trained
 NUM_PIECES, QUICK_PIECES = 64, 16
 QUICK_CHORALES = 48
 SECONDS, FEWEST_NOTES, MOST_NOTES, QUICK_NOTES = 24, 400, 800, 100  # of a piece: bands play 400 notes in 15 seconds
+LONGEST_SHARE, FEW_LONGER = 0.12, 0.001  # of a piece's length, and of the corpus's notes
 # The trainer chooses the other settings for the corpus and these minutes.
 OWN_TRAINING = ("--max-minutes", "4")
 # Chorales are not learned by heart in this time: on a slow machine the minutes end their training, on a fast one the
@@ -156,15 +157,16 @@ def _train_and_generate(plan: Plan, steps: Steps) -> None:
     seeds, (split, num_seeds) = plan.path("seeds.jsonl"), choose_openings(info, plan.num_pieces)
     openings = ["--data", dataset, "--split", split, "--num-seeds", str(num_seeds), "--output", seeds]
     steps.run("openings", "generation_jobs.make_seeds", openings, outputs=[seeds])
-    model, max_notes = storage.join(run, "bundle"), str(plan.max_notes or notes_per_piece(info))
-    copying = plan.path("copying.json")
-    calibrate = ["--bundle", model, "--data", dataset, "--max-notes", max_notes, "--output", copying]
-    steps.run("calibrate", "generation_jobs.calibrate", calibrate, outputs=[copying])
-    screen = plan.path("thresholds.json")
+    model, max_notes = storage.join(run, "bundle"), plan.max_notes or notes_per_piece(info)
+    screen, copying = plan.path("thresholds.json"), plan.path("copying.json")
     steps.run("screen", "generation_jobs.screening", ["--data", dataset, "--output", screen], outputs=[screen])
-    generate = ["--bundle", model, "--seeds", seeds, "--output", music]
+    calibrate = ["--bundle", model, "--data", dataset, "--screen", screen, "--max-notes", str(max_notes)]
+    steps.run("calibrate", "generation_jobs.calibrate", [*calibrate, "--output", copying], outputs=[copying])
+    generate = ["--bundle", model, "--seeds", seeds, "--output", music, "--max-notes", str(max_notes)]
+    generate += ["--samples-per-seed", str(plan.num_pieces // num_seeds)]
     generate += ["--screen", screen, "--compare-with", dataset, "--on-reject", "retry", "--max-retries", "8"]
-    generate += ["--samples-per-seed", str(plan.num_pieces // num_seeds), "--max-notes", max_notes]
+    if (seconds := longest_duration(info, max_notes)) is not None:
+        generate += ["--max-duration", f"{seconds:.1f} seconds"]
     steps.run("generate", "generation_jobs.generate", generate, outputs=[music])
     report = ["--music", music, "--data", dataset, "--run", run, "--output", plan.path(summary.REPORT)]
     steps.run("report", "generation_jobs.report", report, outputs=[plan.path(summary.REPORT)])
@@ -185,6 +187,20 @@ def notes_per_piece(info: DatasetInfo) -> int:
     train = info.splits["train"]
     hundreds = math.ceil(SECONDS * train.num_notes / max(train.seconds, 1.0) / 100)
     return min(max(100 * hundreds, FEWEST_NOTES), MOST_NOTES)
+
+
+def longest_duration(info: DatasetInfo, max_notes: int) -> float | None:
+    """Seconds: a share of a piece's length that hardly any note of the corpus exceeds; None where some do.
+
+    In music that is as dense as the corpus one of its rare long notes can last for most of so short a piece.
+    """
+    train, durations = info.splits["train"], info.histograms["train"]["duration"]
+    if info.time_base != MILLISECONDS or not train.num_notes:
+        return None
+    seconds = LONGEST_SHARE * max_notes * train.seconds / train.num_notes
+    rows = zip(durations.values, durations.counts, strict=True)
+    num_longer = sum(count for value, count in rows if value > seconds * TICKS_PER_SECOND)
+    return seconds if num_longer <= FEW_LONGER * train.num_notes else None
 
 
 def _find(pattern: str, plan: Plan) -> Corpus:

@@ -1,11 +1,13 @@
 """Finds how much a model that copies should do so, for music that repeats itself as its corpus does.
 
     python -m generation_jobs.calibrate --bundle run/bundle --data dataset
+    python -m generation_jobs.calibrate --bundle run/bundle --data dataset --screen thresholds.json
 
 A wrong note ends a repeat, and a model errs more often than a composer: what it makes from openings of held-out pieces
 often repeats itself too little. This command makes such music with more and more copying, until patterns recur as often
 as in the training split. It keeps the amount at which the least alike measure of `generation_jobs.evaluate` is most
-alike, and writes it into the bundle's description, where `generate` finds it. The weights stay. See docs/generate.md.
+alike, and writes it into the bundle's description, where `generate` finds it. The weights stay. With --screen, pieces
+that it rejects do not count, as if they were made again. See docs/generate.md.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import dataclasses
 import itertools
 import json
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from generation_jobs.evaluate import compare_looks
 from generation_jobs.job.job import request_key
@@ -23,7 +25,9 @@ from generation_jobs.measures.corpus_comparison import Comparison, Looks
 from generation_jobs.measures.music_doubts import LEAST_RECURRENCE, UNLIKE
 from generation_jobs.measures.music_measures import Part, measures
 from generation_jobs.output.generated_music import corpus_notes
-from generation_jobs.settings.requests import DEFAULTS, MAX_NOTES, Request, Settings
+from generation_jobs.screening import thresholds
+from generation_jobs.screening.thresholds import Screen
+from generation_jobs.settings.requests import DEFAULTS, MAX_NOTES, Request, Result, Settings
 from job_runtime import command, storage
 from job_runtime.command_line.flags import Parser
 from job_runtime.command_line.settings import add_number
@@ -44,9 +48,10 @@ if TYPE_CHECKING:
 PROGRAM = "python -m generation_jobs.calibrate"
 AMOUNTS = (1.0, 1.1, 1.2, 1.3, 1.45, 1.6, 1.8)
 RECURRENCE = "recurrence"
-NUM_PIECES = 64
+NUM_PIECES = 96
+FEW_PASSING = 0.2
 NUM_OPENINGS, OPENING_NOTES = 16, 16
-NUM_SLOTS = 64
+NUM_SLOTS = 96
 
 
 class Trial(NamedTuple):
@@ -70,13 +75,13 @@ class Trial(NamedTuple):
 
 def main(argv: Sequence[str]) -> int:
     args, problems = make_parser().parse(argv)
-    model, info = _check(args, problems)
+    model, info, screen = _check(args, problems)
     trials: list[Trial] = []
     if not model.copies:
         print("the model does not copy (--attention none): there is nothing to find")
     else:
         with StopAtOnce():
-            trials = list(_trials(args, model, info))
+            trials = list(_trials(args, model, info, screen))
     best = max(trials, key=lambda trial: trial.margin, default=None)
     if best:
         bundle_lib.add_metrics(args.bundle, {"copying": best.copying})
@@ -101,13 +106,15 @@ def make_parser() -> Parser:
     add("--split", choices=held_out, default="validation", help="split to take openings from (default: %(default)s)")
     text = "most notes of a piece; take that of the later job"
     add_number(parser, "--max-notes", DEFAULTS.max_notes, text, at_least=1, at_most=MAX_NOTES)
+    text = "thresholds that generation_jobs.screening wrote: pieces that they reject do not count"
+    add("--screen", help=f"{text} (default: all count)")
     add("--output", help="a JSON file for the figures of every trial (default: none)")
     return parser
 
 
-def _check(args: argparse.Namespace, problems: list[str]) -> tuple[Bundle, DatasetInfo]:
+def _check(args: argparse.Namespace, problems: list[str]) -> tuple[Bundle, DatasetInfo, Screen | None]:
     """Raises UserError with every mistake."""
-    model, info = None, None
+    model, info, screen = None, None, None
     if args.output:
         problems += storage.output_problems("--output", args.output, is_file=True)
     if args.bundle == box_model.BOX:
@@ -117,6 +124,11 @@ def _check(args: argparse.Namespace, problems: list[str]) -> tuple[Bundle, Datas
             model = bundle_lib.load(args.bundle) if args.bundle else None
     with command.collecting(problems, "--data"):
         info = split_reader.load_trainable(args.data) if args.data else None
+    with command.collecting(problems, "--screen"):
+        screen = thresholds.load(args.screen) if args.screen else None
+    if model and screen and screen.time_base != model.fields.time_base:
+        grids = f"{screen.time_base}, the model on that of {model.fields.time_base}"
+        problems.append(f"--screen is on the grid of {grids}; want the same")
     if model and info and model.dataset["hash"] != info.corpus_hash:
         problems.append(
             f"--data is dataset {info.corpus_hash}, the bundle was trained on {model.dataset['hash']}; want the latter"
@@ -125,17 +137,25 @@ def _check(args: argparse.Namespace, problems: list[str]) -> tuple[Bundle, Datas
         problems.append(f"--split is {args.split}, which has no notes in {args.data}; want one that has")
     if problems or model is None or info is None:
         raise UserError(problems)
-    return model, info
+    return model, info, screen
 
 
-def _trials(args: argparse.Namespace, model: Bundle, info: DatasetInfo) -> Iterator[Trial]:
-    """Music with more and more copying, until patterns recur as often as in the training split."""
+def _trials(args: argparse.Namespace, model: Bundle, info: DatasetInfo, screen: Screen | None) -> Iterator[Trial]:
+    """Music with more and more copying, until patterns recur as often as in the training split.
+
+    It also ends where more copying makes another measure worse, and where hardly a piece passes the screen.
+    """
     train, held_out = (list(corpus_notes(args.data, info, split)) for split in ("train", args.split))
     settings = dataclasses.replace(DEFAULTS, max_notes=args.max_notes)
     decoder = _make_decoder(model)
-    openings = _openings(held_out, model)
+    openings, best = _openings(held_out, model), 0.0
     for amount in AMOUNTS:
-        parts = _generate(decoder, openings, dataclasses.replace(settings, copying=amount))
+        results = _generate(decoder, openings, dataclasses.replace(settings, copying=amount))
+        passing = [result for result in results if screen is None or not screen.judge(result).reasons]
+        parts = [Part(result.notes, result.num_primer_notes) for result in passing]
+        if len(parts) < FEW_PASSING * NUM_PIECES:
+            print(f"copying {amount:.2f}: {len(parts)} of {NUM_PIECES} pieces pass the screen, too few", flush=True)
+            return
         shapes = [(part.num_given, len(part.notes)) for part in parts]
         trial = judge(amount, compare_looks(Looks(measures(info.time_base), parts), shapes, train, held_out))
         print(
@@ -145,8 +165,10 @@ def _trials(args: argparse.Namespace, model: Bundle, info: DatasetInfo) -> Itera
             flush=True,
         )
         yield trial
-        if trial.recurrence >= trial.corpus_recurrence:
+        gets_worse = trial.measure != RECURRENCE and trial.margin < best
+        if gets_worse or trial.recurrence >= trial.corpus_recurrence:
             return
+        best = max(best, trial.margin)
 
 
 def _make_decoder(model: Bundle) -> Decoder:
@@ -177,16 +199,16 @@ def _openings(pieces: Sequence[Notes], model: Bundle) -> Sequence[Notes | None]:
     return list(known) or [None]
 
 
-def _generate(decoder: Decoder, openings: Sequence[Notes | None], settings: Settings) -> list[Part]:
+def _generate(decoder: Decoder, openings: Sequence[Notes | None], settings: Settings) -> Iterator[Result]:
+    """In the order of their numbers; without those to which nothing was added."""
     requests: list[Request] = []
     for number in range(NUM_PIECES):
         primer = openings[number % len(openings)]
         key = request_key(0, PROGRAM if primer is None else primer.piece_id, number)
         requests.append(settings.request(key, primer))
-    results: list[Any] = [None] * len(requests)
-    for index, result in decoder.generate(requests):
-        results[index] = Part(result.notes, result.num_primer_notes)
-    return [part for part in results if len(part.notes) > part.num_given]
+    for _, result in sorted(decoder.generate(requests), key=lambda found: found[0]):
+        if len(result.notes) > result.num_primer_notes:
+            yield result
 
 
 if __name__ == "__main__":

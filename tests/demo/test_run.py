@@ -5,6 +5,8 @@ import pytest
 
 from demo import run
 from job_runtime.problem_report import UserError
+from midi_codec.dataset.dataset_info import Histogram
+from midi_codec.music.notes import BEATS, MILLISECONDS
 from tests.trainer.tiny import make_info
 from trainer import config, task
 
@@ -71,6 +73,22 @@ def test_pieces_of_dense_music_have_more_notes(notes, seconds, want):
     info = make_info({"train": (1, notes), "validation": (1, 0), "test": (1, 0)})
     train = dataclasses.replace(info.splits["train"], seconds=seconds)
     assert run.notes_per_piece(dataclasses.replace(info, splits={**info.splits, "train": train})) == want
+
+
+@pytest.mark.parametrize(
+    ("time_base", "longer", "want"),
+    [(MILLISECONDS, 1, 4.8), (MILLISECONDS, 2, None), (BEATS, 1, None)],  # in 400 notes of 0.1 s; of 1,000 notes
+)
+def test_no_note_lasts_for_most_of_a_piece_if_hardly_any_of_the_corpus_would(time_base, longer, want):
+    info = make_info({"train": (1, 1000), "validation": (1, 0), "test": (1, 0)}, time_base=time_base)
+    train = dataclasses.replace(info.splits["train"], seconds=100.0)
+    durations = Histogram(values=(100, 4800, 4801), counts=(500, 500 - longer, longer))
+    info = dataclasses.replace(
+        info,
+        splits={**info.splits, "train": train},
+        histograms={**info.histograms, "train": {**info.histograms["train"], "duration": durations}},
+    )
+    assert run.longest_duration(info, 400) == (None if want is None else pytest.approx(want))
 
 
 def test_a_corpus_without_midi_is_the_users_mistake(tmp_path):

@@ -12,10 +12,11 @@ import pytest
 
 from generation_jobs import calibrate
 from generation_jobs.measures.corpus_comparison import Means
+from generation_jobs.screening.thresholds import Screen
 from generation_jobs.settings.requests import Request, Result
 from job_runtime import command
 from midi_codec.dataset import dataset_info
-from midi_codec.music.notes import MILLISECONDS, Notes
+from midi_codec.music.notes import BEATS, MILLISECONDS, Notes
 from tests.generation_jobs.fakes import FakeDecoder, make_bundle
 from tests.generation_jobs.report_fakes import make_dataset
 from trainer import bundle
@@ -81,6 +82,23 @@ def test_copying_rises_until_patterns_recur_as_in_the_corpus(folder, capsys):
     assert last["recurrence"] >= last["corpus_recurrence"] > 0.7
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("copying 1.00: 0.0") and lines[-1] == "copying: 1.2, written into bundle/bundle.json"
+
+
+def test_what_the_screen_rejects_does_not_count(folder, capsys):
+    screen = Screen({"loop_notes_32": 60.0}, MILLISECONDS, "d" * 32)  # those that repeat a phrase of 24 notes
+    (folder / "screen.json").write_text(screen.to_json())
+    assert run("--screen", "screen.json", "--output", "copying.json") == command.OK
+    assert "copying 1.20: 0 of 8 pieces pass the screen, too few" in capsys.readouterr().out
+    trials = json.loads((folder / "copying.json").read_text())["trials"]
+    assert [trial["copying"] for trial in trials] == [1.0, 1.1]
+    (folder / "screen.json").write_text(dataclasses.replace(screen, thresholds={"longest_repeat": 0.0}).to_json())
+    assert run("--screen", "screen.json", "--output", "copying.json") == command.OK
+    assert "copying 1.00: 0 of 8 pieces pass the screen, too few" in capsys.readouterr().out
+    assert json.loads((folder / "copying.json").read_text())["trials"] == []
+    (folder / "screen.json").write_text(dataclasses.replace(screen, time_base=BEATS).to_json())
+    assert run("--screen", "screen.json") == command.USER_ERROR
+    said = capsys.readouterr().err
+    assert "--screen is on the grid of beats, the model on that of milliseconds; want the same" in said
 
 
 def test_a_model_that_does_not_copy_needs_no_decoder(folder, monkeypatch, capsys):
