@@ -29,6 +29,8 @@ QUANTILE = 0.999  # 1 - QUANTILE where too low is a fault
 TAIL_SHARE = 0.1  # of the values, from which the quantile is estimated where it lies beyond all of them
 SHORT_SILENCE = {BEATS: 4.0, MILLISECONDS: 2.0}  # a rest of a bar is no fault, even if the corpus has none
 FEW_OVERLAPS = 0.02  # nor are five notes in a window
+FEW_REPEATS = 8  # nor is a note repeated as often, or a loop of as many notes,
+FEW_ROUNDS = 3  # or one that sounds as often: a small corpus may have none
 FAR_OUT = 3  # times the distance of the quartiles, beyond them: Tukey's outer fence (Exploratory Data Analysis, 1977)
 COPIED_NOTES = "copied_notes"  # the longest run of notes shared with the training split
 NO_NOTES = "no_notes"  # the reason for a piece without generated notes
@@ -135,7 +137,12 @@ def fit(pieces: Iterable[Notes], *, time_base: str, dataset: str) -> Screen:
             values = _without_faults(values)
         if values.size:
             thresholds[name] = _limit(values, name)
-    harmless = {"longest_silence": SHORT_SILENCE[time_base], "overlap_share": FEW_OVERLAPS}
+    harmless = {
+        "longest_silence": SHORT_SILENCE[time_base],
+        "overlap_share": FEW_OVERLAPS,
+        "longest_repeat": FEW_REPEATS,
+        **{name: max(FEW_REPEATS, FEW_ROUNDS * period) for name, period in screen_checks.LOOPS.items()},
+    }
     thresholds |= {name: max(thresholds[name], least) for name, least in harmless.items() if name in thresholds}
     return Screen(thresholds, time_base, dataset)
 
