@@ -5,9 +5,10 @@
 
 A wrong note ends a repeat, and a model errs more often than a composer: what it makes from openings of held-out pieces
 often repeats itself too little. This command makes such music with more and more copying, until patterns recur as often
-as in the training split. It keeps the amount at which the least alike measure of `generation_jobs.evaluate` is most
-alike, and writes it into the bundle's description, where `generate` finds it. The weights stay. With --screen, pieces
-that it rejects do not count, as if they were made again. See docs/generate.md.
+as in the training split. Of the amounts that leave `generation_jobs.evaluate` no doubt, it keeps that at which they do
+so most; without one, the amount at which the least alike measure is most alike. It writes it into the bundle's
+description, where `generate` finds it; the weights stay. With --screen, pieces that it rejects do not count, as if they
+were made again. See docs/generate.md.
 """
 
 from __future__ import annotations
@@ -63,6 +64,7 @@ class Trial(NamedTuple):
       measure: the one that is least like the corpus for what `generation_jobs.evaluate` wants of it.
       likeness: of that measure, as a share of what the corpus's own pieces reach.
       margin: that share divided by what is wanted.
+      pattern_likeness: how near `recurrence` is to the rates of both splits, 1 between them.
     """
 
     copying: float
@@ -71,6 +73,12 @@ class Trial(NamedTuple):
     measure: str
     likeness: float
     margin: float
+    pattern_likeness: float
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        """Music that leaves no doubt comes first; of such music, that whose patterns recur most like the corpus's."""
+        return min(self.margin, 1.0), self.pattern_likeness
 
 
 def main(argv: Sequence[str]) -> int:
@@ -82,7 +90,7 @@ def main(argv: Sequence[str]) -> int:
     else:
         with StopAtOnce():
             trials = list(_trials(args, model, info, screen))
-    best = max(trials, key=lambda trial: trial.margin, default=None)
+    best = max(trials, key=lambda trial: trial.rank, default=None)
     if best:
         bundle_lib.add_metrics(args.bundle, {"copying": best.copying})
         print(f"copying: {best.copying:g}, written into {storage.join(args.bundle, bundle_lib.FILE_NAME)}")
@@ -165,7 +173,7 @@ def _trials(args: argparse.Namespace, model: Bundle, info: DatasetInfo, screen: 
             flush=True,
         )
         yield trial
-        gets_worse = trial.measure != RECURRENCE and trial.margin < best
+        gets_worse = trial.measure != RECURRENCE and trial.margin < min(best, 1.0)
         if gets_worse or trial.recurrence >= trial.corpus_recurrence:
             return
         best = max(best, trial.margin)
@@ -189,7 +197,7 @@ def judge(amount: float, comparisons: Sequence[Comparison]) -> Trial:
     likeness[RECURRENCE] = 1.0 if low <= ours <= high else ours / low if ours < low else high / ours
     margins = {name: value / (LEAST_RECURRENCE if name == RECURRENCE else UNLIKE) for name, value in likeness.items()}
     least = min(margins, key=lambda name: margins[name])
-    return Trial(amount, ours, theirs, least, likeness[least], margins[least])
+    return Trial(amount, ours, theirs, least, likeness[least], margins[least], likeness[RECURRENCE])
 
 
 def _openings(pieces: Sequence[Notes], model: Bundle) -> Sequence[Notes | None]:
