@@ -211,3 +211,20 @@ def test_a_restart_writes_what_a_job_of_an_earlier_version_lacks(tmp_path):
     with pytest.raises(UserError):
         job.begin(make_job(tmp_path, data=b'{"id": "other"}', rng_seed=8))
     assert (tmp_path / "seeds.jsonl").read_bytes() == want
+
+
+def test_labels_of_the_flags_and_of_seeds(tmp_path):
+    data = b'{"id": "a"}\n{"id": "b", "label": "composer=Bach:1,Mozart:3", "guidance": 2}\n{"id": "c", "label": null}\n'
+    settings = Settings(label={"composer": "Liszt"}, guidance=1.5)
+    this_job = make_job(tmp_path, data=data, settings=settings, samples_per_seed=1)
+    assert [this_job.settings_of(seed).label for seed in this_job.seeds] == [
+        {"composer": "Liszt"},
+        {"composer": {"Bach": 1.0, "Mozart": 3.0}},
+        None,
+    ]
+    assert [this_job.request(number).condition for number in range(3)] == [
+        ((("composer", (("Liszt", 1.0),)),), 1.5),
+        ((("composer", (("Bach", 0.25), ("Mozart", 0.75))),), 2.0),
+        ((), 1.5),
+    ]
+    assert not this_job.request(2).condition.is_guided
