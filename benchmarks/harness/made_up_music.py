@@ -18,8 +18,11 @@ from generation_jobs.output import manifest
 from generation_jobs.seeds.primers import Primers
 from generation_jobs.seeds.seed_record import Seed
 from generation_jobs.settings.requests import Result, Settings
+from job_runtime import storage
 from job_runtime.command import TO_CONTINUE, Interrupted, StopSignal
 from job_runtime.logs.progress import progress
+from midi_codec.dataset import dataset_info, records
+from midi_codec.dataset.dataset_info import DatasetInfo, Histogram, SplitInfo
 from midi_codec.music.notes import DEFAULT_TEMPO, MILLISECONDS, Notes
 
 NUM_NOTES = 16, 32  # of a piece, fewest and most
@@ -87,6 +90,49 @@ def _renamed(job: Job, pieces: Mapping[int, Piece], old_shard: int, shard: int) 
             data=rename(piece.data),
             example=rename(piece.example),
         )
+
+
+def write_dataset(output: pathlib.Path, num_pieces: int) -> None:
+    """A dataset with such pieces, all in the training split, as `encode_corpus` writes it."""
+    originals = [make_notes(key) for key in range(PIECES_PER_SHARD)]
+    own = [_record(number, notes) for number, notes in enumerate(originals)]
+    num_shards = -(-num_pieces // PIECES_PER_SHARD)
+    columns = {name: np.concatenate([getattr(notes, name) for notes in originals]) for name in dataset_info.COLUMNS}
+    found = {name: np.unique(values, return_counts=True) for name, values in columns.items()}
+    train = SplitInfo(
+        num_pieces=num_shards * PIECES_PER_SHARD,
+        num_notes=num_shards * sum(map(len, originals)),
+        seconds=round(num_shards * sum(notes.seconds for notes in originals), 3),
+        shard_lengths=(PIECES_PER_SHARD,) * num_shards,
+    )
+    info = DatasetInfo.of_examples(
+        time_base=MILLISECONDS,
+        programs=(0,),
+        splits={"train": train, "validation": SplitInfo(), "test": SplitInfo()},
+        histograms={
+            "train": {
+                name: Histogram(values=tuple(values.tolist()), counts=tuple((num_shards * counts).tolist()))
+                for name, (values, counts) in found.items()
+            },
+            **{split: {name: Histogram() for name in columns} for split in ("validation", "test")},
+        },
+    )
+    paths = dataset_info.shard_paths(str(output), info, "train")
+    for shard, path in enumerate(progress(paths, unit="shards", label="making a dataset")):
+        renamed = (
+            record.replace(_name(number), _name(shard * PIECES_PER_SHARD + number)) for number, record in enumerate(own)
+        )
+        storage.write_bytes(path, records.write_records(renamed), durable=False)
+    dataset_info.save(str(output), info)
+
+
+def _record(number: int, notes: Notes) -> bytes:
+    name = _name(number).decode()
+    return records.serialize_example(records.Piece(name, name, f"{name}.mid", notes))
+
+
+def _name(number: int) -> bytes:
+    return b"%032x" % number
 
 
 def make_notes(key: int) -> Notes:

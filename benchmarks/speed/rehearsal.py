@@ -207,8 +207,11 @@ class Rehearsal:
         return self._command("report", [*given, "--output", output / "report.html"], output)
 
     def _inspect(self) -> dict[str, Any]:
-        output = self._folder / "inspect"
-        given = ["beam_pipelines.inspect", self._data, "--html", output / "dataset.html"]
+        output, data = self._folder / "inspect", self._data
+        if self._args.made_up:
+            data = self._folder / "made-up-dataset"
+            made_up_music.write_dataset(data, self._args.pieces)
+        given = ["beam_pipelines.inspect", data, "--html", output / "dataset.html"]
         return self._command("inspect", given, output)
 
 
@@ -260,7 +263,7 @@ def main(argv: Sequence[str]) -> int:
     add_number(parser, "--pieces", 20_000, "to generate", at_least=1)
     add_number(parser, "--notes", 32, "the most of a generated piece", at_least=1)
     add_number(parser, "--tasks", 4, "that generate them", at_least=1)
-    parser.add_argument("--made-up", action="store_true", help="pieces are made with arrays; nothing is trained")
+    parser.add_argument("--made-up", action="store_true", help="pieces are made with arrays, nothing is trained")
     parser.add_argument("--stages", nargs="*", default=[], help="only these; keeps what is in the folder")
     args = parser.parse_args(argv)
     with StopSignal() as stop:
