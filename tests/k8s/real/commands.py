@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import signal
 from pathlib import Path
 
@@ -33,7 +32,7 @@ from trainer.config import TrainConfig
 from trainer.training import whole_run
 
 pytestmark = pytest.mark.slow
-NUM_FILES = 60
+NUM_FILES = 1000  # so that no task ends before kubectl drains its node
 NUM_TRIALS = 2
 
 
@@ -42,14 +41,21 @@ def busy(namespace: Namespace, job: str) -> Running:
     return wait_for(lambda: next((each for each in namespace.running(job) if each.log.stat().st_size), None), 120)
 
 
+def interrupt(namespace: Namespace, job: str) -> None:
+    """SIGTERM for the first pod, when Python has hardly started."""
+    first = wait_for(lambda: namespace.running(job), 60)[0]
+    first.process.terminate()
+    assert first.process.wait() in (-signal.SIGTERM, command.INTERRUPTED)
+
+
 def test_an_encode_of_which_a_task_is_interrupted_and_a_node_drained(api: Api, tmp_path: Path):
     with Namespace(api, tmp_path, "encode", ENCODE_PODS="3") as namespace:
         write_files(namespace.music / "midi", {f"{number:03d}.mid": make_midi(number) for number in range(NUM_FILES)})
         namespace.add_node(room=2)
         namespace.add_node()
         namespace.apply("encode")
-        os.kill(busy(namespace, "encode").process.pid, signal.SIGTERM)
-        namespace.drain(namespace.node_of(busy(namespace, "encode")))
+        interrupt(namespace, "encode")
+        namespace.drain(namespace.node_of(wait_for(lambda: namespace.running("encode"), 60)[0]))
         assert [namespace.end(name, 300)[0] for name in ("encode", "encode-finish")] == ["Complete", "Complete"]
         status = namespace.job("encode")["status"]
         assert (status["completedIndexes"], status.get("failed", 0)) == ("0-2", 0)
@@ -81,9 +87,7 @@ def test_a_generation_of_which_one_node_is_preempted_and_one_lost(api: Api, tmp_
         namespace.add_node(room=2)
         namespace.add_node(room=4)
         namespace.apply("generate")
-        first = wait_for(lambda: namespace.running("generate"), 60)[0]
-        first.process.terminate()  # Python has hardly started
-        assert first.process.wait() in (-signal.SIGTERM, command.INTERRUPTED)
+        interrupt(namespace, "generate")
         wait_for(lambda: len(list(namespace.music.rglob("*.mid"))) > 20, 200)
         namespace.node_of(busy(namespace, "generate")).shut_down()
         namespace.add_node()
