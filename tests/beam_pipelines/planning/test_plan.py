@@ -271,6 +271,12 @@ def test_newcomers_join_the_old_group_they_touch_and_nobody_moves():
     assert outcome(plan) == {IDS[n]: (split, IDS[6]) for n in (7, 8, 9)}
 
 
+def test_an_old_piece_that_nobody_touches_keeps_its_group():
+    plan = plan_of(old({"o.mid": (7, 6, "train"), "p.mid": (8, 6, "train")}), part({"a.mid": 9}))
+    assert outcome(plan) == {**{IDS[n]: ("train", IDS[6]) for n in (7, 8)}, IDS[9]: ("validation", IDS[9])}
+    assert plan.groups == {"groups": 1, "pieces": 2, "largest": 2, "in_several_splits": 0}
+
+
 def test_a_newcomer_that_ties_two_splits_together_is_rejected_and_the_others_are_not():
     before = old({"o.mid": (1, 1, "train"), "p.mid": (2, 2, "validation")})
     plan = plan_of(before, part({"a.mid": 3, "b.mid": 4, "c.mid": 5}), pairs=[(3, 1), (4, 3), (4, 2), (5, 2)])
