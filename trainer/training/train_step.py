@@ -26,6 +26,13 @@ from trainer.model.recurrent import batch_halves
 from trainer.model.recurrent.lstm import kernels_in_use
 from trainer.training.weight_average import WeightAverage
 
+LABEL_RATE = 10.0  # times the learning rate: a label has few rows, each in a few windows of a batch
+
+
+def is_label(path: str) -> bool:
+    """Whether a variable is a label's table."""
+    return path.rsplit("/", 1)[-1].startswith("label_")
+
 
 class Adam(keras.optimizers.Adam):
     """Adam for gradients that are already summed over the replicas; Keras would sum them once more.
@@ -41,7 +48,7 @@ class Adam(keras.optimizers.Adam):
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         path = self._trainable_variables[self._get_variable_index(variable)].path
-        rate = self.copying_rate if copying.learns_fast(path) else 1.0
+        rate = self.copying_rate if copying.learns_fast(path) else LABEL_RATE if is_label(path) else 1.0
         super().update_step(gradient, variable, learning_rate * rate)
 
     def _use_weight_decay(self, variable: keras.Variable) -> bool:
