@@ -65,6 +65,7 @@ STAGES: dict[str, tuple[Command, ...]] = {
     ),
     "a dataset becomes a model": (
         Command("train", "trainer.task", "train", "train a model, or resume, or fine-tune one"),
+        Command("finetune", "trainer.finetune", "train", "a model that prefers what pairs of pieces prefer"),
         Command("tune", "trainer.tune", "tune", "search for good settings of training"),
         Command("evaluate", "trainer.evaluate", "train", "likelihoods of models on a split, compared"),
         Command("calibrate-end", "trainer.calibrate_end", "train", "make an older model's pieces end as the corpus's"),
@@ -74,6 +75,7 @@ STAGES: dict[str, tuple[Command, ...]] = {
         Command("calibrate", "generation_jobs.calibrate", "generate", "how much a model should copy"),
         Command("seeds", "generation_jobs.make_seeds", "generate", "a list of openings to continue"),
         Command("generate", "generation_jobs.generate", "generate", "music from silence or from seeds"),
+        Command("pairs", "generation_jobs.pairs", "generate", "which pieces are better than others, for finetune"),
         Command("merge", "generation_jobs.merge", "generate", "check a finished job; one manifest, or Parquet"),
     ),
     "music is heard and judged": (

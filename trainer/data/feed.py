@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
@@ -21,6 +21,8 @@ BATCH_STREAM = 1  # for draws within a batch; the plan of an epoch uses the stre
 PREFETCHED = 4
 NUM_THREADS = 2
 
+PlanEpoch = Callable[[int], Sequence[Windows]]  # the windows of each batch of an epoch
+
 
 @dataclasses.dataclass(frozen=True)
 class Position:
@@ -35,7 +37,8 @@ class Feed:
     """Yields batches without end, each with the position after it; the same position always gives the same batches.
 
     A global batch does not depend on the number of workers and replicas; `part` says which of its rows are made here,
-    `memory` how many notes before each window are included.
+    `memory` how many notes before each window are included, `plan_epoch` which windows there are, by default those of
+    `plan_of`.
 
     Attributes:
       waited: seconds that `next` has spent so far waiting for batches.
@@ -51,12 +54,13 @@ class Feed:
         position: Position,
         memory: int = 0,
         part: Part = WHOLE,
+        plan_epoch: PlanEpoch | None = None,
     ):
         self.waited = 0.0
         self._pieces, self._table, self._config, self._start_bins, self._part = pieces, table, config, start_bins, part
         self._memory = memory
         self._amounts = Augmentation(transpose=config.transpose, tempo=config.tempo, velocity=config.velocity)
-        self._plans = _plans(pieces, config, position)
+        self._plans = _plans(plan_epoch or plan_of(pieces, config), position)
         self._ahead: collections.deque[tuple[Future[Batch], Position]] = collections.deque()
         self._pool = ThreadPoolExecutor(NUM_THREADS, thread_name_prefix="feed")
 
@@ -102,19 +106,17 @@ class Feed:
         )
 
 
-def batch_windows(pieces: Pieces, config: TrainConfig, position: Position) -> Windows:
-    """The windows of the global batch at a position."""
-    return _plan(pieces, config, position.epoch)[position.batch]
+def plan_of(pieces: Pieces, config: TrainConfig) -> PlanEpoch:
+    """Every piece cut into windows."""
+    return lambda epoch: EpochPlan(
+        pieces, window=config.window, batch_size=config.batch_size, rng_seed=config.rng_seed, epoch=epoch
+    )
 
 
-def _plan(pieces: Pieces, config: TrainConfig, epoch: int) -> EpochPlan:
-    return EpochPlan(pieces, window=config.window, batch_size=config.batch_size, rng_seed=config.rng_seed, epoch=epoch)
-
-
-def _plans(pieces: Pieces, config: TrainConfig, position: Position) -> Iterator[tuple[int, int, Windows, Position]]:
+def _plans(plan_epoch: PlanEpoch, position: Position) -> Iterator[tuple[int, int, Windows, Position]]:
     epoch, first = position.epoch, position.batch
     while True:
-        plan = _plan(pieces, config, epoch)
+        plan = plan_epoch(epoch)
         for index in range(first, len(plan)):
             is_last = index + 1 == len(plan)
             after = (

@@ -25,7 +25,7 @@ class RunState:
     loss_events: int = 0
     first_loss: float | None = None  # of the first step, per event
     validation_due: bool = False  # the steps before it are done, the validation is not
-    best_nll: float = math.inf
+    best_nll: float = math.inf  # or the lowest score, where `Hooks.score` decides
     best_step: int = 0
     validations_since_best: int = 0
     finished: bool = False

@@ -21,7 +21,7 @@ from job_runtime import command
 from job_runtime.logs.progress import Progress, progress
 from trainer.config import RESTORE, TrainConfig
 from trainer.data.batches import Batch
-from trainer.data.feed import Feed, Position, batch_windows
+from trainer.data.feed import Feed, PlanEpoch, Position, plan_of
 from trainer.data.pieces import Pieces
 from trainer.distribution.strategy import make_agreement, part_of
 from trainer.run_output.monitor import Monitor, Speed
@@ -77,7 +77,14 @@ class Run:
         self.state = self._checkpoints.restore() or RunState()
 
     def fit(
-        self, train: Pieces, validation: Pieces, *, stop: command.StopSignal, origin: dict[str, Any], fresh: bool
+        self,
+        train: Pieces,
+        validation: Pieces,
+        *,
+        stop: command.StopSignal,
+        origin: dict[str, Any],
+        fresh: bool,
+        plan_epoch: PlanEpoch | None = None,
     ) -> None:
         """Continues from the current state until the run is finished.
 
@@ -86,6 +93,7 @@ class Run:
           stop: polled between steps.
           origin: `dataset` and `baselines`, kept in the bundle.
           fresh: whether a run at step 0 takes its output biases from the training split.
+          plan_epoch: the batches' windows; by default every piece is cut into windows.
 
         Raises:
           command.Interrupted: a signal reached this worker or another; a checkpoint is saved.
@@ -100,6 +108,7 @@ class Run:
                 self.state.validation_due = True  # so that the run keeps nothing worse than what it starts from
             self._checkpoints.save(self.state)
         self._stop, self._clock = stop, Clock(self.state.seconds)
+        self._plan_epoch = plan_epoch or plan_of(train, self.config)
         self._validation_step = ValidationStep(
             self.config,
             self._step,
@@ -109,6 +118,7 @@ class Run:
             files=self._files,
             monitor=self._monitor,
             on_validation=self._hooks.on_validation if self._is_chief else None,
+            score=self._hooks.score,
         )
 
         by_time = self.config.max_minutes is not None  # the number of notes is then unknown
@@ -137,6 +147,7 @@ class Run:
             position=self.state.position,
             part=part_of(self._strategy),
             memory=model.memory,
+            plan_epoch=self._plan_epoch,
         )
         with contextlib.closing(feed):
             for number in self._steps_to_do():
@@ -225,7 +236,7 @@ class Run:
     def _progress_note(self, loss: float) -> str:
         """The text beside the count of notes."""
         best = f", best validation {self.state.best_nll:.3f}" if math.isfinite(self.state.best_nll) else ""
-        text = f"loss {loss:.3f}{best} nats per note"
+        text = f"loss {loss:.3f}{best} {self._step.unit}"
         if self.config.max_minutes is None:
             return text
         left = max(60 * self.config.max_minutes - self.state.seconds, 0)
@@ -244,7 +255,7 @@ class Run:
         Every worker gets here with the same batch, since losses and norms are sums over all of them.
         """
         state = self.state
-        windows = batch_windows(train, self.config, state.position)
+        windows = self._plan_epoch(state.position.epoch)[state.position.batch]
         path = self._files.save_bad_batch(windows, train)
         where = f"{bad}; its windows are in {path}, the first of piece {train.piece_id[windows.piece[0]].decode()}"
         if self.config.on_nan != RESTORE:

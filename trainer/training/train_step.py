@@ -56,7 +56,14 @@ class Adam(keras.optimizers.Adam):
 
 
 class TrainStep:
-    """Model, optimizer, the average of the weights if the settings ask for one, and the compiled training step."""
+    """Model, optimizer, the average of the weights if the settings ask for one, and the compiled training step.
+
+    Attributes:
+      unit: what a loss per event is in.
+      together: so many rows of a batch belong together.
+    """
+
+    unit, together = "nats per note", 1
 
     def __init__(self, config: TrainConfig, table: FieldTable, strategy: tf.distribute.Strategy):
         self._strategy, self._clip_norm = strategy, config.clip_norm
@@ -110,7 +117,7 @@ class TrainStep:
         return total, self._strategy.reduce(tf.distribute.ReduceOp.MEAN, norms, axis=None)
 
     def _replica_step(self, batch: Mapping[str, tf.Tensor], num_events: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        rows = batch_halves.split(batch, whole=("step_key",))
+        rows = batch_halves.split(batch, whole=("step_key",), together=self.together)
         with batch_halves.as_parts():
             # a function is traced once for all parts
             gradients_of = tf.function(self._gradients, autograph=False) if len(rows) > 1 else self._gradients

@@ -15,7 +15,7 @@ from trainer.run_output.monitor import Monitor
 from trainer.run_output.run_files import RunFiles
 from trainer.run_output.run_state import Diverged, RunState
 from trainer.training import schedule
-from trainer.training.hooks import Halted
+from trainer.training.hooks import Halted, Score
 from trainer.training.train_step import TrainStep
 
 VALIDATION_ROWS = 64  # at least this many pieces at once: a processor needs them, however small the training batch
@@ -31,7 +31,7 @@ class ValidationStep:
       pieces: the validation split.
       origin: `dataset` and `baselines`, kept in the bundle.
       files, monitor: what the run writes.
-      on_validation: called with each line of `metrics.jsonl`; may raise `Halted`.
+      on_validation, score: of `trainer.training.hooks.Hooks`.
     """
 
     def __init__(
@@ -45,9 +45,11 @@ class ValidationStep:
         files: RunFiles,
         monitor: Monitor,
         on_validation: Callable[[dict[str, Any]], None] | None,
+        score: Score | None = None,
     ):
         self._config, self._step, self._pieces, self._origin = config, step, pieces, origin
         self._files, self._monitor, self._on_validation = files, monitor, on_validation
+        self._score = score
         replicas = strategy.num_replicas_in_sync
         rows = -(-max(config.batch_size, VALIDATION_ROWS) // replicas) * replicas
         self._evaluator = Evaluator(step.model, strategy, batch_size=rows)
@@ -65,22 +67,25 @@ class ValidationStep:
         """
         with self._step.weights_to_keep():
             evaluation = self._evaluator.evaluate(self._pieces, between_chunks=between_chunks).with_end_shift()
-            self._keep_if_best(evaluation, state)
+            score, figures = evaluation.nll, dict[str, float]()
+            if self._score is not None:
+                score, figures = self._score(evaluation, state.metrics, between_chunks)
+            self._keep_if_best(evaluation, score, state)
         state.validation_due = False
         state.deviations = evaluation.deviations
         patience = self._config.patience
         has_lost_patience = patience is not None and state.validations_since_best >= patience
         state.finished = schedule.share_done(self._config, state) >= 1 or has_lost_patience
-        state.metrics.append(self._metrics_line(evaluation, state, speed))
+        state.metrics.append(self._metrics_line(evaluation, state, speed) | figures)
         state.loss_sum, state.loss_events = 0.0, 0
         self._monitor.validation(state.metrics, self._step.model.trainable_variables)
         self._call_on_validation(state)
 
-    def _keep_if_best(self, evaluation: Evaluation, state: RunState) -> None:
+    def _keep_if_best(self, evaluation: Evaluation, score: float, state: RunState) -> None:
         if not math.isfinite(evaluation.nll):
             raise Diverged(f"the validation NLL is {evaluation.nll} after step {state.step}")
-        if evaluation.nll < state.best_nll:
-            state.best_nll, state.best_step, state.validations_since_best = evaluation.nll, state.step, 0
+        if score < state.best_nll:
+            state.best_nll, state.best_step, state.validations_since_best = score, state.step, 0
             self._files.save_bundle(self._step.model, evaluation, self._origin, step=state.step)
         else:
             state.validations_since_best += 1

@@ -103,9 +103,9 @@ def train(
 
     # A finished run can lack only the samples of its last validation. The chief draws them alone: the other workers
     # may be gone for good.
-    strategy = _make_strategy(config, inputs, stop, alone=state.finished)
+    strategy = make_strategy(config, inputs, stop, alone=state.finished)
     if cluster.is_chief():
-        _claim_folder(folder, inputs, strategy)
+        claim_folder(folder, inputs, strategy)
     splits = load_splits(
         data,
         inputs.info,
@@ -117,7 +117,7 @@ def train(
     return _train_on(strategy, config, inputs, *splits, folder=folder, stop=stop, profile=profile, hook=on_validation)
 
 
-def _make_strategy(config: TrainConfig, inputs: RunInputs, stop: StopSignal, *, alone: bool) -> tf.distribute.Strategy:
+def make_strategy(config: TrainConfig, inputs: RunInputs, stop: StopSignal, *, alone: bool) -> tf.distribute.Strategy:
     """The strategy for the devices there are.
 
     Raises:
@@ -136,7 +136,7 @@ def _make_strategy(config: TrainConfig, inputs: RunInputs, stop: StopSignal, *, 
     return strategy
 
 
-def _claim_folder(folder: str, inputs: RunInputs, strategy: tf.distribute.Strategy) -> None:
+def claim_folder(folder: str, inputs: RunInputs, strategy: tf.distribute.Strategy) -> None:
     """Makes the folder this run's, and adds this start to it."""
     import tensorflow as tf
 

@@ -10,7 +10,7 @@ from trainer.config import TrainConfig
 from trainer.data import batches as trainer_batches
 from trainer.data import feed
 from trainer.data.batches import WHOLE, Part
-from trainer.data.feed import Feed, Position, batch_windows
+from trainer.data.feed import Feed, Position, plan_of
 from trainer.data.pieces import stack_pieces
 
 TABLE = make_table()
@@ -62,7 +62,7 @@ def test_an_epoch_holds_every_event_and_the_next_is_another():
 def test_the_windows_of_a_position_are_those_of_its_batch():
     before = Position()
     for batch, after in take(9, Position()):
-        windows = batch_windows(PIECES, CONFIG, before)
+        windows = plan_of(PIECES, CONFIG)(before.epoch)[before.batch]
         assert windows.length.sum() == batch.num_events
         assert (windows.length == (batch.is_note + batch.is_end).sum(axis=1)[: len(windows)]).all()
         before = after
@@ -122,7 +122,7 @@ def test_a_feed_with_a_memory():
     before = Position()
     with contextlib.closing(without):
         for (batch, after), (plain, _) in zip(made, without, strict=False):
-            windows = batch_windows(PIECES, config, before)
+            windows = plan_of(PIECES, config)(before.epoch)[before.batch]
             for row, (piece, begin) in enumerate(zip(windows.piece, windows.begin, strict=True)):
                 first = PIECES.first_event[piece]
                 want = RAW[first + max(begin - 20, 0) : first + begin]

@@ -50,10 +50,13 @@ def sizes(num_rows: tf.Tensor) -> list[tf.Tensor]:
     return [*[share] * (parts - 1), num_rows - share * (parts - 1)]
 
 
-def split(values: Mapping[str, Any], *, whole: Collection[str] = ()) -> list[dict[str, Any]]:
-    """Splits tensors along their first axis, the batch's rows; those named in `whole` go to each part as they are."""
+def split(values: Mapping[str, Any], *, whole: Collection[str] = (), together: int = 1) -> list[dict[str, Any]]:
+    """Splits tensors along their first axis, the batch's rows; those named in `whole` go to each part as they are.
+
+    Every `together` rows, of which there is a whole number, stay in one part.
+    """
     first = next(value for name, value in values.items() if name not in whole)
-    rows = sizes(tf.shape(first)[0])
+    rows = [together * size for size in sizes(tf.shape(first)[0] // together)]
     by_part = {
         name: [value] * len(rows) if name in whole else tf.split(value, tf.stack(rows), num=len(rows))
         for name, value in values.items()

@@ -89,3 +89,8 @@ def test_threads_are_limited_on_two_cores_unless_somebody_has_set_them(monkeypat
     monkeypatch.setattr(tf.config, "threading", before)
     batch_halves.limit_threads()
     assert (before.intra, before.inter) == want
+
+
+def test_rows_that_belong_together_stay_in_one_part():
+    first, second = batch_halves.split({"x": tf.range(6)}, together=2)
+    assert (first["x"].numpy().tolist(), second["x"].numpy().tolist()) == ([0, 1], [2, 3, 4, 5])

@@ -1,0 +1,1 @@
+"""Fine-tuning on preferences: pairs, their batches, the step, and the run."""
