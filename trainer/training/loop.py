@@ -104,8 +104,8 @@ class Run:
         if self.state.step == 0:
             if fresh:
                 start_from_unigram(self._step.model, train)
-            else:
-                self.state.validation_due = True  # so that the run keeps nothing worse than what it starts from
+            elif not self.state.metrics:  # so that the run keeps nothing worse than what it starts from
+                self.state.validation_due = True
             self._checkpoints.save(self.state)
         self._stop, self._clock = stop, Clock(self.state.seconds)
         self._plan_epoch = plan_epoch or plan_of(train, self.config)

@@ -276,6 +276,22 @@ def test_fine_tuning_that_only_harms_keeps_what_it_started_from(data, finished, 
     assert tuned["validation_nll"] == pytest.approx(start.metrics["validation_nll"], rel=1e-4)
 
 
+def test_what_fine_tuning_starts_from_is_validated_once(data, finished, tmp_path, monkeypatch):
+    from trainer.training.loop import Run
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    start = f"{finished}/bundle"
+    config = dataclasses.replace(CONFIG, **transfer.settings_of(bundle.load(start)), epochs=1.0)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Run, "_apply", killed)
+        train(data, tmp_path, config, init_from=start)
+    train(data, tmp_path, config, init_from=start)
+    steps = [line["step"] for line in lines(tmp_path)]
+    assert steps[0] == 0 and steps == sorted(set(steps))
+
+
 def test_a_trace_for_the_profiler(data, tmp_path):
     train(data, tmp_path, dataclasses.replace(CONFIG, epochs=6.0, evaluate_every=6.0), profile=True)
     assert list(tmp_path.glob("tensorboard/plugins/profile/*/*.xplane.pb"))
