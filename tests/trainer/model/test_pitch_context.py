@@ -108,6 +108,7 @@ def test_a_window_begins_with_what_the_notes_before_it_would_have_left():
     there = np.tile(np.arange(NOTES) >= NOTES - begin, (2, 1)).astype(np.float32)
     batch = {
         "bins": piece.bins[:, begin:],
+        "labels": np.zeros((2, 0), np.int32),
         "before": before,
         "before_is_note": there,
         "before_tick": piece.raw[:, :begin, 0].sum(axis=1).astype(np.int32),
