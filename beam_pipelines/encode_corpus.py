@@ -225,6 +225,9 @@ def _find_corpus(args: argparse.Namespace, work_folder: str, problems: list[str]
     if not args.input:
         problems.append("--input is missing, want a folder, a glob or a file")
         return None
+    if args.output and args.output.rstrip("/") in (path.rstrip("/") for path in args.input):
+        problems.append(f"--output {args.output} is an --input too, want another folder")
+        return None
     try:
         return corpus_lib.find(args.input, output=args.output, work_folder=work_folder)
     except UserError as error:

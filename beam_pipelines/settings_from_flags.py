@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from typing import Any
 
 from beam_pipelines.corpus.inputs import Corpus
@@ -78,6 +79,10 @@ def _label_rule(args: argparse.Namespace, corpus: Corpus | None, problems: list[
     if rule.key is not None and rule.file is None:
         problems.append(f"--labels-key is {rule.key!r}, which needs --labels")
     if corpus is not None:
+        expression = rule.regex
+        if expression is not None and not any(re.search(expression, source) for source in corpus.sources()):
+            example = next(iter(corpus.sources()), "")
+            problems.append(f"--label-regex {expression!r} matches none of the sources, such as {example!r}")
         with command.collecting(problems):
             rule = rule.checked(corpus.sources())
     return rule

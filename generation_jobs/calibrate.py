@@ -64,7 +64,7 @@ class Trial(NamedTuple):
       measure: the one that is least like the corpus for what `generation_jobs.evaluate` wants of it.
       likeness: of that measure, as a share of what the corpus's own pieces reach.
       margin: that share divided by what is wanted.
-      pattern_likeness: how near `recurrence` is to the rates of both splits, 1 between them.
+      pattern_likeness: how near `recurrence` is to the corpus's rate, as a share.
     """
 
     copying: float
@@ -189,12 +189,15 @@ def _make_decoder(model: Bundle) -> Decoder:
 
 
 def judge(amount: float, comparisons: Sequence[Comparison]) -> Trial:
-    """How like its corpus music is. Of patterns it counts how often they recur: as between both splits is right."""
+    """How like its corpus music is. Of patterns it counts how often they recur.
+
+    The rate of the training split is right, and so is any up to that of held-out pieces, where that is higher.
+    """
     likeness = {each.measure.name: each.of_ceiling for each in comparisons if each.of_ceiling is not None}
     means = next(each.means for each in comparisons if each.measure.name == RECURRENCE)
     ours, theirs, held_out = (mean or 0.0 for mean in means)
-    low, high = sorted((theirs, held_out))
-    likeness[RECURRENCE] = 1.0 if low <= ours <= high else ours / low if ours < low else high / ours
+    most = max(theirs, held_out)
+    likeness[RECURRENCE] = ours / theirs if ours < theirs else most / ours if ours > most else 1.0
     margins = {name: value / (LEAST_RECURRENCE if name == RECURRENCE else UNLIKE) for name, value in likeness.items()}
     least = min(margins, key=lambda name: margins[name])
     return Trial(amount, ours, theirs, least, likeness[least], margins[least], likeness[RECURRENCE])

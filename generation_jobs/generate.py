@@ -194,6 +194,10 @@ def _check(args: argparse.Namespace, in_flags: Sequence[str]) -> tuple[list[Bund
         problems.append(f"--copying is {args.copying}, but the model does not copy; want no --copying")
     seeds, read_primers, in_list = _read_seeds(args, own, table, settings, reading)
     problems += in_list
+    if seeds is not None and models and not any(model.copies for model in models):
+        asking = next((seed.id for seed in seeds.seeds if "copying" in seed.overrides), None)
+        if asking is not None:
+            problems.append(f"seed {asking!r} has copying, but the model does not copy; want none in the list")
     if problems:
         raise UserError(problems)
     assert seeds is not None and read_primers is not None and settings is not None

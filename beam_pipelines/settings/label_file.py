@@ -54,16 +54,18 @@ def read(path: str, key: str | None) -> LabelFile:
     rows = list((_csv_rows if path.lower().endswith(".csv") else _json_rows)(text, problems))
     columns = list(dict.fromkeys(name for _, row in rows for name in row))
     if rows:
-        key = next((name for name in ((key,) if key else KEYS) if name in columns), None)
-        if key is None:
+        found = next((name for name in ((key,) if key else KEYS) if name in columns), None)
+        if found is None and key:
+            problems.append((0, f"there is no column {key!r}, want one of {', '.join(columns)} as --labels-key"))
+        elif found is None:
             problems.append((0, f"no column names the source, want one of {', '.join(KEYS)}, or --labels-key"))
-        names = [name for name in columns if name != key]
+        names, key = [name for name in columns if name != found], found
         problems += [(0, problem) for problem in map(labels_lib.name_problem, names) if problem]
         if not names:
             problems.append((0, "there are no labels besides the column that names the source"))
     elif not problems:
         problems.append((0, "there is no row, want at least one"))
-    by_source = {} if problems else _by_source(rows, str(key), problems)
+    by_source = _by_source(rows, key, problems) if rows and key else {}
     if problems:
         raise UserError(problem_report.sentences(path, sorted(problems, key=lambda problem: problem[0])))
     digest = hashlib.sha256(f"{key}\0".encode() + data).hexdigest()[:32]

@@ -78,6 +78,8 @@ def _read(text: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for part in _NEXT.split(text):
         name, _, value = part.partition("=")
+        if name.strip() in found:
+            raise ValueError(f"which gives {name.strip()} twice, want each label once")
         found[name.strip()] = _read_value(value)
     return found
 

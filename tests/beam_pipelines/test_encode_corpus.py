@@ -353,3 +353,13 @@ def test_no_secret_is_stored_in_run_info():
     argv = ["--input", "s3://b/x", "--s3_secret_access_key=hunter2", "--s3_session_token", "hunter3"]
     stored = encode_corpus._run_info(argv)["command"][3:]
     assert stored == ["--input", "s3://b/x", "--s3_secret_access_key=…", "--s3_session_token", "…"]
+
+
+def test_labels_that_no_source_has_and_an_output_that_is_the_input(tmp_path):
+    music = write_files(tmp_path / "music", {"a.mid": make_midi(1)})
+    with pytest.raises(UserError) as error:
+        encode("--input", music, "--output", str(tmp_path / "d"), "--label-regex", "(?P<x>none)/", *ALL_TRAIN)
+    assert error.value.problems == ["--label-regex '(?P<x>none)/' matches none of the sources, such as 'a.mid'"]
+    with pytest.raises(UserError) as error:
+        encode("--input", music, "--output", f"{music}/", *ALL_TRAIN)
+    assert error.value.problems == [f"--output {music}/ is an --input too, want another folder"]

@@ -70,7 +70,9 @@ def test_copying_is_what_calibrate_found_unless_a_flag_or_a_seed_says_it(folder,
     assert found == [[1.3, 0.5], [2.0, 0.5]]
     bundle.save("bundle", made)
     assert run("--output", "other", "--copying", "2") == 2
-    assert "--copying is 2, but the model does not copy; want no --copying" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "--copying is 2, but the model does not copy; want no --copying" in said
+    assert "seed 'b' has copying, but the model does not copy; want none in the list" in said
 
 
 def test_without_a_bundle_and_a_list_the_model_in_the_box_starts_from_silence(folder, capsys):

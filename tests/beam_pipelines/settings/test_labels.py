@@ -42,11 +42,11 @@ def test_the_column_may_be_named(tmp_path):
 
 def test_everything_wrong_with_a_csv_file(tmp_path):
     text = "path,composer\na.mid,Bach\na.mid,Haydn\n,Bach\nb.mid\nc.mid," + 1001 * "x" + "\n"
-    assert problems_of(tmp_path, "x.csv", text) == [":5: the row has 1 cells, want 2 as in the header"]
-    assert problems_of(tmp_path, "x.csv", text.replace("b.mid\n", "")) == [
+    assert problems_of(tmp_path, "x.csv", text) == [
         ":3: 'a.mid' has a row already, in line 2",
         ":4: path is '', want the path of a file below --input",
-        ":5: composer has 1,001 characters, want at most 1,000",
+        ":5: the row has 1 cells, want 2 as in the header",
+        ":6: composer has 1,001 characters, want at most 1,000",
     ]
     assert problems_of(tmp_path, "x.csv", "path,split,a b,x,x\na.mid,1,2,3,4\n") == [
         ": 'split' is a reserved word, want a name other than piece_id, group_id, source, split, unknown",
@@ -57,6 +57,8 @@ def test_everything_wrong_with_a_csv_file(tmp_path):
     assert problems_of(tmp_path, "x.csv", "a,b\n1,2\n") == [
         ": no column names the source, want one of source, path, file, or --labels-key"
     ]
+    with pytest.raises(UserError, match="there is no column 'midi', want one of a, b as --labels-key"):
+        label_file.read(write(tmp_path, "x.csv", "a,b\n1,2\n"), "midi")
     assert problems_of(tmp_path, "x.csv", "path\na.mid\n") == [
         ": there are no labels besides the column that names the source"
     ]
@@ -64,7 +66,7 @@ def test_everything_wrong_with_a_csv_file(tmp_path):
 
 def test_everything_wrong_with_json_lines(tmp_path):
     text = '{"file": 1, "a": "x"}\n[]\n{"file": "b.mid", "a": ["x"]}\n{\n'
-    assert [problem[:3] for problem in problems_of(tmp_path, "x.jsonl", text)] == [":2:", ":4:"]
+    assert [problem[:3] for problem in problems_of(tmp_path, "x.jsonl", text)] == [":1:", ":2:", ":3:", ":4:"]
     assert problems_of(tmp_path, "x.jsonl", text.replace("[]\n", "").replace("{\n", "")) == [
         ":1: file is 1, want the path of a file below --input",
         ":2: a is ['x'], want a text, a number, true or false",

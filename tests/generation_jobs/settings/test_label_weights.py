@@ -30,6 +30,11 @@ def test_what_is_no_label(value):
         LABEL.parse(value)
 
 
+def test_a_label_given_twice():
+    with pytest.raises(ValueError, match="composer twice, want each label once"):
+        LABEL.parse("composer=Bach;composer=Liszt")
+
+
 def test_a_label_of_a_seed():
     settings = Settings().override({"label": "composer=Bach", "guidance": 2})
     assert (settings.label, settings.guidance) == ({"composer": "Bach"}, 2.0)
