@@ -66,7 +66,12 @@ def check_pipeline(data: bytes) -> None:
     steps = {pipeline.components.transforms[name].unique_name for name in pipeline.root_transform_ids}
     steps |= {step.unique_name for step in pipeline.components.transforms.values()}
     assert {"List", "ReadParseClean", "DedupeGroupAssign", "Write"} <= steps
-    assert {"DedupeGroupAssign/NearDuplicatePairs", "DedupeGroupAssign/Assign", "Write/Shards", "Write/Publish"} <= steps
+    assert {
+        "DedupeGroupAssign/NearDuplicatePairs",
+        "DedupeGroupAssign/Assign",
+        "Write/Shards",
+        "Write/Publish",
+    } <= steps
     (image,) = {
         beam_runner_api_pb2.DockerPayload.FromString(environment.payload).container_image
         for environment in pipeline.components.environments.values()
