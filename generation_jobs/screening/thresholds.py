@@ -31,6 +31,7 @@ SHORT_SILENCE = {BEATS: 4.0, MILLISECONDS: 2.0}  # a rest of a bar is no fault, 
 FEW_OVERLAPS = 0.02  # nor are five notes in a window
 FEW_REPEATS = 8  # nor is a note repeated as often, or a loop of as many notes,
 FEW_ROUNDS = 3  # or one that sounds as often: a small corpus may have none
+MORE_VOICES = 2  # nor are more voices than the corpus ever has: music of four may have a fifth for a moment
 FAR_OUT = 3  # times the distance of the quartiles, beyond them: Tukey's outer fence (Exploratory Data Analysis, 1977)
 COPIED_NOTES = "copied_notes"  # the longest run of notes shared with the training split
 NO_NOTES = "no_notes"  # the reason for a piece without generated notes
@@ -144,6 +145,8 @@ def fit(pieces: Iterable[Notes], *, time_base: str, dataset: str) -> Screen:
         **{name: max(FEW_REPEATS, FEW_ROUNDS * period) for name, period in screen_checks.LOOPS.items()},
     }
     thresholds |= {name: max(thresholds[name], least) for name, least in harmless.items() if name in thresholds}
+    if "max_polyphony" in thresholds:
+        thresholds["max_polyphony"] += MORE_VOICES
     return Screen(thresholds, time_base, dataset)
 
 

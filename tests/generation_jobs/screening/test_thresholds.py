@@ -86,6 +86,7 @@ def test_short_repeats_and_loops_are_no_fault_even_if_the_corpus_has_none():
     thresholds = fit([steady(64, 100)] * 30, time_base=MILLISECONDS, dataset="d").thresholds
     loops = {2: 8, 4: 12, 8: 24, 16: 48, 32: 96, 64: 192}
     assert thresholds["longest_repeat"] == 8
+    assert thresholds["max_polyphony"] == 1 + 2
     assert {most: thresholds[f"loop_notes_{most}"] for most in loops} == loops
 
 
