@@ -94,7 +94,10 @@ def _read_value(text: str) -> str | dict[str, float]:
 
 def _is_valid(value: object) -> bool:
     if isinstance(value, str):
-        return "=" in value and _is_valid(_read(value))
+        try:
+            return "=" in value and _is_valid(_read(value))
+        except ValueError:
+            return False
     return (
         isinstance(value, Mapping)
         and bool(value)

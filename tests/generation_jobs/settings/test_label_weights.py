@@ -33,6 +33,7 @@ def test_what_is_no_label(value):
 def test_a_label_given_twice():
     with pytest.raises(ValueError, match="composer twice, want each label once"):
         LABEL.parse("composer=Bach;composer=Liszt")
+    assert not LABEL.fits("composer=Bach;composer=Liszt")  # as of a seed
 
 
 def test_a_label_of_a_seed():
