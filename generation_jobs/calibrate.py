@@ -20,6 +20,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from generation_jobs.decoder import bundles
 from generation_jobs.evaluate import compare_looks
 from generation_jobs.job.job import request_key
 from generation_jobs.measures.corpus_comparison import Comparison, Looks
@@ -32,7 +33,6 @@ from generation_jobs.settings.requests import DEFAULTS, MAX_NOTES, Request, Resu
 from job_runtime import command, storage
 from job_runtime.command_line.flags import Parser
 from job_runtime.command_line.settings import add_number
-from job_runtime.logs.progress import stage
 from job_runtime.problem_report import UserError
 from job_runtime.watched_stop import StopAtOnce
 from midi_codec.dataset import dataset_info, split_reader
@@ -49,10 +49,9 @@ if TYPE_CHECKING:
 PROGRAM = "python -m generation_jobs.calibrate"
 AMOUNTS = (1.0, 1.1, 1.2, 1.3, 1.45, 1.6, 1.8)
 RECURRENCE = "recurrence"
-NUM_PIECES = 96
+NUM_PIECES = 96  # all decoded at once
 FEW_PASSING = 0.2
 NUM_OPENINGS, OPENING_NOTES = 16, 16
-NUM_SLOTS = 96
 
 
 class Trial(NamedTuple):
@@ -180,12 +179,7 @@ def _trials(args: argparse.Namespace, model: Bundle, info: DatasetInfo, screen: 
 
 
 def _make_decoder(model: Bundle) -> Decoder:
-    with stage("loading TensorFlow and the model"):
-        from generation_jobs.decoder import groups
-        from generation_jobs.decoder.decoder import Decoder
-
-        groups.use_one_thread_per_group(NUM_SLOTS)
-        return Decoder(model, num_slots=NUM_SLOTS, precision=precision_lib.fastest())
+    return bundles.make_decoder([model], NUM_PIECES, precision_lib.fastest())
 
 
 def judge(amount: float, comparisons: Sequence[Comparison]) -> Trial:

@@ -29,7 +29,6 @@ from job_runtime import command, problem_report, storage
 from job_runtime.command_line import settings as settings_lib
 from job_runtime.command_line.flags import Parser, group_of
 from job_runtime.command_line.settings import Kind, setting
-from job_runtime.logs.progress import stage
 from job_runtime.problem_report import UserError
 from job_runtime.processes import num_cores
 from job_runtime.watched_stop import StopAtOnce
@@ -190,14 +189,10 @@ def _check(args: argparse.Namespace, in_flags: Sequence[str]) -> tuple[list[Bund
         settings = dataclasses.replace(settings, copying=bundles.copying(models))
     policy, in_policy = reject_policy.load(args, table.time_base if table else None)
     problems += in_policy
-    if models and "copying" in values and not any(model.copies for model in models):
-        problems.append(f"--copying is {args.copying}, but the model does not copy; want no --copying")
     seeds, read_primers, in_list = _read_seeds(args, own, table, settings, reading)
     problems += in_list
-    if seeds is not None and models and not any(model.copies for model in models):
-        asking = next((seed.id for seed in seeds.seeds if "copying" in seed.overrides), None)
-        if asking is not None:
-            problems.append(f"seed {asking!r} has copying, but the model does not copy; want none in the list")
+    if models and not any(model.copies for model in models):
+        problems += _copying_problems(args.copying, seeds)
     if problems:
         raise UserError(problems)
     assert seeds is not None and read_primers is not None and settings is not None
@@ -225,6 +220,15 @@ def _check(args: argparse.Namespace, in_flags: Sequence[str]) -> tuple[list[Bund
     if problems:
         raise UserError(problems)
     return models, this_job, own.num_slots or _default_slots(this_job), only
+
+
+def _copying_problems(flag: str | None, seeds: seed_list.SeedList | None) -> Iterator[str]:
+    """Who asks a model for copying that does not copy."""
+    if flag is not None:
+        yield f"--copying is {flag}, but the model does not copy; want no --copying"
+    asking = next((seed.id for seed in seeds.seeds if "copying" in seed.overrides), None) if seeds else None
+    if asking is not None:
+        yield f"seed {asking!r} has copying, but the model does not copy; want none in the list"
 
 
 def _box(seed_data: str | None) -> str:
@@ -286,12 +290,7 @@ def _default_slots(job: Job) -> int:
 
 def _make_decoder(bundle: Sequence[Bundle], num_slots: int, precision: str) -> Decoder:
     print(precision_lib.describe(precision), flush=True)
-    with stage("loading TensorFlow and the model"):
-        from generation_jobs.decoder import groups
-        from generation_jobs.decoder.decoder import Decoder
-
-        groups.use_one_thread_per_group(num_slots)
-        return Decoder(bundle, num_slots=num_slots, precision=precision)
+    return bundles.make_decoder(bundle, num_slots, precision)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The bundles that a command names: one, or those of an ensemble. No TensorFlow here."""
+"""The bundles that a command names: one, or those of an ensemble. Importing this imports no TensorFlow."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from job_runtime.command import collecting
+from job_runtime.logs.progress import stage
 from job_runtime.problem_report import UserError
 from midi_codec import fields
 
 if TYPE_CHECKING:
+    from generation_jobs.decoder.decoder import Decoder
     from trainer.bundle import Bundle
 
 
@@ -51,6 +53,16 @@ def copying(bundles: Sequence[Bundle]) -> float:
     """How much a model that copies should do so: the mean over those of an ensemble that copy, 1 without one."""
     found = [bundle.copying for bundle in bundles if bundle.copies]
     return sum(found) / len(found) if found else 1.0
+
+
+def make_decoder(bundles: Sequence[Bundle], num_slots: int, precision: str) -> Decoder:
+    """Imports TensorFlow, and shows that it does."""
+    with stage("loading TensorFlow and the model"):
+        from generation_jobs.decoder import groups
+        from generation_jobs.decoder.decoder import Decoder
+
+        groups.use_one_thread_per_group(num_slots)
+        return Decoder(bundles, num_slots=num_slots, precision=precision)
 
 
 def joined(hashes: Sequence[str]) -> str:
