@@ -1,14 +1,15 @@
-"""Finds how much a model that copies should do so, for music that repeats itself as its corpus does.
+"""Finds how a model that copies should generate, for music that repeats itself and varies as its corpus does.
 
     python -m generation_jobs.calibrate --bundle run/bundle --data dataset
     python -m generation_jobs.calibrate --bundle run/bundle --data dataset --screen thresholds.json
 
 A wrong note ends a repeat, and a model errs more often than a composer: what it makes from openings of held-out pieces
-often repeats itself too little. This command makes such music with more and more copying, until patterns recur as often
-as in the training split. Of the amounts that leave `generation_jobs.evaluate` no doubt, it keeps that at which they do
-so most; without one, the amount at which the least alike measure is most alike. It writes it into the bundle's
-description, where `generate` finds it; the weights stay. With --screen, pieces that it rejects do not count, as if they
-were made again. See docs/generate.md.
+often repeats itself too little, and more copying makes it dwell on few pitches. So this command makes such music in
+several ways (unlikely values excluded or not, pitches drawn more freely or not), each with more and more copying, until
+patterns recur as often as in the training split. It takes the music whose least alike measure is most alike, and of
+what leaves `generation_jobs.evaluate` no doubt that whose patterns recur most like the corpus's. It writes the settings
+into the bundle's description, where `generate` finds them; the weights stay. With --screen, pieces that it rejects do
+not count, as if they were made again. See docs/generate.md.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ import argparse
 import dataclasses
 import itertools
 import json
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from generation_jobs.decoder import bundles
 from generation_jobs.evaluate import compare_looks
@@ -31,6 +32,7 @@ from generation_jobs.screening import thresholds
 from generation_jobs.screening.thresholds import Screen
 from generation_jobs.settings.requests import DEFAULTS, MAX_NOTES, Request, Result, Settings
 from job_runtime import command, storage
+from job_runtime.command_line import settings as settings_lib
 from job_runtime.command_line.flags import Parser
 from job_runtime.command_line.settings import add_number
 from job_runtime.problem_report import UserError
@@ -47,18 +49,25 @@ if TYPE_CHECKING:
     from trainer.bundle import Bundle
 
 PROGRAM = "python -m generation_jobs.calibrate"
-AMOUNTS = (1.0, 1.1, 1.2, 1.3, 1.45, 1.6, 1.8)
+WAYS: Sequence[Mapping[str, Any]] = (
+    # Few wrong notes, so that repeats go on, and pitches that leave them: with both, copying needs no guard.
+    {"avoid_loops": False, "min_p": 0.03, "temperature": {"pitch": 1.15}},
+    {"avoid_loops": False, "min_p": 0.03},
+    {},  # the defaults of `generate`
+)
+AMOUNTS = (1.0, 1.15, 1.3, 1.5, 1.8)
+ENOUGH = 1.1  # times what `generation_jobs.evaluate` wants: other pieces vary
 RECURRENCE = "recurrence"
 NUM_PIECES = 96  # all decoded at once
-FEW_PASSING = 0.2
+FEW_PASSING = 0.3
 NUM_OPENINGS, OPENING_NOTES = 16, 16
 
 
 class Trial(NamedTuple):
-    """What music with an amount of copying is like.
+    """What music is like.
 
     Attributes:
-      copying: the amount.
+      sampling: the settings that it was made with, where they are not the defaults of `generate`; always `copying`.
       recurrence, corpus_recurrence: the mean share of a piece's notes that belong to a pattern that occurred before.
       measure: the one that is least like the corpus for what `generation_jobs.evaluate` wants of it.
       likeness: of that measure, as a share of what the corpus's own pieces reach.
@@ -66,7 +75,7 @@ class Trial(NamedTuple):
       pattern_likeness: how near `recurrence` is to the corpus's rate, as a share.
     """
 
-    copying: float
+    sampling: dict[str, Any]
     recurrence: float
     corpus_recurrence: float
     measure: str
@@ -77,7 +86,7 @@ class Trial(NamedTuple):
     @property
     def rank(self) -> tuple[float, float]:
         """Music that leaves no doubt comes first; of such music, that whose patterns recur most like the corpus's."""
-        return min(self.margin, 1.0), self.pattern_likeness
+        return min(self.margin, ENOUGH), self.pattern_likeness
 
 
 def main(argv: Sequence[str]) -> int:
@@ -91,13 +100,13 @@ def main(argv: Sequence[str]) -> int:
             trials = list(_trials(args, model, info, screen))
     best = max(trials, key=lambda trial: trial.rank, default=None)
     if best:
-        bundle_lib.add_metrics(args.bundle, {"copying": best.copying})
-        print(f"copying: {best.copying:g}, written into {storage.join(args.bundle, bundle_lib.FILE_NAME)}")
+        bundle_lib.add_metrics(args.bundle, {"sampling": best.sampling})
+        print(f"best: {_flags(best.sampling)}, written into {storage.join(args.bundle, bundle_lib.FILE_NAME)}")
     if args.output:
         result = {
             "bundle": model.hash,
             "dataset": info.hash,
-            "copying": best.copying if best else None,
+            "sampling": best.sampling if best else None,
             "trials": [trial._asdict() for trial in trials],
         }
         storage.write_bytes(args.output, f"{json.dumps(result, indent=1)}\n".encode())
@@ -148,41 +157,49 @@ def _check(args: argparse.Namespace, problems: list[str]) -> tuple[Bundle, Datas
 
 
 def _trials(args: argparse.Namespace, model: Bundle, info: DatasetInfo, screen: Screen | None) -> Iterator[Trial]:
-    """Music with more and more copying, until patterns recur as often as in the training split.
+    """Music made in each way with more and more copying; the ways after one that is good enough are not tried.
 
-    It also ends where more copying makes another measure worse, and where hardly a piece passes the screen.
+    More copying is not tried where patterns recur as often as in the training split, where it makes another measure
+    worse, and where few pieces pass the screen.
     """
     train, held_out = (list(corpus_notes(args.data, info, split)) for split in ("train", args.split))
-    settings = dataclasses.replace(DEFAULTS, max_notes=args.max_notes)
-    decoder = _make_decoder(model)
-    openings, best = _openings(held_out, model), 0.0
-    for amount in AMOUNTS:
-        results = _generate(decoder, openings, dataclasses.replace(settings, copying=amount))
-        passing = [result for result in results if screen is None or not screen.judge(result).reasons]
-        parts = [Part(result.notes, result.num_primer_notes) for result in passing]
-        if len(parts) < FEW_PASSING * NUM_PIECES:
-            print(f"copying {amount:.2f}: {len(parts)} of {NUM_PIECES} pieces pass the screen, too few", flush=True)
+    defaults = dataclasses.replace(DEFAULTS, max_notes=args.max_notes)
+    decoder, openings = _make_decoder(model), _openings(held_out, model)
+    for way in WAYS:
+        best = 0.0
+        for amount in AMOUNTS:
+            sampling = {**way, "copying": amount}
+            results = _generate(decoder, openings, defaults.override(sampling))
+            passing = [result for result in results if screen is None or not screen.judge(result).reasons]
+            parts = [Part(result.notes, result.num_primer_notes) for result in passing]
+            print(f"{_flags(sampling)}: ", end="")
+            if len(parts) < FEW_PASSING * NUM_PIECES:
+                print(f"{len(parts)} of {NUM_PIECES} pieces pass the screen, too few", flush=True)
+                break
+            shapes = [(part.num_given, len(part.notes)) for part in parts]
+            trial = judge(sampling, compare_looks(Looks(measures(info.time_base), parts), shapes, train, held_out))
+            corpus = f"{trial.corpus_recurrence:.2f} in the training split"
+            least = f"{trial.measure}, {trial.likeness:.2f} of what the corpus's own pieces reach"
+            print(f"{trial.recurrence:.2f} of a piece's notes recur ({corpus}); least alike: {least}", flush=True)
+            yield trial
+            gets_worse = trial.measure != RECURRENCE and trial.margin < min(best, ENOUGH)
+            best = max(best, trial.margin)
+            if gets_worse or trial.recurrence >= trial.corpus_recurrence:
+                break
+        if best >= ENOUGH:
             return
-        shapes = [(part.num_given, len(part.notes)) for part in parts]
-        trial = judge(amount, compare_looks(Looks(measures(info.time_base), parts), shapes, train, held_out))
-        print(
-            f"copying {trial.copying:.2f}: {trial.recurrence:.2f} of a piece's notes recur "
-            f"({trial.corpus_recurrence:.2f} in the training split); least alike: {trial.measure}, "
-            f"{trial.likeness:.2f} of what the corpus's own pieces reach",
-            flush=True,
-        )
-        yield trial
-        gets_worse = trial.measure != RECURRENCE and trial.margin < min(best, 1.0)
-        if gets_worse or trial.recurrence >= trial.corpus_recurrence:
-            return
-        best = max(best, trial.margin)
+
+
+def _flags(sampling: Mapping[str, Any]) -> str:
+    """The settings as flags of `generate`."""
+    return " ".join(f"{settings_lib.flag(name)} {settings_lib.shown(value)}" for name, value in sampling.items())
 
 
 def _make_decoder(model: Bundle) -> Decoder:
     return bundles.make_decoder([model], NUM_PIECES, precision_lib.fastest())
 
 
-def judge(amount: float, comparisons: Sequence[Comparison]) -> Trial:
+def judge(sampling: dict[str, Any], comparisons: Sequence[Comparison]) -> Trial:
     """How like its corpus music is. Of patterns it counts how often they recur.
 
     The rate of the training split is right, and so is any up to that of held-out pieces, where that is higher.
@@ -194,7 +211,7 @@ def judge(amount: float, comparisons: Sequence[Comparison]) -> Trial:
     likeness[RECURRENCE] = ours / theirs if ours < theirs else most / ours if ours > most else 1.0
     margins = {name: value / (LEAST_RECURRENCE if name == RECURRENCE else UNLIKE) for name, value in likeness.items()}
     least = min(margins, key=lambda name: margins[name])
-    return Trial(amount, ours, theirs, least, likeness[least], margins[least], likeness[RECURRENCE])
+    return Trial(sampling, ours, theirs, least, likeness[least], margins[least], likeness[RECURRENCE])
 
 
 def _openings(pieces: Sequence[Notes], model: Bundle) -> Sequence[Notes | None]:

@@ -185,8 +185,10 @@ def _check(args: argparse.Namespace, in_flags: Sequence[str]) -> tuple[list[Bund
     with command.collecting(problems):
         reading = Reading.of_bundle(models[0]) if models else None
     table = models[0].fields if models else None
-    if settings and models and "copying" not in values:
-        settings = dataclasses.replace(settings, copying=bundles.copying(models))
+    with command.collecting(problems):
+        if settings and models:
+            found = bundles.sampling(models)
+            settings = settings.override({name: value for name, value in found.items() if name not in values})
     policy, in_policy = reject_policy.load(args, table.time_base if table else None)
     problems += in_policy
     seeds, read_primers, in_list = _read_seeds(args, own, table, settings, reading)

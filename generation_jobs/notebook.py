@@ -64,7 +64,7 @@ class Generator:
         unknown = [f"{name} is not a setting" for name in settings if name not in SETTINGS]
         if problems := unknown + list(problems_with(Settings, settings)):
             raise ValueError("; ".join(problems))
-        chosen = DEFAULTS.override(settings)
+        chosen = DEFAULTS.override({**bundles.sampling([self.bundle]), **settings})
         requests = [chosen.request(request_key(rng_seed, STREAM, number), primer) for number in range(num_samples)]
         results = dict(self._decoder.generate(requests))
         return [results[number] for number in range(num_samples)]

@@ -80,9 +80,10 @@ class Bundle:
         return ModelConfig(**self.config).sources is not None
 
     @property
-    def copying(self) -> float:
-        """How much it should copy when it generates: what `generation_jobs.calibrate` found, else 1."""
-        return self.metrics.get("copying", 1.0)
+    def sampling(self) -> Mapping[str, Any]:
+        """Settings to generate with, by name: what `generation_jobs.calibrate` found."""
+        older = {"copying": self.metrics["copying"]} if "copying" in self.metrics else {}
+        return self.metrics.get("sampling", older)
 
     def build_model(self, precision: str = FLOAT32) -> NoteModel:
         """The Keras model with these weights; imports TensorFlow.
@@ -294,6 +295,7 @@ class _Metrics(TypedDict, total=False):
     baselines: Mapping[str, _Baseline]
     end_shift: float
     copying: float
+    sampling: dict[str, Any]
 
 
 class _Description(_Versioned):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from generation_jobs.settings.requests import SETTINGS, Settings
 from job_runtime.command import collecting
+from job_runtime.command_line.settings import problems_with
 from job_runtime.logs.progress import stage
 from job_runtime.problem_report import UserError
 from midi_codec import fields
+from trainer.bundle import FILE_NAME
 
 if TYPE_CHECKING:
     from generation_jobs.decoder.decoder import Decoder
@@ -49,10 +52,23 @@ def ensemble_problems(bundles: Sequence[Bundle], names: Sequence[str]) -> Iterat
         yield "--bundle: models with --timing-loss mse give a number, not probabilities, and cannot be averaged"
 
 
-def copying(bundles: Sequence[Bundle]) -> float:
-    """How much a model that copies should do so: the mean over those of an ensemble that copy, 1 without one."""
-    found = [bundle.copying for bundle in bundles if bundle.copies]
-    return sum(found) / len(found) if found else 1.0
+def sampling(bundles: Sequence[Bundle]) -> dict[str, Any]:
+    """Settings to generate with that `generation_jobs.calibrate` found.
+
+    For an ensemble they are those that all models which copy agree on, and the mean amount of copying.
+
+    Raises:
+      UserError: every one that is no setting, or not a value of it.
+    """
+    every = [bundle.sampling for bundle in bundles if bundle.copies]
+    if not every:
+        return {}
+    found = {name: value for name, value in every[0].items() if all(each.get(name) == value for each in every)}
+    found["copying"] = sum(each.get("copying", 1.0) for each in every) / len(every)
+    problems = [f"{name} is not a setting" for name in found if name not in SETTINGS]
+    if problems := [*problems, *problems_with(Settings, found)]:
+        raise UserError(f"sampling of {FILE_NAME}: {problem}" for problem in problems)
+    return found
 
 
 def make_decoder(bundles: Sequence[Bundle], num_slots: int, precision: str) -> Decoder:

@@ -73,27 +73,41 @@ def test_copying_rises_until_patterns_recur_as_in_the_corpus(folder, capsys):
     before = bundle.load("bundle")
     assert run("--output", "copying.json") == command.OK
     after = bundle.load("bundle")
-    assert (before.copying, after.copying, after.hash) == (1.0, 1.2, before.hash)
+    best = {**calibrate.WAYS[0], "copying": 1.3}
+    assert (before.sampling, after.sampling, after.hash) == ({}, best, before.hash)
     found = json.loads((folder / "copying.json").read_text())
-    assert (found["bundle"], found["copying"]) == (before.hash, 1.2)
-    assert [trial["copying"] for trial in found["trials"]] == [1.0, 1.1, 1.2]
-    first, _, last = found["trials"]
+    assert (found["bundle"], found["sampling"]) == (before.hash, best)
+    assert [trial["sampling"] for trial in found["trials"]] == [
+        {**way, "copying": amount} for way in calibrate.WAYS for amount in (1.0, 1.15, 1.3)
+    ]
+    first, _, last = found["trials"][:3]
     assert (first["measure"], first["recurrence"] < 0.1) == ("recurrence", True)
     assert last["recurrence"] >= last["corpus_recurrence"] > 0.7
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("copying 1.00: 0.0") and lines[-1] == "copying: 1.2, written into bundle/bundle.json"
+    way = "--avoid-loops false --min-p 0.03 --temperature pitch=1.15"
+    assert lines[0].startswith(f"{way} --copying 1: 0.0")
+    assert lines[-1] == f"best: {way} --copying 1.3, written into bundle/bundle.json"
+
+
+def test_no_other_way_is_tried_after_one_that_is_good_enough(folder, monkeypatch, capsys):
+    monkeypatch.setattr(calibrate, "ENOUGH", 0.8)
+    assert run() == command.OK
+    assert [line.partition(":")[0] for line in capsys.readouterr().out.splitlines()[:-1]] == [
+        f"--avoid-loops false --min-p 0.03 --temperature pitch=1.15 --copying {amount}"
+        for amount in ("1", "1.15", "1.3")
+    ]
 
 
 def test_what_the_screen_rejects_does_not_count(folder, capsys):
     screen = Screen({"loop_notes_32": 60.0}, MILLISECONDS, "d" * 32)  # those that repeat a phrase of 24 notes
     (folder / "screen.json").write_text(screen.to_json())
     assert run("--screen", "screen.json", "--output", "copying.json") == command.OK
-    assert "copying 1.20: 0 of 8 pieces pass the screen, too few" in capsys.readouterr().out
+    assert "--copying 1.3: 0 of 8 pieces pass the screen, too few" in capsys.readouterr().out
     trials = json.loads((folder / "copying.json").read_text())["trials"]
-    assert [trial["copying"] for trial in trials] == [1.0, 1.1]
+    assert [trial["sampling"]["copying"] for trial in trials] == [1.0, 1.15] * len(calibrate.WAYS)
     (folder / "screen.json").write_text(dataclasses.replace(screen, thresholds={"longest_repeat": 0.0}).to_json())
     assert run("--screen", "screen.json", "--output", "copying.json") == command.OK
-    assert "copying 1.00: 0 of 8 pieces pass the screen, too few" in capsys.readouterr().out
+    assert "--copying 1: 0 of 8 pieces pass the screen, too few" in capsys.readouterr().out
     assert json.loads((folder / "copying.json").read_text())["trials"] == []
     (folder / "screen.json").write_text(dataclasses.replace(screen, time_base=BEATS).to_json())
     assert run("--screen", "screen.json") == command.USER_ERROR
@@ -107,8 +121,8 @@ def test_a_model_that_does_not_copy_needs_no_decoder(folder, monkeypatch, capsys
     monkeypatch.setattr(calibrate, "_make_decoder", lambda _: pytest.fail("nothing is to be made"))
     assert run("--output", "copying.json") == command.OK
     assert "there is nothing to find" in capsys.readouterr().out
-    assert json.loads((folder / "copying.json").read_text())["copying"] is None
-    assert "copying" not in bundle.load("bundle").metrics
+    assert json.loads((folder / "copying.json").read_text())["sampling"] is None
+    assert bundle.load("bundle").sampling == {}
 
 
 def test_all_mistakes_at_once(folder, capsys):
@@ -146,8 +160,8 @@ def test_patterns_recur_as_in_the_corpus(means, want):
         SimpleNamespace(measure=SimpleNamespace(name=name), of_ceiling=like, means=Means(*each))
         for name, (like, each) in likeness.items()
     ]
-    trial = calibrate.judge(1.3, comparisons)
+    trial = calibrate.judge({"copying": 1.3}, comparisons)
     margins = {"pitch": 0.8 / 0.8, "recurrence": want / 0.5}
     least = min(margins, key=lambda name: margins[name])
-    assert (trial.copying, trial.measure) == (1.3, least)
+    assert (trial.sampling, trial.measure) == ({"copying": 1.3}, least)
     assert trial.margin == pytest.approx(margins[least])

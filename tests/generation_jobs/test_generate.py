@@ -61,13 +61,23 @@ def test_flags_become_settings_and_seeds_override_them(folder):
     assert a["dataset"] == "d" * 32
 
 
-def test_copying_is_what_calibrate_found_unless_a_flag_or_a_seed_says_it(folder, capsys):
+def test_settings_are_those_that_calibrate_found_unless_a_flag_or_a_seed_says_them(folder, capsys):
     made = make_bundle()
-    bundle.save("bundle", dataclasses.replace(made, config={"attention": "copy"}, metrics={"copying": 1.3}))
+    sampling = {"copying": 1.3, "temperature": {"pitch": 1.15}, "avoid_loops": False}
+    copies = dataclasses.replace(made, config={"attention": "copy"}, metrics={"sampling": sampling})
+    bundle.save("bundle", copies)
     (folder / "seeds.jsonl").write_text('{"id": "a"}\n{"id": "b", "copying": 0.5}\n')
-    assert run() == run("--output", "more", "--copying", "2") == 0
-    found = [[line["settings"]["copying"] for line in manifest.read(music)] for music in ("music", "more")]
-    assert found == [[1.3, 0.5], [2.0, 0.5]]
+    assert run() == run("--output", "more", "--copying", "2", "--temperature", "0.9") == 0
+    found = [[line["settings"] for line in manifest.read(music)] for music in ("music", "more")]
+    assert [[one["copying"] for one in settings] for settings in found] == [[1.3, 0.5], [2.0, 0.5]]
+    assert [settings[0]["temperature"] for settings in found] == [{"pitch": 1.15}, 0.9]
+    assert [settings[0]["avoid_loops"] for settings in found] == [False, False]
+    wrong = {"copying": 9, "loudness": 1}
+    bundle.save("bundle", dataclasses.replace(copies, metrics={"sampling": wrong}))
+    assert run("--output", "other") == 2
+    said = capsys.readouterr().err
+    assert "sampling of bundle.json: loudness is not a setting" in said
+    assert "sampling of bundle.json: copying is 9.0, want a number, 0 to 4" in said
     bundle.save("bundle", made)
     assert run("--output", "other", "--copying", "2") == 2
     said = capsys.readouterr().err

@@ -75,10 +75,12 @@ def test_the_hash_covers_model_fields_and_weights_and_nothing_else(bundle):
 def test_metrics_are_added_to_the_description_alone(bundle, tmp_path):
     bundle_lib.save(str(tmp_path), bundle_lib.as_float16(bundle, max_bytes=10**6))
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.name != "bundle.json"}
-    assert bundle_lib.load(str(tmp_path)).copying == 1.0
+    assert bundle_lib.load(str(tmp_path)).sampling == {}
     bundle_lib.add_metrics(str(tmp_path), {"copying": 1.3})
     loaded = bundle_lib.load(str(tmp_path))
-    assert (loaded.metrics, loaded.copying) == ({"validation_nll": 1.5, "copying": 1.3}, 1.3)
+    assert (loaded.metrics, loaded.sampling) == ({"validation_nll": 1.5, "copying": 1.3}, {"copying": 1.3})
+    bundle_lib.add_metrics(str(tmp_path), {"sampling": {"copying": 1.5, "min_p": 0.03}})
+    assert bundle_lib.load(str(tmp_path)).sampling == {"copying": 1.5, "min_p": 0.03}
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.name != "bundle.json"} == before
 
 
