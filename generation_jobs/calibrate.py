@@ -159,8 +159,8 @@ def _check(args: argparse.Namespace, problems: list[str]) -> tuple[Bundle, Datas
 def _trials(args: argparse.Namespace, model: Bundle, info: DatasetInfo, screen: Screen | None) -> Iterator[Trial]:
     """Music made in each way with more and more copying; the ways after one that is good enough are not tried.
 
-    More copying is not tried where patterns recur as often as in the training split, where it makes another measure
-    worse, and where few pieces pass the screen.
+    More copying is not tried where it makes another measure worse, where few pieces pass the screen, and where patterns
+    recur as often as in the training split and all else is good enough.
     """
     train, held_out = (list(corpus_notes(args.data, info, split)) for split in ("train", args.split))
     defaults = dataclasses.replace(DEFAULTS, max_notes=args.max_notes)
@@ -182,9 +182,12 @@ def _trials(args: argparse.Namespace, model: Bundle, info: DatasetInfo, screen: 
             least = f"{trial.measure}, {trial.likeness:.2f} of what the corpus's own pieces reach"
             print(f"{trial.recurrence:.2f} of a piece's notes recur ({corpus}); least alike: {least}", flush=True)
             yield trial
-            gets_worse = trial.measure != RECURRENCE and trial.margin < min(best, ENOUGH)
+            if trial.recurrence >= trial.corpus_recurrence:
+                is_last = trial.margin >= ENOUGH or trial.margin <= best
+            else:
+                is_last = trial.measure != RECURRENCE and trial.margin < min(best, ENOUGH)
             best = max(best, trial.margin)
-            if gets_worse or trial.recurrence >= trial.corpus_recurrence:
+            if is_last:
                 break
         if best >= ENOUGH:
             return

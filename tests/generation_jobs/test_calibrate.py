@@ -78,7 +78,7 @@ def test_copying_rises_until_patterns_recur_as_in_the_corpus(folder, capsys):
     found = json.loads((folder / "copying.json").read_text())
     assert (found["bundle"], found["sampling"]) == (before.hash, best)
     assert [trial["sampling"] for trial in found["trials"]] == [
-        {**way, "copying": amount} for way in calibrate.WAYS for amount in (1.0, 1.15, 1.3)
+        {**way, "copying": amount} for way in calibrate.WAYS for amount in (1.0, 1.15, 1.3, 1.5)
     ]
     first, _, last = found["trials"][:3]
     assert (first["measure"], first["recurrence"] < 0.1) == ("recurrence", True)
