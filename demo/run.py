@@ -46,7 +46,7 @@ OWN_TRAINING = ("--max-minutes", "4")
 # epochs.
 CHORALE_TRAINING = (*OWN_TRAINING, "--epochs", "40", "--patience", "none")
 QUICK_TRAINING = ("--max-minutes", "0.6")
-BOX_GRIDS: tuple[str, ...] = ()  # where the model in the box is a better start for any corpus than random weights
+BOX_GRID, BOX_NOTES = BEATS, 20_000  # `box_helps`
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -151,8 +151,7 @@ def _train_and_generate(plan: Plan, steps: Steps) -> None:
     dataset, run, music = plan.path("dataset"), plan.path("training"), plan.path("music")
     info = dataset_info.load(dataset)
     train = ["--data", dataset, "--output", run, *plan.training]
-    if plan.corpus is not None and info.time_base in BOX_GRIDS:
-        train += ["--init-from", box_model.BOX]
+    train += ["--init-from", box_model.BOX] if plan.corpus is not None and box_helps(info) else []
     steps.run("train", "trainer.task", train, outputs=[run])
     seeds, (split, num_seeds) = plan.path("seeds.jsonl"), choose_openings(info, plan.num_pieces)
     openings = ["--data", dataset, "--split", split, "--num-seeds", str(num_seeds), "--output", seeds]
@@ -170,6 +169,11 @@ def _train_and_generate(plan: Plan, steps: Steps) -> None:
     steps.run("generate", "generation_jobs.generate", generate, outputs=[music])
     report = ["--music", music, "--data", dataset, "--run", run, "--output", plan.path(summary.REPORT)]
     steps.run("report", "generation_jobs.report", report, outputs=[plan.path(summary.REPORT)])
+
+
+def box_helps(info: DatasetInfo) -> bool:
+    """Whether there is so little to train with that the model in the box is the better start."""
+    return info.time_base == BOX_GRID and info.splits["train"].num_notes < BOX_NOTES
 
 
 def choose_openings(info: DatasetInfo, num_pieces: int) -> tuple[str, int]:

@@ -1,15 +1,15 @@
-"""Finds how a model that copies should generate, for music that repeats itself and varies as its corpus does.
+"""Finds how a model should generate, for music that repeats itself and varies as its corpus does.
 
     python -m generation_jobs.calibrate --bundle run/bundle --data dataset
     python -m generation_jobs.calibrate --bundle run/bundle --data dataset --screen thresholds.json
 
 A wrong note ends a repeat, and a model errs more often than a composer: what it makes from openings of held-out pieces
 often repeats itself too little, and more copying makes it dwell on few pitches. So this command makes such music in
-several ways (unlikely values excluded or not, pitches drawn more freely or not), each with more and more copying, until
-patterns recur as often as in the training split. It takes the music whose least alike measure is most alike, and of
-what leaves `generation_jobs.evaluate` no doubt that whose patterns recur most like the corpus's. It writes the settings
-into the bundle's description, where `generate` finds them; the weights stay. With --screen, pieces that it rejects do
-not count, as if they were made again. See docs/generate.md.
+several ways (unlikely values excluded or not, pitches drawn more freely or not); a model that copies does so more and
+more in each, until patterns recur as often as in the training split. It takes the music whose least alike measure is
+most alike, and of what leaves `generation_jobs.evaluate` no doubt that whose patterns recur most like the corpus's. It
+writes the settings into the bundle's description, where `generate` finds them; the weights stay. With --screen, pieces
+that it rejects do not count, as if they were made again. See docs/generate.md.
 """
 
 from __future__ import annotations
@@ -67,7 +67,8 @@ class Trial(NamedTuple):
     """What music is like.
 
     Attributes:
-      sampling: the settings that it was made with, where they are not the defaults of `generate`; always `copying`.
+      sampling: the settings that it was made with, where they are not the defaults of `generate`; `copying` of
+        a model that copies.
       recurrence, corpus_recurrence: the mean share of a piece's notes that belong to a pattern that occurred before.
       measure: the one that is least like the corpus for what `generation_jobs.evaluate` wants of it.
       likeness: of that measure, as a share of what the corpus's own pieces reach.
@@ -92,12 +93,8 @@ class Trial(NamedTuple):
 def main(argv: Sequence[str]) -> int:
     args, problems = make_parser().parse(argv)
     model, info, screen = _check(args, problems)
-    trials: list[Trial] = []
-    if not model.copies:
-        print("the model does not copy (--attention none): there is nothing to find")
-    else:
-        with StopAtOnce():
-            trials = list(_trials(args, model, info, screen))
+    with StopAtOnce():
+        trials = list(_trials(args, model, info, screen))
     best = max(trials, key=lambda trial: trial.rank, default=None)
     if best:
         bundle_lib.add_metrics(args.bundle, {"sampling": best.sampling})
@@ -167,8 +164,8 @@ def _trials(args: argparse.Namespace, model: Bundle, info: DatasetInfo, screen: 
     decoder, openings = _make_decoder(model), _openings(held_out, model)
     for way in WAYS:
         best = 0.0
-        for amount in AMOUNTS:
-            sampling = {**way, "copying": amount}
+        for amount in AMOUNTS if model.copies else (None,):
+            sampling = {**way, "copying": amount} if amount else dict(way)
             results = _generate(decoder, openings, defaults.override(sampling))
             passing = [result for result in results if screen is None or not screen.judge(result).reasons]
             parts = [Part(result.notes, result.num_primer_notes) for result in passing]
@@ -195,7 +192,8 @@ def _trials(args: argparse.Namespace, model: Bundle, info: DatasetInfo, screen: 
 
 def _flags(sampling: Mapping[str, Any]) -> str:
     """The settings as flags of `generate`."""
-    return " ".join(f"{settings_lib.flag(name)} {settings_lib.shown(value)}" for name, value in sampling.items())
+    flags = [f"{settings_lib.flag(name)} {settings_lib.shown(value)}" for name, value in sampling.items()]
+    return " ".join(flags) or "the defaults"
 
 
 def _make_decoder(model: Bundle) -> Decoder:

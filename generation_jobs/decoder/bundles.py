@@ -55,16 +55,15 @@ def ensemble_problems(bundles: Sequence[Bundle], names: Sequence[str]) -> Iterat
 def sampling(bundles: Sequence[Bundle]) -> dict[str, Any]:
     """Settings to generate with that `generation_jobs.calibrate` found.
 
-    For an ensemble they are those that all models which copy agree on, and the mean amount of copying.
+    For an ensemble they are those that all models agree on, and the mean amount of copying of those that copy.
 
     Raises:
       UserError: every one that is no setting, or not a value of it.
     """
-    every = [bundle.sampling for bundle in bundles if bundle.copies]
-    if not every:
-        return {}
+    every = [bundle.sampling for bundle in bundles]
     found = {name: value for name, value in every[0].items() if all(each.get(name) == value for each in every)}
-    found["copying"] = sum(each.get("copying", 1.0) for each in every) / len(every)
+    if amounts := [bundle.sampling.get("copying", 1.0) for bundle in bundles if bundle.copies]:
+        found["copying"] = sum(amounts) / len(amounts)
     problems = [f"{name} is not a setting" for name in found if name not in SETTINGS]
     if problems := [*problems, *problems_with(Settings, found)]:
         raise UserError(f"sampling of {FILE_NAME}: {problem}" for problem in problems)

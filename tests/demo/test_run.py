@@ -67,6 +67,14 @@ def test_openings_divide_the_pieces_evenly(validation, test, want):
 
 
 @pytest.mark.parametrize(
+    ("time_base", "notes", "want"), [(BEATS, 19_999, True), (BEATS, 20_000, False), (MILLISECONDS, 100, False)]
+)
+def test_little_written_music_is_learned_from_the_model_in_the_box(time_base, notes, want):
+    info = make_info({"train": (9, notes), "validation": (1, 0), "test": (1, 0)}, time_base=time_base)
+    assert run.box_helps(info) is want
+
+
+@pytest.mark.parametrize(
     ("notes", "seconds", "want"), [(1000, 100, 400), (2471, 100, 600), (9000, 100, 800), (0, 0, 400)]
 )
 def test_pieces_of_dense_music_have_more_notes(notes, seconds, want):

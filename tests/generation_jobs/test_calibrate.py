@@ -115,14 +115,14 @@ def test_what_the_screen_rejects_does_not_count(folder, capsys):
     assert "--screen is on the grid of beats, the model on that of milliseconds; want the same" in said
 
 
-def test_a_model_that_does_not_copy_needs_no_decoder(folder, monkeypatch, capsys):
+def test_a_model_that_does_not_copy_is_tried_once_in_each_way(folder, capsys):
     described = bundle.load("bundle")
     bundle.save("bundle", dataclasses.replace(described, config={}))
-    monkeypatch.setattr(calibrate, "_make_decoder", lambda _: pytest.fail("nothing is to be made"))
     assert run("--output", "copying.json") == command.OK
-    assert "there is nothing to find" in capsys.readouterr().out
-    assert json.loads((folder / "copying.json").read_text())["sampling"] is None
-    assert bundle.load("bundle").sampling == {}
+    found = json.loads((folder / "copying.json").read_text())
+    assert [trial["sampling"] for trial in found["trials"]] == [dict(way) for way in calibrate.WAYS]
+    assert bundle.load("bundle").sampling == found["sampling"] == dict(calibrate.WAYS[0])  # all are alike
+    assert capsys.readouterr().out.splitlines()[-2].startswith("the defaults: 0.0")
 
 
 def test_all_mistakes_at_once(folder, capsys):
