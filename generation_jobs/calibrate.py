@@ -98,7 +98,9 @@ def main(argv: Sequence[str]) -> int:
     best = max(trials, key=lambda trial: trial.rank, default=None)
     if best:
         bundle_lib.add_metrics(args.bundle, {"sampling": best.sampling})
-        print(f"best: {_flags(best.sampling)}, written into {storage.join(args.bundle, bundle_lib.FILE_NAME)}")
+        print(
+            f"best: {settings_lib.as_flags(best.sampling)}, written into {storage.join(args.bundle, bundle_lib.FILE_NAME)}"
+        )
     if args.output:
         result = {
             "bundle": model.hash,
@@ -169,7 +171,7 @@ def _trials(args: argparse.Namespace, model: Bundle, info: DatasetInfo, screen: 
             results = _generate(decoder, openings, defaults.override(sampling))
             passing = [result for result in results if screen is None or not screen.judge(result).reasons]
             parts = [Part(result.notes, result.num_primer_notes) for result in passing]
-            print(f"{_flags(sampling)}: ", end="")
+            print(f"{settings_lib.as_flags(sampling)}: ", end="")
             if len(parts) < FEW_PASSING * NUM_PIECES:
                 print(f"{len(parts)} of {NUM_PIECES} pieces pass the screen, too few", flush=True)
                 break
@@ -188,12 +190,6 @@ def _trials(args: argparse.Namespace, model: Bundle, info: DatasetInfo, screen: 
                 break
         if best >= ENOUGH:
             return
-
-
-def _flags(sampling: Mapping[str, Any]) -> str:
-    """The settings as flags of `generate`."""
-    flags = [f"{settings_lib.flag(name)} {settings_lib.shown(value)}" for name, value in sampling.items()]
-    return " ".join(flags) or "the defaults"
 
 
 def _make_decoder(model: Bundle) -> Decoder:

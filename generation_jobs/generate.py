@@ -94,6 +94,10 @@ def main(argv: Sequence[str]) -> int:
             print(remark, flush=True)
         if args.bundle is None:
             print(f"without --bundle: {box_model.NAME}, {this_job.bundle}, see {box_model.CARD}", flush=True)
+        in_force = vars(this_job.settings)
+        found = {name: value for name, value in bundles.sampling(bundle).items() if in_force[name] == value}
+        if any(model.sampling for model in bundle):
+            print(f"the bundle says: {settings_lib.as_flags(found)}", flush=True)
         this_job = with_precision(this_job, writes=not (args.dry_run or only))
         make_decoder = functools.partial(_make_decoder, bundle, num_slots, this_job.precision)
         if args.dry_run:

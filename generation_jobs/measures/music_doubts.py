@@ -115,7 +115,7 @@ def _loops(comparison: Comparison, _remedies: Remedies) -> Iterator[str]:
         yield (
             f"{round(share * comparison.num_pieces):,} of {comparison.num_pieces:,} generated pieces are caught in a "
             f"loop ({100 * corpus:.1f} % of the corpus's, cut to the same lengths): nine in ten notes of their second "
-            "half repeat what came at most eight beats before. --avoid-loops true of generate (the default) or a "
+            "half repeat what came at most eight beats before. --avoid-loops true of generate or a "
             "higher --temperature helps."
         )
 

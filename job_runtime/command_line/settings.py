@@ -263,6 +263,11 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
+def as_flags(values: Mapping[str, Any]) -> str:
+    """Values of settings by name, as a command takes them."""
+    return " ".join(f"{flag(name)} {shown(value)}" for name, value in values.items()) or "the defaults"
+
+
 def settings_of(owner: Any) -> dict[str, Setting]:
     """The settings of a dataclass, by name; of an object, with its values as defaults."""
     if isinstance(owner, type):

@@ -68,6 +68,11 @@ def test_settings_are_those_that_calibrate_found_unless_a_flag_or_a_seed_says_th
     bundle.save("bundle", copies)
     (folder / "seeds.jsonl").write_text('{"id": "a"}\n{"id": "b", "copying": 0.5}\n')
     assert run() == run("--output", "more", "--copying", "2", "--temperature", "0.9") == 0
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("the bundle says")]
+    assert said == [
+        "the bundle says: --copying 1.3 --temperature pitch=1.15 --avoid-loops false",
+        "the bundle says: --avoid-loops false",
+    ]
     found = [[line["settings"] for line in manifest.read(music)] for music in ("music", "more")]
     assert [[one["copying"] for one in settings] for settings in found] == [[1.3, 0.5], [2.0, 0.5]]
     assert [settings[0]["temperature"] for settings in found] == [{"pitch": 1.15}, 0.9]
