@@ -46,7 +46,7 @@ OWN_TRAINING = ("--max-minutes", "4")
 # epochs.
 CHORALE_TRAINING = (*OWN_TRAINING, "--epochs", "40", "--patience", "none")
 QUICK_TRAINING = ("--max-minutes", "0.6")
-BOX_GRID, BOX_NOTES = BEATS, 20_000  # `box_helps`
+BOX_GRID, BOX_NOTES = BEATS, 10_000  # `box_helps`
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -98,9 +98,8 @@ def main(argv: Sequence[str]) -> int:
     best = max(trials, key=lambda trial: trial.rank, default=None)
     if best:
         bundle_lib.add_metrics(args.bundle, {"sampling": best.sampling})
-        print(
-            f"best: {settings_lib.as_flags(best.sampling)}, written into {storage.join(args.bundle, bundle_lib.FILE_NAME)}"
-        )
+        description = storage.join(args.bundle, bundle_lib.FILE_NAME)
+        print(f"best: {settings_lib.as_flags(best.sampling)}, written into {description}")
     if args.output:
         result = {
             "bundle": model.hash,

@@ -67,7 +67,7 @@ def test_openings_divide_the_pieces_evenly(validation, test, want):
 
 
 @pytest.mark.parametrize(
-    ("time_base", "notes", "want"), [(BEATS, 19_999, True), (BEATS, 20_000, False), (MILLISECONDS, 100, False)]
+    ("time_base", "notes", "want"), [(BEATS, 9_999, True), (BEATS, 10_000, False), (MILLISECONDS, 100, False)]
 )
 def test_little_written_music_is_learned_from_the_model_in_the_box(time_base, notes, want):
     info = make_info({"train": (9, notes), "validation": (1, 0), "test": (1, 0)}, time_base=time_base)
