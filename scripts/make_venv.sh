@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Makes .venv from requirements.lock: `bash scripts/make_venv.sh [FOLDER]`; PYTHON3 names a Python to use.
 #
-# uv takes seconds instead of pip's minutes. If uv is unavailable or cannot use pip's configured registry, pip is used.
+# uv takes seconds instead of pip's minutes. Bytecode is compiled here: where Python may write none, every command would
+# compile TensorFlow's again, six seconds each time. If uv is unavailable or cannot use pip's configured registry, pip is used.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 venv="${1:-.venv}"
@@ -56,7 +57,7 @@ install_lock() {
     uv_pinned="$(grep '^uv==' requirements.lock)"
     echo "make setup: installing $(grep -c == requirements.lock) packages of requirements.lock"
     if "$venv/bin/python" -m pip install --quiet "$uv_pinned" &&
-        "$venv/bin/uv" pip install --quiet --python "$venv/bin/python" -r requirements.lock; then
+        "$venv/bin/uv" pip install --quiet --compile-bytecode --python "$venv/bin/python" -r requirements.lock; then
         return
     fi
     echo "make setup: uv failed; using pip, which takes some minutes" >&2
