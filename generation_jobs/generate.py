@@ -69,7 +69,7 @@ class JobSettings:
     precision: str = setting(
         precision_lib.AUTO,
         "precision of matrix products; auto: as the job was started, and for a new one bfloat16 where the processor has"
-        " AMX, else float32",
+        " AMX, or is AMD's with AVX512-BF16, else float32",
         choices=precision_lib.CHOICES,
         group=FILES,
     )

@@ -72,7 +72,7 @@ def make_parser() -> Parser:
         "--precision",
         choices=precision.CHOICES,
         default=precision.FLOAT32,
-        help="precision of matrix products; auto: bfloat16 where the processor has AMX, else float32"
+        help="precision of matrix products; auto: bfloat16 where the processor multiplies it faster, else float32"
         " (default: %(default)s)",
     )
     add_number(parser, "--batch-size", 64, "the most pieces at once", at_least=1, at_most=65_536)

@@ -10,13 +10,18 @@ from trainer.model import precision
     [
         ("flags : fpu amx_bf16 amx_tile\n", "bfloat16", ", which this processor multiplies in hardware"),
         (
-            "flags : fpu avx512_bf16\n",
+            "vendor_id : AuthenticAMD\nflags : fpu avx512_bf16\n",
+            "bfloat16",
+            ", which this processor multiplies in hardware",
+        ),
+        (
+            "vendor_id : GenuineIntel\nflags : fpu avx512_bf16\n",
             "float32",
             ", which this processor does not multiply in hardware: expect less speed than in float32",
         ),
     ],
 )
-def test_only_tiles_are_faster(tmp_path, monkeypatch, flags, fastest, of_bfloat16):
+def test_tiles_and_amds_pairs_are_faster(tmp_path, monkeypatch, flags, fastest, of_bfloat16):
     (tmp_path / "cpuinfo").write_text(flags)
     monkeypatch.setattr(precision.pathlib, "Path", lambda path: pathlib.PosixPath(tmp_path / "cpuinfo"))
     precision.multiplies_bfloat16.cache_clear()
