@@ -3,7 +3,7 @@ PYTHON := .venv/bin/python
 ROOMS := job_runtime midi_codec beam_pipelines trainer generation_jobs demo midi_lstm benchmarks scripts tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup manifests images run box-model test test-all test-cluster lint docs bench peers quality lock clean
+.PHONY: help setup manifests images run box-model test test-all test-cluster test-engines lint docs bench peers quality lock clean
 
 help:
 	@echo "make run              from real music to new music, in ten minutes; then open run/report.html"
@@ -14,6 +14,7 @@ help:
 	@echo "make test             all tests except the slow ones"
 	@echo "make test-all         the slow tests: servers, kills, many processes"
 	@echo "make test-cluster     Jobs on a real API server, which it builds with Go first: docs/cluster.md"
+	@echo "make test-engines     an encode on a real Flink, which it fetches from PyPI and with Maven: docs/engines.md"
 	@echo "make lint             ruff (rules and format), mypy, who may import whom, and the tables of settings in docs/"
 	@echo "make docs             the documentation site, in site/; a broken link is an error"
 	@echo "make bench            the benchmarks; needs make peers"
@@ -56,6 +57,12 @@ test-cluster: setup
 	@bash scripts/install_kubectl.sh
 	@bash scripts/build_kubernetes.sh "$$KUBERNETES"
 	$(PYTHON) -m pytest tests/k8s/real/manifests.py tests/k8s/real/rules.py tests/k8s/real/commands.py
+
+# Not in CI: it fetches 400 MB, and takes some minutes. Flink binds all addresses, so it has a network of its own.
+test-engines: export FLINK := $(abspath $(or $(FLINK),../flink))
+test-engines: setup
+	$(PYTHON) -m tests.engines.flink.programs "$$FLINK"
+	unshare --map-root-user --net $(PYTHON) -m pytest tests/engines/flink/encode.py
 
 # Needs no package. What is not set or wrong in ENV is named, all at once.
 manifests:

@@ -1,0 +1,77 @@
+"""An encode on a real session cluster of Flink, whatever dies. By hand: `make test-engines`."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from job_runtime import command
+from tests.engines import runs
+from tests.engines.flink.cluster import SECONDS, Cluster, kill, wait_for, workers_of
+
+pytestmark = pytest.mark.slow
+PROGRAMS = Path(os.environ.get("FLINK", "../flink")).resolve()
+SOME_TASKS = 20  # that have finished when something dies, of about two hundred
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory) -> Iterator[Cluster]:
+    with Cluster(PROGRAMS, tmp_path_factory.mktemp("flink")) as found:
+        yield found
+
+
+def test_the_same_bytes_from_both_hosts(cluster, music, plain, tmp_path):
+    encode = cluster.start_encode(music, tmp_path / "d")
+    assert encode.wait(SECONDS) == command.OK, cluster.log("encode")
+    assert runs.files_of(tmp_path / "d") == plain
+    assert cluster.jobs()[0]["state"] == "FINISHED"
+    assert cluster.hosts_of_tasks() == {"host0", "host1"}
+
+
+def test_a_killed_worker_changes_nothing(cluster, music, plain, tmp_path):
+    encode = cluster.start_encode(music, tmp_path / "d")
+    cluster.wait_until_finished(SOME_TASKS)
+    wait_for(lambda: any(workers_of(cluster.pools[0])))
+    for worker in workers_of(cluster.pools[0]):
+        kill(worker)
+    assert encode.wait(SECONDS) == command.OK, cluster.log("encode")
+    assert runs.files_of(tmp_path / "d") == plain
+
+
+def test_a_killed_task_manager_changes_nothing(cluster, music, plain, tmp_path):
+    encode = cluster.start_encode(music, tmp_path / "d")
+    cluster.wait_until_finished(SOME_TASKS)
+    runs.end_group(cluster.task_managers[1])
+    cluster.task_managers[1] = cluster.start_task_manager(1)
+    assert encode.wait(SECONDS) == command.OK, cluster.log("encode")
+    assert runs.files_of(tmp_path / "d") == plain
+
+
+def test_a_signal_cancels_the_job(cluster, music, plain, tmp_path):
+    encode = cluster.start_encode(music, tmp_path / "d")
+    cluster.wait_until_finished(SOME_TASKS)
+    encode.send_signal(signal.SIGTERM)
+    assert encode.wait(SECONDS) == command.INTERRUPTED, cluster.log("encode")
+    wait_for(lambda: cluster.jobs()[0]["state"] == "CANCELED")
+    again = cluster.start_encode(music, tmp_path / "d")
+    assert again.wait(SECONDS) == command.OK, cluster.log("encode")
+    assert runs.files_of(tmp_path / "d") == plain
+
+
+def test_without_its_pools_the_command_fails_and_later_continues(cluster, music, plain, tmp_path):
+    encode = cluster.start_encode(music, tmp_path / "d")
+    cluster.wait_until_finished(SOME_TASKS)
+    for pool in cluster.pools:
+        for worker in workers_of(pool):
+            kill(worker)
+        runs.end_group(pool)
+    assert encode.wait(SECONDS) not in (command.OK, command.INTERRUPTED)
+    assert "Traceback" not in cluster.log("encode")
+    cluster.pools[:] = [cluster.start_pool(host) for host in range(2)]
+    again = cluster.start_encode(music, tmp_path / "d")
+    assert again.wait(SECONDS) == command.OK, cluster.log("encode")
+    assert runs.files_of(tmp_path / "d") == plain
