@@ -25,7 +25,7 @@ from generation_jobs.decoder import bundles
 from generation_jobs.evaluate import compare_looks
 from generation_jobs.job.job import request_key
 from generation_jobs.measures.corpus_comparison import Comparison, Looks
-from generation_jobs.measures.music_doubts import LEAST_RECURRENCE, UNLIKE
+from generation_jobs.measures.music_doubts import LEAST_RECURRENCE, LOOPS, UNLIKE, loop_shares
 from generation_jobs.measures.music_measures import Part, measures
 from generation_jobs.output.generated_music import corpus_notes
 from generation_jobs.screening import thresholds
@@ -50,9 +50,11 @@ if TYPE_CHECKING:
 
 PROGRAM = "python -m generation_jobs.calibrate"
 WAYS: Sequence[Mapping[str, Any]] = (
-    # Few wrong notes, so that repeats go on, and pitches that leave them: with both, copying needs no guard.
-    {"avoid_loops": False, "min_p": 0.03, "temperature": {"pitch": 1.15}},
-    {"avoid_loops": False, "min_p": 0.03},
+    {
+        "min_p": 0.03,
+        "temperature": {"pitch": 1.15},
+    },  # few wrong notes, so that repeats go on, and pitches that leave them
+    {"min_p": 0.03},
     {},  # the defaults of `generate`
 )
 AMOUNTS = (1.0, 1.15, 1.3, 1.5, 1.8)
@@ -196,7 +198,7 @@ def _make_decoder(model: Bundle) -> Decoder:
 
 
 def judge(sampling: dict[str, Any], comparisons: Sequence[Comparison]) -> Trial:
-    """How like its corpus music is. Of patterns it counts how often they recur.
+    """How like its corpus music is. Of patterns it counts how often they recur, and pieces that are caught in a loop.
 
     The rate of the training split is right, and so is any up to that of held-out pieces, where that is higher.
     """
@@ -205,6 +207,9 @@ def judge(sampling: dict[str, Any], comparisons: Sequence[Comparison]) -> Trial:
     ours, theirs, held_out = (mean or 0.0 for mean in means)
     most = max(theirs, held_out)
     likeness[RECURRENCE] = ours / theirs if ours < theirs else most / ours if ours > most else 1.0
+    for each in comparisons:
+        if each.measure.name == LOOPS and (shares := loop_shares(each)).generated > shares.most:
+            likeness[LOOPS] = min(likeness.get(LOOPS, 1.0), shares.most / shares.generated)
     margins = {name: value / (LEAST_RECURRENCE if name == RECURRENCE else UNLIKE) for name, value in likeness.items()}
     least = min(margins, key=lambda name: margins[name])
     return Trial(sampling, ours, theirs, least, likeness[least], margins[least], likeness[RECURRENCE])

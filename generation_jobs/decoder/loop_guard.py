@@ -16,7 +16,7 @@ from trainer.bundle import Bundle
 from trainer.model.model_config import ModelConfig
 
 NOTES = 32.0  # that the running mean looks back
-PREDICTABLE = 0.75  # of what held-out music costs: real music has passages below its mean
+PREDICTABLE = 0.5  # of what held-out music costs: real music has passages below its mean
 
 
 class LoopGuard:

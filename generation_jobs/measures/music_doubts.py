@@ -15,6 +15,7 @@ UNLIKE = 0.8  # of the ceiling; a set with a lower overlap does not sound like t
 LEAST_RECURRENCE = 0.5  # of the corpus's rate
 KEY_MARGIN = 0.03  # share of notes
 LONG_NOTE = 0.2  # of a piece's length
+LOOPS = "loop"  # the measure
 LOOP = 0.9  # of the second half: the piece is caught in a loop
 MANY_LOOPS, MORE_LOOPS = 0.05, 2  # share of the generated pieces, and times that of the corpus's
 _TIMES = ("step", "duration", "density", "polyphony", "groove", "phrase")
@@ -110,14 +111,27 @@ def _long_notes(comparison: Comparison, _remedies: Remedies) -> Iterator[str]:
 
 
 def _loops(comparison: Comparison, _remedies: Remedies) -> Iterator[str]:
-    share, corpus = _shares_from(LOOP, comparison)
-    if share > max(MANY_LOOPS, MORE_LOOPS * corpus):
+    shares = loop_shares(comparison)
+    if shares.generated > shares.most:
         yield (
-            f"{round(share * comparison.num_pieces):,} of {comparison.num_pieces:,} generated pieces are caught in a "
-            f"loop ({100 * corpus:.1f} % of the corpus's, cut to the same lengths): nine in ten notes of their second "
-            "half repeat what came at most eight beats before. --avoid-loops true of generate or a "
+            f"{round(shares.generated * comparison.num_pieces):,} of {comparison.num_pieces:,} generated pieces are "
+            f"caught in a loop ({100 * shares.corpus:.1f} % of the corpus's, cut to the same lengths): nine in ten notes of "
+            "their second half repeat what came at most eight beats before. --avoid-loops true of generate or a "
             "higher --temperature helps."
         )
+
+
+class LoopShares(NamedTuple):
+    """Shares of the pieces that are caught in a loop; `most` of the generated ones leave no doubt."""
+
+    generated: float
+    corpus: float
+    most: float
+
+
+def loop_shares(comparison: Comparison) -> LoopShares:
+    share, corpus = _shares_from(LOOP, comparison)
+    return LoopShares(share, corpus, max(MANY_LOOPS, MORE_LOOPS * corpus))
 
 
 def _shares_from(least: float, comparison: Comparison) -> tuple[float, float]:

@@ -84,7 +84,7 @@ def test_copying_rises_until_patterns_recur_as_in_the_corpus(folder, capsys):
     assert (first["measure"], first["recurrence"] < 0.1) == ("recurrence", True)
     assert last["recurrence"] >= last["corpus_recurrence"] > 0.7
     lines = capsys.readouterr().out.splitlines()
-    way = "--avoid-loops false --min-p 0.03 --temperature pitch=1.15"
+    way = "--min-p 0.03 --temperature pitch=1.15"
     assert lines[0].startswith(f"{way} --copying 1: 0.0")
     assert lines[-1] == f"best: {way} --copying 1.3, written into bundle/bundle.json"
 
@@ -93,8 +93,7 @@ def test_no_other_way_is_tried_after_one_that_is_good_enough(folder, monkeypatch
     monkeypatch.setattr(calibrate, "ENOUGH", 0.8)
     assert run() == command.OK
     assert [line.partition(":")[0] for line in capsys.readouterr().out.splitlines()[:-1]] == [
-        f"--avoid-loops false --min-p 0.03 --temperature pitch=1.15 --copying {amount}"
-        for amount in ("1", "1.15", "1.3")
+        f"--min-p 0.03 --temperature pitch=1.15 --copying {amount}" for amount in ("1", "1.15", "1.3")
     ]
 
 

@@ -20,9 +20,7 @@ SOME_TASKS = 20  # that have finished when something dies, of about two hundred
 
 @pytest.fixture
 def cluster(tmp_path_factory) -> Iterator[Cluster]:
-    with Cluster(
-        PROGRAMS, tmp_path_factory.mktemp("flink")
-    ) as found:  # jobs of a test that fails stay in it
+    with Cluster(PROGRAMS, tmp_path_factory.mktemp("flink")) as found:  # jobs of a test that fails stay in it
         yield found
 
 

@@ -32,7 +32,7 @@ def guard(*configs: dict, nats: float | None = 4.0) -> LoopGuard:
 def test_copying_counts_in_proportion_to_what_notes_cost():
     active = guard(ECHO)
     assert active.begin(3).numpy().tolist() == [4.0, 4.0, 4.0]
-    costs, copying = tf.constant([1.5, 3.5, 1.5]), tf.constant([1.0, 1.25, 1.25])
+    costs, copying = tf.constant([1.0, 3.5, 1.0]), tf.constant([1.0, 1.25, 1.25])
     amount = active.amount(costs, copying, tf.constant([True, True, False]))
     assert amount.numpy() == pytest.approx([0.5, 1.25, 1.25])
     after = active.after(tf.constant([3.2, 0.0]), tf.constant([0.0, -3.2]))
