@@ -18,7 +18,7 @@ import argparse
 import dataclasses
 import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from generation_jobs.decoder import bundles
@@ -63,6 +63,7 @@ RECURRENCE = "recurrence"
 NUM_PIECES = 96  # all decoded at once
 FEW_PASSING = 0.3
 NUM_OPENINGS, OPENING_NOTES = 16, 16
+OPENING_SPLITS = dataset_info.SPLITS[1:]
 
 
 class Trial(NamedTuple):
@@ -118,8 +119,8 @@ def make_parser() -> Parser:
     add = parser.add_argument
     add("--bundle", required=True, help="a bundle folder that the trainer wrote; its description is changed")
     add("--data", required=True, help="the dataset that it was trained on")
-    held_out = dataset_info.SPLITS[1:]
-    add("--split", choices=held_out, default="validation", help="split to take openings from (default: %(default)s)")
+    text = "split to compare with, and to take openings from first (default: %(default)s)"
+    add("--split", choices=OPENING_SPLITS, default="validation", help=text)
     text = "most notes of a piece; take that of the later job"
     add_number(parser, "--max-notes", DEFAULTS.max_notes, text, at_least=1, at_most=MAX_NOTES)
     text = "thresholds that generation_jobs.screening wrote: pieces that they reject do not count"
@@ -164,7 +165,11 @@ def _trials(args: argparse.Namespace, model: Bundle, info: DatasetInfo, screen: 
     """
     train, held_out = (list(corpus_notes(args.data, info, split)) for split in ("train", args.split))
     defaults = dataclasses.replace(DEFAULTS, max_notes=args.max_notes)
-    decoder, openings = _make_decoder(model), _openings(held_out, model)
+    decoder = _make_decoder(model)
+    others = (
+        notes for split in OPENING_SPLITS if split != args.split for notes in corpus_notes(args.data, info, split)
+    )
+    openings = _openings(itertools.chain(held_out, others), model)
     for way in WAYS:
         best = 0.0
         for amount in AMOUNTS if model.copies else (None,):
@@ -215,7 +220,7 @@ def judge(sampling: dict[str, Any], comparisons: Sequence[Comparison]) -> Trial:
     return Trial(sampling, ours, theirs, least, likeness[least], margins[least], likeness[RECURRENCE])
 
 
-def _openings(pieces: Sequence[Notes], model: Bundle) -> Sequence[Notes | None]:
+def _openings(pieces: Iterable[Notes], model: Bundle) -> Sequence[Notes | None]:
     """Of the first pieces that the model can continue, in the dataset's order, which is that of a hash."""
     openings = (piece.take(slice(OPENING_NOTES)).from_first_onset() for piece in pieces if len(piece) > OPENING_NOTES)
     known = itertools.islice((notes for notes in openings if not model.fields.problems(notes)), NUM_OPENINGS)

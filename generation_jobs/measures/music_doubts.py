@@ -115,9 +115,9 @@ def _loops(comparison: Comparison, _remedies: Remedies) -> Iterator[str]:
     if shares.generated > shares.most:
         yield (
             f"{round(shares.generated * comparison.num_pieces):,} of {comparison.num_pieces:,} generated pieces are "
-            f"caught in a loop ({100 * shares.corpus:.1f} % of the corpus's, cut to the same lengths): nine in ten notes of "
-            "their second half repeat what came at most eight beats before. --avoid-loops true of generate or a "
-            "higher --temperature helps."
+            f"caught in a loop ({100 * shares.corpus:.1f} % of the corpus's, cut to the same lengths): "
+            "nine in ten notes of their second half repeat what came at most eight beats before. "
+            "--avoid-loops true of generate or a higher --temperature helps."
         )
 
 

@@ -23,7 +23,7 @@ from tests.engines.flink.programs import JOB_JAR
 
 HOSTS = ("10.9.0.1", "10.9.0.2")  # of a network that no other process sees
 REST, POOL_PORT = f"{HOSTS[0]}:8081", 50000
-SECONDS = 180  # what no run here comes near to
+SECONDS = 250  # what no run here comes near to
 OPENED = ("util", "lang", "nio", "net", "util.concurrent", "lang.invoke")
 JAVA = (
     "java",
