@@ -61,7 +61,7 @@ test-cluster: setup
 # Not in CI: it fetches 400 MB, and takes some minutes. Flink binds all addresses, so it has a network of its own.
 test-engines: export FLINK := $(abspath $(or $(FLINK),../flink))
 test-engines: setup
-	$(PYTHON) -m tests.engines.flink.programs "$$FLINK"
+	$(PYTHON) -m tests.engines.flink.programs
 	unshare --map-root-user --net $(PYTHON) -m pytest tests/engines/flink/encode.py
 
 # Needs no package. What is not set or wrong in ENV is named, all at once.

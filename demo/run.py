@@ -46,7 +46,7 @@ OWN_TRAINING = ("--max-minutes", "4")
 # epochs.
 CHORALE_TRAINING = (*OWN_TRAINING, "--epochs", "40", "--patience", "none")
 QUICK_TRAINING = ("--max-minutes", "0.6")
-BOX_GRID, BOX_NOTES = BEATS, 10_000  # `box_helps`
+BOX_NOTES = 10_000  # `box_helps`
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -173,7 +173,7 @@ def _train_and_generate(plan: Plan, steps: Steps) -> None:
 
 def box_helps(info: DatasetInfo) -> bool:
     """Whether there is so little to train with that the model in the box is the better start."""
-    return info.time_base == BOX_GRID and info.splits["train"].num_notes < BOX_NOTES
+    return info.time_base == BEATS and info.splits["train"].num_notes < BOX_NOTES
 
 
 def choose_openings(info: DatasetInfo, num_pieces: int) -> tuple[str, int]:

@@ -50,10 +50,8 @@ if TYPE_CHECKING:
 
 PROGRAM = "python -m generation_jobs.calibrate"
 WAYS: Sequence[Mapping[str, Any]] = (
-    {
-        "min_p": 0.03,
-        "temperature": {"pitch": 1.15},
-    },  # few wrong notes, so that repeats go on, and pitches that leave them
+    # Few wrong notes, so that repeats go on, and pitches that leave them.
+    {"min_p": 0.03, "temperature": {"pitch": 1.15}},
     {"min_p": 0.03},
     {},  # the defaults of `generate`
 )
@@ -170,32 +168,46 @@ def _trials(args: argparse.Namespace, model: Bundle, info: DatasetInfo, screen: 
         notes for split in OPENING_SPLITS if split != args.split for notes in corpus_notes(args.data, info, split)
     )
     openings = _openings(itertools.chain(held_out, others), model)
+
+    def attempt(sampling: dict[str, Any]) -> Trial | None:
+        """Prints what the music is like; None where few pieces pass the screen."""
+        results = _generate(decoder, openings, defaults.override(sampling))
+        passing = [result for result in results if screen is None or not screen.judge(result).reasons]
+        parts = [Part(result.notes, result.num_primer_notes) for result in passing]
+        flags = settings_lib.as_flags(sampling)
+        if len(parts) < FEW_PASSING * NUM_PIECES:
+            print(f"{flags}: {len(parts)} of {NUM_PIECES} pieces pass the screen, too few", flush=True)
+            return None
+        shapes = [(part.num_given, len(part.notes)) for part in parts]
+        trial = judge(sampling, compare_looks(Looks(measures(info.time_base), parts), shapes, train, held_out))
+        print(
+            f"{flags}: {trial.recurrence:.2f} of a piece's notes recur "
+            f"({trial.corpus_recurrence:.2f} in the training split); least alike: {trial.measure}, "
+            f"{trial.likeness:.2f} of what the corpus's own pieces reach",
+            flush=True,
+        )
+        return trial
+
     for way in WAYS:
         best = 0.0
         for amount in AMOUNTS if model.copies else (None,):
-            sampling = {**way, "copying": amount} if amount else dict(way)
-            results = _generate(decoder, openings, defaults.override(sampling))
-            passing = [result for result in results if screen is None or not screen.judge(result).reasons]
-            parts = [Part(result.notes, result.num_primer_notes) for result in passing]
-            print(f"{settings_lib.as_flags(sampling)}: ", end="")
-            if len(parts) < FEW_PASSING * NUM_PIECES:
-                print(f"{len(parts)} of {NUM_PIECES} pieces pass the screen, too few", flush=True)
+            trial = attempt({**way, "copying": amount} if amount else dict(way))
+            if trial is None:
                 break
-            shapes = [(part.num_given, len(part.notes)) for part in parts]
-            trial = judge(sampling, compare_looks(Looks(measures(info.time_base), parts), shapes, train, held_out))
-            corpus = f"{trial.corpus_recurrence:.2f} in the training split"
-            least = f"{trial.measure}, {trial.likeness:.2f} of what the corpus's own pieces reach"
-            print(f"{trial.recurrence:.2f} of a piece's notes recur ({corpus}); least alike: {least}", flush=True)
             yield trial
-            if trial.recurrence >= trial.corpus_recurrence:
-                is_last = trial.margin >= ENOUGH or trial.margin <= best
-            else:
-                is_last = trial.measure != RECURRENCE and trial.margin < min(best, ENOUGH)
+            is_last = _is_last(trial, best)
             best = max(best, trial.margin)
             if is_last:
                 break
         if best >= ENOUGH:
             return
+
+
+def _is_last(trial: Trial, best: float) -> bool:
+    """Whether more copying is of no use after this trial; `best` is the highest margin of those with less."""
+    if trial.recurrence >= trial.corpus_recurrence:
+        return trial.margin >= ENOUGH or trial.margin <= best
+    return trial.measure != RECURRENCE and trial.margin < min(best, ENOUGH)
 
 
 def _make_decoder(model: Bundle) -> Decoder:

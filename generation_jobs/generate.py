@@ -68,8 +68,8 @@ class JobSettings:
     )
     precision: str = setting(
         precision_lib.AUTO,
-        "precision of matrix products; auto: as the job was started, and for a new one bfloat16 where the processor has"
-        " AMX, or is AMD's with AVX512-BF16, else float32",
+        "precision of matrix products; auto: as the job was started, and for a new one bfloat16 where the processor"
+        " multiplies it faster, else float32",
         choices=precision_lib.CHOICES,
         group=FILES,
     )
@@ -96,7 +96,7 @@ def main(argv: Sequence[str]) -> int:
             print(f"without --bundle: {box_model.NAME}, {this_job.bundle}, see {box_model.CARD}", flush=True)
         in_force = vars(this_job.settings)
         found = {name: value for name, value in bundles.sampling(bundle).items() if in_force[name] == value}
-        if any(model.sampling for model in bundle):
+        if found:
             print(f"the bundle says: {settings_lib.as_flags(found)}", flush=True)
         this_job = with_precision(this_job, writes=not (args.dry_run or only))
         make_decoder = functools.partial(_make_decoder, bundle, num_slots, this_job.precision)

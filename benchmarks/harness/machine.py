@@ -10,6 +10,8 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from trainer.model import precision
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
@@ -38,7 +40,7 @@ def _cpu_model() -> str:
 
 def matrix_instructions(flags: str) -> str:
     """What multiplies bfloat16 on this processor: `AMX`, `AVX512-BF16` or `none`."""
-    known = {"amx_bf16": "AMX", "avx512_bf16": "AVX512-BF16"}
+    known = {precision.TILES: "AMX", precision.PAIRS: "AVX512-BF16"}
     return next((name for flag, name in known.items() if flag in flags.split()), "none")
 
 

@@ -61,6 +61,8 @@ def sampling(bundles: Sequence[Bundle]) -> dict[str, Any]:
       UserError: every one that is no setting, or not a value of it.
     """
     every = [bundle.sampling for bundle in bundles]
+    if not any(every):
+        return {}
     found = {name: value for name, value in every[0].items() if all(each.get(name) == value for each in every)}
     if amounts := [bundle.sampling.get("copying", 1.0) for bundle in bundles if bundle.copies]:
         found["copying"] = sum(amounts) / len(amounts)

@@ -9,17 +9,16 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tests.engines import runs
 from tests.engines.flink.programs import JOB_JAR
+from tests.waiting import wait_for
 
 HOSTS = ("10.9.0.1", "10.9.0.2")  # of a network that no other process sees
 REST, POOL_PORT = f"{HOSTS[0]}:8081", 50000
@@ -81,7 +80,7 @@ class Cluster:
             self._stack = stack
             other = self._start("host", ["unshare", "--net", "sleep", "infinity"])
             self._enter = [[], ["nsenter", "--target", str(other.pid), "--net"]]
-            wait_for(lambda: os.readlink(f"/proc/{other.pid}/ns/net") != os.readlink("/proc/self/ns/net"))
+            wait_for(lambda: os.readlink(f"/proc/{other.pid}/ns/net") != os.readlink("/proc/self/ns/net"), SECONDS)
             ip = [
                 "link set lo up",
                 "link add cable0 type veth peer name cable1",
@@ -97,7 +96,7 @@ class Cluster:
             self._start("job_manager", self._java(JOB_MANAGER, "-Xmx512m"))
             self.task_managers = [self.start_task_manager(host) for host in range(len(HOSTS))]
             self.pools = [self.start_pool(host) for host in range(len(HOSTS))]
-            wait_for(lambda: self.get("overview")["taskmanagers"] == len(HOSTS))
+            wait_for(self._has_all_task_managers, SECONDS)
             self._stack = stack.pop_all()
         return self
 
@@ -137,7 +136,7 @@ class Cluster:
             job = next(iter(self.jobs()), None)
             return job is not None and job["state"] == "RUNNING" and job["tasks"]["finished"] >= tasks
 
-        wait_for(is_there)
+        wait_for(is_there, SECONDS)
 
     def hosts_of_tasks(self) -> set[str]:
         """The TaskManagers that the newest job's tasks ran on."""
@@ -149,6 +148,11 @@ class Cluster:
     def log(self, name: str) -> str:
         """What the last program of this name printed."""
         return max(self._scratch.glob(f"{name}-*.log"), key=lambda path: path.stat().st_mtime).read_text()
+
+    def _has_all_task_managers(self) -> bool:
+        with contextlib.suppress(OSError):  # the JobManager is not up yet
+            return self.get("overview")["taskmanagers"] == len(HOSTS)
+        return False
 
     def _java(self, main: str, *limits: str, flags: Sequence[str] = ()) -> list[str]:
         path = f"{self._programs / 'lib'}/*"
@@ -162,27 +166,3 @@ class Cluster:
             )
         self._stack.callback(runs.end_group, process)
         return process
-
-
-def workers_of(pool: subprocess.Popen) -> Iterator[int]:
-    """The process ids of a pool's SDK workers."""
-    threads = Path(f"/proc/{pool.pid}/task").glob("*/children")  # each lists what it started itself
-    for child in [int(word) for thread in threads for word in thread.read_text().split()]:
-        with contextlib.suppress(OSError):
-            if b"sdk_worker" in Path(f"/proc/{child}/cmdline").read_bytes():
-                yield child
-
-
-def kill(process_id: int) -> None:
-    os.kill(process_id, signal.SIGKILL)
-
-
-def wait_for(is_true: Callable[[], bool]) -> None:
-    """Raises TimeoutError after `SECONDS`."""
-    last = time.monotonic() + SECONDS
-    while time.monotonic() < last:
-        with contextlib.suppress(OSError):  # not up yet
-            if is_true():
-                return
-        time.sleep(0.2)
-    raise TimeoutError

@@ -1,26 +1,25 @@
-"""An encode on a real session cluster of Flink, whatever dies. By hand: `make test-engines`."""
+"""An encode on a real session cluster of Flink, also where parts of it die. By hand: `make test-engines`."""
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from job_runtime import command
 from tests.engines import runs
-from tests.engines.flink.cluster import SECONDS, Cluster, kill, wait_for, workers_of
+from tests.engines.flink.cluster import SECONDS, Cluster
+from tests.engines.flink.programs import FOLDER
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.slow
-PROGRAMS = Path(os.environ.get("FLINK", "../flink")).resolve()
 SOME_TASKS = 20  # that have finished when something dies, of about two hundred
 
 
 @pytest.fixture
 def cluster(tmp_path_factory) -> Iterator[Cluster]:
-    with Cluster(PROGRAMS, tmp_path_factory.mktemp("flink")) as found:  # jobs of a test that fails stay in it
+    with Cluster(FOLDER, tmp_path_factory.mktemp("flink")) as found:  # jobs of a test that fails stay in it
         yield found
 
 
@@ -46,7 +45,7 @@ def test_a_signal_cancels_the_job(cluster, music, plain, tmp_path):
     cluster.wait_until_finished(SOME_TASKS)
     encode.send_signal(signal.SIGTERM)
     assert encode.wait(SECONDS) == command.INTERRUPTED, cluster.log("encode")
-    wait_for(lambda: cluster.jobs()[0]["state"] == "CANCELED")
+    wait_for(lambda: cluster.jobs()[0]["state"] == "CANCELED", SECONDS)
     again = cluster.start_encode(music, tmp_path / "d")
     assert again.wait(SECONDS) == command.OK, cluster.log("encode")
     assert runs.files_of(tmp_path / "d") == plain
@@ -56,9 +55,7 @@ def test_without_its_pools_the_command_fails_and_later_continues(cluster, music,
     encode = cluster.start_encode(music, tmp_path / "d")
     cluster.wait_until_finished(SOME_TASKS)
     for pool in cluster.pools:
-        for worker in workers_of(pool):
-            kill(worker)
-        runs.end_group(pool)
+        runs.end_group(pool)  # and its workers
     assert encode.wait(SECONDS) not in (command.OK, command.INTERRUPTED)
     assert "Traceback" not in cluster.log("encode")
     cluster.pools[:] = [cluster.start_pool(host) for host in range(2)]

@@ -1,6 +1,7 @@
-"""Fetches Flink from PyPI, and Beam's part of it with Maven: `python -m tests.engines.flink.programs FOLDER`.
+"""Fetches Flink from PyPI, and Beam's part of it with Maven: `python -m tests.engines.flink.programs`.
 
 Beam's job server is not on every mirror of Maven Central, but these libraries of it are; as one jar they do the same.
+Variables: FLINK, the folder for them.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from job_runtime import command
@@ -20,6 +21,7 @@ from job_runtime.problem_report import UserError
 
 FLINK = "apache-flink-libraries==1.20.5"
 BEAM = ("beam-runners-flink-1.19", "2.62.0")  # the newest that mirrors have whole
+FOLDER = Path(os.environ.get("FLINK", "../flink")).resolve()
 JOB_JAR = "job.jar"
 SERVICES = "META-INF/services/"
 NOT_OURS = re.compile(r"META-INF/(MANIFEST\.MF|.*\.(SF|RSA|DSA))|(.*/)?module-info\.class|.*/", re.IGNORECASE)
@@ -34,8 +36,8 @@ PROJECT = f"""<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4
 """
 
 
-def main(argv: list[str]) -> int:
-    fetch(Path(argv[0] if argv else "../flink"))
+def main(_: Sequence[str]) -> int:
+    fetch(FOLDER)
     return command.OK
 
 

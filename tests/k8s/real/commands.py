@@ -20,13 +20,14 @@ from tests.beam_pipelines.corpora import make_midi, write_files
 from tests.beam_pipelines.test_encode_corpus import encode, files_of
 from tests.generation_jobs.decoder.test_decoder import make_bundle
 from tests.generation_jobs.job.test_task import files_of as all_files_of
-from tests.k8s.real.control_plane import Api, wait_for
+from tests.k8s.real.control_plane import Api
 from tests.k8s.real.namespace import Namespace
 from tests.k8s.real.node import Running
 from tests.k8s.rendered import Object
 from tests.k8s.test_processes import SPACE
 from tests.postgres_server import PASSWORD
 from tests.trainer.tiny import make_many, write_dataset
+from tests.waiting import wait_for
 from trainer import bundle
 from trainer.config import TrainConfig
 from trainer.training import whole_run

@@ -13,7 +13,6 @@ import secrets
 import socket
 import ssl
 import subprocess
-import time
 import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +22,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.k8s.rendered import Object, kubectl
+from tests.waiting import wait_for
 
 HOST = "127.0.0.1"
 
@@ -156,17 +156,6 @@ def _running(program: Path, arguments: list[str], folder: Path) -> Iterator[None
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def wait_for(is_so: Any, seconds: float) -> Any:
-    """What `is_so` returns, when that is true."""
-    until = time.monotonic() + seconds
-    while True:
-        found = is_so()
-        if found:
-            return found
-        assert time.monotonic() < until, f"not so after {seconds} s: {is_so}"
-        time.sleep(0.2)
 
 
 def _is_ready(api: Api) -> bool:

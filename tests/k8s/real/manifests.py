@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.k8s import rendered
-from tests.k8s.real.control_plane import Api, wait_for
+from tests.k8s.real.control_plane import Api
 from tests.k8s.rendered import fill, of_kind, render_folder
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.slow
 SPECS = (

@@ -9,9 +9,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from tests.k8s.real.control_plane import Api, selected, wait_for
+from tests.k8s.real.control_plane import Api, selected
 from tests.k8s.real.node import JOB_LABEL, Node, Running
 from tests.k8s.rendered import Object, fill, render_folder
+from tests.waiting import wait_for
 
 
 class Namespace:

@@ -15,9 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.k8s.real.control_plane import Api, wait_for
+from tests.k8s.real.control_plane import Api
 from tests.k8s.real.namespace import Namespace
 from tests.k8s.rendered import Object, fill, job_specs, of_kind, render_folder
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.slow
 COUNT = 'touch $0/{job}-$JOB_COMPLETION_INDEX-$$; tries=$(ls $0 | grep -c "{job}-$JOB_COMPLETION_INDEX-"); '

@@ -58,7 +58,7 @@ def hoisted_lstm(
 def operand_rounding(precision: str) -> Rounding:
     """The function that is applied to a product's operands: none, or rounding to bfloat16.
 
-    Where the processor multiplies bfloat16 no faster than float32 (no AMX), rounded values are cast back to float32:
+    Where the processor multiplies bfloat16 no faster than float32, rounded values are cast back to float32:
     the products are the same and their sums no less exact, in less time.
     """
     if precision == FLOAT32:
