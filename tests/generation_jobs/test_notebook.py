@@ -14,7 +14,7 @@ from generation_jobs.notebook import Generator, read_dataset
 from midi_codec.fields import CATEGORICAL
 from midi_codec.music.notes import Notes
 from tests.generation_jobs import fakes
-from tests.generation_jobs.decoder.test_decoder import make_bundle
+from tests.generation_jobs.decoder.cases import make_bundle
 from tests.trainer import tiny
 from trainer import bundle
 

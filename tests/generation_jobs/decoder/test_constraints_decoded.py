@@ -9,7 +9,7 @@ from generation_jobs.decoder.decoder import Decoder
 from generation_jobs.settings.controls import Controls
 from generation_jobs.settings.requests import Result, Sampling
 from midi_codec.fields import CATEGORICAL
-from tests.generation_jobs.decoder.test_decoder import (
+from tests.generation_jobs.decoder.cases import (
     FREE,
     SLOTS,
     assert_model_agrees,

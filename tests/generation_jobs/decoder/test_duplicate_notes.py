@@ -10,7 +10,7 @@ from generation_jobs.settings.controls import Controls
 from generation_jobs.settings.requests import Request, Result, Sampling
 from midi_codec.fields import CATEGORICAL, MAX_TICK, MSE
 from midi_codec.music.notes import Notes
-from tests.generation_jobs.decoder.test_decoder import (
+from tests.generation_jobs.decoder.cases import (
     CONFIG,
     FREE,
     GREEDY,

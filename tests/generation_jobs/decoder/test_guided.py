@@ -11,7 +11,7 @@ from generation_jobs.decoder.ensemble import Ensemble
 from generation_jobs.decoder.guided import Guided
 from generation_jobs.decoder.network import Network
 from generation_jobs.settings.label_weights import NO_CONDITION, condition
-from tests.generation_jobs.decoder.test_decoder import FREE, SLOTS, ask_model, make_case, make_request, results_of
+from tests.generation_jobs.decoder.cases import FREE, SLOTS, ask_model, make_case, make_request, results_of
 from tests.trainer.tiny import make_notes
 from trainer.sampling.field_sampling import drawable_mask
 

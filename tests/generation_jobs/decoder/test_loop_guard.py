@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from generation_jobs.decoder.decoder import Decoder
 from generation_jobs.decoder.loop_guard import LoopGuard
-from tests.generation_jobs.decoder.test_decoder import (
+from tests.generation_jobs.decoder.cases import (
     FREE,
     SLOTS,
     assert_model_agrees,

@@ -13,7 +13,7 @@ from generation_jobs.decoder.ensemble import Ensemble
 from generation_jobs.decoder.network import Network
 from generation_jobs.decoder.prefill import Prefill, Start
 from generation_jobs.settings.label_weights import NO_CONDITION, Condition, condition
-from tests.generation_jobs.decoder.test_decoder import labels_of, make_case
+from tests.generation_jobs.decoder.cases import labels_of, make_case
 from tests.trainer.tiny import make_notes
 from trainer.sampling import constraints
 

@@ -18,7 +18,7 @@ from generation_jobs import generate, merge
 from job_runtime import command
 from tests.beam_pipelines.corpora import make_midi, write_files
 from tests.beam_pipelines.test_encode_corpus import encode, files_of
-from tests.generation_jobs.decoder.test_decoder import make_bundle
+from tests.generation_jobs.decoder.cases import make_bundle
 from tests.generation_jobs.job.test_task import files_of as all_files_of
 from tests.k8s.real.control_plane import Api
 from tests.k8s.real.namespace import Namespace
