@@ -58,11 +58,11 @@ test-cluster: setup
 	@bash scripts/build_kubernetes.sh "$$KUBERNETES"
 	$(PYTHON) -m pytest tests/k8s/real/manifests.py tests/k8s/real/rules.py tests/k8s/real/commands.py
 
-# Not in CI: it fetches 400 MB, and takes some minutes. Flink binds all addresses, so it has a network of its own.
+# The first time it fetches 400 MB. Flink binds all addresses, so it has a network of its own.
 test-engines: export FLINK := $(abspath $(or $(FLINK),../flink))
 test-engines: setup
 	$(PYTHON) -m tests.engines.flink.programs
-	unshare --map-root-user --net $(PYTHON) -m pytest tests/engines/flink/encode.py
+	unshare --map-root-user --net $(PYTHON) -m pytest --exitfirst tests/engines/flink/encode.py
 
 # Needs no package. What is not set or wrong in ENV is named, all at once.
 manifests:

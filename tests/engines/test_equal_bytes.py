@@ -18,11 +18,11 @@ PORTABLE = (
     f"--environment_config=localhost:{POOL_PORT}",
 )
 
-# What a cluster has: a job service, and a pool that starts workers. Beam binds both to all addresses.
+# What a cluster has: a job service, and a pool that starts workers. Beam binds the first to all addresses.
 CLUSTER = f"""
 ip link set lo up
 "$PYTHON" -m apache_beam.runners.portability.local_job_service_main --job_port {JOB_PORT} --staging_dir "$STAGING" &
-"$PYTHON" -m apache_beam.runners.worker.worker_pool_main --service_port {POOL_PORT} &
+"$PYTHON" -m beam_pipelines.worker_pool --port {POOL_PORT} &
 for port in {JOB_PORT} {POOL_PORT}; do
     until (echo >/dev/tcp/localhost/$port) 2>/dev/null; do sleep 0.1; done
 done

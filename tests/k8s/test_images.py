@@ -106,7 +106,7 @@ def test_only_the_workers_of_dataflow_are_root(target):
 
 @TARGETS
 def test_commands_get_their_signals(target):
-    launcher = '["/opt/apache/beam/boot"]' if target.endswith("-worker") else '["tini", "--", "python", "-m"]'
+    launcher = '["/opt/apache/beam/boot"]' if target == "dataflow-worker" else '["tini", "--", "python", "-m"]'
     assert arguments_of(target, "ENTRYPOINT")[-1] == launcher
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
 import urllib.request
@@ -109,9 +111,18 @@ class Cluster:
         return self._start(f"task_manager{host}", [*self._enter[host], *line])
 
     def start_pool(self, host: int) -> subprocess.Popen:
-        module = "apache_beam.runners.worker.worker_pool_main"
-        line = [sys.executable, "-m", module, "--service_port", str(POOL_PORT)]
+        module = "beam_pipelines.worker_pool"
+        line = [sys.executable, "-m", module, "--port", str(POOL_PORT)]
         return self._start(f"pool{host}", [*self._enter[host], *line])
+
+    def kill_worker(self, host: int) -> str:
+        """Waits for the next worker of a host, and kills it as it starts, before it can have connected; its name."""
+        pool = self.pools[host].pid
+        old = _workers_of(pool)
+        new = wait_for(lambda: _workers_of(pool).items() - old.items(), SECONDS)
+        ((process, name),) = new
+        os.kill(process, signal.SIGKILL)
+        return name
 
     def start_encode(self, source: str, output: Path) -> subprocess.Popen:
         """The command as its user starts it."""
@@ -166,3 +177,15 @@ class Cluster:
             )
         self._stack.callback(runs.end_group, process)
         return process
+
+
+def _workers_of(pool: int) -> dict[int, str]:
+    """The names of a pool's workers by process."""
+    named = {}
+    for children in Path("/proc").glob(f"{pool}/task/*/children"):
+        for process in children.read_text().split():
+            with contextlib.suppress(OSError):  # it has ended
+                line = Path(f"/proc/{process}/cmdline").read_text()
+                if found := re.search('worker_id="(.+?)"', line):  # else it is not yet a worker
+                    named[int(process)] = found[1]
+    return named

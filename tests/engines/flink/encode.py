@@ -1,4 +1,7 @@
-"""An encode on a real session cluster of Flink, also where parts of it die. By hand: `make test-engines`."""
+"""An encode on a real session cluster of Flink, also where parts of it die: `make test-engines`.
+
+The tests share one cluster, and end with the first that fails.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +20,9 @@ pytestmark = pytest.mark.slow
 SOME_TASKS = 20  # that have finished when something dies, of about two hundred
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def cluster(tmp_path_factory) -> Iterator[Cluster]:
-    with Cluster(FOLDER, tmp_path_factory.mktemp("flink")) as found:  # jobs of a test that fails stay in it
+    with Cluster(FOLDER, tmp_path_factory.mktemp("flink")) as found:
         yield found
 
 
@@ -37,6 +40,15 @@ def test_a_killed_task_manager_changes_nothing(cluster, music, plain, tmp_path):
     runs.end_group(cluster.task_managers[1])
     cluster.task_managers[1] = cluster.start_task_manager(1)
     assert encode.wait(SECONDS) == command.OK, cluster.log("encode")
+    assert runs.files_of(tmp_path / "d") == plain
+
+
+def test_a_killed_worker_changes_nothing(cluster, music, plain, tmp_path):
+    encode = cluster.start_encode(music, tmp_path / "d")
+    cluster.wait_until_finished(SOME_TASKS)
+    killed = cluster.kill_worker(1)  # while it starts, which Flink alone would wait for without end
+    assert encode.wait(SECONDS) == command.OK, cluster.log("encode")
+    assert f"worker {killed} died with status -9" in cluster.log("pool1")
     assert runs.files_of(tmp_path / "d") == plain
 
 

@@ -1,5 +1,7 @@
 """Fetches Flink from PyPI, and Beam's part of it with Maven: `python -m tests.engines.flink.programs`.
 
+Status 2 says that the tests on Flink cannot run here, and why.
+
 Beam's job server is not on every mirror of Maven Central, but these libraries of it are; as one jar they do the same.
 Variables: FLINK, the folder for them.
 """
@@ -8,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -23,6 +26,8 @@ FLINK = "apache-flink-libraries==1.20.5"
 BEAM = ("beam-runners-flink-1.19", "2.62.0")  # the newest that mirrors have whole
 FOLDER = Path(os.environ.get("FLINK", "../flink")).resolve()
 JOB_JAR = "job.jar"
+NEEDED = {"java": "openjdk-17-jre-headless", "mvn": "maven", "unshare": "util-linux", "ip": "iproute2"}
+TWO_HOSTS = "unshare --map-root-user --net ip link add cable0 type veth peer name cable1"
 SERVICES = "META-INF/services/"
 NOT_OURS = re.compile(r"META-INF/(MANIFEST\.MF|.*\.(SF|RSA|DSA))|(.*/)?module-info\.class|.*/", re.IGNORECASE)
 PROJECT = f"""<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
@@ -37,8 +42,24 @@ PROJECT = f"""<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4
 
 
 def main(_: Sequence[str]) -> int:
+    if problems := missing():
+        raise UserError(problems)
     fetch(FOLDER)
     return command.OK
+
+
+def missing() -> list[str]:
+    """Sentences on what the tests need and this machine has not."""
+    problems = [
+        f"{program} is not installed; on Debian: apt-get install {package}"
+        for program, package in NEEDED.items()
+        if shutil.which(program) is None
+    ]
+    if not problems:
+        done = subprocess.run(TWO_HOSTS.split(), capture_output=True, text=True)
+        if done.returncode:
+            problems.append(f"a network for two hosts cannot be made here: {done.stderr.strip()}")
+    return problems
 
 
 def fetch(folder: Path) -> None:
