@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import glob
 import logging
@@ -17,7 +18,7 @@ from typing import Any
 import apache_beam as beam
 import requests
 from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.runners.portability import flink_uber_jar_job_server
+from apache_beam.runners.portability import flink_uber_jar_job_server, job_server
 from apache_beam.runners.runner import PipelineResult, PipelineState
 
 from beam_pipelines.execution import beam_pipeline
@@ -72,6 +73,7 @@ class _PipelineThread:
         self._thread.start()
 
     def _run(self, pipeline: beam.Pipeline) -> None:
+        job_server.StopOnExitJobServer.start = _start_job_server
         try:
             try:
                 self._result = pipeline.run()
@@ -110,6 +112,16 @@ class _PipelineThread:
         if self._error is not None:
             raise _as_io_error(self._error) or self._error
         return not self._thread.is_alive()
+
+
+def _start_job_server(server: Any) -> Any:
+    """Replaces Beam 2.72's method, which handles SIGINT and so fails in a thread; we end the server ourselves."""
+    with server._lock:
+        if not server._started:
+            server._endpoint = server._job_server.start()
+            server._started = True
+            atexit.register(server.stop)
+    return server._endpoint
 
 
 def _cancel_flink_job(job: Any) -> None:

@@ -3,7 +3,10 @@
 import logging
 import threading
 
+import apache_beam as beam
 import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.portability import job_server
 from apache_beam.runners.portability.flink_uber_jar_job_server import FlinkBeamJob
 from apache_beam.runners.portability.portable_runner import PortableRunner
 
@@ -73,3 +76,17 @@ def test_flink_is_asked_at_the_address_it_has(monkeypatch):
     job._flink_job_id, job._flink_jar_id, job._jar_uploaded = "J", "K", True
     beam_run._cancel_flink_job(job)
     assert asked == [("patch", "v1/jobs/J", 202, {"params": {"mode": "cancel"}}), ("delete", "v1/jars/K", 200, {})]
+
+
+class _OwnServer(PortableRunner):
+    """Starts its job server itself, as those of Prism, Flink and Spark do."""
+
+    def default_job_server(self, options):
+        return job_server.StopOnExitJobServer(job_server.EmbeddedJobServer())
+
+
+def test_a_runner_that_starts_its_job_server():
+    options = PipelineOptions(["--environment_type=beam:env:embedded_python:v1"])
+    pipeline = beam.Pipeline(runner=_OwnServer(), options=options)
+    _ = pipeline | beam.Create([1])
+    assert beam_run._PipelineThread(pipeline).wait(60)

@@ -55,7 +55,7 @@ taskmanager.memory.jvm-overhead.min: 192m
 taskmanager.memory.jvm-overhead.max: 192m
 restart-strategy.type: fixed-delay
 restart-strategy.fixed-delay.attempts: 3
-restart-strategy.fixed-delay.delay: 2 s
+restart-strategy.fixed-delay.delay: 5 s
 heartbeat.timeout: 10000
 heartbeat.interval: 2000
 pekko.remote.classic.startup-timeout: 120s

@@ -1,6 +1,6 @@
-"""Fetches Flink from PyPI, and Beam's part of it with Maven: `python -m tests.engines.flink.programs`.
+"""Fetches Flink from PyPI, Beam's part of it with Maven, and Prism with Go: `python -m tests.engines.flink.programs`.
 
-Status 2 says that the tests on Flink cannot run here, and why.
+Without Go there is no Prism. Status 2 says that the tests cannot run here, and why.
 
 Beam's job server is not on every mirror of Maven Central, but these libraries of it are; as one jar they do the same.
 Variables: FLINK, the folder for them.
@@ -26,6 +26,8 @@ FLINK = "apache-flink-libraries==1.20.5"
 BEAM = ("beam-runners-flink-1.19", "2.62.0")  # the newest that mirrors have whole
 FOLDER = Path(os.environ.get("FLINK", "../flink")).resolve()
 JOB_JAR = "job.jar"
+PRISM = "prism"
+MODULE = "github.com/apache/beam/sdks/v2/go/cmd/prism@v2.71.0"  # the newest that all mirrors have
 NEEDED = {"java": "openjdk-17-jre-headless", "mvn": "maven", "unshare": "util-linux", "ip": "iproute2"}
 TWO_HOSTS = "unshare --map-root-user --net ip link add cable0 type veth peer name cable1"
 SERVICES = "META-INF/services/"
@@ -45,6 +47,11 @@ def main(_: Sequence[str]) -> int:
     if problems := missing():
         raise UserError(problems)
     fetch(FOLDER)
+    if not (FOLDER / PRISM).exists():
+        if shutil.which("go") is None:
+            print("no test on Prism: Go is not installed")
+        else:
+            _run("go", "install", "-trimpath", "-ldflags=-s", MODULE, GOBIN=str(FOLDER))
     return command.OK
 
 
@@ -107,11 +114,11 @@ def join(jars: Iterable[Path], path: Path) -> None:
             joined.writestr(name, "\n".join(texts))
 
 
-def _run(*line: str) -> None:
+def _run(*line: str, **variables: str) -> None:
     try:
-        subprocess.run(line, check=True, env={**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"})
+        subprocess.run(line, check=True, env={**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1", **variables})
     except (FileNotFoundError, subprocess.CalledProcessError) as error:
-        raise UserError([f"{Path(line[0]).name} did not fetch Flink or Beam's part of it: {error}"]) from error
+        raise UserError([f"{Path(line[0]).name} did not fetch what the tests need: {error}"]) from error
 
 
 if __name__ == "__main__":
