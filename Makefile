@@ -62,7 +62,7 @@ test-cluster: setup
 test-engines: export FLINK := $(abspath $(or $(FLINK),../flink))
 test-engines: setup
 	$(PYTHON) -m tests.engines.flink.programs
-	unshare --map-root-user --net $(PYTHON) -m pytest --exitfirst -rs tests/engines/flink/prism.py tests/engines/flink/encode.py
+	unshare --map-root-user --net $(PYTHON) -m pytest --exitfirst -rs --durations 9 tests/engines/flink/prism.py tests/engines/flink/encode.py
 
 # Needs no package. What is not set or wrong in ENV is named, all at once.
 manifests:
