@@ -25,9 +25,6 @@ POLL_SECONDS = 0.2
 def make_parser() -> Parser:
     parser = command.make_parser(PROGRAM, __doc__)
     add_number(parser, "--port", 50000, "where the engine asks for workers", at_least=1, at_most=LAST_PORT)
-    parser.add_argument(
-        "--launcher", metavar="FILE", help="Beam's program that starts a worker, /opt/apache/beam/boot in the image"
-    )
     return parser
 
 
@@ -37,7 +34,7 @@ def main(argv: Sequence[str]) -> int:
         raise UserError(problems)
     from beam_pipelines.execution.beam_workers import WorkerPool  # Beam takes seconds to import
 
-    with StopSignal() as stop, WorkerPool(args.launcher).listening(args.port):
+    with StopSignal() as stop, WorkerPool().listening(args.port):
         print(f"{PROGRAM}: listening on port {args.port}", flush=True)
         while not stop.requested:
             time.sleep(POLL_SECONDS)
