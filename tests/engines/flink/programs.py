@@ -47,11 +47,10 @@ def main(_: Sequence[str]) -> int:
     if problems := missing():
         raise UserError(problems)
     fetch(FOLDER)
-    if not (FOLDER / PRISM).exists():
-        if shutil.which("go") is None:
-            print("no test on Prism: Go is not installed")
-        else:
-            _run("go", "install", "-trimpath", "-ldflags=-s", MODULE, GOBIN=str(FOLDER))
+    try:
+        build_prism(FOLDER)
+    except UserError as error:
+        print(f"no test on Prism: {error.problems[0]}")
     return command.OK
 
 
@@ -91,6 +90,16 @@ def fetch(folder: Path) -> None:
             _run("mvn", "--quiet", "--batch-mode", "--file", str(work / "pom.xml"), *line)
             join(sorted((work / "beam").glob("*.jar")), work / JOB_JAR)
             (work / JOB_JAR).rename(folder / JOB_JAR)
+
+
+def build_prism(folder: Path) -> None:
+    """Adds Prism to the folder, if it is not there.
+
+    Raises:
+      UserError: Go is missing, or could not build it.
+    """
+    if not (folder / PRISM).exists():
+        _run("go", "install", "-trimpath", "-ldflags=-s", MODULE, GOBIN=str(folder))
 
 
 def join(jars: Iterable[Path], path: Path) -> None:
