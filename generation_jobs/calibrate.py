@@ -26,10 +26,7 @@ from generation_jobs.evaluate import compare_looks
 from generation_jobs.job.job import request_key
 from generation_jobs.measures.corpus_comparison import Comparison, Looks
 from generation_jobs.measures.music_doubts import LEAST_RECURRENCE, LOOPS, UNLIKE, loop_shares
-from generation_jobs.measures.music_measures import Part, measures
 from generation_jobs.output.generated_music import corpus_notes
-from generation_jobs.screening import thresholds
-from generation_jobs.screening.thresholds import Screen
 from generation_jobs.settings.requests import DEFAULTS, MAX_NOTES, Request, Result, Settings
 from job_runtime import command, storage
 from job_runtime.command_line import settings as settings_lib
@@ -39,6 +36,9 @@ from job_runtime.problem_report import UserError
 from job_runtime.watched_stop import StopAtOnce
 from midi_codec.dataset import dataset_info, split_reader
 from midi_codec.dataset.dataset_info import DatasetInfo
+from midi_codec.measures import thresholds
+from midi_codec.measures.music_measures import Part, measures
+from midi_codec.measures.thresholds import Screen
 from midi_codec.music.notes import Notes
 from trainer import box_model
 from trainer import bundle as bundle_lib

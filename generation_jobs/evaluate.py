@@ -24,7 +24,6 @@ from generation_jobs.measures.discriminator import Told, Windows
 from generation_jobs.measures.diversity import Patterns
 from generation_jobs.measures.endings import Endings
 from generation_jobs.measures.music_doubts import doubts
-from generation_jobs.measures.music_measures import measures
 from generation_jobs.output import generated_music
 from generation_jobs.output.generated_music import (
     MAX_CORPUS_PIECES,
@@ -34,13 +33,14 @@ from generation_jobs.output.generated_music import (
     corpus_pieces,
     shapes_of,
 )
-from generation_jobs.screening import thresholds
-from generation_jobs.screening.thresholds import Screen
 from job_runtime import command
 from job_runtime.command_line.flags import Parser
 from job_runtime.problem_report import UserError
 from job_runtime.spool import Spool
 from midi_codec.dataset.dataset_info import DatasetInfo
+from midi_codec.measures import thresholds
+from midi_codec.measures.music_measures import measures
+from midi_codec.measures.thresholds import Screen
 from midi_codec.music.notes import Notes
 from trainer import box_model
 

@@ -24,7 +24,6 @@ import numpy as np
 
 from generation_jobs import corpus_command
 from generation_jobs.measures.corpus_comparison import Looks, cut_alike
-from generation_jobs.measures.music_measures import measures
 from generation_jobs.output import generated_music, manifest
 from generation_jobs.output.generated_music import GeneratedPiece, corpus_notes, shapes_of
 from job_runtime import command, json_text, storage
@@ -34,6 +33,7 @@ from job_runtime.problem_report import UserError
 from midi_codec.dataset import pairs_file, split_reader
 from midi_codec.dataset.dataset_info import DatasetInfo
 from midi_codec.dataset.pairs_file import Example, Pair
+from midi_codec.measures.music_measures import measures
 from midi_codec.music.notes import BEATS, MILLISECONDS
 
 PROGRAM = "python -m generation_jobs.pairs"

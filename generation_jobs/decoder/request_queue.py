@@ -21,6 +21,7 @@ from generation_jobs.settings.requests import STEERED, Ended, Request, Result
 from generation_jobs.settings.value_kinds import MAX_SECONDS
 from midi_codec import fields
 from midi_codec.music.notes import DEFAULT_TEMPO, Notes, seconds_per_tick
+from midi_codec.music.sounding import end_at_restrikes
 
 DRAWN, END, OVER = 1, 2, 4  # bits of a step's `flags`
 
@@ -232,17 +233,3 @@ def _finish(piece: _Piece, table: fields.FieldTable) -> Result:
         log_likelihood=float(events.log_likelihood.astype(np.float64).sum()),
         ended=ended,
     )
-
-
-def end_at_restrikes(notes: Notes, *, num_given: int) -> Notes:
-    """The notes, those after the given ones no longer than until their pitch and program begin again."""
-    order = np.lexsort((notes.start, notes.pitch, notes.program))
-    start, pitch, program = (column[order] for column in (notes.start, notes.pitch, notes.program))
-    is_same = (pitch[1:] == pitch[:-1]) & (program[1:] == program[:-1])
-    is_last = np.append(~is_same | (start[1:] > start[:-1]), True)[: len(notes)]  # of those that begin together
-    last = np.flatnonzero(is_last)[np.cumsum(is_last) - is_last]
-    again = np.append(is_same, False)[last] & (order >= num_given)
-    longest = np.where(again, np.append(start[1:], 0)[last] - start, notes.duration[order])
-    duration = notes.duration.copy()
-    duration[order] = np.minimum(duration[order], longest)
-    return dataclasses.replace(notes, duration=duration)

@@ -19,7 +19,6 @@ from generation_jobs.output import manifest, piece_bytes
 from generation_jobs.output.piece_files import LooseFiles, PieceFiles, TarFiles, loose_path, tar_path
 from generation_jobs.output.shards import Shards, default_pieces_per_shard
 from generation_jobs.screening.reject_policy import Policy
-from generation_jobs.screening.thresholds import Judgement
 from generation_jobs.seeds import seed_list
 from generation_jobs.seeds.primers import Primers
 from generation_jobs.seeds.seed_list import Seed
@@ -27,6 +26,7 @@ from generation_jobs.settings.requests import Request, Result, Settings
 from job_runtime import json_text, storage
 from job_runtime.code_version import code_version
 from job_runtime.problem_report import UserError
+from midi_codec.measures.thresholds import Judgement
 from trainer.model.precision import AUTO, BFLOAT16, FLOAT32, fastest
 
 

@@ -15,11 +15,11 @@ from generation_jobs.job.job import Job
 from generation_jobs.output import manifest, piece_bytes
 from generation_jobs.output.piece_files import PieceFiles
 from generation_jobs.screening.reject_policy import DROP
-from generation_jobs.screening.thresholds import Judgement
 from generation_jobs.settings.requests import Result
 from job_runtime import storage
 from job_runtime.problem_report import UserError
 from midi_codec.dataset import records
+from midi_codec.measures.thresholds import Judgement
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

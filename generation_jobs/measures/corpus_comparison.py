@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from generation_jobs.measures.music_measures import Measure, Part
+from midi_codec.measures.music_measures import Measure, Part
 from midi_codec.music.notes import Notes
 
 NUM_DRAWS = 200

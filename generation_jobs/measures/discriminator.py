@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from generation_jobs.measures.corpus_comparison import cut_alike
-from generation_jobs.measures.music_measures import Part
 from job_runtime.logs.progress import progress
 from midi_codec.dataset.records import Piece
+from midi_codec.measures.music_measures import Part
 
 if TYPE_CHECKING:
     from generation_jobs.measures.discriminator_network import Network

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from generation_jobs.measures.music_measures import Part
+from midi_codec.measures.music_measures import Part
 from midi_codec.music.notes import DRUM_PROGRAM
 
 NOTES = 8

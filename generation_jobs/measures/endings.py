@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from generation_jobs.memorisation.note_strings import CHORD_TICKS
+from midi_codec.measures.note_strings import CHORD_TICKS
 from midi_codec.music.notes import BEATS, TICKS_PER_BEAT, Notes
 
 LONG = 2  # times the median

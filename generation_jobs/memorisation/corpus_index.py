@@ -17,12 +17,12 @@ import numpy as np
 from generation_jobs.memorisation import index_files
 from generation_jobs.memorisation.index_build import Build, in_batches
 from generation_jobs.memorisation.index_files import Columns
-from generation_jobs.memorisation.note_strings import Strings, strings_of
 from generation_jobs.memorisation.run_search import Runs, Text, longest_common, together
 from job_runtime.logs.progress import progress
 from midi_codec.dataset.dataset_info import DatasetInfo
 from midi_codec.dataset.records import Piece
 from midi_codec.dataset.split_reader import read_shards
+from midi_codec.measures.note_strings import Strings, strings_of
 from midi_codec.music.notes import Notes
 from midi_codec.music.piece_offsets import offsets_of
 

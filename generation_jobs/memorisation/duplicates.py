@@ -13,9 +13,9 @@ import numpy as np
 
 from generation_jobs.memorisation import index_files
 from generation_jobs.memorisation.corpus_index import Copied, Index
-from generation_jobs.memorisation.note_strings import Strings
 from generation_jobs.memorisation.run_search import Text, common_symbols, longest_common, together
 from generation_jobs.memorisation.suffix_sort import DEPTH
+from midi_codec.measures.note_strings import Strings
 
 _CHUNK = 1 << 16  # positions whose symbols are compared at once
 

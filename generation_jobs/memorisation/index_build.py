@@ -20,13 +20,13 @@ import numpy as np
 
 from generation_jobs.memorisation import index_files
 from generation_jobs.memorisation.index_files import COLUMNS, MAX_ENTRIES, ORDER, TEXT
-from generation_jobs.memorisation.note_strings import BOUNDARY, strings_of
 from generation_jobs.memorisation.suffix_sort import DEPTH, Buckets
 from job_runtime import json_text, storage
 from job_runtime.command import TO_CONTINUE, Interrupted
 from job_runtime.logs.progress import progress
 from job_runtime.problem_report import UserError
 from midi_codec.dataset.records import Piece
+from midi_codec.measures.note_strings import BOUNDARY, strings_of
 
 _NOTES_AT_ONCE = 1 << 18  # so that the work fits a processor's cache
 _SIZES = "sizes.json"

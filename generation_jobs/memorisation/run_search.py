@@ -16,8 +16,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from generation_jobs.memorisation.note_strings import END, steps_agree
 from generation_jobs.memorisation.suffix_sort import DEPTH
+from midi_codec.measures.note_strings import END, steps_agree
 
 ENTRIES_AT_ONCE = 1 << 15  # of the queries, as far as they are several
 _CHUNK = 1 << 17  # pairs followed at once

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterator
 
 import numpy as np
 
-from generation_jobs.memorisation.note_strings import BOUNDARY
+from midi_codec.measures.note_strings import BOUNDARY
 
 DEPTH = 32  # symbols that positions are sorted by
 BUCKET = 1 << 21  # positions, which take 80 bytes each; more where one beginning is very common

@@ -11,7 +11,6 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from generation_jobs.measures.music_measures import Part
 from generation_jobs.output import manifest
 from generation_jobs.output.manifest import Line
 from generation_jobs.output.piece_files import read_pieces
@@ -21,6 +20,7 @@ from job_runtime.problem_report import UserError
 from midi_codec.dataset import split_reader
 from midi_codec.dataset.dataset_info import DatasetInfo
 from midi_codec.dataset.records import Piece
+from midi_codec.measures.music_measures import Part
 from midi_codec.midi import midi_file
 from midi_codec.music.notes import Notes
 

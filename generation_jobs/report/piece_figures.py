@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from generation_jobs.measures.music_measures import Measure, Part, measures
 from generation_jobs.output.generated_music import GeneratedPiece
+from midi_codec.measures.music_measures import Measure, Part, measures
 
 DECIMALS = 4
 MAX_CORPUS_PARTS = 400  # for three quantiles; shards are ordered by hash, so the first ones are a fair sample
@@ -27,7 +27,7 @@ _QUANTILES = (0.05, 0.5, 0.95)
 
 @dataclasses.dataclass(frozen=True)
 class Figures:
-    """The results of `generation_jobs.measures.music_measures` for the page.
+    """The results of `midi_codec.measures.music_measures` for the page.
 
     Attributes:
       measures: name, title, unit, and `corpus`: its 5 %, 50 % and 95 % quantile, or None.

@@ -2,7 +2,7 @@
 
     python -m generation_jobs.screening --data dataset --output thresholds.json
 
-Each check of `generation_jobs.screening.screen_checks` has a threshold: the 99.9 % quantile of its values in windows of
+Each check of `midi_codec.measures.screen_checks` has a threshold: the 99.9 % quantile of its values in windows of
 256 notes of the training split. One more, copied_notes, is the 99.9 % quantile of the longest runs that pieces of the
 validation split share with the training split; it counts where an index is given (`generation_jobs.memorisation`).
 The share of the validation split that all this rejects is printed, and written to the file. docs/evaluate_music.md says
@@ -15,13 +15,13 @@ import collections
 from collections.abc import Sequence
 
 from generation_jobs.memorisation import corpus_index
-from generation_jobs.screening import screen_checks
-from generation_jobs.screening.thresholds import fit, limit_copies, reject_shares
 from job_runtime import command, storage
 from job_runtime.command_line.flags import Parser
 from job_runtime.command_line.numerals import counted
 from job_runtime.problem_report import UserError
 from midi_codec.dataset import split_reader
+from midi_codec.measures import screen_checks
+from midi_codec.measures.thresholds import fit, limit_copies, reject_shares
 from trainer import box_model
 
 

@@ -9,14 +9,14 @@ from typing import Any
 
 from generation_jobs.memorisation import corpus_index, index_files
 from generation_jobs.memorisation.corpus_index import Index
-from generation_jobs.screening import thresholds
-from generation_jobs.screening.thresholds import Judgement, Screen
 from generation_jobs.settings.requests import Result
 from job_runtime.command import collecting
 from job_runtime.command_line import settings
 from job_runtime.command_line.flags import group_of
 from job_runtime.command_line.settings import setting
 from midi_codec.dataset import split_reader
+from midi_codec.measures import thresholds
+from midi_codec.measures.thresholds import Judgement, Screen
 from trainer import box_model
 
 KEEP, RETRY, DROP = "keep", "retry", "drop"

@@ -12,10 +12,10 @@ import pytest
 
 from generation_jobs import calibrate
 from generation_jobs.measures.corpus_comparison import Means
-from generation_jobs.screening.thresholds import Screen
 from generation_jobs.settings.requests import Request, Result
 from job_runtime import command
 from midi_codec.dataset import dataset_info
+from midi_codec.measures.thresholds import Screen
 from midi_codec.music.notes import BEATS, MILLISECONDS, Notes
 from tests.generation_jobs.fakes import FakeDecoder, make_bundle
 from tests.generation_jobs.report_fakes import make_dataset

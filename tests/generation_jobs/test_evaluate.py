@@ -9,10 +9,10 @@ import pytest
 from generation_jobs import evaluate
 from generation_jobs.memorisation import __main__ as memorisation_command
 from generation_jobs.screening import __main__ as screening_command
-from generation_jobs.screening import thresholds
 from job_runtime import command
 from job_runtime.problem_report import UserError
 from midi_codec.dataset import dataset_info, split_reader
+from midi_codec.measures import thresholds
 from midi_codec.music.notes import BEATS, MILLISECONDS
 from tests.generation_jobs.report_fakes import make_dataset, make_music, make_notes
 

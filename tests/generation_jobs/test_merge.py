@@ -9,10 +9,10 @@ from pyarrow import parquet
 from generation_jobs import merge
 from generation_jobs.output import manifest
 from generation_jobs.screening.reject_policy import DROP, Policy
-from generation_jobs.screening.thresholds import Screen
 from job_runtime import command, storage, waiting
 from job_runtime.command import Interrupted
 from job_runtime.problem_report import UserError
+from midi_codec.measures.thresholds import Screen
 from midi_codec.music.notes import MILLISECONDS
 from tests.generation_jobs.fakes import DATASET_HASH
 from tests.generation_jobs.job.test_job import ALL

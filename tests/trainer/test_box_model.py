@@ -5,11 +5,11 @@ import pytest
 
 from generation_jobs import generate
 from generation_jobs.output import manifest, piece_bytes
-from generation_jobs.screening import thresholds
 from job_runtime import command, storage
 from job_runtime.problem_report import UserError
 from job_runtime.storage import array_file
 from midi_codec.dataset import split_reader
+from midi_codec.measures import thresholds
 from trainer import box_model, bundle
 
 NUM_PIECES = 16

@@ -11,7 +11,6 @@ from generation_jobs.decoder.request_queue import (
     PLAIN,
     RequestKind,
     RequestQueue,
-    end_at_restrikes,
 )
 from generation_jobs.settings.requests import STEERED, Request, Sampling
 from midi_codec.fields import MAX_TICK, FieldTable
@@ -197,19 +196,6 @@ def test_a_piece_that_ends_at_once_has_no_note():
 
 def test_no_requests():
     assert make_queue([]).is_empty
-
-
-def test_a_key_that_is_struck_again_ends_its_note():
-    notes = Notes.from_columns(
-        start=np.array([0, 0, 10, 10, 10, 20, 30]),
-        pitch=np.array([60, 62, 60, 62, 62, 60, 60]),
-        program=np.array([0, 0, 0, 0, 0, 5, 0]),
-        duration=np.array([50, 50, 15, 15, 90, 90, 90]),
-        velocity=np.full(7, 9),
-    )
-    assert end_at_restrikes(notes, num_given=0).duration.tolist() == [10, 10, 15, 15, 90, 90, 90]
-    assert end_at_restrikes(notes, num_given=1).duration.tolist() == [50, 10, 15, 15, 90, 90, 90]
-    assert end_at_restrikes(notes.take(slice(0)), num_given=0).duration.tolist() == []
 
 
 @pytest.mark.parametrize("may_restrike", [True, False])

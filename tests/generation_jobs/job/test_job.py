@@ -7,10 +7,10 @@ import pytest
 from generation_jobs.job import job
 from generation_jobs.output import manifest
 from generation_jobs.screening.reject_policy import RETRY, Policy
-from generation_jobs.screening.thresholds import Screen
 from generation_jobs.seeds import primers, seed_list
 from generation_jobs.settings.requests import Settings
 from job_runtime.problem_report import UserError
+from midi_codec.measures.thresholds import Screen
 from midi_codec.music.notes import MILLISECONDS
 from tests.generation_jobs.fakes import DATASET_HASH, make_bundle
 from trainer.model import precision

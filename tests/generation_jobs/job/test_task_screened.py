@@ -7,8 +7,8 @@ import pytest
 
 from generation_jobs.output import manifest, piece_files
 from generation_jobs.screening.reject_policy import DROP, KEEP, RETRY, Policy
-from generation_jobs.screening.thresholds import Screen
 from midi_codec.dataset import records
+from midi_codec.measures.thresholds import Screen
 from midi_codec.music.notes import MILLISECONDS
 from tests.generation_jobs.fakes import DATASET_HASH, FakeDecoder
 from tests.generation_jobs.job.test_job import make_job

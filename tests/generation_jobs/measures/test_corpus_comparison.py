@@ -8,9 +8,9 @@ import scipy.stats
 
 from generation_jobs.measures import corpus_comparison
 from generation_jobs.measures.corpus_comparison import Looks, compare, cut_alike, kl_divergence, overlap, wasserstein
-from generation_jobs.measures.music_measures import Part, measures
+from midi_codec.measures.music_measures import Part, measures
 from midi_codec.music.notes import BEATS, DRUM_PROGRAM, MILLISECONDS
-from tests.generation_jobs.measures.test_music_measures import make_notes
+from tests.midi_codec.measures.test_music_measures import make_notes
 
 
 @pytest.mark.parametrize(

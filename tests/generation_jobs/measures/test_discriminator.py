@@ -9,9 +9,9 @@ import pytest
 
 from generation_jobs.measures import discriminator
 from generation_jobs.measures.discriminator import NOTES, Windows
-from generation_jobs.measures.music_measures import Part
 from midi_codec.dataset.records import Piece
 from midi_codec.fields import MAX_TICK
+from midi_codec.measures.music_measures import Part
 from tests.generation_jobs.report_fakes import make_notes
 
 

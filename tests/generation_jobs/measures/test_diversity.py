@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from generation_jobs.measures.diversity import Patterns, compare, lines
-from generation_jobs.measures.music_measures import Part
+from midi_codec.measures.music_measures import Part
 from midi_codec.music.notes import BEATS, DRUM_PROGRAM, Notes
 
 TUNE = [60, 62, 64, 65, 67, 69, 71, 72]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from generation_jobs.measures import endings
 from generation_jobs.measures.endings import Endings
 from midi_codec.music.notes import BEATS
-from tests.generation_jobs.measures.test_music_measures import make_notes
+from tests.midi_codec.measures.test_music_measures import make_notes
 
 LONG = make_notes([0, 24, 48], [20, 20, 40], time_base=BEATS)
 SHORT = make_notes([0, 24, 47], [20, 20, 39], time_base=BEATS)

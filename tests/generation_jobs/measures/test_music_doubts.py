@@ -9,9 +9,9 @@ import pytest
 
 from generation_jobs.measures.corpus_comparison import Ceiling, Comparison, Looks, Means, compare
 from generation_jobs.measures.music_doubts import doubts
-from generation_jobs.measures.music_measures import Part, measures
+from midi_codec.measures.music_measures import Part, measures
 from midi_codec.music.notes import BEATS, MILLISECONDS
-from tests.generation_jobs.measures.test_music_measures import make_notes
+from tests.midi_codec.measures.test_music_measures import make_notes
 
 MEASURES = {measure.name: measure for grid in (BEATS, MILLISECONDS) for measure in measures(grid)}
 

@@ -13,10 +13,10 @@ from generation_jobs.memorisation import __main__ as memorisation_command
 from generation_jobs.memorisation import index_files, run_search
 from generation_jobs.memorisation.corpus_index import Copied, Index
 from generation_jobs.memorisation.index_build import Build
-from generation_jobs.memorisation.note_strings import CHORD_TICKS, SLACK_TICKS, TRIVIAL_STEPS
 from job_runtime import command
 from job_runtime.problem_report import UserError
 from midi_codec.dataset.records import Piece
+from midi_codec.measures.note_strings import CHORD_TICKS, SLACK_TICKS, TRIVIAL_STEPS
 from midi_codec.music.notes import BEATS, DRUM_PROGRAM, MILLISECONDS, Notes
 from tests.generation_jobs.report_fakes import make_dataset
 

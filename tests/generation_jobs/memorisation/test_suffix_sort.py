@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from generation_jobs.memorisation import suffix_sort
-from generation_jobs.memorisation.note_strings import BOUNDARY
 from generation_jobs.memorisation.suffix_sort import DEPTH, Buckets
+from midi_codec.measures.note_strings import BOUNDARY
 
 
 def text(total: int, symbols: list[int], rng_seed: int) -> np.ndarray:

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from generation_jobs.measures.music_measures import Part
 from generation_jobs.output.generated_music import GeneratedPiece
 from generation_jobs.report import piece_figures
+from midi_codec.measures.music_measures import Part
 from midi_codec.music.notes import MILLISECONDS, Notes
 
 

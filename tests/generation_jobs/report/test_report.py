@@ -16,13 +16,13 @@ import pytest
 
 from generation_jobs import audio_file
 from generation_jobs.measures.corpus_comparison import Looks, compare
-from generation_jobs.measures.music_measures import Part, measures
 from generation_jobs.output import generated_music, manifest
 from generation_jobs.report import __main__ as report
 from generation_jobs.report import midi_files, page_content, page_texts, piece_figures, piece_sounds
 from job_runtime import command, storage
 from job_runtime.problem_report import UserError
 from midi_codec import audio
+from midi_codec.measures.music_measures import Part, measures
 from midi_codec.music.notes import BEATS, MILLISECONDS
 from midi_codec.music.signatures import Signatures
 from tests.generation_jobs.report_fakes import BUNDLE_HASH, make_dataset, make_music, make_notes, make_run

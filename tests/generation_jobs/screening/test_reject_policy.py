@@ -7,8 +7,8 @@ import pytest
 from generation_jobs.memorisation import __main__ as memorisation_command
 from generation_jobs.screening import reject_policy
 from generation_jobs.screening.reject_policy import DROP, KEEP, RETRY, Policy
-from generation_jobs.screening.thresholds import Screen
 from job_runtime import command
+from midi_codec.measures.thresholds import Screen
 from midi_codec.music.notes import BEATS, MILLISECONDS
 from tests.generation_jobs.report_fakes import make_dataset, make_notes
 

@@ -11,15 +11,15 @@ import pytest
 
 from generation_jobs.memorisation.corpus_index import Index
 from generation_jobs.screening import __main__ as screening_command
-from generation_jobs.screening import thresholds as screening
-from generation_jobs.screening.thresholds import Screen, fit, load, reject_shares
 from generation_jobs.settings.requests import Result
 from job_runtime import command
 from job_runtime.problem_report import UserError
 from midi_codec.dataset.records import Piece
+from midi_codec.measures import thresholds as screening
+from midi_codec.measures.thresholds import Screen, fit, load, reject_shares
 from midi_codec.music.notes import BEATS, MILLISECONDS, Notes
 from tests.generation_jobs import report_fakes
-from tests.generation_jobs.measures.test_music_measures import make_notes
+from tests.midi_codec.measures.test_music_measures import make_notes
 
 SCREEN = Screen({"longest_repeat": 3.0, "low_density": 2.0, "ended_notes": 4.0}, MILLISECONDS, "d" * 32)
 

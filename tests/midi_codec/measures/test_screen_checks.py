@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from generation_jobs.screening.screen_checks import LOOPS, NAMES, check_piece, window_bounds
+from midi_codec.measures.screen_checks import LOOPS, NAMES, check_piece, window_bounds
 from midi_codec.music.notes import BEATS
-from tests.generation_jobs.measures.test_music_measures import make_notes
+from tests.midi_codec.measures.test_music_measures import make_notes
 
 
 def check(start, duration, num_given=0, ended=False, **columns) -> dict[str, float]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from generation_jobs.measures import window_measures
-from generation_jobs.measures.window_measures import groove, key_clarity, self_similarity
+from midi_codec.measures import window_measures
+from midi_codec.measures.window_measures import groove, key_clarity, self_similarity
 from midi_codec.music.notes import BEATS, DRUM_PROGRAM
-from tests.generation_jobs.measures.test_music_measures import make_notes
+from tests.midi_codec.measures.test_music_measures import make_notes
 
 
 def test_key_clarity_of_the_profile_itself_in_any_key_is_1():

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from generation_jobs.measures.music_measures import Part, measures
-from generation_jobs.measures.piece_measures import key_share, longest_note, loop, phrase_lengths, recurrence
+from midi_codec.measures.music_measures import Part, measures
+from midi_codec.measures.piece_measures import key_share, longest_note, loop, phrase_lengths, recurrence
 from midi_codec.music.notes import BEATS, DRUM_PROGRAM, MILLISECONDS
-from tests.generation_jobs.measures.test_music_measures import counted, figure, make_notes
+from tests.midi_codec.measures.test_music_measures import counted, figure, make_notes
 
 TUNE = [60, 64, 62, 67, 65, 69]
 OTHER = [80, 55, 71, 48, 77]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from generation_jobs.measures.music_measures import MAX_POLYPHONY, Part, measures
+from midi_codec.measures.music_measures import MAX_POLYPHONY, Part, measures
 from midi_codec.music.notes import BEATS, DRUM_PROGRAM, MILLISECONDS, Notes
 
 

@@ -25,7 +25,7 @@ import itertools
 
 import numpy as np
 
-from generation_jobs.memorisation.note_strings import BOUNDARY, Strings, strings_of
+from midi_codec.measures.note_strings import BOUNDARY, Strings, strings_of
 from midi_codec.music.notes import BEATS, DRUM_PROGRAM, TICKS_PER_BEAT, Notes
 
 PATTERN_NOTES = 6

@@ -34,7 +34,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from generation_jobs.measures import piece_measures, window_measures
+from midi_codec.measures import piece_measures, window_measures
 from midi_codec.music.notes import DRUM_PROGRAM, MILLISECONDS, TICKS_PER_BEAT, TICKS_PER_SECOND, Notes
 
 PITCH_CLASSES = ("C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "B♭", "B")

@@ -13,15 +13,13 @@ import dataclasses
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any, Protocol, TypedDict
 
 import numpy as np
 
-from generation_jobs.memorisation.corpus_index import Index
-from generation_jobs.screening import screen_checks
-from generation_jobs.settings.requests import Result
 from job_runtime import json_text
 from job_runtime.problem_report import UserError
+from midi_codec.measures import screen_checks
 from midi_codec.music.notes import BEATS, MILLISECONDS, TIME_BASES, Notes
 
 FORMAT_VERSION = 2
@@ -35,6 +33,38 @@ MORE_VOICES = 2  # nor are more voices than the corpus ever has: music of four m
 FAR_OUT = 3  # times the distance of the quartiles, beyond them: Tukey's outer fence (Exploratory Data Analysis, 1977)
 COPIED_NOTES = "copied_notes"  # the longest run of notes shared with the training split
 NO_NOTES = "no_notes"  # the reason for a piece without generated notes
+
+
+class Run(Protocol):
+    """A run of notes that a piece shares with a corpus."""
+
+    @property
+    def num_notes(self) -> int: ...
+
+
+class Index(Protocol):
+    """A corpus in which copied notes are found: `generation_jobs.memorisation.corpus_index.Index`."""
+
+    @property
+    def dataset(self) -> str: ...
+
+    @property
+    def time_base(self) -> str: ...
+
+    def longest_run(self, notes: Notes, num_primer_notes: int = 0) -> Run: ...
+
+
+class Piece(Protocol):
+    """A generated piece: its notes, how many of them were given, and whether the model ended it."""
+
+    @property
+    def notes(self) -> Notes: ...
+
+    @property
+    def num_primer_notes(self) -> int: ...
+
+    @property
+    def ended(self) -> object: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,8 +84,8 @@ class Screen:
     dataset: str  # hash
     index: Index | None = dataclasses.field(default=None, compare=False, repr=False)  # None: copied notes do not count
 
-    def judge(self, result: Result) -> Judgement:
-        return self.judge_notes(result.notes, result.num_primer_notes, ended=result.ended is True)
+    def judge(self, piece: Piece) -> Judgement:
+        return self.judge_notes(piece.notes, piece.num_primer_notes, ended=piece.ended is True)
 
     def judge_notes(self, notes: Notes, num_given: int, *, ended: bool) -> Judgement:
         """Like `judge`, for notes that start at tick 0.
