@@ -54,8 +54,8 @@ def test_everything_wrong_is_said(inputs, tmp_path):
     with pytest.raises(UserError) as refused:
         run(inputs, tmp_path, "--pairs", str(tmp_path / "pairs.json"), "--beta", "0", "--patience", "x")
     assert refused.value.problems == [
-        "--beta is '0', want a number above 0",
         "--patience is 'x', want a whole number, 1 or more, or none",
+        "--beta is '0', want a number above 0",
         f"{tmp_path}/pairs.json: pieces.a: pitch 61, 63, 66 does not occur in the model's corpus",
     ]
     with pytest.raises(UserError) as refused:
@@ -71,7 +71,7 @@ def test_a_model_that_is_told_labels_is_refused(inputs, tmp_path):
     with pytest.raises(UserError) as refused:
         run(inputs, tmp_path, "--bundle", str(tmp_path / "told"))
     assert refused.value.problems == [
-        f"{tmp_path}/told is told labels (composer), which pairs do not have, want a model without"
+        f"{tmp_path}/told is told labels (composer), which neither objective gives it, want one without"
     ]
 
 
@@ -105,3 +105,81 @@ def test_a_stopped_run_continues_to_the_same_bundle(inputs, tmp_path, monkeypatc
     assert "is finished already" in capsys.readouterr().out
     with pytest.raises(UserError, match="finetune is .*want the same, or another --output"):
         run(inputs, tmp_path / "stopped", "--beta", "0.2")
+
+
+def draw(inputs, folder, *more: str) -> int:
+    """A run with rewards: `inputs` without the pairs."""
+    without = inputs[:2] + inputs[4:]
+    settings = ["--num-pieces", "8", "--max-notes", "16", "--steps", "4", "--validate-every", "2", "--max-kl", "9"]
+    own = ["--rewards", "screening=2,duration", "--validation-pieces", "8", "--learning-rate", "0.01", *settings]
+    return finetune.main([*without, "--output", str(folder), *own, "--max-nats-lost", "9", *more])
+
+
+def test_one_objective_is_wanted(inputs, tmp_path):
+    with pytest.raises(UserError) as refused:
+        finetune.main([*inputs[:2], *inputs[4:], "--output", str(tmp_path)])
+    assert refused.value.problems == ["neither of --pairs and --rewards given, want one of them"]
+    with pytest.raises(UserError) as refused:
+        draw(inputs, tmp_path, *inputs[2:4])
+    assert refused.value.problems == ["both of --pairs and --rewards given, want one of them"]
+
+
+def test_flags_of_the_other_objective_are_refused(inputs, tmp_path):
+    with pytest.raises(UserError) as refused:
+        draw(inputs, tmp_path, "--beta", "1", "--rewards", "key_share,screen=2", "--screen", str(tmp_path / "no"))
+    known = refused.value.problems[1]
+    assert refused.value.problems[0] == "--beta is given, which --rewards does not use"
+    assert known.startswith("--rewards: 'screen' is no reward, want screening, pitch, drum, ")
+    assert refused.value.problems[2] == f"--screen: {str(tmp_path / 'no')!r} does not exist, want a thresholds file"
+    with pytest.raises(UserError) as refused:
+        run(inputs, tmp_path, "--steps", "3", "--screen", "box")
+    assert refused.value.problems == [
+        "--steps is given, which --pairs does not use",
+        "--screen is given, which --pairs does not use",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ("loop=x", "want a number"),
+        ("loop=0", "want names of rewards, each once, with weights above 0: NAME or NAME=WEIGHT"),
+        ("loop,loop=2", "which has loop twice, want each reward once"),
+    ],
+)
+def test_weights_that_cannot_be(inputs, tmp_path, value, problem):
+    with pytest.raises(UserError) as refused:
+        draw(inputs, tmp_path, "--rewards", value)
+    assert refused.value.problems[0] == f"--rewards is {value!r}, {problem}"
+
+
+@pytest.mark.slow
+def test_a_stopped_run_with_rewards_continues_to_the_same_bundle(inputs, tmp_path, monkeypatch, capsys):
+    assert draw(inputs, tmp_path / "whole") == command.OK
+    out = capsys.readouterr().out
+    assert "reward screening" in out and "reward duration" in out and "of 4" in out
+    lines = [json.loads(line) for line in (tmp_path / "whole/metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [0, 2, 4]
+    assert lines[0]["kl"] == 0 and lines[-1]["kl"] > 0
+    assert lines[0]["reward"] == pytest.approx(2 * lines[0]["reward_screening"] + lines[0]["reward_duration"])
+    weights = checkpoint.latest_state(str(tmp_path / "whole/checkpoints"))
+    save, saved = checkpoint.save, []
+
+    def stop_after(folder, step, *rest):
+        save(folder, step, *rest)
+        saved.append(step)
+        if step == 2:
+            raise command.Interrupted("stop")
+
+    monkeypatch.setattr(checkpoint, "save", stop_after)
+    with pytest.raises(command.Interrupted):
+        draw(inputs, tmp_path / "stopped")
+    monkeypatch.setattr(checkpoint, "save", save)
+    assert draw(inputs, tmp_path / "stopped") == command.OK
+    again = [json.loads(line) for line in (tmp_path / "stopped/metrics.jsonl").read_text().splitlines()]
+    for one, other in zip(lines, again, strict=True):
+        assert {name: one[name] for name in one if name.startswith(("reward", "kl", "validation"))} == {
+            name: other[name] for name in other if name.startswith(("reward", "kl", "validation"))
+        }
+    assert weights is not None and draw(inputs, tmp_path / "stopped") == command.OK
+    assert "is finished already" in capsys.readouterr().out

@@ -95,7 +95,8 @@ class Batch:
     num_events: int
 
     def as_dict(self) -> dict[str, np.ndarray]:
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)[:-1]}
+        names = [field.name for field in dataclasses.fields(self) if field.name != "num_events"]
+        return {name: getattr(self, name) for name in names}
 
     def rows(self, index: slice) -> dict[str, np.ndarray]:
         """The arrays of some of its rows; `step_key`, which belongs to no row, stays whole."""

@@ -111,7 +111,15 @@ def free_shapes(value: Any, free: int) -> Any:
 
 def batch_signature(shared: Mapping[str, Any]) -> dict[str, Any]:
     """`free_shapes` of what `share_out` returns: any number of rows and time steps; the memory has a fixed length."""
-    of_rows = ("dropout_keys", "milliseconds_per_tick", "before", "before_is_note", "before_tick", "labels")
+    of_rows = (
+        "dropout_keys",
+        "milliseconds_per_tick",
+        "before",
+        "before_is_note",
+        "before_tick",
+        "labels",
+        "advantage",
+    )
     free = {"step_key": 0, **dict.fromkeys(of_rows, 1)}
     return {name: free_shapes(value, free.get(name, 2)) for name, value in shared.items()}
 

@@ -68,10 +68,8 @@ class OnsetOrder:
         if field.name == "pitch":
             lowest = self._pitch + tf.cast(self._has_no_higher_program, tf.int32) if self._is_strict else self._pitch
             return _below(field, tf.where(same_onset, lowest, 0))
-        if not self._is_strict:
-            return 0.0
         same_pitch = same_onset & (bins[self._names.index("pitch")] == self._pitch)
-        return _below(field, tf.where(same_pitch, self._program + 1, 0))
+        return _below(field, tf.where(same_pitch, self._program + int(self._is_strict), 0))
 
     def _step_mask(self, field: fields.FieldSpec) -> tf.Tensor | float:
         """Masks the bin of tick 0 if it holds no other tick; `least_step` takes care of a wider bin."""

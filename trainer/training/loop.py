@@ -21,9 +21,9 @@ from job_runtime import command
 from job_runtime.logs.progress import Progress, progress
 from trainer.config import RESTORE, TrainConfig
 from trainer.data.batches import Batch
-from trainer.data.feed import Feed, PlanEpoch, Position, plan_of
+from trainer.data.feed import Position
 from trainer.data.pieces import Pieces
-from trainer.distribution.strategy import make_agreement, part_of
+from trainer.distribution.strategy import make_agreement
 from trainer.run_output.monitor import Monitor, Speed
 from trainer.run_output.run_files import RunFiles
 from trainer.run_output.run_state import Diverged, RunState
@@ -32,6 +32,7 @@ from trainer.training.checkpointing import Checkpointing
 from trainer.training.clock import Clock
 from trainer.training.hooks import Hooks
 from trainer.training.prior import start_from_unigram
+from trainer.training.sources import Source
 from trainer.training.step_profiler import StepProfiler
 from trainer.training.train_step import TrainStep
 from trainer.training.validation_step import ValidationStep
@@ -78,22 +79,21 @@ class Run:
 
     def fit(
         self,
-        train: Pieces,
+        source: Source,
         validation: Pieces,
         *,
         stop: command.StopSignal,
         origin: dict[str, Any],
-        fresh: bool,
-        plan_epoch: PlanEpoch | None = None,
+        unigram_of: Pieces | None = None,
     ) -> None:
         """Continues from the current state until the run is finished.
 
         Args:
-          train, validation: the splits.
+          source: of the batches.
+          validation: the split that is measured.
           stop: polled between steps.
           origin: `dataset` and `baselines`, kept in the bundle.
-          fresh: whether a run at step 0 takes its output biases from the training split.
-          plan_epoch: the batches' windows; by default every piece is cut into windows.
+          unigram_of: pieces whose unigram a run at step 0 starts from; None: from the weights that it has.
 
         Raises:
           command.Interrupted: a signal reached this worker or another; a checkpoint is saved.
@@ -102,13 +102,13 @@ class Run:
         if self.state.is_over:
             return
         if self.state.step == 0:
-            if fresh:
-                start_from_unigram(self._step.model, train)
+            if unigram_of is not None:
+                start_from_unigram(self._step.model, unigram_of)
             elif not self.state.metrics:  # so that the run keeps nothing worse than what it starts from
                 self.state.validation_due = True
             self._checkpoints.save(self.state)
         self._stop, self._clock = stop, Clock(self.state.seconds)
-        self._plan_epoch = plan_epoch or plan_of(train, self.config)
+        self._source = source
         self._validation_step = ValidationStep(
             self.config,
             self._step,
@@ -121,34 +121,24 @@ class Run:
             score=self._hooks.score,
         )
 
-        by_time = self.config.max_minutes is not None  # the number of notes is then unknown
-        total = None if by_time else round(self.config.epochs * train.total_events)
-        done = round(self.state.position.epochs_done * train.total_events)
+        events = source.total_events if self.config.max_minutes is None else None  # by time the number is unknown
+        total = None if events is None else round(self.config.epochs * events)
+        done = round(self.state.position.epochs_done * (source.total_events or 0))
         self._first: tuple[float, float] | None = None  # share and seconds after the first step of this start
         bar = progress(total=total, unit="notes", label="training", done=done)
         with contextlib.closing(self._monitor), bar:
             while not self.state.is_over:
                 try:
-                    self._train_to_end(train, bar)
+                    self._train_to_end(bar)
                 except _BadStep as bad:
-                    self._recover(bad, train)
+                    self._recover(bad)
                 finally:
                     self._profiler.stop()
         self._agree(False, 0.0)  # no worker leaves before the chief has written everything: it could not continue alone
 
-    def _train_to_end(self, train: Pieces, bar: Progress) -> None:
+    def _train_to_end(self, bar: Progress) -> None:
         """Steps and validations from the current state until nothing is left to do."""
-        model = self._step.model
-        feed = Feed(
-            train,
-            model.table,
-            self.config,
-            start_bins=model.start_bins,
-            position=self.state.position,
-            part=part_of(self._strategy),
-            memory=model.memory,
-            plan_epoch=self._plan_epoch,
-        )
+        feed = self._source.batches(self.state.position)
         with contextlib.closing(feed):
             for number in self._steps_to_do():
                 waited_before = feed.waited
@@ -249,15 +239,13 @@ class Run:
         if now[0] > first_share:
             bar.expect((1 - now[0]) * (now[1] - first_seconds) / (now[0] - first_share))
 
-    def _recover(self, bad: _BadStep, train: Pieces) -> None:
+    def _recover(self, bad: _BadStep) -> None:
         """Returns to the last checkpoint and leaves the bad batch out from there on, or ends the run.
 
         Every worker gets here with the same batch, since losses and norms are sums over all of them.
         """
         state = self.state
-        windows = self._plan_epoch(state.position.epoch)[state.position.batch]
-        path = self._files.save_bad_batch(windows, train)
-        where = f"{bad}; its windows are in {path}, the first of piece {train.piece_id[windows.piece[0]].decode()}"
+        where = f"{bad}; {self._source.save(state.position, self._files)}"
         if self.config.on_nan != RESTORE:
             raise Diverged(f"{where}; a lower --learning-rate may help, or --on-nan restore")
         if len(state.skipped) >= MOST_SKIPPED:

@@ -167,6 +167,7 @@ def _train_on(
     from trainer.distribution import strategy as strategies
     from trainer.evaluation import baselines
     from trainer.training.loop import Run
+    from trainer.training.sources import SplitSource
     from trainer.training.train_step import TrainStep
 
     step = TrainStep(config, inputs.table, strategy)
@@ -196,7 +197,8 @@ def _train_on(
     if config.balance_regex is not None:
         train, times = balanced(train, config.balance_regex)
         print("per epoch: " + ", ".join(f"{name} x{number}" for name, number in times.items()), flush=True)
-    run.fit(train, validation, stop=stop, origin=origin, fresh=inputs.bundle is None)
+    source = SplitSource(train, step.model, config, strategies.part_of(strategy))
+    run.fit(source, validation, stop=stop, origin=origin, unigram_of=train if inputs.bundle is None else None)
     return Outcome(run.state, is_chief=cluster.is_chief())
 
 

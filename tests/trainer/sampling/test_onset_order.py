@@ -76,7 +76,9 @@ def test_duplicates_of_a_corpus_that_has_them_may_be_drawn():
     order = order_after(PROGRAMS, 2, 2, duplicates=True)
     assert order.least_step.numpy().tolist() == [0]
     assert left(order, PROGRAMS, "pitch") == [2]
-    assert left(order, PROGRAMS, "program", pitch=2) == [0, 1, 2]
+    assert left(order, PROGRAMS, "program", pitch=2) == [2]
+    lower = order_after(PROGRAMS, 2, 1, duplicates=True)
+    assert left(lower, PROGRAMS, "program", pitch=2) == [1, 2]
     assert left(order, PROGRAMS, "step") == [0, 1, 2, 3, 4]
 
 

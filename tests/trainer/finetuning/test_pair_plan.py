@@ -6,7 +6,7 @@ import numpy as np
 
 from midi_codec.dataset.pairs_file import Example
 from tests.trainer.tiny import make_notes, make_table
-from trainer.preference.pair_plan import PairPlan, lay_out_pairs, split_pairs
+from trainer.finetuning.pair_plan import PairPlan, lay_out_pairs, split_pairs
 
 EXAMPLES = {
     name: Example(name, make_notes(number, num_notes=number), number % 2 == 0)

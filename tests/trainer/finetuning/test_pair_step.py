@@ -17,16 +17,17 @@ from trainer.bundle import Bundle
 from trainer.data.batches import Batch, make_batch
 from trainer.data.pieces import stack_pieces
 from trainer.evaluation.piece_evaluation import evaluate_pieces
+from trainer.finetuning.config import FinetuneConfig, PairConfig
+from trainer.finetuning.finetune_run import loop_config
+from trainer.finetuning.pair_plan import PairPlan, Pairs, lay_out_pairs
+from trainer.finetuning.pair_step import PairStep
 from trainer.model.model_config import ModelConfig
 from trainer.model.note_model import NoteModel
 from trainer.model.recurrent import batch_halves
-from trainer.preference.config import FinetuneConfig
-from trainer.preference.pair_plan import PairPlan, Pairs, lay_out_pairs
-from trainer.preference.pair_step import PairStep
 
 pytestmark = pytest.mark.usefixtures("eagerly")
 TABLE = make_table()
-SETTINGS = FinetuneConfig(num_pairs=3, beta=0.5, kl_weight=2.0)
+SETTINGS = PairConfig(num_pairs=3, beta=0.5)
 LENGTHS = (9, 14, 5, 11, 3, 8)
 EXAMPLES = [Example(f"p{n}", make_notes(n, num_notes=length), n != 3) for n, length in enumerate(LENGTHS)]
 PAIRS = [(EXAMPLES[0], EXAMPLES[1]), (EXAMPLES[2], EXAMPLES[3]), (EXAMPLES[4], EXAMPLES[5])]
@@ -43,9 +44,8 @@ def start() -> Bundle:
 
 
 def make_step(start: Bundle, strategy: tf.distribute.Strategy = ONE_DEVICE) -> PairStep:
-    fixed = {**start.config, "timing_loss": "categorical"}
-    config = SETTINGS.train_config(fixed)
-    return PairStep(config, start, strategy, settings=SETTINGS, events_per_pair=20.0)
+    config = loop_config(FinetuneConfig(), SETTINGS, start)
+    return PairStep(config, start, strategy, settings=SETTINGS, kl_weight=2.0, events_per_pair=20.0)
 
 
 def batch_of(pairs: Pairs, replicas: int = 1) -> Batch:

@@ -1,0 +1,271 @@
+"""A whole run of fine-tuning: the loop of `trainer.training.loop` with the step and batches of one of two objectives.
+
+Which model is kept: the one with the best figure of the objective that is near enough to the start.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from job_runtime import storage
+from job_runtime.command import StopSignal
+from midi_codec.dataset import split_reader
+from midi_codec.dataset.dataset_info import DatasetInfo
+from midi_codec.measures import thresholds
+from midi_codec.measures.music_measures import Part
+from midi_codec.measures.thresholds import Screen
+from trainer.bundle import Bundle
+from trainer.config import TrainConfig
+from trainer.data.split_cache import default_folder, load_split
+from trainer.distribution import cluster
+from trainer.finetuning.config import FinetuneConfig, PairConfig, RewardConfig
+from trainer.finetuning.pair_plan import NamedPair, PairPlan, lay_out_pairs, split_pairs
+from trainer.run_output import checkpoint, run_folder
+from trainer.run_output.run_state import RunState
+from trainer.training import transfer, whole_run
+from trainer.training.hooks import Hooks, Score
+from trainer.training.run_checks import RunInputs
+from trainer.training.whole_run import Outcome
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from trainer.evaluation.validation import Evaluation
+    from trainer.training.sources import Source
+    from trainer.training.train_step import TrainStep
+
+MOST_CORPUS_PIECES = 4096  # that drawn pieces are compared with
+TRAINING, VALIDATION = 0, 1  # keys of the streams of drawn pieces
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """What a run is for.
+
+    Attributes:
+      own: the settings of the objective.
+      pairs: for `PairConfig`, those that fit the bundle's field table.
+      pairs_hash: of their file.
+      screen: for `RewardConfig`, given thresholds; None: those of the training split.
+    """
+
+    own: PairConfig | RewardConfig
+    pairs: Sequence[NamedPair] = ()
+    pairs_hash: str | None = None
+    screen: Screen | None = None
+
+    def description(self) -> dict[str, Any]:
+        """What decides the outcome, as `run.json` holds it."""
+        found = {"pairs": self.pairs_hash, "screen": self.screen and dict(self.screen.thresholds)}
+        return {name: value for name, value in found.items() if value is not None}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Parts:
+    """What the loop needs of an objective."""
+
+    step: TrainStep
+    source: Source
+    score: Score
+
+
+def describe(settings: FinetuneConfig, objective: Objective, start: Bundle, info: DatasetInfo) -> dict[str, Any]:
+    """What decides the outcome of a run, as `run.json` holds it."""
+    config = loop_config(settings, objective.own, start)
+    described = run_folder.describe(config, dataset=info.hash, init_from=start.hash)
+    finetune = {**dataclasses.asdict(settings), **dataclasses.asdict(objective.own)}
+    return described | objective.description() | {"finetune": finetune}
+
+
+def loop_config(settings: FinetuneConfig, own: PairConfig | RewardConfig, start: Bundle) -> TrainConfig:
+    """The settings of the loop."""
+    if isinstance(own, PairConfig):
+        size, epochs, every = 2 * own.num_pairs, own.epochs, own.evaluate_every
+    else:
+        size, epochs, every = own.num_pieces, float(own.steps), float(own.validate_every)
+    return TrainConfig(
+        **transfer.settings_of(start),
+        batch_size=size,
+        learning_rate=settings.learning_rate,
+        final_rate=0.1,
+        warmup_steps=10,
+        epochs=epochs,
+        evaluate_every=every,
+        patience=settings.patience,
+        max_minutes=settings.max_minutes,
+        transpose=own.transpose if isinstance(own, PairConfig) else 0,
+        rng_seed=settings.rng_seed,
+        samples=0,
+    )
+
+
+def finetune(
+    settings: FinetuneConfig,
+    objective: Objective,
+    start: Bundle,
+    *,
+    data: str,
+    info: DatasetInfo,
+    folder: str,
+    stop: StopSignal,
+    cache_dir: str | None = None,
+) -> Outcome:
+    """Fine-tunes the model of a bundle, or continues the run in the folder, until it is finished.
+
+    Args:
+      settings, objective: of the run.
+      start: the bundle.
+      data, info: the dataset: its validation split is measured, its training split is what rewards compare with.
+      folder: run folder; a finished run in it is left as it is.
+      stop: polled between steps.
+      cache_dir: as for `whole_run.train`.
+
+    Raises:
+      UserError: folder or devices do not fit.
+      command.Interrupted: a signal came; a checkpoint is saved.
+      RuntimeError: a loss is not a finite number or explodes.
+    """
+    config = loop_config(settings, objective.own, start)
+    saved = checkpoint.latest_state(storage.join(folder, "checkpoints"))
+    state = RunState() if saved is None else RunState.from_json(saved)
+    if state.is_over:
+        return Outcome(state, is_chief=cluster.is_chief(), was_finished=True)
+    described = describe(settings, objective, start, info)
+    inputs = RunInputs(info, start.fields, start, described)
+    strategy = whole_run.make_strategy(config, inputs, stop, alone=False)
+    if cluster.is_chief():
+        whole_run.claim_folder(folder, inputs, strategy)
+    validation = load_split(
+        data, info, "validation", start.fields, folder=cache_dir or default_folder(folder), stop=stop
+    )
+
+    from trainer.training.loop import Run
+
+    if isinstance(objective.own, PairConfig):
+        parts = _of_pairs(settings, objective.own, objective.pairs, config, start, strategy)
+    else:
+        parts = _of_rewards(settings, objective.own, objective.screen, config, start, strategy, data=data, info=info)
+    hooks = Hooks(score=parts.score)
+    run = Run(config, parts.step, strategy, folder=folder, is_chief=cluster.is_chief(), hooks=hooks)
+    pairs = {} if objective.pairs_hash is None else {"pairs": objective.pairs_hash}
+    origin = {
+        "dataset": {**start.dataset, "init_from": start.hash, **pairs},
+        "baselines": start.metrics.get("baselines", {}),
+    }
+    run.fit(parts.source, validation, stop=stop, origin=origin)
+    return Outcome(run.state, is_chief=cluster.is_chief())
+
+
+def _of_pairs(
+    settings: FinetuneConfig,
+    own: PairConfig,
+    pairs: Sequence[NamedPair],
+    config: TrainConfig,
+    start: Bundle,
+    strategy: tf.distribute.Strategy,
+) -> _Parts:
+    from trainer.distribution.strategy import part_of
+    from trainer.finetuning import pair_step
+    from trainer.training.sources import SplitSource
+
+    used, held_out = (lay_out_pairs(side, start.fields) for side in split_pairs(pairs))
+    print(f"{len(used)} pairs to train on, {len(held_out)} held out", flush=True)
+    step = pair_step.PairStep(
+        config,
+        start,
+        strategy,
+        settings=own,
+        kl_weight=pair_step.KL_WEIGHT if settings.kl_weight is None else settings.kl_weight,
+        events_per_pair=float(used.num_events.sum()) / len(used),
+    )
+    measured = held_out if len(held_out) else used
+
+    def figures(between: Callable[[], None]) -> tuple[float, dict[str, float]]:
+        found = step.measure(measured, between_batches=between)
+        return found["pair_loss"], found
+
+    replicas = strategy.num_replicas_in_sync
+    plan = functools.partial(PairPlan, used, replicas=replicas, batch_size=config.batch_size, rng_seed=config.rng_seed)
+    source = SplitSource(used.pieces, step.model, config, part_of(strategy), lambda epoch: plan(epoch=epoch))
+    return _Parts(step, source, _score(figures, settings))
+
+
+def _of_rewards(
+    settings: FinetuneConfig,
+    own: RewardConfig,
+    screen: Screen | None,
+    config: TrainConfig,
+    start: Bundle,
+    strategy: tf.distribute.Strategy,
+    *,
+    data: str,
+    info: DatasetInfo,
+) -> _Parts:
+    from trainer.distribution.strategy import part_of
+    from trainer.finetuning import drawn_pieces, reward_step, rewards
+
+    weights = own.rewards or {}
+    corpus = [
+        piece.notes for piece in itertools.islice(split_reader.read_split(data, info, "train"), MOST_CORPUS_PIECES)
+    ]
+    screen = screen or thresholds.fit(corpus, time_base=info.time_base, dataset=info.hash)
+    cut = [Part(notes.take(slice(own.max_notes))) for notes in corpus]
+    known = rewards.make(weights, screen=screen, corpus=cut, time_base=info.time_base)
+    step = reward_step.RewardStep(
+        config,
+        start,
+        strategy,
+        kl_weight=reward_step.KL_WEIGHT if settings.kl_weight is None else settings.kl_weight,
+        ends=own.draw_endings,
+    )
+    drawer = drawn_pieces.Drawer(
+        step.model,
+        start,
+        rng_seed=settings.rng_seed,
+        max_notes=own.max_notes,
+        min_p=own.min_p,
+        ends=own.draw_endings,
+        fast=strategy.num_replicas_in_sync == 1,
+    )
+    part = part_of(strategy)
+
+    def make_batch(number: int) -> Any:
+        pieces = drawer.draw(own.num_pieces, TRAINING, number)
+        found = drawn_pieces.rewards_of(pieces, known)
+        return drawn_pieces.batch_of(pieces, drawn_pieces.advantages(found, weights), step.model, part)
+
+    def figures(between: Callable[[], None]) -> tuple[float, dict[str, float]]:
+        pieces = []
+        for number in range(-(-own.validation_pieces // own.num_pieces)):
+            pieces += drawer.draw(own.num_pieces, VALIDATION, number)
+            between()
+        found = {name: drawn_pieces.mean(own) for name, own in drawn_pieces.rewards_of(pieces, known).items()}
+        groups = [pieces[begin : begin + own.num_pieces] for begin in range(0, len(pieces), own.num_pieces)]
+        batches = (drawn_pieces.batch_of(group, np.zeros(len(group)), step.model, part) for group in groups)
+        kl = step.divergence(batches, between_batches=between)
+        reward = sum(weight * found[name] for name, weight in weights.items())
+        return -reward, {"reward": reward, **{f"reward_{name}": own for name, own in found.items()}, "kl": kl}
+
+    return _Parts(step, drawn_pieces.DrawnSource(make_batch), _score(figures, settings))
+
+
+def _score(figures: Callable[[Callable[[], None]], tuple[float, dict[str, float]]], settings: FinetuneConfig) -> Score:
+    """The score of a model that is near enough to the start; that of others is infinite."""
+
+    def score(
+        evaluation: Evaluation, before: Sequence[Mapping[str, Any]], between_chunks: Callable[[], None]
+    ) -> tuple[float, dict[str, float]]:
+        value, found = figures(between_chunks)
+        first = before[0]["validation_nll"] if before else evaluation.nll
+        is_near = found["kl"] <= settings.max_kl
+        is_good = evaluation.nll - first <= settings.max_nats_lost
+        return (value if is_near and is_good else math.inf), found
+
+    return score
