@@ -28,6 +28,7 @@ class FinetuneConfig:
     max_nats_lost: float = setting(
         0.03, "keep no model whose validation likelihood is worse by more nats per note", at_least=0
     )
+    precision: str = same_setting(TrainConfig, "precision")
     learning_rate: float = setting(1e-4, "Adam's highest learning rate", above=0, group=OPTIMISATION)
     patience: int | None = setting(
         4, "validations without improvement before the run stops; 'none' never stops", at_least=1, group=OPTIMISATION

@@ -92,6 +92,7 @@ def loop_config(settings: FinetuneConfig, own: PairConfig | RewardConfig, start:
         size, epochs, every = own.num_pieces, float(own.steps), float(own.validate_every)
     return TrainConfig(
         **transfer.settings_of(start),
+        precision=settings.precision,
         batch_size=size,
         learning_rate=settings.learning_rate,
         final_rate=0.1,
@@ -251,7 +252,7 @@ def _of_rewards(
         batches = (drawn_pieces.batch_of(group, np.zeros(len(group)), step.model, part) for group in groups)
         kl = step.divergence(batches, between_batches=between)
         reward = sum(weight * found[name] for name, weight in weights.items())
-        return -reward, {"reward": reward, **{f"reward_{name}": own for name, own in found.items()}, "kl": kl}
+        return -reward, {"reward": reward, **{f"reward_{name}": value for name, value in found.items()}, "kl": kl}
 
     return _Parts(step, drawn_pieces.DrawnSource(make_batch), _score(figures, settings))
 
