@@ -18,18 +18,21 @@ PAIRS, REWARDS, OPTIMISATION = "pairs (--pairs)", "rewards (--rewards)", "optimi
 class FinetuneConfig:
     """What decides the outcome of a run with either objective, together with the bundle and the data."""
 
-    kl_weight: float | None = setting(
-        None,
-        "weight of the divergence from the start per note; higher keeps closer to it",
-        at_least=0,
-        default_text="1 with --pairs, 0.1 with --rewards",
+    kl_weight: float = setting(
+        1.0, "weight of the divergence from the start per note; higher keeps closer to it", at_least=0
     )
     max_kl: float = setting(0.05, "keep no model whose divergence from the start is more nats per note", above=0)
     max_nats_lost: float = setting(
         0.03, "keep no model whose validation likelihood is worse by more nats per note", at_least=0
     )
     precision: str = same_setting(TrainConfig, "precision")
-    learning_rate: float = setting(1e-4, "Adam's highest learning rate", above=0, group=OPTIMISATION)
+    learning_rate: float | None = setting(
+        None,
+        "Adam's highest learning rate",
+        above=0,
+        default_text="0.0001 with --pairs, 0.0003 with --rewards",
+        group=OPTIMISATION,
+    )
     patience: int | None = setting(
         4, "validations without improvement before the run stops; 'none' never stops", at_least=1, group=OPTIMISATION
     )

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from trainer.training.train_step import TrainStep
 
 MOST_CORPUS_PIECES = 4096  # that drawn pieces are compared with
+PAIR_RATE, REWARD_RATE = 1e-4, 3e-4  # learning rates, by default
 TRAINING, VALIDATION = 0, 1  # keys of the streams of drawn pieces
 
 
@@ -87,14 +88,14 @@ def describe(settings: FinetuneConfig, objective: Objective, start: Bundle, info
 def loop_config(settings: FinetuneConfig, own: PairConfig | RewardConfig, start: Bundle) -> TrainConfig:
     """The settings of the loop."""
     if isinstance(own, PairConfig):
-        size, epochs, every = 2 * own.num_pairs, own.epochs, own.evaluate_every
+        size, epochs, every, rate = 2 * own.num_pairs, own.epochs, own.evaluate_every, PAIR_RATE
     else:
-        size, epochs, every = own.num_pieces, float(own.steps), float(own.validate_every)
+        size, epochs, every, rate = own.num_pieces, float(own.steps), float(own.validate_every), REWARD_RATE
     return TrainConfig(
         **transfer.settings_of(start),
         precision=settings.precision,
         batch_size=size,
-        learning_rate=settings.learning_rate,
+        learning_rate=rate if settings.learning_rate is None else settings.learning_rate,
         final_rate=0.1,
         warmup_steps=10,
         epochs=epochs,
@@ -183,7 +184,7 @@ def _of_pairs(
         start,
         strategy,
         settings=own,
-        kl_weight=pair_step.KL_WEIGHT if settings.kl_weight is None else settings.kl_weight,
+        kl_weight=settings.kl_weight,
         events_per_pair=float(used.num_events.sum()) / len(used),
     )
     measured = held_out if len(held_out) else used
@@ -223,7 +224,7 @@ def _of_rewards(
         config,
         start,
         strategy,
-        kl_weight=reward_step.KL_WEIGHT if settings.kl_weight is None else settings.kl_weight,
+        kl_weight=settings.kl_weight,
         ends=own.draw_endings,
     )
     drawer = drawn_pieces.Drawer(

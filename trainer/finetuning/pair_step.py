@@ -21,7 +21,6 @@ from trainer.finetuning.config import PairConfig
 from trainer.finetuning.near_start import Comparison, NearStartStep
 from trainer.finetuning.pair_plan import PairPlan, Pairs
 
-KL_WEIGHT = 1.0  # by default
 FIGURES = ("pair_loss", "pairs_right", "margin", "kl", "pairs", "events")
 
 
@@ -44,7 +43,7 @@ class PairStep(NearStartStep):
         strategy: tf.distribute.Strategy,
         *,
         settings: PairConfig,
-        kl_weight: float = KL_WEIGHT,
+        kl_weight: float,
         events_per_pair: float,
     ):
         super().__init__(config, start, strategy)

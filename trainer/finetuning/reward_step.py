@@ -19,8 +19,6 @@ from trainer.config import TrainConfig
 from trainer.data.batches import Batch
 from trainer.finetuning.near_start import Comparison, NearStartStep
 
-KL_WEIGHT = 0.1  # by default
-
 
 @dataclasses.dataclass(frozen=True)
 class RewardedBatch(Batch):
