@@ -18,8 +18,11 @@ PAIRS, REWARDS, OPTIMISATION = "pairs (--pairs)", "rewards (--rewards)", "optimi
 class FinetuneConfig:
     """What decides the outcome of a run with either objective, together with the bundle and the data."""
 
-    kl_weight: float = setting(
-        1.0, "weight of the divergence from the start per note; higher keeps closer to it", at_least=0
+    kl_weight: float | None = setting(
+        None,
+        "weight of the divergence from the start per note; higher keeps closer to it",
+        at_least=0,
+        default_text="1 with --pairs, 0.2 with --rewards",
     )
     max_kl: float = setting(0.05, "keep no model whose divergence from the start is more nats per note", above=0)
     max_nats_lost: float = setting(
@@ -97,7 +100,7 @@ class RewardConfig:
     draw_endings: bool = setting(
         False, "whether a piece may end before --max-notes; generate lets few do so", group=REWARDS
     )
-    steps: int = setting(200, "the most steps", at_least=1, at_most=10**6, group=REWARDS)
+    steps: int = setting(100, "the most steps", at_least=1, at_most=10**6, group=REWARDS)
     validate_every: int = setting(20, "steps between validations", at_least=1, group=REWARDS)
     validation_pieces: int = setting(
         256, "pieces drawn per validation, always from the same random streams", at_least=2, group=REWARDS

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 MOST_CORPUS_PIECES = 4096  # that drawn pieces are compared with
 PAIR_RATE, REWARD_RATE = 1e-4, 3e-4  # learning rates, by default
+PAIR_KL, REWARD_KL = 1.0, 0.2  # weights of the divergence, by default
 TRAINING, VALIDATION = 0, 1  # keys of the streams of drawn pieces
 
 
@@ -184,7 +185,7 @@ def _of_pairs(
         start,
         strategy,
         settings=own,
-        kl_weight=settings.kl_weight,
+        kl_weight=PAIR_KL if settings.kl_weight is None else settings.kl_weight,
         events_per_pair=float(used.num_events.sum()) / len(used),
     )
     measured = held_out if len(held_out) else used
@@ -224,7 +225,7 @@ def _of_rewards(
         config,
         start,
         strategy,
-        kl_weight=settings.kl_weight,
+        kl_weight=REWARD_KL if settings.kl_weight is None else settings.kl_weight,
         ends=own.draw_endings,
     )
     drawer = drawn_pieces.Drawer(
