@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -44,6 +46,21 @@ def inputs(data, tmp_path_factory):
 def run(inputs, folder, *more: str) -> int:
     settings = ["--num-pairs", "4", "--epochs", "3", "--learning-rate", "0.003", "--transpose", "0", "--max-kl", "9"]
     return finetune.main([*inputs, "--output", str(folder), *settings, "--max-nats-lost", "9", *more])
+
+
+@contextlib.contextmanager
+def stopped_at(step: int, monkeypatch) -> Iterator[None]:
+    """The run within is interrupted after the checkpoint of a step."""
+    save = checkpoint.save
+
+    def stop_after(folder, number, *rest):
+        save(folder, number, *rest)
+        if number == step:
+            raise command.Interrupted("stop")
+
+    with monkeypatch.context() as patched, pytest.raises(command.Interrupted):
+        patched.setattr(checkpoint, "save", stop_after)
+        yield
 
 
 def test_everything_wrong_is_said(inputs, tmp_path):
@@ -87,18 +104,8 @@ def test_a_stopped_run_continues_to_the_same_bundle(inputs, tmp_path, monkeypatc
     whole = bundle_lib.load(str(tmp_path / "whole/bundle"))
     assert whole.dataset["init_from"] == bundle_lib.load(inputs[1]).hash
 
-    save, saved = checkpoint.save, []
-
-    def stop_after(folder, step, *rest):
-        save(folder, step, *rest)
-        saved.append(step)
-        if step == 4:
-            raise command.Interrupted("stop")
-
-    monkeypatch.setattr(checkpoint, "save", stop_after)
-    with pytest.raises(command.Interrupted):
+    with stopped_at(4, monkeypatch):
         run(inputs, tmp_path / "stopped")
-    monkeypatch.setattr(checkpoint, "save", save)
     assert run(inputs, tmp_path / "stopped") == command.OK
     assert bundle_lib.load(str(tmp_path / "stopped/bundle")).hash == whole.hash
     assert run(inputs, tmp_path / "stopped") == command.OK
@@ -162,24 +169,14 @@ def test_a_stopped_run_with_rewards_continues_to_the_same_bundle(inputs, tmp_pat
     assert [line["step"] for line in lines] == [0, 2, 4]
     assert lines[0]["kl"] == 0 and lines[-1]["kl"] > 0
     assert lines[0]["reward"] == pytest.approx(2 * lines[0]["reward_screening"] + lines[0]["reward_duration"])
-    weights = checkpoint.latest_state(str(tmp_path / "whole/checkpoints"))
-    save, saved = checkpoint.save, []
-
-    def stop_after(folder, step, *rest):
-        save(folder, step, *rest)
-        saved.append(step)
-        if step == 2:
-            raise command.Interrupted("stop")
-
-    monkeypatch.setattr(checkpoint, "save", stop_after)
-    with pytest.raises(command.Interrupted):
+    with stopped_at(2, monkeypatch):
         draw(inputs, tmp_path / "stopped")
-    monkeypatch.setattr(checkpoint, "save", save)
     assert draw(inputs, tmp_path / "stopped") == command.OK
     again = [json.loads(line) for line in (tmp_path / "stopped/metrics.jsonl").read_text().splitlines()]
     for one, other in zip(lines, again, strict=True):
         assert {name: one[name] for name in one if name.startswith(("reward", "kl", "validation"))} == {
             name: other[name] for name in other if name.startswith(("reward", "kl", "validation"))
         }
-    assert weights is not None and draw(inputs, tmp_path / "stopped") == command.OK
+    whole, stopped = (bundle_lib.load(str(tmp_path / name / "bundle")).hash for name in ("whole", "stopped"))
+    assert stopped == whole and draw(inputs, tmp_path / "stopped") == command.OK
     assert "is finished already" in capsys.readouterr().out

@@ -1,1 +1,1 @@
-"""Fine-tuning on preferences: pairs, their batches, the step, and the run."""
+"""Fine-tuning: pairs of pieces, and rewards of drawn pieces; their batches, their steps, and the run."""

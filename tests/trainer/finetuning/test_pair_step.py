@@ -10,9 +10,9 @@ import pytest
 import tensorflow as tf
 
 from midi_codec.dataset.pairs_file import Example
+from tests.trainer.small_model import make_bundle
 from tests.trainer.strategies import mirrored
 from tests.trainer.tiny import make_notes, make_table
-from trainer import bundle as bundle_lib
 from trainer.bundle import Bundle
 from trainer.data.batches import Batch, make_batch
 from trainer.data.pieces import stack_pieces
@@ -21,7 +21,6 @@ from trainer.finetuning.config import FinetuneConfig, PairConfig
 from trainer.finetuning.finetune_run import loop_config
 from trainer.finetuning.pair_plan import PairPlan, Pairs, lay_out_pairs
 from trainer.finetuning.pair_step import PairStep
-from trainer.model.model_config import ModelConfig
 from trainer.model.note_model import NoteModel
 from trainer.model.recurrent import batch_halves
 
@@ -36,11 +35,7 @@ ONE_DEVICE = tf.distribute.OneDeviceStrategy("/cpu:0")
 
 @pytest.fixture(scope="module")
 def start() -> Bundle:
-    config = ModelConfig(units=16, layers=1, head_units=16)
-    weights = bundle_lib.get_weights(NoteModel(config, TABLE))
-    rng = np.random.default_rng(0)
-    weights = {name: rng.normal(0, 0.3, array.shape).astype(np.float32) for name, array in sorted(weights.items())}
-    return Bundle(dataclasses.asdict(config), TABLE, {}, {}, {}, weights)
+    return make_bundle(TABLE)
 
 
 def make_step(start: Bundle, strategy: tf.distribute.Strategy = ONE_DEVICE) -> PairStep:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from midi_codec.measures.music_measures import Part
+from tests.trainer.small_model import make_bundle
 from tests.trainer.strategies import mirrored
 from tests.trainer.tiny import make_notes, make_table
 from trainer import bundle as bundle_lib
@@ -20,7 +19,6 @@ from trainer.finetuning.config import FinetuneConfig, RewardConfig
 from trainer.finetuning.drawn_pieces import DrawnPiece, batch_of
 from trainer.finetuning.finetune_run import loop_config
 from trainer.finetuning.reward_step import RewardedBatch, RewardStep
-from trainer.model.model_config import ModelConfig
 from trainer.model.note_model import NoteModel
 from trainer.model.recurrent import batch_halves
 
@@ -33,11 +31,7 @@ ADVANTAGE = np.array([1.0, -1.0, 0.5, -0.5], np.float32)
 
 @pytest.fixture(scope="module")
 def start() -> Bundle:
-    config = ModelConfig(units=16, layers=1, head_units=16)
-    weights = bundle_lib.get_weights(NoteModel(config, TABLE))
-    rng = np.random.default_rng(0)
-    weights = {name: rng.normal(0, 0.3, array.shape).astype(np.float32) for name, array in sorted(weights.items())}
-    return Bundle(dataclasses.asdict(config), TABLE, {}, {}, {}, weights)
+    return make_bundle(TABLE)
 
 
 def make_step(start: Bundle, strategy: tf.distribute.Strategy = ONE_DEVICE, *, kl_weight=0.0, ends=True) -> RewardStep:
