@@ -4,8 +4,8 @@
     python -m trainer.evaluate --bundle small/bundle large/bundle --data dataset --split test --output figures.json
 
 Exact likelihoods of whole pieces by field, with confidence intervals and paired differences; how often the likeliest
-values are right; errors of times in milliseconds; calibration; unigram, bigram and 5-gram baselines. `docs/evaluate.md`
-explains every figure.
+values are right; errors of times in milliseconds; calibration; unigram, bigram and 5-gram baselines; of a model with
+labels, what each piece's own are worth. `docs/evaluate.md` explains every figure.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from job_runtime import command, storage
 from job_runtime.command_line.flags import Parser
 from job_runtime.command_line.settings import add_number
@@ -24,6 +26,7 @@ from job_runtime.problem_report import UserError
 from job_runtime.watched_stop import WatchedStop
 from midi_codec import fields
 from midi_codec.dataset import dataset_info
+from midi_codec.dataset.labels import MOST_VALUES
 from trainer import box_model
 from trainer.doubts import BASELINES
 from trainer.evaluation import compatibility
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     from trainer.bundle import Bundle
     from trainer.data.pieces import Pieces
     from trainer.evaluation.figures import Measured
+    from trainer.evaluation.piece_evaluation import PieceSums
 
 PROGRAM = "python -m trainer.evaluate"
 
@@ -78,6 +82,14 @@ def make_parser() -> Parser:
     add_number(parser, "--batch-size", 64, "the most pieces at once", at_least=1, at_most=65_536)
     add_number(
         parser, "--num-resamples", 2000, "resamples for the confidence intervals", at_least=100, at_most=1_000_000
+    )
+    add_number(
+        parser,
+        "--label-values",
+        8,
+        "of a model with labels: the most values of a label that each piece is measured with; 0 leaves this out",
+        at_least=0,
+        at_most=MOST_VALUES,
     )
     add_number(parser, "--rng-seed", 0, "random number seed of the resamples", at_least=0, at_most=2**63 - 1)
     return parser
@@ -172,23 +184,32 @@ def _baselines(root: str, info: dataset_info.DatasetInfo, split: str) -> list[Me
 def _measure(
     name: str, path: str, bundle: Bundle, pieces: Pieces, args: argparse.Namespace, stop: command.StopSignal
 ) -> Measured:
-    from trainer.evaluation import calibration
+    from trainer.evaluation import calibration, label_evaluation
     from trainer.evaluation.figures import Measured
     from trainer.evaluation.piece_evaluation import evaluate_pieces
 
-    with progress(total=pieces.total_events, unit="events", label=f"evaluating {name}") as bar:
+    model, changed = bundle.build_model(args.precision), label_evaluation.plan(pieces, most_values=args.label_values)
+    total = pieces.total_events + int(pieces.num_events[changed.piece].sum(dtype=np.int64))
+    with progress(total=total, unit="events", label=f"evaluating {name}") as bar:
 
         def after_chunk(events: int) -> None:
             bar.update(events)
             if stop.requested:
                 raise command.Interrupted("an evaluation saves nothing on the way; start the same command again")
 
-        sums = evaluate_pieces(
-            bundle.build_model(args.precision),
-            pieces,
-            deviations=bundle.deviations,
-            batch_size=args.batch_size,
-            after_chunk=after_chunk,
+        def measure(pieces: Pieces, labels: np.ndarray | None = None) -> PieceSums:
+            return evaluate_pieces(
+                model,
+                pieces,
+                deviations=bundle.deviations,
+                batch_size=args.batch_size,
+                labels=labels,
+                after_chunk=after_chunk,
+            )
+
+        sums = measure(pieces)
+        label_sums, label_values = label_evaluation.evaluate_labels(
+            lambda rows, labels: measure(rows, labels).nats(), pieces, sums.nats(), changed
         )
     about = {
         "bundle": path,
@@ -198,8 +219,9 @@ def _measure(
         "deviations": bundle.deviations,
         "reliability": {field: calibration.describe_reliability(c) for field, c in sums.reliability.items()},
         "pit": {field: calibration.describe_pit(counts) for field, counts in sums.pit.items()},
+        **({"label_values": label_values} if label_values else {}),
     }
-    return Measured(name, sums.sums, about)
+    return Measured(name, {**sums.sums, **label_sums}, about)
 
 
 def short_names(paths: Sequence[str]) -> dict[str, str]:

@@ -60,8 +60,9 @@ def problems(label: Mapping[str, Any] | None, guidance: float | None, table: Fie
         yield from (_unknown_value(known[name], own) for own in values if own != UNKNOWN and not known[name].index(own))
     if guidance is None:
         return
-    if label is None:
-        yield f"guidance is {guidance:g}, which strengthens a label, and there is no label"
+    if not condition(label, guidance).labels:
+        none = "no label" if label is None else f"none but {UNKNOWN}"
+        yield f"guidance is {guidance:g}, which strengthens a label, and there is {none}"
     if any(field.loss != CATEGORICAL for field in table):
         yield "guidance needs classes: want a model trained with --timing-loss categorical"
 

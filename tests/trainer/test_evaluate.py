@@ -9,10 +9,11 @@ from job_runtime import command
 from job_runtime.problem_report import UserError
 from midi_codec import fields
 from midi_codec.dataset import dataset_info
+from midi_codec.dataset.labels import Vocabulary
 from midi_codec.fields import CATEGORICAL, MIXTURE, MSE
 from midi_codec.music.notes import BEATS, Notes
 from tests.trainer.evaluation.test_validation import make_model
-from tests.trainer.tiny import make_many, make_notes, make_table, write_dataset
+from tests.trainer.tiny import COMPOSER, LIVE, make_many, make_notes, make_table, write_dataset
 from trainer import bundle as bundle_lib
 from trainer import evaluate
 from trainer.data.pieces import stack_pieces
@@ -26,8 +27,8 @@ TRAIN, HELD_OUT = make_many([30, 20, 25]), [make_notes(number, num_notes=size) f
 DEVIATIONS = {"step": 7.0, "duration": 15.0}
 
 
-def save_bundle(folder: str, loss: str = CATEGORICAL, **changes) -> str:
-    model = make_model(make_table(timing_loss=loss))
+def save_bundle(folder: str, loss: str = CATEGORICAL, labels: tuple[Vocabulary, ...] = (), **changes) -> str:
+    model = make_model(dataclasses.replace(make_table(timing_loss=loss), labels=labels))
     bundle = bundle_lib.Bundle(
         config=dataclasses.asdict(model.config),
         fields=model.table,
@@ -141,16 +142,41 @@ def test_without_a_training_split_there_are_no_baselines(place):
     assert report["data"]["split"] == "test"
 
 
+def test_what_labels_are_worth_stands_beside_the_rest(place, capsys):
+    """The model with labels is measured with each piece's own, with none and with others; the other one is not."""
+    write_dataset(f"{place}/labelled", {"train": TRAIN, "validation": HELD_OUT}, has_labels=True)
+    save_bundle(f"{place}/told/bundle", labels=(COMPOSER, LIVE))
+    more = ("--data", f"{place}/labelled", "--no-baselines")
+    report = run(place, *more, bundles=(CATEGORICAL, "told"), output="told.json")
+    plain, told = report["models"]
+    assert "labels" not in plain and "label_values" not in plain
+    assert {name for name in report["pieces"]["sums"][CATEGORICAL] if "composer" in name} == set()
+    sums = report["pieces"]["sums"]["told"]  # Bach, Mozart; the second is live
+    assert sums["known_composer"] == [1, 1] and sums["known_live"] == [0, 1]
+    found = told["labels"]
+    assert found["composer"]["own"]["value"] == pytest.approx(told["nll"]["value"])
+    assert found["composer"]["others"]["value"] == pytest.approx(sum(sums["others_composer"]) / 42)
+    assert found["live"]["unknown"]["value"] == pytest.approx(sums["unknown_live"][1] / 33)
+    assert set(found["live"]) == {"own", "unknown", "unknown_minus_own"}
+    assert told["label_values"]["composer"] == {"num_pieces": 2, "num_values": 2, "by_chance": 0.5, "commonest": 0.5}
+    printed = capsys.readouterr().out
+    assert "composer: pieces that are likeliest with their own value, %" in printed and "live: nats per note" in printed
+
+    without = run(place, *more, "--label-values", "0", bundles=("told",))["models"][0]
+    assert without == {key: value for key, value in told.items() if key not in ("labels", "label_values")}
+
+
 def test_every_mistake_is_told_at_once(place, tmp_path):
     got = mistakes(
         *("--bundle", f"{tmp_path}/none", f"{place}/mse/bundle", f"{place}/mse/bundle"),
         *("--data", f"{place}/data", "--split", "test", "--output", str(tmp_path)),
-        *("--num-resamples", "5", "--batch-size", "0", "--rng-seed", "-1"),
+        *("--num-resamples", "5", "--batch-size", "0", "--rng-seed", "-1", "--label-values", "-1"),
     )
     assert got == [
         "--num-resamples is '5', want a whole number, 100 to 1000000",
         "--batch-size is '0', want a whole number, 1 to 65536",
         f"--rng-seed is '-1', want a whole number, 0 to {2**63 - 1}",
+        "--label-values is '-1', want a whole number, 0 to 4096",
         f"--bundle {place}/mse/bundle is given 2 times, want each once",
         f"--output '{tmp_path}' is a folder, want a file",
         f"{place}/data: the test split holds no note; there are notes in train, validation",

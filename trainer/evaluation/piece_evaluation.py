@@ -37,6 +37,10 @@ class PieceSums:
     reliability: dict[str, np.ndarray]
     pit: dict[str, np.ndarray]
 
+    def nats(self) -> np.ndarray:
+        """`[num_pieces]` float64, what each piece costs, all fields together."""
+        return np.sum([column for name, column in self.sums.items() if name.startswith("nll_")], axis=0)
+
 
 def evaluate_pieces(
     model: NoteModel,
@@ -44,6 +48,7 @@ def evaluate_pieces(
     *,
     deviations: Mapping[str, float],
     batch_size: int,
+    labels: np.ndarray | None = None,
     chunk: int = CHUNK,
     after_chunk: Callable[[int], None] = lambda events: None,
 ) -> PieceSums:
@@ -52,6 +57,7 @@ def evaluate_pieces(
     Args:
       deviations: of each MSE head, the standard deviation of its validation residual in ticks.
       batch_size: the most pieces at once.
+      labels: `[num_pieces, labels]` int32, what the model is told instead of the pieces' own.
       chunk: events of a piece per compiled call.
       after_chunk: called with the number of events in each chunk; what it raises ends the evaluation.
     """
@@ -64,7 +70,8 @@ def evaluate_pieces(
         state = model.zero_state(len(chunks[0]))
         for windows in chunks:
             batch = make_batch(pieces, windows, table=model.table, batch_size=len(windows), start_bins=model.start_bins)
-            arrays = {name: tf.constant(array) for name, array in batch.as_dict().items()}
+            own = {} if labels is None else {"labels": labels[windows.piece]}
+            arrays = {name: tf.constant(array) for name, array in {**batch.as_dict(), **own}.items()}
             step = step or _compile(model, arrays, state, spread)
             chunk_sums, chunk_counts, state = step(arrays, state, spread)
             sums[:, windows.piece] += chunk_sums.numpy()

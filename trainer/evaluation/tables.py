@@ -31,6 +31,7 @@ def format_report(report: Mapping[str, Any]) -> str:
         "{:.3f}".format,
     )  # fmt: skip
     lines += _differences(report, fields, width)
+    lines += _labels(report, width)
     lines += _accuracy(report, fields, width)
     rows = [
         (row["name"], _of(row, "error_milliseconds", fields))
@@ -83,7 +84,7 @@ def _section(
         values = ["-" if figure is None else show(figure["value"]) for figure in figures]
         lines.append(f"{name:{width}}" + "".join(f"{value:>{COLUMN}}" for value in values))
         if any(figure is not None and figure["low"] is not None for figure in figures):
-            bounds = ["" if f is None else f"{show(f['low'])} {show(f['high'])}" for f in figures]
+            bounds = ["" if f is None or f["low"] is None else f"{show(f['low'])} {show(f['high'])}" for f in figures]
             lines.append((" " * width + "".join(f"{value:>{COLUMN}}" for value in bounds)).rstrip())
     return lines
 
@@ -110,6 +111,37 @@ def _negated(figure: Figure | None) -> Figure | None:
         return None
     value, low, high = (None if figure[key] is None else -figure[key] for key in ("value", "high", "low"))
     return {"value": value, "low": low, "high": high}
+
+
+def _labels(report: Mapping[str, Any], width: int) -> Iterator[str]:
+    """Two tables per label: nats with and without it, and for how many pieces the right value is the likeliest."""
+    models = [row for row in report["models"] if "labels" in row]
+    for label in dict.fromkeys(label for row in models for label in row["labels"]):
+        found = [
+            (row["name"], row["labels"][label], row["label_values"][label]) for row in models if label in row["labels"]
+        ]
+        yield from _section(
+            f"{label}: nats per note with the pieces' own value; above 0: how much worse it is unknown, or another",
+            ["own", "unknown - own", "others - own"],
+            [(name, [each["own"], each["unknown_minus_own"], each.get("others_minus_own")]) for name, each, _ in found],
+            width,
+            "{:.3f}".format,
+        )
+        yield from _section(
+            f"{label}: pieces that are likeliest with their own value, %",
+            ["own likeliest", "by chance", "commonest"],
+            [
+                (name, [each["likeliest"], _certain(about["by_chance"]), _certain(about["commonest"])])
+                for name, each, about in found
+                if "likeliest" in each
+            ],
+            width,
+            lambda share: f"{100 * share:.1f}",
+        )
+
+
+def _certain(value: float) -> Figure:
+    return {"value": value, "low": None, "high": None}
 
 
 def _accuracy(report: Mapping[str, Any], fields: Sequence[str], width: int) -> Iterator[str]:

@@ -80,6 +80,10 @@ def check_dataset(info: dataset_info.DatasetInfo, config: TrainConfig, path: str
         elif "train" not in info.labels[name]:
             few = "more values than a model can know" if not info.labels[name] else "no value in the train split"
             problems.append(f"condition_on names {name!r}, which has {few} in {path}")
+    if config.label_dropout != TrainConfig.label_dropout and not config.condition_on:
+        problems.append(
+            f"label_dropout is {config.label_dropout:g} but condition_on names no label; want one, or neither"
+        )
     if config.tempo and info.time_base == BEATS:
         problems.append(f"tempo is {config.tempo} but {path} is on a grid of {BEATS}, which has no tempo; want 0")
     if problems:

@@ -107,6 +107,12 @@ def test_guidance_needs_a_label_and_classes():
     flags, seeds = find(Settings(guidance=2.0), {"label": {"live": "yes"}}, {}, table=LABELLED)
     assert flags == ["guidance is 2, which strengthens a label, and there is no label"] and seeds == []
     assert find(Settings(guidance=2.0), {"label": {"live": "yes"}}, table=LABELLED) == ([], [])
+    unknown = {"composer": {"unknown": 1}, "live": "unknown"}
+    flags, seeds = find(
+        Settings(guidance=2.0), {"label": {**unknown, "live": "yes"}}, {"label": unknown}, table=LABELLED
+    )
+    assert flags == [] and seeds == [(2, "guidance is 2, which strengthens a label, and there is none but unknown")]
+    assert find(Settings(guidance=2.0), {"label": unknown, "guidance": None}, table=LABELLED) == ([], [])
     numbers = dataclasses.replace(make_table(timing_loss=MSE), labels=(LIVE,))
     settings = Settings(label={"live": "yes"}, guidance=2.0)
     assert list(setting_conflicts.of_settings(settings, numbers)) == [

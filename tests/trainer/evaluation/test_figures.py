@@ -100,3 +100,47 @@ def test_json_holds_the_split_and_every_piece():
     pieces = report["pieces"]
     assert pieces["piece_id"] == SPLIT.piece_id and pieces["num_notes"] == SPLIT.num_notes.tolist()
     assert pieces["sums"]["one"]["nll_pitch"] == ONE.sums["nll_pitch"].tolist()
+
+
+KNOWN = np.arange(NUM_PIECES) % 3 > 0
+LABELLED = Measured(
+    "told",
+    {
+        "nll_pitch": SPLIT.num_notes * 4.0,
+        "known_year_of_birth": KNOWN.astype(float),
+        "own_year_of_birth": KNOWN * SPLIT.num_notes * 4.0,
+        "unknown_year_of_birth": KNOWN * SPLIT.num_notes * 4.25,
+        "others_year_of_birth": KNOWN * SPLIT.num_notes * RNG.normal(4.5, 0.1, NUM_PIECES),
+        "likeliest_year_of_birth": (KNOWN & (np.arange(NUM_PIECES) % 2 > 0)).astype(float),
+    },
+)
+
+
+def test_figures_of_labels_are_of_the_pieces_with_a_value():
+    report = report_of(ONE, LABELLED)
+    found, notes = report["models"][1]["labels"]["year_of_birth"], SPLIT.num_notes[KNOWN].sum()
+    assert found["own"] == pytest.approx({"value": 4, "low": 4, "high": 4})
+    assert found["unknown"] == pytest.approx({"value": 4.25, "low": 4.25, "high": 4.25})
+    assert found["unknown_minus_own"] == pytest.approx({"value": 0.25, "low": 0.25, "high": 0.25})
+    others = LABELLED.sums["others_year_of_birth"].sum() / notes
+    assert found["others"]["value"] == pytest.approx(others) and found["others"]["low"] < others
+    assert found["others_minus_own"]["value"] == pytest.approx(others - 4)
+    assert found["likeliest"]["value"] == 0.5 and 0.2 < found["likeliest"]["low"] < 0.5 < found["likeliest"]["high"]
+    columns = np.stack([LABELLED.sums["likeliest_year_of_birth"], KNOWN.astype(float)], axis=1)
+    drawn = resample_sums(columns, SPLIT.group, num_resamples=500, rng_seed=0)
+    low, high = np.quantile(drawn[:, 0] / drawn[:, 1], [0.025, 0.975])
+    assert (found["likeliest"]["low"], found["likeliest"]["high"]) == pytest.approx((low, high), rel=1e-12)
+    assert "labels" not in report["models"][0] and "labels" not in report["differences"][0]
+    assert report["models"][1]["nll"]["value"] == pytest.approx(4)
+
+
+@pytest.mark.parametrize(("pieces", "has_interval"), [([4], False), ([4, 5], False), ([4, 9], True)])
+def test_labels_of_few_pieces(pieces, has_interval):
+    """Pieces 4 and 5 are a group. Many resamples hold neither of two groups; they say nothing."""
+    known = np.isin(np.arange(NUM_PIECES), pieces).astype(float)
+    sums = {"nll_pitch": SPLIT.num_notes * 4.0, "known_a": known}
+    sums |= {"own_a": 4 * known * SPLIT.num_notes, "unknown_a": 5 * known * SPLIT.num_notes}
+    (row,) = report_of(Measured("told", sums))["models"]
+    bounds = {"low": 1.0, "high": 1.0} if has_interval else {"low": None, "high": None}
+    assert row["labels"]["a"]["unknown_minus_own"] == {"value": 1.0, **bounds}
+    assert row["nll"]["low"] is not None

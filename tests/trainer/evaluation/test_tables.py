@@ -99,3 +99,39 @@ def test_columns_stand_below_their_titles(length):
     lines = text_of(make_one("x" * length, 1.0))
     title, row = lines[4], lines[5]
     assert title.index("all") + 3 == row.index("3.000") + 5
+
+
+def make_told(name: str, **labels: float) -> Measured:
+    """A model that knows labels of the first two pieces: what it costs more with other values."""
+    known = np.array([1.0, 1.0, 0.0])
+    sums, about = dict(make_one(name, 1.0).sums), {}
+    for label, more in labels.items():
+        sums[f"known_{label}"], sums[f"own_{label}"] = known, 3 * known * NUM_NOTES
+        sums[f"unknown_{label}"] = sums[f"own_{label}"] + more / 2 * known * NUM_NOTES
+        if more:
+            sums[f"others_{label}"] = sums[f"own_{label}"] + more * known * NUM_NOTES
+            sums[f"likeliest_{label}"] = np.array([0.0, 1.0, 0.0])
+        about[label] = {"num_pieces": 2, "num_values": 5, "by_chance": 0.2, "commonest": 0.5}
+    return Measured(name, sums, {"bundle": f"{name}/bundle", "label_values": about})
+
+
+def test_labels_have_two_tables_each():
+    lines = text_of(make_one("run", 1.0), make_told("told", composer=0.5, live=0.0), make_told("a", composer=-0.25))
+    assert cells_below(lines, "composer: nats per note") == [
+        ["own", "unknown", "-", "own", "others", "-", "own"],
+        ["told", "3.000", "0.250", "0.500"],
+        ["3.000", "3.000", "0.250", "0.250", "0.500", "0.500"],
+        ["a", "3.000", "-0.125", "-0.250"],
+        ["3.000", "3.000", "-0.125", "-0.125", "-0.250", "-0.250"],
+    ]
+    assert cells_below(lines, "composer: pieces that are likeliest")[:3] == [
+        ["own", "likeliest", "by", "chance", "commonest"],
+        ["told", "50.0", "20.0", "50.0"],
+        ["0.0", "100.0"],
+    ]
+    assert cells_below(lines, "live: nats per note")[:2] == [["own", "unknown", "-", "own"], ["told", "3.000", "0.000"]]
+    assert not any(line.startswith("live: pieces") for line in lines)
+
+
+def test_without_labels_there_are_no_tables_of_them():
+    assert not any("own value" in line for line in text_of(make_one("run", 1.0)))

@@ -42,5 +42,8 @@ def test_labels_of_a_run(tmp_path):
         "condition_on names 'year', which has no value in the train split in data",
         "condition_on names 'mood', which is no label of data; it has title, year",
     ]
+    with pytest.raises(UserError, match="^label_dropout is 0.3 but condition_on names no label; want one, or neither$"):
+        run_checks.make_field_table(info, TrainConfig(label_dropout=0.3), data)
+    assert not run_checks.make_field_table(info, TrainConfig(label_dropout=0.1), data).labels  # as best.yaml has it
     with pytest.raises(UserError, match="it has none: see --label-regex and --labels of encode_corpus"):
         run_checks.check_dataset(dataclasses.replace(info, labels={}), TrainConfig(condition_on=("mood",)), "data")
