@@ -65,7 +65,7 @@ STAGES: dict[str, tuple[Command, ...]] = {
     ),
     "a dataset becomes a model": (
         Command("train", "trainer.task", "train", "train a model, or resume, or fine-tune one"),
-        Command("finetune", "trainer.finetune", "train", "a model that prefers what pairs of pieces prefer"),
+        Command("finetune", "trainer.finetune", "train", "a model that makes more of what pairs or rewards prefer"),
         Command("tune", "trainer.tune", "tune", "search for good settings of training"),
         Command("evaluate", "trainer.evaluate", "train", "likelihoods of models on a split, compared"),
         Command("calibrate-end", "trainer.calibrate_end", "train", "make an older model's pieces end as the corpus's"),
