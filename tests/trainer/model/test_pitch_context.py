@@ -16,7 +16,7 @@ from trainer.data.pieces import stack_pieces
 from trainer.model import context, pitch_context
 from trainer.model.model_config import ModelConfig
 from trainer.model.note_model import NoteModel
-from trainer.run_output.samples import PieceSampler
+from trainer.sampling.piece_sampler import PieceSampler
 from trainer.training.train_step import TrainStep
 
 NOTES = context.CHORD + 8
@@ -179,7 +179,7 @@ def test_samples_are_what_the_whole_model_finds_likeliest():
     bias[60:70] = 30.0
     model.output_biases[1].assign(bias)
     keys = np.arange(16, dtype=np.uint32).reshape(8, 2)
-    pieces = np.stack(PieceSampler(model, keys, max_notes=5).draw({}))
+    pieces = np.stack([piece.values for piece in PieceSampler(model, max_notes=5).draw({}, keys)])
     assert (pieces[..., 1] == pieces[:, :1, 1]).all() and len(set(pieces[:, 0, 1])) > 1
 
 
