@@ -87,7 +87,8 @@ def make_parser() -> Parser:
         parser,
         "--label-values",
         8,
-        "of a model with labels: the most values of a label that each piece is measured with; 0 leaves this out",
+        "of a model with labels: the most values of a label that each piece is measured with, each as long as the"
+        " evaluation itself; 1 compares only with unknown, 0 leaves this out",
         at_least=0,
         at_most=MOST_VALUES,
     )

@@ -13,7 +13,7 @@ on held-out pairs, or the highest reward, that is still near the start: see --ma
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from job_runtime import command, storage
@@ -23,6 +23,7 @@ from job_runtime.problem_report import UserError
 from job_runtime.watched_stop import WatchedStop
 from midi_codec.dataset import dataset_info, pairs_file
 from midi_codec.measures import thresholds
+from midi_codec.music.notes import BEATS
 from trainer import box_model
 from trainer.data import split_cache
 from trainer.distribution import cluster
@@ -94,7 +95,7 @@ def main(argv: Sequence[str]) -> int:
     if outcome.was_finished:
         print(f"{args.output} is finished already")
     if outcome.is_chief:
-        print_summary(args.output, outcome.state)
+        print_summary(args.output, outcome.state, settings)
     return command.OK
 
 
@@ -102,24 +103,27 @@ def _read_objective(args: Any, start: Bundle | None, problems: list[str]) -> Obj
     """The objective that the flags name; adds every mistake in its flags and files."""
     values = {each: settings_lib.read_flags(each, args, problems) for each in (PairConfig, RewardConfig)}
     if (args.pairs is None) == (args.rewards is None):
-        problems.append(f"{'both' if args.pairs else 'neither'} of --pairs and --rewards given, want one of them")
+        problems.append(f"{'both' if args.rewards else 'neither'} of --pairs and --rewards given, want one of them")
         return Objective(PairConfig())
-    cls, other, title = (PairConfig, RewardConfig, "--pairs") if args.pairs else (RewardConfig, PairConfig, "--rewards")
-    unused = [settings_lib.flag(name) for name in values[other]] + (["--screen"] if args.screen and args.pairs else [])
+    cls, other, title = (
+        (PairConfig, RewardConfig, "--pairs") if args.rewards is None else (RewardConfig, PairConfig, "--rewards")
+    )
+    unused = [settings_lib.flag(name) for name in values[other]]
+    unused += ["--screen"] if args.screen and cls is PairConfig else []
     problems += [f"{name} is given, which {title} does not use" for name in unused]
     if cls is PairConfig:
         return _read_pairs(args, start, PairConfig(**values[cls]), problems)
     own = RewardConfig(**values[cls])
-    problems += [f"--rewards: {each}" for each in rewards.names_problems(own.rewards or ())]
+    time_base = start.fields.time_base if start else BEATS
+    problems += [f"--rewards: {each}" for each in rewards.names_problems(own.rewards or (), time_base)]
     screen = None
     with command.collecting(problems, "--screen"):
         if args.screen is not None:
-            time_base = start.fields.time_base if start else None
             screen = thresholds.load(box_model.resolve_data(args.screen, time_base, box_model.THRESHOLDS))
-            if time_base not in (None, screen.time_base):
+            if start and time_base != screen.time_base:
                 problems.append(f"--screen is on a grid of {screen.time_base}, the model on that of {time_base}")
             if rewards.SCREENING not in (own.rewards or ()):
-                problems.append(f"--screen is given without --rewards {rewards.SCREENING}, want both or neither")
+                problems.append(f"--screen is given, want {rewards.SCREENING} among --rewards, which alone uses it")
     return Objective(own, screen=screen)
 
 
@@ -154,7 +158,11 @@ def _misfits(start: Bundle, info: dataset_info.DatasetInfo, args: Any) -> list[s
     return problems + [f"{args.bundle}: {each}" for each in compatibility.problems(start.fields, info, "validation")]
 
 
-def print_summary(folder: str, state: RunState) -> None:
+def _lost(line: Mapping[str, Any], first: Mapping[str, Any]) -> float:
+    return line["validation_nll"] - first["validation_nll"]
+
+
+def print_summary(folder: str, state: RunState, settings: FinetuneConfig) -> None:
     """What the kept model gained and lost."""
     first, best = state.metrics[0], next(line for line in state.metrics if line["step"] == state.best_step)
     print(f"\nkept: step {state.best_step} of {state.step}")
@@ -163,6 +171,7 @@ def print_summary(folder: str, state: RunState) -> None:
         "validation, nats per note": "validation_nll",
         "loss of held-out pairs": "pair_loss",
         "held-out pairs ordered right": "pairs_right",
+        "reward, gain of all together": "reward",
         **{name.replace("_", " ", 1): name for name in first if name.startswith("reward_")},
         "divergence, nats per note": "kl",
     }
@@ -170,8 +179,10 @@ def print_summary(folder: str, state: RunState) -> None:
         if name in first:
             print(f"{title:32}{first[name]:9.3f}{best[name]:9.3f}")
     if not state.best_step:
-        print("no step was better than the start and near enough to it, so the bundle is the start's;")
-        print("a lower --learning-rate stays nearer, and so does a higher --beta or --kl-weight")
+        print("no step was better than the start and near enough to it, so the bundle is the start's")
+        if any(line["kl"] > settings.max_kl or _lost(line, first) > settings.max_nats_lost for line in state.metrics):
+            nearer = "--beta" if "pair_loss" in first else "--kl-weight"
+            print(f"some were too far from it: a lower --learning-rate stays nearer, or a higher {nearer}")
     print(f"bundle: {storage.join(folder, 'bundle')}")
 
 

@@ -9,7 +9,6 @@ from typing import Any
 from job_runtime.command_line import numerals
 from job_runtime.command_line.settings import Kind, is_number, same_setting, setting
 from trainer.config import TrainConfig
-from trainer.finetuning import rewards as rewards_lib
 
 PAIRS, REWARDS, OPTIMISATION = "pairs (--pairs)", "rewards (--rewards)", "optimisation"
 
@@ -62,10 +61,10 @@ class PairConfig:
 def _read_weights(text: str) -> dict[str, float]:
     found: dict[str, float] = {}
     for part in text.split(","):
-        name, _, weight = part.strip().partition("=")
+        name, has_weight, weight = part.strip().partition("=")
         if name in found:
             raise ValueError(f"which has {name} twice, want each reward once")
-        found[name] = numerals.number(weight) if weight else 1.0
+        found[name] = numerals.number(weight) if has_weight else 1.0
     return found
 
 
@@ -87,7 +86,11 @@ class RewardConfig:
         metavar="NAME=WEIGHT,...",
     )
     num_pieces: int = setting(
-        64, "pieces drawn per step, over all replicas; they are compared with each other", at_least=2, group=REWARDS
+        64,
+        "pieces drawn per step, over all replicas; they are compared with each other",
+        at_least=2,
+        at_most=4096,
+        group=REWARDS,
     )
     max_notes: int = setting(256, "notes at which a drawn piece is cut", at_least=16, at_most=4096, group=REWARDS)
     min_p: float = setting(
@@ -105,7 +108,3 @@ class RewardConfig:
     validation_pieces: int = setting(
         256, "pieces drawn per validation, always from the same random streams", at_least=2, group=REWARDS
     )
-
-    def problems(self) -> list[str]:
-        """What is wrong with the names of the rewards."""
-        return rewards_lib.names_problems(self.rewards or ())

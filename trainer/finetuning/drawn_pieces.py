@@ -21,7 +21,6 @@ from trainer.data.batches import Part as RowPart
 from trainer.data.feed import Position
 from trainer.data.pieces import stack_pieces
 from trainer.finetuning.reward_step import RewardedBatch
-from trainer.finetuning.rewards import Reward
 from trainer.model.note_model import NoteModel
 from trainer.run_output.run_files import RunFiles
 from trainer.sampling.piece_sampler import Drawn, PieceSampler
@@ -70,10 +69,10 @@ class Drawer:
         return DrawnPiece(drawn, Part(heard), piece.ended)
 
 
-def mean(values: np.ndarray) -> float:
-    """Of those that are not NaN; 0 of none."""
+def mean_and_spread(values: np.ndarray) -> tuple[float, float]:
+    """Of those that are not NaN, the mean and the standard deviation; 0 of none."""
     known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else 0.0
+    return (float(known.mean()), float(known.std())) if len(known) else (0.0, 0.0)
 
 
 def advantages(values: Mapping[str, np.ndarray], weights: Mapping[str, float]) -> np.ndarray:
@@ -86,14 +85,26 @@ def advantages(values: Mapping[str, np.ndarray], weights: Mapping[str, float]) -
     """
     total: np.ndarray | float = 0.0
     for name, weight in weights.items():
-        found = values[name]
-        known = found[~np.isnan(found)]
-        spread = float(known.std()) if len(known) else 0.0
+        mean, spread = mean_and_spread(values[name])
         if spread > 1e-9:
-            deviations = (found - known.mean()) / spread
+            deviations = (values[name] - mean) / spread
             total = total + weight * np.nan_to_num(np.clip(deviations, -MOST_DEVIATIONS, MOST_DEVIATIONS))
     scale = float(np.linalg.norm(list(weights.values())))
     return np.broadcast_to(total / scale, (len(next(iter(values.values()))),)).astype(np.float32)
+
+
+def improvement(found: Mapping[str, float], first: Mapping[str, float], weights: Mapping[str, float]) -> float:
+    """How much better than the first validation a validation is: the weighted sum of the rewards' gains.
+
+    Args:
+      found, first: of each reward `reward_NAME`, its mean, and `spread_NAME`; a gain is in the first one's spread.
+      weights: of the rewards.
+    """
+    gains = (
+        weight * (found[f"reward_{name}"] - first[f"reward_{name}"]) / (first[f"spread_{name}"] or 1.0)
+        for name, weight in weights.items()
+    )
+    return float(sum(gains) / np.linalg.norm(list(weights.values())))
 
 
 def batch_of(pieces: Sequence[DrawnPiece], advantage: np.ndarray, model: NoteModel, part: RowPart) -> RewardedBatch:
@@ -155,17 +166,3 @@ class DrawnBatches:
 
     def close(self) -> None:
         """Nothing is left to end."""
-
-
-def rewards_of(pieces: Sequence[DrawnPiece], rewards: Mapping[str, Reward]) -> dict[str, np.ndarray]:
-    """`[n]` per reward.
-
-    Raises:
-      ValueError: a reward gives something else.
-    """
-    parts = [piece.part for piece in pieces]
-    found = {name: np.asarray(reward(parts), np.float64) for name, reward in rewards.items()}
-    for name, values in found.items():
-        if values.shape != (len(parts),) or np.isinf(values).any():
-            raise ValueError(f"the reward {name} gives {values!r}, want {len(parts)} numbers, NaN for none")
-    return found

@@ -8,6 +8,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
+import json
+import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -25,8 +27,10 @@ from trainer.bundle import Bundle
 from trainer.config import TrainConfig
 from trainer.data.split_cache import default_folder, load_split
 from trainer.distribution import cluster
+from trainer.finetuning import rewards
 from trainer.finetuning.config import FinetuneConfig, PairConfig, RewardConfig
 from trainer.finetuning.pair_plan import NamedPair, PairPlan, lay_out_pairs, split_pairs
+from trainer.finetuning.rewards import Reward
 from trainer.run_output import checkpoint, run_folder
 from trainer.run_output.run_state import RunState
 from trainer.training import transfer, whole_run
@@ -37,7 +41,9 @@ from trainer.training.whole_run import Outcome
 if TYPE_CHECKING:
     import tensorflow as tf
 
+    from trainer.data.batches import Batch
     from trainer.evaluation.validation import Evaluation
+    from trainer.finetuning.drawn_pieces import DrawnPiece
     from trainer.training.sources import Source
     from trainer.training.train_step import TrainStep
 
@@ -45,6 +51,12 @@ MOST_CORPUS_PIECES = 4096  # that drawn pieces are compared with
 PAIR_RATE, REWARD_RATE = 1e-4, 3e-4  # learning rates, by default
 PAIR_KL, REWARD_KL = 1.0, 0.2  # weights of the divergence, by default
 TRAINING, VALIDATION = 0, 1  # keys of the streams of drawn pieces
+
+
+# The score of a model and its figures, from the lines of the metrics so far, and what is called between compiled calls.
+Figures = Callable[[Sequence[Mapping[str, Any]], Callable[[], None]], tuple[float, dict[str, float]]]
+
+_log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,10 +92,17 @@ class _Parts:
 
 def describe(settings: FinetuneConfig, objective: Objective, start: Bundle, info: DatasetInfo) -> dict[str, Any]:
     """What decides the outcome of a run, as `run.json` holds it."""
-    config = loop_config(settings, objective.own, start)
+    own = objective.own
+    config = loop_config(settings, own, start)
     described = run_folder.describe(config, dataset=info.hash, init_from=start.hash)
-    finetune = {**dataclasses.asdict(settings), **dataclasses.asdict(objective.own)}
-    return described | objective.description() | {"finetune": finetune}
+    chosen = {**dataclasses.asdict(settings), **dataclasses.asdict(own), "kl_weight": kl_weight(settings, own)}
+    return json.loads(json.dumps({**chosen, **described, **objective.description()}))
+
+
+def kl_weight(settings: FinetuneConfig, own: PairConfig | RewardConfig) -> float:
+    """Of the divergence from the start."""
+    default = PAIR_KL if isinstance(own, PairConfig) else REWARD_KL
+    return default if settings.kl_weight is None else settings.kl_weight
 
 
 def loop_config(settings: FinetuneConfig, own: PairConfig | RewardConfig, start: Bundle) -> TrainConfig:
@@ -141,6 +160,7 @@ def finetune(
     if state.is_over:
         return Outcome(state, is_chief=cluster.is_chief(), was_finished=True)
     described = describe(settings, objective, start, info)
+    known = {} if isinstance(objective.own, PairConfig) else _make_rewards(objective, data, info)
     inputs = RunInputs(info, start.fields, start, described)
     strategy = whole_run.make_strategy(config, inputs, stop, alone=False)
     if cluster.is_chief():
@@ -154,12 +174,11 @@ def finetune(
     if isinstance(objective.own, PairConfig):
         parts = _of_pairs(settings, objective.own, objective.pairs, config, start, strategy)
     else:
-        parts = _of_rewards(settings, objective.own, objective.screen, config, start, strategy, data=data, info=info)
+        parts = _of_rewards(settings, objective.own, known, config, start, strategy)
     hooks = Hooks(score=parts.score)
     run = Run(config, parts.step, strategy, folder=folder, is_chief=cluster.is_chief(), hooks=hooks)
-    pairs = {} if objective.pairs_hash is None else {"pairs": objective.pairs_hash}
     origin = {
-        "dataset": {**start.dataset, "init_from": start.hash, **pairs},
+        "dataset": {**start.dataset, "init_from": start.hash, **_told(objective)},
         "baselines": start.metrics.get("baselines", {}),
     }
     run.fit(parts.source, validation, stop=stop, origin=origin)
@@ -185,12 +204,12 @@ def _of_pairs(
         start,
         strategy,
         settings=own,
-        kl_weight=PAIR_KL if settings.kl_weight is None else settings.kl_weight,
+        kl_weight=kl_weight(settings, own),
         events_per_pair=float(used.num_events.sum()) / len(used),
     )
     measured = held_out if len(held_out) else used
 
-    def figures(between: Callable[[], None]) -> tuple[float, dict[str, float]]:
+    def figures(_: Sequence[Mapping[str, Any]], between: Callable[[], None]) -> tuple[float, dict[str, float]]:
         found = step.measure(measured, between_batches=between)
         return found["pair_loss"], found
 
@@ -200,34 +219,39 @@ def _of_pairs(
     return _Parts(step, source, _score(figures, settings))
 
 
+def _told(objective: Objective) -> dict[str, Any]:
+    """What the bundle's description says of the objective."""
+    own = objective.own
+    return {"pairs": objective.pairs_hash} if isinstance(own, PairConfig) else {"rewards": own.rewards}
+
+
+def _make_rewards(objective: Objective, data: str, info: DatasetInfo) -> Mapping[str, Reward]:
+    """The rewards of a run, compared with the first pieces of the training split.
+
+    Raises:
+      UserError: one says nothing of this corpus, or fails.
+    """
+    assert isinstance(objective.own, RewardConfig)
+    pieces = itertools.islice(split_reader.read_split(data, info, "train"), MOST_CORPUS_PIECES)
+    corpus = [piece.notes for piece in pieces]
+    screen = objective.screen or thresholds.fit(corpus, time_base=info.time_base, dataset=info.hash)
+    cut = [Part(notes.take(slice(objective.own.max_notes))) for notes in corpus]
+    return rewards.make(objective.own.rewards or (), screen=screen, corpus=cut, time_base=info.time_base)
+
+
 def _of_rewards(
     settings: FinetuneConfig,
     own: RewardConfig,
-    screen: Screen | None,
+    known: Mapping[str, Reward],
     config: TrainConfig,
     start: Bundle,
     strategy: tf.distribute.Strategy,
-    *,
-    data: str,
-    info: DatasetInfo,
 ) -> _Parts:
     from trainer.distribution.strategy import part_of
-    from trainer.finetuning import drawn_pieces, reward_step, rewards
+    from trainer.finetuning import drawn_pieces, reward_step
 
-    weights = own.rewards or {}
-    corpus = [
-        piece.notes for piece in itertools.islice(split_reader.read_split(data, info, "train"), MOST_CORPUS_PIECES)
-    ]
-    screen = screen or thresholds.fit(corpus, time_base=info.time_base, dataset=info.hash)
-    cut = [Part(notes.take(slice(own.max_notes))) for notes in corpus]
-    known = rewards.make(weights, screen=screen, corpus=cut, time_base=info.time_base)
-    step = reward_step.RewardStep(
-        config,
-        start,
-        strategy,
-        kl_weight=REWARD_KL if settings.kl_weight is None else settings.kl_weight,
-        ends=own.draw_endings,
-    )
+    weights, part = own.rewards or {}, part_of(strategy)
+    step = reward_step.RewardStep(config, start, strategy, kl_weight=kl_weight(settings, own), ends=own.draw_endings)
     drawer = drawn_pieces.Drawer(
         step.model,
         start,
@@ -237,35 +261,42 @@ def _of_rewards(
         ends=own.draw_endings,
         fast=strategy.num_replicas_in_sync == 1,
     )
-    part = part_of(strategy)
 
-    def make_batch(number: int) -> Any:
+    def values_of(pieces: Sequence[DrawnPiece]) -> dict[str, np.ndarray]:
+        return rewards.values_of([piece.part for piece in pieces], known)
+
+    def make_batch(number: int) -> Batch:
         pieces = drawer.draw(own.num_pieces, TRAINING, number)
-        found = drawn_pieces.rewards_of(pieces, known)
-        return drawn_pieces.batch_of(pieces, drawn_pieces.advantages(found, weights), step.model, part)
+        advantage = drawn_pieces.advantages(values_of(pieces), weights)
+        if not advantage.any():
+            _log.warning("step %d: all drawn pieces have the same rewards, so nothing is learned from them", number)
+        return drawn_pieces.batch_of(pieces, advantage, step.model, part)
 
-    def figures(between: Callable[[], None]) -> tuple[float, dict[str, float]]:
-        pieces = []
-        for number in range(-(-own.validation_pieces // own.num_pieces)):
-            pieces += drawer.draw(own.num_pieces, VALIDATION, number)
+    def figures(before: Sequence[Mapping[str, Any]], between: Callable[[], None]) -> tuple[float, dict[str, float]]:
+        pieces: list[DrawnPiece] = []
+        while len(pieces) < own.validation_pieces:
+            pieces += drawer.draw(own.num_pieces, VALIDATION, len(pieces) // own.num_pieces)
             between()
-        found = {name: drawn_pieces.mean(own) for name, own in drawn_pieces.rewards_of(pieces, known).items()}
+        del pieces[own.validation_pieces :]
+        found: dict[str, float] = {}
+        for name, values in values_of(pieces).items():
+            found[f"reward_{name}"], found[f"spread_{name}"] = drawn_pieces.mean_and_spread(values)
+        reward = drawn_pieces.improvement(found, before[0] if before else found, weights)
         groups = [pieces[begin : begin + own.num_pieces] for begin in range(0, len(pieces), own.num_pieces)]
         batches = (drawn_pieces.batch_of(group, np.zeros(len(group)), step.model, part) for group in groups)
         kl = step.divergence(batches, between_batches=between)
-        reward = sum(weight * found[name] for name, weight in weights.items())
-        return -reward, {"reward": reward, **{f"reward_{name}": value for name, value in found.items()}, "kl": kl}
+        return -reward, {"reward": reward, **found, "kl": kl}
 
     return _Parts(step, drawn_pieces.DrawnSource(make_batch), _score(figures, settings))
 
 
-def _score(figures: Callable[[Callable[[], None]], tuple[float, dict[str, float]]], settings: FinetuneConfig) -> Score:
+def _score(figures: Figures, settings: FinetuneConfig) -> Score:
     """The score of a model that is near enough to the start; that of others is infinite."""
 
     def score(
         evaluation: Evaluation, before: Sequence[Mapping[str, Any]], between_chunks: Callable[[], None]
     ) -> tuple[float, dict[str, float]]:
-        value, found = figures(between_chunks)
+        value, found = figures(before, between_chunks)
         first = before[0]["validation_nll"] if before else evaluation.nll
         is_near = found["kl"] <= settings.max_kl
         is_good = evaluation.nll - first <= settings.max_nats_lost

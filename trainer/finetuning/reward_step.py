@@ -9,6 +9,7 @@ Every step draws its own pieces from the model as it is, so there is no ratio of
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
@@ -40,13 +41,15 @@ class RewardStep(NearStartStep):
       ends: whether END was drawn; otherwise no piece owes its reward to it.
     """
 
-    unit = "less the reward"
-
     def __init__(
         self, config: TrainConfig, start: Bundle, strategy: tf.distribute.Strategy, *, kl_weight: float, ends: bool
     ):
         super().__init__(config, start, strategy)
         self._kl_weight, self._ends = kl_weight, ends
+
+    def progress(self, loss: float, best: float) -> str:
+        """As `TrainStep.progress`: the score is minus the reward, and the loss is near 0 whatever is learned."""
+        return f"best reward {-best:+.2f} standard deviations" if math.isfinite(best) else "no reward measured yet"
 
     def divergence(self, batches: Iterable[Batch], *, between_batches: Callable[[], None]) -> float:
         """From the start, per event of some batches."""

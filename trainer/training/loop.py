@@ -225,8 +225,9 @@ class Run:
 
     def _progress_note(self, loss: float) -> str:
         """The text beside the count of notes."""
-        best = f", best validation {self.state.best_nll:.3f}" if math.isfinite(self.state.best_nll) else ""
-        text = f"loss {loss:.3f}{best} {self._step.unit}"
+        text = self._step.progress(loss, self.state.best_nll)
+        if self._source.total_events is None:
+            text = f"step {self.state.step} of {self.config.epochs:g}, {text}"
         if self.config.max_minutes is None:
             return text
         left = max(60 * self.config.max_minutes - self.state.seconds, 0)

@@ -8,6 +8,7 @@ batch, so a replica with fewer notes weighs less.
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -84,6 +85,11 @@ class TrainStep:
         """All variables of a checkpoint, in an order that depends on the settings alone."""
         averages = self._average.variables if self._average else []
         return [*self.model.trainable_variables, *self.optimizer.variables, *averages]
+
+    def progress(self, loss: float, best: float) -> str:
+        """What a bar says of the loss per event, and of the best validation so far; without one that is infinite."""
+        found = f", best validation {best:.3f}" if math.isfinite(best) else ""
+        return f"loss {loss:.3f}{found} {self.unit}"
 
     @property
     def kernels(self) -> str:

@@ -15,7 +15,15 @@ from trainer import bundle as bundle_lib
 from trainer.bundle import Bundle
 from trainer.data import batches
 from trainer.data.feed import Position
-from trainer.finetuning.drawn_pieces import Drawer, DrawnPiece, DrawnSource, advantages, batch_of, rewards_of
+from trainer.finetuning.drawn_pieces import (
+    Drawer,
+    DrawnPiece,
+    DrawnSource,
+    advantages,
+    batch_of,
+    improvement,
+    mean_and_spread,
+)
 
 pytestmark = pytest.mark.usefixtures("eagerly")
 
@@ -82,11 +90,16 @@ def test_a_key_that_is_struck_again_ends_the_note_that_is_heard():
     assert any((piece.part.notes.duration < piece.drawn.duration).any() for piece in ends)
 
 
-def test_a_reward_of_the_wrong_shape_is_refused():
-    pieces = make_pieces()
-    assert rewards_of(pieces, {"size": lambda parts: [len(part.notes) for part in parts]})["size"].tolist() == [5, 9, 3]
-    with pytest.raises(ValueError, match="the reward half gives .*, want 3 numbers, NaN for none"):
-        rewards_of(pieces, {"half": lambda parts: [0.5]})
+def test_an_improvement_is_in_spreads_of_the_first_validation():
+    first = {"reward_a": 0.5, "spread_a": 0.25, "reward_b": -2.0, "spread_b": 0.0}
+    found = {"reward_a": 0.75, "spread_a": 9.0, "reward_b": -1.5, "spread_b": 9.0}
+    assert improvement(first, first, {"a": 3.0, "b": 4.0}) == 0
+    assert improvement(found, first, {"a": 3.0, "b": 4.0}) == pytest.approx((3 * 1 + 4 * 0.5) / 5)
+
+
+def test_the_mean_and_spread_of_what_is_known():
+    assert mean_and_spread(np.array([1.0, np.nan, 3.0])) == (2.0, 1.0)
+    assert mean_and_spread(np.array([np.nan])) == (0.0, 0.0)
 
 
 def test_a_source_continues_at_any_step():
