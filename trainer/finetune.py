@@ -80,7 +80,8 @@ def main(argv: Sequence[str]) -> int:
     if problems or info is None or start is None:
         raise UserError(problems)
 
-    run_folder.check(args.output, finetune_run.describe(settings, objective, start, info))
+    described = finetune_run.describe(settings, objective, start, info)
+    run_folder.check(args.output, described)
     with WatchedStop() as stop:
         outcome = finetune_run.finetune(
             settings,
@@ -88,6 +89,7 @@ def main(argv: Sequence[str]) -> int:
             start,
             data=args.data,
             info=info,
+            described=described,
             folder=args.output,
             stop=stop,
             cache_dir=args.cache_dir,

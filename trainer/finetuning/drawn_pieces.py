@@ -16,10 +16,11 @@ from midi_codec.measures.music_measures import Part
 from midi_codec.music.notes import DEFAULT_TEMPO, Notes
 from midi_codec.music.sounding import end_at_restrikes
 from trainer.bundle import Bundle
-from trainer.data.batches import Batch, Windows, keyed_rng, make_batch
+from trainer.data.batches import Batch, Windows, keyed_rng
 from trainer.data.batches import Part as RowPart
 from trainer.data.feed import Position
 from trainer.data.pieces import stack_pieces
+from trainer.finetuning.near_start import batch_of_whole
 from trainer.finetuning.reward_step import RewardedBatch
 from trainer.model.note_model import NoteModel
 from trainer.run_output.run_files import RunFiles
@@ -118,16 +119,8 @@ def batch_of(pieces: Sequence[DrawnPiece], advantage: np.ndarray, model: NoteMod
     laid_out = stack_pieces([piece.drawn for piece in pieces], model.table)
     lengths = laid_out.num_events - np.array([not piece.ended for piece in pieces])
     windows = Windows(np.arange(len(pieces)), np.zeros(len(pieces), np.int64), lengths.astype(np.int64))
-    num_rows = -(-len(pieces) // part.replicas) * part.replicas
-    batch = make_batch(
-        laid_out,
-        windows,
-        table=model.table,
-        batch_size=num_rows,
-        start_bins=model.start_bins,
-        memory=model.memory,
-        part=part,
-    )
+    batch = batch_of_whole(laid_out, windows, model, part)
+    num_rows = part.count * len(batch.bins)
     own = np.pad(advantage, (0, num_rows - len(pieces)))[part.rows(num_rows)]
     return RewardedBatch(**vars(batch), advantage=own)
 

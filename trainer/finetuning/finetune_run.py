@@ -135,6 +135,7 @@ def finetune(
     *,
     data: str,
     info: DatasetInfo,
+    described: dict[str, Any],
     folder: str,
     stop: StopSignal,
     cache_dir: str | None = None,
@@ -145,6 +146,7 @@ def finetune(
       settings, objective: of the run.
       start: the bundle.
       data, info: the dataset: its validation split is measured, its training split is what rewards compare with.
+      described: of `describe`.
       folder: run folder; a finished run in it is left as it is.
       stop: polled between steps.
       cache_dir: as for `whole_run.train`.
@@ -159,7 +161,6 @@ def finetune(
     state = RunState() if saved is None else RunState.from_json(saved)
     if state.is_over:
         return Outcome(state, is_chief=cluster.is_chief(), was_finished=True)
-    described = describe(settings, objective, start, info)
     known = {} if isinstance(objective.own, PairConfig) else _make_rewards(objective, data, info)
     inputs = RunInputs(info, start.fields, start, described)
     strategy = whole_run.make_strategy(config, inputs, stop, alone=False)

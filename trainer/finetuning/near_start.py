@@ -17,11 +17,25 @@ from midi_codec import fields
 from trainer import bundle as bundle_lib
 from trainer.bundle import Bundle
 from trainer.config import TrainConfig
-from trainer.data.batches import Batch
+from trainer.data.batches import Batch, Part, Windows, make_batch
+from trainer.data.pieces import Pieces
 from trainer.distribution.strategy import batch_signature, share_out
 from trainer.model.heads import HeadOutputs, end_cost
 from trainer.model.note_model import NoteModel
 from trainer.training.train_step import TrainStep
+
+
+def batch_of_whole(pieces: Pieces, windows: Windows, model: NoteModel, part: Part) -> Batch:
+    """Whole pieces as rows, as they are; the last rows are empty where they do not fill the replicas."""
+    return make_batch(
+        pieces,
+        windows,
+        table=model.table,
+        batch_size=-(-len(windows) // part.replicas) * part.replicas,
+        start_bins=model.start_bins,
+        memory=model.memory,
+        part=part,
+    )
 
 
 class Comparison(NamedTuple):

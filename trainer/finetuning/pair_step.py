@@ -15,10 +15,10 @@ import tensorflow as tf
 
 from trainer.bundle import Bundle
 from trainer.config import TrainConfig
-from trainer.data.batches import Batch, make_batch
+from trainer.data.batches import Batch
 from trainer.distribution.strategy import part_of
 from trainer.finetuning.config import PairConfig
-from trainer.finetuning.near_start import Comparison, NearStartStep
+from trainer.finetuning.near_start import Comparison, NearStartStep, batch_of_whole
 from trainer.finetuning.pair_plan import PairPlan, Pairs
 
 FIGURES = ("pair_loss", "pairs_right", "margin", "kl", "pairs", "events")
@@ -60,15 +60,7 @@ class PairStep(NearStartStep):
     def _batches(self, pairs: Pairs) -> Iterator[Batch]:
         replicas = self._strategy.num_replicas_in_sync
         for windows in PairPlan(pairs, replicas=replicas, batch_size=2 * self._settings.num_pairs * replicas):
-            yield make_batch(
-                pairs.pieces,
-                windows,
-                table=self.model.table,
-                batch_size=len(windows),
-                start_bins=self.model.start_bins,
-                memory=self.model.memory,
-                part=part_of(self._strategy),
-            )
+            yield batch_of_whole(pairs.pieces, windows, self.model, part_of(self._strategy))
 
     def _sums(self, batch: Mapping[str, tf.Tensor], compared: Comparison) -> tf.Tensor:
         """`FIGURES`."""
